@@ -26,12 +26,12 @@ type Config struct {
 
 	// PublicURL is the origin at which browsers reach the service, such as
 	// "https://api.example.com". Cookies and redirects are made for this origin. It must be https,
-	// except on loopback or with InsecureCookies in the GitHubConfig. Empty means the origin of
-	// GitHub's CallbackURL. If both URLs are set, they must have the same origin.
+	// except on loopback or if GitHub.InsecureCookies is set. Empty means the origin of GitHub's
+	// CallbackURL. If both URLs are set, they must have the same origin.
 	PublicURL string
 
-	// SigningKeys sign and verify tokens. The first key signs, all keys verify. [NewTokenIssuer]
-	// says how and when to change the keys.
+	// SigningKeys sign and verify tokens. The first key signs, and all keys verify.
+	// [NewTokenIssuer] says how to change the keys.
 	SigningKeys []SigningKey
 
 	// SealingKeys encrypt GitHub tokens in the store and the contents of cookies. They are required
@@ -44,39 +44,39 @@ type Config struct {
 	// Credentials configures access keys and the hashes of their secrets.
 	Credentials CredentialConfig
 
-	// GitHub lets users sign in with GitHub and connect their accounts. nil means that the
-	// GitHub calls answer 503.
+	// GitHub lets users sign in with GitHub and connect their accounts. nil means that the HTTP
+	// calls for GitHub answer 503.
 	GitHub *GitHubConfig
 
-	// BrowserSessions keeps browsers that sign in with GitHub signed in by cookie. nil means
-	// that GitHub's callback answers with a token.
+	// BrowserSessions enables session cookies: a sign-in with GitHub sets such a cookie in the
+	// browser. nil means that the response to a sign-in with GitHub contains a token.
 	BrowserSessions *BrowserSessions
 
-	// ReauthAfter, if positive, is the maximum age of a session that may make lasting changes. Such
-	// changes are the calls that return an access secret, connect a GitHub account, or enable or
-	// promote a user. Older sessions get ErrSessionTooOld and must sign in again, so a stolen token
-	// cannot be turned into a lasting credential. Zero means any age.
+	// ReauthAfter, if positive, is the maximum age of a session for calls that return an access
+	// secret, connect a GitHub account, or enable or promote a user. With an older session, they
+	// return ErrSessionTooOld. A stolen token of such a session cannot be turned into a lasting
+	// credential. Zero means any age.
 	ReauthAfter time.Duration
 
-	// Proxies is [NoProxies] or [TrustProxies], and determines the client address. If Proxies is
-	// not set, clients that send X-Forwarded-For have no known address and are throttled together.
-	// Credentials.AllowImported requires Proxies.
+	// Proxies is the result of [NoProxies] or [TrustProxies]. It determines the client address. If
+	// Proxies is not set, clients that send X-Forwarded-For have no known address and are throttled
+	// together. Credentials.AllowImported requires Proxies.
 	Proxies Proxies
 
-	// Throttling limits the attempts of each client. Instances share counts if they share a Limiter.
+	// Throttling limits the attempts of each client. Instances that share a Limiter count together.
 	Throttling Throttling
 
-	// WriteError answers a request with an error. nil means the function [WriteError], which a
-	// host's own function can call for the errors that it does not handle.
+	// WriteError answers a request with an error. nil means the function [WriteError]. A function
+	// of the host can call [WriteError] for errors that it does not handle itself.
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Timeout limits each documented call as a whole, including the reading of its body and the
-	// store. On a host's own route, it limits only how long the middleware waits for the store:
-	// RequireSuperUser and, with Tokens.CheckSessionsInStore, Authenticate. Zero means 10 seconds.
+	// Timeout limits the duration of each HTTP call of this package, including the reading of its
+	// body. On a host's own route, it limits only how long the middleware waits for the store. Zero
+	// means 10 seconds.
 	Timeout time.Duration
 
-	// OnEvent receives the events. [Service.Run] calls OnEvent: see [EventLogConfig.OnEvent] and,
-	// for lasting changes, [EventLogConfig.Trail]. nil means that events go to Logger.
+	// OnEvent receives the events. [Service.Run] calls OnEvent: see [EventLogConfig.OnEvent] and
+	// [EventLogConfig.Trail]. nil means that events go to Logger.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and verifications of tokens.
@@ -99,8 +99,8 @@ type Config struct {
 
 const defaultAuditRetention = 365 * 24 * time.Hour
 
-// Service combines the components over one store, with their HTTP handlers and middleware. Make a
-// Service with [New] or [NewWithUsers]. A Service is safe for concurrent use.
+// Service combines a [TokenIssuer], a [CredentialVerifier] and a [GitHubConnector], and adds HTTP
+// handlers and middleware. Make it with [New] or [NewWithUsers]. It is safe for concurrent use.
 type Service struct {
 	store       AccountStore
 	users       UserStore  // nil if the host keeps the users
@@ -130,12 +130,12 @@ func New(store Store, cfg Config) (*Service, error) {
 }
 
 // NewWithUsers returns a Service for a host that has a users table of its own. In all other
-// respects, it is like [New]. The store must keep no users, such as a store of memstore.NewAccounts
+// respects, it is like [New]. The store must keep no users: it can be one from memstore.NewAccounts
 // or sqlstore.OpenAccounts. The host must call [Service.RevokeUser] after it has disabled or
 // deleted a user.
 //
 // Such a Service has no routes that make or change users, and its methods that make or change users
-// return an error. GitHub's SuperUsers and MembershipMaxAge cannot be set.
+// return an error. SuperUsers and MembershipMaxAge of the GitHubConfig cannot be set.
 func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service, error) {
 	if defaults.IsNil(accounts) {
 		return nil, errors.New("auth: NewWithUsers needs a store")
@@ -146,7 +146,7 @@ func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service
 	return newService(accounts, nil, users, cfg)
 }
 
-// newService returns a Service. users is the store's UserStore, or nil if source is set.
+// newService returns a Service. The users argument is nil if source is set.
 func newService(store AccountStore, users UserStore, source UserSource, cfg Config) (*Service, error) {
 	cfg, err := cfg.withDefaults(store)
 	if err != nil {
@@ -198,7 +198,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 }
 
 // withDefaults checks the configuration and sets all defaults, also in the nested configurations.
-// It makes the EventLog. An EventStore is the audit trail, unless DisableAuditTrail is set.
+// It also makes the EventLog.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")
@@ -260,7 +260,7 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	return cfg.withPublicURL()
 }
 
-// withPublicURL checks PublicURL and puts it in the form of a browser's Origin header. An empty
+// withPublicURL checks PublicURL and converts it to the form of a browser's Origin header. An empty
 // PublicURL becomes the origin of GitHub's CallbackURL, if there is one.
 func (cfg Config) withPublicURL() (Config, error) {
 	callback := ""
@@ -325,11 +325,11 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // Login exchanges an access key and its secret for a token, as POST /auth/users/login does. It is
 // for hosts that use a protocol other than HTTP.
 //
-// Put the client address into ctx with [WithClientInfo]. Clients without an address share one
-// budget of failures, and their floods are not limited.
+// Put the client address into ctx with [WithClientInfo]. The failures of all clients without an
+// address are counted together, and Throttling.Flood does not limit these clients.
 //
-// Login returns ErrInvalidCredentials if the pair does not sign in, and a *[ThrottledError] if the
-// client has made too many attempts. Any other error means that the store could not answer.
+// Login returns ErrInvalidCredentials if it rejects the pair, and a *[ThrottledError] if the client
+// has made too many attempts. Any other error means that the store could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	began := time.Now()
 	token, err := s.login(ctx, pair)
@@ -350,7 +350,7 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	}
 	token, err := s.tokens.issue(ctx,
 		IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID})
-	// Since the pair was verified, the user may have been disabled or the key revoked. If the host
+	// The user may have been disabled or the key revoked after the pair was verified. If the host
 	// keeps the users, issue is the first call that looks the user up.
 	switch {
 	case errors.Is(err, ErrUserDisabled):
@@ -362,7 +362,7 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 }
 
 // verifyWithinLimits verifies the pair within the limits of Config.Throttling. It does not record
-// the use of the key, because creating the session records it.
+// the use of the key, because CreateSession does.
 func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	client := clientOf(ctx).throttleClient()
 	if err := s.throttle.CountAttempt(ctx, client); err != nil {
@@ -388,7 +388,7 @@ func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessK
 }
 
 // recheckMembership calls [GitHubConnector.StillAdmitted] for a user whose access key was accepted.
-// A refusal becomes ErrInvalidCredentials, so clients cannot tell refusals from wrong secrets.
+// If the user is refused, it returns ErrInvalidCredentials, as for a wrong secret.
 func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	if s.github == nil {
 		return nil

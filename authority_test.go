@@ -110,7 +110,7 @@ func TestAFoldKeepsTheNewestHalf(t *testing.T) {
 	require.Equal(t, auth.Revocation{UserID: "u1", Generation: folded.Generation,
 		ExpiresAt: time.Unix(folded.Generation-1, 0)}, folded)
 
-	for i := range named { // all as old: none can be told from another
+	for i := range named { // all have the same Generation, so none is newer
 		named[i].Generation = 5
 	}
 	folded, ok = auth.FoldRevocations(named)

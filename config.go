@@ -23,32 +23,36 @@ type TokenConfig struct {
 	// means 12 hours. If the access key expires sooner, its token expires at the same time.
 	Lifetime time.Duration
 
-	// MaxLifetime is the longest lifetime that a token may claim, regardless of the key that
-	// signed it; at most 30 days. Zero means the greater of Lifetime and 12 hours. If you lower
-	// Lifetime, keep MaxLifetime at the old value until the last old token has expired.
+	// MaxLifetime is the longest lifetime of a token that is accepted, at most 30 days. A token
+	// that claims a longer lifetime is rejected, whichever key signed it. Zero means the greater of
+	// Lifetime and 12 hours. If you lower Lifetime, set MaxLifetime to the old Lifetime until the
+	// last token with the old Lifetime has expired.
 	MaxLifetime time.Duration
 
-	// CacheSize is the number of verified tokens in the cache, at most 16777216. Zero means
-	// 16384; -1 means no cache. The signature of a token in the cache is not verified again.
-	// Twice the number of tokens in use at a time is a good size.
+	// CacheSize is the maximum number of verified tokens in the cache, at most 16777216. Zero means
+	// 16384; -1 means no cache. The signature of a token in the cache is not verified again. Twice
+	// the number of tokens in use at a time is a good size.
 	//
-	// A token takes about 1 KiB of memory. The cache never takes more than CacheSize times 2
-	// KiB. With BrowserSessions, there is a second cache of this size, for session cookies.
+	// A token in the cache takes about 1 KiB of memory. The cache never takes more than CacheSize
+	// times 2 KiB. If Config.BrowserSessions is set, there is a second cache of this size, for
+	// session cookies.
 	CacheSize int
 
 	// RevocationInterval is the maximum age of an instance's copy of the revocation feed, which is
-	// the store's list of revocations. The default and the maximum are 5 seconds. When the copy is
-	// older, one request reads the feed, and all requests wait for that read, at most one second.
+	// the store's list of revocations. The default and the maximum are 5 seconds. If the copy is
+	// older, the next request reads the feed, and all requests wait for this read, at most one
+	// second.
 	RevocationInterval time.Duration
 
-	// MaxStaleness is the maximum age of that copy while the store does not answer. Once the copy
-	// is older than MaxStaleness, no token is accepted. The default and the maximum are one minute.
+	// MaxStaleness is the maximum age of the instance's copy of the revocation feed while the store
+	// does not answer. Once the copy is older than MaxStaleness, the instance accepts no token. The
+	// default and the maximum are one minute.
 	MaxStaleness time.Duration
 
-	// CheckSessionsInStore reads the session from the store on every request instead of following
-	// the revocation feed. Every instance then rejects a revoked session at once. The cost is that
-	// each request waits for the store, and that no token is accepted while the store does not
-	// answer.
+	// CheckSessionsInStore makes each request read its session from the store. The instance then
+	// does not use the revocation feed. Every instance rejects a revoked session at once. The cost
+	// is that each request waits for the store, and that no token is accepted while the store does
+	// not answer.
 	CheckSessionsInStore bool
 
 	// MaxSessions is how many sessions one user can have at a time, from 1 to 1000. Zero means
@@ -121,41 +125,44 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 // CredentialConfig configures access keys and the hashes of their secrets. The zero value is a good
 // choice. For more protection, add Peppers.
 type CredentialConfig struct {
-	// AccessKeyPrefix begins every access key, and AccessSecretPrefix every access secret. An
-	// underscore follows the prefix. The defaults are "ak_live" and "as_live". A service accepts
-	// generated pairs only with its own prefixes.
+	// AccessKeyPrefix is the beginning of every generated access key, and AccessSecretPrefix is the
+	// beginning of every generated secret. An underscore follows the prefix. The defaults are
+	// "ak_live" and "as_live". A service rejects generated pairs that have other prefixes.
 	AccessKeyPrefix    string
 	AccessSecretPrefix string
 
 	// Peppers are secret keys for the hashes of access secrets. The store does not contain the
-	// peppers, so an attacker who can write to the store still cannot add an access key that signs
-	// in. The first pepper makes new hashes, and all peppers verify.
+	// peppers, so an attacker who can write to the store still cannot add an access key that is
+	// accepted. New hashes are made with the first pepper. A hash that was made with any of the
+	// peppers is accepted.
 	//
-	// To add a pepper, first append it to the list on every instance. Only then move it to the
-	// front. If a hash was not made with the first pepper, the next sign-in replaces it by a hash
-	// made with the first pepper. An instance that does not have the new first pepper yet would
-	// then reject the access key.
+	// To add a pepper, first append it to the list on every instance, and only then move it to the
+	// front. The next sign-in with an access key renews a hash that was not made with the first
+	// pepper. An instance whose list does not contain that pepper would from then on reject the
+	// access key.
 	//
 	// [NoPepper] in the list stands for hashes without a pepper. An empty list means NoPepper
 	// alone. To introduce the first pepper, put it after NoPepper on every instance, and then move
 	// it to the front. Keep NoPepper at the end of the list until every access key has signed in.
 	// While NoPepper is in the list, the peppers do not protect against an attacker who can write
-	// to the store. Imported hashes have no pepper.
+	// to the store. An imported hash has no pepper, so it is accepted only while NoPepper is in the
+	// list.
 	Peppers []SymmetricKey
 
-	// AllowImported accepts access keys whose names or secrets another system made. Unknown clients
-	// can then make this service compute slow hashes. Slow hashes are throttled by client address,
-	// so [New] returns an error unless Config.Proxies is set.
+	// AllowImported makes the service accept access keys that were imported from another system.
+	// Unknown clients can then make the service compute slow hashes. The limits for slow hashes
+	// depend on the client address, so [New] returns an error unless Config.Proxies is set.
 	//
 	// For an access key that does not exist, the service computes an argon2id hash with the
 	// service's own parameters. If an imported hash takes more or less time than this hash, the
-	// difference reveals that the access key exists. This stops after the first sign-in with the
-	// key.
+	// difference reveals that the access key exists. The first sign-in with the key replaces the
+	// imported hash by a hash with the service's own parameters, and the difference disappears.
 	AllowImported bool
 
-	// MaxSlowHashes is how many slow hashes, of 8 to 64 MiB each, run at once. Zero means half of
-	// GOMAXPROCS, but at least one. Up to 32 times as many attempts wait, each for up to 3 seconds.
-	// Further attempts get a *[ThrottledError].
+	// MaxSlowHashes is the maximum number of slow hashes that are computed at once. Each takes up
+	// to 64 MiB of memory. Zero means half of GOMAXPROCS, but at least one. At most 32 times
+	// MaxSlowHashes attempts wait, each for at most 3 seconds. An attempt that cannot wait, or has
+	// waited too long, gets a *[ThrottledError].
 	MaxSlowHashes int
 
 	// Events receives the verifier's events. nil means no events. In a [Config] it must be nil,
@@ -172,48 +179,52 @@ type CredentialConfig struct {
 
 // Throttling limits the attempts of each client. The zero value is a good choice.
 //
-// A correct generated secret is never rejected because of other clients, unless the same address
-// exceeds Flood. The service verifies such a secret first, and counts only failures. Once there are
-// too many failures, further failures are answered with a *[ThrottledError].
+// A correct secret that this package generated is rejected only if the client's own address exceeds
+// Flood. The service verifies such a secret first, and counts the attempt only if the secret is
+// wrong. Once an address has too many failures, its further failures are answered with a
+// *[ThrottledError].
 //
-// Clients are counted by client address ([WithClientInfo]). For IPv6 clients, only the first 64
-// bits of the address count. All clients without a known address share one budget, which is 50
-// times the budget of one client. Only Flood counts these clients by the address of the connection.
+// Attempts are counted separately for each client address ([WithClientInfo]). Two IPv6 addresses
+// with the same first 64 bits are counted as one address. All clients without a known address are
+// counted together, and may fail 50 times as often as one address. Flood differs: it counts a
+// client without a known address by the address of the connection.
 type Throttling struct {
-	// Limiter counts the attempts. nil means in memory, for this instance alone. Services that
-	// share a Limiter must have different issuers, because services with the same issuer are
-	// counted together.
+	// Limiter counts the attempts. nil means that each instance counts in its own memory. Two
+	// services that share a Limiter must have different issuers, because attempts at services with
+	// the same issuer are counted together.
 	Limiter limit.Limiter
 
-	// Failures are how many sign-ins from one address may fail. nil means 20 a minute, 100 an
-	// hour and 500 a day. Sign-ins with GitHub are counted separately.
+	// Failures are the limits for failed sign-ins from one address. nil means 20 a minute, 100 an
+	// hour and 500 a day. Sign-ins with access keys and sign-ins with GitHub are counted
+	// separately.
 	//
-	// Once an address has too many failures, its attempts with imported keys are rejected without a
-	// slow hash, and its GitHub sign-ins are rejected without a call to GitHub. Correct attempts
-	// are rejected too. An attacker can therefore keep a user out, but only from the user's own
-	// address.
+	// If an address has too many failures with access keys, its further attempts with imported keys
+	// are rejected without a slow hash. If it has too many failures with GitHub, its further
+	// sign-ins with GitHub are rejected without a call to GitHub. In both cases, correct attempts
+	// are rejected, too. An attacker can therefore keep a user out, but only by sending requests
+	// from the user's own address.
 	Failures []limit.Rate
 
-	// SlowAttempts are how many times one address may try one imported key until the key has
-	// signed in. nil means 5 a minute, 20 an hour and 50 a day. Further attempts are rejected,
-	// including correct ones.
+	// SlowAttempts are the limits for attempts with one imported key from one address. nil means 5
+	// a minute, 20 an hour and 50 a day. Further attempts are rejected, even if the secret is
+	// correct. A successful sign-in with the key resets the count.
 	//
-	// An attempt counts when a slow hash is computed for it. An attempt that fails before its slow
-	// hash, in the store or in the queue of slow hashes, does not count. All clients without a
-	// known address share 200 times this number for each key.
+	// An attempt counts only if a slow hash is computed for it. An attempt that fails earlier, in
+	// the store or in the queue of slow hashes, does not count. For each key, all clients without a
+	// known address together may make 200 times as many attempts as one address.
 	SlowAttempts []limit.Rate
 
-	// Flood is how many attempts of any kind one address may make. nil means 60,000 a minute. The
-	// service checks this limit before it calls the store. No other limit rejects correct generated
-	// secrets.
+	// Flood are the limits for attempts of any kind from one address. nil means 60,000 a minute.
+	// The service checks these limits before it calls the store. No other limit can reject a
+	// correct generated secret.
 	Flood []limit.Rate
 
-	// Off turns all limits off. It is for hosts that have their own limits, and for benchmarks.
+	// Off turns all limits off, for hosts that have their own limits and for benchmarks.
 	Off bool
 }
 
-// newThrottle returns the throttle of the service with this issuer, or nil if Off is set. The
-// issuer is part of each count, so services that share a Limiter are counted separately.
+// newThrottle returns the throttle of the service with this issuer, or nil if Off is set. The name
+// of each count depends on the issuer, so two services that share a Limiter are counted separately.
 func (t Throttling) newThrottle(
 	issuer string, now func() time.Time, log *slog.Logger,
 ) (*throttle.Throttle, error) {
@@ -224,7 +235,7 @@ func (t Throttling) newThrottle(
 	return limits, nil
 }
 
-// throttleClient returns the client in the form that the throttle counts.
+// throttleClient returns the addresses by which the throttle counts the client.
 func (c ClientInfo) throttleClient() throttle.Client {
 	return throttle.Client{Address: c.Address, Peer: c.peer}
 }

@@ -26,7 +26,7 @@ type CredentialVerifier struct {
 	now    func() time.Time
 	log    *slog.Logger
 
-	hostUsers bool // the users are in a UserSource, so the store does not know which are active
+	hostUsers bool // a UserSource keeps the users, so the store does not know which are active
 }
 
 // NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says
@@ -85,8 +85,8 @@ type KeyOptions struct {
 	ExpiresAt time.Time // zero means never
 }
 
-// The reasons for rejecting a pair. They go into events, for the operator. The client gets the same
-// answer for all of them.
+// These errors say why a pair was rejected. The reason goes only into events. The client gets the
+// same answer for all reasons.
 var (
 	errPairForm      = fmt.Errorf("%w: not of the form of a pair", ErrInvalidCredentials)
 	errKeyUnknown    = fmt.Errorf("%w: no such key", ErrInvalidCredentials)
@@ -96,19 +96,19 @@ var (
 	errMembership    = fmt.Errorf("%w: the user must sign in with GitHub first", ErrInvalidCredentials)
 )
 
-// GeneratePair returns a new random pair without storing it, so the pair does not sign in yet. Use
-// it with [Service.Bootstrap].
+// GeneratePair returns a new random pair for [Service.Bootstrap]. It does not store the pair, so
+// until the call of Bootstrap, nobody can sign in with it.
 func (v *CredentialVerifier) GeneratePair() KeyPair {
 	key, secret := v.format.Generate()
 	return KeyPair{AccessKey: key, AccessSecret: NewSecret(secret)}
 }
 
 // Issue adds a new access key for the user and returns the pair. The secret cannot be read again
-// later. A session without SuperUser can issue keys only to its own user.
+// later. If the authority is a session without SuperUser, the user must be the session's own user.
 //
-// It returns ErrNotFound if the store keeps users and the user does not exist, ErrTooManyKeys if
-// the user has [MaxKeys] keys already, an *[InvalidError] for options that are not valid, and the
-// errors of [Authority.Check].
+// It returns ErrNotFound if the store keeps users and the user does not exist, or if the user is
+// not the session's own user. It returns ErrTooManyKeys if the user has [MaxKeys] keys already, an
+// *[InvalidError] for options that are not valid, and the errors of [Authority.Check].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -136,7 +136,7 @@ func (v *CredentialVerifier) issue(
 	return pair, key, nil
 }
 
-// newChange returns a change of the verifier's store.
+// newChange prepares a change of the verifier's store and its event.
 func (v *CredentialVerifier) newChange(ctx context.Context, by Authority, e Event) change {
 	var lifetime time.Duration
 	if v.tokens != nil {
@@ -164,24 +164,25 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 	return key, key.Validate()
 }
 
-// Verify checks the pair and returns the access key and its owner. It opens no session; to sign in,
+// Verify checks the pair and returns the access key and its owner. It opens no session. To sign in,
 // use [Service.Login].
 //
-// It returns ErrInvalidCredentials if the pair does not sign in, whatever the reason. With
-// AllowImported, it returns a *[ThrottledError] if too many slow hashes wait. Any other error means
-// that the store could not answer.
+// It returns ErrInvalidCredentials if it rejects the pair, whatever the reason. If AllowImported is
+// set, it returns a *[ThrottledError] if too many attempts wait for a slow hash. Any other error
+// means that the store could not answer.
 //
 // If the host has a users table of its own, the returned User has only an ID, and IsActive is
 // false. The host's table is read later, when the session is opened.
 //
 // A generated pair costs one read of the store and one fast hash, whether the key exists or not.
 // Without AllowImported, any other pair costs no read and no hash. With AllowImported, any other
-// pair costs one read and one slow hash. If that pair signs in and its hash must be renewed, the
+// pair costs one read and one slow hash. If that pair is accepted and its hash must be renewed, the
 // renewal costs a second slow hash and a write. The time of last use is written at most once a
 // minute.
 //
-// Events and hooks count a rejected pair as an attempt to sign in. An accepted pair is counted when
-// [TokenIssuer.Issue] opens a session.
+// If Verify rejects the pair, it emits the event of a rejected sign-in and calls the SignIn hook.
+// If it accepts the pair, it does neither, because [TokenIssuer.Issue] does both when it opens a
+// session.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	began := time.Now()
 	key, user, err := v.verifyAndTouch(ctx, pair)
@@ -191,10 +192,11 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKe
 	return key, user, err
 }
 
-// signInEvent returns the event of an attempt to sign in with the pair that ended with err.
+// signInEvent returns the event of a sign-in attempt with this pair. The err argument is the result
+// of the attempt.
 func (v *CredentialVerifier) signInEvent(pair KeyPair, err error) Event {
 	e := Event{Method: MethodAccessKey}
-	if err == nil || v.format.IsKey(pair.AccessKey) { // any other unverified text may be a secret
+	if err == nil || v.format.IsKey(pair.AccessKey) { // other unverified text may be a secret
 		e.AccessKey = v.loggableName(pair.AccessKey)
 	}
 	return e
@@ -222,8 +224,8 @@ func (v *CredentialVerifier) verifyAndTouch(ctx context.Context, pair KeyPair) (
 }
 
 // checkPair is Verify without its event and without recording the use of the key. If the pair is
-// imported and countAttempt is not nil, it calls countAttempt right before the slow hash. An error
-// of countAttempt ends checkPair.
+// imported and countAttempt is not nil, it calls countAttempt right before the slow hash. If
+// countAttempt returns an error, checkPair returns this error and computes no hash.
 func (v *CredentialVerifier) checkPair(
 	ctx context.Context, pair KeyPair, form pairForm, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -242,8 +244,9 @@ func (v *CredentialVerifier) checkPair(
 	return v.matchStored(ctx, pair.AccessKey, secret, v.hasher.Slow, countAttempt)
 }
 
-// waitForSlowHash waits until the client may compute a slow hash, and returns the function that
-// lets the next slow hash begin. It returns a [ThrottledError] if too many attempts wait.
+// waitForSlowHash waits until a slow hash for the client may begin. After the hash, the caller must
+// call release, so that another slow hash can begin. waitForSlowHash returns a [ThrottledError] if
+// too many attempts wait.
 func (v *CredentialVerifier) waitForSlowHash(
 	ctx context.Context, client netip.Addr,
 ) (release func(), err error) {
@@ -276,13 +279,12 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 }
 
 // decoyUserID stands for the owner of a key that does not exist. It is as long as the IDs that this
-// package makes, so that hashing it takes the same time. No ID that this package makes is equal to
-// it.
+// package makes, so that hashing it takes the same time. This package never makes this ID.
 const decoyUserID = "--------------------------"
 
-// matchStored looks the key up and compares the secret with its hash. It does the same work for a
-// key that does not exist, so that the time of the call does not reveal which keys exist. If
-// countAttempt is not nil, it is called after the look-up and before the hash.
+// matchStored looks up the access key and compares the secret with the stored hash. It does the
+// same work for a key that does not exist, so that its duration does not reveal which keys exist.
+// If countAttempt is not nil, matchStored calls it after the look-up and before the hash.
 func (v *CredentialVerifier) matchStored(
 	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -290,7 +292,7 @@ func (v *CredentialVerifier) matchStored(
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return AccessKey{}, User{}, fmt.Errorf("auth: verifying an access key: %w", err)
 	}
-	if countAttempt != nil { // only now: an attempt that fails in the store must not count
+	if countAttempt != nil { // not earlier: an attempt that fails in the store must not count
 		if err := countAttempt(); err != nil {
 			return AccessKey{}, User{}, err
 		}
@@ -309,18 +311,18 @@ func (v *CredentialVerifier) matchStored(
 	case v.expired(key):
 		rejected = errKeyExpired
 	case !owner.IsActive && !(v.hostUsers && owner == User{ID: owner.ID}):
-		// An owner with nothing but an ID is a user of the host, and the store does not know
-		// whether that user is active.
+		// If the owner has only an ID, the host keeps the user, and the store does not know whether
+		// the user is active.
 		rejected = errOwnerDisabled
 	}
 	if rejected != nil {
-		// The error is wrapped even if subject is empty, so that an unknown key takes as long as a
-		// wrong secret.
+		// rejectionOf is called even if subject is empty, so that rejecting an unknown key takes as
+		// long as rejecting a wrong secret.
 		return AccessKey{}, User{}, rejectionOf(subject, "", rejected)
 	}
 	if stale {
-		// The hash can be renewed only now, while the secret is known. The pair is correct, so a
-		// failure to renew is logged and the sign-in succeeds.
+		// The hash can be renewed only while the secret is known. If the renewal fails, the failure
+		// is only logged, because the pair is correct.
 		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.Hash(key.UserID, accessKey, secret))
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed",
@@ -331,8 +333,8 @@ func (v *CredentialVerifier) matchStored(
 }
 
 // matchSecret reports whether the secret is the current secret of the key, or the previous secret
-// while the previous secret still works. stale reports whether the hash should be renewed. It is
-// always false for the previous secret.
+// while the previous secret still works. The stale result reports whether the hash should be
+// renewed. It is always false for the previous secret.
 func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
 ) (matches, stale bool) {
@@ -345,8 +347,8 @@ func (v *CredentialVerifier) matchSecret(
 }
 
 // Revoke revokes the access key and the sessions that the key opened. It returns ErrNotFound if the
-// key does not exist, and the errors of [Authority.Check]. It also returns ErrNotFound if the
-// authority is a session without SuperUser and the key belongs to another user.
+// key does not exist, or if the authority is a session without SuperUser and the key belongs to
+// another user. It also returns the errors of [Authority.Check].
 func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -354,8 +356,8 @@ func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey
 	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
 }
 
-// revoke is Revoke without the check of the authority. The event has the given kind and user; an
-// empty userID means that the user is not known.
+// revoke is Revoke without the check of the authority. The event has the given kind and user. The
+// userID is empty if the user is not known.
 func (v *CredentialVerifier) revoke(
 	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
 ) error {

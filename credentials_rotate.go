@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// maxOverlap is the longest time for which the previous secret of a rotated key may keep working.
+// maxOverlap is the longest time for which the previous secret of a key can keep working.
 const maxOverlap = 7 * 24 * time.Hour
 
 // List returns the access keys of the user without their hashes, the oldest first. The list
-// includes expired keys that are not pruned yet. If the user does not exist, it returns no keys.
+// includes expired keys that have not been pruned. If the user does not exist, the list is empty.
 func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessKey, error) {
 	keys, err := v.store.ListKeys(ctx, userID)
 	if err != nil {
@@ -24,15 +24,15 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 }
 
 // Rotate gives the access key a new secret and returns the pair. The previous secret keeps working
-// for the overlap, which is at most 7 days. The label, the expiry and the sessions that the key
-// opened do not change. For a secret that has leaked, use [CredentialVerifier.Revoke] or
-// [CredentialVerifier.RevokeLeaked] instead.
+// for the overlap, which is at most 7 days. The label and the expiry of the key do not change, and
+// the sessions that it opened are not revoked. For a secret that has leaked, use
+// [CredentialVerifier.Revoke] or [CredentialVerifier.RevokeLeaked] instead.
 //
-// It returns ErrNotFound if the key does not exist or has expired, ErrRotating if a previous secret
-// still works, and the errors of [Authority.Check]. It also returns ErrNotFound if the authority is
-// a session without SuperUser and the key belongs to another user. It returns an *[InvalidError]
-// for an overlap that is out of range, and for an imported key, because a generated secret contains
-// the name of its key.
+// It returns ErrNotFound if the key does not exist or has expired, or if the authority is a session
+// without SuperUser and the key belongs to another user. It returns ErrRotating if a previous
+// secret still works, and the errors of [Authority.Check]. It returns an *[InvalidError] if the
+// overlap is out of range or if the key was imported. No secret can be generated for an imported
+// key, because a generated secret contains the name of a generated key.
 func (v *CredentialVerifier) Rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, error) {
@@ -83,11 +83,11 @@ func (v *CredentialVerifier) SecretPattern() string {
 }
 
 // RevokeLeaked revokes the access key of a leaked secret, and the sessions that the key opened. It
-// returns the record of the key without its hashes, so that the host can tell the owner.
+// returns the record of the key without its hashes, so that the host can notify the owner.
 //
-// The secret must sign in, or fail to sign in only because its owner is disabled. For any other
-// text, including the secret of an imported key, RevokeLeaked returns ErrInvalidCredentials. An
-// access key alone revokes nothing, because it is public.
+// The secret must be one that this package generated and that still works; the owner of its key may
+// be disabled. For any other text, RevokeLeaked returns ErrInvalidCredentials. In particular, an
+// access key without its secret revokes nothing, because access keys are not secret.
 func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
 	text := secret.Reveal()
 	if !v.format.IsSecret(text) {

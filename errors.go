@@ -15,33 +15,33 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// The errors to test for with errors.Is. The types *[InvalidError], *[ExistsError] and
-// *[ThrottledError] are for errors.As. Any other error of this package means that the store or
-// GitHub could not answer or that a context ended.
+// Callers test for these errors with errors.Is. The types *[InvalidError], *[ExistsError] and
+// *[ThrottledError] are for errors.As. Apart from errors in the configuration, any other error of
+// this package means that the store or GitHub could not answer, or that a context ended.
 var (
-	// ErrInvalidCredentials means that an access key and its secret do not sign in. The error
-	// is the same for an unknown key, a wrong secret, an expired or revoked key and a disabled
-	// user.
+	// ErrInvalidCredentials means that an access key and its secret were rejected. The key is
+	// unknown, expired or revoked, the secret is wrong, the user is disabled, or the user must sign
+	// in with GitHub first. The client gets the same answer in all of these cases.
 	ErrInvalidCredentials = errors.New("auth: invalid access key or secret")
 
 	// ErrTokenMissing means that a request carries no bearer token.
 	ErrTokenMissing = errors.New("auth: no bearer token in the request")
 
-	// ErrTokenRejected means that a request carries a token that is not valid. The error is the
-	// same for a malformed, forged, expired or revoked token.
+	// ErrTokenRejected means that a request carries a token that is malformed, forged or expired,
+	// or whose session is revoked. The client gets the same answer in all of these cases.
 	ErrTokenRejected = token.ErrRejected
 
-	// ErrSessionTooOld means that a call needs a session that was opened more recently. The user
-	// must sign in again. [Config.ReauthAfter] sets the maximum age.
+	// ErrSessionTooOld means that the session is older than the call allows. The user must sign in
+	// again. [Config.ReauthAfter] sets the maximum age.
 	ErrSessionTooOld = errors.New("auth: the session is too old for this")
 
 	// ErrSuperUserRequired means that the caller is authenticated but is not an active super
 	// user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
 
-	// ErrCrossOrigin means that a request came from a page of another origin. It is returned for
-	// requests that change something with the cookie of a browser session, and for requests
-	// that begin a flow with GitHub.
+	// ErrCrossOrigin means that a page of another origin may have sent a request. It is returned
+	// for requests that use the cookie of a browser session to change something, and for requests
+	// that begin a sign-in with GitHub or connect a GitHub account.
 	ErrCrossOrigin = errors.New("auth: request from another origin")
 
 	// ErrNotFound means that the record does not exist.
@@ -82,24 +82,25 @@ var (
 	// has been made already.
 	ErrBootstrapped = errors.New("auth: already bootstrapped")
 
-	// ErrGitHubState means that the state or the code of a GitHub flow is missing, wrong,
-	// expired or used. The user must begin the flow again.
+	// ErrGitHubState means that the OAuth state or code in a request to GitHub's callback is
+	// missing, wrong, expired or already used. The user must begin the sign-in or the connecting of
+	// the account again.
 	ErrGitHubState = errors.New("auth: no such GitHub sign-in in this browser")
 
 	// ErrGitHubDenied means that the user denied access at GitHub.
 	ErrGitHubDenied = errors.New("auth: access was denied at GitHub")
 
-	// ErrGitHubNotAllowed means that the configuration does not allow the GitHub account, or
-	// that its user is disabled.
+	// ErrGitHubNotAllowed means that the configuration does not allow the GitHub account, or that
+	// the account's user is disabled.
 	ErrGitHubNotAllowed = errors.New("auth: GitHub account is not allowed")
 
-	// ErrGitHubConflict means that the GitHub account belongs to another user, or that the user
-	// is connected to another GitHub account.
+	// ErrGitHubConflict means that the GitHub account is connected to another user, or that the
+	// user is connected to another GitHub account.
 	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
-// The reasons for rejecting a token or the authority of a session. Each is for a token or a session
-// that was valid once.
+// These errors say why a token, or the authority of a session, was rejected. Each of them means
+// that the token or the session was valid before.
 var (
 	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
 	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
@@ -118,9 +119,9 @@ func feedError(err error) error {
 	return err
 }
 
-// InvalidError names the value that was refused and the rule it broke. It matches [ErrInvalid] with
-// errors.Is. It never contains the value itself, so it can be shown to the client that sent the
-// value.
+// InvalidError names the field whose value was refused and the rule that the value broke. It
+// matches [ErrInvalid] with errors.Is. It never contains the value itself, so it can be shown to
+// the client.
 type InvalidError struct {
 	Field  string // the field's name on the wire, such as "username"
 	Reason string // the rule, such as "must be 1 to 128 bytes long"
@@ -138,8 +139,8 @@ func invalidf(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// readError converts the error of reading a JSON object for the callers of this package. A
-// *wire.FieldError becomes an *[InvalidError]; any other error stays as it is.
+// readError converts a *wire.FieldError, which means that a field of a JSON object is not valid,
+// into an *[InvalidError]. It returns any other error as it is.
 func readError(err error) error {
 	if field, ok := err.(*wire.FieldError); ok {
 		return (*InvalidError)(field)
@@ -151,9 +152,9 @@ func readError(err error) error {
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
 
-	// SameUserID is set if [UserStore.RegisterUsers] has registered the user before, which means
-	// that one existing user has the username and all the access keys. It is the ID of that
-	// existing user. In all other cases, it is empty.
+	// SameUserID is set only by [UserStore.RegisterUsers], and only if one existing user already
+	// has the username and all the access keys of the rejected user. It is the ID of that existing
+	// user. In all other cases, it is empty.
 	SameUserID string
 }
 
@@ -176,19 +177,20 @@ func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: throttled: try again in %s", e.RetryAfter)
 }
 
-// errOtherOwner is the error for a session or a key that belongs to another user. The caller is
-// told that the session or the key does not exist.
+// errOtherOwner means that a session or a key belongs to another user. It wraps ErrNotFound, so the
+// client is told that the session or the key does not exist.
 var errOtherOwner = fmt.Errorf("%w: it belongs to another user", ErrNotFound)
 
-// isGitHubRefusal reports whether a GitHub sign-in was refused, as opposed to a failure of GitHub
-// or the store.
+// isGitHubRefusal reports whether err means that a GitHub sign-in was refused. It returns false if
+// err means that GitHub or the store failed.
 func isGitHubRefusal(err error) bool {
 	return errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubDenied) ||
 		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict)
 }
 
-// rejection is a refusal that concerns a known user, whose ID goes into the event. The ID comes
-// from a verified signature or from the store, never from an unverified claim of a client.
+// rejection is an error that rejects a token or an access key of a known user. Its IDs go into the
+// event of the rejection. They come from the store or from a token whose signature was verified,
+// never from an unverified claim of a client.
 type rejection struct {
 	error
 	userID, sessionID string
@@ -196,7 +198,7 @@ type rejection struct {
 
 func (r *rejection) Unwrap() error { return r.error }
 
-// rejectionOf returns err as a rejection of the user if err rejects a token or an access key. It
+// rejectionOf wraps err in a rejection with these IDs if err rejects a token or an access key. It
 // returns any other error as it is.
 func rejectionOf(userID, sessionID string, err error) error {
 	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
@@ -205,9 +207,9 @@ func rejectionOf(userID, sessionID string, err error) error {
 	return &rejection{err, userID, sessionID}
 }
 
-// rejectionReason returns the reason of an event for err: the text that the error adds to its
-// sentinel. If the error adds no text, the reason is the detail of [ErrorStatus]. The reason
-// contains nothing from the request.
+// rejectionReason returns the Reason for the event of a rejection with err. If err adds a text to
+// one of the sentinels below, the reason is that text. If not, the reason is the detail of
+// [ErrorStatus]. The reason contains nothing from the request.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
@@ -220,9 +222,8 @@ func rejectionReason(err error) string {
 }
 
 // ErrorStatus returns the HTTP status of an error, and a sentence that tells the client what to do
-// about it. The status is 503 for an error that this package has no other answer for, such as a
-// failure of the store. The sentence contains neither the error's own message nor anything from the
-// request.
+// about it. For an error that is not known, such as a failure of the store, the status is 503. The
+// sentence contains neither the error's own message nor anything from the request.
 func ErrorStatus(err error) (status int, detail string) {
 	var (
 		request   *wire.RequestError
@@ -245,7 +246,8 @@ func ErrorStatus(err error) (status int, detail string) {
 	return http.StatusServiceUnavailable, "Service temporarily unavailable: try again later"
 }
 
-// errorStatuses holds the status and the detail of each sentinel. The first match counts.
+// errorStatuses holds the status and the detail of each sentinel. ErrorStatus uses the first entry
+// that matches.
 var errorStatuses = []struct {
 	err    error
 	status int
@@ -273,9 +275,10 @@ var errorStatuses = []struct {
 	{ErrInvalid, http.StatusUnprocessableEntity, "A value cannot be accepted"},
 }
 
-// WriteError answers a request with an error: the status of [ErrorStatus], and its detail as
-// {"detail": "…"}. A 401 has the header WWW-Authenticate (RFC 6750, section 3). A 429 has
-// Retry-After, and so does a 503 if GitHub has said when to try again.
+// WriteError answers a request with the status and the detail that [ErrorStatus] returns for err.
+// The body is the JSON object {"detail": "…"}. A 401 has the header WWW-Authenticate (RFC 6750,
+// section 3). A 429 has the header Retry-After. A 503 has Retry-After if GitHub has said when to
+// try again.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := ErrorStatus(err)
 	var throttled *ThrottledError

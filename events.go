@@ -14,12 +14,13 @@ import (
 
 // EventLogConfig configures an [EventLog]. The zero value writes events to slog.Default().
 type EventLogConfig struct {
-	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event after the other. nil
-	// means that events go to Logger.
+	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event at a time. nil means
+	// that events go to Logger.
 	//
-	// No request waits for OnEvent, so OnEvent may be slow. It may also panic. A queue holds up to
-	// 4096 events: 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512 rejected
-	// tokens and 512 other refusals. Further events of a class are dropped; the log says how many.
+	// No request waits for OnEvent, so OnEvent may be slow. A panic in OnEvent is logged. Up to
+	// 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512 rejected tokens and 512
+	// other refusals wait for OnEvent. Further events of such a class are dropped, and the log says
+	// how many.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and verifications.
@@ -29,9 +30,9 @@ type EventLogConfig struct {
 	// the components share. nil means no audit trail.
 	//
 	// Each event is stored in the transaction of its change. Run delivers the stored events of all
-	// instances to OnEvent. It delivers each event at least once, and the events of one user in
-	// order. An event waits in the trail until some instance calls Run. If OnEvent panics or the
-	// process ends during the call, the event is delivered again, up to five times in all.
+	// instances to OnEvent, each event at least once and the events of one user in order. An event
+	// waits in the trail until an instance calls Run. If OnEvent panics or the process ends during
+	// the call, the event is delivered again, at most five times in all.
 	Trail EventStore
 
 	// Now is the clock. nil means time.Now.
@@ -44,8 +45,8 @@ type EventLogConfig struct {
 
 // EventLog delivers the events of the components that share it, and calls the Hooks. Make an
 // EventLog with [NewEventLog]; the zero value logs to slog.Default(). A [Service] makes its own
-// EventLog. A host that composes the components by hand passes one EventLog in the configuration of
-// each component. An EventLog is safe for concurrent use.
+// EventLog. A host that makes the components itself passes one EventLog to all of them, in their
+// configurations. An EventLog is safe for concurrent use.
 type EventLog struct {
 	onEvent func(Event) // nil if events go to log
 	hooks   Hooks
@@ -75,7 +76,7 @@ const (
 	trailClaim       = time.Minute      // how long an instance may take to deliver a claimed event
 	trailBatch       = 64               // stored events delivered before the queue is read again
 	trailAttempts    = 5                // deliveries of one event before it is skipped
-	trailCallTimeout = 10 * time.Second // limit of one call of the store
+	trailCallTimeout = 10 * time.Second // time limit of one call of the store
 )
 
 // NewEventLog returns an EventLog. It starts no goroutine. If OnEvent is set, the host must call
@@ -94,15 +95,15 @@ func NewEventLog(cfg EventLogConfig) *EventLog {
 	return l
 }
 
-// Run calls OnEvent with one event after the other until ctx is done. Then it delivers the events
-// that are already in the queue and returns ctx's error. If OnEvent is nil, Run only waits for ctx.
+// Run calls OnEvent with one event at a time until ctx is done. Then it delivers the events that
+// are already in the queue and returns ctx's error. If OnEvent is nil, Run only waits for ctx.
 //
-// If the last deliveries take more than 5 seconds, Run writes the remaining events to the log and
+// If these last deliveries take more than 5 seconds, Run writes the remaining events to the log and
 // returns, although OnEvent may still be running. Events that occur after ctx is done also go to
-// the log, because there may be no further Run to deliver them.
+// the log, because the host may not call Run again.
 //
-// Only one Run delivers at a time. A second Run waits until the last OnEvent call of the first has
-// returned.
+// Only one call of Run delivers at a time. A second call waits until the first call's last OnEvent
+// has returned.
 func (l *EventLog) Run(ctx context.Context) error {
 	if l.onEvent == nil {
 		<-ctx.Done()
@@ -155,8 +156,8 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 			}
 		}
 	}
-	// This must come before the queue is read for the last time. From here on, emit also logs each
-	// event, so an event that is queued after the last read is not lost.
+	// From this call on, emit also logs each event. So an event that is queued after drain has read
+	// the queue is not lost.
 	l.stopQueueing(d)
 	l.drain(func(e Event) { l.callOnEvent(e) })
 	if l.trail != nil {
@@ -164,7 +165,7 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 	}
 }
 
-// stopQueueing records that d delivers no further events, unless another Run has taken over.
+// stopQueueing records that d delivers no further events, unless another Run delivers now.
 func (l *EventLog) stopQueueing(d *delivery) { l.current.CompareAndSwap(d, nil) }
 
 // drain calls take with each event that is in the queue now. It takes at most as many events as the
@@ -181,7 +182,7 @@ func (l *EventLog) drain(take func(Event)) {
 	}
 }
 
-// callOnEvent calls OnEvent and reports whether it returned.
+// callOnEvent calls OnEvent and reports whether OnEvent returned.
 func (l *EventLog) callOnEvent(e Event) (returned bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -209,8 +210,8 @@ func (l *EventLog) logger() *slog.Logger {
 // clock returns the current time. It accepts the zero EventLog.
 func (l *EventLog) clock() time.Time { return defaults.Now(l.now)() }
 
-// deliverStored calls OnEvent with up to trailBatch events of the trail that are not delivered yet.
-// The events come from all instances. It reports whether there may be more such events.
+// deliverStored calls OnEvent with up to trailBatch undelivered events of the trail, from all
+// instances. It reports whether there may be more undelivered events.
 func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 	for range trailBatch {
 		if ctx.Err() != nil {
@@ -227,8 +228,8 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 			}
 			return false
 		}
-		// If attempt exceeds trailAttempts, OnEvent ended the process or the goroutine during the
-		// last attempt. OnEvent is not called again, because it could end this process too.
+		// If attempt exceeds trailAttempts, OnEvent has ended the process or the goroutine in the
+		// last attempt. OnEvent is not called again, because it could end this process, too.
 		delivered := attempt <= trailAttempts && l.callOnEvent(event)
 		switch {
 		case delivered:
@@ -266,8 +267,8 @@ func (l *EventLog) finishStored(ctx context.Context, id string) error {
 	return nil
 }
 
-// emit records an event with the client and the caller of the request in ctx. It never waits. If
-// OnEvent does not keep up, the event is dropped and counted. A nil EventLog records nothing.
+// emit sets the Client and ActorID of the event from ctx, and queues or logs the event. It never
+// waits. If OnEvent does not keep up, emit drops and counts the event. A nil EventLog does nothing.
 func (l *EventLog) emit(ctx context.Context, e Event) {
 	if l == nil {
 		return
@@ -279,8 +280,8 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 	if l.onEvent != nil {
 		l.enqueue(ctx, e)
 	}
-	// The event is queued before current is read. So either the last Run finds the event in the
-	// queue, or this line finds that no Run delivers and writes the event to the log.
+	// The event is queued before l.current is read. So either the last Run finds the event in the
+	// queue, or this line finds that no Run delivers events, and logs the event.
 	if l.onEvent == nil || l.everRan.Load() && l.current.Load() == nil {
 		l.writeToLog(ctx, e)
 	}
@@ -312,8 +313,8 @@ func (l *EventLog) enqueue(ctx context.Context, e Event) {
 	}
 }
 
-// recordSignIn records an attempt to sign in, and calls the SignIn hook. The attempt began at the
-// given time. If err is nil, the attempt was accepted for the user and the session of e.
+// recordSignIn records an attempt to sign in, and calls the SignIn hook. The began argument is when
+// the attempt began. If err is nil, the attempt was accepted, and e names its user and session.
 func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, err error) {
 	if l == nil {
 		return
@@ -334,7 +335,7 @@ func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, e
 	l.emit(ctx, e)
 }
 
-// recordTokenRejection records that a token was rejected, if err is an ErrTokenRejected.
+// recordTokenRejection records the rejection of a token if err is an ErrTokenRejected.
 func (l *EventLog) recordTokenRejection(ctx context.Context, err error) {
 	if errors.Is(err, ErrTokenRejected) {
 		e := Event{Kind: EventTokenRejected, Reason: rejectionReason(err)}
@@ -363,16 +364,16 @@ func (l *EventLog) callHook(hook func()) {
 	hook()
 }
 
-// change is a lasting change that a component makes. The component calls the store with write, and
-// calls recordEvent after that.
+// change is a lasting change that a component makes. The component passes the field write to the
+// store, and calls recordEvent after that.
 type change struct {
 	write Write
 	event Event // for the queue or the log, unless it is delivered from the trail
 	log   *EventLog
 }
 
-// newChange returns a change on behalf of the authority, with its event. If the EventLog is nil,
-// the change has no event.
+// newChange prepares a change by the authority and its event. If the EventLog is nil, the change
+// has no event.
 func (l *EventLog) newChange(
 	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
 ) change {
@@ -387,8 +388,8 @@ func (l *EventLog) newChange(
 	if e.SessionID == "" {
 		e.SessionID = by.SessionID
 	}
-	// An ID that no record can have must lead to ErrNotFound. The store would answer ErrInvalid if
-	// the event contained the ID, so the event leaves the ID out.
+	// The caller must get ErrNotFound for an ID that no record can have. But the store returns
+	// ErrInvalid if an event contains such an ID, so the event leaves it out.
 	for _, id := range []*string{&e.UserID, &e.SessionID} {
 		if checkText("id", *id, MaxIDLength) != nil {
 			*id = ""

@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// withUser returns a store with one user, who has a key that cannot sign in.
+// withUser returns a store with one user. The user has one access key, which is never accepted.
 func withUser(id, username string) *memstore.Store {
 	store := memstore.New()
 	err := store.Register(context.Background(), auth.Write{By: auth.ByHost("setup"), Now: time.Now},
@@ -23,7 +23,7 @@ func withUser(id, username string) *memstore.Store {
 	return store
 }
 
-// Access keys without tokens, for a program that has its own sessions.
+// A program that has its own sessions uses access keys without tokens.
 func ExampleCredentialVerifier() {
 	ctx := context.Background()
 	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{
@@ -37,7 +37,7 @@ func ExampleCredentialVerifier() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(pair.AccessKey[:9], pair.AccessSecret) // the secret does not print; Reveal returns it
+	fmt.Println(pair.AccessKey[:9], pair.AccessSecret) // only Reveal returns the secret
 
 	key, user, err := keys.Verify(ctx, pair)
 	fmt.Println(user.Username, key.Label, err)
@@ -53,7 +53,7 @@ func ExampleCredentialVerifier() {
 	// true
 }
 
-// Tokens without access keys, for a program that signs users in by other means.
+// A program that signs users in by other means uses tokens without access keys.
 func ExampleTokenIssuer() {
 	ctx := context.Background()
 	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
@@ -83,8 +83,7 @@ func ExampleTokenIssuer() {
 	// true
 }
 
-// A recovery program that an operator runs next to the database when no super user has a working
-// key.
+// If no super user has a working key, an operator runs a program like this one beside the database.
 func ExampleService_RecoverSuperUser() {
 	svc, _, err := newAPI([]byte("a secret of 32 random bytes, say"))
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// parts contains the components of a host that mounts none of the documented calls.
+// parts contains the components of a host that has its own handlers and makes no Service.
 type parts struct {
 	tokens      *auth.TokenIssuer
 	credentials *auth.CredentialVerifier
@@ -41,8 +41,8 @@ func compose(store auth.Store, events *auth.EventLog) (parts, error) {
 	return parts{tokens, credentials, github}, errors.Join(err1, err2)
 }
 
-// signIn is the host's own sign-in: it verifies the pair and opens a session. If the user of a
-// valid pair may not sign in, the answer is the same as for a wrong pair.
+// signIn verifies the pair and opens a session. If the user of a valid pair may not sign in, signIn
+// returns the same error as for a wrong pair.
 func (p parts) signIn(ctx context.Context, pair auth.KeyPair) (auth.Token, error) {
 	key, user, err := p.credentials.Verify(ctx, pair)
 	if err != nil {
@@ -56,7 +56,8 @@ func (p parts) signIn(ctx context.Context, pair auth.KeyPair) (auth.Token, error
 	return token, hideReason(err)
 }
 
-// hideReason returns ErrInvalidCredentials in place of the errors that would reveal a valid pair.
+// hideReason returns ErrInvalidCredentials in place of an error that would reveal that the pair is
+// valid.
 func hideReason(err error) error {
 	for _, reason := range []error{auth.ErrNotFound, auth.ErrUserDisabled, auth.ErrGitHubNotAllowed} {
 		if errors.Is(err, reason) {
@@ -83,8 +84,8 @@ func (p parts) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// revokeKey is one of the host's own handlers: it revokes the key that the query names, if the key
-// is the caller's.
+// revokeKey is one of the host's own handlers. It revokes the access key in the query if the key
+// belongs to the caller.
 func (p parts) revokeKey(w http.ResponseWriter, r *http.Request) {
 	caller, _ := auth.IdentityFromContext(r.Context())
 	if err := p.credentials.Revoke(r.Context(), caller.Authority(), r.URL.Query().Get("key")); err != nil {
@@ -92,8 +93,8 @@ func (p parts) revokeKey(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// The three components behave as they do in a Service, although the host creates them one by one:
-// they report to one EventLog, and revoking a key rejects the tokens of its sessions at once.
+// A host makes the three components one by one. They behave as in a Service: they emit events to
+// one EventLog, and after a key has been revoked, the tokens of its sessions are rejected at once.
 func Example_composition() {
 	ctx := context.Background()
 	events := auth.NewEventLog(auth.EventLogConfig{
@@ -115,7 +116,7 @@ func Example_composition() {
 		log.Fatal(err)
 	}
 	handler := p.authenticate(http.HandlerFunc(p.revokeKey))
-	for range 2 { // the key, and with it the token, is revoked by the first request
+	for range 2 { // the first request revokes the key and the session of the token
 		r := httptest.NewRequest(http.MethodDelete, "/keys?key="+pair.AccessKey, nil)
 		r.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())
 		w := httptest.NewRecorder()
@@ -124,8 +125,8 @@ func Example_composition() {
 	}
 
 	serving, stop := context.WithCancel(ctx)
-	stop()              // the host has served its last request:
-	events.Run(serving) // it was running in a goroutine of the host's own
+	stop()              // so that Run delivers the queued events and returns
+	events.Run(serving) // a real host calls Run in a goroutine while it serves requests
 	// Output:
 	// token accepted: true
 	// status: 200

@@ -14,8 +14,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// newGitHubAPI returns a service whose users all sign in with GitHub. The account with the number
-// 583231 becomes a super user.
+// newGitHubAPI returns a service whose users sign in with GitHub. The user of account number 583231
+// becomes a super user.
 func newGitHubAPI(origin string, github auth.GitHubConfig) (*auth.Service, error) {
 	signing, err1 := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
 	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte("another one of 32 random bytes, say"))
@@ -32,8 +32,8 @@ func newGitHubAPI(origin string, github auth.GitHubConfig) (*auth.Service, error
 	})
 }
 
-// A host's test of its GitHub sign-in against a fake GitHub, where octocat approves every request.
-// In production the configuration has only ClientID and ClientSecret, and no URLs.
+// A host tests its GitHub sign-in against a fake GitHub, which signs in as octocat without asking.
+// In production, the configuration does not set BaseURL, APIURL or Host.
 func ExampleGitHubConnector() {
 	fake, err := githubtest.Start("", githubtest.Config{AutoApprove: "octocat"})
 	if err != nil {
@@ -41,7 +41,7 @@ func ExampleGitHubConnector() {
 	}
 	defer fake.Close()
 	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS() // a browser keeps the cookie for https only
+	server.StartTLS() // the flow's cookie requires https
 	defer server.Close()
 
 	id, secret := fake.Client()
@@ -73,7 +73,7 @@ func ExampleGitHubConnector() {
 	// Output: octocat true true
 }
 
-// The host lists a user's repositories with the token that the user granted by connecting GitHub.
+// The host lists the repositories of a user who has connected a GitHub account.
 func ExampleGitHubConnector_Client() {
 	listRepositories := func(ctx context.Context, svc *auth.Service) error {
 		user, err := svc.User(ctx)

@@ -9,7 +9,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// A test of the host that creates a user and a token in two calls, with a store in memory.
+// A test of a host makes a user and a token in two calls. The store is in memory.
 func ExampleService_SignIn() {
 	svc, api, err := newAPI([]byte("a secret of 32 random bytes, say"))
 	if err != nil {

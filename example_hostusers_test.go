@@ -17,7 +17,8 @@ type people struct {
 	byID map[string]auth.User
 }
 
-// FindUser returns the user with this ID, or auth.ErrNotFound. In a database it is a SELECT.
+// FindUser returns the user with this ID, or auth.ErrNotFound. With a database, it would be a
+// SELECT.
 func (p *people) FindUser(_ context.Context, id string) (auth.User, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -28,8 +29,8 @@ func (p *people) FindUser(_ context.Context, id string) (auth.User, error) {
 	return user, nil
 }
 
-// ResolveGitHub assigns no user to an unknown GitHub account. So users can sign in with GitHub only
-// after they have connected their account while signed in.
+// ResolveGitHub refuses every GitHub account that is not linked to a user. So a user can sign in
+// with GitHub only after signing in by other means and connecting the account.
 func (p *people) ResolveGitHub(context.Context, auth.GitHubProfile, string) (string, error) {
 	return "", auth.ErrNotFound
 }
@@ -42,8 +43,8 @@ func (p *people) disable(id string) {
 	p.byID[id] = user
 }
 
-// A host that already has a users table. The store keeps the keys and sessions, and the host says
-// who the users are and whether they are active.
+// A host already has a users table. The store keeps only access keys and sessions. The host's table
+// says who the users are and whether they are active.
 func ExampleNewWithUsers() {
 	key, err := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
 	if err != nil {
@@ -70,7 +71,7 @@ func ExampleNewWithUsers() {
 	}
 	fmt.Println("signed in:", token.User.Username)
 
-	table.disable("42") // first in the table, then the sessions
+	table.disable("42") // first disable the user, then revoke the sessions
 	revoked, err := svc.RevokeUser(ctx, auth.ByHost("staff office"), "42")
 	if err != nil {
 		log.Fatal(err)

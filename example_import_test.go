@@ -10,7 +10,7 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// Users are imported with the access keys and hashes that they had in another service.
+// A host imports users with the access keys and hashes that they had in another service.
 func ExampleService_ImportUsers() {
 	key, err := auth.NewHS256Key("", []byte("an example: read 32 random bytes"))
 	if err != nil {

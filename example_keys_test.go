@@ -11,7 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// A key gets a new secret, and its clients have a day to switch to it.
+// An access key gets a new secret. The previous secret works for one more day, so that clients can
+// switch to the new secret.
 func ExampleCredentialVerifier_Rotate() {
 	ctx := context.Background()
 	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})
@@ -32,8 +33,8 @@ func ExampleCredentialVerifier_Rotate() {
 	// Output: <nil> <nil>
 }
 
-// A scanner has found a text. The program searches it for access secrets of this service and
-// revokes their keys at once.
+// A program searches a published text for access secrets of this service, and revokes their access
+// keys.
 func ExampleCredentialVerifier_RevokeLeaked() {
 	ctx := context.Background()
 	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})
@@ -50,7 +51,7 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 		key, err := keys.RevokeLeaked(ctx, auth.NewSecret(found))
 		switch {
 		case errors.Is(err, auth.ErrInvalidCredentials):
-			continue // only looks like one, or has ended
+			continue // not a secret, or a secret that no longer works
 		case err != nil:
 			log.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// serveOpenAPI serves the description at a path that the host chooses.
+// serveOpenAPI serves the OpenAPI description at a path of the host.
 func serveOpenAPI(mux *http.ServeMux) {
 	document := auth.OpenAPI()
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -18,7 +18,7 @@ func serveOpenAPI(mux *http.ServeMux) {
 	})
 }
 
-// A host serves the OpenAPI description of the documented calls next to the calls.
+// A host serves the OpenAPI description of the HTTP calls of this package.
 func ExampleOpenAPI() {
 	mux := http.NewServeMux()
 	serveOpenAPI(mux)

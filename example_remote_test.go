@@ -8,7 +8,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Another service, without the store, verifies tokens with the keys that the issuer publishes.
+// Another service, which has no access to the store, verifies tokens with the public keys of the
+// issuer.
 func ExampleRemoteVerifier() {
 	verifier, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
 		JWKSURL:  "https://api.example.com/.well-known/jwks.json",

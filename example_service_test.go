@@ -13,14 +13,14 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// newAPI returns a host's service, and a handler with the documented calls and the host's own
-// routes.
+// newAPI returns a host's Service, and a handler for the calls of the Service and for the host's
+// own routes.
 func newAPI(signingSecret []byte) (*auth.Service, http.Handler, error) {
 	key, err := auth.NewHS256Key("2026-01", signingSecret)
 	if err != nil {
 		return nil, nil, err
 	}
-	svc, err := auth.New(memstore.New(), auth.Config{ // sqlstore.Open for a database
+	svc, err := auth.New(memstore.New(), auth.Config{ // for a database, use sqlstore.Open
 		Issuer:      "https://api.example.com",
 		SigningKeys: []auth.SigningKey{key},
 	})
@@ -43,8 +43,8 @@ func purge(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, "all gone")
 }
 
-// A complete service. It creates its first super user, who signs in over HTTP and calls the host's
-// own route with the token.
+// A host makes its first super user. This user signs in over HTTP and calls a route of the host
+// with the token.
 func Example() {
 	svc, api, err := newAPI([]byte("a secret of 32 random bytes, say"))
 	if err != nil {

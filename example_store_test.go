@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// countingStore is a custom store that wraps another one and changes one method. A store that is
-// written from scratch implements the same interface, and tests itself with package storetest.
+// countingStore is a custom store that wraps another store and changes one method. A store that is
+// written from scratch implements the whole interface; package storetest tests it.
 type countingStore struct {
 	auth.Store
 	signIns map[auth.SignInMethod]int
@@ -27,7 +27,7 @@ func (s *countingStore) CreateSession(
 	return created, user, err
 }
 
-// A Service over a custom store.
+// A Service uses a custom store.
 func ExampleStore() {
 	store := &countingStore{memstore.New(), map[auth.SignInMethod]int{}}
 	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))

@@ -22,28 +22,30 @@ import (
 	"github.com/sallyport-go/auth/internal/weburl"
 )
 
-// GitHubConfig configures how users sign in with GitHub and connect their accounts. ClientID,
-// ClientSecret and CallbackURL are required. They belong to an OAuth app that is registered at
-// GitHub.
+// GitHubConfig configures how users sign in with GitHub and connect their GitHub accounts.
+// ClientID, ClientSecret and CallbackURL are required. They are those of an OAuth app that the host
+// has registered at GitHub.
 type GitHubConfig struct {
 	ClientID     string
 	ClientSecret Secret
 
 	// CallbackURL is the registered URL to which GitHub sends the browser back. It must be https,
-	// except on loopback or with InsecureCookies. The host's pages have the same origin.
+	// except on loopback or if InsecureCookies is set. Its origin must be the origin of the host's
+	// pages.
 	CallbackURL string
 
-	// BaseURL is the URL of GitHub's pages: https://HOST for GitHub Enterprise Server,
-	// https://SUB.ghe.com for GitHub with data residency. Default "https://github.com".
+	// BaseURL is the URL of GitHub's pages. Default "https://github.com". It is https://HOST for
+	// GitHub Enterprise Server and https://SUB.ghe.com for GitHub with data residency.
 	BaseURL string
 
-	// APIURL is the URL of GitHub's REST API. The default follows from BaseURL:
-	// "https://api.github.com", https://HOST/api/v3 or https://api.SUB.ghe.com.
+	// APIURL is the URL of GitHub's REST API. The default depends on BaseURL. It is
+	// "https://api.github.com" for github.com, https://HOST/api/v3 for GitHub Enterprise Server,
+	// and https://api.SUB.ghe.com for GitHub with data residency.
 	APIURL string
 
-	// Host is the name of this GitHub host in the records of accounts. The default is the host in
-	// BaseURL. Accounts of two GitHub hosts are always different, even if their account numbers are
-	// equal.
+	// Host is the name of the GitHub server in the store's records of accounts. The default is the
+	// host in BaseURL. Accounts of two servers are always different, even if they have the same
+	// account number.
 	Host string
 
 	// SignInScopes are the scopes to request for a sign-in. nil means "read:user" and "user:email".
@@ -53,14 +55,14 @@ type GitHubConfig struct {
 	ConnectScopes []string
 
 	// SuperUsers are the numbers of the accounts whose users become super users when they next sign
-	// in. The grant works once for each account. Demoting, resetting or deleting the user of an
-	// account also uses up the grant of that account. SuperUsers cannot be set with [NewWithUsers].
+	// in with GitHub. This works once for each account. It no longer works after the account's user
+	// has been demoted, reset or deleted. SuperUsers cannot be set with [NewWithUsers].
 	SuperUsers []int64
 
-	// AllowedUsers, AllowedOrganizations and AllowedTeams are the numbers of the accounts,
-	// organizations and teams that may sign in and connect. An account in any of the three lists is
-	// allowed. If all three lists are empty, every account is allowed. If an organization or a team
-	// is listed, the scope "read:org" is requested too.
+	// AllowedUsers, AllowedOrganizations and AllowedTeams are the numbers of accounts,
+	// organizations and teams. An account may sign in or be connected if it is listed or belongs to
+	// a listed organization or team. If all three lists are empty, every account is allowed. If an
+	// organization or a team is listed, the scope "read:org" is requested too.
 	AllowedUsers         []int64
 	AllowedOrganizations []int64
 	AllowedTeams         []int64
@@ -69,51 +71,53 @@ type GitHubConfig struct {
 	// account is refused. If it returns an error, the call answers 503.
 	Admit func(ctx context.Context, profile GitHubProfile) (bool, error)
 
-	// MembershipMaxAge is for users that a GitHub sign-in created. It is how long the access keys
-	// of such a user keep working after the lists and Admit last allowed the user's account. After
-	// that time, [Service.Login] asks GitHub again with the user's token, in one or a few calls.
-	// Zero means that Login never asks, so a user who leaves an organization keeps working keys.
-	// MembershipMaxAge cannot be set with [NewWithUsers].
+	// MembershipMaxAge limits the access keys of users that a GitHub sign-in created. If the last
+	// successful check of such a user's account is older than MembershipMaxAge, [Service.Login]
+	// asks GitHub about the account again, with the user's GitHub token and in one or a few calls.
+	// Zero means that Login never asks, so the keys of a user who leaves an organization keep
+	// working. MembershipMaxAge cannot be set with [NewWithUsers].
 	//
-	// The keys stop working if the lists or Admit refuse the account. They also stop working if
-	// there is no token to ask with, or if the token lacks a scope. The keys work again after the
-	// user has signed in with GitHub. A refusal is remembered for a minute. If GitHub does not
-	// answer, the login call answers 503.
+	// The keys of the user stop working if the lists or Admit refuse the account. They also stop
+	// working if the store has no GitHub token of the user, or if the token lacks the scope
+	// "read:org" and the lists require it. The keys work again after the user has signed in with
+	// GitHub. A refusal is remembered for a minute. If GitHub does not answer, the login call
+	// answers 503.
 	MembershipMaxAge time.Duration
 
-	// DisableSignUp refuses accounts that are not yet linked to a user: GitHub sign-in then creates
-	// no users and does not call UserSource.ResolveGitHub.
+	// DisableSignUp makes a sign-in with GitHub refuse accounts that are not yet linked to a user.
+	// Such a sign-in then creates no user and does not call UserSource.ResolveGitHub.
 	DisableSignUp bool
 
-	// AllowedOrigins are origins of other pages of the host that may begin flows by fetch. They
-	// must be on the same site as the service, such as "https://app.example.com" for a service at
-	// https://api.example.com. Pages of the service's own origin need no entry. A browser sends and
-	// keeps the cookie of such a fetch only if the fetch has credentials: "include" and the host
-	// sets CORS headers.
+	// AllowedOrigins are further origins of the host. Their pages may begin a sign-in, or the
+	// connecting of an account, with JavaScript's fetch. They must be on the same site as the
+	// service, such as "https://app.example.com" for a service at https://api.example.com. Pages of
+	// the service's own origin need no entry. A browser sends and keeps cookies in such a fetch
+	// only if the fetch has credentials: "include" and the host sets CORS headers.
 	AllowedOrigins []string
 
 	// ConnectedPage is the path of the host's page to which the browser is sent after an account
-	// has been connected. If ConnectedPage is empty and there are no browser sessions, a small page
-	// of this package confirms the connection.
+	// has been connected. If ConnectedPage is empty and browser sessions are not enabled, a small
+	// page of this package confirms the connection.
 	ConnectedPage string
 
 	// InsecureUnboundState lets one program begin a sign-in and another program complete that
-	// sign-in: for example, a command line prints the URL, and a browser opens it and shows the
-	// answer. The danger is that an attacker who sends a person such a URL can sign that person in
-	// as the attacker. Connecting an account is always bound to the browser.
+	// sign-in. For example, a command-line program prints the URL, and a browser opens the URL and
+	// shows the answer. It is insecure because an attacker can send such a URL to a person, who is
+	// then signed in as the attacker. Connecting an account is always bound to the browser.
 	InsecureUnboundState bool
 
 	// InsecureCookies allows plain http on hosts other than loopback. An attacker who can read the
-	// traffic can then sign in as any user. An attacker who controls a host of the same domain can
-	// plant cookies, so that a person signs in or connects an account as the attacker. If browser
-	// sessions are enabled, a bearer token cannot connect an account over plain http.
+	// traffic can then sign in as any user. An attacker who controls another host of the same
+	// domain can plant cookies, so that a person signs in or connects an account as the attacker.
+	// If browser sessions are enabled, a bearer token cannot connect an account over plain http.
 	InsecureCookies bool
 
 	// HTTPClient makes the calls to GitHub. Only its Transport is used. nil means
 	// http.DefaultTransport.
 	HTTPClient *http.Client
 
-	// Timeout is the maximum total time that one flow may wait for GitHub. Zero means 10 seconds.
+	// Timeout is the maximum total time that a sign-in, or the connecting of an account, may wait
+	// for GitHub. Zero means 10 seconds.
 	Timeout time.Duration
 
 	// Events records the connector's events and calls the hooks. nil means no events and no hooks.
@@ -245,8 +249,8 @@ func (cfg GitHubConfig) checkOrigins() error {
 // client with a valid secret or token could make this service call GitHub for every request.
 const answerLifetime = time.Minute
 
-// maxAttempts is the maximum number of attempts at a write that fails if a concurrent write comes
-// first. A few attempts are enough, because each failure means that another write has succeeded.
+// maxAttempts is the maximum number of attempts at a write that can fail because of a concurrent
+// write. A few attempts are enough, because each failure means that another write has succeeded.
 const maxAttempts = 8
 
 // GitHubConnector signs users in with GitHub, connects GitHub accounts to users, and calls GitHub's
@@ -273,9 +277,11 @@ type GitHubConnector struct {
 // NewGitHubConnector returns a connector. If the configuration is not valid, the error names the
 // setting to change.
 //
-// The issuer issues the tokens of GitHub sign-ins. It must have the same store as the connector.
-// The users of the issuer are also the users of the connector. All instances must have the same
-// sealing keys: the first key encrypts, and all keys decrypt.
+// The tokens argument is the issuer of the tokens of GitHub sign-ins. It must use the same store as
+// the connector. If it has a [UserSource], the connector uses that UserSource, too.
+//
+// The sealing argument contains the keys that encrypt cookies and the GitHub tokens in the store.
+// The first key encrypts, and all keys decrypt. All instances must have the same keys.
 func NewGitHubConnector(
 	store GitHubStore, tokens *TokenIssuer, sealing []SymmetricKey, cfg GitHubConfig,
 ) (*GitHubConnector, error) {
@@ -325,9 +331,9 @@ func NewGitHubConnector(
 	}, nil
 }
 
-// checkUsers returns an error for settings that are impossible with a UserSource. With a
-// UserSource, only the host decides which users are super users, and no record says when GitHub
-// last admitted a user.
+// checkUsers returns an error for settings that cannot be used with a UserSource. If there is a
+// UserSource, only the host decides which users are super users, and the store does not record when
+// an account was last allowed.
 func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error {
 	hostsUsers := tokens.users != nil
 	if err := tokens.checkStore(store); err != nil {
@@ -369,16 +375,17 @@ func originOf(rawURL string) string {
 	return u.Scheme + "://" + host
 }
 
-// BrowserSessions lets browsers sign in by cookie. The callback of a GitHub sign-in then sets a
-// cookie and redirects the browser to a page of the host. If the sign-in failed, the query of the
-// page's URL has the parameter error. The middleware accepts the cookie if a request has no bearer
-// token, and signing out removes it.
+// BrowserSessions configures session cookies. If they are enabled, a sign-in with GitHub ends with
+// a redirect to a page of the host. If the sign-in succeeded, the response sets the cookie. If it
+// failed, the URL of the page has the parameter error. The middleware accepts the cookie if a
+// request has no bearer token. Signing out removes the cookie.
 type BrowserSessions struct {
 	// LandingPath is the path of the host's page to which the browser is redirected. Default "/".
 	LandingPath string
 }
 
-// newBrowserSessions returns the cookies of browser sessions, which contain tokens of the issuer.
+// newBrowserSessions returns the maker and reader of session cookies, which contain tokens of the
+// issuer.
 func newBrowserSessions(
 	cfg BrowserSessions, sealing []SymmetricKey, origin string, insecure bool, tokens *TokenIssuer,
 ) (*browser.Sessions, error) {

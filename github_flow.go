@@ -16,44 +16,49 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// GitHubOutcome is the result of a flow. If there is no error, either SignedIn or Connected is set.
+// GitHubOutcome is the result of [GitHubConnector.Complete]. If there is no error, either SignedIn
+// or Connected is set.
 type GitHubOutcome struct {
 	SignedIn  *Token      // the session of a user who has signed in
 	IsNewUser bool        // the sign-in created the user, or linked the account to the host's user
 	Connected *GitHubLink // the account that was connected
-	ReturnTo  string      // the path that BeginSignIn or BeginConnect got; may be empty
+	ReturnTo  string      // the returnTo argument of BeginSignIn or BeginConnect; may be empty
 
-	// ClearCookie removes the flow's cookie. Set it in the response, even if there is an error. It
-	// is nil if the state belongs to another browser, so that this browser's own flow can continue.
+	// ClearCookie removes the flow's cookie. If it is not nil, set it in the response, even if
+	// there is an error. It is nil if the error is ErrGitHubState: the state may then be forged,
+	// and removing the cookie could end another flow of this browser.
 	ClearCookie *http.Cookie
 }
 
 // BeginSignIn begins a sign-in with GitHub in the browser that sends the request. Redirect the
-// browser to authURL, and set the cookie in the response: without it, the browser cannot complete
-// the flow. returnTo is a path of the host, or empty. BeginSignIn stores nothing.
+// browser to authURL, and set the cookie in the response. Without the cookie, the browser cannot
+// complete the sign-in. The returnTo argument is a path of the host, or empty; it becomes the
+// ReturnTo of the [GitHubOutcome]. BeginSignIn stores nothing.
 //
-// It returns ErrCrossOrigin for a HEAD and for a prefetch. It also returns ErrCrossOrigin if the
-// browser says that a page of another origin sends the request in a frame or by fetch, unless that
-// origin is in [GitHubConfig.AllowedOrigins].
+// It returns ErrCrossOrigin for a HEAD request and for a prefetch. It also returns ErrCrossOrigin
+// if the request headers say that a page of another origin sent the request by fetch or from a
+// frame, unless [GitHubConfig.AllowedOrigins] contains that origin.
 //
-// BeginSignIn does not refuse a navigation of a whole window, so the caller must decide about such
-// a navigation. A Service lets it begin a sign-in only if the person asked for the sign-in.
+// BeginSignIn accepts a navigation of a whole window, although a page of another origin may have
+// caused it. The caller must therefore check that the person asked for the sign-in, as the handlers
+// of a [Service] do.
 func (g *GitHubConnector) BeginSignIn(
 	r *http.Request, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
 	return g.begin(r, oauthstate.Flow{ReturnTo: returnTo}, g.cfg.SignInScopes)
 }
 
-// BeginConnect is BeginSignIn for connecting a GitHub account to the user of a session. by is the
-// authority of the session, from [Identity.Authority]. The person chooses the account at GitHub.
-// BeginConnect returns an *InvalidError for an authority of the host.
+// BeginConnect is like BeginSignIn, but connects a GitHub account to the user of a session. The by
+// argument is the authority of the session, from [Identity.Authority]. If it is an authority of the
+// host, BeginConnect returns an *[InvalidError]. The person chooses the account at GitHub.
 //
-// The authority is checked when the flow completes. The MaxAge of the authority, if set, is
-// extended by the 10 minutes that a flow may take.
+// BeginConnect does not check whether the authority holds, but [GitHubConnector.Complete] does. If
+// the MaxAge of the authority is set, 10 minutes are added to it, because the person may take that
+// long at GitHub.
 //
-// If the request has no bearer token, it comes from a browser session, and the flow completes only
-// in that browser session. The caller of [GitHubConnector.Complete] must then pass the identity of
-// that browser session.
+// If the request has no bearer token, BeginConnect assumes that it comes from a browser session.
+// The account can then be connected only in the same browser session, and the caller of Complete
+// must pass the identity of that session.
 func (g *GitHubConnector) BeginConnect(
 	r *http.Request, by Authority, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
@@ -96,8 +101,9 @@ func (g *GitHubConnector) sourceOf(r *http.Request) browser.Source {
 	return browser.SourceOf(r, g.origin, g.cfg.AllowedOrigins)
 }
 
-// BeginUnboundSignIn is BeginSignIn without a cookie, for a browser that does not send the request
-// itself. It returns an error unless [GitHubConfig.InsecureUnboundState] is set.
+// BeginUnboundSignIn is like BeginSignIn, but needs no request and returns no cookie. It is for a
+// program that begins a sign-in which a browser completes. It returns an error unless
+// [GitHubConfig.InsecureUnboundState] is set.
 func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 	if g.unbound == nil {
 		return "", errors.New("auth: GitHubConfig.InsecureUnboundState is not set")
@@ -108,29 +114,32 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 		g.cfg.SignInScopes), nil
 }
 
-// Complete finishes the flow when GitHub sends the browser back to the callback. Complete consumes
-// the state even if it fails. A HEAD, a prefetch, and a state of another browser get ErrGitHubState
-// and do not consume the state.
+// Complete completes the sign-in or connects the account. The request r is the one with which
+// GitHub sends the browser back to the CallbackURL. Complete consumes the OAuth state in the
+// request even if it fails later. For a HEAD request, for a prefetch and for a state that was given
+// to another browser, it returns ErrGitHubState and does not consume the state.
 //
-// browser is the identity of the browser session that sends the request, or the zero Identity if
-// there is none. A browser session completes only the connect flows that it began itself. The
-// reason is that a sibling domain can plant the cookie of another flow, if no prefix protects the
-// cookie's name. Without a browser session, a connect flow completes only if a bearer token began
-// it.
+// The browser argument is the identity of the browser session that sends the request, or the zero
+// Identity if there is none. It matters only for connecting an account. If there is a browser
+// session, it must be the session that called BeginConnect. If there is none, the request to
+// BeginConnect must have had a bearer token. Without this rule, if the cookie's name does not have
+// the prefix __Host-, another host of the same domain could plant the cookie of its own flow in the
+// browser.
 //
 // Complete returns one of the ErrGitHub… errors, or another error if GitHub or the store did not
 // answer within GitHubConfig.Timeout. If Complete fails, it leaves no new user, link, session or
-// token in the store, and revokes the token that GitHub issued. There is one exception: if a user
-// of a [UserSource] is disabled during the call, the link to that user can stay.
+// token in the store, and revokes the token that GitHub issued. There is one exception: if a
+// [UserSource] keeps the users and the user is disabled during the call, the link to the user can
+// stay.
 func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
 	return g.completeIf(r, browser, func() error { return nil }, func(err error) error { return err })
 }
 
-// completeIf is Complete with two callbacks. It calls beforeConsume after it has verified that the
-// state belongs to this browser, and before it consumes the state and calls GitHub. If
-// beforeConsume returns an error, completeIf returns that error, and the browser can retry with the
-// same state. If the state does not belong to this browser, completeIf passes the error to forged
-// and returns the error that forged returns.
+// completeIf is Complete with two callbacks. If the state belongs to this browser, completeIf calls
+// the callback beforeConsume, and then consumes the state and calls GitHub. If beforeConsume
+// returns an error, completeIf stops and returns that error, and the browser can retry with the
+// same state. If the state does not belong to this browser, completeIf calls the callback forged
+// with the error, and returns the error that forged returns.
 func (g *GitHubConnector) completeIf(
 	r *http.Request, browser Identity, beforeConsume func() error, forged func(error) error,
 ) (GitHubOutcome, error) {
@@ -149,7 +158,8 @@ func (g *GitHubConnector) completeIf(
 	return outcome, err
 }
 
-// emitOutcome records the event of a flow's result. began is when the callback began.
+// emitOutcome records the event about the result of a flow. The began argument is the time at which
+// the callback began.
 func (g *GitHubConnector) emitOutcome(
 	ctx context.Context, began time.Time, flow oauthstate.Flow, outcome GitHubOutcome, err error,
 ) {
@@ -169,8 +179,8 @@ func (g *GitHubConnector) emitOutcome(
 	}
 }
 
-// completeFlow is completeIf without events. It also returns the flow, if the state could be
-// opened.
+// completeFlow is completeIf without events and without forged. It also returns the flow if it
+// could open the state.
 func (g *GitHubConnector) completeFlow(
 	r *http.Request, caller Identity, beforeConsume func() error,
 ) (oauthstate.Flow, GitHubOutcome, error) {
@@ -209,8 +219,8 @@ func (g *GitHubConnector) completeFlow(
 	return flow, outcome, err
 }
 
-// mayCompleteIn reports whether the flow may complete in the browser session with this identity.
-// The identity is zero if there is no browser session.
+// mayCompleteIn reports whether the flow may complete in the browser session with this identity, or
+// without a browser session if the identity is zero.
 func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
 	switch {
 	case flow.UserID == "":
@@ -221,7 +231,8 @@ func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
 	return flow.UserID == browser.UserID && flow.SessionID == browser.SessionID
 }
 
-// openFlow returns the flow of the state, if the browser that sends the request may complete it.
+// openFlow returns the flow of the state. It returns false unless the browser that sends the
+// request may complete the flow.
 func (g *GitHubConnector) openFlow(r *http.Request, state string) (oauthstate.Flow, bool) {
 	if g.unbound != nil && oauthstate.IsUnbound(state) {
 		return oauthstate.OpenUnboundState(g.unbound, state, g.cfg.Now())
@@ -243,8 +254,8 @@ func callbackQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-// finishWithCode exchanges the code for a token, and signs the user in or connects the account. It
-// revokes the token at GitHub unless the store has kept it.
+// finishWithCode exchanges the code for a GitHub token, and signs the user in or connects the
+// account. If the token is not kept in the store, finishWithCode revokes it at GitHub.
 func (g *GitHubConnector) finishWithCode(
 	ctx context.Context, flow oauthstate.Flow, code string,
 ) (outcome GitHubOutcome, err error) {
@@ -304,7 +315,8 @@ func (g *GitHubConnector) requireAllowed(ctx context.Context, profile GitHubProf
 	return err
 }
 
-// isListed reports whether the account is in one of the lists, or all lists are empty.
+// isListed reports whether the account is listed or belongs to a listed organization or team. If
+// all lists are empty, it returns true.
 func (g *GitHubConnector) isListed(ctx context.Context, id int64, token string) (bool, error) {
 	users, organizations, teams := g.cfg.AllowedUsers, g.cfg.AllowedOrganizations, g.cfg.AllowedTeams
 	if len(users)+len(organizations)+len(teams) == 0 || slices.Contains(users, id) {
@@ -334,16 +346,17 @@ func (g *GitHubConnector) callAdmit(ctx context.Context, profile GitHubProfile) 
 	return g.cfg.Admit(ctx, profile)
 }
 
-// StillAdmitted is for a user that a GitHub sign-in created. It checks whether the configuration
-// still allows the user's account, and asks GitHub if the last check was longer than
-// GitHubConfig.MembershipMaxAge ago. For every other user, it returns nil. [Service.Login] calls
-// StillAdmitted. A host that signs users in by other means calls it with the User that the store
+// StillAdmitted returns an error if the configuration no longer allows the GitHub account of a user
+// that a GitHub sign-in created. For every other user, it returns nil. StillAdmitted asks GitHub
+// only if the last check was longer than GitHubConfig.MembershipMaxAge ago. [Service.Login] calls
+// StillAdmitted. A host that signs users in by other means can call it with the User that the store
 // returned.
 //
-// It returns ErrGitHubNotAllowed if the user is no longer allowed, or if the user has no GitHub
-// token that can be used to ask. A user without such a token must sign in with GitHub again. Any
-// other error means that GitHub or the store did not answer within GitHubConfig.Timeout. The
-// connector remembers a refusal for a minute, and asks GitHub only once at a time about each user.
+// It returns ErrGitHubNotAllowed if the account is no longer allowed, or if the store has no GitHub
+// token of the user with which to ask. In the second case, the user must sign in with GitHub again.
+// Any other error means that GitHub or the store did not answer within GitHubConfig.Timeout. The
+// connector remembers a refusal for a minute, and never asks GitHub twice at the same time about
+// one user.
 func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	longest := g.cfg.MembershipMaxAge
 	if longest == 0 || user.AdmittedAt.IsZero() || g.cfg.Now().Before(user.AdmittedAt.Add(longest)) {
@@ -358,8 +371,8 @@ func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	return err
 }
 
-// recheckMembership asks GitHub about the user, or returns GitHub's answer of the last minute. It
-// returns ErrNotFound if there is no token with which to ask GitHub.
+// recheckMembership asks GitHub about the user, unless it remembers GitHub's answer. It returns
+// ErrNotFound if there is no token with which to ask GitHub.
 func (g *GitHubConnector) recheckMembership(ctx context.Context, userID string) error {
 	grant, version, err := g.freshGrant(ctx, userID)
 	if err != nil {
@@ -373,8 +386,8 @@ func (g *GitHubConnector) recheckMembership(ctx context.Context, userID string) 
 	}, func(err error) bool { return err == nil || errors.Is(err, ErrGitHubNotAllowed) })
 }
 
-// askStillAdmitted asks GitHub about the user's account. If the account is still allowed, it
-// records the time.
+// askStillAdmitted asks GitHub about the user's account. If the account is still allowed, it stores
+// the time of the check.
 func (g *GitHubConnector) askStillAdmitted(
 	ctx context.Context, userID string, grant githubapi.Grant, version string,
 ) error {

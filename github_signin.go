@@ -16,11 +16,12 @@ import (
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-// githubSignInResult is the result of signIn. Its keptToken is valid even if there is an error.
+// githubSignInResult is the result of signIn. The field keptToken is valid even if there is an
+// error.
 type githubSignInResult struct {
 	token     *Token
 	isNew     bool
-	keptToken bool // the store has kept GitHub's token, so it must not be revoked
+	keptToken bool // the store keeps GitHub's token, so the token must not be revoked
 }
 
 // signIn finds or creates the user of the account and opens a session, in one transaction of the
@@ -65,9 +66,9 @@ func (g *GitHubConnector) signIn(
 		"too often")
 }
 
-// signInChange prepares the write of a sign-in. If the link is new, the event is about the new
-// link. If the link exists and the sign-in grants super user rights, the event is about that grant.
-// Any other sign-in leaves the event without a kind.
+// signInChange prepares the write of a sign-in and its event. If the account is not linked yet, the
+// event is EventUserCreated. If the account is linked and the sign-in may make its user a super
+// user, the event is EventUserChanged. In all other cases, the event has no kind.
 func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInWrite, isNew bool) change {
 	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account,
 		Method: MethodGitHub}
@@ -92,10 +93,10 @@ func (g *GitHubConnector) mayPromote(ctx context.Context, signIn GitHubSignInWri
 	return err == nil && !user.IsSuperUser, nil
 }
 
-// finishSignIn issues the token of the session. If the host has disabled the user meanwhile,
-// issueFor revokes the session. If the sign-in stored the first GitHub token of the user,
-// finishSignIn then removes that token. The link stays, because the user existed and was active
-// when the link was written.
+// finishSignIn issues the token of the session. If this fails, for example because the host has
+// disabled the user meanwhile, issueFor revokes the session. If the sign-in stored the user's first
+// GitHub token, finishSignIn also removes that token. The link stays, because the user existed and
+// was active when the link was written.
 func (g *GitHubConnector) finishSignIn(
 	ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User,
 ) (githubSignInResult, error) {
@@ -106,7 +107,7 @@ func (g *GitHubConnector) finishSignIn(
 		return result, nil
 	}
 	if signIn.Token != nil && signIn.TokenVersion == "" {
-		result.keptToken = false // so the caller revokes it at GitHub
+		result.keptToken = false // so that the caller revokes the token at GitHub
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
 		defer cancel()
 		c := g.tokens.newChange(ctx, ByHost("auth.SignInGitHub"), Event{})
@@ -120,8 +121,8 @@ func (g *GitHubConnector) finishSignIn(
 	return result, asNotAllowed(err)
 }
 
-// asNotAllowed returns ErrGitHubNotAllowed in place of the errors for a user that does not exist or
-// is disabled in the host's table.
+// asNotAllowed converts ErrNotFound and ErrUserDisabled, which a UserSource returns, into
+// ErrGitHubNotAllowed. It returns any other error as it is.
 func asNotAllowed(err error) error {
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrUserDisabled) {
 		return ErrGitHubNotAllowed
@@ -129,8 +130,8 @@ func asNotAllowed(err error) error {
 	return err
 }
 
-// signInRecords returns the records that a sign-in of the account writes, given the current state
-// of the store. isNew reports whether the account is not yet linked.
+// signInRecords reads the store and returns the records that a sign-in with the account must write.
+// The isNew result reports whether the account is not linked yet.
 func (g *GitHubConnector) signInRecords(
 	ctx context.Context, profile GitHubProfile, grant githubapi.Grant, email func() (string, error),
 ) (signIn GitHubSignInWrite, isNew bool, err error) {
@@ -173,8 +174,8 @@ func (g *GitHubConnector) signInRecords(
 	return signIn, isNew, g.chooseToken(&signIn, grant, stored)
 }
 
-// prepareNewUser adds a user to the sign-in of an account that is not linked. The user is a new
-// user, or the user that the host assigns to the account.
+// prepareNewUser adds a user to the sign-in with an account that is not linked yet. If there is a
+// UserSource, the host says which user. If there is none, prepareNewUser makes a new user.
 func (g *GitHubConnector) prepareNewUser(
 	ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error),
 ) error {
@@ -209,9 +210,8 @@ func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink 
 	}
 }
 
-// chooseToken adds the grant to the sign-in unless the stored token has scopes that the grant does
-// not cover. A sign-in must not take away the scopes that the user granted by connecting the
-// account.
+// chooseToken adds the grant to the sign-in unless the stored token has scopes that the grant
+// lacks. A sign-in must not take away scopes that the user granted when connecting the account.
 func (g *GitHubConnector) chooseToken(
 	signIn *GitHubSignInWrite, grant githubapi.Grant, have *GitHubToken,
 ) error {
@@ -226,7 +226,7 @@ func (g *GitHubConnector) chooseToken(
 	return err
 }
 
-// connectAuthority returns the authority with which the flow connects an account.
+// connectAuthority returns the authority that the flow needs to connect an account.
 func connectAuthority(f oauthstate.Flow) Authority {
 	return Authority{SessionID: f.SessionID, UserID: f.UserID, MaxAge: time.Duration(f.MaxAge) * time.Second}
 }
@@ -238,7 +238,7 @@ func (g *GitHubConnector) connect(
 	if g.tokens.users != nil {
 		switch _, err := g.tokens.users.activeUser(ctx, flow.UserID); {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
-			return nil, ErrGitHubState // a store that keeps users leads to the same answer
+			return nil, ErrGitHubState // a store that keeps users leads to the same error
 		case err != nil:
 			return nil, err
 		}
@@ -277,7 +277,7 @@ func (g *GitHubConnector) connect(
 	return nil, errors.New("auth: connecting a GitHub account: concurrent writes came first too often")
 }
 
-// reservedUsernames are usernames that people would take for a role or for the service itself.
+// reservedUsernames are usernames that people would mistake for a role or for the service itself.
 var reservedUsernames = []string{
 	"admin", "administrator", "api", "auth", "github", "help", "host", "info", "login", "me",
 	"moderator", "nobody", "null", "owner", "register", "root", "security", "staff", "superuser",
@@ -285,8 +285,8 @@ var reservedUsernames = []string{
 }
 
 // usernameFor derives a username from the letters, digits, hyphens and underscores of a GitHub
-// login. It adds a random suffix if the name is reserved or taken. The username stays the same when
-// the login changes later.
+// login. It adds a random suffix if the name is reserved or taken. A user keeps the username if the
+// login changes later.
 func usernameFor(login string, taken bool) string {
 	const longest = 39 // GitHub's own limit
 	name := strings.Map(func(r rune) rune {

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	refreshAhead = 5 * time.Minute        // time before the end of a token at which it is refreshed
-	minLeaseTime = 30 * time.Second       // minimum duration of a lease
+	refreshAhead = 5 * time.Minute        // how long before its expiry a token is refreshed
+	minLeaseTime = 30 * time.Second       // the shortest lease
 	leaseMargin  = 5 * time.Second        // time to store the new token after GitHub has answered
 	leasePoll    = 100 * time.Millisecond // interval at which a waiting call reads the record again
 )
 
-// Status returns the account that is connected to the user, from the store. It returns ErrNotFound
-// if there is no token.
+// Status reads from the store which GitHub account is connected to the user. It returns ErrNotFound
+// if the store has no GitHub token of the user.
 func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	return link, err
@@ -32,7 +32,7 @@ func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink
 
 // Verify does what Status does, and also asks GitHub whether the token is still valid. If the token
 // is not valid, Verify removes it and returns ErrNotFound. The connector remembers GitHub's answer
-// for a minute, and asks only once at a time about each user.
+// for a minute, and never asks twice at the same time about one user.
 func (g *GitHubConnector) Verify(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	if err == nil {
@@ -57,7 +57,8 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 			}
 			return cmp.Or(g.dropDeadToken(ctx, userID, version), ErrChanged)
 		}, func(err error) bool { return err == nil || errors.Is(err, ErrNotFound) })
-		// ErrChanged means that GitHub rejected a token that is no longer the stored one.
+		// ErrChanged means that GitHub rejected a token that has been replaced in the store
+		// meanwhile.
 		if !errors.Is(err, ErrChanged) {
 			return err
 		}
@@ -77,10 +78,10 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 	return link, *token, nil
 }
 
-// Disconnect removes the user's token from the store, and then revokes that token at GitHub if
-// GitHub answers. The user can still sign in with GitHub. It returns ErrNotFound if there is no
-// token, or if the authority is that of another user without SuperUser. It returns the errors of
-// [Authority.Check].
+// Disconnect removes the user's GitHub token from the store, and then revokes it at GitHub if
+// GitHub answers. The user can still sign in with GitHub. Disconnect returns ErrNotFound if there
+// is no token, or if the authority is a session of another user and SuperUser is not set. It also
+// returns the errors of [Authority.Check].
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
 	if err := g.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -96,8 +97,8 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 	return nil
 }
 
-// Unlink does what Disconnect does, and also removes the link. The GitHub account then signs in as
-// no user until the user connects the account again or [GitHubConnector.Forget] is called. Unlink
+// Unlink does what Disconnect does, and also removes the link. A sign-in with the account is then
+// refused until the user connects the account again or [GitHubConnector.Forget] is called. Unlink
 // revokes the sessions that GitHub sign-ins opened for the user. It returns ErrNotFound if no
 // account is linked, and ErrLastWayIn if the user could not sign in without the link.
 func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
@@ -121,8 +122,8 @@ func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID strin
 	return nil
 }
 
-// requireWayInWithoutGitHub returns ErrLastWayIn for a user whose keys sign in only while GitHub
-// admits the account: see GitHubConfig.MembershipMaxAge.
+// requireWayInWithoutGitHub returns ErrLastWayIn if the user's access keys work only while the
+// GitHub account is allowed: see GitHubConfig.MembershipMaxAge.
 func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID string) error {
 	if g.cfg.MembershipMaxAge == 0 || g.users == nil {
 		return nil
@@ -137,10 +138,10 @@ func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID 
 	return err
 }
 
-// Forget lets an account that was unlinked sign in as a new user again. If the account has used its
-// grant of GitHubConfig.SuperUsers, it gets no second grant. The authority must be the host's or
-// have SuperUser. Forget returns ErrNotFound if the store does not remember the account for a user,
-// ErrExists if the account is linked to a user, and the errors of [Authority.Check].
+// Forget allows an account that was unlinked to sign in again, as a new user.
+// GitHubConfig.SuperUsers works only once for an account, even after Forget. The authority must be
+// an authority of the host or have SuperUser. Forget returns ErrNotFound if the account was never
+// linked to a user, ErrExists if it is linked to a user now, and the errors of [Authority.Check].
 func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
@@ -156,7 +157,7 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 	return nil
 }
 
-// revokeRemovedToken revokes a token at GitHub that the store has removed.
+// revokeRemovedToken revokes at GitHub a token that has been removed from the store.
 func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubToken) {
 	grant, _, err := g.unseal(token)
 	if err != nil {
@@ -168,12 +169,13 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 	g.revokeAtGitHub(ctx, grant.AccessToken)
 }
 
-// freshGrant returns the user's token, refreshed if it expires soon, and the version of its record.
-// It returns ErrNotFound if there is no token, or if GitHub rejected the refresh token.
+// freshGrant returns the user's token and the version of its record. If the token expires soon,
+// freshGrant refreshes it first. It returns ErrNotFound if there is no token, or if GitHub rejects
+// the refresh token.
 //
-// Only one caller may redeem a refresh token. So calls on this instance wait for each other, and
-// instances take a lease in the store. Each waiting call then reads the record again, because the
-// call before it may have refreshed the token.
+// A refresh token can be redeemed only once. So only one call on an instance refreshes at a time,
+// and the instance must hold a lease in the store. A call that has waited reads the record again,
+// because another call may have refreshed the token.
 func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubapi.Grant, string, error) {
 	leave := func() {}
 	defer func() { leave() }()
@@ -221,8 +223,8 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 	}
 }
 
-// leaseTime returns how long a lease lasts. It is longer than a refresh may take. If a lease ended
-// during a refresh, two instances could redeem one refresh token.
+// leaseTime returns how long a lease lasts. A lease must be longer than a refresh may take. If it
+// ended during the refresh, two instances could redeem the same refresh token.
 func (g *GitHubConnector) leaseTime() time.Duration {
 	return max(minLeaseTime, g.cfg.Timeout+leaseMargin)
 }
@@ -240,7 +242,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // reseal seals the token again with the first key, stores it, and returns the version of the
-// record. If reseal fails, the old record stays. The old record is equally valid.
+// record. If reseal fails, the old record stays and remains valid.
 func (g *GitHubConnector) reseal(
 	ctx context.Context, old GitHubToken, grant githubapi.Grant,
 ) (version string) {
@@ -258,9 +260,9 @@ func (g *GitHubConnector) reseal(
 	return token.Version
 }
 
-// refresh redeems the refresh token while this instance has the lease. It ignores the cancellation
-// of ctx, because the old token no longer works once GitHub has answered. If the new token were not
-// stored, the user would be disconnected.
+// refresh redeems the refresh token and stores the new token. This instance must hold the lease.
+// refresh ignores the cancellation of ctx: after GitHub's answer, the old token no longer works,
+// and without the new token the user would be disconnected.
 func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant githubapi.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout)
 	defer cancel()
@@ -289,9 +291,8 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 	return nil
 }
 
-// dropDeadToken removes a token that GitHub no longer accepts, if its record still has this
-// version. It returns ErrNotFound if it has removed the token. It returns nil if the record has
-// changed, so that the caller reads the record again.
+// dropDeadToken removes a token that GitHub no longer accepts, and returns ErrNotFound. If the
+// record no longer has this version, it returns nil, and the caller must read the record again.
 func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version string) error {
 	c := g.tokens.newChange(ctx, ByHost("auth.Verify"), Event{Kind: EventGitHubLost, UserID: userID})
 	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, version)
@@ -328,9 +329,9 @@ func (s githubTokenSource) Token() (*oauth2.Token, error) {
 	return &oauth2.Token{AccessToken: grant.AccessToken, TokenType: "Bearer", Expiry: grant.ExpiresAt}, nil
 }
 
-// Client returns an HTTP client that calls GitHub's REST API as the user. Each call uses the token
-// that is current at that time. Client returns ErrNotFound if there is no token now. If the token
-// is removed later, a call returns ErrNotFound.
+// Client returns an HTTP client that calls GitHub's REST API as the user. Each request uses the
+// user's current token. Client returns ErrNotFound if the user has no token. If the token is
+// removed later, requests fail with ErrNotFound.
 //
 // The client sends the token only to the API's origin, even if a redirect leads to another origin.
 // The client has no timeout: the context of each request must limit it.
@@ -374,8 +375,8 @@ func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(r)
 }
 
-// revokeAtGitHub revokes a token at GitHub that is not kept. It ignores the cancellation of ctx. If
-// GitHub does not answer, it only logs the failure.
+// revokeAtGitHub revokes at GitHub a token that is not in the store. It ignores the cancellation of
+// ctx. If the call to GitHub fails, it only logs the failure.
 func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, token string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout/4)
 	defer cancel()
@@ -384,7 +385,7 @@ func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, token string) {
 	}
 }
 
-// seal returns the record of a token of the user.
+// seal encrypts the grant and returns the record of the user's token.
 func (g *GitHubConnector) seal(
 	grant githubapi.Grant, userID string, account GitHubAccount,
 ) (GitHubToken, error) {
@@ -402,8 +403,8 @@ func (g *GitHubConnector) seal(
 	}, nil
 }
 
-// unseal returns the grant of a record, and whether the record must be sealed again with the first
-// key.
+// unseal decrypts the grant in a record. The stale result reports whether the record was sealed
+// with a key other than the first.
 func (g *GitHubConnector) unseal(token GitHubToken) (grant githubapi.Grant, stale bool, err error) {
 	text, stale, err := g.sealer.Open(token.Sealed, token.UserID, token.Account.Host)
 	if err == nil {

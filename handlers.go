@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// RouteGroup is a group of documented calls. A host can leave a group out.
+// RouteGroup is a group of the HTTP calls that this package documents, such as the calls to sign
+// in. A host can leave a group out: see [Service.Mount].
 type RouteGroup string
 
 // The groups of documented calls.
@@ -22,13 +23,13 @@ const (
 	GroupAdministration RouteGroup = "administration"
 )
 
-// Route is one documented call.
+// Route is one documented call and its handler.
 type Route struct {
 	Method  string // "GET"
 	Path    string // "/auth/user/"
-	Pattern string // Method and Path for [http.ServeMux]: "GET /auth/user/{$}"
+	Pattern string // Method and Path as a pattern of [http.ServeMux]: "GET /auth/user/{$}"
 	Group   RouteGroup
-	Handler http.Handler // complete: authenticates the caller if the call needs a caller
+	Handler http.Handler // also authenticates the caller, if the call needs one
 }
 
 func newRoute(method, path string, group RouteGroup, handler http.Handler) Route {
@@ -40,11 +41,11 @@ func newRoute(method, path string, group RouteGroup, handler http.Handler) Route
 }
 
 // Routes returns the calls of the given groups, or of all groups if none is given. Use it for
-// routers other than [http.ServeMux]. With a [UserSource], it omits the calls that create or change
-// users.
+// routers other than [http.ServeMux]. If the host has a [UserSource], Routes omits
+// GroupAdministration.
 //
-// Paths have parameters, such as {id}, which handlers read with [http.Request.PathValue]. If a
-// router does not set these path values, the host must copy them with [http.Request.SetPathValue].
+// Paths contain parameters, such as {id}, which the handlers read with [http.Request.PathValue]. If
+// the router does not set path values, the host must set them with [http.Request.SetPathValue].
 func (s *Service) Routes(groups ...RouteGroup) []Route {
 	login, register := s.LoginHandler(), s.RegisterUserHandler()
 	user, logout := s.CurrentUserHandler(), s.LogoutHandler()
@@ -90,18 +91,18 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 	})
 }
 
-// Mount registers the calls of the given groups, or of all groups if none is given, on the mux.
-// Each call has its own pattern with a method. Like [http.ServeMux.Handle], Mount panics if the
-// host has already registered one of the patterns.
+// Mount registers the calls of the given groups on the mux, or the calls of all groups if none is
+// given. Each pattern contains the method of its call. If a pattern conflicts with one that is
+// already registered, Mount panics, as [http.ServeMux.Handle] does.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 	for _, route := range s.Routes(groups...) {
 		mux.Handle(route.Pattern, route.Handler)
 	}
 }
 
-// Handler returns the calls of the given groups, or of all groups if none is given, as one handler.
-// It answers every other request with 404 or 405, in the same form as other errors. It redirects
-// nothing: a path that is not in its shortest form gets 404.
+// Handler returns one handler that serves the calls of the given groups, or of all groups if none
+// is given. It answers every other request with 404 or 405, through Config.WriteError. It never
+// redirects: a path such as /auth//user gets 404, although [http.ServeMux] would redirect it.
 func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path
@@ -109,10 +110,10 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 		mux.Handle(route.Pattern, route.Handler)
 		methods[route.Path] = append(methods[route.Path], route.Method)
 	}
-	// A path without parameters must not match a pattern with parameters: "login" in
-	// /auth/users/login is not a user's ID. The mux cannot express this rule. It rejects a pattern
-	// for all methods of /auth/users/login, because that pattern conflicts with GET
-	// /auth/users/{id}.
+	// GET /auth/users/login must get 405. The mux alone would serve it as GET /auth/users/{id} with
+	// the ID "login". It would also reject a pattern for all methods of /auth/users/login, because
+	// that pattern conflicts with GET /auth/users/{id}. So the handler checks the methods of paths
+	// without parameters itself, before it calls the mux.
 	fixed := map[string]http.Handler{}
 	for path, allowed := range methods {
 		if strings.Contains(path, "{") {
@@ -125,7 +126,7 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 		s.fail(w, r, ErrNotFound)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requested := r.URL.EscapedPath() // escaped, because an access key may contain a slash
+		requested := r.URL.EscapedPath() // an access key in the path may contain an escaped slash
 		if clean := path.Clean("/" + requested); r.Method == http.MethodConnect ||
 			requested != clean && requested != clean+"/" {
 			s.fail(w, r, ErrNotFound)
@@ -143,20 +144,21 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 var openAPI []byte
 
 // OpenAPI returns a description of the documented calls in OpenAPI 3.1, as JSON. It describes the
-// parameters, the body and every response of each call. The caller owns the returned bytes.
+// parameters, the body and every response of each call. The caller may change the returned bytes.
 //
-// The description contains all groups, even those that the host leaves out. It has the paths of
-// [Service.Routes], the groups as tags, and the server "/". No route of this package serves the
-// description. A host can serve it as application/json at any path.
+// The description covers all groups, even those that a host leaves out. Its paths are those of
+// [Service.Routes], its tags are the groups, and its server is "/". No handler of this package
+// serves the description. A host can serve it as application/json at any path.
 func OpenAPI() []byte { return bytes.Clone(openAPI) }
 
-// jwksMaxAge is how long other services may cache the public keys. It must not be longer than the
-// time between the publication of a new key and its first signature.
+// jwksMaxAge is how long other services may cache the public keys. A new key must therefore be
+// published for at least this long before it signs.
 const jwksMaxAge = 5 * time.Minute
 
-// JWKSHandler handles GET /.well-known/jwks.json: it serves [TokenIssuer.JWKS] to every client.
-// Responses may be cached for five minutes. If all keys are HS256 keys, the set is empty. The
-// handler ignores Range and If-Match, and always serves the whole set.
+// JWKSHandler handles GET /.well-known/jwks.json: it serves the public keys of [TokenIssuer.JWKS],
+// without authentication. Clients may cache the response for five minutes. If all keys are HS256
+// keys, the set is empty. The handler ignores Range and If-Match, so it never serves a part of the
+// set.
 func (s *Service) JWKSHandler() http.Handler {
 	return s.allowMethod(http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
 		ring := s.tokens.ring.Load()
@@ -166,7 +168,7 @@ func (s *Service) JWKSHandler() http.Handler {
 		header.Set("ETag", ring.ETag())
 		header.Set("X-Content-Type-Options", "nosniff")
 		r = r.Clone(r.Context())
-		for _, name := range []string{"Range", "If-Match"} { // 206, 412 and 416 are not documented
+		for _, name := range []string{"Range", "If-Match"} { // they could lead to 206, 412 or 416
 			r.Header.Del(name)
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.JWKS()))

@@ -49,9 +49,9 @@ func newLoginResponse(token Token) loginResponse {
 	}
 }
 
-// LogoutHandler handles POST /auth/logout: it revokes the token that makes the call. If the request
-// comes from a browser, it also revokes the browser session and discards the browser's GitHub
-// flows.
+// LogoutHandler handles POST /auth/logout: it revokes the caller's session. If a page of the host
+// sends the request, it also revokes the session of the browser's session cookie, and removes that
+// cookie. In all cases, it removes the cookies of GitHub flows that are not complete.
 func (s *Service) LogoutHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, serve: s.serveLogout})
 }
@@ -64,7 +64,7 @@ type logoutResponse struct {
 func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
 	ofBrowser := s.browser != nil && s.browser.IsOwn(r)
-	if ofBrowser { // first, because a retry after an error needs the caller's own token
+	if ofBrowser { // first, so that the caller can retry with a valid token after an error
 		if err := s.revokeCookieSession(r.Context(), r, caller.SessionID); err != nil {
 			return nil, err
 		}
@@ -81,7 +81,8 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 	return logoutResponse{Success: true, Message: "Signed out. This token is no longer valid."}, nil
 }
 
-// revokeCaller revokes the session of the token that makes the request.
+// revokeCaller revokes the session of the request's bearer token. If there is no bearer token, it
+// revokes the session of the session cookie.
 func (s *Service) revokeCaller(r *http.Request) error {
 	token, err := BearerToken(r)
 	if err == nil {
@@ -97,18 +98,18 @@ func (s *Service) revokeCaller(r *http.Request) error {
 	return s.tokens.revokeClaims(r.Context(), &v.Claims)
 }
 
-// revokeCookieSession revokes the session of the request's cookie, unless it is the session with
-// the given ID. A browser that signs out or in again must not leave behind a session that nobody
-// sees.
+// revokeCookieSession revokes the session of the request's session cookie, unless that session has
+// the ID exceptID. It is for a browser that is about to lose the cookie, after which nobody could
+// use the session or sign out of it.
 func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, exceptID string) error {
 	v, err := s.verifyCookie(r, s.now())
 	if err != nil || v.Identity.SessionID == exceptID {
-		return nil // no other session
+		return nil // no session to revoke
 	}
 	return s.tokens.revokeClaims(ctx, &v.Claims)
 }
 
-// CurrentUserHandler handles GET /auth/user: it returns the caller's record.
+// CurrentUserHandler handles GET /auth/user: it returns the caller's user record.
 func (s *Service) CurrentUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveCurrentUser})
 }
@@ -146,13 +147,15 @@ func newUserResponse(user User) userResponse {
 	return response
 }
 
-// maxListedSessions limits the response of ListSessionsHandler. A user agent of 256 bytes can take
-// 1.5 KiB of JSON, so all sessions that a user may have would take 1.7 MB.
+// maxListedSessions limits the size of ListSessionsHandler's response. Without the limit, the
+// response could take 1.7 MB: a user may have 1000 sessions, and JSON may escape each of the 256
+// bytes of a user agent as six bytes.
 const maxListedSessions = 100
 
 // ListSessionsHandler handles GET /auth/sessions: it lists the caller's sessions, the newest first,
-// and marks the session that makes the call. It lists at most 100 sessions. If the caller has more,
-// it lists the newest 100, or the newest 99 and the session that makes the call.
+// and marks the current session, which is the session of this request. It lists at most 100
+// sessions. If the current session is not among the newest 100, the handler lists it in place of
+// the last of them.
 func (s *Service) ListSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveSessions})
 }
@@ -189,8 +192,8 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 	return response, nil
 }
 
-// newestSessions returns the first maxListedSessions of the sessions. If the current session is not
-// among them, it replaces the last of these.
+// newestSessions returns the first maxListedSessions sessions. If the session with the ID currentID
+// is not among them, that session takes the place of the last of them.
 func newestSessions(sessions []Session, currentID string) []Session {
 	if len(sessions) <= maxListedSessions {
 		return sessions
@@ -225,9 +228,9 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 	return noContent, nil
 }
 
-// explainNotFound returns err, the error of a look-up. If err is ErrNotFound and the caller's own
-// session is revoked, it returns the rejection of the session instead, because the revocation may
-// also have removed the record.
+// explainNotFound returns the error to report for a look-up that failed with err. If err is
+// ErrNotFound and the caller's own session is not live, it returns the error for that session: the
+// revocation of the session may have removed the record that was looked up.
 func (s *Service) explainNotFound(ctx context.Context, err error) error {
 	caller, _ := IdentityFromContext(ctx)
 	if errors.Is(err, ErrNotFound) {
@@ -238,8 +241,8 @@ func (s *Service) explainNotFound(ctx context.Context, err error) error {
 	return err
 }
 
-// authorityOver returns the caller's authority over records of the user with this ID, or
-// ErrNotFound unless the caller is that user or a super user.
+// authorityOver returns the authority with which the caller may change records of the user with
+// this ID. It returns errOtherOwner unless the caller is that user or a super user.
 func (s *Service) authorityOver(ctx context.Context, userID string) (Authority, error) {
 	caller, _ := IdentityFromContext(ctx)
 	by := caller.Authority()
@@ -338,9 +341,9 @@ func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, e
 		"Access key made. Store the access secret now: it is not shown again."), nil
 }
 
-// RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it gives a key a new secret and
-// returns the only copy of the secret. The key must be the caller's, unless the caller is a super
-// user.
+// RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it replaces the secret of a key and
+// returns the only copy of the new secret. The key must be the caller's, unless the caller is a
+// super user.
 func (s *Service) RotateKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true,
 		serve: s.serveRotateKey})
@@ -393,8 +396,9 @@ func (s *Service) serveRevokeKey(_ http.ResponseWriter, r *http.Request) (any, e
 	return noContent, s.credentials.revoke(r.Context(), by, key.ID, key.UserID, EventKeyRevoked)
 }
 
-// findOwnKey returns the key that the path names and the caller's authority over that key. It
-// returns ErrNotFound unless the key is the caller's or the caller is a super user.
+// findOwnKey returns the key that the path names, and the authority with which the caller may
+// change the key. It returns ErrNotFound unless the key is the caller's or the caller is a super
+// user.
 func (s *Service) findOwnKey(r *http.Request) (AccessKey, Authority, error) {
 	key, _, err := s.store.FindKey(r.Context(), r.PathValue("access_key"))
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// RegisterUserHandler handles POST /api/v1/user/register: a super user creates a user and gets the
-// only copy of the access secret. With a [UserSource] it answers 404.
+// RegisterUserHandler handles POST /api/v1/user/register: it creates a user for a super user, and
+// returns the only copy of the access secret. If the host has a [UserSource], it answers 404.
 func (s *Service) RegisterUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveRegister})
@@ -67,14 +67,16 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 	return response
 }
 
-// These constants say whether a call gives power to a user or takes power away. A call that gives
-// power needs a session that is not older than Config.ReauthAfter.
+// The constants are for the gives parameter of administrator. givesPower is for a call that gives a
+// user more rights or a new secret. Such a call needs a session that is not older than
+// Config.ReauthAfter. takesPower is for a call that only takes rights or sessions away.
 const (
 	takesPower = false
 	givesPower = true
 )
 
-// administrator returns the authority of the super user who makes the call.
+// administrator returns the authority of the super user who makes the request. If gives is
+// givesPower, the authority requires a session that is not older than Config.ReauthAfter.
 func (s *Service) administrator(r *http.Request, gives bool) Authority {
 	caller, _ := IdentityFromContext(r.Context())
 	by := caller.Authority()
@@ -91,8 +93,9 @@ const (
 	maxUsersPerPage = 200
 )
 
-// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: it returns a page of users in
-// the order of their IDs. If there is a next page, the response has a Link header for that page.
+// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: it returns to a super user a
+// page of users in the order of their IDs, beginning after the given ID. If there are more users,
+// the response has a Link header with the URL of the next page.
 func (s *Service) ListUsersHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUsers})
 }
@@ -118,7 +121,7 @@ func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error
 	return response, nil
 }
 
-// nextPage returns the path and query of the page after the user with this ID.
+// nextPage returns the path and query of the page that follows the user with the given ID.
 func nextPage(r *http.Request, limit int, after string) string {
 	return pagePath(r) + "?" + url.Values{"limit": {strconv.Itoa(limit)}, "after": {after}}.Encode()
 }
@@ -137,8 +140,8 @@ func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error)
 }
 
 // UpdateUserHandler handles PATCH /auth/users/{id}: it disables, enables, promotes or demotes a
-// user. Enabling and promoting need a session that is not older than Config.ReauthAfter. Disabling
-// and demoting work with a session of any age.
+// user. To enable or promote a user, the caller needs a session that is not older than
+// Config.ReauthAfter. To disable or demote a user, a session of any age is enough.
 func (s *Service) UpdateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, serve: s.serveUpdateUser})
 }
@@ -168,8 +171,8 @@ func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, 
 	return newUserResponse(user), nil
 }
 
-// RegenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: it replaces
-// every way in which the user can sign in by a new pair.
+// RegenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: it removes
+// everything with which the user can sign in, and returns a new access key with its secret.
 func (s *Service) RegenerateCredentialsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveRegenerate})
@@ -196,8 +199,9 @@ func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, 
 	}, nil
 }
 
-// ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it enables the user, and replaces
-// every way in which the user can sign in by a new pair.
+// ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it enables the user, removes
+// everything with which the user could sign in before, and returns a new access key with its
+// secret.
 func (s *Service) ReinstateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveReinstate})
@@ -263,10 +267,10 @@ const (
 	maxEventsPerPage = 100
 )
 
-// ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns a page of the audit
-// trail to a super user, the newest event first. If there are older events, the response has a Link
-// header for the next page. The query may select events by user_id and kind. Without an audit trail
-// the handler answers 404.
+// ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns to a super user a
+// page of the audit trail, the newest event first. The parameters user_id and kind select events.
+// If there are older events, the response has a Link header with the URL of the next page. If there
+// is no audit trail, the handler answers 404.
 func (s *Service) ListEventsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveEvents})
 }
@@ -334,8 +338,8 @@ func newEventResponse(e Event) eventResponse {
 	return response
 }
 
-// pageSize returns the limit of the query, or defaultLimit if the query has none. It returns an
-// *InvalidError if the limit is not from 1 to maxLimit.
+// pageSize returns the limit parameter of the query, or defaultLimit if the query has none. It
+// returns an *InvalidError if the parameter is not from 1 to maxLimit.
 func pageSize(query url.Values, defaultLimit, maxLimit int) (int, error) {
 	if !query.Has("limit") {
 		return defaultLimit, nil
@@ -347,8 +351,8 @@ func pageSize(query url.Values, defaultLimit, maxLimit int) (int, error) {
 	return limit, nil
 }
 
-// pagePath returns the path as the client sent it. r.URL may have a shorter path, because a host's
-// router can strip a prefix.
+// pagePath returns the path of the request as the client sent it. The path in r.URL may be shorter,
+// because a host's router can remove a prefix.
 func pagePath(r *http.Request) string {
 	if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {
 		return sent.EscapedPath()

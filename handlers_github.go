@@ -16,8 +16,10 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// GitHubSignInHandler handles GET /api/v1/auth/github/login-user: it returns the URL at which a
-// browser signs in with GitHub, and sets the cookie that binds the flow to the browser.
+// GitHubSignInHandler handles GET /api/v1/auth/github/login-user: it begins a sign-in with GitHub.
+// It returns the URL at GitHub to which the page must send the browser, and sets a cookie that
+// binds the sign-in to this browser. If GitHubConfig.InsecureUnboundState is set, it sets no
+// cookie.
 func (s *Service) GitHubSignInHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubSignIn})
@@ -43,9 +45,9 @@ func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any
 	return authURLResponse{authURL}, nil
 }
 
-// requireOwnPage returns ErrCrossOrigin for a request to begin a flow, unless a page of the host
-// sends the request or the person caused the request directly. For a HEAD it returns an answer,
-// because a HEAD must not begin a flow.
+// requireOwnPage checks whether a request may begin a GitHub flow. It returns ErrCrossOrigin for a
+// prefetch and for a request whose source is not browser.Allowed. A HEAD must not begin a flow
+// either, so requireOwnPage returns the answer to it.
 func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	switch {
 	case r.Method == http.MethodHead:
@@ -56,16 +58,19 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-// GitHubConnectHandler handles GET /api/v1/auth/github/login: it returns the URL at which a browser
-// connects a GitHub account to the caller, and sets the cookie that binds the flow to the browser.
+// GitHubConnectHandler handles GET /api/v1/auth/github/login: it begins to connect a GitHub account
+// to the caller. It returns the URL at GitHub to which the page must send the browser, and sets a
+// cookie that binds this flow to this browser.
 func (s *Service) GitHubConnectHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, recent: true, github: true,
 		serve: s.serveGitHubConnect})
 }
 
-// errConnectByCookie is the answer to a request to connect with a bearer token over plain http.
-// Over plain http, a sibling domain can plant the cookie of a flow. A flow that an attacker's token
-// began would then look like the person's own flow.
+// errConnectByCookie is the answer if a request to connect a GitHub account has a bearer token, and
+// the cookies are insecure because browsers reach the service over plain http. A page of a sibling
+// domain can set such cookies. An attacker could begin a flow with the attacker's own token, and
+// set the cookie of that flow in another person's browser. That person's GitHub account would then
+// be connected to the attacker's user.
 var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden,
 	Detail: "Connecting GitHub needs a browser session here: sign in with GitHub first"}
 
@@ -87,8 +92,10 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	return authURLResponse{authURL}, nil
 }
 
-// GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it redirects the
-// browser to sign in with GitHub. Pages that cannot use fetch can link to this path.
+// GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it begins a sign-in
+// with GitHub and redirects the browser to GitHub. A page that cannot use fetch can link to this
+// path. If the request may not come from a click, the handler answers with a page on which the
+// person must click to continue.
 func (s *Service) GitHubStartHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubStart})
@@ -111,10 +118,13 @@ func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any,
 	return written{}, nil
 }
 
-// writeStartPage answers a navigation that may not come from a click. The page that it writes has a
-// link to the same call. A click on that link is a request of our own page, so it may begin the
-// flow. Refusing the navigation would lock out Safari, which never sends Sec-Fetch-User. Beginning
-// the flow would let any page sign in its visitors again and again in Safari.
+// writeStartPage answers a navigation that may not come from a click. It writes a page with a link
+// to the same call. If the person clicks the link, the request comes from the service's own page
+// and may begin the flow.
+//
+// The navigation cannot be refused, because Safari never sends Sec-Fetch-User and would be locked
+// out. The navigation cannot begin the flow either, because in Safari any page could then sign in
+// its visitors again and again.
 func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	if err := checkReturnTo(returnTo); err != nil {
 		return nil, err
@@ -123,7 +133,8 @@ func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	return written{}, nil
 }
 
-// writePage answers with a page that no other page can frame, so that a click on it is deliberate.
+// writePage answers with a page that cannot be shown in a frame of another page, so a click on it
+// is deliberate.
 func writePage(w http.ResponseWriter, page *template.Template, data any) {
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
@@ -134,8 +145,8 @@ func writePage(w http.ResponseWriter, page *template.Template, data any) {
 	page.Execute(w, data) // it fails only if the client has gone
 }
 
-// GitHubCallbackHandler handles GET /api/v1/auth/github/callback: it completes a sign-in or a
-// connect flow when GitHub sends the browser back.
+// GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the browser
+// back: it completes a sign-in, or connects a GitHub account.
 func (s *Service) GitHubCallbackHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubCallback})
@@ -145,10 +156,10 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer") // the URL contains the code
+	header.Set("Referrer-Policy", "no-referrer") // the URL contains GitHub's code
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	if browser.LooksAhead(r) {
-		w.WriteHeader(http.StatusNoContent) // a prefetch must not consume the state
+		w.WriteHeader(http.StatusNoContent) // a prefetch must not consume the state, which works only once
 		return written{}, nil
 	}
 	outcome, err := s.completeGitHub(r)
@@ -170,7 +181,8 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	}
 }
 
-// completeGitHub is [GitHubConnector.Complete] within the limits of Config.Throttling.
+// completeGitHub completes a flow as [GitHubConnector.Complete] does, within the limits of
+// Config.Throttling.
 func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	ctx := r.Context()
 	client := clientOf(ctx).throttleClient()
@@ -195,8 +207,8 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
 	return outcome, err
 }
 
-// browserCaller returns the caller whose browser session comes with the request. It returns the
-// zero Identity if there is no browser session or the session is not live.
+// browserCaller returns the caller to whom the session cookie of the request belongs. It returns
+// the zero Identity if there is no session cookie or its session is not live.
 func (s *Service) browserCaller(r *http.Request) (Identity, error) {
 	if s.browser == nil {
 		return Identity{}, nil
@@ -211,7 +223,8 @@ func (s *Service) browserCaller(r *http.Request) (Identity, error) {
 	return Identity{}, err
 }
 
-// errorCode returns the value of error= in the URL of the host's page.
+// errorCode returns the value of the error parameter in the URL to which the browser is sent after
+// err.
 func errorCode(err error) string {
 	switch {
 	case errors.Is(err, ErrGitHubState):
@@ -233,7 +246,8 @@ type githubSignInResponse struct {
 	IsNewUser bool   `json:"is_new_user"`
 }
 
-// replaceTimeout limits the revocation of a session whose cookie is replaced.
+// replaceTimeout limits how long answerSignIn waits for the store to revoke the session whose
+// cookie it replaces.
 const replaceTimeout = 2 * time.Second
 
 func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome GitHubOutcome) (any, error) {
@@ -245,8 +259,8 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	if err != nil {
 		return nil, s.tokens.discardSession(r.Context(), issued.Session, err)
 	}
-	// Revoke the session of the cookie that the new cookie replaces, because no browser has the old
-	// cookie any longer. If the store fails or hangs now, the person is signed in anyway.
+	// The new cookie replaces the old one, so no browser has the old cookie any longer. Revoke its
+	// session. If the store fails or hangs now, the person is signed in anyway.
 	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
 		replaceTimeout)
 	defer cancel()
@@ -259,7 +273,7 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	return written{}, nil
 }
 
-// sessionCookie returns the cookie of a session that has just been created.
+// sessionCookie returns the session cookie for a session that has just been created.
 func (s *Service) sessionCookie(issued Token) (*http.Cookie, error) {
 	text, err := s.tokens.signAs(token.TypeCookie, issued.Session, issued.User)
 	if err != nil {
@@ -308,8 +322,9 @@ var connectedPage = template.Must(template.New("connected").Parse(pageHead + `<t
 </html>
 `))
 
-// GitHubStatusHandler handles GET /api/v1/auth/github/token: it says whether a GitHub account is
-// connected to the caller. With ?verify=true it also asks GitHub whether the token is still valid.
+// GitHubStatusHandler handles GET /api/v1/auth/github/token: it returns the GitHub account whose
+// token the store has for the caller, or 404 if there is no token. With ?verify=true it also asks
+// GitHub whether the token is still valid.
 func (s *Service) GitHubStatusHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, github: true,
 		serve: s.serveGitHubStatus})
@@ -321,7 +336,7 @@ type githubStatusResponse struct {
 	Valid          *bool  `json:"valid,omitempty"`
 }
 
-// errNotConnected is the published answer if there is no token.
+// errNotConnected is the documented answer if the caller has no GitHub token.
 var errNotConnected = &wire.RequestError{Status: http.StatusNotFound,
 	Detail: "No GitHub credentials found for user"}
 
@@ -329,7 +344,8 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 	caller, _ := IdentityFromContext(r.Context())
 	ask, response := s.github.Status, githubStatusResponse{HasToken: true}
 	if r.URL.Query().Get("verify") == "true" && r.Method != http.MethodHead {
-		// Another origin's page can send a request with the cookie, but not with a bearer token.
+		// A page of another origin must not cause calls to GitHub. Such a page can send a request
+		// with the session cookie, but not with a bearer token.
 		_, err := BearerToken(r)
 		if browser.LooksAhead(r) ||
 			err != nil && browser.SourceOf(r, s.github.origin, nil) != browser.Allowed {
@@ -364,7 +380,7 @@ func (s *Service) serveGitHubDisconnect(_ http.ResponseWriter, r *http.Request) 
 }
 
 // GitHubUnlinkHandler handles DELETE /api/v1/auth/github/link: it unlinks the caller's GitHub
-// account, so that the account no longer signs in.
+// account, so that the caller can no longer sign in with that account.
 func (s *Service) GitHubUnlinkHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, github: true,
 		serve: s.serveGitHubUnlink})

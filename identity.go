@@ -17,11 +17,11 @@ import (
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-// Identity is the caller of a request, and the caller's session. An Identity comes from a verified
-// token, so it shows the user as of the time when the token was issued. To read the user's current
-// rights from the store, use [Service.User] or [Service.RequireSuperUser].
+// Identity describes the caller of a request and the caller's session. An Identity comes from a
+// verified token, so it shows the user as of the time when the token was issued. To read the user's
+// current rights from the store, use [Service.User] or [Service.RequireSuperUser].
 type Identity struct {
-	UserID    string // authorize by this: unlike a name, it never changes
+	UserID    string // authorize by this ID: unlike a username, it never changes
 	Username  string // as it was when the token was issued
 	SessionID string
 	IssuedAt  time.Time
@@ -30,8 +30,9 @@ type Identity struct {
 
 // BearerToken returns the token in the Authorization header of the request (RFC 6750, section 2.1),
 // for [TokenIssuer.Verify]. It returns ErrTokenMissing if there is no such header or if the header
-// has another scheme, and ErrTokenRejected if there is more than one. BearerToken does not look in
-// the query or in a form, because tokens there end up in logs.
+// has a scheme other than Bearer. It returns ErrTokenRejected if there is more than one such
+// header. It does not look for a token in the query or in a form, because tokens there end up in
+// logs.
 func BearerToken(r *http.Request) (string, error) {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
@@ -56,8 +57,8 @@ func (i Identity) Authority() Authority {
 	return Authority{SessionID: i.SessionID, UserID: i.UserID}
 }
 
-// IdentityFromContext returns the caller of the request that ctx belongs to. It returns false if no
-// middleware of this package has authenticated the request.
+// IdentityFromContext returns the caller that a middleware of this package, or [WithIdentity], has
+// put into ctx. It returns false if there is none.
 func IdentityFromContext(ctx context.Context) (Identity, bool) {
 	caller := callerOf(ctx)
 	if caller == nil {
@@ -66,27 +67,28 @@ func IdentityFromContext(ctx context.Context) (Identity, bool) {
 	return *caller.identity, true
 }
 
-// WithIdentity returns a context that carries the caller, for [IdentityFromContext] and for the
-// ActorID of events. It is for the middleware of a host that composes the components by hand and
-// has an Identity from [TokenIssuer.Verify]. A Service does not trust this caller: [Service.User]
-// returns ErrTokenMissing unless a middleware of the same Service has authenticated the request.
+// WithIdentity returns a context with the identity as the caller. [IdentityFromContext] returns
+// this identity, and events name its user in ActorID. WithIdentity is for a host that uses a
+// [TokenIssuer] without a [Service], and has its own middleware that calls [TokenIssuer.Verify]. A
+// Service does not trust this caller: [Service.User] returns ErrTokenMissing unless a middleware of
+// the same Service has authenticated the request.
 func WithIdentity(ctx context.Context, identity Identity) context.Context {
 	return context.WithValue(ctx, callerKey{}, &callerContext{identity: &identity})
 }
 
-// WithClientInfo returns a context that carries the client. A session that is opened with the
-// context records the client, an attempt to sign in is counted for the client, and events name the
-// client. UserAgent and RequestID are cut to 256 bytes of readable text.
+// WithClientInfo returns a context that carries the client. If the context is passed to a method
+// that opens a session, the session records the client. Attempts to sign in count for this client,
+// and events name it. UserAgent and RequestID are cut to 256 bytes of readable text.
 //
-// The handlers of [Service] call WithClientInfo unless the context of the request has a client
-// already. Call WithClientInfo to override what the handlers would read from the request. Also call
-// it before calls such as [Service.Login] in the host's own code.
+// The handlers of [Service] read the client from the request, unless the context of the request
+// carries a client already. Call WithClientInfo to override what the handlers would read. Also call
+// it before the host's own calls of methods such as [Service.Login].
 func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
 	return context.WithValue(ctx, clientKey{}, client.readable())
 }
 
-// readable returns the client in the form that is stored and logged: the address normalized, and
-// the texts cut to their maximum length and stripped of control characters.
+// readable returns the client in the form that is stored and logged: with the address normalized,
+// and with UserAgent and RequestID cut to their maximum length and stripped of control characters.
 func (c ClientInfo) readable() ClientInfo {
 	return ClientInfo{
 		Address:   clientaddr.Normalize(c.Address),
@@ -96,9 +98,9 @@ func (c ClientInfo) readable() ClientInfo {
 	}
 }
 
-// network returns the network of the client. The queue of slow hashes limits the part of its places
-// that one network can take. If the client address is not known, the network is that of the
-// connection's peer. All clients with neither an address nor a peer share the zero Addr.
+// network returns the network of the client, for the queue of slow hashes: one network can take
+// only a part of the places in the queue. If the client address is not known, network returns the
+// network of the connection's peer. If the peer is not known either, it returns the zero Addr.
 func (c ClientInfo) network() netip.Addr {
 	if !c.Address.IsValid() {
 		return clientaddr.Network(c.peer)
@@ -114,9 +116,8 @@ func clientOf(ctx context.Context) ClientInfo {
 	return client
 }
 
-// clientOfRequest returns the client that sent the request: the client that [WithClientInfo] has
-// put into the context of the request. If there is no such client, it returns the client that the
-// request itself describes.
+// clientOfRequest returns the client that [WithClientInfo] has put into the context of the request.
+// If there is none, it reads the client from the request itself.
 func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	client, ok := r.Context().Value(clientKey{}).(ClientInfo)
 	if !ok {
@@ -129,12 +130,12 @@ func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	return client
 }
 
-// callerContext is the context of an authenticated request. It carries the caller and the client,
-// and resolves the client only when an event needs it. It costs one allocation for each request;
-// context.WithValue would cost several.
+// callerContext is the context of an authenticated request. It carries the caller. It also carries
+// the client, but determines the client only when it is needed. A callerContext costs one
+// allocation for each request; context.WithValue would cost several.
 type callerContext struct {
 	request  *http.Request        // the request whose context it extends
-	clients  *clientaddr.Resolver // identifies the Service that authenticated the caller; or nil
+	clients  *clientaddr.Resolver // of the Service that authenticated the caller; nil if none did
 	identity *Identity
 }
 
@@ -162,9 +163,9 @@ func (c *callerContext) Value(key any) any {
 	return c.request.Context().Value(key)
 }
 
-// userContext is a callerContext with the caller's record, which a middleware has read from the
-// store. It is a separate type because few requests need the record, and a larger callerContext
-// would slow every request.
+// userContext is a callerContext that also has the caller's user record, which a middleware has
+// read. It is a separate type because few requests need the record, and a larger callerContext
+// would slow down every request.
 type userContext struct {
 	callerContext
 	user User
@@ -179,12 +180,14 @@ func (c *userContext) Value(key any) any {
 	return c.callerContext.Value(key)
 }
 
-// Proxies names the reverse proxies in front of a service, whose X-Forwarded-For is trusted. Make a
-// Proxies with [NoProxies] or [TrustProxies].
+// Proxies names the reverse proxies in front of a service. The service trusts an X-Forwarded-For
+// header only if it comes from one of these proxies. Make a Proxies with [NoProxies] or
+// [TrustProxies].
 //
-// The zero value means that the host has not decided. Then a request that carries X-Forwarded-For
-// has no known client address, because the peer may be a proxy shared by all clients. The log warns
-// once. All clients without a known address share one budget: see [Throttling].
+// The zero value means that the host has not decided. If a request then has an X-Forwarded-For
+// header, its client address is unknown, because the connection may come from a proxy that all
+// clients share. The service logs one warning. All clients without a known address share one
+// budget: see [Throttling].
 type Proxies struct {
 	decided  bool
 	none     bool // made by NoProxies
@@ -195,16 +198,17 @@ type Proxies struct {
 // is the address of the connection, and X-Forwarded-For is ignored.
 func NoProxies() Proxies { return Proxies{decided: true, none: true} }
 
-// TrustProxies returns the Proxies of a service behind proxies in these networks. X-Forwarded-For
-// is trusted if the connection comes from one of the networks. The client address is then the last
-// address in the header that is in none of the networks. [New] returns an error if there is no
-// prefix or if a prefix is invalid or contains every address.
+// TrustProxies returns the Proxies of a service behind proxies in these networks. If a connection
+// comes from one of the networks, the client address is the last address in X-Forwarded-For that is
+// in none of the networks. If a connection comes from elsewhere, X-Forwarded-For is ignored. [New]
+// returns an error if there is no prefix or if a prefix is invalid or contains every address.
 func TrustProxies(prefixes ...netip.Prefix) Proxies {
 	return Proxies{decided: true, networks: slices.Clone(prefixes)}
 }
 
 // resolver returns a new resolver of client addresses, or an error that says what to change. Each
-// Service has its own resolver, because a callerContext identifies the Service by the pointer.
+// Service must have its own resolver, because a callerContext identifies its Service by the pointer
+// to the resolver.
 func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 	if p.decided && !p.none && len(p.networks) == 0 {
 		return nil, errors.New("auth: Config.Proxies: TrustProxies has no networks: " +
@@ -218,31 +222,33 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 	return resolver, nil
 }
 
-// UserSource is a host's own users table, for [NewWithUsers]. Its methods must be safe for
-// concurrent use. They receive the context of the call, with the remaining time as its deadline,
-// and must return when the context is done. A method that cannot answer must return an error that
-// is not ErrNotFound; then nobody is signed in. A panic counts as such an error.
+// UserSource gives a Service access to a host's own users table: see [NewWithUsers]. Its methods
+// must be safe for concurrent use. They receive the context of the call, with the remaining time as
+// its deadline, and must return when the context is done. If a method cannot answer, it must return
+// an error other than ErrNotFound. If a method returns such an error or panics, the sign-in or the
+// request fails.
 //
 // A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
-// afterwards. A sign-in opens the session first and calls FindUser afterwards. Because of these two
-// orders, a user who is disabled during the sign-in cannot get in. This requires that FindUser sees
-// at once what the host has written. If FindUser reads from a cache or a replica, a disabled user
-// can get in.
+// afterwards. A sign-in opens the session first and calls FindUser afterwards. If both happen at
+// the same time, either FindUser sees the change or RevokeUser revokes the new session. This
+// requires that FindUser sees at once what the host has written. If FindUser reads from a cache or
+// a replica, a disabled user can get in.
 type UserSource interface {
-	// FindUser returns the user with this ID, or ErrNotFound. IsActive and IsSuperUser of the
-	// result decide at every sign-in and on every call that only super users may make. The ID
-	// must be the requested one. The Username must be at most 128 bytes of text, because it goes
-	// into tokens. The other fields are only shown by GET /auth/user. They may be zero, but a
-	// zero CreatedAt is shown as the year 1.
+	// FindUser returns the user with this ID, or ErrNotFound. The ID of the result must be the
+	// requested one. IsActive decides whether the user may sign in. IsActive and IsSuperUser decide
+	// whether the user may make a call that is for super users only. The Service calls FindUser
+	// each time. The Username must be at most 128 bytes of text, because it goes into tokens. The
+	// other fields are for GET /auth/user alone. They may be zero, but a zero CreatedAt is shown as
+	// the year 1.
 	FindUser(ctx context.Context, id string) (User, error)
 
 	// ResolveGitHub returns the ID of the user who signs in with this GitHub account from now on,
-	// or ErrNotFound to refuse the account. It may add a user. It is called for accounts that
-	// are not linked to a user, before the link is written. It may therefore be called again for
-	// the same account, also concurrently, and must then return the same ID.
+	// or ErrNotFound to refuse the account. It may add a user. It is called if the account is not
+	// linked to a user, before the link is written. So it may be called more than once for the same
+	// account, also concurrently. It must return the same ID each time.
 	//
-	// The e-mail is the verified primary address of the account, or empty. Never choose a user
-	// because the e-mail is the same: an e-mail is an address to write to and identifies nobody.
+	// The email argument is the verified primary address of the account, or empty. Never choose a
+	// user because this address is the user's e-mail: an address does not prove who a person is.
 	ResolveGitHub(ctx context.Context, profile GitHubProfile, email string) (userID string, err error)
 }
 
@@ -262,15 +268,16 @@ func hasUsers(store any) bool {
 	return ok
 }
 
-// keepsNoUsers reports whether the store is known to keep no users. It reports false for a store
-// that is not a complete AccountStore, because such a store does not reveal whether it keeps users.
+// keepsNoUsers reports whether the store is an AccountStore that keeps no users. It reports false
+// for a store that is not a complete AccountStore, because the type of such a store does not show
+// whether users are kept.
 func keepsNoUsers(store any) bool {
 	_, accounts := store.(AccountStore)
 	return accounts && !hasUsers(store)
 }
 
-// checkUserSource returns an error unless exactly one of the source and the store keeps the users.
-// If the store does not reveal whether it keeps users, checkUserSource accepts it.
+// checkUserSource returns an error if both the store and the source keep users, or neither does. If
+// the type of the store does not show whether it keeps users, checkUserSource accepts the store.
 func checkUserSource(store any, source UserSource) error {
 	switch {
 	case source != nil && defaults.IsNil(source):
@@ -285,8 +292,8 @@ func checkUserSource(store any, source UserSource) error {
 	return nil
 }
 
-// hostUsers calls a UserSource and checks its results. It converts a panic, and any result that the
-// interface does not allow, into an error that [ErrorStatus] answers with 503.
+// hostUsers calls a UserSource and checks its results. If a method panics or returns a result that
+// the interface does not allow, hostUsers returns an error that [ErrorStatus] maps to 503.
 type hostUsers struct{ source UserSource }
 
 // FindUser returns the user with this ID, or ErrNotFound.
@@ -305,7 +312,7 @@ func (h hostUsers) FindUser(ctx context.Context, id string) (user User, err erro
 	return user, nil
 }
 
-// activeUser returns the user with this ID, ErrNotFound, or ErrUserDisabled.
+// activeUser is FindUser, but it returns ErrUserDisabled if the user is not active.
 func (h hostUsers) activeUser(ctx context.Context, id string) (User, error) {
 	user, err := h.FindUser(ctx, id)
 	switch {
@@ -317,8 +324,9 @@ func (h hostUsers) activeUser(ctx context.Context, id string) (User, error) {
 	return user, nil
 }
 
-// resolve returns the ID of the active user that the host assigns to a GitHub account, ErrNotFound,
-// or ErrUserDisabled.
+// resolve returns the ID of the user to whom the host assigns a GitHub account. It returns
+// ErrNotFound if the host refuses the account or the user does not exist, and ErrUserDisabled if
+// the user is not active.
 func (h hostUsers) resolve(ctx context.Context, profile GitHubProfile, email string) (string, error) {
 	id, err := h.resolveID(ctx, profile, email)
 	if err != nil {
@@ -343,9 +351,10 @@ func (h hostUsers) resolveID(
 	return id, nil
 }
 
-// hostError wraps an error of the UserSource method with this name. The result matches ErrNotFound
-// if err does. It matches no other sentinel of this package, so that it leads to status 503. For
-// example, an error that a host passes on from another Service says nothing about this request.
+// hostError wraps an error that the UserSource method with this name has returned. If err matches
+// ErrNotFound, so does the result. In every other case, the result matches no error of this
+// package, so its status is 503. For example, a host may call another Service and return its
+// ErrTokenRejected, which says nothing about the token of this request.
 func hostError(name string, err error) error {
 	if status, _ := ErrorStatus(err); status != http.StatusServiceUnavailable &&
 		!errors.Is(err, ErrNotFound) {

@@ -23,17 +23,17 @@ import (
 type ImportedKey struct {
 	UserID string
 
-	// AccessKey is text of at most [MaxAccessKeyLength] bytes. It must not begin like a
-	// generated key.
+	// AccessKey is text of at most [MaxAccessKeyLength] bytes. It must not begin with the prefix of
+	// a generated key or secret.
 	AccessKey string
 
 	// Hash is a bcrypt hash ($2a$, $2b$ or $2y$, cost 10 to 13) or an argon2id hash in the PHC
-	// format (version 19, 8 to 64 MiB, t and p 1 to 4).
+	// format (version 19, 8 to 64 MiB, t and p from 1 to 4).
 	Hash string
 
 	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. By setting it, the host vouches
-	// that the secret was generated with at least 112 random bits. A secret that a person chose
-	// is too weak for such a fast hash: an attacker can find it by trying (NIST SP 800-63B).
+	// that the secret was generated with at least 112 random bits. A secret that a person chose is
+	// too weak for such a fast hash, because an attacker can find it by guessing (NIST SP 800-63B).
 	GeneratedSHA256 string
 
 	// Secret is the secret in clear text, 8 to 1024 bytes long. A person may have chosen it. The
@@ -50,11 +50,12 @@ const minChosenSecret = 8
 // Import adds an access key that another system made. To add users together with their keys, use
 // [Service.ImportUsers].
 //
-// It returns ErrExists if the access key is taken; it never overwrites a key. It returns
-// ErrNotFound if the user does not exist, and the errors of [Authority.Check]. It returns an
-// *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept later. Without
-// [CredentialConfig.AllowImported], Verify accepts no imported key. If the Peppers are set without
-// [NoPepper], Verify accepts no key with Hash or GeneratedSHA256.
+// It returns ErrExists if the access key is taken, and never overwrites a key. It returns
+// ErrNotFound if the user does not exist, and the errors of [Authority.Check].
+//
+// It returns an *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept later.
+// Without [CredentialConfig.AllowImported], this applies to every key. If Peppers are set without
+// [NoPepper], this applies to every key with Hash or GeneratedSHA256.
 func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -133,7 +134,7 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 	return imported.Hash, nil
 }
 
-// sha256Form takes a SHA-256 digest in hexadecimal, and returns the form in which it is stored.
+// sha256Form returns the stored form of a SHA-256 digest, which is given in hexadecimal.
 func sha256Form(text string) (string, error) {
 	digest, err := hex.DecodeString(text)
 	if err != nil || len(digest) != sha256.Size {
@@ -142,13 +143,13 @@ func sha256Form(text string) (string, error) {
 	return secrethash.ImportedSHA256([sha256.Size]byte(digest)), nil
 }
 
-// hashChosen returns the stored hash of a secret that was given in clear.
+// hashChosen returns the stored hash of the imported key's Secret.
 func (v *CredentialVerifier) hashChosen(ctx context.Context, imported ImportedKey) (string, error) {
 	secret := imported.Secret.Reveal()
 	if len(secret) < minChosenSecret || len(secret) > secrethash.MaxSecret {
 		return "", invalidf("secret", "must be %d to %d bytes long", minChosenSecret, secrethash.MaxSecret)
 	}
-	release, err := v.waitForSlowHash(ctx, netip.Addr{}) // the host imports, so no client waits
+	release, err := v.waitForSlowHash(ctx, netip.Addr{}) // no client waits, because the host imports
 	if err != nil {
 		return "", err
 	}
@@ -159,18 +160,19 @@ func (v *CredentialVerifier) hashChosen(ctx context.Context, imported ImportedKe
 // importedUser is the user in a line of an import.
 type importedUser struct {
 	UserWithKeys
-	hasID bool // the line contains the ID; if not, the import made the ID
+	hasID bool // the line contains the user's ID; if false, the import generated the ID
 }
 
-// The fields of a line, and the fields of a key in a line.
+// The names of the fields of a line, and of a key in a line.
 var (
 	importedUserFields = []string{"username", "email", "user_id", "is_active", "is_super_user",
 		"created_at", "keys"}
 	importedKeyFields = []string{"access_key", "hash", "sha256", "label", "created_at", "expires_at"}
 )
 
-// importedUser parses a line. It returns an [InvalidError] if the line cannot be imported. The host
-// vouches for SHA-256 hashes if vouched is true.
+// importedUser parses a line. It returns an [InvalidError] if the line cannot be imported. The
+// vouched parameter says whether the host vouches for SHA-256 hashes. If vouched is false, a line
+// with such a hash cannot be imported.
 func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (importedUser, error) {
 	fields, err := wire.Parse(line, importedUserFields)
 	if err != nil {
@@ -203,8 +205,8 @@ func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (
 	return imported, imported.Validate()
 }
 
-// importedRecord returns the user of a line. Its ID is empty if the line has none. If a field is
-// not valid, importedRecord records the error in fields.
+// importedRecord returns the user of a line. The user's ID is empty if the line has none. If a
+// field is not valid, importedRecord records the error in fields.
 func (s *Service) importedRecord(fields *wire.Fields) User {
 	user := User{
 		Username:  fields.Text("username"),
@@ -233,7 +235,8 @@ func (s *Service) importedRecord(fields *wire.Fields) User {
 	return user
 }
 
-// importedLineKey returns the record of one key of a line.
+// importedLineKey returns the record of one key of a line. The object argument is the JSON object
+// of the key.
 func (s *Service) importedLineKey(
 	ctx context.Context, userID string, object []byte, vouched bool,
 ) (AccessKey, error) {
@@ -261,7 +264,7 @@ func (s *Service) importedLineKey(
 	return s.credentials.importedKey(ctx, key)
 }
 
-// lineError converts the error of a field into the [InvalidError] of its line.
+// lineError converts the error of a field into an [InvalidError] for [ImportOptions.OnRejected].
 func lineError(err error) error {
 	if errors.Is(err, wire.ErrNull) {
 		return invalidf("line", "must not have null for a field: leave the field out")
@@ -270,8 +273,8 @@ func lineError(err error) error {
 }
 
 // checkImportedID returns an [InvalidError] unless the ID can be an element of a URL path without
-// escaping. It also refuses words with another meaning in the place of an ID, such as "login" in
-// /auth/users/login.
+// escaping. It also refuses words that have another meaning in a path, such as ".." and the "login"
+// of /auth/users/login.
 func checkImportedID(id string) error {
 	for _, c := range []byte(id) {
 		if c <= ' ' || c > '~' || strings.IndexByte(`/\?#%`, c) >= 0 {
@@ -286,7 +289,8 @@ func checkImportedID(id string) error {
 }
 
 // newImportedID returns a new ID that begins with the time. The users of one import are then
-// adjacent in the index of a database. Random IDs would each change a different page of that index.
+// adjacent in a database index. With random IDs, each user would change a different page of the
+// index.
 func newImportedID(now time.Time) string {
 	var id [16]byte
 	rand.Read(id[6:]) // never fails

@@ -14,26 +14,26 @@ import (
 
 // ImportOptions are the options of [Service.ImportUsers]. The zero value is a good choice.
 type ImportOptions struct {
-	// VouchForSHA256 accepts lines with the bare SHA-256 of a secret. By setting it, the host
+	// VouchForSHA256 accepts lines that contain the SHA-256 of a secret. By setting it, the host
 	// vouches that all these secrets were generated, as with [ImportedKey.GeneratedSHA256].
 	VouchForSHA256 bool
 
-	// BatchSize is how many users with one key each are added in one transaction of the store, from
-	// 1 to 100,000. Zero means 20,000. A batch ends once the number of its users plus the
-	// number of their keys is 2 × BatchSize, so users with more keys make it shorter.
+	// BatchSize is the number of users that the store adds in one transaction if every user has one
+	// key, from 1 to 100,000. Zero means 20,000. If users have more keys, fewer users are added in
+	// one transaction: a batch ends once its users and keys together are 2 × BatchSize or more.
 	//
 	// The transaction must take less time than the store's own limit, such as Config.Timeout of
 	// sqlstore. SQLite has one writer at a time, so sign-ins wait for the transaction: about one
 	// second for a batch of 20,000 users.
 	BatchSize int
 
-	// OnRejected is called for each line whose user is not added, in order. The first line has
-	// the number 1. The error is an *[InvalidError] or an *[ExistsError] and contains no text of
-	// the line. A panic ends the import with an error.
+	// OnRejected is called for each rejected line, in order. The first line has the number 1. The
+	// error is an *[InvalidError] or an *[ExistsError] and contains no text of the line. A panic
+	// ends the import with an error.
 	OnRejected func(line int, err error)
 
-	// OnProgress is called after each batch, after the calls of OnRejected for that batch. A
-	// panic ends the import with an error.
+	// OnProgress is called after each batch, when OnRejected has been called for the lines of the
+	// batch. A panic ends the import with an error.
 	OnProgress func(ImportProgress)
 }
 
@@ -50,30 +50,33 @@ type ImportProgress struct {
 	Bytes int64 // bytes read, to compare with the size of the file
 
 	Added    int // users added
-	Present  int // lines whose user already exists with all keys, perhaps from an earlier line
-	Rejected int // lines whose user was not added
+	Present  int // lines whose user already exists with all keys; an earlier line may have added it
+	Rejected int // lines that were rejected
 }
 
-// ImportUsers adds users with the access keys that they have in another system, from a stream of
-// JSON lines; docs/import.md describes a line. It returns the progress. The error is nil only if
-// the import has reached the end of the stream. ImportUsers needs [CredentialConfig.AllowImported]
-// and a store that keeps users. With a [UserSource], use [CredentialVerifier.Import].
+// ImportUsers adds users from another system, with the access keys that they have there. It reads
+// one user from each line of a stream of JSON lines: docs/import.md describes the format.
+// ImportUsers returns the progress. The error is nil only if the import has reached the end of the
+// stream.
 //
-// Each user is added with all keys or not at all. A line is rejected if it cannot be parsed, or if
-// its username, e-mail address or one of its access keys is taken; the other lines are added. An
-// import makes no super users and changes no existing user.
+// ImportUsers needs [CredentialConfig.AllowImported] and a store that keeps users. If the host has
+// a [UserSource], use [CredentialVerifier.Import].
+//
+// Each user is added with all keys or not at all. A line is rejected if it is not valid, or if its
+// user ID, username, e-mail address or one of its access keys is taken. The import continues after
+// a rejected line. It makes no super users and changes no existing user.
 //
 // To continue after an interruption, call ImportUsers again with the same lines, starting with the
 // first. A line counts as Present if one user has its username and all its keys. If the line has a
-// user_id, that user must also have this ID. Nothing else of that line is compared or applied. If
-// an address or a hash in the line has changed since, the store keeps the earlier value. To add
-// rejected lines, correct them and call ImportUsers again. Concurrent imports of any lines add each
-// user once.
+// user_id, that user must also have this ID. ImportUsers compares and changes nothing else: if the
+// e-mail address or a hash in the line has changed since, the store keeps the earlier value. To add
+// rejected lines, correct them and call ImportUsers again. If several imports run concurrently,
+// even with the same lines, each user is added once.
 //
-// The import ends with an error if ctx is done or if the stream or the store fails. The last batch
-// may or may not have been added then. ImportUsers checks ctx between two reads of the stream but
-// cannot interrupt a read. It also returns the errors of [Authority.Check], which is called for
-// each batch.
+// If ctx is done, or if the stream or the store fails, the import ends with an error. The last
+// batch may or may not have been added then. ImportUsers checks ctx between two reads of the
+// stream, but cannot interrupt a read. It checks the authority for each batch, and returns the
+// errors of [Authority.Check].
 func (s *Service) ImportUsers(
 	ctx context.Context, by Authority, lines io.Reader, options ImportOptions,
 ) (ImportProgress, error) {
@@ -111,7 +114,7 @@ type importedLine struct {
 	number  int
 	user    importedUser
 	present bool
-	err     error // the reason if the user is not added
+	err     error // why the user was not added
 }
 
 func (i *userImport) run(ctx context.Context) error {
@@ -155,9 +158,9 @@ func (i *userImport) readBatch(ctx context.Context) (batch []importedLine, err e
 	return batch, err
 }
 
-// readLine returns the next line without surrounding white space, and io.EOF together with the last
-// line. It skips the rest of a line that is too long, instead of holding it in memory. The text is
-// valid until the next call.
+// readLine returns the next line without surrounding white space. It returns io.EOF together with
+// the last line. If a line is too long, readLine skips the rest of it instead of holding it in
+// memory. The text is valid until the next call.
 func (i *userImport) readLine(ctx context.Context) (text []byte, tooLong bool, err error) {
 	length := 0
 	for err = bufio.ErrBufferFull; err == bufio.ErrBufferFull; length += len(text) {
@@ -216,8 +219,8 @@ func (i *userImport) addUsers(ctx context.Context, batch []importedLine) error {
 	return err
 }
 
-// setRefusal sets the result of a line whose user the store refused. It keeps only the
-// [ExistsError], because an error that a store wraps around it may contain text of the line.
+// setRefusal sets the result of a line whose user the store refused with err. It keeps only the
+// [ExistsError] in err, because the rest of err may contain text of the line.
 func (l *importedLine) setRefusal(err error) error {
 	exists, ok := errors.AsType[*ExistsError](err)
 	if !ok {

@@ -16,8 +16,8 @@ import (
 	"github.com/sallyport-go/auth/internal/signing"
 )
 
-// Secret is text that must not be shown, such as an access secret or a token. It prints as
-// "[redacted]" with fmt, log/slog and encoding/json, also as part of a host's own values. Reveal
+// Secret is text that must not be shown, such as an access secret or a token. Packages fmt,
+// log/slog and encoding/json print it as "[redacted]", also if it is part of another value. Reveal
 // returns the text. The zero Secret is empty. Secrets cannot be compared with ==.
 type Secret struct {
 	redacted
@@ -37,17 +37,17 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// KeyPair is an access key and its secret, which a client sends to sign in.
+// KeyPair is an access key and its secret. A client sends both to sign in.
 //
-// A generated pair has the form
+// A generated pair with the default prefixes has the form
 //
 //	ak_live_ + 20 characters + 6 characters of checksum
-//	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
+//	as_live_ + the same 20 characters + 43 characters of 256 random bits + 6 characters of checksum
 //
-// with characters from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. With
-// the checksum, a mistyped key is rejected without a call of the store, and a scanner can
-// distinguish a leaked secret from other text. The 20 characters identify the key that a leaked
-// secret belongs to.
+// with the characters 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. With
+// the checksum, the service rejects a mistyped key without a call of the store, and a scanner can
+// distinguish a leaked secret from other text. If a secret has leaked, its first 20 characters
+// after the prefix say which key it belongs to.
 type KeyPair struct {
 	AccessKey    string // public: it may be logged and shown
 	AccessSecret Secret
@@ -56,12 +56,13 @@ type KeyPair struct {
 const maxSymmetricKeyID = secrethash.MaxPepperID // each stored hash contains the ID of its pepper
 
 // SymmetricKey is a secret key of at least 32 bytes with an ID. Make one with [NewSymmetricKey].
-// Each hash and each ciphertext that is made with the key is stored with the ID. A SymmetricKey
+// Each hash and each ciphertext is stored with the ID of the key that made it. A SymmetricKey
 // prints as "[redacted]".
 //
-// A list of keys in use is called a ring, and is a slice. The first key makes new hashes and
-// ciphertexts, and all keys check existing ones. To change keys, put a new key in front. Remove the
-// old key once no hash and no ciphertext of that key is left.
+// A slice of the keys in use is called a ring. The first key makes new hashes and ciphertexts, and
+// all keys can check or decrypt existing ones. To replace a key, first append the new key on every
+// instance, and then move it to the front. Remove the old key once no hash and no ciphertext of the
+// old key is left.
 type SymmetricKey struct {
 	redacted
 	id  string
@@ -70,8 +71,8 @@ type SymmetricKey struct {
 
 // NewSymmetricKey returns a key with a copy of the secret. The secret must be at least 32 bytes
 // from a cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must consist
-// of 1 to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". Never use an ID again for another
-// secret.
+// of 1 to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". Two different secrets must never
+// have the same ID, even if they are not in use at the same time.
 func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	if err := signing.CheckID(id, maxSymmetricKeyID); err != nil {
 		return SymmetricKey{}, err
@@ -120,10 +121,10 @@ func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 	return seal.New(keys, purpose)
 }
 
-// derive returns a 32-byte key for one purpose. Keys for different purposes are independent. A
-// ciphertext that was made for one purpose therefore cannot be decrypted for another purpose,
-// although both purposes use the same ring. The purpose must not be "key id", because package
-// signing derives the IDs of HS256 keys with that text.
+// derive returns a 32-byte key for one purpose. Keys for different purposes are independent.
+// Therefore, a ciphertext that was made for one purpose cannot be decrypted for another, although
+// both purposes use the same ring. The purpose must not be "key id", because package signing
+// derives the IDs of HS256 keys with that text.
 func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	if k.get == nil {
 		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
@@ -135,8 +136,8 @@ func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, secret, nil, "sallyport "+purpose, 32)
 }
 
-// SigningKey signs and verifies session tokens. A list of keys in use is called a ring, and is a
-// slice. The first key signs, all keys verify. The algorithm is fixed by the key and never taken
+// SigningKey signs and verifies session tokens. A slice of the keys in use is called a ring. The
+// first key signs, and all keys verify. The algorithm depends only on the key and is never taken
 // from a token (RFC 8725, section 3.1). A SigningKey prints as "[redacted]".
 type SigningKey struct {
 	redacted
@@ -181,8 +182,8 @@ func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 //     HS256. The ID of a key without a kid is derived from the key.
 //
 // If any part of data is something else, ParseSigningKeys returns no keys and an error that says
-// what is wrong. The error contains nothing of the keys. The keys are copied, so the caller can
-// clear data.
+// what is wrong. The error contains no part of a key. The keys are copied, so the caller can clear
+// data.
 func ParseSigningKeys(data []byte) (keys []SigningKey, err error) {
 	parsed, err := signing.ParseKeys(data)
 	if err != nil {
@@ -202,10 +203,13 @@ func (k SigningKey) ID() string {
 	return k.get().ID()
 }
 
-// RetiredAt returns a copy of the key that verifies only tokens issued up to the given time, to the
-// second. Use it for a key that no longer signs on any instance. An attacker who obtains the key
-// later can make no new token with it. A retired key cannot be the first of a ring. The time is
-// published with the public key, so that a [RemoteVerifier] rejects later tokens too.
+// RetiredAt returns a copy of the key that verifies only tokens that were issued at the given time
+// or earlier, to the second. Use it for a key that no longer signs on any instance. If an attacker
+// obtains the key later, the attacker can only make tokens that claim to be issued by the given
+// time, and these expire at most [TokenConfig.MaxLifetime] after it.
+//
+// A retired key cannot be the first of a ring. The time is published with the public key, so that a
+// [RemoteVerifier] rejects later tokens too.
 func (k SigningKey) RetiredAt(at time.Time) SigningKey {
 	if k.get == nil {
 		return k
@@ -225,15 +229,17 @@ func newRing(keys []SigningKey) (*signing.Ring, error) {
 	return signing.NewRing(ring)
 }
 
-// redacted makes the type that embeds it print as "[redacted]", so that a secret does not get into
-// logs and responses.
+// redacted is embedded in types with a secret. It makes their values print as "[redacted]", so that
+// the secret does not get into logs and responses.
 //
-// These methods do not help if the value is in an unexported field of a host's struct. There, fmt
-// calls no methods, prints the fields, and follows pointers to structs, slices and maps. It does
-// not follow a pointer to a string, and prints only the address of a function. Types that embed
-// redacted therefore keep the secret in a string that they point to, or in a function. Printers
-// that follow every pointer, such as those of test libraries, find the string but not a secret in a
-// function.
+// The methods of redacted do not help if the value is in an unexported field of a host's struct.
+// For such a field, fmt calls no methods. It prints the fields of the value and follows pointers to
+// structs, slices and maps. For a function or a pointer to a string, it prints only the address.
+// Therefore, a type that embeds redacted keeps its secret in a function or behind a pointer to a
+// string.
+//
+// Printers that follow every pointer, such as those of test libraries, print the string, but not a
+// secret in a function.
 type redacted struct {
 	_ [0]func() // makes == a compile error, because == would compare addresses
 }

@@ -16,12 +16,15 @@ import (
 
 // Identify returns the caller of the request. The caller is the user of the bearer token in the
 // Authorization header. If there is no bearer token and [Config.BrowserSessions] is set, the caller
-// is the user of the session cookie. Identify changes nothing.
+// is the user of the session cookie. Identify writes nothing to the store.
 //
-// It returns ErrTokenMissing if there is no token, ErrTokenRejected if the token is not valid now,
-// and ErrCrossOrigin if a page of another origin sends the cookie with a request that changes
-// something. Any other error means that the store could not answer. [WriteError] answers the
-// request with the error; without an http.ResponseWriter, use [ErrorStatus].
+// It returns ErrTokenMissing if there is no token, and ErrTokenRejected if the token is not valid
+// now. A request with the session cookie gets ErrCrossOrigin if it may change something, unless its
+// headers show that a page of the host sends it. Every request may change something, except a GET,
+// HEAD or OPTIONS without an Upgrade header. Any other error means that the store could not answer.
+//
+// [WriteError] answers the request with the error. Without an http.ResponseWriter, use
+// [ErrorStatus].
 func (s *Service) Identify(r *http.Request) (Identity, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -30,10 +33,10 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 	return *identity, nil
 }
 
-// IdentifyContext returns the context of the request with the caller in it, for routers and
-// protocols other than net/http. [IdentityFromContext], [Service.User] and [Service.SuperUser]
-// accept this context. They also accept the context of a request that [Service.Authenticate] has
-// passed on. IdentifyContext returns the errors of [Service.Identify].
+// IdentifyContext returns the context of the request with the caller in it. It is for routers and
+// protocols for which [Service.Authenticate] cannot be used. [IdentityFromContext], [Service.User]
+// and [Service.SuperUser] accept this context. IdentifyContext returns the errors of
+// [Service.Identify].
 func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -42,7 +45,7 @@ func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	return &callerContext{request: r, clients: s.clients, identity: identity}, nil
 }
 
-// identify is Identify without the copy: other requests may share the result, so callers must not
+// identify is Identify, but it returns an Identity that other requests may share. Callers must not
 // change it.
 func (s *Service) identify(r *http.Request) (*Identity, error) {
 	identity, err := s.identifySilently(r)
@@ -63,8 +66,8 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	token, err := BearerToken(r)
 	if err != nil {
 		if s.browser != nil && errors.Is(err, ErrTokenMissing) {
-			// BearerToken also returns ErrTokenMissing for an Authorization header of another
-			// scheme, such as a header that is meant for a proxy.
+			// The request may have an Authorization header of another scheme, for instance for a
+			// proxy. The session cookie then still counts.
 			return s.identifyBrowser(ctx, r)
 		}
 		return nil, err
@@ -102,7 +105,8 @@ func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified,
 func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }
 
 // Authenticate returns a handler that calls next if [Service.Identify] accepts the request, with
-// the caller in the context for [IdentityFromContext]. It answers other requests with an error.
+// the caller in the context for [IdentityFromContext]. It answers every other request with the
+// error of Identify.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
@@ -115,9 +119,10 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 }
 
 // RequireSuperUser returns a handler that calls next if the caller is an active super user, with
-// the caller's record in the context for [Service.User]. The handler reads the record from the
-// store or the [UserSource] on each request and ignores the token's claim. The handler must be
-// inside Authenticate of the same Service. Outside Authenticate, it refuses every request.
+// the caller's user record in the context for [Service.User]. On each request, the handler reads
+// the record from the store or the [UserSource], because the token may be older than a change of
+// the user. The handler must be inside Authenticate of the same Service. Outside Authenticate, it
+// refuses every request.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r)
@@ -143,16 +148,16 @@ func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
 		user}), nil
 }
 
-// endpoint is a documented call: the policy that a request must meet, and the function that serves
-// it.
+// endpoint describes a documented call: its method, the conditions that a request must meet, and
+// the function that serves it.
 type endpoint struct {
 	method string
 	access access
 	recent bool // the session must not be older than Config.ReauthAfter
 	github bool // without Config.GitHub, the call answers 503
 
-	// serve returns the body of a 200, an answer with another status, or an error. If serve has
-	// written the response itself, serve returns written.
+	// serve returns an error, or one of three values: the body of a response with status 200, an
+	// answer with another status, or written if serve has written the response itself.
 	serve func(w http.ResponseWriter, r *http.Request) (body any, err error)
 }
 
@@ -173,7 +178,7 @@ type answer struct {
 
 var noContent = answer{status: http.StatusNoContent}
 
-// written is the result of a call that has written the response itself.
+// written is what serve returns if it has written the response itself.
 type written struct{}
 
 // errGitHubNotConfigured is the error of every GitHub call if Config.GitHub is nil.
@@ -203,9 +208,9 @@ func (s *Service) handler(e endpoint) http.Handler {
 	})
 }
 
-// applyPolicy checks the caller of the request against the policy of the endpoint. It returns the
-// request, with the caller in the context if the caller is known. It returns the request even if it
-// also returns an error.
+// applyPolicy checks the request against the conditions of the endpoint. It returns the request,
+// with the caller in its context if the caller is known. It returns the request even if it also
+// returns an error.
 func (s *Service) applyPolicy(e endpoint, r *http.Request) (*http.Request, error) {
 	if e.access == anyone {
 		return r, nil
@@ -278,8 +283,8 @@ func allows(allowed []string, method string) bool {
 		method == http.MethodHead && slices.Contains(allowed, http.MethodGet)
 }
 
-// allowMethod returns a handler that calls next for the method and answers 405 for any other. So a
-// call accepts only its own method, even if the host mounts the handler for all methods.
+// allowMethod returns a handler that calls next for the given method and answers 405 for any other.
+// It is needed because a host may mount the handler for all methods.
 func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler {
 	refuse := s.methodNotAllowed([]string{method})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -291,14 +296,14 @@ func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler
 	})
 }
 
-// fail answers the request with an error through Config.WriteError. It also records a refusal as an
-// event and logs a failure that the operator must repair.
+// fail answers the request with err, through Config.WriteError. If err is a refusal, fail also
+// records an event. If err is a failure of the store or GitHub, fail also logs it.
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.logFailure(r, err)
 	s.recordRefusal(r, err)
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
-			panic(p) // the documented way of a handler to abort the response
+			panic(p) // net/http documents this panic as the way to abort a response
 		} else if p != nil {
 			s.log.ErrorContext(r.Context(), "auth: Config.WriteError panicked", "panic", p)
 			WriteError(w, r, err)
@@ -321,7 +326,7 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 	e.setSubject(err)
 	if caller, ok := IdentityFromContext(r.Context()); ok {
 		e.UserID, e.ActorID, e.SessionID = cmp.Or(e.UserID, caller.UserID), caller.UserID, caller.SessionID
-	} else { // the user of a session cookie, whom setSubject has set
+	} else { // setSubject has set UserID to the user of a session cookie
 		e.ActorID = e.UserID
 	}
 	if e.ActorID == "" {
@@ -330,7 +335,8 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 }
 
-// logFailure logs err if the store or GitHub could not answer, unless the client has gone away.
+// logFailure logs err if it means that the store or GitHub could not answer. It does not log err if
+// the client has gone away.
 func (s *Service) logFailure(r *http.Request, err error) {
 	var answered *wire.RequestError
 	status, _ := ErrorStatus(err)

@@ -35,8 +35,9 @@ type User struct {
 	// LastLogin is when the newest session was created. Zero means never.
 	LastLogin time.Time
 
-	// AdmittedAt is when the rules of GitHub sign-in last admitted the user, if a GitHub sign-in
-	// created the user. It is zero for every other user. See [GitHubConfig.MembershipMaxAge].
+	// AdmittedAt is when the user's GitHub account last passed the rules of [GitHubConfig] for
+	// sign-ins. It is set only for users that a GitHub sign-in created, and is zero for all others.
+	// See [GitHubConfig.MembershipMaxAge].
 	AdmittedAt time.Time
 }
 
@@ -49,8 +50,9 @@ type AccessKey struct {
 	// UserID is the user who signs in with the key.
 	UserID string
 
-	// Hash is the self-describing stored form of the secret: 1 to 255 bytes of visible ASCII. It is
-	// bound to ID and UserID, so a row that is copied to another user authenticates no one.
+	// Hash is the hash of the secret in its stored form, which names the algorithm and its
+	// parameters. It has 1 to 255 bytes of visible ASCII. A hash that this package made also
+	// depends on ID and UserID, so a row that is copied to another user authenticates no one.
 	Hash string
 
 	// Label is the owner's own name for the key, at most 256 bytes. It may be empty.
@@ -61,29 +63,29 @@ type AccessKey struct {
 	// ExpiresAt is when the key stops working. Zero means never.
 	ExpiresAt time.Time
 
-	// PreviousHash is the stored form of the previous secret, which keeps working until
-	// PreviousUntil. Both are zero if there is no previous secret.
+	// PreviousHash is the hash of the previous secret, which keeps working until PreviousUntil.
+	// Both are zero if there is no previous secret.
 	PreviousHash  string
 	PreviousUntil time.Time
 
-	// LastUsedAt is when the key last signed in. It may be too early by up to [KeyUsePrecision].
-	// Zero means never.
+	// LastUsedAt is when a user last signed in with the key. Zero means never. A store does not
+	// record every use, so LastUsedAt may be too early by up to [KeyUsePrecision].
 	LastUsedAt time.Time
 }
 
-// KeyRotation gives an access key a new secret.
+// KeyRotation describes how to replace the secret of an access key.
 type KeyRotation struct {
-	Hash string // of the new secret
+	Hash string // the hash of the new secret
 
 	// Overlap is how long the previous secret keeps working. Zero means that it stops working at
 	// once.
 	Overlap time.Duration
 }
 
-// Apply returns the key after a rotation at the time now. Implementations of
-// [CredentialStore.RotateKey] call it, after they have truncated the time to the precision of the
-// store. It returns ErrNotFound if the key has expired, and ErrRotating if the key's PreviousHash
-// still works.
+// Apply returns the key as it is after a rotation at the time now. Implementations of
+// [CredentialStore.RotateKey] call it, after they have truncated now to the precision of the store.
+// It returns ErrNotFound if the key has expired, and ErrRotating if the key's PreviousHash still
+// works.
 func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
 	switch {
 	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
@@ -154,7 +156,7 @@ const (
 	MethodHost      SignInMethod = "host"       // the host itself, with [Service.SignIn]
 )
 
-// Session is the record of one session. Every token names its session and is accepted only while
+// Session is the record of one session. Every token belongs to a session and is accepted only while
 // the session exists.
 type Session struct {
 	// ID identifies the session and is the jti claim of its token. It has at most [MaxIDLength]
@@ -163,8 +165,8 @@ type Session struct {
 	UserID string
 	Method SignInMethod
 
-	// AccessKeyID is the key that opened the session. Revoking the key revokes the session. It is
-	// empty unless Method is MethodAccessKey.
+	// AccessKeyID is the ID of the access key that opened the session. It is empty unless Method is
+	// MethodAccessKey. Revoking the key revokes the session.
 	AccessKeyID string
 
 	CreatedAt time.Time
@@ -176,13 +178,13 @@ type Session struct {
 	UserAgent string
 	Address   string // an IP address
 
-	// Generation is the Position of the newest entry of the revocation feed at the time when the
-	// session was created. The store sets it.
+	// Generation is the Position that the newest entry of the revocation feed had when the session
+	// was created: see [Revocation]. The store sets it.
 	Generation int64
 }
 
 // ClientInfo describes the client that sends a request, as far as the service can see it. It helps
-// people recognize their sessions. It proves nothing, because a client chooses most of it.
+// people to recognize their sessions. It proves nothing, because a client chooses most of it.
 type ClientInfo struct {
 	Address   netip.Addr // the client address; the zero Addr if not known
 	UserAgent string
@@ -203,21 +205,21 @@ func (c ClientInfo) address() string {
 // they expired. Every instance reads the feed, so that it does not have to ask the store about each
 // token.
 type Revocation struct {
-	// Position is the entry's place in the feed: 1 for the first entry, and one more for each entry
-	// after it.
+	// Position is the entry's place in the feed. It is 1 for the first entry, and grows by one with
+	// each entry. An entry that revokes the sessions of all users may skip Positions.
 	Position int64
 
-	// ID is random and different for every entry. If a reader finds a different ID at a Position
-	// that it has read before, the store was restored from a backup and has added other entries
-	// since.
+	// ID is random and different for every entry. A reader may find another ID at a Position that
+	// it has read before. The store has then been restored from a backup, and entries have been
+	// added since.
 	ID string
 
-	// UserID is the user whose sessions are revoked. If it is empty, the entry revokes the sessions
-	// of all users. It revokes each session whose Generation is below the Generation of the entry.
+	// UserID is the user whose sessions are revoked. If UserID is empty, the entry is for all
+	// users: it revokes each session whose Generation is below the entry's Generation.
 	UserID string
 
-	// SessionID is the revoked session. If it is empty and UserID is not, the entry revokes each
-	// session of the user whose Generation is below the Generation of the entry.
+	// SessionID is the session that is revoked. If SessionID is empty and UserID is not, the entry
+	// revokes each session of this user whose Generation is below the entry's Generation.
 	SessionID  string
 	Generation int64
 
@@ -226,14 +228,15 @@ type Revocation struct {
 	ExpiresAt time.Time
 }
 
-// Capped reports whether the entry names a session and has its own Position as its Generation. Such
-// an entry is for a token that claims a Generation that the feed has not reached, because the store
-// has lost commits. An entry for the user or for everybody may fail to revoke that token. Therefore
-// a store replaces a capped entry only by another entry for the same session.
+// Capped reports whether the entry names a session and has its own Position as its Generation. A
+// store adds such an entry if the Generation of a revoked token is greater than every Position in
+// the feed, because the store has lost commits. A later entry for the user or for all users may
+// then fail to revoke that token, because it revokes only Generations below its own. Therefore, a
+// store replaces a capped entry only by another entry for the same session.
 func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 
-// GitHubAccount identifies an account at GitHub by its GitHub host and the number that this host
-// assigned to the account. Logins can be renamed and reused, and numbers cannot.
+// GitHubAccount identifies an account at GitHub by the GitHub host and by the number of the account
+// at this host. A login does not identify an account, because logins can be renamed and reused.
 type GitHubAccount struct {
 	Host string // "github.com", or the name of a GitHub Enterprise host; at most 253 bytes
 	ID   int64  // positive
@@ -247,8 +250,8 @@ type GitHubProfile struct {
 	AvatarURL string // may be empty
 }
 
-// GitHubLink records that a GitHub account signs in as a user. An account is linked to at most one
-// user. A user is linked to at most one account of each GitHub host.
+// GitHubLink records that a person can sign in as a user with a GitHub account. An account is
+// linked to at most one user. A user is linked to at most one account of each GitHub host.
 type GitHubLink struct {
 	Account GitHubAccount
 	UserID  string
@@ -263,8 +266,8 @@ type GitHubLink struct {
 	SeenAt    time.Time // when GitHub last reported these values
 }
 
-// GitHubToken is the token with which the host acts on GitHub for a user. The link is a separate
-// record: a user without a token can still sign in with GitHub.
+// GitHubToken is the token with which the host acts on GitHub for a user. It is separate from the
+// [GitHubLink]: a user whose account is linked can sign in with GitHub even without a stored token.
 type GitHubToken struct {
 	Account GitHubAccount
 	UserID  string
@@ -284,23 +287,24 @@ type GitHubToken struct {
 
 // GitHubSignInWrite contains everything that a sign-in with GitHub writes.
 type GitHubSignInWrite struct {
-	// Link describes the account as GitHub reported it. The UserID of Link is the ID of NewUser, or
-	// the ID of the user that FindGitHubLink returned for the account.
+	// Link describes the account as GitHub reported it. If NewUser is set, the UserID of Link is
+	// NewUser's ID. If not, it is the ID of the user to whom the account is linked, or to whom the
+	// host has assigned it: see [UserSource.ResolveGitHub].
 	Link GitHubLink
 
-	// NewUser is the user to add. nil means that the account is already linked.
+	// NewUser is the user to add, or nil if no user is to be added.
 	NewUser *User
 
-	// GrantSuperUser makes the user a super user, unless the account's one grant has been used: see
+	// GrantSuperUser makes the user a super user. An account can do so only once in its life: see
 	// [GitHubStore.SignInGitHub].
 	GrantSuperUser bool
 
-	// Token replaces the token whose Version is TokenVersion. If TokenVersion is empty, Token is
-	// the user's first token. A nil Token leaves the stored token unchanged.
+	// Token replaces the stored token whose Version is TokenVersion. If TokenVersion is empty, the
+	// user must have no stored token. If Token is nil, the stored token does not change.
 	Token        *GitHubToken
 	TokenVersion string
 
-	// Session is created as by CreateSession, with SessionLimit as the limit.
+	// Session is created as [SessionStore.CreateSession] does it, with SessionLimit as the limit.
 	Session      Session
 	SessionLimit int
 }
@@ -312,20 +316,21 @@ type GitHubConnectWrite struct {
 	TokenVersion string // as in [GitHubSignInWrite]
 }
 
-// GitHubAccountState is the stored state of a GitHub account and of the user to be linked to it,
-// read under the locks of a write.
+// GitHubAccountState is the stored state of a GitHub account and of the user to be linked to it. A
+// store reads it while it holds the locks of the write.
 type GitHubAccountState struct {
-	// LinkedTo is the ID of the user as whom the account signs in. Empty means none.
+	// LinkedTo is the ID of the user to whom the account is linked. Empty means none.
 	LinkedTo string
 
-	// RememberedFor is the ID of the user to whom the account was last linked. Empty means none.
+	// RememberedFor is the ID of the user for whom the account is remembered, which is the user to
+	// whom the account was last linked. Empty means none. See [GitHubStore.SignInGitHub].
 	RememberedFor string
 
 	// GrantSpent means that the account has used its one grant and can no longer make a user a
 	// super user.
 	GrantSpent bool
 
-	// UserAccount is the account of the same GitHub host to which the user is linked. Zero means
+	// UserAccount is the account to which the user is linked at the same GitHub host. Zero means
 	// none.
 	UserAccount GitHubAccount
 
@@ -334,7 +339,7 @@ type GitHubAccountState struct {
 	TokenVersion string
 }
 
-// SessionClaims is the session that a verified token names.
+// SessionClaims contains what a verified token says about its session.
 type SessionClaims struct {
 	UserID     string
 	SessionID  string
@@ -342,8 +347,8 @@ type SessionClaims struct {
 	ExpiresAt  time.Time
 }
 
-// The records below print without their hashes and sealed bytes, so that a host that logs a record
-// does not leak those fields. The records have no MarshalJSON, because a store may keep records as
+// The types below print without their hashes and sealed bytes, so that a host can log them safely.
+// They have no MarshalJSON method that would hide these fields, because a store may keep records as
 // JSON.
 
 // redactHash returns the text to print in place of a hash.
@@ -363,8 +368,8 @@ func (k AccessKey) printed() printedAccessKey {
 }
 
 // Format prints the record for every verb, with "[redacted]" in place of its hashes. Package fmt
-// does not call Format for a record in an unexported field. Package encoding/json writes the
-// hashes, because stores may keep records as JSON.
+// does not call Format for a record in an unexported field. Package encoding/json does not use
+// Format and writes the hashes.
 func (k AccessKey) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, fmt.FormatString(f, verb), k.printed())
 }

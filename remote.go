@@ -20,10 +20,10 @@ type RemoteVerifierConfig struct {
 	// answers in the issuer's place can make valid tokens.
 	JWKSURL string
 
-	// Issuer and Audience must match the tokens. Issuer is the Config.Issuer of the issuing
-	// service. Audience is one of the issuing service's Config.Tokens.Audiences and names this
-	// service, so the issuing service must not use the default audiences. A token for another
-	// audience is rejected.
+	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
+	// Config.Issuer of the issuing service. Audience is the only element of the issuing service's
+	// Config.Tokens.Audiences. It must name the services that accept the tokens, including this
+	// one. The issuing service must therefore not use the default, which names the issuer alone.
 	Issuer   string
 	Audience string
 
@@ -46,27 +46,27 @@ type RemoteVerifierConfig struct {
 const defaultMaxAge = 15 * time.Minute
 
 // RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys. It
-// uses the public keys that the issuer publishes, which are keys of ES256 and EdDSA. It is safe for
+// uses the public keys that the issuer publishes, which are ES256 and EdDSA keys. It is safe for
 // concurrent use.
 //
 // A RemoteVerifier cannot see revocations. It accepts a token for MaxAge after the token was
-// issued, even if the session has been revoked since. A RemoteVerifier does not know the user's
-// permissions: the service decides by the user's ID.
+// issued, even if the session has been revoked since. It does not know the user's permissions
+// either, so the service must decide by the user's ID what the user may do.
 //
-// The verifier fetches the keys when the first token arrives. The verifier fetches the keys again
-// when the keys are two and a half minutes old or a token names an unknown key, but at most once in
-// ten seconds. One goroutine at a time fetches the keys. The goroutine ends after five seconds at
-// the latest if the HTTPClient respects its context.
+// The verifier fetches the keys when the first token arrives. It fetches them again when a token
+// arrives and the keys are two and a half minutes old, or when a token names an unknown key. It
+// fetches them at most once in ten seconds, in one goroutine. The goroutine ends after five seconds
+// at the latest if the HTTPClient respects its context.
 //
-// A request whose key is known waits for a fetch only if the keys are older than five minutes and
-// no fetch, successful or not, began in the last five minutes. A request also waits if there are no
-// keys or if the request's key is unknown. A request waits for at most one second. At most 100
-// requests wait at a time, and all further requests get an error.
+// A request waits for a fetch if there are no keys or if its token names an unknown key. It also
+// waits if the keys are older than five minutes, unless the last completed fetch, successful or
+// not, began less than five minutes ago. It waits for at most one second. At most 100 requests wait
+// at a time. While 100 requests wait, every further request that would have to wait gets an error.
 //
-// While the keys cannot be fetched, the last fetched keys remain in use for a day. A token that
-// names an unknown key then gets an error that is not ErrTokenRejected. A set without usable keys,
-// a redirect, and a 4xx other than 408, 425 and 429 count as the issuer's answer that it has no
-// keys. All tokens are then rejected.
+// If fetches fail, the last fetched keys remain in use for a day. A token that names an unknown key
+// then gets an error that is not ErrTokenRejected. If the issuer answers a later fetch that it has
+// no keys, all tokens are rejected. Three responses count as such an answer: a set without usable
+// keys, a redirect, and a 4xx other than 408, 425 and 429.
 //
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
@@ -122,8 +122,8 @@ func checkJWKSURL(text string) error {
 }
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected for every token
-// that is not valid now. Any other error means that the token could not be checked, because the
-// keys could not be fetched in time or ctx ended while Verify waited for them.
+// that is not valid now. Any other error means that the token could not be checked: the keys could
+// not be fetched in time, or ctx ended while Verify waited for them.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := v.verify(ctx, token)
 	if err != nil && !errors.Is(err, ErrTokenRejected) {
@@ -132,8 +132,7 @@ func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, er
 	return identity, err
 }
 
-// verify does the work of Verify. It returns errors of the key set without the prefix that Verify
-// adds.
+// verify is Verify, but its errors from fetching the keys lack the prefix that Verify adds.
 func (v *RemoteVerifier) verify(ctx context.Context, text string) (Identity, error) {
 	now := v.now()
 	ring, err := v.keys.Current(ctx, now)
@@ -150,7 +149,7 @@ func (v *RemoteVerifier) verify(ctx context.Context, text string) (Identity, err
 	return v.verifyWith(ring, text, now.Unix())
 }
 
-// verifyWith verifies the token with the keys of the ring and checks its age.
+// verifyWith verifies the token with the keys of the ring, and checks the age of the token.
 func (v *RemoteVerifier) verifyWith(ring *signing.Ring, text string, now int64) (Identity, error) {
 	known, _, err := v.verifier.Verify(v.cache, ring, text, now)
 	switch {
@@ -162,8 +161,8 @@ func (v *RemoteVerifier) verifyWith(ring *signing.Ring, text string, now int64) 
 	return Identity(known.Identity), nil
 }
 
-// Identify returns the identity of the caller that makes the request. It accepts bearer tokens, as
-// [Service.Identify] does.
+// Identify returns the identity that the bearer token of the request proves. It ignores cookies. It
+// returns the errors of [BearerToken] and [RemoteVerifier.Verify].
 func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	token, err := BearerToken(r)
 	if err != nil {
@@ -172,8 +171,8 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	return v.Verify(r.Context(), token)
 }
 
-// Authenticate passes a request to next if Identify accepts it, with the caller in the request's
-// context for [IdentityFromContext]. It answers every other request with [WriteError].
+// Authenticate returns a handler that calls next if Identify accepts the request, with the caller
+// in the context for [IdentityFromContext]. It answers every other request with [WriteError].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)

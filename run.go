@@ -12,9 +12,9 @@ import (
 
 const (
 	pruneInterval = 10 * time.Minute
-	pruneBatch    = 500 // records removed in one transaction, which keeps its locks short
+	pruneBatch    = 500 // records to remove in one transaction; more would hold locks longer
 
-	// An expired key stays visible for 30 days, so that its owner sees why it stopped working.
+	// An expired key stays in the store for 30 days, so that its owner sees why it stopped working.
 	expiredKeyRetention = 30 * 24 * time.Hour
 )
 
@@ -23,12 +23,14 @@ const (
 // [EventLog.Run]), and calls [Service.Prune] at once and every ten minutes. Failures are logged,
 // and the work is tried again the next time.
 //
-// Call Run on every instance. Without it, the first request in each interval reads the feed, no
-// event is delivered, and the host must call Prune itself.
+// Call Run on every instance. Without Run, the first request in each RevocationInterval reads the
+// feed, no event is delivered, and the host must call Prune itself.
 //
-// The goroutines of Run end before Run returns, except a call of OnEvent that still runs 5 seconds
-// after ctx is done. Stop the server before ctx is done, because after Run has returned, an event
-// that is not in the audit trail is written to the log and not delivered.
+// The goroutines of Run end before Run returns. There is one exception: if a call of OnEvent still
+// runs 5 seconds after ctx is done, Run does not wait for it any longer.
+//
+// Stop the HTTP server before ctx is done. After Run has returned, no event is delivered, and an
+// event that is not in the audit trail is written to the log instead.
 func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()
@@ -66,8 +68,9 @@ func (s *Service) pruneRegularly(ctx context.Context) {
 	}
 }
 
-// readFeed reads the revocation feed and reports whether the read failed. It logs the first of
-// consecutive failures, and the first success after them. failing is the previous result.
+// readFeed reads the revocation feed and reports whether the read failed. The failing argument is
+// the result of the previous call. readFeed logs the first of consecutive failures, and the first
+// success after them.
 func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 	feed := s.tokens.feed
 	if feed == nil {
@@ -86,9 +89,10 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 }
 
 // Prune removes expired records in batches and returns the number of removed records. It removes
-// sessions, used states, entries of the revocation feed, access keys that expired 30 days ago, and
-// events of the audit trail that are older than Config.AuditRetention. If Prune returns an error,
-// the records that were removed before the error stay removed.
+// expired sessions, used states of GitHub flows, entries of the revocation feed, access keys that
+// expired at least 30 days ago, and events of the audit trail that are older than
+// Config.AuditRetention. If Prune returns an error, the records that were removed before the error
+// stay removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
 	type prunable struct {
@@ -120,10 +124,10 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// FeedAge returns the age of the newest complete read of the revocation feed on this instance, and
-// whether that read is recent enough to accept tokens. FeedAge is meant for a gauge and an alert.
-// Before the first complete read, the age is math.MaxInt64. With CheckSessionsInStore, FeedAge
-// returns 0 and true.
+// FeedAge returns the age of this instance's latest complete read of the revocation feed, and
+// whether the instance still accepts tokens with a read of this age. It is for the host's
+// monitoring. Before the first complete read, the age is math.MaxInt64. With CheckSessionsInStore,
+// FeedAge returns 0 and true.
 func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	feed := s.tokens.feed
 	if feed == nil {
@@ -133,20 +137,20 @@ func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	return age, age < s.tokens.cfg.MaxStaleness
 }
 
-// maxListedEvents is the maximum number of events that one call lists.
+// maxListedEvents is the maximum number of events that one call of Events returns.
 const maxListedEvents = 200
 
-// errNoTrail is the error of methods that need an audit trail if the service has no audit trail.
+// errNoTrail is the error of [Service.Events] if the service has no audit trail.
 var errNoTrail = errors.New("auth: there is no audit trail: the store is no EventStore, or " +
 	"Config.DisableAuditTrail is set")
 
 // Events returns at most limit events of the audit trail that match the filter, the newest first.
-// The limit is from 1 to 200. To list the next page, pass the ID of the last event as the filter's
-// Before.
+// The limit is from 1 to 200. To list the next page, set the filter's Before to the ID of the last
+// event.
 //
-// It returns ErrNotFound if no event has the ID Before, and an *InvalidError if limit is out of
-// range. It returns another error if the store is no [EventStore] or Config.DisableAuditTrail is
-// set.
+// It returns ErrNotFound if no event has the ID in the filter's Before, and an *InvalidError if
+// limit is out of range. It returns another error if there is no audit trail, because the store is
+// no [EventStore] or Config.DisableAuditTrail is set.
 func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
 	switch {
 	case s.events.trail == nil:

@@ -6,260 +6,259 @@ import (
 )
 
 // Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them in
-// memory, and package sqlstore in an SQL database. Package storetest is this contract as a test
-// suite for every other store.
+// memory, and package sqlstore in an SQL database. Package storetest has the tests that every other
+// store must pass.
 //
 // A host that has its own users table needs only an [AccountStore]. The comment of AccountStore
-// states the rules that every method of every role follows.
+// states the rules for the methods of all store interfaces in this package.
 type Store interface {
 	AccountStore
 	UserStore
 }
 
-// AccountStore keeps access keys, sessions and GitHub accounts. It is the whole store of a host
-// that has its own users table: see [NewWithUsers]. Such a store has no UserStore and treats every
-// user ID as an active user:
+// AccountStore keeps access keys, sessions and GitHub accounts. It is all that a host with its own
+// users table needs: see [NewWithUsers]. An AccountStore that is not also a [UserStore] keeps no
+// users and treats every user ID as that of an active user:
 //
-//   - If a method returns a user, only its ID is set. IsActive is false, so that no user can sign
+//   - If a method returns a User, it sets only the ID. IsActive is false, so that no user can sign
 //     in if a program mistakes this store for one that keeps users.
-//   - No method returns ErrUserDisabled, and no method returns ErrNotFound because a user is
-//     missing.
-//   - SignInGitHub with a NewUser returns ErrInvalid. If the account is linked to no user,
-//     SignInGitHub links it to the link's UserID. SignInGitHub also returns ErrChanged if this user
-//     has another account of the same GitHub host.
-//   - UnlinkGitHub counts only access keys and links as ways to sign in.
-//   - The store keeps and locks one record for each user ID that it has received. Without that
-//     record, nothing would delay a new key while the user's sessions are revoked.
-//   - Of an Authority, the store checks the session but not the user. A change that the host makes
-//     to the user takes effect when RevokeUserSessions returns.
+//   - No method returns ErrUserDisabled, and none returns ErrNotFound because a user does not
+//     exist.
+//   - SignInGitHub returns ErrInvalid if there is a NewUser. If the GitHub account is linked to no
+//     user, SignInGitHub links it to the UserID of the Link, or returns ErrChanged if that user is
+//     linked to another account of the same GitHub host.
+//   - UnlinkGitHub counts only access keys and GitHub links as ways to sign in.
+//   - A store that locks records keeps one for each user ID that it has received. Without this
+//     lock, a session could still add an access key after its revocation has returned.
+//   - The store checks the session of an Authority, but not the user. If the host disables the user
+//     in its own table, the user's sessions lose their authority when RevokeUserSessions returns.
 //
-// These rules hold for every method of every role of every store:
+// The following rules hold for every method of every store, with or without users:
 //
-//   - A method is safe for concurrent use. It takes effect entirely or not at all, as if calls ran
-//     one after another. A store is strongly consistent: every later call, from any instance, sees
-//     the result of a call that has returned.
-//   - The errors that a method's comment names are answers. Callers test for them with errors.Is,
-//     and nothing has changed when a method returns one. Any other error means that the store could
-//     not answer. Callers never treat such an error as success. If a write returns such an error,
-//     the write may or may not have taken effect.
-//   - If ctx is done before the call, the call changes nothing and returns an error that wraps
-//     ctx.Err(). If ctx ends during the call, the call returns soon, and has either done everything
-//     or nothing.
-//   - A method with a [Write] checks the authority in its own transaction, after it has locked the
-//     records on which the check depends. It calls [Authority.Check], and for a record that belongs
-//     to a user also [Authority.CheckOwner]. Either the change waits for the revocation of a
-//     session, or the revocation waits for the change. After a revocation has been acknowledged,
-//     the revoked session changes nothing. An error of Check or CheckOwner comes after ErrInvalid,
-//     and before every other error that the method's comment names. Only ErrNotFound for the record
-//     to be changed may come before an error of Check or CheckOwner.
-//   - Every method takes locks in the same order: the record of everybody, the record of super
-//     users, all user records by ascending ID, keys, sessions, links, the head of the feed. The
-//     lock on the record of everybody is exclusive in RevokeEverybody and shared in every other
-//     method with a Write.
-//   - If the store is an [EventStore], it stores the Event of a Write in the same transaction.
-//   - A method returns [ErrInvalid] for a record or a Write whose Validate method returns an error,
-//     and for a value that [ValidateHash] or [ValidateState] rejects. The error of a context that
-//     is done comes before ErrInvalid. ErrInvalid comes before every other error.
-//   - Looking up an ID that no store could have kept returns [ErrNotFound].
+//   - Methods are safe for concurrent use. Each call takes effect entirely or not at all, as if
+//     calls ran one after another. After a call has returned, every later call sees its result,
+//     whichever instance makes the later call.
+//   - If a method returns an error that its comment names, it has changed nothing. Callers test for
+//     these errors with errors.Is. Any other error means that the store has failed. If a write
+//     returns such an error, the change may or may not have been made.
+//   - If ctx is done before a call, the call changes nothing and returns an error that wraps
+//     ctx.Err(). If ctx ends during a call, the call returns soon, and it has made its whole change
+//     or no change.
+//   - A method with a [Write] checks the write's Authority in the transaction of the change, after
+//     it has locked the records on which the check depends. It calls [Authority.Check], and then
+//     [Authority.CheckOwner] with the ID of the user whose record it changes, or "" if it changes
+//     records of several users or of none. Because of the locks, the change and a revocation of the
+//     session wait for each other. Once the revocation has returned, the session can change
+//     nothing. An error of Check or CheckOwner comes after ErrInvalid and before the other errors
+//     that the method's comment names. Only ErrNotFound for the changed record may come earlier.
+//   - A store that locks records takes the locks in this order: the record of everybody (one record
+//     that stands for all users), one record for the set of super users, user records by ascending
+//     ID, keys, sessions, links, the head of the revocation feed. RevokeEverybody locks the record
+//     of everybody exclusively. Every other method with a Write takes a shared lock on it.
+//   - An [EventStore] stores the Event of a Write in the transaction of the change.
+//   - A method returns [ErrInvalid] if Validate of a record or of the Write returns an error, or if
+//     [ValidateHash] or [ValidateState] rejects a value. If several errors apply, the error of a
+//     context that is done comes first, ErrInvalid second, and every other error after them.
+//   - A look-up of an ID that is invalid, for example too long, returns [ErrNotFound].
 //   - A record whose ExpiresAt is equal to the given time has expired.
-//   - IDs compare byte for byte. The store keeps usernames and e-mails as given and compares them
-//     after [FoldASCII].
+//   - The store compares IDs byte for byte. It keeps usernames and e-mails as given. Two usernames
+//     or two e-mails are the same if [FoldASCII] returns the same text for them.
 //   - The store truncates times to the microsecond and returns them in UTC. A zero time stays zero.
-//     A store has no clock of its own: each time is an argument, or Now of the Write.
+//     A store has no clock of its own: each time is an argument or comes from the Write's Now.
 type AccountStore interface {
 	CredentialStore
 	SessionStore
 	GitHubStore
 
-	// Ping reports whether the store can answer.
+	// Ping returns nil if the store can answer.
 	Ping(ctx context.Context) error
 }
 
-// UserStore is the role of a [Store] that keeps users. The rules for every method are at
-// [AccountStore].
+// UserStore has the methods of a [Store] that are about users. See [AccountStore] for the rules
+// that all methods follow.
 type UserStore interface {
 	// Register adds a user and the user's first access key, or neither.
 	//
-	// It returns ErrExists if the user's ID, username or e-mail or the key's ID is taken, and
-	// ErrInvalid if the key belongs to another user.
+	// It returns ErrExists if the ID, username or e-mail of the user or the ID of the key is taken.
+	// It returns ErrInvalid if the key belongs to another user.
 	Register(ctx context.Context, w Write, user User, key AccessKey) error
 
-	// RegisterUsers adds many users, each with one to MaxKeys access keys, in one transaction.
-	// [Service.ImportUsers] uses it.
+	// RegisterUsers adds many users in one transaction, each with 1 to MaxKeys access keys.
+	// [Service.ImportUsers] calls it.
 	//
-	// It processes the users in order and returns one error for each. The error is nil if the user
-	// was added with all keys. The error is an [ExistsError] for the first value that is taken, in
-	// the order of the user's ID, username, e-mail and keys' IDs. A value of an earlier user of the
-	// same call is taken, too. SameUserID of the error says whether the user is already registered.
-	// A rejected user leaves nothing behind, and the other users are added. If other calls write
-	// meanwhile, each error was true at some moment during the call. Two errors may have been true
-	// at different moments.
+	// It processes the users in order and returns one error for each user. The error is nil if the
+	// user was added with all keys. If a value of the user is taken, the user is not added, and the
+	// error is an [ExistsError] for the first such value. The order of the values is: user ID,
+	// username, e-mail, IDs of the keys. The values of users that the call has already added are
+	// taken, too. SameUserID of the error says whether the user is already registered. A taken
+	// value does not prevent the other users from being added. If other calls write at the same
+	// time, two errors may describe the store at two different moments during the call.
 	//
-	// It returns ErrInvalid, and adds no user, if a key names another user than the user in whose
-	// Keys it is, or if a user has no key or more than MaxKeys keys. The call stores one event, or
-	// no event if it adds no user.
+	// It returns ErrInvalid and adds no user if a user has no key or more than MaxKeys keys, or if
+	// a key belongs to another user. If it adds any users, it stores one event.
 	RegisterUsers(ctx context.Context, w Write, users []UserWithKeys) ([]error, error)
 
-	// Bootstrap is Register for the first super user. In the same transaction it records
-	// permanently that it has been called. One call in the life of a store succeeds, and the others
-	// return ErrBootstrapped. A failed call is not recorded. Bootstrap returns ErrInvalid if the
-	// user is not an active super user.
+	// Bootstrap adds the first super user as Register adds a user. In the same transaction it
+	// records permanently that the store has been bootstrapped. Every later call returns
+	// ErrBootstrapped. A call that fails records nothing. Bootstrap returns ErrInvalid if the user
+	// is not an active super user.
 	Bootstrap(ctx context.Context, w Write, user User, key AccessKey) error
 
 	// FindUser returns the user with this ID, or ErrNotFound.
 	FindUser(ctx context.Context, id string) (User, error)
 
-	// ListUsers returns at most limit users whose IDs come after the given one, in the byte order
-	// of the IDs. Every ID comes after "". A result of fewer than limit users is the last page. If
-	// limit is below one, ListUsers returns none.
+	// ListUsers returns at most limit users whose IDs are greater than the ID after, sorted by the
+	// bytes of their IDs. Every ID is greater than "". A result of fewer than limit users is the
+	// last page. If limit is below one, ListUsers returns no users.
 	//
-	// Passing the last ID of each page as after visits every user that exists for the whole
-	// iteration exactly once.
+	// If a caller passes the last ID of each page to get the next page, the pages contain every
+	// user that exists during the whole iteration exactly once.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 
-	// UpdateUser changes the user and returns the changed record. Setting IsActive to false revokes
-	// the user's sessions in the same transaction, as RevokeUserSessions does. Setting IsActive to
-	// true restores no session. Setting IsSuperUser to false spends the grants of the GitHub
-	// accounts that are remembered for the user, so that none of them can make a user a super user
-	// again: see SignInGitHub.
+	// UpdateUser changes the user and returns the changed record. If the change sets IsActive to
+	// false, UpdateUser revokes the user's sessions in the same transaction, as RevokeUserSessions
+	// does. Setting IsActive to true again restores no session. If the change sets IsSuperUser to
+	// false, the grants of all GitHub accounts that are remembered for the user become spent: see
+	// SignInGitHub. None of these accounts can then make a user a super user again.
 	//
-	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if there is an
-	// active super user and the change would leave none. If two concurrent calls would remove the
-	// last two super users, one of them fails.
+	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if the user is
+	// the only active super user and would no longer be one after the change. If two concurrent
+	// calls would remove the last two super users, one of them fails.
 	UpdateUser(ctx context.Context, w Write, id string, change UserChange) (User, error)
 
 	// ResetUser replaces every way in which the user can sign in. In one transaction it removes all
-	// access keys, sessions, and GitHub links and tokens, applies the change, and adds the key.
-	// AdmittedAt becomes zero, because the new key comes from the caller and not from the rules of
-	// GitHub sign-in. The GitHub accounts stay remembered for the user, and their grants are spent:
-	// see SignInGitHub. It returns the changed record and the removed GitHub tokens, which the
-	// caller must still revoke at GitHub.
+	// access keys, sessions, GitHub links and GitHub tokens, applies the change, and adds the key.
+	// It sets AdmittedAt to zero, because the user no longer depends on the rules of GitHub
+	// sign-in. The GitHub accounts stay remembered for the user, and their grants become spent: see
+	// SignInGitHub. ResetUser returns the changed record and the removed tokens, which the caller
+	// must still revoke at GitHub.
 	//
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key belongs to another
-	// user, ErrExists if the key's ID is taken (the user's own earlier keys count), and
-	// ErrLastSuperUser as UpdateUser does.
+	// user, and ErrLastSuperUser as UpdateUser does. It returns ErrExists if the ID of the key is
+	// already the ID of a key, even of a key that ResetUser would remove.
 	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User,
 		[]GitHubToken, error)
 
 	// DeleteUser removes the user with all access keys, sessions, GitHub links and GitHub tokens,
 	// in one transaction. It returns the tokens, which the caller must still revoke at GitHub. The
-	// username stays taken: registering it later returns ErrExists. The e-mail becomes available
-	// again. The user's GitHub accounts are no longer remembered for any user, and their grants are
-	// spent: see SignInGitHub. An [EventStore] blanks the client of the events that the user
-	// caused.
+	// username stays taken: if it is registered later, Register returns ErrExists. The e-mail
+	// becomes available again. The user's GitHub accounts are no longer remembered for any user,
+	// and their grants become spent: see SignInGitHub. An [EventStore] clears the Client of every
+	// event whose ActorID is the user's ID.
 	//
 	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the user is the only
 	// active super user.
 	DeleteUser(ctx context.Context, w Write, id string) ([]GitHubToken, error)
 }
 
-// CredentialStore is the role of a store that keeps access keys. The rules for every method are at
-// [AccountStore].
+// CredentialStore has the methods of a store that are about access keys. See [AccountStore] for the
+// rules that all methods follow.
 type CredentialStore interface {
-	// AddKey adds an access key to a user, who may be disabled. It returns ErrNotFound if there is
-	// no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the user already has
-	// MaxKeys keys, including expired ones. It locks the user's record, so that concurrent calls
-	// cannot exceed the limit.
+	// AddKey adds an access key to a user. The user may be disabled. It returns ErrNotFound if
+	// there is no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the user
+	// already has MaxKeys keys, including expired ones. It locks the user's record, so that
+	// concurrent calls cannot exceed MaxKeys.
 	AddKey(ctx context.Context, w Write, key AccessKey) error
 
-	// ListKeys returns all keys of the user, the oldest first, then by ID. It returns none if there
-	// is no such user.
+	// ListKeys returns all keys of the user, sorted by CreatedAt, the oldest first, and then by ID.
+	// It returns no keys if there is no such user.
 	ListKeys(ctx context.Context, userID string) ([]AccessKey, error)
 
-	// FindKey returns the key with this ID and its owner, both read at one moment, or ErrNotFound.
-	// It also returns a key that has expired or whose owner is disabled. It is one read.
+	// FindKey reads the key with this ID and its owner in one query. It also returns a key that has
+	// expired or whose owner is disabled. It returns ErrNotFound if there is no such key.
 	FindKey(ctx context.Context, id string) (AccessKey, User, error)
 
-	// SwapHash sets the key's Hash if it is still equal to old. It returns ErrNotFound if there is
-	// no such key or its Hash is different.
+	// SwapHash sets the Hash of the key to new if it is still equal to old. It returns ErrNotFound
+	// if there is no such key or its Hash is not equal to old.
 	SwapHash(ctx context.Context, id, old, new string) error
 
-	// RotateKey replaces the key's Hash and returns the changed key. If there is an Overlap, the
-	// replaced Hash becomes the PreviousHash. RotateKey returns ErrNotFound if there is no such key
-	// or the key has expired, and ErrRotating if the key's PreviousHash still works. Of two
-	// concurrent calls with an Overlap, one fails.
+	// RotateKey replaces the key's Hash and returns the changed key. If the rotation has an
+	// Overlap, the replaced Hash becomes the key's PreviousHash. RotateKey returns ErrNotFound if
+	// the key does not exist or has expired, and ErrRotating if the key already has a PreviousHash
+	// that still works. Of two concurrent calls with an Overlap, one fails.
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
-	// TouchKey sets the key's LastUsedAt to the time at, if at is later than LastUsedAt by
-	// [KeyUsePrecision] or more. It returns ErrNotFound if there is no such key.
+	// TouchKey sets the key's LastUsedAt to the time at if this time is at least [KeyUsePrecision]
+	// later than LastUsedAt. It returns ErrNotFound if there is no such key.
 	TouchKey(ctx context.Context, id string, at time.Time) error
 
-	// RevokeKey removes the key and revokes the sessions that the key opened, or returns
-	// ErrNotFound.
+	// RevokeKey removes the key and revokes the sessions that the key opened. It returns
+	// ErrNotFound if there is no such key.
 	RevokeKey(ctx context.Context, w Write, id string) error
 
-	// PruneKeys removes at most limit keys that had expired at the given time, with the sessions
-	// that these keys opened. It returns the number of removed keys. A result below limit means
-	// that no such key is left, except keys that concurrent calls have locked. If limit is below
-	// one, PruneKeys removes nothing.
+	// PruneKeys removes keys that had expired at the given time, and the sessions that these keys
+	// opened. It removes at most limit keys and returns their number. If the number is below limit,
+	// no such key is left, except keys that concurrent calls have locked. If limit is below one,
+	// PruneKeys removes nothing.
 	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
 }
 
-// SessionStore is the role of a store that keeps sessions and the revocation feed. The rules for
-// every method are at [AccountStore].
+// SessionStore has the methods of a store that are about sessions and the revocation feed. See
+// [AccountStore] for the rules that all methods follow.
 type SessionStore interface {
-	// CreateSession adds a session, sets the user's LastLogin to its CreatedAt, and returns the
-	// stored session and user. A session never outlives its key: if the key expires before the
-	// session, the session gets the key's ExpiresAt. CreateSession records the use of the key as
-	// TouchKey does. It reads the session's Generation while the user's record is locked. The
-	// session's Generation is below the Generation of an entry that revokes all of the user's
-	// sessions if, and only if, the entry is added after the session.
+	// CreateSession adds a session, sets the user's LastLogin to the session's CreatedAt, and
+	// returns the stored session and user. If an access key opens the session and expires earlier,
+	// the session gets the key's ExpiresAt. CreateSession records the use of the key as TouchKey
+	// does. It sets the session's Generation to the head of the revocation feed, which it reads
+	// while the user's record is locked. An entry that revokes all of the user's sessions therefore
+	// revokes exactly those sessions that were added before the entry.
 	//
-	// If the user has limit sessions or more that have not expired at CreatedAt, CreateSession
-	// revokes the oldest of these sessions, by CreatedAt, then Generation, then ID, until limit
-	// minus one are left. It reads the new session's Generation after this revocation. A limit
-	// below one means no limit. An AccountStore may leave a few more sessions if calls are
-	// concurrent.
+	// If the user already has limit or more sessions that have not expired at CreatedAt,
+	// CreateSession revokes the oldest of them until limit minus one are left. It compares them by
+	// CreatedAt, then Generation, then ID. It revokes them before it reads the new session's
+	// Generation. A limit below one means no limit. A store without users may leave a few more
+	// sessions if calls are concurrent.
 	//
-	// It returns ErrNotFound if there is no such user. It also returns ErrNotFound if AccessKeyID
-	// is set and that key is missing, belongs to another user, or has expired at CreatedAt. It
-	// returns ErrUserDisabled if the user is not active, and ErrExists if the ID is taken.
+	// It returns ErrNotFound if there is no such user, or if AccessKeyID is set and that key is
+	// missing, belongs to another user, or has expired at CreatedAt. It returns ErrUserDisabled if
+	// the user is not active, and ErrExists if the session's ID is taken.
 	//
-	// From the check to the commit, CreateSession locks the user's record and the key's record
-	// against [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
+	// CreateSession locks the records of the user and of the key until it commits. The same locks
+	// are taken by [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
 	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys], RevokeSession and
-	// RevokeUserSessions. Once one of these methods has returned, no session exists that the method
-	// should have revoked.
+	// RevokeUserSessions. Once one of these methods has returned, no session is left that the
+	// method should have revoked.
 	CreateSession(ctx context.Context, session Session, limit int) (Session, User, error)
 
 	// FindSession returns the session with this ID, or ErrNotFound. It also returns an expired
 	// session that has not been pruned.
 	FindSession(ctx context.Context, id string) (Session, error)
 
-	// ListSessions returns the sessions of the user that have not expired at the given time, the
+	// ListSessions returns the sessions of the user that have not expired at the time now, the
 	// newest first. This is the reverse of the order in which CreateSession revokes sessions.
-	// ListSessions returns no session if there is no such user.
+	// ListSessions returns no sessions if there is no such user.
 	ListSessions(ctx context.Context, userID string, now time.Time) ([]Session, error)
 
-	// RevokeSession removes the session, or returns ErrNotFound. Of several calls for one session,
-	// one succeeds.
+	// RevokeSession revokes the session and removes its record. It returns ErrNotFound if there is
+	// no such session. Of several calls for one session, one succeeds.
 	//
-	// Every method that revokes sessions that may not have expired, here and in the other roles,
-	// adds to the feed in the same transaction: one entry for each session, or one entry for the
-	// user if all of the user's sessions are revoked. Entries take their positions in the order in
-	// which their transactions commit, so that a reader that has seen one entry never sees an
-	// earlier one appear. A counter that is locked until the commit ensures this order. A time or a
-	// database sequence does not ensure it.
+	// Every method that revokes sessions adds entries to the revocation feed in the same
+	// transaction: one entry for each session, or one for the user if all of the user's sessions
+	// are revoked. This also holds for methods of the other interfaces, but not for PruneKeys and
+	// PruneSessions, which remove expired sessions. Positions follow the order in which
+	// transactions commit: after a reader has seen an entry, no entry with a lower Position may
+	// appear. A counter that stays locked until the commit ensures this order. A timestamp or a
+	// database sequence does not.
 	//
-	// An entry for a user is added even if the user has no session, because there may be a valid
-	// token whose session record was lost. The entry's ExpiresAt is the latest ExpiresAt of the
-	// sessions, or Now plus MaxTokenLifetime if this time is later. A newer entry for the same
-	// session or user replaces an older one, which gets a zero ExpiresAt. An entry that has not
-	// been replaced is in force: at most one for each session and one for each user. An entry for a
-	// user replaces the entries of the user's sessions, except [Revocation.Capped] ones.
+	// The entry for a user is added even if the store has no session of the user, because the
+	// record of a session may be lost while its token is valid. The entry's ExpiresAt is the latest
+	// ExpiresAt of the sessions, or Now plus MaxTokenLifetime if that is later. An entry for a
+	// session replaces an older entry for the session. An entry for a user replaces the older
+	// entries for the user and for the user's sessions, except [Revocation.Capped] ones. A replaced
+	// entry gets a zero ExpiresAt. An entry that has not been replaced is in force.
 	//
-	// If the feed then names more than [MaxNamedRevocations] sessions of one user, the entry of
-	// [FoldRevocations] is added in the same transaction. That entry also revokes the user's other
-	// sessions whose Generations are below the entry's Generation. The entries that it replaces get
-	// a zero ExpiresAt.
+	// If more than [MaxNamedRevocations] entries in force then name sessions of one user, the store
+	// adds the entry that [FoldRevocations] returns, in the same transaction. That entry replaces
+	// the older of these entries. It also revokes every other session of the user whose Generation
+	// is below the entry's.
 	RevokeSession(ctx context.Context, w Write, id string) error
 
-	// RevokeToken revokes the session that a verified token names. It removes the record of the
-	// session if there is one. It adds an entry for the session even if there is no record of the
-	// session or of the user. It adds no entry if an entry in force already revokes the session and
-	// expires no earlier than the new entry would. The new entry's ExpiresAt is that of the token
-	// or that of the session, whichever is later. The new entry's Generation is at most its
-	// Position.
+	// RevokeToken revokes the session that a verified token names, and removes the record of the
+	// session if there is one. It adds an entry for the session even if the store has no record of
+	// the session or of the user. It adds no entry if an entry in force already revokes the session
+	// and expires no earlier than the new entry would. The new entry's ExpiresAt is that of the
+	// token or of the session, whichever is later. Its Generation is that of the token, but at most
+	// its own Position.
 	RevokeToken(ctx context.Context, claims SessionClaims) error
 
 	// RevokeUserSessions removes all sessions of the user and returns how many of them had not
@@ -269,49 +268,49 @@ type SessionStore interface {
 
 	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a UserID
 	// nor a SessionID. FindSession and ListSessions no longer return a session whose Generation is
-	// below the entry's Generation, whether or not the store has removed the record of the session.
-	// RevokeEverybody locks the record of everybody exclusively.
+	// below the entry's Generation, even if the store still has the record of the session.
 	//
-	// A positive above means that commits may have been lost. If the feed's newest Position is not
-	// below above, another call has already added the entry, and this call changes nothing. If the
-	// newest Position is below above, the entry takes the Position after the greater of above and
-	// the time of the Write in microseconds since 1970. That Position has never been assigned, even
-	// before a backup was restored, because no store adds an entry in each microsecond. So no
-	// Generation is assigned twice.
+	// If above is positive, the caller has found that the store has lost commits, for example
+	// because a backup was restored. If the feed's newest Position is not less than above, another
+	// call has already added the entry, and this call changes nothing. If it is less, the entry's
+	// Position is one more than the greater of above and the time of the Write in microseconds
+	// since 1970. The lost entries did not reach this Position, because no store adds an entry
+	// every microsecond. So no Generation is assigned twice.
 	RevokeEverybody(ctx context.Context, w Write, above int64) error
 
 	// RevocationHead returns the Position of the newest entry that was ever added to the feed, or 0
-	// if no entry was ever added. It is one read.
+	// if no entry was ever added. It makes only one query.
 	RevocationHead(ctx context.Context) (int64, error)
 
-	// PruneSessions removes at most limit sessions that had expired at the given time and returns
+	// PruneSessions removes at most limit sessions that had expired at the given time. It returns
 	// the number of removed sessions, as PruneKeys does.
 	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)
 
-	// ListRevocations returns, in order, at most limit entries of the feed whose Positions are not
-	// below from. A result of fewer than limit entries ends with the newest entry. If limit is
-	// below one, ListRevocations returns no entry.
+	// ListRevocations returns at most limit entries of the feed, sorted by Position, beginning with
+	// the first whose Position is at least from. If it returns fewer than limit entries, the last
+	// of them is the newest entry of the feed. If limit is below one, ListRevocations returns no
+	// entries.
 	//
-	// A database might show an entry while an earlier entry is not yet visible. ListRevocations
-	// must not do this: among the newest [KeptRevocations] entries, no entry is missing, except
-	// right before an entry that revokes everybody.
+	// A database may show an entry before it shows an earlier one. ListRevocations must not return
+	// the later entry without the earlier one: the Positions of the newest [KeptRevocations]
+	// entries have no gap, except right before an entry that revokes everybody.
 	ListRevocations(ctx context.Context, from int64, limit int) ([]Revocation, error)
 
-	// PruneRevocations removes at most limit entries of the feed that had expired at the given time
-	// and returns the number of removed entries, as PruneKeys does. The newest [KeptRevocations]
-	// entries stay, whatever their time.
+	// PruneRevocations removes at most limit entries of the feed that had expired at the given
+	// time. It returns the number of removed entries, as PruneKeys does. It does not remove the
+	// newest [KeptRevocations] entries, even if they have expired.
 	PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error)
 }
 
-// GitHubStore is the role of a store that keeps GitHub accounts. The rules for every method are at
-// [AccountStore].
+// GitHubStore has the methods of a store that are about GitHub accounts. See [AccountStore] for the
+// rules that all methods follow.
 type GitHubStore interface {
-	// ConsumeState records that a state has been used. The record stays until it is pruned.
-	// ConsumeState returns ErrExists if the state was recorded before: of several calls for one
-	// state, one succeeds.
+	// ConsumeState records that the state of a GitHub flow (the OAuth state parameter) has been
+	// used. It returns ErrExists if the state is already recorded. Of several calls for one state,
+	// one succeeds.
 	ConsumeState(ctx context.Context, id string, expiresAt time.Time) error
 
-	// PruneStates removes at most limit states that had expired at the given time and returns the
+	// PruneStates removes at most limit states that had expired at the given time. It returns the
 	// number of removed states, as PruneKeys does.
 	PruneStates(ctx context.Context, expired time.Time, limit int) (int, error)
 
@@ -319,100 +318,100 @@ type GitHubStore interface {
 	FindGitHubLink(ctx context.Context, account GitHubAccount) (GitHubLink, error)
 
 	// FindGitHubConnection returns the user's link to an account of the GitHub host, and the user's
-	// token, which is nil if there is no token. It returns ErrNotFound if there is no link. It is
-	// one read.
+	// token for that account, which is nil if there is none. It returns ErrNotFound if there is no
+	// link. It makes only one query.
 	FindGitHubConnection(ctx context.Context, userID, host string) (GitHubLink, *GitHubToken, error)
 
-	// SignInGitHub writes everything that a sign-in with GitHub changes. It adds the new user if
-	// there is one, writes the link, writes the token if there is one, and creates the session as
+	// SignInGitHub writes everything that a sign-in with GitHub changes. It adds the NewUser if
+	// there is one, writes the Link, writes the Token if there is one, and creates the Session as
 	// CreateSession does. It writes the link's CreatedAt only if the link is new. If the new user's
 	// e-mail is taken, the user is added without an e-mail. If an existing user's AdmittedAt is not
-	// zero, AdmittedAt is set to the link's SeenAt.
+	// zero, it is set to the link's SeenAt.
 	//
-	// Apart from the link, a store remembers two facts about each account that was ever linked: the
-	// user to whom the account was linked, and whether the account's grant is spent. The grant lets
-	// the account make a user a super user once in its life. If GrantSuperUser is set and the grant
-	// is not spent, the user becomes a super user and the grant is spent. The event is stored if
-	// the link is new or the user becomes a super user.
+	// A store also remembers every GitHub account that was ever linked, even after it is unlinked.
+	// It remembers the account for the user to whom the account was last linked. Each account has
+	// one grant, which can make a user a super user once. If GrantSuperUser is set and the
+	// account's grant is not spent, the user becomes a super user and the grant becomes spent. The
+	// event is stored if the link is new or the user becomes a super user.
 	//
 	// It returns the error of [GitHubSignInWrite.Check]: ErrChanged if the link or the token has
-	// changed since the caller read it, and ErrGitHubNotAllowed if the account is remembered for a
-	// user to whom the account is no longer linked. It returns ErrExists if the username, or the ID
-	// of the user or session, is taken, ErrUserDisabled if the user is not active, and ErrNotFound
-	// if there is no such user.
+	// changed since the caller read it, or ErrGitHubNotAllowed if the account is remembered for a
+	// user but no longer linked. It returns ErrExists if the username, the user's ID or the
+	// session's ID is taken, ErrUserDisabled if the user is not active, and ErrNotFound if there is
+	// no such user.
 	SignInGitHub(ctx context.Context, w Write, signIn GitHubSignInWrite) (Session, User, error)
 
-	// ConnectGitHub writes the link and the token of the user whose session acts. It writes
-	// AdmittedAt, and remembers the account, as SignInGitHub does.
+	// ConnectGitHub writes the link and the token of a user who is already signed in. It sets
+	// AdmittedAt and remembers the account as SignInGitHub does.
 	//
 	// It returns the error of [GitHubConnectWrite.Check]: ErrExists if the account is linked to or
-	// remembered for another user, or if the user is linked to another account of the host, and
-	// ErrChanged if the token has a different Version.
+	// remembered for another user, or if the user is linked to another account of the GitHub host,
+	// and ErrChanged if the stored token's Version is not TokenVersion.
 	ConnectGitHub(ctx context.Context, w Write, connect GitHubConnectWrite) error
 
-	// UpdateGitHubLink writes every field but CreatedAt of the link of an account that is linked to
-	// the user, and AdmittedAt as SignInGitHub does. It returns ErrNotFound if the account is not
-	// linked to the user.
+	// UpdateGitHubLink replaces the stored link of the account, except for its CreatedAt. It sets
+	// the user's AdmittedAt as SignInGitHub does. It returns ErrNotFound if the account is not
+	// linked to the link's UserID.
 	UpdateGitHubLink(ctx context.Context, link GitHubLink) error
 
-	// LeaseGitHubToken lets one caller refresh the token. It returns true if the record has this
-	// Version and no caller holds a lease at the time now. The caller then holds the lease until
-	// the given time or the next write of the record, whichever is earlier. LeaseGitHubToken
-	// returns ErrNotFound if the record is missing or has a different Version.
+	// LeaseGitHubToken gives a caller the lease on the user's token, so that only this caller
+	// refreshes the token. It returns false if another caller holds the lease at the time now. The
+	// lease ends at the time until, or at the next write of the token if that is earlier.
+	// LeaseGitHubToken returns ErrNotFound if there is no token or its Version is different.
 	LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error)
 
-	// ReplaceGitHubToken writes the token in place of the token of the same account that has the
-	// old Version, and ends the lease of the old token. It returns ErrNotFound if the record is
-	// missing or has a different Version.
+	// ReplaceGitHubToken replaces the stored token of the same user and account if its Version is
+	// oldVersion. This ends the lease on the replaced token. It returns ErrNotFound if there is no
+	// such token.
 	ReplaceGitHubToken(ctx context.Context, token GitHubToken, oldVersion string) error
 
-	// DeleteGitHubToken removes the token and returns it. The link stays. It returns ErrNotFound if
-	// there is no token, or if version is not empty and the record has a different Version. Of
-	// several calls for one token, one succeeds.
+	// DeleteGitHubToken removes the user's token for the GitHub host and returns it. The link
+	// stays. It returns ErrNotFound if there is no token, or if version is not empty and the token
+	// has a different Version. Of several calls for one token, one succeeds.
 	DeleteGitHubToken(ctx context.Context, w Write, userID, host, version string) (GitHubToken, error)
 
 	// UnlinkGitHub removes and returns the user's link to an account of the GitHub host, and the
-	// token if there is one. It returns ErrNotFound if there is no link. It revokes the user's
-	// sessions of MethodGitHub. The account stays remembered for the user. It returns ErrLastWayIn
-	// if the user has no other link and no access key that works now.
+	// token if there is one. It revokes the user's sessions whose Method is MethodGitHub. The
+	// account stays remembered for the user. UnlinkGitHub returns ErrNotFound if there is no link,
+	// and ErrLastWayIn if the user has no other link and no access key that has not expired.
 	UnlinkGitHub(ctx context.Context, w Write, userID, host string) (GitHubLink, *GitHubToken, error)
 
-	// ForgetGitHubAccount makes the account remembered for no user, so that the account can sign in
-	// as a new user again. The account's grant does not change. It returns ErrNotFound if the
-	// account is remembered for no user, and ErrExists if the account is linked.
+	// ForgetGitHubAccount makes the store forget for which user it remembers the account, so that
+	// the account can sign in as a new user again. A spent grant stays spent. It returns
+	// ErrNotFound if the account is remembered for no user, and ErrExists if the account is linked.
 	ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) error
 }
 
-// EventStore is the role of a store that keeps the audit trail. It is not part of [Store]: a
-// [Service] uses it if its store has these methods. The rules for every method are at
-// [AccountStore].
+// EventStore has the methods of a store that keeps an audit trail. It is not part of [Store]: a
+// [Service] has an audit trail if its store also has these methods. See [AccountStore] for the
+// rules that all methods follow.
 //
-// The store adds the Event of each [Write] in the transaction of the change. The event's ID is
-// random. The event's At is the later of two times, so that the events of a user are in order: the
-// time that Now returned after the locks were taken, and one microsecond after the newest event of
-// the same UserID. Events have no foreign keys: they stay when their user is deleted.
+// The store adds the Event of each [Write] in the transaction of the change, with a random ID. It
+// sets At to the time that Now returned after the locks were taken. If the newest event of the same
+// UserID is not older than that, At is one microsecond after that event, so that the events of a
+// user are in order. Events have no foreign keys, because they stay when their user is deleted.
 type EventStore interface {
-	// ListEvents returns at most limit events that match the filter, the newest first: by At, then
-	// by ID. It returns ErrNotFound if the filter's Before is not the ID of an event. If limit is
-	// below one, ListEvents returns none.
+	// ListEvents returns at most limit events that match the filter, sorted by At and then by ID,
+	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event. If
+	// limit is below one, ListEvents returns no events.
 	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
 
-	// ClaimEvent hands out the oldest event that waits for delivery, and counts the attempt:
-	// attempt is 1 the first time. Until the time until, no other call gets the event or a later
-	// event of the same user. ClaimEvent returns ErrNotFound if no event can be handed out at the
-	// time now. It may also return ErrNotFound because concurrent calls have locked the events, so
-	// that a waiting event is handed out by a later call.
+	// ClaimEvent claims the oldest event that waits for delivery and that no earlier claim holds
+	// back. It returns the event and the number of its claims so far, which is 1 the first time.
+	// The claim ends at the time until. Before that time, no other call gets this event or a later
+	// event of the same user. ClaimEvent returns ErrNotFound if it can claim no event at the time
+	// now. It may also return ErrNotFound because concurrent calls have locked the events.
 	//
-	// ClaimEvent ignores an earlier claim that ends later than now plus twice the time from now to
-	// until, because a clock that was ahead has made it. Without this rule, such a claim would hold
-	// the event, and the user's later events, for the time by which that clock was ahead.
+	// ClaimEvent ignores an earlier claim that ends after until by more than the time from now to
+	// until. A caller whose clock was ahead has made such a claim. Without this rule, the claim
+	// would hold back the user's events for as long as that clock was ahead.
 	ClaimEvent(ctx context.Context, now, until time.Time) (event Event, attempt int, err error)
 
 	// FinishEvent records that the event no longer waits for delivery. The event stays in the
 	// trail. FinishEvent returns ErrNotFound if there is no such event.
 	FinishEvent(ctx context.Context, id string) error
 
-	// PruneEvents removes at most limit events that are older than the given time, whether or not
-	// they wait for delivery, and returns the number of removed events, as PruneKeys does.
+	// PruneEvents removes at most limit events whose At is before the given time, even if they wait
+	// for delivery. It returns the number of removed events, as PruneKeys does.
 	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }

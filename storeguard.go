@@ -10,23 +10,24 @@ import (
 	"github.com/sallyport-go/auth/internal/revocation"
 )
 
-// Every component calls its store through one of the guards below. A guard converts a panic in the
-// store into an error, so that the call fails as if the store could not answer. Under net/http, a
-// panic would end one request. In a gRPC method, in [Service.Run] or in a host's own goroutine, a
+// Every component calls its store through one of the types below. They convert a panic in the store
+// into an error, so that the call fails as if the store could not answer. Under net/http, a panic
+// would end only one request. In a gRPC method, in [Service.Run] or in a host's own goroutine, a
 // panic would end the process.
 
-// recoverStore converts a panic in a method of the store into an error with the place of the panic.
-// It must be deferred directly, because recover works only in a deferred function itself.
+// recoverStore converts a panic in a method of the store into an error that says where the panic
+// was. It must be deferred directly, because recover has no effect in a function that a deferred
+// function calls.
 func recoverStore(method string, err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("auth: the store's %s panicked: %v (at %s)", method, p, panicOrigin())
 	}
 }
 
-// panicOrigin returns the file and line that panicked, because a recovered panic leaves no stack
-// trace. It must be called while the deferred function that has recovered still runs, because the
-// frames of the panic leave the stack when that function returns. The origin is the first frame
-// after runtime.gopanic that is outside the runtime.
+// panicOrigin returns the file and line of the panic that the caller has just recovered. It must be
+// called by the deferred function that recovered, because the frames of the panic leave the stack
+// when that function returns. The origin is the first frame after runtime.gopanic that is outside
+// the runtime.
 func panicOrigin() string {
 	var callers [32]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers[:])])
@@ -63,8 +64,7 @@ func guardAccounts(store AccountStore) guardedAccounts {
 	return guardedAccounts{guardedCredentials{store}, guardedSessions{store}, guardedGitHub{store}, store}
 }
 
-// guardUsers returns the guarded store. It returns nil if store is nil, which means that the host
-// keeps the users.
+// guardUsers returns the guarded store, or nil if store is nil because the host keeps the users.
 func guardUsers(store UserStore) UserStore {
 	if store == nil {
 		return nil
@@ -72,8 +72,7 @@ func guardUsers(store UserStore) UserStore {
 	return guardedUsers{store}
 }
 
-// guardEvents returns the guarded store. It returns nil if store is nil, which means that there is
-// no audit trail.
+// guardEvents returns the guarded store, or nil if store is nil because there is no audit trail.
 func guardEvents(store EventStore) EventStore {
 	if store == nil {
 		return nil

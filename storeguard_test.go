@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The stores of this test embed a nil interface, so each of their methods panics.
+// In this test, every method of a store panics, because the stores embed a nil interface.
 func TestAPanicInAnyMethodOfAStoreIsAnErrorThatSaysWhere(t *testing.T) {
 	t.Parallel()
 	accounts, users := struct{ AccountStore }{}, struct{ UserStore }{}

@@ -39,14 +39,14 @@ type TokenIssuer struct {
 // NewTokenIssuer returns an issuer of tokens whose sessions are in the store. It returns an error
 // that names the setting to change if the configuration is not valid.
 //
-// The issuer argument is the iss claim: the URL of this service, such as "https://api.example.com",
-// of at most 256 bytes.
+// The issuer argument is the iss claim of the tokens: the URL of this service, such as
+// "https://api.example.com". It has at most 256 bytes.
 //
-// The first of the keys signs, and all of them verify. To change keys, first append the new key on
-// every instance. Then move it in front of the old key, and set the [SigningKey.RetiredAt] of the
-// old key to the time at which no instance signs with it any longer. Remove the old key when its
-// last token has expired. If somebody else may have a key, remove that key at once.
-// [TokenIssuer.SetKeys] makes each of these changes without a restart.
+// The first key signs, and all keys verify. To replace a key, first append the new key on every
+// instance. Then move the new key to the front. When no instance signs with the old key any longer,
+// replace it by the copy that [SigningKey.RetiredAt] returns. Remove this copy when its last token
+// has expired. If somebody else may have a key, remove that key at once. [TokenIssuer.SetKeys]
+// makes each of these changes without a restart.
 func NewTokenIssuer(
 	store SessionStore, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -54,7 +54,7 @@ func NewTokenIssuer(
 }
 
 // NewTokenIssuerWithUsers is [NewTokenIssuer] for a host that has its own users table. The store
-// must keep no users, like the store of memstore.NewAccounts.
+// must keep no users, such as a store of memstore.NewAccounts.
 func NewTokenIssuerWithUsers(
 	store SessionStore, users UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -122,8 +122,8 @@ func newTokenIssuer(
 	return t, nil
 }
 
-// checkStore returns an error unless another component's store fits the issuer's store: both must
-// keep users, or neither.
+// checkStore returns an error if another component's store cannot be the issuer's store, because
+// only one of the two keeps users.
 func (t *TokenIssuer) checkStore(store any) error {
 	switch {
 	case t.sessions == nil:
@@ -135,9 +135,10 @@ func (t *TokenIssuer) checkStore(store any) error {
 	return nil
 }
 
-// SetKeys replaces the signing keys while requests are served. After it returns nil, no token of a
-// key outside the new set is accepted. If it returns an error, the keys stay as they were, and the
-// error says what to change. [NewTokenIssuer] says in which order to change keys on many instances.
+// SetKeys replaces the signing keys. It can be called while requests are served. After it returns
+// nil, no token that was signed with a key outside the new set is accepted. If it returns an error,
+// the keys stay as they were, and the error says what to change. [NewTokenIssuer] says in which
+// order to change keys on several instances.
 func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	ring, err := newRing(keys)
 	if err != nil {
@@ -147,24 +148,25 @@ func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	return nil
 }
 
-// JWKS returns the public keys with which others can verify the tokens, as a JWK set (RFC 7517). It
-// contains the keys of ES256 and EdDSA, including retired ones. It never contains an HS256 key,
-// because such a key could also sign. [Service.JWKSHandler] serves the set.
+// JWKS returns the public keys with which other services can verify the tokens, as a JWK set (RFC
+// 7517). It contains the ES256 and EdDSA keys, including retired ones. It never contains an HS256
+// key, because such a key could also sign. [Service.JWKSHandler] serves the set.
 func (t *TokenIssuer) JWKS() []byte {
 	return bytes.Clone(t.ring.Load().JWKS())
 }
 
-// IssueParams says for which user a token is issued and how that user signed in. The caller of
-// [TokenIssuer.Issue] is responsible for both.
+// IssueParams says for which user [TokenIssuer.Issue] issues a token and how that user signed in.
+// Issue does not verify either.
 type IssueParams struct {
 	UserID string
 	Method SignInMethod
 
-	// AccessKeyID is the key of MethodAccessKey. Revoking the key revokes the session.
+	// AccessKeyID is the ID of the key if Method is MethodAccessKey, and empty if not. Revoking the
+	// key revokes the session.
 	AccessKeyID string
 }
 
-// Token is an issued token with its session, and the user at the time when the session was opened.
+// Token is an issued token, its session, and the user as of the time when the session was opened.
 type Token struct {
 	// Bearer is the token itself, for the Authorization header.
 	Bearer Secret
@@ -179,13 +181,13 @@ func (t Token) ExpiresIn() time.Duration {
 	return t.Session.ExpiresAt.Sub(t.Session.CreatedAt)
 }
 
-// Issue creates a session for the client of [WithClientInfo] and returns its token. If the user
-// already has MaxSessions sessions, the oldest is revoked. For events and hooks, each call is an
-// attempt to sign in.
+// Issue creates a session and returns its token. The session records the client of
+// [WithClientInfo]. If the user already has MaxSessions sessions, Issue revokes the oldest. Each
+// call is reported to the events and hooks as an attempt to sign in.
 //
 // It returns ErrNotFound if the user or the key does not exist or the key has expired, and
 // ErrUserDisabled if the user is disabled. If it returns an error, it leaves no session behind,
-// even if a UserSource cannot answer.
+// unless the store has failed.
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
 	began := time.Now()
 	token, err := t.issue(ctx, params)
@@ -213,12 +215,11 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 	return t.issueFor(ctx, session, user)
 }
 
-// issueFor returns the token of a session that has just been created for the user that the store
-// returned with the session. If it returns an error, it has revoked the session.
+// issueFor returns the token of a session that the store has just created. The user is the one that
+// the store returned with the session. If issueFor fails, it revokes the session.
 //
-// A UserSource is asked for the user only now. So a user that the host disables while the session
-// is being created is refused here, and a user that the host disables later has a session that
-// RevokeUser finds.
+// issueFor asks a UserSource for the user, after the session was created. So if the host disables
+// the user at the same time, either issueFor refuses the user or RevokeUser finds the session.
 func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) (Token, error) {
 	if t.feed != nil {
 		t.feed.CatchUp(ctx, session.Generation)
@@ -239,11 +240,11 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 	return token, nil
 }
 
-// discardTimeout bounds the revocation of a session that gets no token.
+// discardTimeout limits how long discardSession waits for the store.
 const discardTimeout = 5 * time.Second
 
-// discardSession revokes a session that gets no token, and returns the given reason. If the store
-// fails, it returns the store's error instead, because the session then still exists.
+// discardSession revokes a session that gets no token, and returns reason. If the store fails, it
+// returns the store's error instead, because the session then still exists.
 func (t *TokenIssuer) discardSession(ctx context.Context, session Session, reason error) error {
 	// Without cancellation, because the request may be over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
@@ -262,9 +263,9 @@ func claimsOf(session Session) SessionClaims {
 	}
 }
 
-// checkAuthority returns an error if callers of exported methods must not pass this authority. If
-// the host keeps the users, checkAuthority asks the UserSource whether the user is a super user,
-// because then no store knows who is a super user.
+// checkAuthority checks an authority that a host passes to an exported method. If the host keeps
+// the users, the store does not know who is a super user. For an authority with SuperUser,
+// checkAuthority then asks the UserSource.
 func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	if err := by.checkHost(); err != nil || !by.SuperUser || t == nil || t.users == nil {
 		return err
@@ -332,10 +333,10 @@ func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, er
 // that is not valid now. Any other error means that the token could not be checked, because the
 // store did not answer.
 //
-// If this issuer, or a component that shares it, revokes a session, Verify rejects its token from
-// then on. If another instance or a direct call of the store revokes the session, Verify rejects
-// its token within RevocationInterval, or within MaxStaleness if the store does not answer
-// meanwhile.
+// If this issuer, or a component that uses it, revokes a session, Verify rejects the session's
+// token at once. If another instance, or a direct call of the store, revokes a session, Verify
+// rejects the token within RevocationInterval. While the store does not answer, this can take up to
+// MaxStaleness.
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := t.verify(ctx, token)
 	if err != nil {
@@ -377,9 +378,8 @@ func (t *TokenIssuer) verifyToken(
 	return (*Identity)(&v.Identity), cached, nil
 }
 
-// requireLive returns an error unless the session of the claims is live. checked remembers, for
-// these claims, the version of the set of known revocations at which the session was last found
-// live.
+// requireLive returns an error unless the session of the claims is live. The checked parameter
+// belongs to the session, and is for [revocation.Feed.RequireLive].
 func (t *TokenIssuer) requireLive(
 	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
 ) error {

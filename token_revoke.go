@@ -23,7 +23,7 @@ func (t *TokenIssuer) findCallerSession(ctx context.Context, caller *Identity) (
 	return session, nil
 }
 
-// requireLiveInStore returns an error unless the caller's session is live in the store now.
+// requireLiveInStore returns an error unless the caller's session is live according to the store.
 func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) error {
 	session, err := t.findCallerSession(ctx, caller)
 	if err != nil || t.feed == nil {
@@ -40,8 +40,9 @@ func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) 
 }
 
 // Revoke revokes the session, so that its token is rejected from now on. It returns ErrNotFound if
-// there is no such session, or if the authority is a session of another user and has no SuperUser.
-// It returns the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
+// there is no such session. It also returns ErrNotFound if the session belongs to another user and
+// the authority is a session without SuperUser. It returns the errors of [Authority.Check]. To
+// revoke the session of a token, use RevokeToken.
 func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string) error {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return err
@@ -49,7 +50,8 @@ func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string
 	return t.revoke(ctx, by, sessionID, "")
 }
 
-// revoke is Revoke for a session of the user with this ID, which is empty if the user is not known.
+// revoke is Revoke without the check of the authority. The userID is that of the session's user, or
+// empty if the user is not known.
 func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userID string) error {
 	c := t.newChange(ctx, by, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
 	err := t.sessions.RevokeSession(ctx, c.write, sessionID)
@@ -64,7 +66,7 @@ func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userI
 }
 
 // RevokeToken revokes the session of a token that this issuer has signed and that has not expired.
-// Use it to sign a user out. It needs no [Authority], because the token itself is enough proof.
+// Use it to sign a user out. It needs no [Authority]: anyone who has the token may revoke its session.
 //
 // RevokeToken also succeeds if the session was revoked before or the store has no record of the
 // session. After it returns nil, this instance rejects the token. It returns ErrTokenRejected if
@@ -95,14 +97,14 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 	return nil
 }
 
-// RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on, and
-// returns how many of the sessions were live. It returns ErrNotFound if the store keeps users and
-// there is no such user, and the errors of [Authority.Check]. If the authority is a session, it
-// must be a session of this user or have SuperUser.
+// RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on. It
+// returns how many of the sessions were live. If the store keeps users and there is no such user,
+// it returns ErrNotFound. It also returns the errors of [Authority.Check]. If the authority is a
+// session, it must be a session of this user, or its SuperUser must be set.
 //
-// The user may sign in again unless the user was disabled first. A host with a [UserSource] calls
-// RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser returns, no earlier
-// session can make a lasting change.
+// The user can sign in again, unless the user is disabled. A host with a [UserSource] calls
+// RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser returns, no session
+// that it has revoked can make a lasting change.
 func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID string) (int, error) {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return 0, err
@@ -118,8 +120,8 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 }
 
 // learnRevocations makes this instance reject the sessions that a call of the store has just
-// revoked. Every component calls learnRevocations after each call of the store that may revoke
-// sessions. On a nil issuer, learnRevocations does nothing.
+// revoked. Every component calls it after each call of the store that may revoke sessions. For a
+// nil issuer, it does nothing.
 func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 	if t != nil && t.feed != nil {
 		t.feed.ReadAfterWrite(ctx)

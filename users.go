@@ -8,22 +8,22 @@ import (
 	"fmt"
 )
 
-// UserParams contains the fields of a new user that the caller chooses.
+// UserParams contains what the host or a super user chooses for a new user.
 type UserParams struct {
 	Username    string // 1 to 128 bytes
 	Email       string // an address, or empty for none
 	IsSuperUser bool
 }
 
-// Registration is a user that has just been registered or reinstated, with the only copy of the new
-// access secret.
+// Registration is the result of registering or reinstating a user. It contains the user's new
+// access key, with the only copy of the access secret.
 type Registration struct {
 	User User
 	Pair KeyPair
 }
 
 // Register adds a user and the user's first access key, or neither. If the authority is a session,
-// it must have SuperUser. This also holds for the other methods that change users.
+// its SuperUser must be set. This also holds for the other methods that change users.
 //
 // It returns ErrExists if the username or the e-mail is taken, an *InvalidError for a field that is
 // not valid, and the errors of [Authority.Check].
@@ -59,7 +59,7 @@ func (s *Service) checkAdministrator(ctx context.Context, by Authority) error {
 	return s.tokens.checkAuthority(ctx, by)
 }
 
-// newRegistration returns the records of a new user and of the user's first key.
+// newRegistration returns a new user with the given pair, and the record of the pair's access key.
 func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, AccessKey, error) {
 	u := User{
 		ID:          rand.Text(),
@@ -76,13 +76,13 @@ func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, 
 	return Registration{User: u, Pair: pair}, key, err
 }
 
-// Bootstrap creates the first super user of a new service. In the life of the store, one call
-// succeeds, whichever instance makes it. Every other call returns ErrBootstrapped.
+// Bootstrap creates the first super user of a new service. Only one call in the life of the store
+// succeeds, whichever instance makes it. Every other call returns ErrBootstrapped, with one
+// exception: if a later call has the pair of the successful call, and that pair still signs in as a
+// super user, the call returns that user.
 //
-// The caller creates the pair with [CredentialVerifier.GeneratePair] and can store it before the
-// call. Another call with the pair of the successful call returns the user again, for as long as
-// that pair signs in. So a program that dies between this call and showing the secret can simply
-// start again.
+// Create the pair with [CredentialVerifier.GeneratePair] and store it before the call. If the
+// program dies before it has shown the secret, it can call Bootstrap again with the same pair.
 func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) (User, error) {
 	if s.users == nil {
 		return User{}, errHostUsers
@@ -132,11 +132,10 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	return recovered.Pair, nil
 }
 
-// RegenerateCredentials replaces every way in which the user can sign in by a new pair. Use it if
-// another person may have the user's credentials. It returns the new pair, which is now the only
-// pair that signs in as the user. It removes every earlier key, session and GitHub link, and
-// revokes the GitHub token at GitHub if GitHub answers. A disabled user stays disabled. It returns
-// ErrNotFound if there is no such user, and the errors of [Authority.Check].
+// RegenerateCredentials removes everything with which the user can sign in, and returns a new pair.
+// Use it if another person may have the user's credentials. It removes every earlier key, session
+// and GitHub link, and revokes the GitHub token at GitHub if GitHub answers. A disabled user stays
+// disabled. It returns ErrNotFound if there is no such user, and the errors of [Authority.Check].
 func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userID string) (KeyPair, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return KeyPair{}, err
@@ -149,9 +148,10 @@ func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userI
 	return made.Pair, nil
 }
 
-// ReinstateUser enables a disabled user with a new pair, and removes every earlier key, session and
-// GitHub link as RegenerateCredentials does. To enable a user who keeps the earlier keys, use
-// UpdateUser. It returns ErrNotFound if there is no such user, and the errors of [Authority.Check].
+// ReinstateUser enables a disabled user and returns the user with a new pair. It removes every
+// earlier key, session and GitHub link, as RegenerateCredentials does. To enable a user without
+// removing the earlier keys, use UpdateUser. It returns ErrNotFound if there is no such user, and
+// the errors of [Authority.Check].
 func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string) (Registration, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err
@@ -164,12 +164,13 @@ func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string
 	return made, nil
 }
 
-// resetUser replaces every way in which the user can sign in by a new pair.
+// resetUser removes everything with which the user can sign in, applies the change, and adds a new
+// pair. It adds the user and the access key to the event e.
 func (s *Service) resetUser(
 	ctx context.Context, by Authority, userID string, change UserChange, e Event,
 ) (Registration, error) {
-	// An ID that no store could have kept is not found. Without this check, newKey would reject
-	// such an ID as not valid.
+	// No store can have a user with such an ID. Without this check, newKey would return an
+	// [InvalidError] instead of ErrNotFound.
 	if checkID("user_id", userID, MaxIDLength) != nil {
 		return Registration{}, ErrNotFound
 	}
@@ -190,7 +191,8 @@ func (s *Service) resetUser(
 	return Registration{User: user, Pair: pair}, nil
 }
 
-// revokeAtGitHub revokes tokens at GitHub that the store no longer has.
+// revokeAtGitHub revokes the tokens at GitHub, after the store has removed them. It skips the
+// tokens of a GitHub host that is not configured.
 func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	for _, token := range tokens {
 		if s.github != nil && token.Account.Host == s.github.cfg.Host {
@@ -199,10 +201,10 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	}
 }
 
-// UpdateUser disables or enables, promotes or demotes the user, and returns the changed record.
-// Disabling revokes all sessions of the user, and this instance rejects the tokens of these
-// sessions from then on. It returns ErrNotFound if there is no such user, ErrLastSuperUser if the
-// change would leave no active super user, and the errors of [Authority.Check].
+// UpdateUser enables, disables, promotes or demotes the user, and returns the changed record. If it
+// disables the user, it revokes all sessions of the user, and this instance rejects their tokens
+// from then on. It returns ErrNotFound if there is no such user, ErrLastSuperUser if the change
+// would leave no active super user, and the errors of [Authority.Check].
 func (s *Service) UpdateUser(
 	ctx context.Context, by Authority, userID string, change UserChange,
 ) (User, error) {
@@ -246,9 +248,9 @@ func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (
 
 // RevokeEverybody revokes all sessions of all users, so that every user must sign in again. Use it
 // after a leaked signing key has been replaced, or after a backup has been restored. Access keys
-// and GitHub links stay. This instance rejects the tokens of the sessions from then on. If the
-// authority is a session, it must have SuperUser. RevokeEverybody returns the errors of
-// [Authority.Check].
+// and GitHub links stay. When RevokeEverybody has returned, this instance rejects the tokens of the
+// revoked sessions. If the authority is a session, its SuperUser must be set. RevokeEverybody
+// returns the errors of [Authority.Check].
 func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
@@ -260,9 +262,9 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
 	}
-	// As in the repair of lost commits, the entry's Generation is above every Generation that was
-	// ever assigned. So the entry also revokes tokens that were issued between the backup and its
-	// restoration.
+	// With a positive third argument, the store's RevokeEverybody adds an entry whose Generation is
+	// above every Generation that was ever assigned, even before a backup was restored. So the
+	// entry also revokes tokens that were issued between the backup and its restoration.
 	c := s.newChange(ctx, by, Event{Kind: EventEverybodyRevoked})
 	if err := s.store.RevokeEverybody(ctx, c.write, head+1); err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
@@ -272,12 +274,13 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	return nil
 }
 
-// User returns the current record of the caller of the request to which ctx belongs, from the store
-// or the [UserSource]. Inside [Service.RequireSuperUser], User returns the record that this
-// middleware has read.
+// User returns the current record of the caller, from the store or the [UserSource]. The caller is
+// that of the request to which ctx belongs. Inside [Service.RequireSuperUser], User returns the
+// record that this middleware has read.
 //
-// It returns ErrTokenMissing if [Service.Authenticate] of this service did not see the request, and
-// ErrTokenRejected if the user does not exist or is disabled.
+// It returns ErrTokenMissing unless [Service.Authenticate] or [Service.IdentifyContext] of this
+// Service has put the caller into ctx. It returns ErrTokenRejected if the user does not exist or is
+// disabled.
 func (s *Service) User(ctx context.Context) (User, error) {
 	caller := callerOf(ctx)
 	if caller == nil || caller.clients != s.clients {
@@ -301,10 +304,11 @@ func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
 	return user, nil
 }
 
-// Recheck reads the caller's session and record again, and returns the record. It is meant for a
-// handler that has run for a long time since the middleware, or that holds a connection open.
+// Recheck reads the caller's session and record again, and returns the record. It is for a handler
+// that still runs a long time after the middleware has authenticated the request, such as a handler
+// that holds a connection open.
 //
-// Recheck does not see a revocation that comes a moment later. To make a revocation wait until a
+// A session can be revoked a moment after Recheck has returned. To make a revocation wait until a
 // write is complete, use an [Authority], or package sqlstore's HoldAuthority inside a transaction
 // of the host.
 //
@@ -321,8 +325,8 @@ func (s *Service) Recheck(ctx context.Context) (User, error) {
 	return s.readUser(ctx, caller.identity.UserID)
 }
 
-// SuperUser is [Service.User] for callers that are super users now. It returns ErrSuperUserRequired
-// for any other caller. [Service.RequireSuperUser] is the middleware with the same check.
+// SuperUser is [Service.User], but it returns ErrSuperUserRequired unless the caller is a super
+// user now. [Service.RequireSuperUser] is the middleware with the same check.
 func (s *Service) SuperUser(ctx context.Context) (User, error) {
 	user, err := s.User(ctx)
 	if err == nil && !user.IsSuperUser {

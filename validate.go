@@ -13,27 +13,27 @@ import (
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-// Limits that the authors of a store need. Lengths are in bytes. The comments of the records state
-// the maximum lengths of their other fields.
+// Limits that the authors of a store need. Lengths are in bytes. The maximum length of every other
+// field of a record is in the comment of that field.
 const (
-	MaxIDLength         = limits.ID         // a user's or a session's ID, a token's Version
+	MaxIDLength         = limits.ID         // the ID of a user or session, the Version of a token
 	MaxAccessKeyLength  = limits.AccessKey  // an access key's ID
 	MaxGitHubHostLength = limits.GitHubHost // a GitHub account's Host
 
 	// MaxKeys is the maximum number of access keys of one user.
 	MaxKeys = 100
 
-	// KeyUsePrecision is the minimum time between two recorded uses of a key. A store does not
-	// record a use that comes sooner than this after the last recorded use.
+	// KeyUsePrecision is the minimum time between two recorded uses of a key. If a use comes sooner
+	// after the last recorded use, a store does not record it.
 	KeyUsePrecision = time.Minute
 
-	// MaxNamedRevocations is the maximum number of sessions of one user that a feed names one by
-	// one. This limit keeps the feed from growing without bound if a client signs in and out in a
-	// loop.
+	// MaxNamedRevocations is the maximum number of sessions of one user that the revocation feed
+	// names one by one. Without this limit, a client that signs in and out in a loop could make the
+	// feed grow without bound.
 	MaxNamedRevocations = 1000
 
-	// KeptRevocations is the number of entries at the end of a feed that are never pruned. A reader
-	// that has read one of these entries can continue from that entry.
+	// KeptRevocations is the number of entries at the end of the revocation feed that are never
+	// pruned. A reader that has read one of these entries can continue from that entry.
 	KeptRevocations = revocation.KeptEntries
 )
 
@@ -49,8 +49,8 @@ const (
 	maxReasonLength     = limits.Reason
 )
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
-// calls it before it writes the record.
+// Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
+// are valid. A store calls it before it writes the record.
 func (u User) Validate() error {
 	return cmp.Or(
 		checkID("user_id", u.ID, MaxIDLength),
@@ -62,8 +62,8 @@ func (u User) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
-// calls it before it writes the record.
+// Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
+// are valid. A store calls it before it writes the record.
 func (k AccessKey) Validate() error {
 	return cmp.Or(
 		checkID("access_key", k.ID, MaxAccessKeyLength),
@@ -77,9 +77,9 @@ func (k AccessKey) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field of the user or of a key that no store may
-// keep. It also returns one for a wrong number of keys and for a key of another user. It returns
-// nil if there is no such error. A store calls it before it writes the records.
+// Validate returns an [InvalidError] for the first field of the user or of a key that is not valid.
+// It also returns an [InvalidError] if there are not 1 to [MaxKeys] keys, or if a key belongs to
+// another user. A store calls it before it writes the records.
 func (u UserWithKeys) Validate() error {
 	if err := u.User.Validate(); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (u UserWithKeys) Validate() error {
 	return nil
 }
 
-// checkPrevious accepts a hash with a time, or neither.
+// checkPrevious accepts a valid hash with a valid time, or neither a hash nor a time.
 func checkPrevious(hash string, until time.Time) error {
 	switch {
 	case hash == "" && until.IsZero():
@@ -109,8 +109,8 @@ func checkPrevious(hash string, until time.Time) error {
 	return cmp.Or(ValidateHash(hash), checkTime("previous_until", until))
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
-// calls it before it rotates the key.
+// Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
+// are valid. A store calls it before it rotates the key.
 func (r KeyRotation) Validate() error {
 	return cmp.Or(
 		ValidateHash(r.Hash),
@@ -125,8 +125,8 @@ func checkOverlap(overlap time.Duration) error {
 	return nil
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
-// calls it before it revokes the session.
+// Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
+// are valid. A store calls it before it revokes the session.
 func (c SessionClaims) Validate() error {
 	return cmp.Or(
 		checkID("session_id", c.SessionID, MaxIDLength),
@@ -135,8 +135,8 @@ func (c SessionClaims) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
-// calls it before it writes the record.
+// Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
+// are valid. A store calls it before it writes the record.
 func (s Session) Validate() error {
 	return cmp.Or(
 		checkID("session_id", s.ID, MaxIDLength),
@@ -150,8 +150,8 @@ func (s Session) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
-// calls it before it writes the record.
+// Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
+// are valid. A store calls it before it writes the record.
 func (l GitHubLink) Validate() error {
 	return cmp.Or(
 		l.Account.validate(),
@@ -164,8 +164,8 @@ func (l GitHubLink) Validate() error {
 	)
 }
 
-// Validate returns an [InvalidError] for the first field that no store may keep, or nil. A store
-// calls it before it writes the record.
+// Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
+// are valid. A store calls it before it writes the record.
 func (t GitHubToken) Validate() error {
 	if len(t.Sealed) == 0 || len(t.Sealed) > maxSealedLength {
 		return invalidf("token", "must be 1 to %d bytes long when sealed", maxSealedLength)
@@ -186,8 +186,8 @@ func (a GitHubAccount) validate() error {
 	return checkID("host", a.Host, MaxGitHubHostLength)
 }
 
-// Validate returns an [InvalidError] for the first record that no store may keep or whose user or
-// account differs from the link's. It returns nil if there is no such record.
+// Validate returns an [InvalidError] for the first record in w that is not valid, or whose user or
+// account differs from that of the Link. It returns nil if there is no such record.
 func (w GitHubSignInWrite) Validate() error {
 	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
 	if err == nil && w.NewUser != nil {
@@ -199,8 +199,8 @@ func (w GitHubSignInWrite) Validate() error {
 	return err
 }
 
-// Validate returns an [InvalidError] for the first record that no store may keep or whose user or
-// account differs from the link's. It returns nil if there is no such record.
+// Validate returns an [InvalidError] for the first record in w that is not valid, or whose user or
+// account differs from that of the Link. It returns nil if there is no such record.
 func (w GitHubConnectWrite) Validate() error {
 	return cmp.Or(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
 }
@@ -222,12 +222,13 @@ func sameUser(userID string, link GitHubLink) error {
 	return nil
 }
 
-// Check returns an error unless a store with the given state may write the sign-in. hasUsers says
-// whether the store keeps users.
+// Check returns an error if a store must not write the sign-in. The state argument is what the
+// store has read about the account and the user. The hasUsers argument says whether the store keeps
+// users.
 //
 // It returns ErrGitHubNotAllowed if the account is remembered for a user to whom the account is no
-// longer linked. It returns ErrChanged in these cases, in which the caller must read the link and
-// the token again:
+// longer linked. In the following cases, it returns ErrChanged, and the caller must read the link
+// and the token again:
 //
 //   - The account is linked to another user.
 //   - The account is linked, and there is a NewUser.
@@ -249,10 +250,10 @@ func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error 
 	return nil
 }
 
-// Check returns an error unless a store with the given state may write the connection. It returns
-// ErrExists if the account is linked to or remembered for another user, or if the user is linked to
-// another account of the GitHub host. It returns ErrChanged if the token's Version differs from the
-// Version that the caller read.
+// Check returns an error if a store must not write the connection. The state argument is what the
+// store has read about the account and the user. Check returns ErrExists if the account is linked
+// to or remembered for another user, or if the user is linked to another account of the GitHub
+// host. It returns ErrChanged if the Version of the stored token is not TokenVersion.
 func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
 	isAnother := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
 	switch {
@@ -265,8 +266,8 @@ func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
 	return nil
 }
 
-// ValidateHash returns an [InvalidError] unless a store may keep the hash of an access secret: 1 to
-// 255 bytes of visible ASCII.
+// ValidateHash returns an [InvalidError] unless the hash of an access secret has 1 to 255 bytes of
+// visible ASCII. A store does not keep other hashes.
 func ValidateHash(hash string) error {
 	if hash == "" || len(hash) > maxHashLength {
 		return invalidf("hash", "must be 1 to %d bytes long", maxHashLength)
@@ -279,17 +280,17 @@ func ValidateHash(hash string) error {
 	return nil
 }
 
-// ValidateState returns an [InvalidError] unless a store may keep the state that is passed to
-// [GitHubStore.ConsumeState].
+// ValidateState returns an [InvalidError] unless the ID and the time that are passed to
+// [GitHubStore.ConsumeState] are valid.
 func ValidateState(id string, expiresAt time.Time) error {
 	return cmp.Or(checkID("state", id, MaxIDLength), checkTime("expires_at", expiresAt))
 }
 
 // FoldASCII returns s with the letters A to Z in lower case and every other byte unchanged. Two
-// usernames or e-mails are the same if FoldASCII returns equal text for them.
+// usernames or e-mails are the same if FoldASCII returns the same text for both.
 func FoldASCII(s string) string { return text.FoldASCII(s) }
 
-// checkID accepts text that checkText accepts and that is not empty.
+// checkID accepts any text that checkText accepts, except the empty text.
 func checkID(field, value string, limit int) error {
 	if value == "" {
 		return invalidf(field, "must be 1 to %d bytes long", limit)
@@ -318,7 +319,7 @@ func checkText(field, value string, limit int) error {
 	return nil
 }
 
-// checkEmail accepts a bare address (RFC 5322, section 3.4.1), or none.
+// checkEmail accepts an address without a display name (RFC 5322, section 3.4.1), or an empty text.
 func checkEmail(email string) error {
 	if email != "" && !text.IsEmail(email) {
 		return invalidf("email", "must be an e-mail address")
@@ -355,23 +356,22 @@ func checkOptionalTime(field string, t time.Time) error {
 	return checkTime(field, t)
 }
 
-// FoldRevocations returns the entry that replaces the older named entries of a user, if the feed
-// names too many sessions of the user one by one. The argument contains the entries that name
-// sessions of this one user and are in force, which means that no newer entry has replaced them.
-// They may be in any order. FoldRevocations returns false if there are at most
-// [MaxNamedRevocations] of these entries, not counting [Revocation.Capped] entries.
+// FoldRevocations keeps the revocation feed short if it names many sessions of the same user, each
+// in its own entry. The named argument contains these entries in any order, without entries that a
+// newer entry has replaced. If more than [MaxNamedRevocations] of them are not [Revocation.Capped],
+// FoldRevocations returns an entry for the user that replaces most of them. If not, it returns
+// false.
 //
-// If there are more, at most half of MaxNamedRevocations entries stay, which are those with the
-// newest Generations. The returned entry replaces all other named entries that are not capped. The
-// store then does the following in its transaction:
+// Capped entries stay. Of the other entries, those with the greatest Generations stay, at most half
+// of MaxNamedRevocations. The store does the following in its transaction:
 //
 //   - It sets a zero ExpiresAt on each named entry that is not capped and whose Generation is below
-//     the returned entry's.
-//   - It sets a zero ExpiresAt on the entry in force for the whole user, unless that entry's
-//     Generation is greater than the returned entry's.
-//   - It removes the user's sessions whose Generations are below the returned entry's.
-//   - It raises the ExpiresAt of the returned entry to the latest of the removed sessions and the
-//     replaced entries.
+//     that of the returned entry.
+//   - It sets a zero ExpiresAt on the current entry for all sessions of the user, if there is one,
+//     unless the Generation of that entry is greater than that of the returned entry.
+//   - It removes the user's sessions whose Generations are below that of the returned entry.
+//   - It raises the ExpiresAt of the returned entry to the latest ExpiresAt of the removed sessions
+//     and the replaced entries.
 //   - It adds the returned entry with the next Position.
 func FoldRevocations(named []Revocation) (folded Revocation, ok bool) {
 	named = slices.DeleteFunc(slices.Clone(named), Revocation.Capped)

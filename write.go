@@ -10,37 +10,39 @@ import (
 	"time"
 )
 
-// Authority names the host or the session that makes a lasting change, and the conditions that must
-// hold when the change commits. A store checks it inside the transaction of the change. The zero
-// value is refused.
+// Authority says who makes a lasting change: a part of the host program, or the session of a user.
+// It also says which conditions the user and the session must meet when the change commits. A store
+// checks it inside the transaction of the change. The zero value is never accepted.
 //
-// [ByHost] returns the authority of the host. [Identity.Authority] returns the authority of a
-// caller's session.
+// [ByHost] returns the authority of a part of the host. [Identity.Authority] returns the authority
+// of a caller's session.
 type Authority struct {
-	// Host names the part of the host, or the operator, that makes the change without a session,
-	// such as "billing". If Host is set, the other fields must be zero. Host is at most 64 bytes
-	// long. Names that begin with "auth." are reserved for this package.
+	// Host is the name of the part of the host program that makes the change without a session,
+	// such as "billing". It may also be the name of an operator. If Host is set, the other fields
+	// must be zero. Host is at most 64 bytes long. Names that begin with "auth." are reserved for
+	// this package.
 	Host string
 
-	// SessionID is the session that makes the change, and UserID its user. The session must be
-	// live, and the user must be active.
+	// SessionID is the ID of the session that makes the change, and UserID is the ID of its user.
+	// The session must be neither revoked nor expired, and the user must be active.
 	SessionID string
 	UserID    string
 
-	// SuperUser requires that the user is a super user. Without SuperUser, the session can change
-	// only records of its own user.
+	// SuperUser requires that the user is a super user. If SuperUser is false, the session can
+	// change only records of its own user.
 	//
-	// A store that keeps no users cannot check this. The methods of this package therefore ask
-	// the [UserSource] before the change, outside its transaction. A user who loses the role in
-	// the host's table can make no further change once [Service.RevokeUser] has returned.
+	// A store that keeps no users cannot check whether the user is a super user. The methods of
+	// this package therefore ask the [UserSource] before the transaction of the change. If a user
+	// loses the role in the host's table, the host must call [Service.RevokeUser]. Once that call
+	// has returned, the user's old sessions can make no change.
 	SuperUser bool
 
 	// MaxAge, if positive, is the maximum age of the session. Zero means any age.
 	MaxAge time.Duration
 }
 
-// ByHost returns the authority of a part of the host that acts without a session, such as
-// ByHost("billing"). A store checks nothing for it, because the host vouches for the change.
+// ByHost returns the authority of a part of the host program that needs no session, such as
+// ByHost("billing"). A store does not check this authority further, because it trusts the host.
 func ByHost(name string) Authority { return Authority{Host: name} }
 
 // Validate returns an [InvalidError] unless the authority names either a part of the host program,
@@ -57,10 +59,10 @@ func (a Authority) Validate() error {
 	return cmp.Or(checkID("session_id", a.SessionID, MaxIDLength), checkID("user_id", a.UserID, MaxIDLength))
 }
 
-// reservedHostPrefix begins the Host of authorities that only this package may use.
+// reservedHostPrefix is the beginning of Host names that only this package may use.
 const reservedHostPrefix = "auth."
 
-// checkHost returns an [InvalidError] if a host must not pass this authority to this package.
+// checkHost returns an [InvalidError] if the authority is not valid or if its Host is reserved.
 func (a Authority) checkHost() error {
 	if strings.HasPrefix(a.Host, reservedHostPrefix) {
 		return invalidf("authority", "must not begin with %q", reservedHostPrefix)
@@ -72,18 +74,18 @@ func (a Authority) checkHost() error {
 // nil. A store calls Check inside the transaction of the change, after it has locked the user's
 // record. If Check returns an error, the store must change nothing.
 //
-// The arguments are records of the store:
+// The store reads the other arguments from its records:
 //
-//   - session is the record of SessionID, or zero if there is none.
-//   - user is the record of UserID, or zero if there is none. A store that keeps no users passes
-//     User{ID: UserID}.
-//   - revokedBelow is the greatest Generation of those entries in the revocation feed that revoke
-//     all sessions of this user or of everybody, or zero if there is no such entry. The store reads
-//     revokedBelow in a statement after the lock.
+//   - session is the session with the ID SessionID, or zero if there is none.
+//   - user is the user with the ID UserID, or zero if there is none. A store that keeps no users
+//     passes User{ID: UserID}.
+//   - revokedBelow is the greatest Generation of the entries in the revocation feed that revoke all
+//     sessions of this user or of all users. It is zero if there is no such entry. The store reads
+//     it in a statement that it runs after it has taken the lock.
 //
-// Check returns ErrTokenRejected if the session is not live or the user is not active,
-// ErrSuperUserRequired if the user must be a super user and is not, and ErrSessionTooOld if the
-// session is older than MaxAge.
+// Check returns ErrTokenRejected if the session does not exist, is revoked or has expired, or if
+// the user is not active. It returns ErrSuperUserRequired if the user must be a super user and is
+// not, and ErrSessionTooOld if the session is older than MaxAge.
 func (a Authority) Check(now time.Time, session Session, user User, revokedBelow int64) error {
 	if a.Host != "" {
 		return nil
@@ -110,8 +112,8 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 }
 
 // CheckOwner returns ErrNotFound unless the authority may change a record of the user with this ID.
-// A session without SuperUser may change only records of its own user. A store calls CheckOwner
-// with the UserID of the record.
+// If SuperUser is false, a session may change only records of its own user. A store passes the
+// UserID of the record, or "" if the change is not about one user.
 func (a Authority) CheckOwner(userID string) error {
 	if a.Host == "" && !a.SuperUser && userID != a.UserID {
 		return fmt.Errorf("auth: record of the caller: %w", ErrNotFound)
@@ -119,24 +121,25 @@ func (a Authority) CheckOwner(userID string) error {
 	return nil
 }
 
-// Write accompanies every lasting change of a store: the authority, the event and the clock.
-// [AccountStore] describes what a store must do with it.
+// Write is an argument of the methods of a store that make a change for an [Authority]. It contains
+// the authority, the event and the clock of the change. [AccountStore] says what a store must do
+// with them.
 type Write struct {
 	// By is the authority of the change.
 	By Authority
 
-	// Event is the event of the change for the audit trail. If the event's Kind is not empty, a
-	// store that is an [EventStore] adds the event in the transaction of the change and sets the
-	// event's ID and At. If UserID is empty and the change is about one user, the store sets UserID
-	// to that user. If GitHub is empty and the change is about one account, the store sets GitHub
-	// to that account.
+	// Event describes the change for the audit trail. An empty Kind means that there is no event.
+	// An [EventStore] sets the event's ID and At, and stores the event in the transaction of the
+	// change. If the event's UserID is empty and the change is about one user, the store sets
+	// UserID to the ID of that user. If GitHub is zero and the change is about one GitHub account,
+	// the store sets GitHub to that account.
 	Event Event
 
-	// Deliver asks the store to keep the event for [EventStore.ClaimEvent].
+	// Deliver makes the event wait for delivery by [EventStore.ClaimEvent].
 	Deliver bool
 
-	// Now is the clock. A store calls it after it has locked the records that decide the
-	// change.
+	// Now returns the current time. A store calls it after it has locked the records on which the
+	// change depends.
 	Now func() time.Time
 
 	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid. An
@@ -146,7 +149,7 @@ type Write struct {
 }
 
 // Validate returns an [InvalidError] if the authority or the event is not valid, if Now is nil, or
-// if MaxTokenLifetime is negative. A store must not make such a change.
+// if MaxTokenLifetime is negative. The store must then not make the change.
 func (w Write) Validate() error {
 	switch {
 	case w.Now == nil:
@@ -212,12 +215,12 @@ const (
 	EventCommitsLost         EventKind = "store.commits_lost"
 )
 
-// Event describes a sign-in, a refusal or a lasting change. It never contains a secret. A field
-// that is unknown or does not apply is zero.
+// Event describes a sign-in, a refusal or a lasting change. It never contains a secret. A field is
+// zero if its value is unknown or does not apply.
 type Event struct {
-	// ID identifies an event of the audit trail; it is at most [MaxIDLength] bytes long. It is
-	// empty for an event that is not in the trail. OnEvent may receive an event of the trail
-	// more than once, each time with the same ID.
+	// ID identifies an event of the audit trail. It is at most [MaxIDLength] bytes long. It is
+	// empty for an event that is not in the trail. The host may receive an event of the trail more
+	// than once, each time with the same ID.
 	ID string
 
 	Kind EventKind
@@ -225,27 +228,28 @@ type Event struct {
 
 	UserID string // the user that the event is about
 
-	// ActorID is the user who caused the event. It equals UserID if users act on themselves. If the
-	// host acts in a request that a middleware has authenticated, ActorID is the caller of that
-	// request. In every other case, ActorID is empty.
+	// ActorID is the ID of the user who caused the event. If users change their own records,
+	// ActorID is equal to UserID. If the host makes a change in a request that a middleware has
+	// authenticated, ActorID is the ID of the caller of that request. ActorID is empty if no user
+	// is known to have caused the event.
 	ActorID string
 
-	// Host is the part of the host that acts, as in [Authority].
+	// Host is the name of the part of the host program that caused the event, as in [Authority].
 	Host string
 
-	// SessionID is the session that the event is about. If the event is about no session, SessionID
-	// is the session that caused the event.
+	// SessionID is the ID of the session that the event is about. If the event is about no session,
+	// it is the ID of the session that caused the event.
 	SessionID string
 
-	// AccessKey is the access key that the event is about. If a client sent the key and the store
-	// has not confirmed it, AccessKey is set only if the text has the form of a generated key. Any
-	// other text may be a secret.
+	// AccessKey is the ID of the access key that the event is about. If a client sent this text and
+	// it is not known whether such a key exists, AccessKey is set only if the text has the form of
+	// a generated key. Any other text may be a secret.
 	AccessKey string
 
 	Method SignInMethod
 	GitHub GitHubAccount
 
-	// Reason says why a request was refused or what a change did. It is text for people.
+	// Reason says why a request was refused or what a change did. It is meant for people to read.
 	Reason string
 
 	Client ClientInfo // the client that sent the request
@@ -256,8 +260,7 @@ type EventFilter struct {
 	UserID string    // selects events about this user; empty means any user
 	Kind   EventKind // selects events of this kind; empty means any kind
 
-	// Before is the ID of an event and selects the events that are older than it. Empty means
-	// all events, beginning with the newest.
+	// If Before is not empty, it is the ID of an event, and the filter selects only older events.
 	Before string
 }
 
@@ -286,33 +289,33 @@ func (e Event) isRejection() bool {
 		e.Kind == EventAccessRefused
 }
 
-// setSubject sets the user and the session of the event to those of err, if err is a rejection.
+// setSubject copies the user and the session of err into the event if err is a rejection.
 func (e *Event) setSubject(err error) {
 	if subject, ok := errors.AsType[*rejection](err); ok {
 		e.UserID, e.SessionID = subject.userID, subject.sessionID
 	}
 }
 
-// Hooks are functions of the host that measure sign-ins and verifications. A nil hook costs
-// nothing. Module otelauth makes Hooks for OpenTelemetry.
+// Hooks contains functions of the host that measure sign-ins and verifications of tokens. A nil
+// function is not called. Module otelauth provides Hooks for OpenTelemetry.
 //
-// Hooks are called within requests and concurrently, so they must return quickly. A panic in a hook
-// is logged, and the request continues. [ErrorStatus] distinguishes errors that reject a request
-// from failures.
+// The functions are called during requests, from several goroutines at the same time, so they must
+// return quickly. If a function panics, the panic is logged and the request continues. To
+// distinguish an error that rejects a request from a failure, call [ErrorStatus].
 type Hooks struct {
-	// SignIn is called after each attempt to sign in. The err is nil if the attempt was
-	// accepted. Took is the duration of the attempt; for a sign-in with GitHub, it is the
-	// duration of the callback alone.
+	// SignIn is called after each attempt to sign in. The parameter err is nil if the attempt
+	// succeeded. The parameter took is the duration of the attempt. For a sign-in with GitHub, it
+	// is only the duration of the request in which the user returns from GitHub.
 	SignIn func(ctx context.Context, method SignInMethod, err error, took time.Duration)
 
-	// Verify is called after each verification of a bearer token. The err is nil if the token
-	// was accepted. Cached reports whether the token was in the cache.
+	// Verify is called after each verification of a bearer token. The parameter err is nil if the
+	// token was accepted. The parameter cached reports whether the token was in the cache.
 	Verify func(ctx context.Context, err error, cached bool, took time.Duration)
 }
 
-// eventClass is a class of events with a limit of its own in the queue. Anyone can cause any number
-// of refusals, and any user can sign in any number of times. Because of the separate limits, such
-// events cannot push out the events of other classes.
+// eventClass is a class of events. Each class has its own limit in the queue of events that wait
+// for OnEvent. Anyone can cause any number of refusals, and any user can sign in any number of
+// times. Because of the limits, such events cannot push out events of other classes.
 type eventClass int
 
 const (
@@ -324,8 +327,8 @@ const (
 	eventClasses // the number of classes
 )
 
-// maxWaiting holds how many events of each class may wait for OnEvent. A full queue takes one to
-// two megabytes.
+// maxWaiting is the maximum number of events of each class that may wait for OnEvent. A full queue
+// takes one to two megabytes.
 var maxWaiting = [eventClasses]int32{
 	classChange:         1024,
 	classSignIn:         1024,

@@ -35,7 +35,7 @@ func newKeys(t testing.TB) Keys {
 	return k
 }
 
-// goodClaims are valid claims of this library.
+// goodClaims returns valid claims for a token of this library.
 func goodClaims() jwt.MapClaims {
 	now := time.Now().Unix()
 	return jwt.MapClaims{
@@ -44,8 +44,9 @@ func goodClaims() jwt.MapClaims {
 	}
 }
 
-// sign returns a token with this key ID. An empty ID omits it: this library requires one, and
-// kataras rejects it.
+// sign returns a token with valid claims, in which the claims in change replace others. If kid is
+// empty, the token has no key ID. This library requires a key ID, and kataras rejects tokens that
+// have one.
 func sign(t testing.TB, alg string, key any, kid string, change jwt.MapClaims) string {
 	t.Helper()
 	c := goodClaims()
@@ -65,9 +66,10 @@ func sign(t testing.TB, alg string, key any, kid string, change jwt.MapClaims) s
 	}
 }
 
-// hasLowS reports whether the ES256 signature has a low S. From any ES256 signature, anyone can
-// compute a second one with the negated S. This library accepts only the one with the low S;
-// golang-jwt creates each of the two half of the time.
+// hasLowS reports whether the value S of the ES256 signature is in the lower half of its range.
+// From any ES256 signature, anyone can compute a second valid signature with the negated S. This
+// library accepts only the one with the low S. golang-jwt creates either of them with equal
+// probability.
 func hasLowS(t testing.TB, token string) bool {
 	t.Helper()
 	return decoded(t, token[strings.LastIndex(token, ".")+1:])[32] < 0x7f
@@ -75,7 +77,7 @@ func hasLowS(t testing.TB, token string) bool {
 
 const keyID = "k"
 
-// signingKey returns the key of the algorithm for this library.
+// signingKey returns the key of the algorithm as this library needs it.
 func signingKey(t testing.TB, k Keys, alg string) auth.SigningKey {
 	t.Helper()
 	var key auth.SigningKey
@@ -92,7 +94,8 @@ func signingKey(t testing.TB, k Keys, alg string) auth.SigningKey {
 	return key
 }
 
-// ours returns the middleware of this library, its service, and one of its tokens.
+// ours returns the middleware of this library, its service, and a token that the service has
+// issued.
 func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) {
 	t.Helper()
 	svc, err := auth.New(memstore.New(), auth.Config{
@@ -122,7 +125,8 @@ func status(m Middleware, token string) int {
 	return w.Code
 }
 
-// badTokens are tokens that every middleware must refuse for the comparison to be fair.
+// badTokens returns tokens that every middleware must reject, because otherwise the comparison is
+// not fair.
 func badTokens(t testing.TB, k Keys, alg, kid string) map[string]string {
 	t.Helper()
 	other, key, now := newKeys(t), k.private(alg), time.Now().Unix()
@@ -187,15 +191,15 @@ func TestAllMiddlewaresRejectTheSameTokens(t *testing.T) {
 	}
 }
 
-// discard is a ResponseWriter with minimal cost.
+// discard is a ResponseWriter that discards the response, at minimal cost.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-// TestCachedTokenCostsTwoAllocations: the two are the context and the request that carries it. A
-// host that needs no context saves both.
+// The two allocations are the context with the caller, and the request that carries this context. A
+// handler that calls Identify instead needs no context and saves both.
 func TestCachedTokenCostsTwoAllocations(t *testing.T) {
 	k := newKeys(t)
 	for _, alg := range algorithms {
@@ -210,11 +214,11 @@ func TestCachedTokenCostsTwoAllocations(t *testing.T) {
 	}
 }
 
-// BenchmarkAuthenticated measures a request with a token that was seen before.
+// BenchmarkAuthenticated measures a request with a token that was verified before.
 func BenchmarkAuthenticated(b *testing.B) {
 	k := newKeys(b)
-	// The part of a middleware that remains if the host verifies nothing. It runs first, because a
-	// process is slower while its heap is new.
+	// This is the minimal middleware, which verifies nothing and only sets a context. It runs
+	// first, because a process is slower while its heap is new.
 	b.Run("context alone", func(b *testing.B) {
 		serve(b, byHand(func(string) (any, error) { return nil, nil }), "")
 	})

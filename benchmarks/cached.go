@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// cachedJWT is golang-jwt behind a cache with the design of the token cache in the Kubernetes API
-// server. The cache keeps the result for a token for ten seconds. The cache key is an HMAC of the
-// token, computed with a key of the process. The results are spread over 32 maps, each with its own
-// lock.
+// cachedJWT returns a middleware that caches the results of golang-jwt for ten seconds. The cache
+// has the design of the token cache in the Kubernetes API server. The key of an entry is an HMAC of
+// the token, made with a random key of the process. The entries are spread over 32 maps, each with
+// its own lock.
 func cachedJWT(k Keys, alg string) (Middleware, error) {
 	parse := parseGolangJWT(k, alg)
 	c := newTokenCache()

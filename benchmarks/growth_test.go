@@ -15,8 +15,9 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// manyStore is a store for benchmarks with a million sessions. It keeps no created session, because
-// verifying a token does not read it, and it generates the revoked sessions.
+// manyStore is a store that pretends to have a million sessions. It does not store the sessions
+// that are created, because the verification of a token does not read them. It generates revoked
+// sessions when it is asked for them.
 type manyStore struct {
 	auth.Store
 	revoked int64
@@ -27,7 +28,7 @@ func newManyStore(revoked int) *manyStore {
 	return &manyStore{memstore.New(), int64(revoked), time.Now().Add(12 * time.Hour)}
 }
 
-// CreateSession accepts every session.
+// CreateSession accepts every session and does not store it.
 func (s *manyStore) CreateSession(
 	_ context.Context, session auth.Session, _ int,
 ) (auth.Session, auth.User, error) {
@@ -35,17 +36,17 @@ func (s *manyStore) CreateSession(
 	return session, auth.User{ID: session.UserID, Username: session.UserID, IsActive: true}, nil
 }
 
-// RevokeSession revokes a session that the store does not have.
+// RevokeSession adds a revoked session to the end of the feed. It ignores the given ID.
 func (s *manyStore) RevokeSession(context.Context, auth.Write, string) error {
 	s.revoked++
 	return nil
 }
 
-// RevocationHead returns the position of the last generated session.
+// RevocationHead returns the position of the last entry.
 func (s *manyStore) RevocationHead(context.Context) (int64, error) { return s.revoked, nil }
 
-// ListRevocations generates a session of another user for each entry. The entries share no memory,
-// as entries from a database share none.
+// ListRevocations generates entries, each of which revokes a session of another user. The entries
+// share no memory, as if they came from a database.
 func (s *manyStore) ListRevocations(
 	_ context.Context, from int64, limit int,
 ) ([]auth.Revocation, error) {
@@ -60,7 +61,7 @@ func (s *manyStore) ListRevocations(
 	return page, nil
 }
 
-// issuerOver returns the token issuer of a service that caches this number of tokens.
+// issuerOver returns a token issuer that uses the store and caches this number of tokens.
 func issuerOver(b *testing.B, store auth.Store, k Keys, cached int) *auth.TokenIssuer {
 	b.Helper()
 	svc, err := auth.New(store, auth.Config{
@@ -72,7 +73,7 @@ func issuerOver(b *testing.B, store auth.Store, k Keys, cached int) *auth.TokenI
 	return svc.Tokens()
 }
 
-// manyTokens returns tokens of n users.
+// manyTokens returns n tokens, each for a different user.
 func manyTokens(b *testing.B, k Keys, n int) []string {
 	b.Helper()
 	issuer, tokens := issuerOver(b, newManyStore(0), k, -1), make([]string, n)
@@ -94,8 +95,8 @@ func verifyAll(b *testing.B, issuer *auth.TokenIssuer, tokens []string) {
 	}
 }
 
-// learnAll makes the issuer read the whole feed, and returns the duration. A request waits for at
-// most a second, and the next request continues there.
+// learnAll makes the issuer read the whole revocation feed, and returns how long that takes. A
+// request reads for at most a second, so learnAll repeats the request until everything is read.
 func learnAll(b *testing.B, issuer *auth.TokenIssuer, token string) time.Duration {
 	b.Helper()
 	began := time.Now()
@@ -109,11 +110,11 @@ func learnAll(b *testing.B, issuer *auth.TokenIssuer, token string) time.Duratio
 	}
 }
 
-// heap returns the size of the heap in use.
+// heap returns the number of bytes in use on the heap.
 func heap() float64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // frees what the first collection only finalized
+	runtime.GC() // frees objects that had a finalizer
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc)
 }
@@ -123,14 +124,15 @@ var (
 	revokedCounts = []int{0, 1_000, 1_000_000}
 )
 
-// scattered is a step size that visits all of the above counts in an order that no processor
-// predicts.
+// scattered is a step size. Steps of this size, modulo any of the counts above, visit every token,
+// in an order that a processor does not predict.
 const scattered = 7919
 
-// BenchmarkGrowth measures a token that was seen before, for different numbers of such tokens and
-// of revoked sessions. It verifies the tokens in turn, so that with more tokens, fewer of them fit
-// into the processor's caches. The same holds for the text of the token, which a server would just
-// have received. The cost of fetching that text is measured separately, as "text".
+// BenchmarkGrowth measures the verification of a token that was verified before, for different
+// numbers of such tokens and of revoked sessions. It verifies the tokens in turn. So with more
+// tokens, a smaller part of them fits into the processor's caches. That also slows down reading the
+// text of the token, although a server would have the text in its cache because it has just
+// received it. The benchmark "text" measures this part separately.
 func BenchmarkGrowth(b *testing.B) {
 	k := newKeys(b)
 	all := manyTokens(b, k, liveCounts[len(liveCounts)-1])
@@ -148,7 +150,7 @@ func BenchmarkGrowth(b *testing.B) {
 		for _, live := range liveCounts {
 			tokens := all[:live]
 			empty := heap()
-			issuer := issuerOver(b, newManyStore(revoked), k, 4*live) // so that no bucket is full
+			issuer := issuerOver(b, newManyStore(revoked), k, 4*live) // large enough for all tokens
 			idle := heap()
 			took := learnAll(b, issuer, tokens[0])
 			learned := heap()
@@ -164,7 +166,7 @@ func BenchmarkGrowth(b *testing.B) {
 					}
 					i = (i + scattered) % live
 				}
-				if live >= 10_000 { // with fewer, the result would show the empty tables
+				if live >= 10_000 { // otherwise empty parts of the cache dominate
 					b.ReportMetric(perToken, "B/token")
 				}
 				if revoked >= 1000 {
@@ -176,9 +178,10 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-// BenchmarkNews measures the cost of a revoked session for the tokens of others: each token is then
-// looked up once among all revoked sessions. An operation is one revocation and one request with
-// each live token. ns/token is the time of one such request.
+// BenchmarkNews measures how one more revoked session slows down requests with the tokens of other
+// sessions. After a revocation, each token is looked up once among all revoked sessions. An
+// operation is one revocation and one request with each live token. ns/token is the time of one
+// such request.
 func BenchmarkNews(b *testing.B) {
 	const live = 10_000
 	k := newKeys(b)

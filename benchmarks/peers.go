@@ -1,9 +1,9 @@
-// Package benchmarks compares the middleware of this library with other libraries. It is a separate
-// module, so that importers of the library do not get its dependencies.
+// Package benchmarks compares the middleware of this library with that of other libraries. It is a
+// separate module, so that importers of the library do not get the dependencies of the benchmarks.
 //
-// All libraries are configured to make the same checks as this library: the signature, that the
-// algorithm is the algorithm of the key, and the claims iss, aud, exp and nbf. A test verifies this
-// configuration. Only this library detects that a session was revoked.
+// The other libraries are configured to make the same checks as this library. They check the
+// signature, the algorithm, and the claims iss, aud, exp and nbf. A test verifies this. Only this
+// library also detects that a session was revoked.
 package benchmarks
 
 import (
@@ -26,7 +26,7 @@ import (
 	jwx "github.com/lestrrat-go/jwx/v2/jwt"
 )
 
-// The issuer and the audience of every token here.
+// The issuer and the audience of every token in the benchmarks.
 const (
 	Issuer   = "https://api.example.com"
 	Audience = "https://api.example.com"
@@ -61,7 +61,7 @@ func (k Keys) private(alg string) any {
 	return k.EdDSA
 }
 
-// claims are the claims of this library.
+// claims are the claims of a token of this library.
 type claims struct {
 	jwt.RegisteredClaims
 	Username    string `json:"username"`
@@ -71,8 +71,8 @@ type claims struct {
 // Middleware wraps a handler so that only requests with a valid token reach it.
 type Middleware func(http.Handler) http.Handler
 
-// peers holds one function for each library. The function creates a middleware for the algorithm,
-// or returns nil if the library does not support the algorithm.
+// peers maps the name of each library to a function that creates its middleware. The function
+// returns nil if the library does not support the algorithm.
 var peers = map[string]func(k Keys, alg string) (Middleware, error){
 	"golang-jwt":           GolangJWT,
 	"cristalhq":            cristalhqJWT,
@@ -91,7 +91,8 @@ func bearer(r *http.Request) string {
 
 type callerKey struct{}
 
-// byHand returns a middleware as a host would write it around a token library.
+// byHand returns a middleware like the one that a user of a token library would write. verify
+// verifies the token with the library.
 func byHand(verify func(token string) (caller any, err error)) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +120,7 @@ func parseGolangJWT(k Keys, alg string) func(string) (*claims, error) {
 	}
 }
 
-// GolangJWT returns the middleware that a host writes around golang-jwt.
+// GolangJWT returns a middleware that verifies tokens with golang-jwt.
 func GolangJWT(k Keys, alg string) (Middleware, error) {
 	parse := parseGolangJWT(k, alg)
 	return byHand(func(token string) (any, error) { return parse(token) }), nil
@@ -189,8 +190,8 @@ func auth0JWT(k Keys, alg string) (Middleware, error) {
 	return auth0.New(v.ValidateToken).CheckJWT, nil
 }
 
-// ginJWT returns the middleware of gin-jwt. That library supports only symmetric and RSA keys, and
-// the host must check iss and aud.
+// ginJWT returns the middleware of gin-jwt. gin-jwt supports only symmetric and RSA keys. It does
+// not check iss and aud, so the Authorizator does.
 func ginJWT(k Keys, alg string) (Middleware, error) {
 	if alg != "HS256" {
 		return nil, nil

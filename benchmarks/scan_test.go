@@ -11,12 +11,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// scanCache is the size of the cache in this benchmark.
+// scanCache is the number of tokens that the cache can hold in this benchmark.
 const scanCache = 1 << 14
 
-// hits returns the share of tokens that were found in the cache while pass ran. A token that is
-// found causes no allocation, and any other token a fixed number. So the allocations tell the share
-// without a hook in the library.
+// hits returns the share of tokens that were found in the cache while the function pass ran. It
+// computes the share from the number of allocations: a token that is found causes none, and any
+// other token causes perMiss allocations.
 func hits(asked int, perMiss float64, pass func()) (share float64) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -25,7 +25,7 @@ func hits(asked int, perMiss float64, pass func()) (share float64) {
 	return 1 - float64(after.Mallocs-before.Mallocs)/perMiss/float64(asked)
 }
 
-// allocationsPerMiss returns the number of allocations for a token that is new to the cache.
+// allocationsPerMiss returns the number of allocations for a token that is not in the cache.
 func allocationsPerMiss(b *testing.B, k Keys, tokens []string) float64 {
 	issuer := issuerOver(b, newManyStore(0), k, 16*len(tokens))
 	verifyAll(b, issuer, tokens[:1])
@@ -33,13 +33,14 @@ func allocationsPerMiss(b *testing.B, k Keys, tokens []string) float64 {
 	return 1 - hits(len(tokens), 1, func() { verifyAll(b, issuer, tokens) })
 }
 
-// BenchmarkScan measures the cache when there are more tokens than places. In the first two cases,
-// the requests repeat tokens for a tenth of the places. The second case also scans ten times as
-// many tokens as places, each once. In the other cases, a fixed number of tokens is requested at
+// BenchmarkScan measures the cache if there are more tokens than it can hold. In the first two
+// cases, requests repeat a set of tokens that fills a tenth of the cache (the hot tokens). In the
+// second case, there are also requests with ten times as many other tokens as the cache can hold,
+// each used once per round. In the remaining cases, the tokens of the requests are picked at
 // random.
 //
-// The time of an operation is the time of a whole round. The results that matter are hit-% and
-// ns/hot, the time for a repeated token.
+// The relevant results are hit-% and ns/hot, which is the time of a request with a hot token. ns/op
+// is the time of a whole round.
 func BenchmarkScan(b *testing.B) {
 	k := newKeys(b)
 	all := manyTokens(b, k, scanCache/10+10*scanCache)
@@ -84,7 +85,8 @@ func BenchmarkScan(b *testing.B) {
 	}
 }
 
-// verifyAtRandom verifies as many tokens as there are, chosen at random, so that some repeat.
+// verifyAtRandom makes as many verifications as there are tokens. It picks each token at random, so
+// some tokens repeat.
 func verifyAtRandom(b *testing.B, issuer *auth.TokenIssuer, tokens []string) {
 	for range tokens {
 		if _, err := issuer.Verify(context.Background(), tokens[rand.IntN(len(tokens))]); err != nil {

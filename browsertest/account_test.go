@@ -12,10 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostile is text that a page must display as text.
+// hostile is text with markup, which a page must display as text.
 const hostile = `<img src=x onerror=alert(1)>`
 
-// login signs in over HTTP and returns the token and the status.
+// login signs in with a request of its own, not in the browser. It returns the token and the
+// status.
 func (q *quickstart) login(t *testing.T, key, secret, userAgent string) (token string, status int) {
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"access_key": key, "access_secret": secret})
@@ -57,8 +58,8 @@ func (b *tab) text(selector string) string {
 	return eval[string](b, fmt.Sprintf("document.querySelector(%s).innerText.trim()", quote(selector)))
 }
 
-// takeSecret reads the pair in the open dialog and closes the dialog. Afterwards the secret must be
-// nowhere in the page.
+// takeSecret returns the access key and secret that the open dialog shows, and closes the dialog.
+// It checks that the secret is then nowhere in the page.
 func (b *tab) takeSecret(heading string) (key, secret string) {
 	b.t.Helper()
 	b.shows("#secret-heading", heading)
@@ -79,7 +80,7 @@ func (b *tab) requireNowhere(secret string) {
 	require.NotContains(b.t, everything, secret)
 }
 
-// pressOn presses the button of the card with this heading.
+// pressOn presses the button of the list item with this heading.
 func (b *tab) pressOn(list, heading, button string) {
 	b.t.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)
@@ -128,7 +129,7 @@ func TestKeyLifecycleOnThePage(t *testing.T) {
 
 	b.pressOn("#key-list", hostile, "Revoke")
 	b.shows("#confirm-heading", "Revoke this key?")
-	b.focused("#confirm button[value=no]") // the harmless button is first
+	b.focused("#confirm button[value=no]") // the button No has the focus
 	b.press(kb.Tab)
 	b.focused("#confirm-yes")
 	b.press(kb.Enter)
@@ -233,7 +234,8 @@ func TestSuperUserManagesUsersOnThePage(t *testing.T) {
 	q.requireLogin(t, last, lastSecret, http.StatusUnauthorized)
 }
 
-// Users who regenerate their own credentials have no other way to sign in than the new ones.
+// Users who replace their own credentials are signed out and can sign in only with the new ones. So
+// the page must show these first.
 func TestOwnNewCredentialsAreShownBeforeSignOut(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.pressOn("#user-list", "admin", "New credentials")
@@ -256,12 +258,12 @@ func TestSecretIsShownAlthoughTheListFails(t *testing.T) {
 	q.requireLogin(t, key, secret, http.StatusOK)
 }
 
-// The response for which the page was waiting must not appear in the page after the browser returns
-// to it.
+// The user leaves the page while it waits for a response with a secret, and then returns with the
+// Back button. The response must not appear in the page.
 func TestSecretDoesNotAppearAfterThePageWasLeft(t *testing.T) {
 	q, b := start(t)
 	b.open(q)
-	b.signInWithGitHub(octocat, "octocat") // stays signed in when the page is restored
+	b.signInWithGitHub(octocat, "octocat") // with a cookie, so that the user stays signed in
 	eval[chromedp.Void](b, `void ((real) => { window.fetch = async (path, options) => {
 		if (options.method === "POST") await new Promise((resolve) => addEventListener("pageshow", resolve, {once: true}));
 		return real(path, options);
@@ -321,7 +323,7 @@ func TestPlainUserSeesNoUsers(t *testing.T) {
 	require.True(t, eval[bool](b, `document.getElementById("keys").checkVisibility()`))
 	require.False(t, eval[bool](b, `document.getElementById("users").checkVisibility()`))
 	require.Equal(t, 0, eval[int](b, `document.querySelectorAll("#user-list > li").length`))
-	b.click("#new-key button") // with the cookie
+	b.click("#new-key button") // authenticated by the cookie
 	b.takeSecret("The new key")
 
 	b.signOut()
@@ -331,7 +333,7 @@ func TestPlainUserSeesNoUsers(t *testing.T) {
 	b.until(`document.getElementById("users").checkVisibility()`)
 }
 
-// Each control has a name that says its purpose, and nothing is wider than a small phone.
+// Each control has a name that describes its purpose, and no view is wider than a small phone.
 func TestAccountPageFitsAPhoneAndLabelsItsControls(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.fill("#new-key-label",

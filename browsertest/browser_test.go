@@ -22,10 +22,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// testTimeout limits a test. A test takes seconds; the rest is for a busy machine.
+// testTimeout is the time limit of a test. A test usually takes seconds, but a busy machine may
+// need more.
 const testTimeout = 2 * time.Minute
 
-// tempDir is the directory in which the program under test is built.
+// tempDir is the directory in which the quickstart is built.
 var tempDir string
 
 func TestMain(m *testing.M) {
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 
 var stopChromium = func() {}
 
-// chromium starts one browser for all tests. Each test has its own profile in it.
+// chromium starts one browser for all tests. Each test has its own profile in this browser.
 var chromium = sync.OnceValues(func() (context.Context, error) {
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -50,7 +51,7 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 	ctx, stopAllocator := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(path),
 		chromedp.Headless,
-		chromedp.NoSandbox, // containers do not allow the sandbox
+		chromedp.NoSandbox, // the sandbox does not work in containers
 		chromedp.DisableGPU,
 		chromedp.NoFirstRun,
 		chromedp.NoDefaultBrowserCheck,
@@ -59,7 +60,7 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 		chromedp.Flag("disable-dev-shm-usage", true),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-sync", true),
-		// All sites of the tests are on this machine.
+		// The names of all sites in the tests resolve to this machine.
 		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1"),
 		chromedp.Flag("ignore-certificate-errors", true),
 	)
@@ -68,11 +69,11 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 	return ctx, chromedp.Do(ctx)
 })
 
-// tab is a tab of a browser. Any error that its console reports fails the test.
+// tab is a tab of the browser. The test fails if the tab's console reports an error.
 type tab struct {
 	t        *testing.T
 	ctx      context.Context
-	tolerant bool // set for an attacker's page, whose refused requests the console reports
+	tolerant bool // for an attacker's page: the console may report refused requests
 }
 
 func needChromium(t *testing.T) {
@@ -82,7 +83,7 @@ func needChromium(t *testing.T) {
 	}
 }
 
-// newBrowser returns a tab in a new profile.
+// newBrowser returns a tab with a new profile.
 func newBrowser(t *testing.T) *tab {
 	t.Helper()
 	browser, err := chromium()
@@ -92,7 +93,7 @@ func newBrowser(t *testing.T) *tab {
 	return newTab(t, ctx, chromedp.WithNewBrowserContext())
 }
 
-// another returns another tab of the same profile.
+// another returns a second tab with the same profile.
 func (b *tab) another() *tab {
 	b.t.Helper()
 	return newTab(b.t, b.ctx)
@@ -112,7 +113,7 @@ func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 	ctx, closeTab := chromedp.NewContext(parent, options...)
 	b := &tab{t: t, ctx: ctx}
 	t.Cleanup(func() {
-		// The result of an evaluation arrives after the events before it.
+		// The result of this evaluation arrives after all earlier events.
 		eval[bool](b, "true")
 		closeTab()
 		mu.Lock()
@@ -125,22 +126,22 @@ func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 	return b
 }
 
-// expected are failed requests that are part of the page's normal work, because no user is signed
-// in or GitHub is not connected. The console reports each of them.
+// expected maps paths to errors that the console reports although the page works, because no user
+// is signed in or GitHub is not connected.
 var expected = map[string]string{
 	"/auth/users":                "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/auth/user":                 "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/auth/users/login":          "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/api/v1/auth/github/logout": "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/api/v1/auth/github/token":  "Failed to load resource: the server responded with a status of 404 (Not Found)",
-	// The browser requests this icon itself if a document names none.
+	// The browser requests this icon if a document names none.
 	"/favicon.ico": "Failed to load resource: the server responded with a status of 404 (Not Found)",
 }
 
-// lastSuperUser is another expected failure. The console reports it with the ID of the user.
+// lastSuperUser is another such error. Its path contains the ID of a user.
 const lastSuperUser = "Failed to load resource: the server responded with a status of 409 (Conflict)"
 
-// mistakeOf returns the page's error that the event reports, or "".
+// mistakeOf returns the error of the page that the event reports, or "".
 func mistakeOf(event any) string {
 	switch event := event.(type) {
 	case *runtime.EventConsoleAPICalled:
@@ -172,11 +173,11 @@ func eval[T any](b *tab, expression string) T {
 	return value
 }
 
-// until waits until a JavaScript expression is true, on any page.
+// until waits until a JavaScript expression is true. The page may change while until waits.
 func (b *tab) until(expression string) {
 	b.t.Helper()
 	for {
-		// An error means that the browser is just changing pages.
+		// An error means that the browser is loading another page.
 		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
 		if err == nil && is {
 			return
@@ -218,7 +219,7 @@ func (b *tab) press(keys string) {
 	b.do(chromedp.KeyEvent(keys))
 }
 
-// cookies returns the cookies of the profile by name.
+// cookies returns the cookies of the profile, keyed by name.
 func (b *tab) cookies() map[string]*network.Cookie {
 	b.t.Helper()
 	id := chromedp.FromContext(b.ctx).BrowserContextID

@@ -1,8 +1,8 @@
-// Package browsertest tests the quickstart in a browser, because only a browser tests the page, the
-// cookies and the redirects as a person uses them. It is a separate module, so that importers of
-// the library do not get its dependencies.
+// Package browsertest tests the quickstart in a browser, as a person uses it: the page, the cookies
+// and the redirects. It is a separate module, so that importers of the library do not get its
+// dependencies.
 //
-// The tests need Chromium. If AUTH_SCREENSHOTS names a directory, they also save screenshots there.
-// The tests build the quickstart themselves, so the test cache of go test does not notice a change
-// of the quickstart. Run the tests with -count=1 after such a change.
+// The tests need Chromium. If AUTH_SCREENSHOTS names a directory, they save screenshots there.
+// After a change of the quickstart, run the tests with -count=1: they build the quickstart
+// themselves, so the test cache does not notice the change.
 package browsertest

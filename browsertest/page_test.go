@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The accounts of the fake GitHub, by their radio buttons.
+// Selectors of accounts on the page of the fake GitHub.
 const (
 	octocat = "#user-583231"
 	hubot   = "#user-480938"
 )
 
-// The buttons of the fake's page.
+// Selectors of buttons on the page of the fake GitHub.
 const (
 	authorize = "button[value=authorize]"
 	cancel    = "button[value=cancel]"
@@ -25,15 +25,15 @@ const (
 
 const signInLink = "#signed-out a.primary"
 
-// start returns a quickstart and a browser with a new profile.
+// start starts a quickstart, and returns it with a tab that has a new profile.
 func start(t *testing.T) (*quickstart, *tab) {
 	t.Helper()
 	needChromium(t)
-	q := startQuickstart(t) // started first, so that it ends after the pages that call it
+	q := startQuickstart(t) // first, so that it ends after the pages that call it
 	return q, newBrowser(t)
 }
 
-// startSignedIn is start, but the administrator is signed in on the page.
+// startSignedIn is like start, but the administrator is signed in on the page.
 func startSignedIn(t *testing.T) (*quickstart, *tab) {
 	t.Helper()
 	q, b := start(t)
@@ -42,14 +42,14 @@ func startSignedIn(t *testing.T) (*quickstart, *tab) {
 	return q, b
 }
 
-// open opens the page of the quickstart and waits until the page knows that no user is signed in.
+// open opens the page of the quickstart, and waits until the page shows that no user is signed in.
 func (b *tab) open(q *quickstart) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(q.url + "/"))
 	b.shows("#signed-out h2", "Sign in")
 }
 
-// answerGitHub selects an account on the fake's page and presses a button.
+// answerGitHub selects an account on the page of the fake GitHub and presses a button.
 func (b *tab) answerGitHub(account, button string) {
 	b.t.Helper()
 	b.shows("main h1", "Authorize githubtest-client")
@@ -57,7 +57,7 @@ func (b *tab) answerGitHub(account, button string) {
 	b.click(button)
 }
 
-// signInWithGitHub signs in from the open page.
+// signInWithGitHub presses the sign-in link of the open page and signs in with the account.
 func (b *tab) signInWithGitHub(account, username string) {
 	b.t.Helper()
 	b.click(signInLink)
@@ -65,7 +65,7 @@ func (b *tab) signInWithGitHub(account, username string) {
 	b.shows("#signed-in h2", "Signed in as "+username)
 }
 
-// signInWithKey signs the first user in from the open page.
+// signInWithKey signs the first user in with the access key, on the open page.
 func (b *tab) signInWithKey(q *quickstart) {
 	b.t.Helper()
 	b.fill("#access-key", q.key)
@@ -149,8 +149,9 @@ func TestConnectFromAKeyAccount(t *testing.T) {
 func TestTwoTabsSignInAtOnce(t *testing.T) {
 	q, first := start(t)
 	second := first.another()
-	// Each flow uses one of a few cookies, chosen at random. If both flows chose the same cookie,
-	// the earlier flow no longer works, so the test starts again.
+	// Each flow has a cookie, whose name is one of a few names, picked at random. If both flows get
+	// the same name, the later cookie replaces the earlier one and the earlier flow fails. So the
+	// test then starts again.
 	for flows := 0; flows != 2; flows = len(first.cookies()) {
 		first.clearCookies()
 		for _, b := range []*tab{first, second} {
@@ -189,7 +190,7 @@ func TestAFlowThatFailsIsExplainedOnce(t *testing.T) {
 	b.shows("#alert",
 		"This visit to GitHub took too long, was used before, or began in another browser. Begin again.")
 
-	// octocat already has an account here, so the administrator cannot connect it.
+	// octocat is already connected to another user here, so the administrator cannot connect it.
 	b.signInWithGitHub(octocat, "octocat")
 	b.signOut()
 	b.signInWithKey(q)
@@ -281,12 +282,12 @@ func TestNothingSecretStaysInThePage(t *testing.T) {
 	require.Empty(t, b.cookies())
 }
 
-// A later visitor who presses the Back button must not be signed in as the earlier one.
+// A later visitor who presses the Back button must not be signed in as the earlier visitor.
 func TestThePageForgetsTheTokenWhenItIsLeft(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.click("#connect")
 	b.shows("main h1", "Authorize githubtest-client")
-	// the Back function of chromedp waits for a page that the browser did not keep
+	// The Back function of chromedp would wait for a page that the browser has not kept.
 	eval[chromedp.Void](b, "history.back()")
 	b.shows("#signed-out h2", "Sign in")
 }
@@ -303,7 +304,8 @@ func TestPageExplainsAnUnavailableService(t *testing.T) {
 	b.shows("#signed-out h2", "Sign in")
 }
 
-// views are the views of the page, with the steps from the previous view.
+// views returns the views of the page. The function open makes the steps that lead from the
+// previous view to this one.
 func views(q *quickstart) []struct {
 	name string
 	open func(b *tab)
@@ -338,8 +340,8 @@ func views(q *quickstart) []struct {
 	}
 }
 
-// tooFaint is a script that returns the texts whose contrast is below WCAG 1.4.3, level AA, at any
-// size.
+// tooFaint is a script that returns the texts with too little contrast. The limit is that of WCAG
+// 1.4.3, level AA, for small text.
 const tooFaint = `(() => {
 	const parse = (color) => color.match(/[\d.]+/g).map(Number);
 	const luminance = (color) => {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// buildQuickstart builds the program and returns its path.
+// buildQuickstart builds the quickstart and returns the path of the program.
 var buildQuickstart = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(tempDir, "quickstart")
 	build := exec.Command("go", "build", "-o", path, "./examples/quickstart")
@@ -25,7 +25,7 @@ var buildQuickstart = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// quickstart is a running quickstart with its own database.
+// quickstart is a running quickstart program with its own database.
 type quickstart struct {
 	url         string
 	key, secret string // of the first user
@@ -37,7 +37,7 @@ func startQuickstart(t *testing.T) *quickstart {
 	require.NoError(t, err)
 	var stderr bytes.Buffer
 	program := exec.Command(path, "-addr", "127.0.0.1:0", "-db", ":memory:")
-	// uses the fake GitHub
+	// Without an OAuth app, the quickstart uses the fake GitHub.
 	program.Env = append(os.Environ(), "GITHUB_CLIENT_ID=", "GITHUB_CLIENT_SECRET=")
 	program.Stderr = &stderr
 	stdout, err := program.StdoutPipe()

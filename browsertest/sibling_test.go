@@ -17,10 +17,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The hosts, all of which Chromium resolves to this machine.
+// The hosts of the tests. Chromium resolves all of them to this machine. Hosts below site.test are
+// siblings: they belong to the same site, but to different origins.
 const (
 	ourHost     = "app.site.test"
-	namedHost   = "pages.site.test" // a sibling in GitHubConfig.AllowedOrigins
+	namedHost   = "pages.site.test" // a sibling that GitHubConfig.AllowedOrigins contains
 	siblingHost = "evil.site.test"  // a sibling that an attacker controls
 	foreignHost = "evil.test"       // another site
 )
@@ -32,14 +33,14 @@ const (
 	callback    = "/api/v1/auth/github/callback"
 )
 
-// seen is a request that reached the service, and its response.
+// seen is a request that reached the service, with the status of its response.
 type seen struct {
-	path, from string // Sec-Fetch-Site and the related headers
+	path, from string // from has the values of the Sec-Fetch headers
 	cookies    int
 	status     int
 }
 
-// site is a service on one host, with pages on others.
+// site is a service on ourHost, with pages on the other hosts.
 type site struct {
 	t        *testing.T
 	svc      *auth.Service
@@ -48,14 +49,15 @@ type site struct {
 	port     string
 	scheme   string
 	asSafari bool     // removes the headers that Safari does not send
-	others   []string // sessions of the user in other browsers
+	others   []string // the user's sessions in other browsers
 
 	mu       sync.Mutex
 	requests []seen
 }
 
-// newSite starts a site, with https unless plain is set. The fake GitHub asks which user agrees,
-// unless autoApprove names one.
+// newSite starts a site, with http if plain is true and with https otherwise. If autoApprove is
+// empty, the fake GitHub shows a page that asks which user agrees. Otherwise, the user with this
+// login agrees at once.
 func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	t.Helper()
 	needChromium(t)
@@ -99,6 +101,7 @@ func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	return s
 }
 
+// The browser sends the cookie with a WebSocket handshake, even if a page of a sibling starts it.
 func TestSiblingSiteCannotOpenAWebSocket(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
@@ -140,8 +143,9 @@ func TestHiddenFrameCannotSignTheUserIn(t *testing.T) {
 	}
 }
 
-// A click allows a page one navigation that counts as initiated by the person. The service responds
-// to later navigations, and to every navigation in Safari, with a page that asks.
+// After a click, a page can make one navigation that the browser marks as started by the user. The
+// service responds to all other navigations with a page that asks for confirmation. Safari does not
+// mark navigations, so there the service always asks.
 func TestPopupNavigatedRepeatedlyCannotSignTheUserIn(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
@@ -165,7 +169,7 @@ func TestPopupNavigatedRepeatedlyCannotSignTheUserIn(t *testing.T) {
 		})
 		eval[bool](b, "popup.close() === undefined")
 	}
-	// The one sign-in that the click allows replaces the session of this browser.
+	// The click allows one sign-in, whose session replaces the session of this browser.
 	b.visit(s, foreignHost)
 	eval[bool](b, fmt.Sprintf(`(n = 0, document.querySelector("button").onclick = go = () => {
 		const link = document.createElement("a");
@@ -185,7 +189,8 @@ func TestPopupNavigatedRepeatedlyCannotSignTheUserIn(t *testing.T) {
 	require.Len(t, s.sessions(), len(s.others)+1)
 }
 
-// A flow has one of four cookies, so a few more flows could overwrite it.
+// The cookie of a flow has one of four names. If another site could start flows, a few of them
+// would overwrite the cookie of the visitor's flow.
 func TestOtherSiteCannotOverwriteTheVisitorsFlows(t *testing.T) {
 	s := newSite(t, false, "")
 	b := newBrowser(t)
@@ -265,8 +270,9 @@ func TestLinkOnAnotherSiteSignsInAfterConfirmation(t *testing.T) {
 	}
 }
 
-// plant begins a connect flow in the attacker's browser session, and plants its cookie in the
-// browser that visits a sibling's page. It returns the URL with which the flow continues.
+// plant simulates an attacker who uses the tab mallory. It starts a flow that connects a GitHub
+// account to the attacker's user, and sets the flow's cookie in the victim's browser from a sibling
+// page. It returns the GitHub URL of the flow.
 func (s *site) plant(mallory, victim *tab) (authURL string) {
 	s.t.Helper()
 	eval[bool](mallory,
@@ -290,9 +296,9 @@ func (s *site) plant(mallory, victim *tab) (authURL string) {
 	return eval[string](mallory, "authURL")
 }
 
-// Over plain http nothing protects the name of a cookie, so a sibling can plant the cookie of its
-// own connect flow in a browser. The victim, who agrees at GitHub, must not connect the account to
-// the attacker's user.
+// Over plain http, the browser does not protect cookie names. So a sibling page can set the cookie
+// of an attacker's connect flow in the victim's browser. If the victim then agrees at GitHub, the
+// victim's GitHub account must not be connected to the attacker's user.
 func TestPlantedConnectFlowIsRefused(t *testing.T) {
 	for name, plain := range map[string]bool{"http": true, "https": false} {
 		for state, signedIn := range map[string]bool{"signed in": true, "signed out": false} {
@@ -312,12 +318,12 @@ func TestPlantedConnectFlowIsRefused(t *testing.T) {
 				authURL := s.plant(mallory, victim)
 				require.Equal(t, plain, strings.Contains(fmt.Sprint(victim.cookies()),
 					"auth_github_"), "a browser must refuse a planted cookie with the __Host- prefix")
-				s.arrived(callback) // callbacks of the two sign-ins
+				s.arrived(callback) // discards the callbacks of the sign-ins
 				victim.do(chromedp.Navigate(authURL))
 				victim.answerGitHub(octocat, authorize)
 				victim.until(`location.search === "?error=expired"`)
 				sent := 0
-				for _, has := range []bool{signedIn, plain} { // the session and the planted flow
+				for _, has := range []bool{signedIn, plain} { // the two cookies
 					if has {
 						sent++
 					}
@@ -331,7 +337,7 @@ func TestPlantedConnectFlowIsRefused(t *testing.T) {
 	}
 }
 
-// The counterpart of the test above: the session that began the flow can complete it.
+// As a check of the test above, the session that began the flow can complete it.
 func TestSessionThatBeganAConnectFlowCompletesIt(t *testing.T) {
 	for name, plain := range map[string]bool{"http": true, "https": false} {
 		t.Run(name, func(t *testing.T) {

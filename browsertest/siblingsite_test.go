@@ -15,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ours returns the pages of the host that has the service.
+// ours returns the handler of ourHost, which has the service and a page.
 func (s *site) ours() http.Handler {
 	mux := http.NewServeMux()
 	s.svc.Mount(mux)
 	mux.Handle("GET /live", s.svc.Authenticate(http.HandlerFunc(serveWebSocket)))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { page(w, "our page") })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A host must do this so that its other pages can use fetch.
+		// A service must send these headers so that its pages on other origins can use fetch.
 		if origin := r.Header.Get("Origin"); origin == s.at(namedHost) {
 			w.Header().Set("Access-Control-Allow-Origin", origin)
 			w.Header().Set("Access-Control-Allow-Credentials", "true")
@@ -38,7 +38,8 @@ func page(w http.ResponseWriter, title string) {
 		`<!DOCTYPE html><link rel="icon" href="data:,"><title>%s</title><h1>%[1]s</h1><button>a button</button>`, title)
 }
 
-// serveWebSocket completes the handshake (RFC 6455, section 4.2.2) and sends nothing more.
+// serveWebSocket completes the handshake of a WebSocket (RFC 6455, section 4.2.2) and sends nothing
+// else.
 func serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	w.Header().Set("Connection", "Upgrade")
@@ -82,7 +83,8 @@ func (s *site) recorded(next http.Handler) http.Handler {
 	})
 }
 
-// take waits for n requests for a path that were not taken yet, and returns them.
+// take waits until n requests for the path have arrived since the last call of take or arrived, and
+// returns them.
 func (s *site) take(path string, n int) (taken []seen) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
@@ -92,7 +94,8 @@ func (s *site) take(path string, n int) (taken []seen) {
 	return taken
 }
 
-// arrived returns the requests for a path that have arrived and were not taken yet.
+// arrived returns the requests for the path that have arrived since the last call of take or
+// arrived.
 func (s *site) arrived(path string) (taken []seen) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,8 +108,9 @@ func (s *site) arrived(path string) (taken []seen) {
 	return taken
 }
 
-// provoke repeats the action until it causes a request for the path, and returns that request. A
-// browser can drop a navigation that begins while another ends.
+// provoke repeats the action until a request for the path arrives, and returns that request. One
+// attempt may not be enough, because a browser can drop a navigation that begins while another one
+// ends.
 func (s *site) provoke(path string, action func()) seen {
 	s.t.Helper()
 	for range 30 {
@@ -124,15 +128,15 @@ func (s *site) provoke(path string, action func()) seen {
 
 func (s *site) at(host string) string { return s.scheme + "://" + host + ":" + s.port }
 
-// visit opens the page of the host.
+// visit opens the page of the host and waits until it is loaded.
 func (b *tab) visit(s *site, host string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(s.at(host) + "/"))
 	b.until(`document.querySelector("button") !== null`)
 }
 
-// signedInSite returns a site whose user is signed in with the browser and with three other
-// browsers.
+// signedInSite returns a site, and a browser in which the user octocat is signed in. octocat also
+// has three sessions in other browsers.
 func signedInSite(t *testing.T) (*site, *tab) {
 	t.Helper()
 	s := newSite(t, false, "octocat")
@@ -150,7 +154,7 @@ func signedInSite(t *testing.T) (*site, *tab) {
 	return s, b
 }
 
-// user returns the ID of octocat's user.
+// user returns the user ID of octocat.
 func (s *site) user() string {
 	s.t.Helper()
 	link, err := s.store.FindGitHubLink(s.t.Context(),
@@ -159,7 +163,7 @@ func (s *site) user() string {
 	return link.UserID
 }
 
-// sessions returns the IDs of octocat's sessions.
+// sessions returns the IDs of the sessions of octocat.
 func (s *site) sessions() (ids []string) {
 	s.t.Helper()
 	list, err := s.store.ListSessions(s.t.Context(), s.user(), time.Now())
@@ -170,8 +174,8 @@ func (s *site) sessions() (ids []string) {
 	return ids
 }
 
-// requireNothingChanged fails the test if the attack changes the user's sessions or the browser's
-// cookies.
+// requireNothingChanged runs the attack. It fails the test if the attack changes the user's
+// sessions or the browser's cookies.
 func (s *site) requireNothingChanged(b *tab, attack func()) {
 	s.t.Helper()
 	sessions, cookies := s.sessions(), b.cookies()
@@ -179,5 +183,3 @@ func (s *site) requireNothingChanged(b *tab, attack func()) {
 	require.Equal(s.t, sessions, s.sessions())
 	require.Equal(s.t, cookies, b.cookies())
 }
-
-// A WebSocket handshake carries the cookie, whatever page starts it.

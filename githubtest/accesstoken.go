@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// accessToken exchanges a code or a refresh token for a token. As at GitHub, most errors have
-// status 200; only an unknown app gets 404.
+// accessToken exchanges a code or a refresh token for an access token. As at GitHub, most errors
+// have status 200. An unknown client ID gets 404, and a body that cannot be parsed gets 400.
 func (s *Server) accessToken(w http.ResponseWriter, r *http.Request) {
 	form, err := tokenForm(r)
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *Server) accessToken(w http.ResponseWriter, r *http.Request) {
 	s.tokenAnswer(w, r, http.StatusOK, answer)
 }
 
-// tokenForm returns the parameters of a form or of a JSON object.
+// tokenForm returns the parameters of the request, whose body is a form or a JSON object.
 func tokenForm(r *http.Request) (url.Values, error) {
 	if mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType != "application/json" {
 		err := r.ParseForm()
@@ -69,7 +69,8 @@ func tokenForm(r *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-// exchange issues the token. The caller holds the lock.
+// exchange checks the client secret, and issues a token for a code or a refresh token. The caller
+// holds the lock.
 func (s *Server) exchange(secret string, form url.Values) (*Token, *oauthError) {
 	if subtle.ConstantTimeCompare([]byte(secret), []byte(s.clientSecret)) != 1 {
 		return nil, errCredentials
@@ -83,8 +84,8 @@ func (s *Server) exchange(secret string, form url.Values) (*Token, *oauthError) 
 	return nil, errGrantType
 }
 
-// exchangeCode exchanges a code for a token. The code cannot be used again, even if the exchange
-// fails, because a client that sends a wrong verifier may have stolen the code. The caller holds
+// exchangeCode exchanges a code for a token. A code works once. A failed exchange also uses the
+// code up, because a client that sends a wrong PKCE verifier may have stolen it. The caller holds
 // the lock.
 func (s *Server) exchangeCode(form url.Values) (*Token, *oauthError) {
 	value := form.Get("code")
@@ -117,7 +118,7 @@ func (s *Server) refresh(value string) (*Token, *oauthError) {
 	return s.newToken(old.UserID, old.Scopes), nil
 }
 
-// tokenAnswer writes JSON to a client that accepts JSON, and a form to any other client.
+// tokenAnswer responds with JSON if the client accepts JSON, and with a form otherwise.
 func (s *Server) tokenAnswer(
 	w http.ResponseWriter, r *http.Request, status int, answer map[string]any,
 ) {

@@ -6,15 +6,15 @@ import (
 	"net/http"
 )
 
-// answer records an endpoint's response, so that a fault can change it.
+// answer records the response of an endpoint, so that a fault can change it before it is sent.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// edited returns a fault that changes the endpoint's response if the response is a success or a
-// redirect. Any other response is an error already and stays unchanged.
+// edited returns a fault that calls the endpoint and changes its response with the function edit. A
+// response with an error status stays unchanged.
 func edited(edit func(*answer)) Fault {
 	return func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,17 +47,18 @@ func (a *answer) Write(body []byte) (int, error) {
 	return len(body), nil
 }
 
-// fields are the fields of a JSON object. Their values keep their spelling.
+// fields are the fields of a JSON object. Each value is the JSON text as it was received.
 type fields map[string]json.RawMessage
 
-// setJSON replaces the body.
+// setJSON replaces the body with the JSON encoding of the value.
 func (a *answer) setJSON(value any) {
 	a.body, _ = json.Marshal(value) // values here always encode
 	a.header.Set("Content-Type", "application/json; charset=utf-8")
 }
 
-// setField sets a field of a JSON object, or of each object of a JSON list. Empty JSON removes the
-// field. A body that is neither an object nor a list, such as a form, stays unchanged.
+// setField sets the field to the JSON value in the object in the body, or in each object of the
+// list in the body. An empty value removes the field. A body that is neither an object nor a list,
+// such as a form, stays unchanged.
 func (a *answer) setField(field, value string) {
 	a.eachObject(func(object fields) {
 		if value == "" {
@@ -68,7 +69,8 @@ func (a *answer) setField(field, value string) {
 	})
 }
 
-// eachObject changes the object in the body, or each object of the list in the body.
+// eachObject calls the function change for the object in the body, or for each object of the list
+// in the body, and then replaces the body with the result.
 func (a *answer) eachObject(change func(fields)) {
 	var one fields
 	if json.Unmarshal(a.body, &one) == nil {

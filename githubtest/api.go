@@ -11,24 +11,24 @@ import (
 )
 
 const (
-	rateLimit   = 5000 // calls per hour of an authenticated user
-	defaultPage = 30   // entries of a page
+	rateLimit   = 5000 // calls per hour
+	defaultPage = 30   // entries per page
 	maxPage     = 100
 )
 
 // object is a JSON object.
 type object = map[string]any
 
-// resource is a readable resource of the REST API.
+// resource is a resource of the REST API that a client can read with GET.
 type resource struct {
 	endpoint Endpoint
 
-	// scopes lists the accepted scopes: a token must have at least one of them. Empty means that no
-	// scope is needed. denied is the status for a token without an accepted scope.
+	// A token needs at least one of the scopes. If scopes is empty, it needs none. denied is the
+	// status of the response to a token without such a scope.
 	scopes []string
 	denied int
 
-	// read returns the object, or the list as a []object.
+	// read returns the JSON of the response: an object, or a []object for a list.
 	read func(request apiRequest) any
 }
 
@@ -40,7 +40,7 @@ type apiRequest struct {
 	query    url.Values
 }
 
-// resource returns the handler for reading the resource.
+// resource returns the handler of GET requests for the resource.
 func (s *Server) resource(res resource) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)
@@ -69,7 +69,8 @@ func (s *Server) resource(res resource) http.HandlerFunc {
 	}
 }
 
-// authenticate returns the request with its token's user, or GitHub's error message.
+// authenticate finds the user of the access token in the request. If there is no valid token, it
+// returns GitHub's error message.
 func (s *Server) authenticate(r *http.Request) (apiRequest, string) {
 	scheme, access, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "token") {
@@ -84,8 +85,8 @@ func (s *Server) authenticate(r *http.Request) (apiRequest, string) {
 	return apiRequest{apiURL(r), baseURL(r), user, token.Scopes, r.URL.Query()}, ""
 }
 
-// deny responds to a token without an accepted scope. GitHub uses 404 if the response must not
-// reveal that the resource exists.
+// deny responds to a token without an accepted scope. The status is 404 for a resource whose
+// existence GitHub hides from such a token.
 func deny(w http.ResponseWriter, res resource) {
 	if res.denied == http.StatusNotFound {
 		apiError(w, http.StatusNotFound, "Not Found")
@@ -94,7 +95,8 @@ func deny(w http.ResponseWriter, res resource) {
 	apiError(w, res.denied, fmt.Sprintf("You need at least %s scope to do this.", res.scopes[0]))
 }
 
-// paginate returns one page of the list and sets the Link header to the other pages.
+// paginate returns the page of the list that the request asks for. It sets a Link header with the
+// URLs of other pages.
 func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
 	query := r.URL.Query()
 	size := between(query.Get("per_page"), defaultPage, maxPage)
@@ -125,8 +127,8 @@ func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
 	return list[from:min(from+size, len(list))]
 }
 
-// between parses a positive number up to the limit. As GitHub does, it uses the default for any
-// other text.
+// between parses a positive number and returns it, or limit if the number is greater. For any other
+// text it returns the parameter otherwise, which is the default at GitHub.
 func between(text string, otherwise, limit int) int {
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 1 {
@@ -135,8 +137,8 @@ func between(text string, otherwise, limit int) int {
 	return min(number, limit)
 }
 
-// apiHeaders sets the headers of every response of the REST API. The remaining rate limit falls
-// with each call and is restored each hour, but no call is refused.
+// apiHeaders sets the headers of every response of the REST API. The rate-limit headers count the
+// calls of the current hour, but a call beyond the limit is not refused.
 func (s *Server) apiHeaders(w http.ResponseWriter) {
 	now := s.now()
 	used := min(s.rateUsed(now), rateLimit)
@@ -176,7 +178,7 @@ func apiError(w http.ResponseWriter, status int, message string) {
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
-		panic(err) // a type that does not encode is a bug here
+		panic(err) // only a bug in this package can cause an error
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)

@@ -58,7 +58,7 @@ func TestScopesLimitTheAPI(t *testing.T) {
 		{"/user/teams", "read:org", 200},
 		{"/user/repos", "", 200},
 	} {
-		c.Revoke(octocat) // otherwise no scopes would mean the earlier scopes
+		c.Revoke(octocat) // so that a request without scopes does not get earlier scopes
 		got := c.get(test.path, c.signIn(test.scope))
 		require.Equal(t, test.status, got.status, "%s with %q: %s", test.path, test.scope, got.body)
 		require.Equal(t, strings.ReplaceAll(normal(test.scope), " ", ", "),
@@ -74,7 +74,7 @@ func TestScopesLimitTheAPI(t *testing.T) {
 	require.Contains(t, c.get("/user", c.signIn("read:user")).object(t), "plan")
 }
 
-// normal puts the two scopes of the test above into GitHub's order.
+// normal changes the scopes "user repo" to the order in which GitHub returns them.
 func normal(scope string) string {
 	return strings.ReplaceAll(scope, "user repo", "repo user")
 }

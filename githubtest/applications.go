@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// application returns the handler for a call that the app makes with its own credentials, about the
-// access token in the body.
+// application returns the handler of a call in which the app asks about an access token. The app
+// authenticates with its client ID and client secret, and sends the token in the body.
 func (s *Server) application(handle func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)
@@ -39,7 +39,7 @@ func (s *Server) application(handle func(http.ResponseWriter, *http.Request, str
 	}
 }
 
-// checkToken responds with the grant of a token.
+// checkToken responds with the user and the scopes of a token.
 func (s *Server) checkToken(w http.ResponseWriter, r *http.Request, access string) {
 	s.mu.Lock()
 	token, user, ok := s.token(access)
@@ -66,8 +66,8 @@ func (s *Server) deleteToken(w http.ResponseWriter, _ *http.Request, access stri
 	deleted(w, ok)
 }
 
-// deleteGrant revokes all tokens of the token's user and forgets the user's consent. The next
-// authorization asks for every scope again.
+// deleteGrant revokes all tokens of the user to whom the token belongs, and forgets the user's
+// consent.
 func (s *Server) deleteGrant(w http.ResponseWriter, _ *http.Request, access string) {
 	s.mu.Lock()
 	token, _, ok := s.token(access)

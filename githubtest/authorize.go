@@ -16,17 +16,18 @@ const challengeLength = 43
 // authorization is a request to authorize the app.
 type authorization struct {
 	redirect    *url.URL
-	redirectURI string // as the request spells it; the exchange must repeat it
+	redirectURI string // as in the request; a token request that has one must repeat it
 	scopes      []string
 	state       string
 	hasState    bool
 	challenge   string
-	login       string // account that the app suggests
+	login       string // login that the app suggests
 }
 
-// authorize shows the page that asks which user agrees. With AutoApprove, it shows no page and
-// agrees for that user at once. The page posts its form to its own URL, so the request for the page
-// and the form are checked in the same way, and the server keeps no state between the two.
+// authorize serves the page that asks which user agrees. If a user agrees automatically (see
+// [Server.SignInAs]), authorize shows no page and redirects the browser at once. The form of the
+// page posts to the URL of the page. Both requests therefore have the same query and get the same
+// checks, and the server keeps no state between them.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if query.Get("client_id") != s.clientID {
@@ -62,7 +63,7 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request, request authorizati
 	s.approve(w, r, request, agrees)
 }
 
-// decide handles the form of the page.
+// decide handles the form that the page posts.
 func (s *Server) decide(w http.ResponseWriter, r *http.Request, request authorization) {
 	// A page of another site must not be able to agree for its visitor.
 	if err := http.NewCrossOriginProtection().Check(r); err != nil {
@@ -101,8 +102,8 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, request authori
 	s.redirectBack(w, r, request, url.Values{"code": {value}})
 }
 
-// redirectBack redirects the browser to the app, with the state and the issuer (RFC 9207). GitHub
-// adds the issuer to errors too.
+// redirectBack redirects the browser to the app's callback URL with the answer. It adds the state
+// of the request and the issuer (RFC 9207). As at GitHub, errors get the issuer too.
 func (s *Server) redirectBack(
 	w http.ResponseWriter, r *http.Request, request authorization, answer url.Values,
 ) {
@@ -121,8 +122,8 @@ func (s *Server) redirectBack(
 	w.WriteHeader(http.StatusFound)
 }
 
-// parseAuthorization returns the request, and the error to send to the app, if any. If the request
-// has no valid redirect, nothing can be sent to the app.
+// parseAuthorization parses an authorization request. The error, if any, is the one to report to
+// the app. If request.redirect is nil, there is no URL at which to report it.
 func (s *Server) parseAuthorization(query url.Values) (authorization, *oauthError) {
 	request := authorization{
 		redirectURI: query.Get("redirect_uri"),
@@ -149,9 +150,9 @@ func (s *Server) parseAuthorization(query url.Values) (authorization, *oauthErro
 }
 
 // matchRedirect returns the URL to which to redirect the browser. ok reports whether the app may
-// use this URL. If ok is false, redirect is the first registered URL, to which the error is sent,
-// or nil if the app has no registered URL. If the request names no URL, redirect is the first
-// registered URL too.
+// use the requested URL. If the request names no URL, redirect is the first registered URL. If ok
+// is false, redirect is the first registered URL too, because the error is reported there. If the
+// app has no registered URL, redirect is nil in both cases.
 func (s *Server) matchRedirect(requested string) (redirect *url.URL, ok bool) {
 	var first *url.URL
 	if len(s.redirects) > 0 {
@@ -175,7 +176,7 @@ func (s *Server) matchRedirect(requested string) (redirect *url.URL, ok bool) {
 	return first, false
 }
 
-// parseRedirect parses a registered or requested callback URL.
+// parseRedirect parses a callback URL.
 func parseRedirect(raw string) (*url.URL, error) {
 	redirect, err := url.Parse(raw)
 	if err != nil {
@@ -190,8 +191,8 @@ func parseRedirect(raw string) (*url.URL, error) {
 	return redirect, nil
 }
 
-// matches reports whether the requested URL equals the registered URL or has a path below the path
-// of the registered URL. The ports of loopback URLs may differ.
+// matches reports whether the requested URL has the same scheme and host as the registered URL, and
+// the same path or a path below it. The ports of loopback URLs may differ.
 func matches(requested, registered *url.URL) bool {
 	if requested.Scheme != registered.Scheme ||
 		!strings.EqualFold(requested.Hostname(), registered.Hostname()) {

@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// element is an element of a page, with the text directly in it.
+// element is an element of an HTML page and the text directly inside it.
 type element struct {
 	name       string
 	attributes map[string]string
@@ -24,7 +24,7 @@ type element struct {
 	in         []string // names of the enclosing elements
 }
 
-// elements parses a page.
+// elements returns the elements of a page.
 func elements(t *testing.T, page string) []element {
 	t.Helper()
 	decoder := xml.NewDecoder(strings.NewReader(page))
@@ -71,7 +71,7 @@ func named(t *testing.T, page, name string) []element {
 	return matching
 }
 
-// page requests the page that asks which user agrees.
+// page returns the page that asks which user agrees.
 func (c *client) page(pairs ...string) reply {
 	c.t.Helper()
 	got := c.do(c.request(http.MethodGet,
@@ -246,7 +246,7 @@ func TestRedirectMustMatch(t *testing.T) {
 				require.Equal(t, http.StatusBadRequest, got.status)
 				require.Empty(t, location)
 			default:
-				back := brought(t, got) // at the first registered URL
+				back := brought(t, got) // to the first registered URL
 				require.Equal(t, "redirect_uri_mismatch", back.Get("error"))
 				require.Equal(t, "xyz", back.Get("state"))
 				require.False(t, back.Has("code"))

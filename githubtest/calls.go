@@ -2,19 +2,19 @@ package githubtest
 
 import "net/http"
 
-// maxCalls is the maximum number of calls in the log. The log is bounded so that a demonstration
-// can run for weeks.
+// maxCalls is the maximum number of calls in the log. Without a limit, a demonstration that runs
+// for weeks would use more and more memory.
 const maxCalls = 10_000
 
 // Call is one request that the fake received. A Call records neither the query nor the headers, so
 // it contains no secret.
 type Call struct {
-	Endpoint     Endpoint // "/" if GitHub has this endpoint but the fake does not
+	Endpoint     Endpoint // "/" if the fake does not implement the endpoint
 	Method, Path string
 	Status       int // 0 until the response is sent
 }
 
-// Calls returns the latest calls, the oldest first.
+// Calls returns the latest calls, the oldest first. The log holds at most 10,000 calls.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -25,7 +25,7 @@ func (s *Server) Calls() []Call {
 	return calls
 }
 
-// Count returns the number of calls of an endpoint.
+// Count returns the number of calls of the endpoint since the server was created.
 func (s *Server) Count(endpoint Endpoint) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,7 +41,8 @@ func newCallLog() callLog {
 	return callLog{counts: make(map[Endpoint]int)}
 }
 
-// add logs a call when it arrives, so that the log also has calls that are never answered.
+// add logs a call. It is called when a request arrives, so that the log also contains requests that
+// never get a response.
 func (l *callLog) add(call Call) *Call {
 	if len(l.calls) == maxCalls {
 		l.calls = append([]*Call(nil), l.calls[maxCalls/2:]...)

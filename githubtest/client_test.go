@@ -17,18 +17,18 @@ import (
 
 const (
 	callbackURL = "http://127.0.0.1:8080/callback"
-	octocat     = 583231 // IDs of two of the default users
+	octocat     = 583231 // the IDs of two default users
 	hubot       = 480938
 )
 
-// client is an app and the browser of its user. It uses only net/http.
+// client is an app that uses the fake, together with the browser of the app's user.
 type client struct {
 	*githubtest.Server
 	t    *testing.T
 	http *http.Client
 }
 
-// start starts a fake whose user octocat agrees automatically.
+// start starts a fake at which the user octocat agrees without a page.
 func start(t *testing.T) *client {
 	return startWith(t, githubtest.Config{AutoApprove: "octocat"})
 }
@@ -48,7 +48,7 @@ func startWith(t *testing.T, cfg githubtest.Config) *client {
 	}}
 }
 
-// reply is a response, read to its end.
+// reply is a response whose body has been read.
 type reply struct {
 	status int
 	header http.Header
@@ -81,7 +81,7 @@ func (c *client) do(r *http.Request) reply {
 	return reply{response.StatusCode, response.Header, string(body)}
 }
 
-// request returns a request, with a form unless form is nil.
+// request returns a request. If form is not nil, the form is the body.
 func (c *client) request(method, path string, form url.Values) *http.Request {
 	c.t.Helper()
 	r, err := http.NewRequestWithContext(c.t.Context(), method, c.URL()+path,
@@ -94,8 +94,8 @@ func (c *client) request(method, path string, form url.Values) *http.Request {
 	return r
 }
 
-// authorizeQuery returns the parameters of an authorization request. The pairs set further
-// parameters; an empty value removes one.
+// authorizeQuery returns the parameters of an authorization request. The pairs are names and values
+// of parameters to set. An empty value removes the parameter.
 func (c *client) authorizeQuery(pairs ...string) url.Values {
 	id, _ := c.Client()
 	query := url.Values{"client_id": {id}, "redirect_uri": {callbackURL}, "state": {"xyz"}}
@@ -112,7 +112,7 @@ func set(values url.Values, pairs []string) {
 	}
 }
 
-// authorize sends the browser to GitHub and returns the query of the callback.
+// authorize requests an authorization and returns the query of the callback.
 func (c *client) authorize(pairs ...string) url.Values {
 	c.t.Helper()
 	got := c.do(c.request(http.MethodGet,
@@ -121,7 +121,7 @@ func (c *client) authorize(pairs ...string) url.Values {
 	return brought(c.t, got)
 }
 
-// brought returns the query of the callback to which a redirect leads.
+// brought returns the query of the URL to which the response redirects.
 func brought(t *testing.T, got reply) url.Values {
 	t.Helper()
 	target, err := url.Parse(got.header.Get("Location"))
@@ -130,7 +130,8 @@ func brought(t *testing.T, got reply) url.Values {
 	return target.Query()
 }
 
-// tokenForm returns the parameters for the token endpoint.
+// tokenForm returns the parameters of a request to the token endpoint. The pairs set further
+// parameters.
 func (c *client) tokenForm(pairs ...string) url.Values {
 	id, secret := c.Client()
 	form := url.Values{"client_id": {id}, "client_secret": {secret}}
@@ -138,7 +139,7 @@ func (c *client) tokenForm(pairs ...string) url.Values {
 	return form
 }
 
-// exchange calls the token endpoint.
+// exchange calls the token endpoint and returns the JSON object of the response.
 func (c *client) exchange(pairs ...string) map[string]any {
 	c.t.Helper()
 	got := c.do(c.request(http.MethodPost, "/login/oauth/access_token", c.tokenForm(pairs...)))
@@ -164,7 +165,8 @@ func (c *client) get(path, token string) reply {
 	return c.do(r)
 }
 
-// application calls an endpoint about a token with the app's own credentials.
+// application calls an endpoint that tells the app about a token. The app authenticates with its
+// client ID and client secret.
 func (c *client) application(method, what, token string) reply {
 	c.t.Helper()
 	id, secret := c.Client()

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// The example signs a user in and reads the user's profile, without and with faults. A host would
-// run its own code in place of these calls of [http.Client].
+// The example signs a user in and reads the user's profile, first without and then with faults. A
+// test would call its service here instead of using [http.Client].
 func Example() {
 	fake, err := githubtest.Start("", githubtest.Config{AutoApprove: "octocat"})
 	if err != nil {
@@ -19,7 +19,7 @@ func Example() {
 	defer fake.Close()
 	id, secret := fake.Client()
 
-	// The browser visits GitHub and returns with a code.
+	// The browser requests an authorization and is redirected to the app with a code.
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
@@ -35,7 +35,8 @@ func Example() {
 		panic(err)
 	}
 
-	// The host exchanges the code for a token. Without an Accept header, the response is a form.
+	// The app exchanges the code for a token. Because the request has no Accept header, the
+	// response is a form.
 	response, err = client.PostForm(fake.URL()+"/login/oauth/access_token", url.Values{
 		"client_id": {id}, "client_secret": {secret}, "code": {callback.Query().Get("code")},
 	})
@@ -79,7 +80,7 @@ func Example() {
 	// asked 3 times
 }
 
-// A test can try every fault of one call.
+// A test can try every fault at each of its endpoints.
 func ExampleFaults() {
 	kinds := make(map[githubtest.Endpoint]int)
 	for _, fault := range githubtest.Faults() {

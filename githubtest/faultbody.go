@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// bodyFaults change the JSON body of a response.
+// bodyFaults returns the faults that change the JSON body of a response.
 func bodyFaults() []NamedFault {
 	return []NamedFault{
 		named("empty body", edited(func(a *answer) { a.body = nil })),
@@ -41,7 +41,7 @@ func bodyFaults() []NamedFault {
 	}
 }
 
-// jsonAnswer returns a fault that responds with this text as JSON.
+// jsonAnswer returns a fault that responds with status 200 and this JSON body.
 func jsonAnswer(body string) Fault {
 	return Answer(http.StatusOK, "application/json; charset=utf-8", body)
 }
@@ -59,7 +59,7 @@ func swapShape(a *answer) {
 	a.body = fmt.Appendf(nil, "[%s]", a.body)
 }
 
-// capitals spells the field names in capitals. Some parsers accept such names.
+// capitals changes the field names to upper case. Some parsers accept such names.
 func capitals(a *answer) {
 	a.eachObject(func(object fields) {
 		spelt := maps.Clone(object)

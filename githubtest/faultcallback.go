@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// authorizeFaults change the query with which the browser returns to the app.
+// authorizeFaults returns the faults that change the query of the redirect to the app.
 func authorizeFaults() []NamedFault {
 	other := strings.Repeat("0", 20)
 	return []NamedFault{
@@ -43,8 +43,8 @@ func authorizeFaults() []NamedFault {
 	}
 }
 
-// callback returns a fault that changes the query with which the browser returns to the app. The
-// page that asks for consent stays unchanged.
+// callback returns a fault that changes the query of the redirect to the app with the function
+// change. The page that asks for consent stays unchanged.
 func callback(change func(url.Values)) Fault {
 	return edited(func(a *answer) {
 		target, err := url.Parse(a.header.Get("Location"))

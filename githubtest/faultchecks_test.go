@@ -15,7 +15,7 @@ import (
 
 type check func(*testing.T, outcome)
 
-// faultChecks returns a check of the effect of each fault, by name.
+// faultChecks maps the name of each fault to a check of its effect.
 func faultChecks() map[string]check {
 	checks := map[string]check{
 		"time-out":                            noAnswer,
@@ -79,7 +79,7 @@ func noAnswer(t *testing.T, got outcome) {
 
 func halfAnAnswer(t *testing.T, got outcome) {
 	require.Error(t, got.err)
-	if got.status != 0 { // otherwise the connection broke before the client read any of it
+	if got.status != 0 { // zero if the connection broke before the client read the headers
 		require.Equal(t, http.StatusOK, got.status)
 	}
 }
@@ -118,7 +118,7 @@ func exhausted(reset string) check {
 	}
 }
 
-// body returns a check of the body of a successful response.
+// body returns a check that the response is a success and that the function check accepts its body.
 func body(check func(*testing.T, string)) check {
 	return func(t *testing.T, got outcome) {
 		require.NoError(t, got.err)

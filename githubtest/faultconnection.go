@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// endless is the maximum number of bytes that an endless fault sends.
+	// endless is the number of bytes after which a fault that sends without end stops.
 	endless = 1 << 30
 
-	// dripInterval is so short that a client sees constant progress.
+	// dripInterval is the time between two bytes of slowDrip. It is so short that the connection
+	// never looks idle to a client.
 	dripInterval = 20 * time.Millisecond
 )
 
-// connectionFaults are faults in which the response is incomplete, never arrives, or is far too
-// large.
+// connectionFaults returns the faults in which the response is incomplete, never arrives, or is far
+// too large.
 func connectionFaults() []NamedFault {
 	return []NamedFault{
 		named("time-out", TimeOut),
@@ -37,8 +38,8 @@ func connectionFaults() []NamedFault {
 	}
 }
 
-// TimeOut is a [Fault] that never responds. It ends when the client disconnects or the server is
-// closed.
+// TimeOut is a [Fault] that never responds. The request ends when the client disconnects or the
+// server is closed.
 func TimeOut(http.Handler) http.Handler {
 	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
@@ -79,7 +80,8 @@ func notHTTP(w http.ResponseWriter, _ *http.Request) {
 	raw(w, "220 mail.example.com ESMTP\r\n", false)
 }
 
-// slowDrip sends white space, which may precede any JSON, one byte at a time.
+// slowDrip sends spaces, one byte at a time. White space may precede any JSON, so the response
+// could still become valid.
 func slowDrip(w http.ResponseWriter, r *http.Request) {
 	beginJSON(w)
 	ticker := time.NewTicker(dripInterval)
@@ -115,8 +117,8 @@ func endlessBody(w http.ResponseWriter, _ *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// gzipBomb sends a gigabyte of white space, compressed to a megabyte. It repeats one compressed
-// piece, because a repeated piece is valid gzip and cheap to produce.
+// gzipBomb sends a gigabyte of spaces, compressed to about a megabyte. It compresses one megabyte
+// and sends the result 1024 times, because a sequence of gzip streams is valid gzip.
 func gzipBomb(w http.ResponseWriter, _ *http.Request) {
 	const piece = 1 << 20
 	var packed bytes.Buffer
@@ -140,7 +142,7 @@ func notGzip(w http.ResponseWriter, _ *http.Request) {
 func beginJSON(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
-	_ = http.NewResponseController(w).Flush() // the next write notices if the client has disconnected
+	_ = http.NewResponseController(w).Flush() // a later write fails if the client has gone
 }
 
 // send writes a part of the body. It aborts the request if the client has disconnected.
@@ -150,7 +152,7 @@ func send(w http.ResponseWriter, part []byte) {
 	}
 }
 
-// raw writes these bytes to the connection, and then closes or resets it.
+// raw writes the text to the connection, and then closes or resets it.
 func raw(w http.ResponseWriter, bytes string, reset bool) {
 	conn := hijack(w)
 	defer conn.Close()

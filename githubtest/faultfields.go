@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// field returns a fault of one field and names it after the field.
+// field returns a fault that sets the field with this name to a JSON value. The parameter what
+// describes the value in the name of the fault.
 func field(name, what, json string) NamedFault {
 	return named(name+" "+what, SetField(name, json))
 }
 
-// userFaults are faults of /user.
+// userFaults returns the faults of GET /user.
 func userFaults() []NamedFault {
 	return []NamedFault{
 		field("id", "missing", ""),
@@ -43,8 +44,8 @@ func userFaults() []NamedFault {
 	}
 }
 
-// tokenFaults are faults of the token endpoint. If the fault is not an error, the fake has issued a
-// token before it changes the response.
+// tokenFaults returns the faults of the token endpoint. The fake issues a token before a fault
+// changes the response.
 func tokenFaults() []NamedFault {
 	faults := []NamedFault{
 		field("access_token", "missing", ""),
@@ -84,7 +85,8 @@ func tokenFaults() []NamedFault {
 	return append(faults, named("status 200 with an unknown error", OAuthError("out_of_cheese")))
 }
 
-// formInstead responds with a form, as GitHub does if the client does not ask for JSON.
+// formInstead changes the body to a form, which GitHub sends to a client that does not ask for
+// JSON.
 func formInstead(a *answer) {
 	form := make(url.Values)
 	a.eachObject(func(object fields) {
@@ -96,8 +98,8 @@ func formInstead(a *answer) {
 	a.header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 }
 
-// emailFaults are faults of /user/emails. Most are harmless, because a user without an address can
-// sign in.
+// emailFaults returns the faults of GET /user/emails. Most of them are harmless, because a user
+// without an e-mail address can sign in.
 func emailFaults() []NamedFault {
 	return []NamedFault{
 		harmless(named("no e-mail", jsonAnswer("[]"))),
@@ -114,7 +116,7 @@ func emailFaults() []NamedFault {
 	}
 }
 
-// millionEmails sends about eighty megabytes, which it generates while sending.
+// millionEmails sends a list of about eighty megabytes.
 func millionEmails(w http.ResponseWriter, _ *http.Request) {
 	beginJSON(w)
 	separator := "["
@@ -126,7 +128,7 @@ func millionEmails(w http.ResponseWriter, _ *http.Request) {
 	send(w, []byte("]"))
 }
 
-// listFaults are faults of lists and of the links between their pages.
+// listFaults returns the faults of lists and of the Link headers that lead to their next pages.
 func listFaults() []NamedFault {
 	return []NamedFault{
 		named("list of null", jsonAnswer("[null]")),
@@ -142,7 +144,8 @@ func listFaults() []NamedFault {
 	}
 }
 
-// link returns a fault that adds a Link header with this next page to the endpoint's response.
+// link returns a fault that adds a Link header to the endpoint's response. The function next
+// returns the URL of the next page.
 func link(next func(*http.Request) string) Fault {
 	return func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

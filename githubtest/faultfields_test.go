@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// has returns a check that the object, or every entry of the list, has this JSON in the field.
-// Empty JSON means that the field must be absent.
+// has returns a check of a field of the object in the response, or of every entry of the list. The
+// field must have the wanted JSON value. If want is empty, it must be absent.
 func has(field, want string) check {
 	return body(func(t *testing.T, body string) {
 		if strings.HasPrefix(body, "{") {
@@ -62,7 +62,7 @@ func fieldChecks() map[string]check {
 	}
 	checks["status 200 with an unknown error"] = refused("out_of_cheese")
 
-	// By name, which is the field and its oddity: the JSON in the field.
+	// The keys are names of faults, such as "id missing". The values are the JSON of the field.
 	for name, want := range map[string]string{
 		"id missing": "", "id null": "null", "id zero": "0", "id negative": "-583231", "id string": `"583231"`,
 		"id true": "true", "id fraction": "583231.5", "id whole float": "583231.0", "id exponent": "1e3",

@@ -6,23 +6,25 @@ import (
 	"net/http"
 )
 
-// Fault is a way for an endpoint to fail. A Fault gets the endpoint's handler and returns the
-// handler that responds instead. Many faults never call the endpoint's handler; other faults call
-// it and change its response. A test can write its own faults in the same way as middleware. A
-// fault that waits must stop when the request's context is done, so that Close can return.
+// Fault is a way for an endpoint to fail. It gets the endpoint's handler, and returns the handler
+// that responds instead. Many faults never call the endpoint's handler. Others call it and change
+// its response. A test can define its own Fault, as it would define a middleware. The handler of a
+// fault that waits must return when the request's context is done; otherwise [Server.Close] does
+// not return.
 //
-// Faults that break the connection need the server of [Start] or another server of net/http; a
-// recorder does not support them.
+// A fault that breaks the connection needs a real connection, such as that of a Server returned by
+// [Start]. It does not work with an httptest.ResponseRecorder.
 type Fault func(endpoint http.Handler) http.Handler
 
-// Inject makes every call of the endpoint fail in this way, until [Server.Heal] or the next Inject.
+// Inject applies the fault to every call of the endpoint, until the test calls [Server.Heal] or
+// injects another fault for the endpoint.
 func (s *Server) Inject(endpoint Endpoint, fault Fault) {
 	s.InjectN(endpoint, -1, fault)
 }
 
-// InjectN makes the next n calls of the endpoint fail in this way. If a reused connection breaks
-// before the response, Go's HTTP client repeats a GET without telling its caller. The GET then
-// counts as two calls.
+// InjectN applies the fault to the next n calls of the endpoint, and replaces any earlier fault of
+// the endpoint. If a reused connection breaks before the response arrives, Go's HTTP client repeats
+// a GET request without telling its caller. Such a request counts as two calls.
 func (s *Server) InjectN(endpoint Endpoint, n int, fault Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,14 +38,14 @@ func (s *Server) Heal() {
 	clear(s.faults)
 }
 
-// injected is a fault and the number of calls to which the fault still applies. A negative number
-// means all calls.
+// injected is a fault and the number of later calls to which it applies. A negative number means
+// all calls.
 type injected struct {
 	fault Fault
 	calls int
 }
 
-// takeFault returns the fault for this call, or nil. The caller holds the lock.
+// takeFault returns the fault that applies to this call, or nil. The caller holds the lock.
 func (s *Server) takeFault(endpoint Endpoint) Fault {
 	next := s.faults[endpoint]
 	if next == nil || next.calls == 0 {
@@ -63,14 +65,14 @@ type NamedFault struct {
 	// Endpoints are the endpoints to which the fault applies.
 	Endpoints []Endpoint
 
-	// Harmless says that a careful client may continue, because the response still has what the
+	// Harmless says that a client may accept the response, because the response still has what the
 	// client needs. Examples are a large ID, a field that appears twice, and a missing optional
-	// e-mail address. The client may also give up.
+	// e-mail address. A client may also reject such a response.
 	Harmless bool
 }
 
-// Faults lists every ready-made fault, so that a test can try each fault at each of the fault's
-// endpoints. Names are unique.
+// Faults returns every ready-made fault, so that a test can try each fault at each of its
+// endpoints. The names of the faults are unique.
 func Faults() []NamedFault {
 	var faults []NamedFault
 	for _, group := range []struct {
@@ -104,22 +106,22 @@ var (
 	jsonEndpoints = append([]Endpoint{EndpointAccessToken, EndpointUser, EndpointCheckToken},
 		listEndpoints...)
 
-	// serverEndpoints are called by the app, not by the browser.
+	// serverEndpoints are called by the server of the app, not by the browser.
 	serverEndpoints = append([]Endpoint{EndpointDeleteToken, EndpointDeleteGrant}, jsonEndpoints...)
 )
 
-// named returns a fault for the list of [Faults].
+// named returns a NamedFault without endpoints. [Faults] adds the endpoints.
 func named(name string, fault Fault) NamedFault {
 	return NamedFault{Name: name, Fault: fault}
 }
 
-// harmless marks a fault that a client may ignore.
+// harmless marks a fault as one with which a client may continue.
 func harmless(fault NamedFault) NamedFault {
 	fault.Harmless = true
 	return fault
 }
 
-// Answer returns a fault that sends this response.
+// Answer returns a fault that responds with this status, content type and body.
 func Answer(status int, contentType, body string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -128,13 +130,13 @@ func Answer(status int, contentType, body string) Fault {
 	})
 }
 
-// Status returns a fault that responds with this status and with GitHub's body for it.
+// Status returns a fault that responds with this status and the body that GitHub sends with it.
 func Status(status int) Fault {
 	return statusWith(status, nil)
 }
 
-// Redirect returns a fault that redirects the client with this status, such as 307. A client must
-// not send a secret to that location.
+// Redirect returns a fault that redirects the client to the location with this status, such as 307.
+// A client must not send a secret there.
 func Redirect(status int, location string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", location)
@@ -142,8 +144,8 @@ func Redirect(status int, location string) Fault {
 	})
 }
 
-// OAuthError returns a fault that makes the token endpoint respond with status 200 and this error,
-// as GitHub does.
+// OAuthError returns a fault that makes the token endpoint respond with this error code. As at
+// GitHub, the status is 200.
 func OAuthError(code string) Fault {
 	return edited(func(a *answer) {
 		a.setJSON(object{"error": code,
@@ -152,9 +154,9 @@ func OAuthError(code string) Fault {
 	})
 }
 
-// SetField returns a fault that sets a field of the response, or of every entry of a list, to this
-// JSON. An empty value removes the field. SetField panics if the value is not JSON, because that is
-// a mistake in the test.
+// SetField returns a fault that sets a field of the response to a JSON value. If the response is a
+// list, the fault sets the field of every entry. An empty value removes the field. SetField panics
+// if the value is not valid JSON, because that is a mistake in the test.
 func SetField(field, value string) Fault {
 	if value != "" && !json.Valid([]byte(value)) {
 		panic(fmt.Sprintf("githubtest: SetField(%q, %q): not JSON", field, value))
@@ -162,7 +164,7 @@ func SetField(field, value string) Fault {
 	return edited(func(a *answer) { a.setField(field, value) })
 }
 
-// instead returns a fault that never calls the endpoint.
+// instead returns a fault that responds with the handler and never calls the endpoint.
 func instead(handler http.HandlerFunc) Fault {
 	return func(http.Handler) http.Handler { return handler }
 }

@@ -16,11 +16,11 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// maxRead is the number of bytes that the tests read at most, as a careful client does.
+// maxRead is the maximum number of bytes of a response that the tests read, as a careful client
+// would do.
 const maxRead = 1 << 20
 
-// outcome is what a client receives under a fault: the part of the response that arrived, and the
-// error that ended it.
+// outcome is the part of a response that a client received, and the error that ended the response.
 type outcome struct {
 	reply
 	err error
@@ -36,7 +36,7 @@ func (c *client) outcomeOf(r *http.Request) outcome {
 	return outcome{reply{response.StatusCode, response.Header, string(body)}, err}
 }
 
-// call returns a request for the endpoint that would succeed without a fault.
+// call returns a request to the endpoint that succeeds if there is no fault.
 func (c *client) call(endpoint githubtest.Endpoint) *http.Request {
 	c.t.Helper()
 	if endpoint == githubtest.EndpointAuthorize {
@@ -103,7 +103,7 @@ func userWithEverything() githubtest.User {
 	}
 }
 
-// waits are the faults that last until the client or the server ends them.
+// waits contains the faults that last until the client disconnects or the server is closed.
 var waits = map[string]bool{
 	"time-out": true, "time-out after the headers": true, "slow drip": true,
 }
@@ -139,13 +139,14 @@ func TestFaultsThatWaitEndWithTheClient(t *testing.T) {
 				r := c.call(endpoint).WithContext(ctx)
 				c.Inject(endpoint, arrived(fault.Fault, cancel))
 				require.Error(t, c.outcomeOf(r).err)
-				requireNoRequestsLeft(t) // without Close
+				requireNoRequestsLeft(t) // although Close was not called
 			})
 		}
 	}
 }
 
-// If the host serves the fake with its own server, only the fake's Close ends its handlers.
+// A host may serve the fake with its own http.Server. Then only Server.Close of the fake ends the
+// handlers of faults.
 func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 	for _, name := range []string{"time-out", "slow drip", "endless body", "endless headers",
 		"gzip bomb", "a million e-mails"} {
@@ -167,7 +168,7 @@ func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 					return
 				}
 				if response, err := client.Do(r); err == nil {
-					<-done // although the body was not read
+					<-done // although the client has not read the body
 					response.Body.Close()
 				}
 			}()
@@ -178,7 +179,7 @@ func TestCloseEndsFaultsBehindAnotherServer(t *testing.T) {
 	}
 }
 
-// arrived calls tell when a request has reached the fault.
+// arrived wraps a fault. It calls the function tell when a request reaches the fault.
 func arrived(fault githubtest.Fault, tell func()) githubtest.Fault {
 	return func(endpoint http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -199,8 +200,8 @@ func faultNamed(t *testing.T, name string) githubtest.Fault {
 	return nil
 }
 
-// requireNoRequestsLeft waits until no goroutine handles a request. If a test leaks a handler, it
-// runs into the time limit of the test binary.
+// requireNoRequestsLeft waits until no goroutine handles a request. If a handler never ends, the
+// test fails at the time limit of the test binary.
 func requireNoRequestsLeft(t *testing.T) {
 	t.Helper()
 	stacks := make([]byte, 4<<20)

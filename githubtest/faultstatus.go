@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// elsewhere is a host that never exists (RFC 2606).
+// elsewhere is a URL with a host that never exists (RFC 2606).
 const elsewhere = "http://elsewhere.invalid/"
 
-// statusFaults are redirects, and the errors that GitHub or a proxy in front of GitHub sends.
+// statusFaults returns redirects, and the errors that GitHub or a proxy in front of GitHub sends.
 func statusFaults() []NamedFault {
 	var faults []NamedFault
 	for _, status := range []int{400, 401, 403, 404, 410, 418, 422, 429, 451, 500, 501, 502, 503, 504} {
@@ -48,7 +48,8 @@ func rateLimited(reset string) Fault {
 	})
 }
 
-// statusMessages are GitHub's error messages that differ from those of HTTP.
+// statusMessages has GitHub's error messages for the statuses at which GitHub does not use the
+// standard text of HTTP.
 var statusMessages = map[int]string{
 	http.StatusBadRequest:          "Problems parsing JSON",
 	http.StatusUnauthorized:        "Bad credentials",
@@ -57,8 +58,8 @@ var statusMessages = map[int]string{
 	http.StatusTooManyRequests:     "You have exceeded a secondary rate limit.",
 }
 
-// statusWith returns a fault with this status. The body is JSON, or HTML for the statuses that
-// GitHub's proxy sends.
+// statusWith returns a fault that responds with this status and these headers. From status 502 on,
+// the body is HTML, as from GitHub's proxy. Otherwise it is JSON.
 func statusWith(status int, headers map[string]string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-GitHub-Request-Id", requestID())

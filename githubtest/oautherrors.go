@@ -2,7 +2,7 @@ package githubtest
 
 import "net/url"
 
-// oauthError is an error of the web flow with GitHub's texts.
+// oauthError is an error of the OAuth web flow, in GitHub's words.
 type oauthError struct {
 	code, description, uri string
 }
@@ -11,14 +11,14 @@ func (e *oauthError) values() url.Values {
 	return url.Values{"error": {e.code}, "error_description": {e.description}, "error_uri": {e.uri}}
 }
 
-// Where GitHub documents the errors.
+// The pages that describe the errors in GitHub's documentation.
 const (
 	docsOfAuthorize = "/apps/building-integrations/setting-up-and-registering-oauth-apps/" +
 		"troubleshooting-authorization-request-errors/#"
 	docsOfToken = "/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors/#"
 )
 
-// Errors in the callback to the app.
+// Errors that are sent to the app's callback URL.
 var (
 	errAccessDenied = &oauthError{"access_denied",
 		"The user has denied your application access.", docsOfAuthorize + "access-denied"}

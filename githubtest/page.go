@@ -21,7 +21,7 @@ var (
 	styleHash    = hashOf(pageCSS)
 )
 
-// pageData is the data of the template. If Problem is set, the page shows only Problem.
+// pageData is the data of the template. If Problem is not empty, the page shows only Problem.
 type pageData struct {
 	Style    template.CSS
 	Problem  string
@@ -63,27 +63,30 @@ func writePage(w http.ResponseWriter, status int, formAction string, data pageDa
 		"base-uri 'none'", "frame-ancestors 'none'",
 	}, "; "))
 	header.Set("X-Content-Type-Options", "nosniff")
-	// The URL of the page contains the state, so the URL must not leak in a Referer header. The
-	// policy no-referrer would make the form send "Origin: null".
+	// The URL of the page contains the state, so a Referer header must not send the URL to another
+	// site. The stricter policy no-referrer would make the browser send "Origin: null" with the
+	// form, and decide would refuse the form.
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = pageTemplate.Execute(w, data) // an error means that the browser has disconnected
 }
 
-// formAction returns the targets to which the page's form may lead. Chromium checks every redirect
-// that follows the form. So the list must contain the app's callback and the page to which the
-// callback redirects. In tests and demonstrations, that page is at some loopback port.
+// formAction returns the sources for the directive form-action of the Content-Security-Policy.
+// Chromium applies the directive also to every redirect that follows the form. So the sources must
+// contain the app's callback, and the page to which the callback redirects. In tests and
+// demonstrations, that page is at some loopback port.
 func formAction(redirect *url.URL) string {
 	if strings.Contains(redirect.Hostname(), ":") {
-		return "'self' http: https:" // a policy cannot name an IPv6 address
+		return "'self' http: https:" // the directive cannot contain an IPv6 address
 	}
 	return "'self' http://127.0.0.1:* http://localhost:* " + origin(redirect)
 }
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// hashOf returns the hash by which a policy allows the text between <style> and </style>.
+// hashOf returns the hash with which a Content-Security-Policy allows an inline style with this
+// text.
 func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])

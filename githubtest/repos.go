@@ -2,8 +2,8 @@ package githubtest
 
 import "strings"
 
-// repos returns the list of /user/repos. The list includes private repositories if the token may
-// read them.
+// repos returns the response of GET /user/repos. It includes private repositories if the token has
+// the scope "repo".
 func repos(r apiRequest) any {
 	list := []object{}
 	for _, repo := range visible(r.user.Repos, allows(r.scopes, []string{"repo"})) {

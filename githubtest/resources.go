@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// resources are the readable resources, with the scopes that GitHub documents.
+// resources are the resources that a client can read, with the scopes that GitHub documents.
 var resources = []resource{
 	{EndpointUser, nil, 0, profile},
 	{EndpointEmails, []string{"user:email", "user"}, http.StatusNotFound, emails},
@@ -19,11 +19,11 @@ var resources = []resource{
 	{EndpointRepos, nil, 0, repos},
 }
 
-// created is the creation time of every object of the fake. Nothing depends on it.
+// created is the creation time of every object of the fake.
 const created = "2011-01-25T18:44:36Z"
 
-// profile returns /user: the public profile, and private fields for a token that may read them. The
-// e-mail address is always the public one.
+// profile returns the response of GET /user. The fields are those of the public profile, and
+// private fields if the token may read them. The e-mail address is always the public one.
 func profile(r apiRequest) any {
 	user := simpleUser(r.api, r.web, r.user)
 	add(user, object{
@@ -114,7 +114,7 @@ func teams(r apiRequest) any {
 	return list
 }
 
-// simpleUser is a user as other objects embed it.
+// simpleUser returns the short form of a user that is embedded in other objects.
 func simpleUser(api, web string, user User) object {
 	url := api + "/users/" + user.Login
 	return object{
@@ -169,12 +169,12 @@ func nullable(text string) any {
 	return text
 }
 
-// nodeID returns the GraphQL ID of an object in its older format.
+// nodeID returns the GraphQL ID of an object, in the older of GitHub's two formats.
 func nodeID(kind string, id int64) string {
 	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "0%d:%s%d", len(kind), kind, id))
 }
 
-// avatar draws a disc in a color that depends on the user.
+// avatar responds with an image of a disc, in a color that depends on the user.
 func avatar(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {

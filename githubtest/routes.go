@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// apiPath is the path of the REST API on GitHub Enterprise Server. The fake also serves it at the
-// root, as api.github.com does.
+// apiPath is the path of the REST API on GitHub Enterprise Server. The fake serves the API at this
+// path, and also at the root, as api.github.com does.
 const apiPath = "/api/v3"
 
-// Endpoint names one call of GitHub, for faults and for the log of calls.
+// Endpoint identifies an endpoint of GitHub, such as "GET /user".
 type Endpoint string
 
-// The endpoints of the fake. An endpoint of the REST API also covers the path with the prefix
-// "/api/v3".
+// The endpoints of the fake. The name of a REST endpoint stands for its path with and without the
+// prefix "/api/v3".
 const (
 	EndpointAuthorize   Endpoint = "/login/oauth/authorize" // the page and its form
 	EndpointAccessToken Endpoint = "POST /login/oauth/access_token"
@@ -55,7 +55,7 @@ func (s *Server) endpoint(r *http.Request) Endpoint {
 	return Endpoint(strings.Replace(pattern, " "+apiPath+"/", " /", 1))
 }
 
-// apiURL returns the URL of the REST API that the client uses.
+// apiURL returns the base URL of the REST API: with the prefix apiPath if the request has it.
 func apiURL(r *http.Request) string {
 	if strings.HasPrefix(r.URL.Path, apiPath+"/") {
 		return baseURL(r) + apiPath

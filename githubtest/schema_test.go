@@ -14,12 +14,12 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// schema holds the required fields of an object and their types. A question mark means that the
-// field may be null. The fields are those of api.github.com in REST API version 2022-11-28, as of
-// 2026 in github/rest-api-description.
+// schema maps the required fields of a JSON object to their types. A question mark after the type
+// means that the field may be null. The fields are those that github/rest-api-description had in
+// 2026 for api.github.com, REST API version 2022-11-28.
 type schema map[string]string
 
-// required creates a schema from lines. Each line has a type and the fields of that type.
+// required returns a schema. Each line has a type and the names of the fields with that type.
 func required(lines ...string) schema {
 	made := make(schema)
 	for _, line := range lines {
@@ -147,7 +147,7 @@ func isOf(kind string, value any) bool {
 	return false
 }
 
-// exact decodes JSON and keeps the spelling of its numbers.
+// exact decodes JSON. It keeps the text of each number.
 func exact(t *testing.T, body string) any {
 	t.Helper()
 	decoder := json.NewDecoder(strings.NewReader(body))

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// implied maps a scope to the scopes that it includes.
+// implied maps a scope to the other scopes that it includes.
 var implied = map[string][]string{
 	"user":             {"read:user", "user:email", "user:follow"},
 	"repo":             {"repo:status", "repo_deployment", "public_repo", "repo:invite", "security_events"},
@@ -40,7 +40,7 @@ func normalScopes(asked []string) []string {
 	})
 }
 
-// allows reports whether the scopes include one of the accepted scopes.
+// allows reports whether one of the scopes is among the accepted scopes.
 func allows(scopes, accepted []string) bool {
 	for _, scope := range scopes {
 		if slices.Contains(accepted, scope) {

@@ -39,15 +39,15 @@ func checksum(random []byte) string {
 	return string(digits[:])
 }
 
-// randomHex returns n random bytes in hexadecimal, like GitHub's codes, client secrets and request
-// IDs.
+// randomHex returns n random bytes in hexadecimal. GitHub's codes, client secrets and request IDs
+// have this format.
 func randomHex(n int) string {
 	random := make([]byte, n)
 	_, _ = rand.Read(random)
 	return hex.EncodeToString(random)
 }
 
-// requestID returns an ID like those by which GitHub's support finds a request.
+// requestID returns an ID in the format of the request IDs that GitHub sends in its responses.
 func requestID() string {
 	digits := strings.ToUpper(randomHex(16))
 	return strings.Join([]string{digits[:4], digits[4:10], digits[10:17], digits[17:24],

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// maxBody is larger than any request to GitHub's token endpoint.
+// maxBody is the maximum size of a request's body. It is larger than any request to GitHub's token
+// endpoint.
 const maxBody = 1 << 20
 
 // Config defines the accounts of the fake GitHub and its behavior. The zero value is useful.
@@ -23,31 +24,33 @@ type Config struct {
 	// "githubtest-client" and a random secret.
 	ClientID, ClientSecret string
 
-	// RedirectURLs are the registered callback URLs of the app. A request may name a URL with a
-	// path below the path of a registered URL. The ports of loopback URLs may differ. If empty,
-	// every loopback URL is accepted.
+	// RedirectURLs are the registered callback URLs of the app. A redirect_uri matches a registered
+	// URL with the same scheme and host if its path equals the registered path or is below it. The
+	// port of a loopback URL may differ from the registered port. If RedirectURLs is empty, every
+	// loopback URL is accepted.
 	RedirectURLs []string
 
-	// Users are the accounts. Nil means a few default accounts: octocat (583231), hubot (480938),
-	// and accounts that a host may handle wrongly, such as "no-email"; "unverified", whose e-mail
-	// address is not verified; and a user with the login "admin".
+	// Users are the accounts. Nil means five default accounts: "octocat" (ID 583231), "hubot" (ID
+	// 480938), and three accounts that a service may handle wrongly. "no-email" has no e-mail
+	// address, the address of "unverified" is not verified, and "admin" is an ordinary user despite
+	// the login.
 	Users []User
 
 	// AutoApprove is the login of a user who agrees to every authorization at once, without a page.
-	// If empty, the page asks.
+	// If AutoApprove is empty, a page asks for consent.
 	AutoApprove string
 
-	// TokenLifetime is the lifetime of access tokens. If it is not zero, each access token comes
-	// with a refresh token. Zero means that access tokens last until they are revoked. GitHub uses
-	// 8 hours.
+	// TokenLifetime is the lifetime of access tokens. At GitHub it is 8 hours. If TokenLifetime is
+	// not zero, each access token comes with a refresh token. Zero means that access tokens last
+	// until they are revoked.
 	TokenLifetime time.Duration
 
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
 
-// Server is a fake GitHub. It is an [http.Handler] that is safe for concurrent use. [Start] returns
-// a Server that listens.
+// Server is a fake GitHub. It is an [http.Handler], and it is safe for concurrent use. [Start]
+// returns a Server that listens; [New] returns one that does not.
 type Server struct {
 	clientID, clientSecret string
 	redirects              []*url.URL
@@ -58,7 +61,7 @@ type Server struct {
 	closing context.Context // done once Close has been called
 	close   context.CancelFunc
 	running sync.WaitGroup
-	http    *http.Server // nil if created by New
+	http    *http.Server // nil if the Server was created by New
 	url     string
 
 	mu          sync.Mutex // guards the fields below
@@ -67,12 +70,13 @@ type Server struct {
 	grants      grants
 	faults      map[Endpoint]*injected
 	log         callLog
-	rateHour    time.Time // hour in which rateCount calls were made
+	rateHour    time.Time // the hour whose calls rateCount counts
 	rateCount   int
 }
 
-// New returns a fake GitHub that does not listen. Call [Server.Close] to end the requests in which
-// a fault waits. The error names the invalid field of the Config.
+// New returns a fake GitHub that does not listen. It returns an error if cfg is invalid. Call
+// [Server.Close] at the end of a test, because an injected fault can keep a request waiting
+// forever.
 func New(cfg Config) (*Server, error) {
 	s := &Server{
 		clientID:      cfg.ClientID,
@@ -149,17 +153,17 @@ func Start(addr string, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// URL returns the base URL of a started server, such as "http://127.0.0.1:4711". The REST API is at
-// "/api/v3" below it, as on GitHub Enterprise Server.
+// URL returns the base URL of a server that [Start] returned, such as "http://127.0.0.1:4711". The
+// base URL of the REST API is this URL followed by "/api/v3", as on GitHub Enterprise Server.
 func (s *Server) URL() string { return s.url }
 
 // Client returns the credentials of the registered OAuth app.
 func (s *Server) Client() (id, secret string) { return s.clientID, s.clientSecret }
 
-// Close ends all running requests and returns once they have ended. Later requests are aborted
+// Close ends all running requests, and returns once they have ended. It aborts every later request
 // without a response.
 func (s *Server) Close() error {
-	s.mu.Lock() // no request may begin while Close waits for the last
+	s.mu.Lock() // begin must not call running.Add during running.Wait
 	s.close()
 	s.mu.Unlock()
 	var err error
@@ -200,8 +204,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The fake GitHub serves loopback only.", http.StatusMisdirectedRequest)
 		return
 	}
-	// Reading the whole body first also lets net/http notice a disconnected client. net/http then
-	// cancels a request in which a fault waits.
+	// After the whole body has been read, net/http notices if the client disconnects, and then
+	// cancels the context of the request. This ends a fault that keeps the request waiting.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "The body cannot be read.", http.StatusBadRequest)
@@ -214,14 +218,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r)
 }
 
-// interrupt aborts reads and writes that wait for the client.
+// interrupt makes pending reads and writes of the connection fail at once.
 func interrupt(connection *http.ResponseController) {
 	past := time.Unix(1, 0)
 	_ = connection.SetReadDeadline(past) // a test's recorder does not support deadlines
 	_ = connection.SetWriteDeadline(past)
 }
 
-// prepare logs the call and returns the handler and the writer for it.
+// prepare logs the request. It returns the handler that serves the request, which is a fault if one
+// is injected, and a writer that logs the status of the response.
 func (s *Server) prepare(
 	w http.ResponseWriter, r *http.Request, endpoint Endpoint,
 ) (http.Handler, http.ResponseWriter) {

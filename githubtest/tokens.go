@@ -13,12 +13,12 @@ const (
 	// refreshLifetime is about six months.
 	refreshLifetime = 184 * 24 * time.Hour
 
-	// maxTokens is the maximum number of a user's tokens with the same scopes. One more token
-	// revokes the oldest of these tokens.
+	// maxTokens is the maximum number of tokens that a user has with the same scopes. When the fake
+	// issues one more, it revokes the oldest.
 	maxTokens = 10
 )
 
-// Token is an access token that the fake issued, with its refresh token.
+// Token is an access token that the fake issued, together with its refresh token.
 type Token struct {
 	Access    string
 	Refresh   string // empty if the token does not expire
@@ -31,8 +31,8 @@ type Token struct {
 	refreshExpiresAt time.Time
 }
 
-// Tokens returns a user's valid tokens, the oldest first. It includes an expired token as long as
-// the token can be refreshed.
+// Tokens returns a user's valid tokens, the oldest first. An expired token is included as long as
+// its refresh token is valid.
 func (s *Server) Tokens(userID int64) []Token {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +47,8 @@ func (s *Server) Tokens(userID int64) []Token {
 	return tokens
 }
 
-// Revoke revokes all tokens of a user, as if the user withdrew consent in GitHub's settings.
+// Revoke revokes all tokens of a user, as if the user had withdrawn consent in the settings of
+// GitHub.
 func (s *Server) Revoke(userID int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +156,7 @@ func (s *Server) newToken(userID int64, scopes []string) *Token {
 	return token
 }
 
-// token returns the valid token with this value, and its user. The caller holds the lock.
+// token returns the valid token with this value and the token's user. The caller holds the lock.
 func (s *Server) token(access string) (*Token, User, bool) {
 	token := s.grants.byAccess[access]
 	if token == nil || !s.alive(token) {

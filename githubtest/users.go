@@ -64,10 +64,12 @@ func (s *Server) Users() []User {
 	return users
 }
 
-// SetUser adds the user, or replaces the user with this ID, for example to rename the user or to
-// add an organization. The user's tokens stay valid. The error says what is wrong with the user. No
-// two users have the same login, and logins that differ only in letter case count as the same. A
-// login is free again after its owner was renamed or removed.
+// SetUser adds the user, or replaces the user that has the same ID. A test can use it to rename a
+// user or to add an organization. The user's tokens stay valid.
+//
+// SetUser returns an error if the ID is not positive, the login is empty, or another user has the
+// login. Logins that differ only in letter case count as the same. A login is free again after its
+// user was renamed or removed.
 func (s *Server) SetUser(user User) error {
 	if user.ID <= 0 || user.Login == "" {
 		return errors.New("githubtest: a user needs a positive ID and a Login")
@@ -98,8 +100,9 @@ func (s *Server) RemoveUser(id int64) {
 	s.grants.forget(id)
 }
 
-// SignInAs makes this user agree at once when the app asks for authorization. This continues after
-// the user is renamed. An empty login makes the page ask again.
+// SignInAs makes the user with this login agree at once whenever the app asks for authorization.
+// The user still agrees after being renamed. If login is empty, the page asks again. SignInAs
+// returns an error if no user has the login.
 func (s *Server) SignInAs(login string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +137,7 @@ func (u User) clone() User {
 	return u
 }
 
-// publicEmail returns the address in the public profile, or nil.
+// publicEmail returns the address that the public profile shows, or nil.
 func (u User) publicEmail() any {
 	for _, email := range u.Emails {
 		if email.Public && email.Verified {

@@ -1,7 +1,9 @@
-// Package limit limits how often something may happen. It counts events in buckets, for
-// auth.Config.Throttling. [Memory] counts within one process. Package redislimit, in its own
-// module, counts on a Redis server for all instances together. A host may also provide its own
-// [Limiter].
+// Package limit limits how often an event may happen, such as a failed sign-in from one client
+// address. It is for auth.Config.Throttling.
+//
+// A [Limiter] counts events in buckets, and each bucket has a name. [Memory] is a Limiter that
+// counts within one process. Package redislimit, in its own module, has a Limiter that counts on a
+// Redis server for all instances together. A host may also provide its own Limiter.
 package limit
 
 import (
@@ -9,20 +11,25 @@ import (
 	"time"
 )
 
-// Rate is how often something may happen: Count times at once, and then Count times per duration
-// Per. If a bucket has several rates, a client that keeps trying waits longer and longer.
+// Rate is how often an event may happen. Count events may happen at once. After that, Count events
+// may happen in each period of length Per.
+//
+// A bucket can have several rates. An event must then be allowed by all of them. If the rates have
+// longer and longer periods, a client that keeps trying waits longer and longer.
 type Rate struct {
 	Count int
 	Per   time.Duration
 }
 
-// Limiter counts events in buckets and refuses events that come too often. Requests call a Limiter
-// concurrently, so the Limiter must be safe for concurrent use.
+// Limiter counts events in buckets and refuses events that come too often. It must be safe for
+// concurrent use.
 type Limiter interface {
 	// Take counts one event in the bucket and returns zero if every rate allows the event now. If
 	// any rate does not allow the event, Take counts nothing and returns how long to wait until
-	// every rate allows the event. The name of a bucket is at most 64 bytes of ASCII and does not
-	// reveal whose bucket it is. A bucket always has the same rates.
+	// every rate allows it.
+	//
+	// The parameter bucket is the name of the bucket. It is at most 64 bytes of ASCII and does not
+	// reveal the user or the client. All calls for a bucket have the same rates.
 	//
 	// An error means that Take could not decide. The caller then allows the event.
 	Take(ctx context.Context, bucket string, rates []Rate) (wait time.Duration, err error)

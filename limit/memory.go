@@ -13,22 +13,24 @@ import (
 )
 
 const (
-	// defaultBuckets take about 32 MiB if all of them are in use.
+	// defaultBuckets is the default number of buckets. They take about 32 MiB if all are in use.
 	defaultBuckets = 1 << 16
 
 	// overflowBuckets is the number of shared buckets for each list of rates. While all other
-	// buckets are in use, the shared buckets count for new names. If there were only a few shared
-	// buckets, one client could fill all of them.
+	// buckets are in use, an event with a new name is counted in a shared bucket. If there were
+	// only a few shared buckets, one client could fill all of them.
 	overflowBuckets = 1 << 10
 
-	// maxOverflowRates is the maximum number of lists of rates that have shared buckets.
+	// maxOverflowRates is the maximum number of different lists of rates for which Memory creates
+	// shared buckets.
 	maxOverflowRates = 16
 )
 
-// Memory is a [Limiter] in the memory of one process. Memory forgets a bucket only once the bucket
-// is empty, so that no count is lost. While all buckets are in use, new names share additional
-// buckets. Clients whose names share a bucket can then make each other wait, but no client can make
-// Memory forget a count. A Memory is safe for concurrent use.
+// Memory is a [Limiter] that counts in memory, within one process. It is safe for concurrent use.
+//
+// Memory removes a bucket only once the bucket is empty, so no count is lost. While all buckets are
+// in use, new names share additional buckets. Clients whose names share a bucket can make each
+// other wait, but no client can make Memory forget a count.
 type Memory struct {
 	now  func() time.Time
 	size int
@@ -44,8 +46,8 @@ type Memory struct {
 type bucket struct {
 	name     string
 	limiters []*rate.Limiter
-	emptyAt  time.Time // when the bucket is empty and can be forgotten
-	index    int       // position in the heap
+	emptyAt  time.Time // when the bucket is empty and can be removed
+	index    int       // position in the heap, or -1 for a shared bucket
 }
 
 // overflow holds the shared buckets for one list of rates.
@@ -54,9 +56,11 @@ type overflow struct {
 	buckets []bucket
 }
 
-// NewMemory returns a limiter with at most this number of buckets. Zero means 65,536. Each bucket
-// takes about 450 bytes. Up to 1,024 additional buckets are shared, for each list of rates.
-// NewMemory panics if the number is negative. A nil clock means time.Now.
+// NewMemory returns a limiter with at most this number of buckets. Zero means 65,536. A bucket
+// takes about 450 bytes. For each list of rates, there can be 1,024 additional buckets, which names
+// share. NewMemory panics if the number is negative.
+//
+// The function now returns the current time. nil means time.Now.
 func NewMemory(buckets int, now func() time.Time) *Memory {
 	if buckets == 0 {
 		buckets = defaultBuckets
@@ -107,8 +111,8 @@ func untilTokens(l *rate.Limiter, now time.Time, tokens float64) time.Duration {
 	return max(0, time.Duration(missing/float64(l.Limit())*float64(time.Second)))
 }
 
-// find returns the bucket with this name, and creates the bucket if it does not exist. If all
-// buckets are in use, find returns a shared bucket instead of a new one.
+// find returns the bucket with this name, and creates the bucket if it does not exist. If there is
+// no room for a new bucket, find returns a shared one.
 func (m *Memory) find(name string, rates []Rate, now time.Time) (*bucket, error) {
 	if b := m.buckets[name]; b != nil {
 		return b, nil
@@ -167,7 +171,7 @@ func (m *Memory) Reset(_ context.Context, bucket string) error {
 	return nil
 }
 
-// bucketHeap is a heap of buckets. The first bucket is the one that becomes empty first.
+// bucketHeap is a heap of buckets. The first bucket becomes empty before all others.
 type bucketHeap []*bucket
 
 func (h bucketHeap) Len() int           { return len(h) }

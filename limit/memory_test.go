@@ -41,7 +41,8 @@ func TestMemoryForgetsOnlyEmptyBuckets(t *testing.T) {
 	require.Panics(t, func() { limit.NewMemory(-1, nil) })
 }
 
-// The attack: a client uses names that nobody has until Memory forgets the client's own count.
+// The attack: a client sends many names that nobody has, so that Memory forgets the count of the
+// client itself.
 func TestJunkNamesCannotEvictACount(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
@@ -117,7 +118,7 @@ func TestMemoryCountsExactlyUnderConcurrency(t *testing.T) {
 	require.Equal(t, 100, n)
 }
 
-// The test measures the figure in the documentation of NewMemory.
+// The test checks how much memory a bucket takes, which the documentation of NewMemory says.
 func TestMemoryUsesTheDocumentedMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()

@@ -11,16 +11,16 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// trail is the audit trail. Each list is an [eventList], so its oldest event comes first.
+// trail is the audit trail. Every [eventList] in it begins with the oldest event.
 type trail struct {
 	events  eventList
 	byID    map[string]*event
-	byUser  map[string]eventList // events about this user
+	byUser  map[string]eventList // events that are about this user
 	byActor map[string]eventList // events that this user caused
-	waiting eventList            // events that ClaimEvent may hand out
+	waiting eventList            // events that have not been delivered
 }
 
-// event is an event's record and the state of its delivery.
+// event is a record of the trail and the state of its delivery.
 type event struct {
 	record       auth.Event
 	attempts     int
@@ -35,8 +35,8 @@ func newTrail() trail {
 	}
 }
 
-// ListEvents implements [auth.EventStore]. If the filter names no user, ListEvents scans all
-// events, from the newest to the oldest, until it has found limit events that match the filter.
+// ListEvents implements [auth.EventStore]. If the filter names no user, ListEvents scans the events
+// from the newest to the oldest until it has found limit events that match the filter.
 func (s *accounts) ListEvents(
 	ctx context.Context, filter auth.EventFilter, limit int,
 ) ([]auth.Event, error) {
@@ -70,15 +70,15 @@ func (s *accounts) ListEvents(
 }
 
 // ClaimEvent implements [auth.EventStore]. It scans the waiting events from the oldest to the
-// newest and stops at the event that it hands out. It skips each claimed event, and all later
-// events of the claimed event's user.
+// newest and stops at the first event that it can return. It skips events that are claimed, and all
+// later events of the same users.
 func (s *accounts) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event, int, error) {
 	if err := check(ctx); err != nil {
 		return auth.Event{}, 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	blocked := make(set[string]) // users with an earlier event that is claimed
+	blocked := make(set[string]) // users for whom the loop has met a claimed event
 	for _, next := range s.trail.waiting {
 		user := next.record.UserID
 		switch {
@@ -143,15 +143,15 @@ func (s *accounts) event(id string) (*event, error) {
 	return found, nil
 }
 
-// subject is the user and the GitHub account that a change is about. A field is empty if the user
-// or the account is unknown, or if the change is about several users or accounts.
+// subject is the user and the GitHub account that a change is about. A field is zero if the change
+// is not about exactly one user or one account.
 type subject struct {
 	userID  string
 	account auth.GitHubAccount
 }
 
-// addEvent adds the event of w to the trail. The change was made at the time now and is about the
-// subject. The caller holds the lock.
+// addEvent adds the event of w to the trail. The parameter now is the time of the change, and the
+// parameter about is its subject. The caller holds the lock.
 func (s *accounts) addEvent(w auth.Write, now time.Time, about subject) {
 	record := w.Event
 	if record.Kind == "" {
@@ -178,14 +178,14 @@ func (s *accounts) addEvent(w auth.Write, now time.Time, about subject) {
 	}
 }
 
-// blankClients removes the client from every event that the user caused. The caller holds the lock.
+// blankClients clears the client of every event that the user caused. The caller holds the lock.
 func (t *trail) blankClients(actorID string) {
 	for _, caused := range t.byActor[actorID] {
 		caused.record.Client = auth.ClientInfo{}
 	}
 }
 
-// eventList holds events sorted by time, and by ID if the times are equal.
+// eventList contains events in ascending order of At. Events with the same At are sorted by ID.
 type eventList []*event
 
 func (l eventList) place(e *event) (int, bool) {
@@ -202,21 +202,21 @@ func (l *eventList) add(e *event) {
 	*l = slices.Insert(*l, i, e)
 }
 
-// remove removes the event if the list contains it. Removing the first event does not move any
-// other event, so pruning the oldest events is cheap.
+// remove removes the event if the list contains it. If it is the first event, no other event has to
+// be moved, so it is cheap to prune the oldest events.
 func (l *eventList) remove(e *event) {
 	switch i, found := l.place(e); {
 	case !found:
 	case i == 0:
-		(*l)[0] = nil // so that the backing array does not keep the event alive
+		(*l)[0] = nil // otherwise the backing array would keep the event alive
 		*l = (*l)[1:]
 	default:
 		*l = slices.Delete(*l, i, i+1)
 	}
 }
 
-// addTo adds the event to the user's list. It does nothing if the ID is empty, because the event
-// then has no such user.
+// addTo adds the event to the list of the user. It does nothing if userID is empty, because not
+// every event has such a user.
 func addTo(lists map[string]eventList, userID string, e *event) {
 	if userID == "" {
 		return

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// queue is a heap of the records that can expire, the earliest first. Each entry stores its own
-// index in the heap. If a record is removed before it expires, its entry is therefore removed at
-// once, and prune never has to skip entries of removed records.
+// queue is a heap of the records that can expire. The record that expires first is at the top. Each
+// entry stores its own index in the heap. If a record is removed before it expires, its entry can
+// therefore be removed at once, and prune never meets entries of removed records.
 //
-// Adding and removing take logarithmic time. Finding the next expired record takes constant time.
-// An entry takes about six words of memory.
+// Adding or removing an entry takes logarithmic time. Finding the next expired record takes
+// constant time. An entry takes about six words of memory.
 type queue[T any] []*expiry[T]
 
 // expiry is one record's entry in a queue.
@@ -20,7 +20,7 @@ type expiry[T any] struct {
 	index  int
 }
 
-// add adds the record and returns its entry, which remove needs.
+// add adds the record and returns its entry, which the method remove needs.
 func (q *queue[T]) add(record T, at time.Time) *expiry[T] {
 	e := &expiry[T]{at: at, record: record}
 	heap.Push(q, e)
@@ -31,8 +31,9 @@ func (q *queue[T]) remove(e *expiry[T]) {
 	heap.Remove(q, e.index)
 }
 
-// prune removes up to limit records that had expired at the given time and returns their number.
-// The remove function must also remove the record's entry from the queue.
+// prune removes at most limit records that had expired at the given time, and returns their number.
+// It calls the function remove for each of them, which must also remove the record's entry from the
+// queue.
 func (q *queue[T]) prune(expired time.Time, limit int, remove func(T)) int {
 	pruned := 0
 	for pruned < limit && len(*q) > 0 && !(*q)[0].at.After(expired) {
@@ -42,7 +43,7 @@ func (q *queue[T]) prune(expired time.Time, limit int, remove func(T)) int {
 	return pruned
 }
 
-// The methods below implement heap.Interface. Only package container/heap calls them.
+// The methods below implement heap.Interface, so that package container/heap can call them.
 
 func (q queue[T]) Len() int           { return len(q) }
 func (q queue[T]) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
@@ -61,7 +62,7 @@ func (q *queue[T]) Push(x any) {
 func (q *queue[T]) Pop() any {
 	last := len(*q) - 1
 	e := (*q)[last]
-	(*q)[last] = nil // so that the backing array does not keep the record alive
+	(*q)[last] = nil // otherwise the backing array would keep the record alive
 	*q = (*q)[:last]
 	return e
 }

@@ -7,7 +7,7 @@ func (s *accounts) Owners() int {
 	return len(s.users)
 }
 
-// Events returns the size of the largest list or index of the trail.
+// Events returns the number of events in the largest list or index of the trail.
 func (s *accounts) Events() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -8,15 +8,15 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// githubLink is a link's record and its token. The token is removed with the link.
+// githubLink is the record of a link, with the token that is removed together with the link.
 type githubLink struct {
 	record auth.GitHubLink
-	token  *githubToken // nil if there is none
+	token  *githubToken // nil if the user has no token
 }
 
 // githubAccount is what the store remembers about an account that was linked at least once.
 type githubAccount struct {
-	rememberedFor string // user to whom the account was last linked; empty after ForgetGitHubAccount
+	rememberedFor string // ID of the last linked user; empty after ForgetGitHubAccount
 	grantSpent    bool
 }
 
@@ -204,8 +204,8 @@ func (s *accounts) ForgetGitHubAccount(
 	return nil
 }
 
-// accountState returns the current state of the link's account and of its user. The caller holds
-// the lock.
+// accountState returns the current state of the account and of the user of the wanted link. The
+// caller holds the lock.
 func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccountState) {
 	if link := s.links[wanted.Account]; link != nil {
 		state.LinkedTo = link.record.UserID
@@ -224,8 +224,8 @@ func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccoun
 	return state
 }
 
-// signInUser returns the link's user, or a new user that the caller has yet to add. signInUser
-// changes nothing. The caller holds the lock.
+// signInUser returns the user who signs in. If this is a new user, the caller must still add the
+// user, because signInUser changes nothing. The caller holds the lock.
 func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 	if signIn.NewUser == nil {
 		return s.user(signIn.Link.UserID)
@@ -237,9 +237,9 @@ func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 	return s.newUser(record)
 }
 
-// promoteOnce makes the user a super user and marks the grant of the linked account as used,
-// because each grant works only once. It reports whether the user became a super user by this call.
-// In a store without users it does nothing. The caller holds the lock.
+// promoteOnce makes the user a super user if the grant of the account is not spent, and marks the
+// grant as spent. It reports whether this call made the user a super user. In a store without users
+// it does nothing. The caller holds the lock.
 func (s *accounts) promoteOnce(u *user, account auth.GitHubAccount) (promoted bool) {
 	remembered := s.remembered[account]
 	if s.withoutUsers || remembered.grantSpent {
@@ -252,16 +252,16 @@ func (s *accounts) promoteOnce(u *user, account auth.GitHubAccount) (promoted bo
 	return !before.IsSuperUser
 }
 
-// spendGrants marks the grants of all accounts that are remembered for the user as used, so that
-// these accounts can no longer make anyone a super user. The caller holds the lock.
+// spendGrants marks the grant of each account that is remembered for the user as spent. These
+// accounts can then no longer make anyone a super user. The caller holds the lock.
 func (u *user) spendGrants() {
 	for account := range u.remembered {
 		account.grantSpent = true
 	}
 }
 
-// link returns the user with this ID and the user's link to an account of the host, or ErrNotFound.
-// The caller holds the lock.
+// link returns the user with this ID and the user's link to an account of the GitHub host. It
+// returns ErrNotFound if there is no such user or link. The caller holds the lock.
 func (s *accounts) link(userID, host string) (*user, *githubLink, error) {
 	u, err := s.user(userID)
 	if err != nil {
@@ -274,7 +274,7 @@ func (s *accounts) link(userID, host string) (*user, *githubLink, error) {
 	return u, link, nil
 }
 
-// setLink adds or updates the link, which the caller has checked, and remembers its account for the
+// setLink adds or updates a link that the caller has checked. It also remembers the account for the
 // user. The caller holds the lock.
 func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	record.CreatedAt = storedTime(record.CreatedAt)
@@ -299,8 +299,8 @@ func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	return link
 }
 
-// recordAdmission updates AdmittedAt if the user was created by a GitHub sign-in. The caller holds
-// the lock.
+// recordAdmission sets AdmittedAt to the given time if it is not zero, which means that a GitHub
+// sign-in created the user. The caller holds the lock.
 func (u *user) recordAdmission(at time.Time) {
 	if !u.record.AdmittedAt.IsZero() {
 		u.record.AdmittedAt = storedTime(at)
@@ -314,7 +314,7 @@ func (s *accounts) removeLink(u *user, link *githubLink) {
 	s.ownerLost(u)
 }
 
-// copyToken returns the caller's own copy of the link's token, or nil if the link has none.
+// copyToken returns a copy of the link's token, or nil if there is none.
 func (l *githubLink) copyToken() *auth.GitHubToken {
 	if l.token == nil {
 		return nil
@@ -322,8 +322,7 @@ func (l *githubLink) copyToken() *auth.GitHubToken {
 	return new(l.token.copy())
 }
 
-// hasKeyAt reports whether the user has an access key that has not expired at
-// the given time.
+// hasKeyAt reports whether the user has an access key that has not expired at the given time.
 func (u *user) hasKeyAt(at time.Time) bool {
 	for key := range u.keys {
 		if key.validAt(at) {

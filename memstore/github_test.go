@@ -30,8 +30,8 @@ func TestAccountsGrantsNoSuperUser(t *testing.T) {
 	require.Equal(t, auth.User{ID: "u"}, user)
 }
 
-// A forgotten account no longer belongs to its former user, so deleting that user leaves the
-// account's grant unspent.
+// The account is forgotten before its former user is deleted. So the deletion does not spend the
+// grant of the account.
 func TestForgottenAccountKeepsItsGrantWhenItsFormerUserIsDeleted(t *testing.T) {
 	t.Parallel()
 	ctx, store := t.Context(), memstore.New()

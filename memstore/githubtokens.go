@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// githubToken is a token's record and its lease. Every write of the record creates a new
-// githubToken, so a lease never applies to a token that was written after it.
+// githubToken is the record of a token and its lease. A write of the record creates a new
+// githubToken, so the lease on an older token never applies to a newer one.
 type githubToken struct {
 	record      auth.GitHubToken
 	leasedUntil time.Time
@@ -82,8 +82,8 @@ func (s *accounts) DeleteGitHubToken(
 	return removed, nil
 }
 
-// linkWithToken returns the user's link to an account of the host if its token has this version, or
-// else ErrNotFound. The caller holds the lock.
+// linkWithToken returns the user's link to an account of the GitHub host. It returns ErrNotFound if
+// the link has no token of this version. The caller holds the lock.
 func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, error) {
 	_, link, err := s.link(userID, host)
 	if err != nil {
@@ -95,8 +95,8 @@ func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, err
 	return link, nil
 }
 
-// newToken returns a copy of the token for the store to keep, so that the caller of the store
-// cannot modify the stored token.
+// newToken returns a copy of the token that the store can keep. The caller of the store cannot
+// modify this copy.
 func newToken(record auth.GitHubToken) *githubToken {
 	record.Sealed = bytes.Clone(record.Sealed)
 	record.UpdatedAt = storedTime(record.UpdatedAt)

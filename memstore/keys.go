@@ -131,8 +131,8 @@ func (s *accounts) TouchKey(ctx context.Context, id string, at time.Time) error 
 	return nil
 }
 
-// recordUse updates LastUsedAt if the last recorded use is at least auth.KeyUsePrecision ago. The
-// caller holds the lock.
+// recordUse sets LastUsedAt to the given time, unless the last recorded use is less than
+// auth.KeyUsePrecision before it. The caller holds the lock.
 func (k *accessKey) recordUse(at time.Time) {
 	if !at.Before(k.record.LastUsedAt.Add(auth.KeyUsePrecision)) {
 		k.record.LastUsedAt = at
@@ -157,7 +157,7 @@ func (s *accounts) RevokeKey(ctx context.Context, w auth.Write, id string) error
 }
 
 // PruneKeys implements [auth.CredentialStore]. It holds the lock while it removes up to limit keys
-// and the sessions they opened.
+// and the sessions that they opened.
 func (s *accounts) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -176,9 +176,9 @@ func (s *accounts) key(id string) (*accessKey, error) {
 	return key, nil
 }
 
-// keyToChange checks the authority and returns the key with this ID and the time of the change. It
-// returns an error if no such key exists or if the authority may not change it. The caller has just
-// taken the lock.
+// keyToChange checks the authority of w, and returns the key with this ID and the time of the
+// change. It returns an error if there is no such key or if the authority may not change the key.
+// The caller has just taken the lock.
 func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, error) {
 	ownerID := ""
 	if key := s.keys[id]; key != nil {
@@ -192,11 +192,11 @@ func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, 
 	return key, now, err
 }
 
-// errNoKey is created once. Creating an error takes longer than finding a key, and that difference
-// would tell an attacker whether a key exists.
+// errNoKey is created only once, because creating an error takes longer than finding a key. An
+// attacker could measure this difference and learn whether a key exists.
 var errNoKey = fmt.Errorf("memstore: access key: %w", auth.ErrNotFound)
 
-// validAt reports whether the key has not expired at the given time.
+// validAt reports whether the key can be used at the given time, because it has not expired.
 func (k *accessKey) validAt(at time.Time) bool {
 	return k.expiry == nil || k.expiry.at.After(at)
 }
@@ -224,8 +224,8 @@ func (s *accounts) addKey(owner *user, record auth.AccessKey) {
 	s.ownerGained(owner)
 }
 
-// removeKey removes the key and revokes the sessions it opened. The caller holds
-// the lock.
+// removeKey removes the key and the sessions that it opened. It adds no feed entry. The caller
+// holds the lock.
 func (s *accounts) removeKey(key *accessKey) {
 	for old := range key.sessions {
 		s.removeSession(old)

@@ -27,7 +27,7 @@ func TestContractOfAccounts(t *testing.T) {
 
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 0, time.UTC)
 
-// byHost is a write without an event, by the host, at the time now.
+// byHost is a write that the host makes at the time now. It has no event.
 var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now },
 	MaxTokenLifetime: time.Hour}
 
@@ -36,7 +36,7 @@ func newKey(userID, id string) auth.AccessKey {
 		ExpiresAt: now.Add(time.Hour)}
 }
 
-// Thousands of users make the blocks of the order split and become empty again.
+// With thousands of users, the blocks of the type order are split and become empty again.
 func TestThousandsOfUsersAreListedInOrder(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
@@ -81,7 +81,7 @@ func requireListed(t *testing.T, store auth.Store, want []string) {
 	}
 }
 
-// Accounts must not keep a record of every user who has ever signed in.
+// Accounts must forget a user when the last record of the user is removed.
 func TestAccountsForgetsUserWithoutRecords(t *testing.T) {
 	t.Parallel()
 	account := auth.GitHubAccount{Host: "github.com", ID: 1}
@@ -122,8 +122,8 @@ func TestAccountsForgetsUserWithoutRecords(t *testing.T) {
 	}
 }
 
-// Pruned entries do not count toward the limit of named entries per user. The test needs thousands
-// of sessions, which only a store in memory opens quickly.
+// If an entry was pruned, it must not count toward auth.MaxNamedRevocations. The test needs
+// thousands of sessions, and only a store in memory opens that many quickly.
 func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 	t.Parallel()
 	ctx, store, now := t.Context(), memstore.New(), time.Now()

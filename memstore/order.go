@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// blockSize is the maximum number of users in a block. It is large enough to keep the list of
-// blocks short, and small enough to move a block's users quickly.
+// blockSize is the maximum number of users in a block. With larger blocks, moving the users of a
+// block would take too long. With smaller blocks, the list of blocks would be too long.
 const blockSize = 512
 
-// order keeps users sorted by the bytes of their IDs. It divides them into blocks, none of which is
-// empty. Adding or removing a user moves the users after it in its block. If a block is split or
-// becomes empty, the later blocks in the list move too. With a million users, these moves take
-// about a microsecond. A single sorted slice would have to move eight megabytes.
+// order contains all users, sorted by the bytes of their IDs. It divides them into blocks, none of
+// which is empty. To add or remove a user, it moves only the later users of the same block. If a
+// block is split or becomes empty, it also moves the later blocks in the list. With a million
+// users, this takes about a microsecond. In a single sorted slice, it would have to move up to
+// eight megabytes.
 type order struct {
 	blocks [][]*user
 }
@@ -44,8 +45,8 @@ func (o *order) remove(u *user) {
 	}
 }
 
-// after yields the users whose IDs sort after the given ID, which need not belong to a user. It
-// finds the first of these users in logarithmic time.
+// after returns an iterator over the users whose IDs are greater than the given ID. No user needs
+// to have that ID. The iterator finds the first user in logarithmic time.
 func (o *order) after(id string) iter.Seq[*user] {
 	return func(yield func(*user) bool) {
 		if len(o.blocks) == 0 {
@@ -63,8 +64,8 @@ func (o *order) after(id string) iter.Seq[*user] {
 	}
 }
 
-// place returns the position of the user with this ID, or the position at which to insert it. The
-// order must have at least one block.
+// place returns the position of the user with this ID. If there is no such user, it returns the
+// position at which to insert one. The order must have at least one block.
 func (o *order) place(id string) (block, index int) {
 	block = sort.Search(len(o.blocks), func(b int) bool { return o.blocks[b][0].record.ID > id })
 	block = max(block-1, 0)

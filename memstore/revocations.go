@@ -12,13 +12,13 @@ import (
 
 // feed is the revocation feed.
 type feed struct {
-	head    int64              // position of the newest entry, pruned or not
-	entries []*auth.Revocation // by position; pruned entries are absent
+	head    int64              // position of the newest entry, even if that entry was pruned
+	entries []*auth.Revocation // in the order of their positions, without pruned entries
 
-	// inForce holds, for each user, the entries that no newer entry has replaced. A user has at
-	// most auth.MaxNamedRevocations entries that name a session, one entry for all sessions, and
-	// one entry that a fold added: see [accounts.fold]. The entries of user "" revoke the sessions
-	// of all users.
+	// inForce contains, for each user, the entries that no newer entry has replaced. Apart from
+	// capped entries, these are at most auth.MaxNamedRevocations entries that name a session, one
+	// entry for all sessions, and one entry that [accounts.fold] added. The entries under the user
+	// ID "" revoke the sessions of all users.
 	inForce map[string][]*auth.Revocation
 }
 
@@ -53,8 +53,7 @@ func (s *accounts) RevocationHead(ctx context.Context) (int64, error) {
 	return s.feed.head, nil
 }
 
-// PruneRevocations implements [auth.SessionStore]. It holds the lock while it scans the entries up
-// to the last one that it removes and moves the later entries.
+// PruneRevocations implements [auth.SessionStore]. It holds the lock while it scans all entries.
 func (s *accounts) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -115,7 +114,7 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	}
 	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}
 	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
-		old := s.sessionsByExpiry[n-1].record // removing the heap's last entry moves no other entry
+		old := s.sessionsByExpiry[n-1].record // removing the last entry moves no other
 		e.ExpiresAt = latest(e.ExpiresAt, old.record.ExpiresAt)
 		s.removeSession(old)
 	}
@@ -134,8 +133,7 @@ func (f *feed) add(e auth.Revocation) {
 	f.inForce[e.UserID] = append(f.inForce[e.UserID], &e)
 }
 
-// addNamed adds an entry that revokes one session. The new entry supersedes an older entry for that
-// session.
+// addNamed adds an entry that revokes one session. It replaces an older entry for the same session.
 func (f *feed) addNamed(claims auth.SessionClaims) {
 	f.supersede(claims.UserID, func(e *auth.Revocation) bool { return e.SessionID == claims.SessionID })
 	f.add(auth.Revocation{
@@ -144,9 +142,9 @@ func (f *feed) addNamed(claims auth.SessionClaims) {
 	})
 }
 
-// addForUser adds an entry that revokes all sessions of the user up to now. The new entry
-// supersedes every entry in force that it covers, and expires no earlier than any entry that it
-// supersedes.
+// addForUser adds an entry that revokes all current sessions of the user. It replaces the user's
+// other entries in force, except capped ones. The new entry expires no earlier than any entry that
+// it replaces.
 func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.supersede(userID, func(e *auth.Revocation) bool {
 		if !e.Capped() {
@@ -157,7 +155,7 @@ func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.add(auth.Revocation{UserID: userID, Generation: f.head + 1, ExpiresAt: expiresAt})
 }
 
-// revokes reports whether an entry in force revokes the session at least until the claims expire.
+// revokes reports whether an entry in force revokes the session until the claims expire or longer.
 func (f *feed) revokes(claims auth.SessionClaims) bool {
 	long := func(e *auth.Revocation) bool { return !e.ExpiresAt.Before(claims.ExpiresAt) }
 	return slices.ContainsFunc(f.inForce[claims.UserID], func(e *auth.Revocation) bool {
@@ -168,8 +166,8 @@ func (f *feed) revokes(claims auth.SessionClaims) bool {
 	})
 }
 
-// supersede marks the user's entries for which replaced returns true as no longer in force. The
-// caller then adds the entry that replaces them.
+// supersede marks those of the user's entries as replaced for which the function replaced returns
+// true. The caller then adds the entry that replaces them.
 func (f *feed) supersede(userID string, replaced func(*auth.Revocation) bool) {
 	f.dropInForce(userID, func(e *auth.Revocation) bool {
 		if !replaced(e) {
@@ -180,7 +178,7 @@ func (f *feed) supersede(userID string, replaced func(*auth.Revocation) bool) {
 	})
 }
 
-// dropInForce removes the user's entries for which drop returns true from inForce.
+// dropInForce removes those of the user's entries from inForce for which drop returns true.
 func (f *feed) dropInForce(userID string, drop func(*auth.Revocation) bool) {
 	f.inForce[userID] = slices.DeleteFunc(f.inForce[userID], drop)
 	if len(f.inForce[userID]) == 0 {
@@ -188,7 +186,7 @@ func (f *feed) dropInForce(userID string, drop func(*auth.Revocation) bool) {
 	}
 }
 
-// revokeSessions revokes these sessions of one user. It adds one feed entry for each session. The
+// revokeSessions revokes the given sessions of one user, with one feed entry for each session. The
 // caller holds the lock.
 func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 	for _, old := range revoked {
@@ -201,9 +199,9 @@ func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 	s.fold(userID)
 }
 
-// If too many entries name sessions of the user, fold keeps the newest of these entries and
-// replaces the others by one entry. See [auth.FoldRevocations]. The new entry revokes every session
-// of the user whose Generation is below the new entry's. The caller holds the lock.
+// fold applies [auth.FoldRevocations] if too many entries in force name sessions of the user. One
+// new entry then replaces all but the newest of these entries. It also revokes every other session
+// of the user whose Generation is below its own. The caller holds the lock.
 func (s *accounts) fold(userID string) {
 	if len(s.feed.inForce[userID]) <= auth.MaxNamedRevocations {
 		return

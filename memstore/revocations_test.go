@@ -22,7 +22,7 @@ func feedOf(t *testing.T, store auth.AccountStore) []auth.Revocation {
 	return feed
 }
 
-// An empty user ID in the feed stands for all users, so no user may have it.
+// In the feed, an empty user ID stands for all users. So no user may have an empty ID.
 func TestRevokeUserSessionsRefusesEmptyAndOverlongUserID(t *testing.T) {
 	t.Parallel()
 	store := memstore.NewAccounts()
@@ -33,8 +33,9 @@ func TestRevokeUserSessionsRefusesEmptyAndOverlongUserID(t *testing.T) {
 	require.Empty(t, feedOf(t, store))
 }
 
-// RevokeEverybody can skip positions. Old positions then say nothing about the number of newer
-// entries: the feed has few, so all of them stay.
+// RevokeEverybody can skip positions. The difference between two positions is then greater than the
+// number of entries between them. The feed of this test has so few entries that all of them must
+// stay.
 func TestPruneKeepsNewestEntriesAcrossSkippedPositions(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()

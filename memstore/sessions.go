@@ -76,7 +76,7 @@ func (u *user) liveSessions(now time.Time) (live []*session) {
 	return live
 }
 
-// sessionsByAge holds sessions sorted by age, the oldest first.
+// sessionsByAge contains sessions in the order in which they were created.
 type sessionsByAge []*session
 
 func (l sessionsByAge) place(s *session) (int, bool) {
@@ -156,8 +156,7 @@ func (s *accounts) PruneSessions(ctx context.Context, expired time.Time, limit i
 	return s.sessionsByExpiry.prune(expired, limit, s.removeSession), nil
 }
 
-// session returns the session with this ID, or ErrNotFound. The caller holds
-// the lock.
+// session returns the session with this ID, or ErrNotFound. The caller holds the lock.
 func (s *accounts) session(id string) (*session, error) {
 	found := s.sessions[id]
 	if found == nil {
@@ -166,8 +165,9 @@ func (s *accounts) session(id string) (*session, error) {
 	return found, nil
 }
 
-// newSession returns a session to add, or an error if the owner cannot have this session. The owner
-// need not have been added yet. newSession changes nothing. The caller holds the lock.
+// newSession returns a session for addSession, or an error if the owner cannot have this session.
+// It changes nothing. The owner may be a user who has not been added yet. The caller holds the
+// lock.
 func (s *accounts) newSession(owner *user, record auth.Session) (*session, error) {
 	record.CreatedAt = storedTime(record.CreatedAt)
 	record.ExpiresAt = storedTime(record.ExpiresAt)
@@ -187,8 +187,9 @@ func (s *accounts) newSession(owner *user, record auth.Session) (*session, error
 	return &session{record: record, owner: owner, key: key}, nil
 }
 
-// openingKey returns the access key that opens the session, or nil if no key opens it. It returns
-// ErrNotFound if the owner has no such key, or if the key has expired. The caller holds the lock.
+// openingKey returns the access key that opens the session, or nil if AccessKeyID is empty. It
+// returns ErrNotFound if the owner has no such key, or if the key has expired. The caller holds the
+// lock.
 func (s *accounts) openingKey(owner *user, record auth.Session) (*accessKey, error) {
 	if record.AccessKeyID == "" {
 		return nil, nil
@@ -206,8 +207,8 @@ func (s *accounts) openingKey(owner *user, record auth.Session) (*accessKey, err
 	return key, nil
 }
 
-// revokeOldest revokes the owner's oldest sessions so that the limit still holds once the session
-// is added. The caller holds the lock.
+// revokeOldest revokes the owner's oldest sessions, so that adding the new session does not exceed
+// the limit. The caller holds the lock.
 func (s *accounts) revokeOldest(added *session, limit int) {
 	if limit < 1 || len(added.owner.sessions) < limit {
 		return
@@ -217,8 +218,8 @@ func (s *accounts) revokeOldest(added *session, limit int) {
 	}
 }
 
-// addSession adds the session that newSession returned. The caller has held the lock since the call
-// of newSession.
+// addSession adds a session that newSession returned. The caller must hold the lock from the call
+// of newSession until addSession returns.
 func (s *accounts) addSession(added *session) {
 	added.record.Generation = s.feed.head
 	added.expiry = s.sessionsByExpiry.add(added, added.record.ExpiresAt)
@@ -245,12 +246,12 @@ func (s *accounts) removeSession(old *session) {
 	s.ownerLost(old.owner)
 }
 
-// revokeAllOf revokes all sessions of the user with one feed entry. The entry expires when the last
-// of these sessions expires, but not before the given time. The caller holds the lock.
+// revokeAllOf revokes all sessions of the user with one feed entry. The entry expires at the time
+// until, or when the last of the sessions expires if that is later. The caller holds the lock.
 func (s *accounts) revokeAllOf(u *user, until time.Time) {
 	until = storedTime(until)
 	for len(u.sessions) > 0 {
-		old := u.sessions[len(u.sessions)-1] // removing the last session moves no other
+		old := u.sessions[len(u.sessions)-1] // removing the last session does not move any other
 		until = latest(until, old.record.ExpiresAt)
 		s.removeSession(old)
 	}

@@ -35,7 +35,7 @@ func (s *accounts) PruneStates(ctx context.Context, expired time.Time, limit int
 	return s.statesByExpiry.prune(expired, limit, s.removeState), nil
 }
 
-// removeState removes the record that the state was used. The caller holds the lock.
+// removeState removes a used state. The caller holds the lock.
 func (s *accounts) removeState(id string) {
 	s.statesByExpiry.remove(s.states[id])
 	delete(s.states, id)

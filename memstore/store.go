@@ -2,14 +2,14 @@
 // for tests and for hosts that run as a single process.
 //
 // When the process ends, the store loses everything: all users with their keys, links and sessions,
-// and the fact that a first super user was created. Processes share nothing. A host that needs to
+// and the record that a first super user was created. Two processes share nothing. A host that must
 // keep its records, or that runs more than one instance, needs package sqlstore.
 //
-// No record expires by itself. To bound the memory, call [Store.PruneSessions], [Store.PruneKeys],
-// [Store.PruneStates], [Store.PruneRevocations] and [Store.PruneEvents] from time to time. Events
-// of the audit trail stay until PruneEvents removes them; each takes about half a kilobyte. Users
-// stay until they are deleted. Usernames, and the GitHub accounts that were ever linked, stay
-// forever.
+// Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
+// [Store.PruneKeys], [Store.PruneStates], [Store.PruneRevocations] and [Store.PruneEvents] from
+// time to time. An event of the audit trail takes about half a kilobyte until PruneEvents removes
+// it. Users stay until they are deleted. Usernames stay forever, as does a small record of each
+// GitHub account that was ever linked.
 package memstore
 
 import (
@@ -35,27 +35,27 @@ type Store struct{ accounts }
 // with [NewAccounts]. It is safe for concurrent use.
 type Accounts struct{ accounts }
 
-// accounts holds the records of a [Store] or of [Accounts].
+// accounts contains all records of a [Store] or of an [Accounts].
 //
-// One lock guards all records, so each call is atomic. A call looks records up by ID and follows
-// pointers from there; no call scans all records. Adding or removing a record that can expire takes
-// logarithmic time.
+// One lock guards all records, so each call is atomic. A call finds records by ID and then follows
+// pointers, so that it rarely has to scan all records of a kind. Adding or removing a record that
+// can expire takes logarithmic time.
 type accounts struct {
-	withoutUsers bool // set for Accounts: every ID belongs to an active user
+	withoutUsers bool // set for Accounts, which treats every ID as that of an active user
 
 	mu sync.RWMutex
 
 	bootstrapped   bool
-	administrators int // number of users for whom administers is true
+	administrators int // number of users for whom the function administers returns true
 
-	users      map[string]*user // if withoutUsers: only users with a record
+	users      map[string]*user // if withoutUsers is set, only users who have another record
 	usersByID  order
-	usernames  set[string] // folded by auth.FoldASCII; includes deleted users
-	emails     set[string] // folded likewise; excludes "" and deleted users
+	usernames  set[string] // results of auth.FoldASCII, also for deleted users
+	emails     set[string] // results of auth.FoldASCII, except "" and those of deleted users
 	keys       map[string]*accessKey
 	sessions   map[string]*session
 	links      map[auth.GitHubAccount]*githubLink
-	remembered map[auth.GitHubAccount]*githubAccount // accounts that were linked at least once
+	remembered map[auth.GitHubAccount]*githubAccount // accounts that have been linked at least once
 	states     map[string]*expiry[string]            // used states of GitHub flows
 	feed       feed
 	trail      trail
@@ -65,16 +65,16 @@ type accounts struct {
 	statesByExpiry   queue[string]
 }
 
-// user is a user's record and the records that are removed with it.
+// user is the record of a user, with the other records that are removed together with it.
 type user struct {
 	record     auth.User
 	keys       set[*accessKey]
 	sessions   sessionsByAge
-	links      map[string]*githubLink // by host
+	links      map[string]*githubLink // by GitHub host
 	remembered set[*githubAccount]    // accounts that are remembered for the user
 }
 
-// accessKey is a key's record, its owner, and the sessions that the key opened.
+// accessKey is the record of a key, with its owner and the sessions that the key opened.
 type accessKey struct {
 	record   auth.AccessKey
 	owner    *user
@@ -82,8 +82,8 @@ type accessKey struct {
 	expiry   *expiry[*accessKey] // nil if the key never expires
 }
 
-// session holds the record of a session, and the owner, the key and the queue entry that refer to
-// the session.
+// session is the record of a session, with its owner, the key that opened it, and its entry in the
+// queue of sessions that can expire.
 type session struct {
 	record auth.Session
 	owner  *user
@@ -130,8 +130,8 @@ func (s *accounts) Ping(ctx context.Context) error {
 	return check(ctx)
 }
 
-// check begins every method. It returns an error if ctx is done or if one of the records to write
-// is invalid. After that a method waits only for the lock, so no method looks at ctx again.
+// check is the first step of every method. It returns an error if ctx is done or if a record is
+// invalid. After check, a method waits only for the lock and need not look at ctx again.
 func check(ctx context.Context, records ...validator) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("memstore: %w", err)
@@ -144,12 +144,13 @@ func check(ctx context.Context, records ...validator) error {
 	return nil
 }
 
-// authorize checks that the authority of w may change a record of this user now, and returns the
-// time of the change. The caller has just taken the lock, and holds it until the change is made.
+// authorize returns an error unless the authority of w may change a record of the user ownerID. It
+// also returns the time of the change. The caller has just taken the lock, and holds it until the
+// change is made.
 //
-// authorize passes zero as the generation below which sessions are revoked, because no session that
-// still exists is revoked. The reason is that a call that adds a feed entry for all older sessions
-// removes these sessions before it releases the lock.
+// authorize passes zero as the argument revokedBelow of Check, because this store has no record of
+// a revoked session. If a call adds a feed entry that revokes older sessions, it removes those
+// sessions before it releases the lock.
 func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err error) {
 	now = storedTime(w.Now())
 	actor := auth.User{ID: w.By.UserID}
@@ -188,7 +189,7 @@ func invalid(field, reason string) error {
 	return fmt.Errorf("memstore: %w", &auth.InvalidError{Field: field, Reason: reason})
 }
 
-// taken returns ErrExists for the field whose value another record has.
+// taken returns an [auth.ExistsError] for the field. Another record already has the field's value.
 func taken(field string) error {
 	return fmt.Errorf("memstore: %w", &auth.ExistsError{Field: field})
 }

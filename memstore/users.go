@@ -60,8 +60,8 @@ func (s *Store) RegisterUsers(
 	return refusals, nil
 }
 
-// sameUser returns the ID of the user who already has the wanted username and all wanted keys, or
-// "". The caller holds the lock.
+// sameUser returns the ID of the user who has the wanted username and all wanted keys. It returns
+// "" if there is no such user. The caller holds the lock.
 func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 	var same *user
 	for i, key := range wanted.Keys {
@@ -80,8 +80,8 @@ func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 
 // Bootstrap implements [auth.UserStore].
 //
-// It returns [auth.ErrInvalid] unless the user is an active super user. Without this check, the one
-// Bootstrap that a store allows could be used up without creating a super user.
+// It returns [auth.ErrInvalid] unless the user is an active super user. Bootstrap can succeed only
+// once in a store, and without this check it could succeed without creating a super user.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := checkNewUser(ctx, w, user, key); err != nil {
 		return err
@@ -120,7 +120,7 @@ func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
 	return u.record, nil
 }
 
-// ListUsers implements [auth.UserStore]. It finds the first user in logarithmic time and holds the
+// ListUsers implements [auth.UserStore]. It finds the first user in logarithmic time, and holds the
 // lock while it copies up to limit users.
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
 	if err := check(ctx); err != nil {
@@ -237,13 +237,13 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 	return tokens, nil
 }
 
-// checkNewUser returns an error if ctx is done or if the user and the first key are invalid.
+// checkNewUser returns an error if ctx is done or if the write, the user or the key is invalid.
 func checkNewUser(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	return check(ctx, w, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
 }
 
-// register adds the user and the keys, or returns ErrExists. The caller holds the lock and has
-// validated all of them.
+// register adds the user and the keys, or returns ErrExists and adds nothing. The caller has
+// validated the records and holds the lock.
 func (s *accounts) register(record auth.User, keys ...auth.AccessKey) error {
 	added, err := s.newUser(record)
 	if err != nil {
@@ -266,7 +266,7 @@ func (s *accounts) register(record auth.User, keys ...auth.AccessKey) error {
 	return nil
 }
 
-// newUser returns a user to add, or ErrExists. newUser changes nothing. The caller holds the lock.
+// newUser returns a user for addUser, or ErrExists. It changes nothing. The caller holds the lock.
 func (s *accounts) newUser(record auth.User) (*user, error) {
 	switch {
 	case s.users[record.ID] != nil:
@@ -282,7 +282,7 @@ func (s *accounts) newUser(record auth.User) (*user, error) {
 	return newOwner(record), nil
 }
 
-// newOwner returns a user without keys, sessions or links.
+// newOwner returns a user who has no keys, sessions or links.
 func newOwner(record auth.User) *user {
 	return &user{
 		record:     record,
@@ -292,8 +292,8 @@ func newOwner(record auth.User) *user {
 	}
 }
 
-// addUser adds the user that newUser returned. The caller has held the lock since the call of
-// newUser.
+// addUser adds a user that newUser returned. The caller must hold the lock from the call of newUser
+// until addUser returns.
 func (s *accounts) addUser(added *user) {
 	s.users[added.record.ID] = added
 	s.usersByID.add(added)
@@ -317,8 +317,8 @@ func (s *accounts) removeUser(old *user) {
 	}
 }
 
-// removeWaysIn removes all keys, sessions and links of the user and returns the tokens of the
-// links. The parameter until is as in revokeAllOf. The caller holds the lock.
+// removeWaysIn removes all keys, sessions and links of the user, and returns the tokens of the
+// links. It passes the parameter until to revokeAllOf. The caller holds the lock.
 func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubToken) {
 	s.revokeAllOf(u, until)
 	for old := range u.keys {
@@ -335,9 +335,9 @@ func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubT
 
 // user returns the user with this ID, or ErrNotFound. The caller holds the lock.
 //
-// In a store without users every valid ID belongs to an active user. The empty ID is not valid,
-// because in the feed it stands for all users. If the user has no record yet, user returns a new
-// value, which is not in the store until ownerGained adds it.
+// In a store without users, every valid ID belongs to an active user. The empty ID is not valid,
+// because it stands for all users in the feed. If the store has no record of the user, the method
+// returns a new value, which ownerGained must add to the store.
 func (s *accounts) user(id string) (*user, error) {
 	u := s.users[id]
 	switch {
@@ -349,16 +349,16 @@ func (s *accounts) user(id string) (*user, error) {
 	return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
 }
 
-// ownerGained keeps u in a store without users, because a record of u has been added. The caller
-// holds the lock.
+// ownerGained must be called after a record of u was added. If the store is without users, it makes
+// sure that the store contains u. The caller holds the lock.
 func (s *accounts) ownerGained(u *user) {
 	if s.withoutUsers {
 		s.users[u.record.ID] = u
 	}
 }
 
-// ownerLost drops u from a store without users if the last record of u has been removed. The caller
-// holds the lock.
+// ownerLost must be called after a record of u was removed. If the store is without users and has
+// no other record of u, it removes u. The caller holds the lock.
 func (s *accounts) ownerLost(u *user) {
 	if s.withoutUsers && len(u.keys)+len(u.sessions)+len(u.links) == 0 {
 		delete(s.users, u.record.ID)
@@ -373,8 +373,8 @@ func (s *accounts) checkActive(u *user) error {
 	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
 }
 
-// changedRecord returns u's record after the change, or ErrLastSuperUser. changedRecord changes
-// nothing. The caller holds the lock.
+// changedRecord returns the record of u after the change. It returns ErrLastSuperUser if no super
+// user would be left. It changes nothing. The caller holds the lock.
 func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, error) {
 	record := change.Apply(u.record)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {
@@ -383,8 +383,8 @@ func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, er
 	return record, nil
 }
 
-// setUser replaces the record of a user who has been added. All changes of the flags go through
-// setUser, so that the count of administrators stays right. The caller holds the lock.
+// setUser replaces the record of a user who has been added. Every change of a flag goes through it,
+// so that it can update the number of administrators. The caller holds the lock.
 func (s *accounts) setUser(u *user, record auth.User) {
 	if administers(u.record) {
 		s.administrators--
@@ -395,6 +395,6 @@ func (s *accounts) setUser(u *user, record auth.User) {
 	u.record = record
 }
 
-// administers reports whether the user counts as a super user. A disabled user does not, because a
-// disabled user cannot sign in to administer.
+// administers reports whether the user is an active super user. A disabled super user does not
+// count, because a disabled user cannot sign in.
 func administers(u auth.User) bool { return u.IsActive && u.IsSuperUser }

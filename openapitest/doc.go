@@ -1,3 +1,3 @@
-// Package openapitest validates openapi.json against the rules of OpenAPI. It is a separate module,
-// so that importers of the library do not get the validator.
+// Package openapitest checks that openapi.json is a valid OpenAPI document. It is a separate
+// module, so that importers of the library do not get the validator.
 package openapitest

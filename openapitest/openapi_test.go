@@ -17,7 +17,8 @@ func TestOpenAPIDocumentIsValid(t *testing.T) {
 	}
 }
 
-// A validator that accepts every document would pass the test above.
+// This test checks the validator, because a validator that accepts every document would pass the
+// test above.
 func TestValidatorRefusesInvalidDocuments(t *testing.T) {
 	for old, broken := range map[string]string{
 		`"in": "path"`:       `"in": "body"`,

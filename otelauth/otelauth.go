@@ -1,6 +1,7 @@
-// Package otelauth measures a service with OpenTelemetry. It records the durations and outcomes of
-// sign-ins, token verifications, store calls and GitHub calls, and the age of the revocation state.
-// It adds a span around each call of the store and of GitHub:
+// Package otelauth measures a service that uses package auth, with OpenTelemetry. It records the
+// durations and outcomes of sign-ins, token verifications, calls of the store and calls to GitHub.
+// It also records the age of the revocation state, and adds a span for each call of the store and
+// each call to GitHub:
 //
 //	telemetry, err := otelauth.New(otelauth.Options{})
 //	…
@@ -12,7 +13,7 @@
 // No attribute identifies a user. This directory also has grafana-dashboard.json for Grafana and
 // alerts.yaml for Prometheus.
 //
-// The package is a separate module, so that a host without OpenTelemetry compiles none of it.
+// The package is a separate module, so that a service without OpenTelemetry does not depend on it.
 package otelauth
 
 import (
@@ -31,8 +32,8 @@ import (
 
 const scope = "github.com/sallyport-go/auth/otelauth"
 
-// Options configures where measurements and spans go. The defaults are OpenTelemetry's global
-// providers.
+// Options configures where measurements and spans go. A nil provider means OpenTelemetry's global
+// provider.
 type Options struct {
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
@@ -83,7 +84,7 @@ var (
 	fromMicroseconds = []float64{1e-6, 1e-5, 1e-4, 1e-3, .01, .1, 1}
 )
 
-// Hooks returns the hooks that measure sign-ins and tokens, for auth.Config.
+// Hooks returns hooks that measure sign-ins and token verifications, for auth.Config.
 func (t *Telemetry) Hooks() auth.Hooks {
 	// The attributes of each outcome are created once, because every request verifies a token.
 	outcomes := map[string][]metric.RecordOption{}
@@ -133,8 +134,10 @@ func outcomeOf(err error) string {
 	return failed
 }
 
-// ObserveFeed observes the age of the service's revocation state, until the caller unregisters the
-// registration. The age is -1 until the feed has been read.
+// ObserveFeed adds two gauges for the service. auth.feed.age is the age of its revocation state in
+// seconds, or -1 until the revocation feed has been read. auth.feed.accepts is 1 while the
+// revocation state is recent enough to accept tokens, and 0 if not. To remove the gauges, call
+// Unregister on the returned registration.
 func (t *Telemetry) ObserveFeed(svc *auth.Service) (metric.Registration, error) {
 	age, err1 := t.meter.Float64ObservableGauge("auth.feed.age", metric.WithUnit("s"),
 		metric.WithDescription("Age of this instance's revocation state; -1 until the feed has been read."))

@@ -29,7 +29,7 @@ import (
 	"github.com/sallyport-go/auth/storetest"
 )
 
-// A measured store must satisfy the same contract as the store itself.
+// A measured store must satisfy the contract of a store, like the store that it measures.
 func TestMeasuredStoreSatisfiesTheContract(t *testing.T) {
 	t.Parallel()
 	telemetry, err := otelauth.New(otelauth.Options{})
@@ -42,7 +42,7 @@ func TestMeasuredStoreSatisfiesTheContract(t *testing.T) {
 		"auth.NewWithUsers must be able to refuse the store")
 }
 
-// fixture is a service with full telemetry, and what it recorded.
+// fixture is a service with telemetry, and the recorded spans and metrics.
 type fixture struct {
 	svc       *auth.Service
 	telemetry *otelauth.Telemetry
@@ -110,7 +110,7 @@ func (f *fixture) send(
 	return w
 }
 
-// use performs every operation that is measured, and returns the secrets that it used.
+// use performs every operation that is measured. It returns the secrets that it used.
 func (f *fixture) use(t *testing.T) []string {
 	t.Helper()
 	login := fmt.Sprintf(`{"access_key":%q,"access_secret":%q}`, f.pair.AccessKey,
@@ -231,7 +231,7 @@ func TestUnavailableGitHubIsAFailedSpan(t *testing.T) {
 
 var metricName = regexp.MustCompile(`\bauth_[a-z_]+`)
 
-// Clients that hang up must not look like a failing store or a failing GitHub.
+// A client that hangs up must not look like a failure of the store or of GitHub.
 func TestCallCanceledByTheClientIsNotAFailure(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -262,7 +262,7 @@ func TestCallCanceledByTheClientIsNotAFailure(t *testing.T) {
 	}
 }
 
-// The dashboard and the alerts must query only metrics that exist, and all of them.
+// The dashboard and the alerts must use all metrics, and no metric that does not exist.
 func TestDashboardAndAlertsUseExactlyTheMeasuredMetrics(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -14,9 +14,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Transport returns a transport for the HTTPClient of auth.GitHubConfig. It measures every call of
-// GitHub that this client makes. A nil base means http.DefaultTransport. Spans name the endpoint,
-// without any part of a path or query that could identify a user.
+// Transport returns a transport for the HTTPClient of auth.GitHubConfig. It measures every call to
+// GitHub, and adds a span for the call. A nil base means http.DefaultTransport. A span has the name
+// of the endpoint, without any part of the path or query that could identify a user.
 func (t *Telemetry) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport

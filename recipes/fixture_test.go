@@ -15,22 +15,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// importedKey is an imported access key with characters that a path must escape.
+// importedKey is an imported access key. In a URL path, some of its characters must be escaped.
 const importedKey = "team/alice@example.com"
 
-// fixture is a service with a super user, root, and a user, alice.
+// fixture is a service with the super user root and the user alice.
 type fixture struct {
 	svc    *auth.Service
-	log    lockedBuffer // log of the service
+	log    lockedBuffer // the log of the service
 	broken atomic.Bool  // makes the store fail
 	panics atomic.Bool  // makes the store panic
-	passed atomic.Int64 // how far the clock is ahead
+	passed atomic.Int64 // by how much the clock is ahead
 
 	root, alice         auth.User
 	rootPair, alicePair auth.KeyPair
 }
 
-// lockedBuffer is a buffer to which several servers can write.
+// lockedBuffer is a buffer to which several goroutines can write.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -48,7 +48,8 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// failingStore fails or panics in FindSession if the fixture says so.
+// failingStore is a store whose method FindSession fails or panics while the fixture's flag broken
+// or panics is set.
 type failingStore struct {
 	auth.Store
 	broken, panics *atomic.Bool
@@ -72,7 +73,8 @@ func newFixture(t *testing.T) *fixture {
 	f.svc, err = auth.New(failingStore{memstore.New(), &f.broken, &f.panics}, auth.Config{
 		Issuer:      "https://api.example.com",
 		SigningKeys: []auth.SigningKey{key},
-		// The service then reads the store for each request, so the test can break it.
+		// With this option, the service reads the store for each request. A test can then make
+		// requests fail by breaking the store.
 		Tokens:      auth.TokenConfig{CheckSessionsInStore: true},
 		Credentials: auth.CredentialConfig{AllowImported: true},
 		Timeout:     2 * time.Second,
@@ -99,7 +101,7 @@ func (f *fixture) token(t *testing.T, user auth.User) string {
 	return token.Bearer.Reveal()
 }
 
-// forged returns the token with another signature.
+// forged returns the token with a changed signature.
 func forged(token string) string {
 	last := "A"
 	if token[len(token)-10:len(token)-9] == last {

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// reports describes a service as protoc would. Mine returns whose reports the caller may read;
-// Watch returns that for each message it receives.
+// reports describes a gRPC service, like code that protoc generates. The method Mine returns whose
+// reports the caller may read. The stream Watch returns this for each message that it receives.
 var reports = grpc.ServiceDesc{
 	ServiceName: "test.Reports",
 	HandlerType: (*any)(nil),
@@ -86,7 +86,7 @@ func whose(ctx context.Context) (*wrapperspb.StringValue, error) {
 	return wrapperspb.String(trace + "the reports of " + caller.Username), nil
 }
 
-// traced is the stream of another interceptor, with its own context.
+// traced is the stream of an interceptor that sets a context of its own.
 type traced struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -146,7 +146,8 @@ func mine(ctx context.Context, connection *grpc.ClientConn) (string, error) {
 	return invoke(ctx, connection, "Mine")
 }
 
-// watch opens a stream and returns a function that sends another message.
+// watch opens a stream. The returned function sends a message on the stream and returns the
+// response.
 func watch(ctx context.Context, connection *grpc.ClientConn) func() (string, error) {
 	stream, err := connection.NewStream(ctx, &reports.Streams[0], "/test.Reports/Watch")
 	return func() (string, error) {
@@ -154,7 +155,7 @@ func watch(ctx context.Context, connection *grpc.ClientConn) func() (string, err
 			return "", err
 		}
 		answer := new(wrapperspb.StringValue)
-		// On io.EOF, RecvMsg returns the reason.
+		// If SendMsg returns io.EOF, RecvMsg returns the reason.
 		if err := stream.SendMsg(new(emptypb.Empty)); err != nil && err != io.EOF {
 			return "", err
 		}
@@ -167,11 +168,11 @@ func watchOnce(ctx context.Context, connection *grpc.ClientConn) (string, error)
 	return watch(ctx, connection)()
 }
 
-// calls are the two kinds of calls.
+// calls contains one call of each kind.
 var calls = map[string]func(context.Context, *grpc.ClientConn) (string, error){"unary": mine,
 	"stream": watchOnce}
 
-// with returns the context of a call with these authorization values.
+// with returns the context of a call whose metadata has these authorization values.
 func with(t *testing.T, values ...string) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
@@ -228,8 +229,8 @@ func TestGRPCCallIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 	}
 }
 
-// gRPC recovers no panic. Unless the library guards its calls of the store, this test ends its
-// process.
+// A gRPC server does not recover from panics. If the library did not recover from a panic of the
+// store, this test would end the process.
 func TestPanickingStoreEndsOneGRPCCallNotTheProcess(t *testing.T) {
 	t.Parallel()
 	for kind, call := range calls {

@@ -26,8 +26,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// routers are the recipes, each with an additional route, GET /panic behind Authenticate, and the
-// router's own decisions.
+// routers contains a server for each recipe, and what differs between the routers. Each server has
+// an additional route GET /panic, which requires a token.
 var routers = []struct {
 	name  string
 	start func(*testing.T, *auth.Service) (url string)
@@ -35,7 +35,7 @@ var routers = []struct {
 	head     int    // status of HEAD for a GET call
 	slash    int    // status of GET /auth/keys/, because only /auth/keys exists
 	allow    string // Allow header of PUT /auth/keys
-	slowBody bool   // a body that does not arrive gets 408 in time
+	slowBody bool   // a body that arrives too slowly gets 408
 }{
 	{
 		name: "chi", head: 405, slash: 404, allow: "GET, POST", slowBody: true,
@@ -87,7 +87,8 @@ func serveFiber(t *testing.T, app *fiber.App) string {
 	served := make(chan error, 1)
 	go func() { served <- app.Listener(listener, fiber.ListenConfig{DisableStartupMessage: true}) }()
 	url := "http://" + listener.Addr().String()
-	// A shutdown has no effect before the server has started.
+	// Shutdown has no effect on a server that has not started yet, so the test first makes a
+	// request.
 	answer, err := http.Get(url)
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
@@ -101,11 +102,11 @@ func serveFiber(t *testing.T, app *fiber.App) string {
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	gin.DefaultErrorWriter = io.Discard // hides the stack of the panic in the test
+	gin.DefaultErrorWriter = io.Discard // hides the stack trace of the panic
 	m.Run()
 }
 
-// host is a running router.
+// host is a running server with the routes of one recipe.
 type host struct {
 	*fixture
 	t   *testing.T
@@ -122,7 +123,7 @@ func (r response) json(t *testing.T, to any) {
 	require.NoError(t, json.Unmarshal([]byte(r.body), to), r.body)
 }
 
-// send sends a request with these Authorization headers.
+// send sends a request. Each of the authorization values becomes an Authorization header.
 func (h *host) send(method, path, body string, authorization ...string) response {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, strings.NewReader(body))
@@ -151,7 +152,7 @@ func loginBody(pair auth.KeyPair) string {
 		pair.AccessSecret.Reveal())
 }
 
-// login returns the Authorization header of a new session.
+// login signs in and returns the Authorization header for the new session.
 func (h *host) login(pair auth.KeyPair) string {
 	h.t.Helper()
 	answer := h.send("POST", "/auth/users/login", loginBody(pair))
@@ -222,7 +223,7 @@ func TestSuperUserRouteRefusesOtherUsers(t *testing.T) {
 	})
 }
 
-// If a router lacks a call, it responds with 404 or 405; the handler responds with 401.
+// A router without the route responds with 404 or 405. The library's handler responds with 401.
 func TestEveryCallIsMounted(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		for _, route := range h.svc.Routes() {
@@ -273,7 +274,7 @@ func TestPathParametersReachTheHandlers(t *testing.T) {
 	})
 }
 
-// A path parameter is unescaped exactly once, and an escaped slash does not end it.
+// A path parameter is unescaped exactly once, and an escaped slash is part of the parameter.
 func TestPathParametersAreDecodedOnce(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		alice := h.login(h.alicePair)
@@ -352,7 +353,7 @@ func TestHostPanicEndsOnlyOneRequest(t *testing.T) {
 	})
 }
 
-// Servers read requests into memory that they reuse.
+// Some servers reuse the memory of a request for later requests.
 func TestSessionKeepsTheUserAgentThatOpenedIt(t *testing.T) {
 	eachRouter(t, func(t *testing.T, h *host, _ int) {
 		const first, second = "the-first-browser/1.0", "a-second-browser/2.0"

@@ -1,5 +1,5 @@
-// Package redislimit limits on a Redis server how often something may happen, for all instances of
-// a service together:
+// Package redislimit has a [limit.Limiter] that counts on a Redis server, so that all instances of
+// a service share the limits:
 //
 //	client := redis.NewClient(&redis.Options{Addr: "redis.example.com:6379", ContextTimeoutEnabled: true})
 //	limiter, err := redislimit.New(client, redislimit.Options{})
@@ -8,7 +8,8 @@
 //
 // While the server is unavailable, each instance counts for itself, so sign-in continues.
 //
-// The package is a separate module, so that a host without Redis compiles none of it.
+// The package is a separate module, so that a service without Redis does not depend on a Redis
+// client.
 package redislimit
 
 import (
@@ -28,19 +29,20 @@ import (
 
 // Options configures a limiter. The zero value uses the defaults.
 type Options struct {
-	// Prefix begins the name of every key, after "rate:". Default "sallyport". Two services that
-	// share a server need different prefixes.
+	// Prefix follows "rate:" at the beginning of every key name. Default "sallyport". Two services
+	// that share a server need different prefixes.
 	Prefix string
 
-	// Timeout is how long to wait for one response of the server. A request needs up to two
+	// Timeout is how long to wait for one response of the server. A call of Take needs up to two
 	// responses for each rate. Default 100 milliseconds.
 	Timeout time.Duration
 
-	// Local counts while the server is unavailable. Default limit.NewMemory(0, nil).
+	// Local is the limiter that counts while the server is unavailable. Default limit.NewMemory(0,
+	// nil).
 	Local limit.Limiter
 
-	// Logger logs when the server becomes unavailable and when it answers again. Default
-	// slog.Default().
+	// Logger receives a log record when the server becomes unavailable and when it answers again.
+	// Default slog.Default().
 	Logger *slog.Logger
 }
 
@@ -50,22 +52,23 @@ type Limiter struct {
 	rates   *redis_rate.Limiter
 	options Options
 
-	// unavailableUntil is when the server may be called again after a failure, in nanoseconds of Unix
-	// time. It is 0 while the server answers.
+	// unavailableUntil is the earliest time at which the server may be called again after a
+	// failure, in nanoseconds of Unix time. It is 0 while the server answers.
 	unavailableUntil atomic.Int64
 }
 
 // mostRates is the maximum number of rates that a bucket can have.
 const mostRates = 4
 
-// retryAfter is how long the server is not called after a failure, so that requests do not wait for
-// an unavailable server.
+// retryAfter is how long the limiter does not call the server after a failure, so that requests do
+// not wait for an unavailable server.
 const retryAfter = time.Second
 
-// New returns a limiter on the server of the client. It does not connect to the server. The caller
-// keeps ownership of the client and closes it. The client's options must have
-// ContextTimeoutEnabled. Without this option, go-redis ignores the deadlines of this package, and
-// sign-ins would wait for a server that hangs.
+// New returns a limiter that counts on the server of the client. It does not connect to the server.
+// The caller keeps ownership of the client and closes it.
+//
+// The option ContextTimeoutEnabled of the client must be set. Without it, go-redis ignores the
+// deadlines of this package, and sign-ins would wait for a server that hangs.
 func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 	if client == nil {
 		return nil, errors.New("redislimit: New needs a client")
@@ -93,8 +96,8 @@ func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 	return &Limiter{rates: redis_rate.NewLimiter(client), options: options}, nil
 }
 
-// heedsDeadlines reports whether the client's commands end when their context ends. If the client's
-// type is defined by the host, heedsDeadlines cannot find out and returns true.
+// heedsDeadlines reports whether the client's commands end when their context ends. If the host has
+// defined the type of the client, heedsDeadlines cannot know this and returns true.
 func heedsDeadlines(client redis.UniversalClient) bool {
 	switch client := client.(type) {
 	case *redis.Client:
@@ -121,10 +124,12 @@ func (l *Limiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (
 	return wait, nil
 }
 
-// With several rates, take first asks the server whether every rate allows one more event. If so,
-// take counts the event in every rate. If not, take counts nothing and asks how long to wait for
-// the rates that refuse the event. Between the check and the count, another call may use up a rate.
-// In this case, take counts the event in only some of the rates.
+// take counts one event on the server. If there are several rates, take first asks the server
+// whether every rate allows the event. If so, take counts the event in every rate. If not, take
+// counts nothing, and asks how long to wait for the rates that refuse the event.
+//
+// Another call may use up a rate between the question and the count. In this case, take counts the
+// event in only some of the rates.
 func (l *Limiter) take(
 	ctx context.Context, bucket string, rates []limit.Rate,
 ) (wait time.Duration, err error) {
@@ -163,7 +168,8 @@ func (l *Limiter) take(
 	return wait, nil
 }
 
-// count counts n more in the bucket's i-th rate and returns the result of the server.
+// count counts n events in the i-th rate of the bucket and returns the result of the server. With n
+// = 0, it counts nothing and only returns the state.
 func (l *Limiter) count(
 	ctx context.Context, bucket string, i int, rate limit.Rate, n int,
 ) (*redis_rate.Result, error) {
@@ -173,8 +179,8 @@ func (l *Limiter) count(
 		redis_rate.Limit{Rate: rate.Count, Burst: rate.Count, Period: rate.Per}, n)
 }
 
-// Reset implements [limit.Limiter]. While the server is unavailable, it returns an error and the
-// server's buckets keep their counts.
+// Reset implements [limit.Limiter]. While the server is unavailable, Reset returns an error, and
+// the buckets on the server keep their counts.
 func (l *Limiter) Reset(ctx context.Context, bucket string) error {
 	_, err := ask(ctx, l, func(ctx context.Context) (struct{}, error) {
 		for i := range mostRates {
@@ -199,7 +205,7 @@ func (l *Limiter) key(bucket string, rate int) string {
 
 var errUnavailable = errors.New("redislimit: the server is unavailable")
 
-// ask calls the server, unless a recent call found it unavailable.
+// ask calls the function call, unless a recent call found the server unavailable.
 func ask[T any](
 	ctx context.Context, l *Limiter, call func(context.Context) (T, error),
 ) (result T, err error) {
@@ -215,7 +221,7 @@ func ask[T any](
 			return result, errUnavailable
 		}
 		// If this request is canceled, the call must still finish. A canceled call would not show
-		// whether the server answers again, so the server would stay unused for all other requests.
+		// whether the server answers again, and no other request would use the server.
 		ctx = context.WithoutCancel(ctx)
 	}
 	result, err = call(ctx)

@@ -42,7 +42,7 @@ func newClient(t testing.TB) *redis.Client {
 	return client
 }
 
-// newLimiter returns a limiter with keys that no other test uses.
+// newLimiter returns a limiter whose keys begin with the prefix.
 func newLimiter(t testing.TB, client *redis.Client, prefix string) *redislimit.Limiter {
 	t.Helper()
 	limiter, err := redislimit.New(client, redislimit.Options{Prefix: prefix, Timeout: 5 * time.Second})
@@ -85,7 +85,7 @@ func TestEventRefusedByOneRateIsCountedInNone(t *testing.T) {
 	for range 20 {
 		require.Greater(t, take(t, l, "a", short, long), 11*time.Hour)
 	}
-	for range 8 { // what the short rate has left
+	for range 8 { // the remaining events of the short rate
 		require.Zero(t, take(t, l, "a", short))
 	}
 	require.NotZero(t, take(t, l, "a", short))
@@ -180,7 +180,7 @@ func TestCanceledRequestDoesNotMarkTheServerUnavailable(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
-// server is a Redis server that the test may kill.
+// server is a Redis server that a test may kill.
 type server struct {
 	addr    string
 	process *exec.Cmd
@@ -219,8 +219,8 @@ func startServer(t testing.TB) *server {
 	return s
 }
 
-// A server that hangs is worse than an unavailable one, because it accepts connections and
-// commands.
+// A server that hangs accepts connections and commands, but never answers. A client cannot detect
+// this at once.
 func TestNoRequestWaitsForAHangingServer(t *testing.T) {
 	t.Parallel()
 	hanging := startServer(t)
@@ -232,7 +232,7 @@ func TestNoRequestWaitsForAHangingServer(t *testing.T) {
 	require.NoError(t, err)
 	rates := []limit.Rate{{Count: 1000, Per: time.Minute}, {Count: 1000, Per: time.Hour},
 		{Count: 1000, Per: 24 * time.Hour}}
-	require.Eventually(t, func() bool { // the machine may be slow
+	require.Eventually(t, func() bool { // on a slow machine, the server may first seem unavailable
 		before := local.taken.Load()
 		take(t, l, "a", rates...)
 		return local.taken.Load() == before
@@ -270,7 +270,7 @@ func (c *countingLimiter) Take(
 	return c.Limiter.Take(ctx, bucket, rates)
 }
 
-// newInstance returns a service, as one of several that share a store and the limits.
+// newInstance returns a service that shares a store and the limits with other instances.
 func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr string) *auth.Service {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
@@ -291,7 +291,8 @@ func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr strin
 	return svc
 }
 
-// fail signs in with an unknown pair and reports whether that was throttled.
+// fail signs in with an unknown pair of key and secret. It reports whether the sign-in was
+// throttled.
 func fail(t testing.TB, svc *auth.Service, address string) bool {
 	t.Helper()
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
@@ -316,7 +317,7 @@ func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 		auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
 
-	// shared reports whether the two instances count together, using a new client address.
+	// shared reports whether the two instances count together. Each call uses a new client address.
 	addresses := 0
 	shared := func() bool {
 		addresses++
@@ -358,8 +359,8 @@ func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 	require.Zero(t, refused.Load())
 }
 
-// A replica is promoted, or the machine is restored, and its clock is behind the server that has
-// counted. Clients must not wait until the old time has come again.
+// The clock of the server can go back, for example if a replica with another clock is promoted, or
+// if the machine is restored. Clients must not wait until the clock shows the earlier time again.
 func TestServerClockSetBackDoesNotRefuseForLong(t *testing.T) {
 	t.Parallel()
 	client := newClient(t)
@@ -367,7 +368,7 @@ func TestServerClockSetBackDoesNotRefuseForLong(t *testing.T) {
 	l := newLimiter(t, client, prefix)
 	for name, back := range map[string]time.Duration{"ten minutes": 10 * time.Minute,
 		"a day": 24 * time.Hour} {
-		// Redis stores the time at which the bucket is empty again.
+		// The value of a key in Redis is the time at which the bucket is empty.
 		for i := range 2 {
 			empty := time.Since(time.Unix(1483228800, 0)) + back
 			key := fmt.Sprintf("rate:%s:%s:%d", prefix, name, i)
@@ -383,8 +384,8 @@ func TestServerClockSetBackDoesNotRefuseForLong(t *testing.T) {
 	}
 }
 
-// The one request that checks whether the server answers again is canceled by its client,
-// repeatedly.
+// After a failure, one request checks whether the server answers again. The client cancels this
+// request each time.
 func TestCanceledRequestsDoNotKeepTheServerUnused(t *testing.T) {
 	t.Parallel()
 	killed := startServer(t)

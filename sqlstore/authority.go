@@ -10,19 +10,21 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// acting is a transaction that makes a lasting change on behalf of an authority.
+// acting is a transaction that makes a lasting change on behalf of an authority. A lasting change
+// is one that has an [auth.Write].
 type acting struct {
 	tx
 	w     auth.Write
-	users map[string]auth.User // locked user records, by ID
+	users map[string]auth.User // the locked records of users, by ID
 
-	everybody int64 // RevokeEverybody revoked all sessions with a lower Generation
+	everybody int64 // sessions of all users with a lower Generation are revoked
 	now       time.Time
 }
 
-// locks lists the locks of a change, besides the row of everybody and the actor's record.
+// locks says which locks a change needs. Every change also locks the row of auth_everybody and the
+// record of the user who makes the change.
 type locks struct {
-	// users are the IDs of the users that the change is about. They need not exist.
+	// users are the IDs of the users that the change is about. These users need not exist.
 	users []string
 
 	// superUsers must be true if the change can reduce the number of super users.
@@ -32,8 +34,9 @@ type locks struct {
 	exclusive bool
 }
 
-// hold takes the locks in the order that [auth.AccountStore] requires. The caller then calls check.
-// Locks on keys, sessions, links and the head of the feed come later, in this order.
+// hold takes the locks in the order that [auth.AccountStore] requires. The caller then calls
+// [acting.check]. After that, it may lock keys, sessions, links and the head of the revocation
+// feed, in this order.
 func hold(ctx context.Context, t tx, w auth.Write, wanted locks) (a acting, err error) {
 	a = acting{tx: t, w: w}
 	err = runInOrder(
@@ -67,7 +70,7 @@ func holdOwnerWith(
 	return a, err
 }
 
-// holdForNewUser is holdOwner for a user who has yet to be added.
+// holdForNewUser is holdOwner for a user who is not in the store yet.
 func holdForNewUser(ctx context.Context, t tx, w auth.Write, userID string) (a acting, err error) {
 	return holdAs(ctx, t, w, userID, locks{})
 }
@@ -95,8 +98,9 @@ func checkOwner(w auth.Write, userID string) error {
 	return w.By.CheckOwner(userID)
 }
 
-// ids returns the IDs of the users to lock. They include the actor of the event. Without the lock
-// on the actor, an event with the client address could be added while the actor is being deleted.
+// ids returns the IDs of the users to lock. The actor of the event is one of them. Without this
+// lock, another transaction could delete the actor at the same time, and the new event would keep
+// the client address of the deleted user.
 func (a acting) ids(wanted locks) []string {
 	ids := append([]string{a.w.By.UserID}, wanted.users...)
 	if a.store.keepsUsers() && a.w.Event.Kind != "" {
@@ -114,9 +118,9 @@ func (a acting) user(id string) (auth.User, error) {
 	return user, nil
 }
 
-// check returns an error unless the authority holds now. The caller must have taken all locks.
-// check reads in a separate statement, because a statement that waited for a lock still sees the
-// rows as they were before it waited.
+// check returns an error unless the authority is valid now. The caller has taken all locks with
+// [hold]. check reads the session in a separate statement, because a statement that waited for a
+// lock still sees the rows as they were before it waited.
 func (a *acting) check(ctx context.Context) error {
 	by := a.w.By
 	if by.Host != "" {
@@ -139,8 +143,8 @@ FROM auth_sessions s WHERE s.id = ?`
 	shareActing = selectActing + ` FOR SHARE`
 )
 
-// findActing returns the session of the authority, and the Generation below which the sessions of
-// the session's user are revoked. If the session does not exist, both results are zero.
+// findActing returns the session of the authority. Sessions of its user with a Generation below
+// revokedBelow are revoked. If the session does not exist, both results are zero.
 func findActing(
 	ctx context.Context, q querier, query string, by auth.Authority,
 ) (session auth.Session, revokedBelow int64, err error) {
@@ -156,9 +160,9 @@ const (
 	lockEverybody   = selectEverybody + ` FOR UPDATE`
 )
 
-// holdEverybody locks the row of everybody, which is the only row of the table auth_everybody,
-// until the transaction ends. Lasting changes share the lock. An exclusive lock waits until no
-// other lasting change runs. New lasting changes then wait until the exclusive lock is released.
+// holdEverybody locks the only row of the table auth_everybody until the transaction ends. Lasting
+// changes share this lock. If exclusive is true, holdEverybody waits until no other lasting change
+// runs, and new ones wait until this transaction ends.
 func (a *acting) holdEverybody(ctx context.Context, exclusive bool) error {
 	if a.store.dialect.oneWriter {
 		return nil
@@ -179,8 +183,8 @@ func (a *acting) holdEverybody(ctx context.Context, exclusive bool) error {
 	return nil
 }
 
-// maxHeld is the maximum number of users that one change locks: the actor, the user that the change
-// is about, and the actor of the event.
+// maxHeld is the maximum number of users that one change locks: the user who makes the change, the
+// user that the change is about, and the actor of the event.
 const maxHeld = 3
 
 var (
@@ -190,13 +194,12 @@ var (
 
 const lockHostUser = `SELECT h.id FROM auth_host_users h WHERE h.id = ? FOR UPDATE`
 
-// holdUsers returns the users with these IDs that exist, and locks their records until the
-// transaction ends. Every transaction that writes records of a user calls holdUsers exactly once.
-// holdUsers locks all users in one statement, in the order of their IDs, so that two transactions
-// never wait for each other's users.
+// holdUsers locks the records of the users with these IDs until the transaction ends, and returns
+// the users that exist. A transaction calls holdUsers only once. holdUsers locks all users in one
+// statement, in the order of their IDs, so that two transactions never deadlock over users.
 //
-// In a store of accounts every ID has a row to lock. holdUsers inserts the row if the ID has none
-// yet.
+// The users of an [Accounts] are in a table of the host. For them, holdUsers locks rows of
+// auth_host_users. If an ID has no row yet, holdUsers inserts one.
 func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, error) {
 	ids = slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxIDLength) })
 	slices.Sort(ids)
@@ -227,11 +230,12 @@ func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, 
 	return lock()
 }
 
-// insertHostUser is incomplete: the clause that unlessExists of the dialect returns must follow,
-// because a concurrent transaction may insert the same row.
+// insertHostUser must be followed by the clause unlessExists of the dialect, because a concurrent
+// transaction may insert the same row.
 const insertHostUser = `INSERT INTO auth_host_users (id) VALUES (?)`
 
-// lockListed runs query one if there is a single ID, and query several otherwise.
+// lockListed returns the users by ID. It runs the query one if there is a single ID, and the query
+// several if there are more.
 func lockListed(
 	ctx context.Context, t tx, one, several string, ids []string, fields func(*auth.User) []any,
 ) (map[string]auth.User, error) {

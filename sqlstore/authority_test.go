@@ -18,8 +18,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// ofEachOther are changes that two super users make to each other. Each says what happens to the
-// second change if the first one commits before it.
+// ofEachOther lists changes that one super user can make to another. If two super users make a
+// change to each other at once, the later change fails, because the first one ends the authority of
+// the other user. The field lost is the error of the later change.
 var ofEachOther = []struct {
 	name string
 	make func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error
@@ -48,7 +49,7 @@ var ofEachOther = []struct {
 }
 
 // Two super users change each other, on two instances at once. Each change locks the records of
-// both. Without a fixed order of locks, the two would deadlock.
+// both users. If the locks had no fixed order, the two changes would deadlock.
 func TestTwoSuperUsersChangingEachOtherNeverDeadlock(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -75,7 +76,7 @@ func TestTwoSuperUsersChangingEachOtherNeverDeadlock(t *testing.T) {
 				require.Equal(t, 2, s.spy.count("BEGIN")+s.spy.count("START"),
 					"the database had to resolve a deadlock")
 			}
-			for _, user := range users { // otherwise each round would add more super users
+			for _, user := range users { // so that super users do not accumulate
 				_, err := stores[0].DeleteUser(ctx, byHost, user)
 				require.True(t, err == nil || errors.Is(err, auth.ErrNotFound), "%v", err)
 			}
@@ -93,8 +94,10 @@ func addSuperUser(t *testing.T, store *sqlstore.Store, id string) {
 	require.NoError(t, err)
 }
 
-// Without the shared lock, a change could commit after its session was revoked with all others.
-// Without a fair lock, the revocation might never get its turn.
+// Every change takes a lock that it shares with other changes. RevokeEverybody takes the same lock
+// exclusively. Without the lock, a session could make a change after RevokeEverybody has revoked
+// it. If the lock were not granted in the order of the requests, RevokeEverybody might wait
+// forever.
 func TestRevokeEverybodyWaitsForRunningChangesButNotForever(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -106,7 +109,7 @@ func TestRevokeEverybodyWaitsForRunningChangesButNotForever(t *testing.T) {
 		}
 		var revoked atomic.Bool
 		var made atomic.Int64
-		busy := make(chan struct{}) // closed when the other goroutines are working
+		busy := make(chan struct{}) // closed once the other goroutines make changes
 		late := make([]int, enders)
 		together(t, enders+1, func(i int) error {
 			if i == enders {
@@ -145,7 +148,8 @@ func TestRevokeEverybodyWaitsForRunningChangesButNotForever(t *testing.T) {
 	})
 }
 
-// The first changes of a user run at the same time, when there is no row to lock yet.
+// Several changes of a user of the host run at the same time, when auth_host_users has no row for
+// this user yet.
 func TestConcurrentFirstChangesOfHostUserSucceed(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -161,8 +165,8 @@ func TestConcurrentFirstChangesOfHostUserSucceed(t *testing.T) {
 	})
 }
 
-// Sign-in with a key needs no additional lock. A change needs the lock of everybody and, for the
-// authority of a session, one query of the session.
+// A sign-in with a key does not check an authority. A change takes a shared lock on the row of
+// auth_everybody. If the authority is a session, the change also reads the session.
 func TestCheckingAnAuthorityTakesFewStatements(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
@@ -174,10 +178,10 @@ func TestCheckingAnAuthorityTakesFewStatements(t *testing.T) {
 			return len(s.spy.statements())
 		}
 		shared := 0
-		if s.prefix != "auth_" { // SQLite has a single writer instead
+		if s.prefix != "auth_" { // SQLite has only one writer and needs no such lock
 			shared = 1
 		}
-		if strings.HasSuffix(t.Name(), "/postgres") { // PostgreSQL also has the advisory lock
+		if strings.HasSuffix(t.Name(), "/postgres") { // PostgreSQL also takes an advisory lock
 			shared++
 		}
 		start := count(func() error {
@@ -202,8 +206,8 @@ func TestCheckingAnAuthorityTakesFewStatements(t *testing.T) {
 	})
 }
 
-// For an account that was linked before grants were recorded, it is unknown whether it made a super
-// user.
+// An account may have been linked before the store recorded grants. It is then unknown whether the
+// account made its user a super user.
 func TestMigrationMarksGrantsOfLinkedAccountsSpent(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
@@ -243,7 +247,8 @@ func TestMigrationMarksGrantsOfLinkedAccountsSpent(t *testing.T) {
 	})
 }
 
-// RevokeEverybody can skip positions. Readers must not wait for entries at the skipped positions.
+// RevokeEverybody can skip positions of the revocation feed. Readers must not wait for entries at
+// these positions.
 func TestFeedContinuesAfterSkippedPositions(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {

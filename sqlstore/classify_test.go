@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// coded is an error like that of modernc.org/sqlite.
+// coded is an error with a code, like the errors of modernc.org/sqlite.
 type coded int
 
 func (c coded) Error() string { return fmt.Sprintf("code %d", int(c)) }
@@ -33,7 +33,7 @@ func TestViolatedUniqueConstraintIsRecognized(t *testing.T) {
 		{errors.New("UNIQUE constraint failed: auth_users.id"), true}, // mattn/go-sqlite3
 		{errors.New("sqlite3: constraint failed: UNIQUE constraint failed: auth_users.id"), true},
 		{fmt.Errorf("wrapped: %w", errOfHost), true},
-		{coded(19), false},   // a violated constraint of unknown kind
+		{coded(19), false},   // SQLITE_CONSTRAINT of unknown kind
 		{coded(1299), false}, // NOT NULL
 		{coded(787), false},  // FOREIGN KEY
 		{coded(13), false},   // SQLITE_FULL
@@ -72,8 +72,8 @@ func TestPanicOfIsConflictBecomesAnError(t *testing.T) {
 	require.ErrorIs(t, err, errOfHost)
 }
 
-// registerFailing returns the error of Register if the driver returns the failure, and checks that
-// Register changed nothing.
+// registerFailing calls Register with a driver that returns the error failure. It returns the error
+// of Register, and checks that Register changed nothing.
 func registerFailing(t *testing.T, failure error, isConflict func(error) bool) error {
 	s := &spy{}
 	db := openMemory(t, s)
@@ -115,7 +115,7 @@ func TestBusyDatabaseIsRetried(t *testing.T) {
 func TestOtherDatabaseErrorsAreNotRetried(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
-	// SQLITE_LOCKED, by this program itself
+	// SQLITE_LOCKED: the lock is held by this program itself.
 	s.watch(at(1, func(context.Context) error { return coded(6) }))
 	requireNoAnswer(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 	require.Equal(t, 1, s.count("BEGIN IMMEDIATE"))

@@ -20,8 +20,8 @@ func rounds(t testing.TB) int {
 	return testenv.Rounds(t, testenv.Counts{Small: 5, Moderate: 30, Full: 300})
 }
 
-// lock begins a writing transaction on a connection of the pool, as another process would. The
-// function unlock ends it.
+// lock takes the write lock of an SQLite database, as another process would. The returned function
+// releases it.
 func lock(t testing.TB, db *sql.DB) (unlock func()) {
 	ctx := context.Background()
 	conn, err := db.Conn(ctx)
@@ -35,8 +35,8 @@ func lock(t testing.TB, db *sql.DB) (unlock func()) {
 	}
 }
 
-// together calls do with 0 to n-1 in n goroutines that start at once, and requires that all calls
-// succeed.
+// together calls the function do in n goroutines that start at once, with the numbers from 0 to
+// n-1. It requires that all calls succeed.
 func together(t testing.TB, n int, do func(i int) error) {
 	t.Helper()
 	errs := make([]error, n)
@@ -53,8 +53,8 @@ func together(t testing.TB, n int, do func(i int) error) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-// readThenWrite registers a user and calls methods that read before they write. If a transaction
-// took its lock only at the first write, these calls would sooner or later fail.
+// readThenWrite registers a user and calls methods that read before they write. These calls would
+// sometimes fail if a transaction took its lock only at its first write.
 func readThenWrite(ctx context.Context, store auth.Store, id string) error {
 	if err := store.Register(ctx, byHost, newUser(id), newKey("k-"+id, id)); err != nil {
 		return err

@@ -31,7 +31,7 @@ func TestVerbsCoverAllMethodsOfAStore(t *testing.T) {
 	}
 }
 
-// stage is a seeded store with a spy between it and the database.
+// stage is a store with the records that seed adds, and a spy between the store and the database.
 type stage struct {
 	store  *sqlstore.Store
 	db     *sql.DB
@@ -65,14 +65,14 @@ func (s *server) stage(t *testing.T) *stage {
 	return (&stage{store, db, spied, cfg.Prefix}).seeded(t)
 }
 
-// recordTables are the tables that a verb can change.
+// recordTables are the tables that methods of the store can change.
 var recordTables = []string{
 	"users", "access_keys", "sessions", "bootstrap",
 	"github_links", "github_tokens", "github_states", "retired_usernames", "revocations",
 	"github_accounts", "events", "host_users",
 }
 
-// seeded empties the tables and seeds them again.
+// seeded empties the tables and adds the records of seed again.
 func (s *stage) seeded(t *testing.T) *stage {
 	t.Helper()
 	s.spy.watch(nil)
@@ -91,13 +91,13 @@ func (s *stage) seeded(t *testing.T) *stage {
 	return s
 }
 
-// nameEvent replaces the random ID of the only event by "event".
+// nameEvent sets the ID of the only event, which is random, to "event".
 func (s *stage) nameEvent(t testing.TB) {
 	_, err := s.db.Exec(`UPDATE ` + s.prefix + `events SET id = 'event'`)
 	require.NoError(t, err)
 }
 
-// rows returns every row of the tables, without random values.
+// rows returns every row of recordTables, without the columns that have random values.
 func (s *stage) rows(t *testing.T) (all []string) {
 	t.Helper()
 	for _, table := range recordTables {
@@ -132,9 +132,10 @@ func (s *stage) rows(t *testing.T) (all []string) {
 	return all
 }
 
-// A connection can be lost before the server has received a statement or after it has run it. The
-// client cannot tell the two apart. In either case a verb must take effect completely or not at
-// all, and its error must not claim otherwise.
+// A connection can be lost before the server has received a statement, or after the server has run
+// it. The client cannot tell the two cases apart. In both cases, a method must change either
+// everything or nothing. If its error does not say that the outcome is unknown, the method must
+// have changed nothing.
 func TestLostConnectionNeverLeavesAPartialWriteOrAFalseAnswer(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
@@ -185,8 +186,8 @@ func loseConnection(
 		return
 	}
 	require.Equal(t, before, now, about)
-	// The server may not have ended the transaction yet. Other calls wait for that, but pruning
-	// skips locked rows.
+	// The server may not have ended the transaction yet. Most methods wait for that, but the Prune
+	// methods skip locked rows.
 	require.Eventually(t, func() bool {
 		err = v.call(context.Background(), s.store)
 		return err == nil || !strings.HasPrefix(v.name, "Prune")

@@ -8,9 +8,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// contents says what the tables contain. A [Store] and an [Accounts] must never share tables. The
-// Store would not find the users of keys and sessions, and the Accounts would open sessions for
-// users who are disabled in auth_users.
+// contents says whether the tables belong to a [Store] or to an [Accounts]. The two must never
+// share tables. The Store would find keys and sessions whose users it does not have. The Accounts
+// would open sessions for users who are disabled in auth_users.
 type contents string
 
 // The values of the column auth_contents.keeps.
@@ -27,8 +27,8 @@ func (c contents) openFunc() string {
 	return "OpenAccounts"
 }
 
-// claim records the contents of the tables if no contents are recorded yet. It returns an error if
-// other contents are recorded.
+// claim records what the tables contain. It returns an error if other contents are already
+// recorded.
 func (s *core) claim(ctx context.Context) error {
 	recorded, err := s.recordedContents(ctx)
 	if errors.Is(err, auth.ErrNotFound) {
@@ -73,8 +73,8 @@ func (s *core) recordedContents(ctx context.Context) (contents, error) {
 // open the tables at once, the primary key lets only the first one insert.
 //
 // Tables of an earlier version of this package may have rows but no recorded contents, so
-// checkUnrecorded looks at the rows first. It must run before the insertion: if another process
-// records its contents and registers users after the check, the insertion fails.
+// checkUnrecorded looks at the rows first. Another process may record its contents and register
+// users after this check. The insertion then fails.
 func (s *core) recordContents(ctx context.Context) error {
 	return s.write(ctx, "record what the tables keep", func(ctx context.Context, t tx) error {
 		if err := s.checkUnrecorded(ctx, t); err != nil {
@@ -84,7 +84,7 @@ func (s *core) recordContents(ctx context.Context) error {
 	})
 }
 
-// checkUnrecorded returns an error if the rows of the tables contradict the contents to record.
+// checkUnrecorded returns an error if the rows in the tables contradict s.contents.
 func (s *core) checkUnrecorded(ctx context.Context, t tx) error {
 	users, err := t.queryBool(ctx, selectAnyUser)
 	switch {

@@ -14,7 +14,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// opener is one of the two functions that open tables.
+// opener is one of the functions Open and OpenAccounts.
 type opener struct {
 	name string
 	open func(db *sql.DB, cfg sqlstore.Config) (auth.AccountStore, error)
@@ -30,7 +30,8 @@ var (
 	bothOrders = [][2]opener{{openUsers, openAccounts}, {openAccounts, openUsers}}
 )
 
-// requireRefused fails the test unless err names the function that opens the tables.
+// requireRefused fails the test unless err says that the tables were first opened with the function
+// by.
 func requireRefused(t *testing.T, err error, by opener) {
 	t.Helper()
 	requireNoAnswer(t, err)
@@ -38,13 +39,14 @@ func requireRefused(t *testing.T, err error, by opener) {
 		"were first opened with "+by.name+": call "+by.name+", or set Config.Prefix")
 }
 
-// keeps returns the recorded contents of the tables.
+// keeps returns the contents that are recorded in the tables.
 func (p place) keeps(t *testing.T, db *sql.DB) []string {
 	t.Helper()
 	return column(t, db, `SELECT keeps FROM `+p.prefix()+`contents`)
 }
 
-// unclaimed returns a pool whose tables have no recorded contents, and makes p skip migrations.
+// unclaimed creates tables without recorded contents and returns a pool for them. It sets
+// SkipMigrations in the configuration of p.
 func (p *place) unclaimed(t *testing.T) *sql.DB {
 	t.Helper()
 	db := p.open(t, nil)
@@ -56,10 +58,10 @@ func (p *place) unclaimed(t *testing.T) *sql.DB {
 	return db
 }
 
-// withoutRecord is the number of the last migration before the one that creates auth_contents.
+// withoutRecord is the number of the last migration before auth_contents is created.
 const withoutRecord = 11
 
-// earlierVersion returns a pool whose tables were created by a version of this package that
+// earlierVersion returns a pool whose tables are those of an earlier version of this package, which
 // recorded no contents.
 func (p place) earlierVersion(t *testing.T) *sql.DB {
 	t.Helper()
@@ -70,7 +72,7 @@ func (p place) earlierVersion(t *testing.T) *sql.DB {
 	return db
 }
 
-// fillOne adds one row of fill to the table, as a program of an earlier version would.
+// fillOne adds one row to the table, with the statement from the list fill.
 func (p place) fillOne(t *testing.T, db *sql.DB, table string) {
 	t.Helper()
 	for _, statement := range fill {
@@ -113,9 +115,10 @@ func TestFirstOpenDecidesContentsOfTables(t *testing.T) {
 	})
 }
 
-// Both processes find no recorded contents. The other process records its contents before the first
-// one begins its transaction. On a server, which does not lock the whole database, it may also do
-// so during that transaction.
+// Two processes open tables without recorded contents, one with Open and the other with
+// OpenAccounts. The process order[0] records its contents before the process order[1] begins its
+// transaction. On a server, which does not lock the whole database, it may also do so during that
+// transaction.
 func TestSecondProcessWithOtherContentsIsRefused(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
@@ -140,7 +143,7 @@ func TestSecondProcessWithOtherContentsIsRefused(t *testing.T) {
 					return err
 				})
 				_, err := order[1].open(second, p.cfg)
-				// Not every dialect runs this statement.
+				// Not every dialect runs a statement that begins with moment.
 				if !overtaken {
 					require.NoError(t, err)
 					continue
@@ -207,8 +210,8 @@ func TestEmptyTablesOfEarlierVersionBelongToFirstOpener(t *testing.T) {
 	})
 }
 
-// A host that upgrades may drop the setting of the earlier version and forget to call OpenAccounts
-// instead of Open.
+// A host with its own users table upgrades from an earlier version, and forgets to call
+// OpenAccounts instead of Open.
 func TestOpenRefusesEarlierTablesThatHaveOnlyAccounts(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {

@@ -10,7 +10,7 @@ import (
 	"github.com/pressly/goose/v3/database"
 )
 
-// Dialect names the SQL dialect of a database.
+// Dialect is the SQL dialect of a database.
 type Dialect string
 
 // The supported dialects.
@@ -20,7 +20,7 @@ const (
 	MySQL    Dialect = "mysql"    // MariaDB 10.11 or MySQL 8, or later
 )
 
-// dialect holds what differs between the kinds of databases.
+// dialect describes how one kind of database differs from the others.
 type dialect struct {
 	// goose is the name of the dialect in the migration library.
 	goose database.Dialect
@@ -28,44 +28,49 @@ type dialect struct {
 	// hasTable is a query that counts the tables with a given name.
 	hasTable string
 
-	// begin are the statements that start a transaction in which every statement sees all that was
-	// committed before the statement. If only one process at a time may write the database, the
-	// statements also wait for the right to write, so that no later statement of the transaction
-	// waits for it.
+	// begin is the list of statements that begin a transaction. In this transaction, each statement
+	// must see everything that was committed before the statement began. If oneWriter is true, the
+	// list also takes the write lock of the database, so that no later statement of the transaction
+	// waits for the lock.
 	begin []string
 
-	// oneWriter is true if a transaction locks the whole database. Otherwise transactions lock
-	// rows, with FOR UPDATE.
+	// oneWriter is true if a transaction that writes locks the whole database. If oneWriter is
+	// false, transactions lock rows with FOR UPDATE.
 	oneWriter bool
 
-	// shareMode is the clause with which a statement takes shared row locks. Empty means FOR SHARE.
+	// shareMode is the clause that makes a SELECT take shared locks on its rows. Empty means FOR
+	// SHARE.
 	shareMode string
 
-	// locksUnread is true if a statement with FOR UPDATE can return rows that were committed after
-	// the statement began. The subqueries of the statement may not see these rows, nor rows that
-	// were committed before them.
+	// locksUnread is true if a SELECT with FOR UPDATE can return rows that were committed after it
+	// began, although the subqueries of the same SELECT do not see such rows.
 	locksUnread bool
 
 	// dollars is true if parameters are written $1, $2 instead of ?.
 	dollars bool
 
-	// unlessExists returns the last clause of a statement that inserts one row. If a concurrent
-	// transaction inserts the same row, the statement waits until that transaction ends, and
-	// changes nothing if the row then exists. The column is part of the primary key.
+	// unlessExists returns the clause that ends an INSERT of one row. With the clause, the INSERT
+	// changes nothing if the row exists. If a concurrent transaction is inserting the same row, the
+	// INSERT first waits until that transaction ends. The parameter column names a column of the
+	// primary key.
 	unlessExists func(column string) string
 
-	// shareTurn and lockTurn, if set, are queries that take an advisory lock. shareTurn runs before
-	// a shared lock on the row of everybody is taken, lockTurn before an exclusive lock. The
-	// argument of both queries identifies the set of tables. PostgreSQL needs them because it lets
-	// later transactions share a row lock while an earlier transaction waits for the exclusive
-	// lock, which might then wait forever. It grants advisory locks in the order of the requests.
+	// shareTurn and lockTurn are queries that take an advisory lock before a transaction locks the
+	// row of auth_everybody. shareTurn precedes a shared lock of the row, and lockTurn an exclusive
+	// one. Their argument is a number that identifies the set of tables. Both are empty if the
+	// database needs no advisory lock.
+	//
+	// PostgreSQL needs them, because it lets new transactions share a row lock while an earlier
+	// transaction waits for the exclusive lock. The earlier transaction might then wait forever.
+	// Advisory locks are granted in the order of the requests.
 	shareTurn, lockTurn string
 
-	// rowsPerInsert is the number of rows that one statement inserts if there are many rows to
-	// insert. It is the number that was fastest in measurements.
+	// rowsPerInsert is the maximum number of rows that one statement inserts if there are many rows
+	// to insert. The values here were the fastest in measurements.
 	rowsPerInsert int
 
-	// beforeQuestions, if set, is run before a transaction queries many values.
+	// beforeQuestions is a statement that runs before a transaction looks up many values. It may be
+	// empty.
 	beforeQuestions string
 
 	// migrations says how processes that migrate at the same time wait for each other.
@@ -74,16 +79,17 @@ type dialect struct {
 	// check returns an error if the settings of the database are unsafe for a store.
 	check func(context.Context, *sql.DB) error
 
-	// isConflict reports whether the error is a violated primary key or unique constraint. It asks
-	// the methods of the driver's error. If the error has no such methods, it examines the error's
-	// text.
+	// isConflict reports whether the error means that a primary key or a unique constraint was
+	// violated. If the driver's error has a method that returns a code, isConflict uses the code.
+	// If not, it examines the text of the error.
 	isConflict func(error) bool
 
-	// isBusy reports whether another process holds a lock that the database does not wait for.
+	// isBusy reports whether the error means that another process holds a lock and that the
+	// database did not wait for this lock.
 	isBusy func(error) bool
 
-	// isRolledBack reports whether the database rolled back the whole transaction so that others
-	// could proceed. The transaction may then be tried again.
+	// isRolledBack reports whether the error means that the database rolled the whole transaction
+	// back because of a conflict with other transactions. The transaction may then be run again.
 	isRolledBack func(error) bool
 }
 
@@ -110,7 +116,7 @@ var dialects = map[Dialect]dialect{
 		lockTurn:      `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
 		unlessExists:  onConflictDoNothing,
 		rowsPerInsert: 512,
-		// Starting parallel workers for a query takes ten times as long as answering it.
+		// Starting parallel workers would take ten times as long as the query itself.
 		beforeQuestions: `SET LOCAL max_parallel_workers_per_gather = 0`,
 		migrations: migrationLock{
 			inTransaction: true,
@@ -145,21 +151,21 @@ var dialects = map[Dialect]dialect{
 
 func onConflictDoNothing(string) string { return ` ON CONFLICT DO NOTHING` }
 
-// onDuplicateKeyKeep is for MySQL. INSERT IGNORE would also truncate values.
+// onDuplicateKeyKeep is unlessExists for MySQL. INSERT IGNORE is unsuitable, because it also
+// truncates values that do not fit.
 func onDuplicateKeyKeep(column string) string {
 	return ` ON DUPLICATE KEY UPDATE ` + column + ` = ` + column
 }
 
 func never(error) bool { return false }
 
-// defaultPrefix begins the names of all tables in the statements and migrations of this package. If
-// Config.Prefix is different, statement replaces defaultPrefix by Config.Prefix.
+// defaultPrefix begins all table names in the queries and migrations of this package. If
+// Config.Prefix is different, defaultPrefix is replaced in both.
 const defaultPrefix = "auth_"
 
-// statement returns a query of this package in the dialect, for tables whose names begin with the
-// prefix.
-//
-// The queries contain no text from outside, and a question mark is always a parameter.
+// statement translates a query of this package to the dialect, for tables whose names begin with
+// the prefix. It replaces parts of the text. This is safe, because queries contain no text from
+// outside, and a question mark is always a parameter.
 func (d dialect) statement(query, prefix string) string {
 	if prefix != defaultPrefix {
 		query = strings.ReplaceAll(query, defaultPrefix, prefix)
@@ -184,8 +190,8 @@ func (d dialect) statement(query, prefix string) string {
 	return text.String()
 }
 
-// sqlState returns the SQLSTATE of the error, or "" if the error has no SQLSTATE. The errors of pgx
-// and lib/pq have an SQLSTATE.
+// sqlState returns the SQLSTATE of the error, or "" if the error has none. The errors of the
+// drivers pgx and lib/pq have one.
 func sqlState(err error) string {
 	var stated interface{ SQLState() string }
 	if !errors.As(err, &stated) {

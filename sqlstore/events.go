@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// about is the user and the GitHub account that a change is about. A field is empty if the change
-// is about no user or account, or about several.
+// about names the user and the GitHub account that a change is about. A field is empty if the
+// change is about none, or about several.
 type about struct {
 	userID string
 	github auth.GitHubAccount
@@ -25,15 +25,17 @@ INSERT INTO auth_events
 	eventOfNobody = insertEvent + `
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)`
 
-	// The user is locked, so no concurrent transaction computes the same time.
+	// Each event of a user gets a later time than the events before it. The user is locked, so no
+	// concurrent transaction computes the same time.
 	eventOfUser = insertEvent + `
 SELECT CASE WHEN MAX(e.at) >= ? THEN MAX(e.at) + 1 ELSE ? END,
 	?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0
 FROM auth_events e WHERE e.user_id = ?`
 )
 
-// addEvent adds the event of the change, if there is one. Call it before locking the head of the
-// feed, because other transactions wait for the head.
+// addEvent adds the event of the change, if there is one, to the audit trail. Call it before
+// locking the head of the revocation feed, so that other transactions wait for the head only
+// briefly.
 func (a acting) addEvent(ctx context.Context, of about) error {
 	e := a.w.Event
 	if e.Kind == "" {
@@ -132,7 +134,7 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 	if filter.Kind != "" {
 		add(` AND e.kind = ?`, string(filter.Kind))
 	}
-	// (at, id) < (?, ?), for which MySQL uses no index
+	// This condition means (at, id) < (?, ?), but in that form MySQL would use no index.
 	if filter.Before != "" {
 		add(` AND e.at <= ? AND (e.at < ? OR e.id < ?)`, before, before, filter.Before)
 	}
@@ -141,8 +143,9 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 }
 
 const (
-	// An earlier waiting event of a user blocks the user's later events, even if a concurrent
-	// transaction has locked the earlier one.
+	// lockNextEvent locks the oldest event that can be delivered. An event of a user cannot be
+	// delivered while an earlier event of the same user is pending, even if another transaction has
+	// locked the earlier event.
 	lockNextEvent = `
 SELECT ` + eventColumns + `, e.attempts FROM auth_events e
 WHERE e.pending = 1 AND (e.claimed_until <= ? OR e.claimed_until > ?) AND (e.user_id = '' OR NOT EXISTS (
@@ -180,9 +183,9 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 	return event, attempts, nil
 }
 
-// keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is waiting. The query
-// lockNextEvent can miss the earlier event if both events were added after the query's subquery
-// began to read. The next call of ClaimEvent finds both events in order.
+// keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is pending. On MySQL,
+// lockNextEvent can miss the earlier event if both events were added after its subquery began to
+// read. The next call of ClaimEvent finds both events in order.
 func keepOrder(ctx context.Context, t tx, event auth.Event) error {
 	if !t.store.dialect.locksUnread || event.UserID == "" {
 		return nil
@@ -200,8 +203,8 @@ const (
 	finishEvent = `UPDATE auth_events SET pending = 0 WHERE id = ?`
 )
 
-// FinishEvent implements [auth.EventStore]. It first selects the event to learn whether the event
-// exists. The row count of the update does not show this, because MySQL does not count a row whose
+// FinishEvent implements [auth.EventStore]. It selects the event before the update, because the row
+// count of the update does not show whether the event exists: MySQL does not count a row whose
 // values stay the same.
 func (s *core) FinishEvent(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {

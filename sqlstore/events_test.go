@@ -16,8 +16,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// eventBy returns a write of the host with an event to deliver. The event names this user as its
-// actor.
+// eventBy returns a write of the host at the given time. Its event is to be delivered, and names
+// actorID as the actor.
 func eventBy(actorID string, at time.Time) auth.Write {
 	w := byHost
 	w.Now = func() time.Time { return at }
@@ -30,8 +30,9 @@ func eventBy(actorID string, at time.Time) auth.Write {
 	return w
 }
 
-// Two instances with different clocks make changes and deliver the events. A cursor over times, or
-// over numbers assigned before the commit, would miss some events.
+// Two instances with different clocks make changes and deliver the events. Some events would be
+// missed if the instances remembered the time of the last delivered event, or a number that is
+// assigned before the commit.
 func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -61,7 +62,7 @@ func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 			}
 			for round := range n {
 				id := fmt.Sprintf("u-%d", round%users)
-				w := eventBy("", now.Add(-time.Duration(i%2)*time.Second)) // one clock is a second late
+				w := eventBy("", now.Add(-time.Duration(i%2)*time.Second)) // one clock is behind
 				if _, err := stores[i%2].RotateKey(ctx, w, "k-"+id,
 					auth.KeyRotation{Hash: "hash"}); err != nil {
 					return err
@@ -92,8 +93,8 @@ func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 	})
 }
 
-// deliver claims an event and finishes it twice. It returns [auth.ErrNotFound] if no event is waiting
-// or if concurrent calls have locked all the events that could be claimed.
+// deliver claims an event and finishes it twice. It returns [auth.ErrNotFound] if no event is
+// waiting, or if concurrent calls have locked all events that could be claimed.
 func deliver(ctx context.Context, store *sqlstore.Store) (auth.Event, error) {
 	event, _, err := store.ClaimEvent(ctx, now, now.Add(time.Minute))
 	if err == nil {
@@ -105,8 +106,8 @@ func deliver(ctx context.Context, store *sqlstore.Store) (auth.Event, error) {
 	return event, err
 }
 
-// The host makes a change during a request of a user who is being deleted. Whichever commits first,
-// the trail must not keep a client address of a deleted user.
+// A user makes a change and is deleted at the same time. Whichever transaction commits first, the
+// audit trail must not keep the client address of the deleted user.
 func TestNoEventKeepsTheClientAddressOfADeletedUser(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {

@@ -16,14 +16,13 @@ import (
 func Example() {
 	ctx := context.Background()
 
-	// For a file:
-	// "file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)".
+	// For a database file, use the recommended settings:
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer db.Close()
-	// Each connection would have its own in-memory database.
+	// Without this limit, each connection would have its own in-memory database.
 	db.SetMaxOpenConns(1)
 
 	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite})

@@ -6,7 +6,7 @@ import (
 	"io/fs"
 )
 
-// OpenWithMigrations is Open with the given migrations instead of the embedded ones.
+// OpenWithMigrations is [Open] with the given migrations instead of the embedded ones.
 func OpenWithMigrations(ctx context.Context, db *sql.DB, cfg Config, migrations fs.FS) (*Store, error) {
 	s := &Store{}
 	if err := s.openWith(ctx, db, cfg, usersAndAccounts, migrations); err != nil {
@@ -15,10 +15,10 @@ func OpenWithMigrations(ctx context.Context, db *sql.DB, cfg Config, migrations 
 	return s, nil
 }
 
-// Transact runs do in a transaction, as every writing verb does.
+// Transact calls the function do in a transaction, like the methods of the store that write.
 func (s *core) Transact(ctx context.Context, do func(context.Context, *sql.Conn) error) error {
 	return s.write(ctx, "test", func(ctx context.Context, t tx) error { return do(ctx, t.conn) })
 }
 
-// Statement returns a query of this package as the database runs it.
+// Statement translates a query of this package for the database.
 func (s *core) Statement(query string) string { return s.statement(query) }

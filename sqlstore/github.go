@@ -55,9 +55,9 @@ func (s *core) SignInGitHub(
 	}
 	user, err := signInOnce()
 	if errors.Is(err, auth.ErrExists) {
-		// Another user may have taken the e-mail address after the transaction found it free. In
-		// this case the second attempt adds the user without an e-mail address. In all other cases
-		// the second attempt returns the same error.
+		// Another user may have taken the e-mail address after the transaction had found that it
+		// was free. The second attempt then adds the user without an e-mail address. If the first
+		// attempt failed for another reason, the second one returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {
@@ -66,8 +66,8 @@ func (s *core) SignInGitHub(
 	return session, user, nil
 }
 
-// signInGitHub adds the new user or locks the existing one, and opens the session. It updates
-// *session to the stored record.
+// signInGitHub adds the new user or locks the existing one, and opens the session. It sets *session
+// to the stored record.
 func signInGitHub(
 	ctx context.Context, t tx, w auth.Write, signIn auth.GitHubSignInWrite, session *auth.Session,
 ) (user auth.User, err error) {
@@ -186,10 +186,10 @@ SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.host = ? AND l.accou
 UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = ? AND l.host = ?`
 )
 
-// holdAccount locks the remembered account of the link and returns the state of the account and of
-// the user. If the account is not remembered yet, holdAccount inserts it. The caller has locked the
-// user. Every transaction that links an account takes the lock on the account first. If withToken
-// is set, holdAccount also locks the user's token.
+// holdAccount locks the row of auth_github_accounts for the account of the link, and inserts the
+// row if there is none. It returns the state of the account and of the link's user. The caller has
+// locked the user. A transaction calls holdAccount before it links an account. If withToken is
+// true, holdAccount also locks the user's token.
 func holdAccount(
 	ctx context.Context, t tx, link auth.GitHubLink, withToken bool,
 ) (state auth.GitHubAccountState, err error) {
@@ -239,8 +239,8 @@ const (
 	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1 WHERE user_id = ?`
 )
 
-// remember records that the locked account belongs to the link's user. If spends is set, remember
-// also records that the account's grant is used up.
+// remember records the link's user as the user of the locked account. If spends is true, remember
+// also records that the account has used its one grant, which made the user a super user.
 func remember(
 	ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool,
 ) error {

@@ -25,7 +25,7 @@ func newLink(accountID int64, userID string) auth.GitHubLink {
 	}
 }
 
-// newToken returns a token of the link.
+// newToken returns a token for the link, with the given version.
 func newToken(link auth.GitHubLink, version string) auth.GitHubToken {
 	return auth.GitHubToken{
 		Account: link.Account, UserID: link.UserID,
@@ -39,19 +39,19 @@ func newGitHubSession(id, userID string) auth.Session {
 	return session
 }
 
-// newSignIn returns a sign-in of a linked user.
+// newSignIn returns a sign-in of a user who is already linked.
 func newSignIn(link auth.GitHubLink) auth.GitHubSignInWrite {
 	return auth.GitHubSignInWrite{Link: link, Session: newGitHubSession("s-github", link.UserID)}
 }
 
-// newRegistration returns the first sign-in of an account.
+// newRegistration returns the first sign-in with an account, which adds the user.
 func newRegistration(link auth.GitHubLink) auth.GitHubSignInWrite {
 	signIn, user, token := newSignIn(link), newUser(link.UserID), newToken(link, "v1")
 	signIn.NewUser, signIn.Token = &user, &token
 	return signIn
 }
 
-// connectAda returns a write that links account 1 to "ada" in the session "s-ada".
+// connectAda returns a write that links account 1 to the user "ada".
 func connectAda(version, oldVersion string) auth.GitHubConnectWrite {
 	link := newLink(1, "ada")
 	return auth.GitHubConnectWrite{
@@ -59,8 +59,9 @@ func connectAda(version, oldVersion string) auth.GitHubConnectWrite {
 	}
 }
 
-// seedGitHub links account 1 to "ada", with the token "v1". It remembers account 3 for "eve" and
-// links it to nobody. It marks the state "used" as used, with an expiry in an hour.
+// seedGitHub links account 1 to the user "ada", with the token "v1". It links account 3 to the user
+// "eve" and unlinks it, so that the store remembers account 3 for "eve". It consumes the state
+// "used", which expires in an hour.
 func seedGitHub(t testing.TB, store *sqlstore.Store) {
 	ctx := context.Background()
 	require.NoError(t, store.ConnectGitHub(ctx, byHost, connectAda("v1", "")))
@@ -73,7 +74,7 @@ func seedGitHub(t testing.TB, store *sqlstore.Store) {
 	require.NoError(t, err)
 }
 
-// lastingGitHubVerbs are the verbs of githubVerbs that take a Write.
+// lastingGitHubVerbs are those of githubVerbs that take an [auth.Write].
 func lastingGitHubVerbs(w auth.Write) []verb {
 	ada := newLink(1, "ada")
 	return []verb{
@@ -185,7 +186,8 @@ func TestSealedBytesAreStoredUnchanged(t *testing.T) {
 	require.Len(t, deleted.Sealed, limits.Sealed)
 }
 
-// The lease is stored in the record, so every instance that opens the same file sees it.
+// The lease is stored in the record of the token, so every instance that opens the same file sees
+// it.
 func TestTokenLeaseHoldsAcrossInstances(t *testing.T) {
 	t.Parallel()
 	file := newFile(t)
@@ -206,7 +208,8 @@ func TestTokenLeaseHoldsAcrossInstances(t *testing.T) {
 	}
 }
 
-// Two instances see an account for the first time, and only one of them may create the user.
+// Two instances handle the first sign-in with an account at once. Only one of them may create the
+// user.
 func TestOnlyOneInstanceCreatesTheUserOfAnAccount(t *testing.T) {
 	t.Parallel()
 	db := openDB(t, newFile(t), impatient)
@@ -236,7 +239,7 @@ func countTrue(values []bool) (n int) {
 	return n
 }
 
-// On a database with several writers, another transaction can commit between a check and the
+// On a database that allows several writers, another transaction can commit between a check and an
 // insertion. The unique indexes then refuse the insertion.
 func TestCollidingGitHubSignInCanBeRetried(t *testing.T) {
 	t.Parallel()
@@ -281,7 +284,7 @@ func TestErrLastWayInIsNotWrapped(t *testing.T) {
 	require.Equal(t, auth.ErrLastWayIn, err)
 }
 
-// Databases treat an ID that cannot be stored in different ways.
+// Databases differ in how they treat an ID that cannot be stored.
 func TestUnstorableIDNeverReachesTheDatabase(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
@@ -290,7 +293,7 @@ func TestUnstorableIDNeverReachesTheDatabase(t *testing.T) {
 		account := auth.GitHubAccount{Host: id, ID: 1}
 		require.ErrorIs(t, store.ForgetGitHubAccount(ctx, byHost, account), auth.ErrNotFound)
 		require.ErrorIs(t, store.ReplaceGitHubToken(ctx, newToken(ada, "v2"), id), auth.ErrNotFound)
-		if id != "" { // an empty version stands for every version
+		if id != "" { // an empty version means any version
 			_, err := store.DeleteGitHubToken(ctx, byHost, "ada", host, id)
 			require.ErrorIs(t, err, auth.ErrNotFound)
 		}
@@ -327,7 +330,8 @@ func TestUnstorableIDNeverReachesTheDatabase(t *testing.T) {
 	}
 }
 
-// Disabling a user removes the sessions, so this check is a second line of defense.
+// Normally a disabled user has no sessions, because disabling the user removes them. This test
+// disables the user in the table and keeps the sessions.
 func TestDisabledUserCannotConnectInRemainingSession(t *testing.T) {
 	t.Parallel()
 	store, db, _ := spiedStore(t)

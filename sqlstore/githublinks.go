@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// holdConnection locks and returns the user's link to the host, and the link's token. The caller
-// has locked the user.
+// holdConnection returns and locks the user's link to an account of the GitHub host, and the token
+// of the link. The caller has locked the user.
 func holdConnection(ctx context.Context, t tx, userID, host string) (c connection, err error) {
 	links, err := collect(ctx, t.querier, linkFields, lockLinksOfUser, userID)
 	if err != nil {
@@ -61,14 +61,14 @@ func findConnection(ctx context.Context, q querier, userID, host string) (c conn
 	var token auth.GitHubToken
 	fields := append(linkFields(&c.link), tokenFields(&token)...)
 	err = scan(q.row(ctx, selectConnection, userID, host), fields...)
-	if token.Version != "" { // every token has a version
+	if token.Version != "" { // there is a token, because every token has a version
 		c.token = &token
 	}
 	return c, err
 }
 
-// connectionStorable reports whether an ID and a host of a link, or of a token, can be in the
-// database. See [storable].
+// connectionStorable reports whether a user ID and a GitHub host can be in the database. See
+// [storable].
 func connectionStorable(userID, host string) bool {
 	return storable(userID, auth.MaxIDLength) && storable(host, auth.MaxGitHubHostLength)
 }
@@ -91,9 +91,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 UPDATE auth_github_links SET login = ?, name = ?, avatar_url = ?, seen_at = ? WHERE host = ? AND account_id = ?`
 )
 
-// putLink adds or updates the link. If the link is new and its user already has a link to another
-// account of the host, putLink returns [auth.ErrExists], because a unique index allows only one
-// link.
+// putLink adds the link if isNew is true, and updates it if not. If the user of a new link already
+// has a link to another account of the GitHub host, putLink returns [auth.ErrExists], because a
+// unique index allows only one.
 func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error {
 	if isNew {
 		return t.insert(ctx, insertLink, link.Account.Host, link.Account.ID, link.UserID,
@@ -135,7 +135,7 @@ const (
 	deleteUserTokens = `DELETE FROM auth_github_tokens WHERE user_id = ?`
 )
 
-// removeGitHubOf removes the user's links and tokens of all hosts and returns the tokens.
+// removeGitHubOf removes the user's links and tokens, for all GitHub hosts, and returns the tokens.
 func removeGitHubOf(ctx context.Context, t tx, userID string) (tokens []auth.GitHubToken, err error) {
 	return tokens, runInOrder(
 		func() (err error) {

@@ -10,8 +10,8 @@ import (
 
 const insertState = `INSERT INTO auth_github_states (id, expires_at) VALUES (?, ?)`
 
-// ConsumeState implements [auth.GitHubStore]. If calls run concurrently, the primary key lets only
-// the first one insert.
+// ConsumeState implements [auth.GitHubStore]. If concurrent calls have the same ID, the primary key
+// lets only one of them insert it.
 func (s *core) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
 	if err := cmp.Or(ctx.Err(), auth.ValidateState(id, expiresAt)); err != nil {
 		return err

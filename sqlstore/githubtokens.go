@@ -95,8 +95,9 @@ func (s *core) DeleteGitHubToken(
 	})
 }
 
-// putToken writes the token. It replaces the locked token with the old version, or adds the first
-// token if oldVersion is empty. It returns [auth.ErrChanged] if the stored token has another
+// putToken writes the token. If oldVersion is empty, it adds the token, and returns
+// [auth.ErrChanged] if the user already has one for the GitHub host. If oldVersion is not empty,
+// putToken overwrites the stored token. The caller has locked the stored token and checked its
 // version.
 func putToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
 	if oldVersion != "" {
@@ -122,7 +123,8 @@ const updateToken = `
 UPDATE auth_github_tokens SET version = ?, scopes = ?, sealed = ?, lease_until = 0, updated_at = ?
 WHERE user_id = ? AND host = ?`
 
-// replaceToken returns [auth.ErrNotFound] if the account has no token with the old version.
+// replaceToken overwrites the token that has the version oldVersion. It returns [auth.ErrNotFound]
+// if the account has no such token.
 func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
 	if !storable(oldVersion, auth.MaxIDLength) {
 		return auth.ErrNotFound
@@ -144,8 +146,8 @@ func renewToken(ctx context.Context, t tx, token auth.GitHubToken) error {
 		token.UserID, token.Account.Host)
 }
 
-// tokenStorable reports whether the ID, the host and the version of a token can be in the database.
-// See [storable].
+// tokenStorable reports whether a user ID, a GitHub host and the version of a token can be in the
+// database. See [storable].
 func tokenStorable(userID, host, version string) bool {
 	return connectionStorable(userID, host) && storable(version, auth.MaxIDLength)
 }

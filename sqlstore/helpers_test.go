@@ -17,8 +17,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// recommended are the settings that the package documentation recommends. impatient lets only the
-// store wait for locks, and does not wait for the disk.
+// recommended are the settings that the documentation of the package recommends. With impatient,
+// SQLite does not wait for locks or for the disk, so only the store waits for locks.
 const (
 	recommended = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"
 	impatient   = "?_pragma=synchronous(NORMAL)&_pragma=busy_timeout(0)"
@@ -26,11 +26,12 @@ const (
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
-// byHost is a write by the host at the time now, without an event.
+// byHost is a write of the host at the time now, without an event.
 var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now },
 	MaxTokenLifetime: time.Hour}
 
-// bySession is byHost by the session of a user instead, with an event.
+// bySession returns a write like byHost, but with an event, and with a session of a user as the
+// authority.
 func bySession(session, userID string) auth.Write {
 	w := byHost
 	w.By = auth.Authority{SessionID: session, UserID: userID, SuperUser: true, MaxAge: time.Hour}
@@ -56,7 +57,7 @@ func openMemory(t testing.TB, s *spy) *sql.DB {
 	return db
 }
 
-// openSpied opens a pool whose statements all pass through the spy, if there is one.
+// openSpied opens a pool whose statements pass through the spy. The spy may be nil.
 func openSpied(t testing.TB, dsn string, s *spy) *sql.DB {
 	connector, err := sqlite.NewConnector(dsn)
 	require.NoError(t, err)
@@ -69,7 +70,8 @@ func openSpied(t testing.TB, dsn string, s *spy) *sql.DB {
 	return db
 }
 
-// config has a long timeout, for tests that are not about timeouts but run on a busy machine.
+// config has a long timeout, because the machine may be busy. Tests of the timeout use another
+// configuration.
 var config = sqlstore.Config{Dialect: sqlstore.SQLite, Timeout: 5 * time.Minute}
 
 func open(db *sql.DB) (*sqlstore.Store, error) {
@@ -99,9 +101,10 @@ func newSession(id, userID, keyID string) auth.Session {
 	}
 }
 
-// seed adds the super users "ada" and "eve". Ada has the key "k-ada", the key "k-old" that expires
-// in two hours, and a session of one hour with each, "s-ada" and "s-old". Eve has the session
-// "s-eve" of three hours. seedGitHub adds more.
+// seed adds the super users "ada" and "eve". The keys of "ada" are "k-ada" and "k-old", which
+// expires in two hours. Each of the two keys has opened a session of one hour: "s-ada" and "s-old".
+// The key of "eve" is "k-eve", which has opened the session "s-eve" of three hours. seedGitHub adds
+// more.
 func seed(t testing.TB, store *sqlstore.Store) {
 	seedAccounts(t, store)
 	seedGitHub(t, store)
@@ -116,7 +119,7 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 		user.IsSuperUser = true
 		require.NoError(t, store.Register(ctx, byHost, user, newKey("k-"+name, name)))
 	}
-	w := byHost // adds the only event
+	w := byHost // only this write has an event
 	w.Event, w.Deliver = auth.Event{Kind: "test", ActorID: "ada"}, true
 	require.NoError(t, store.AddKey(ctx, w, old))
 	for _, name := range []string{"ada", "old"} {
@@ -129,7 +132,8 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 	require.NoError(t, err)
 }
 
-// verb is a call of one method of the store. It succeeds in a store that holds only what seed adds.
+// verb is a call of one method of the store. The call succeeds if the store contains only the
+// records that seed adds.
 type verb struct {
 	name   string
 	writes bool
@@ -150,7 +154,7 @@ func verbs() []verb {
 		}})
 }
 
-// lastingVerbs are the verbs that take a Write.
+// lastingVerbs are calls of the methods that take an [auth.Write].
 func lastingVerbs(w auth.Write) []verb {
 	disable := auth.UserChange{IsActive: new(bool), IsSuperUser: new(bool)}
 	return append(lastingGitHubVerbs(w), []verb{
@@ -167,7 +171,7 @@ func lastingVerbs(w auth.Write) []verb {
 			return errors.Join(append(refusals, err)...)
 		}},
 		{"RegisterUsers of some who are refused", true, func(ctx context.Context, s *sqlstore.Store) error {
-			// the third user needs a username that the second one needs too
+			// The third user has the username of the first and the key of the second.
 			list := people(4, "listed-")
 			list[1].User.Username, list[2].User.Username = "NAME OF ADA", list[0].User.Username
 			list[2].Keys[0].ID = list[1].Keys[0].ID
@@ -226,7 +230,7 @@ func storeVerbs() []verb {
 		{"TouchKey", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.TouchKey(ctx, "k-ada", now.Add(auth.KeyUsePrecision))
 		}},
-		// The new session takes the place of the others.
+		// The limit is one session, so the new session replaces the others.
 		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, _, err := s.CreateSession(ctx, newSession("s-only", "ada", "k-ada"), 1)
 			return err
@@ -318,7 +322,8 @@ func expect(want int) func(int, error) error {
 	}
 }
 
-// requireNoAnswer checks that the error is a failure of the store, not an answer of the contract.
+// requireNoAnswer fails the test unless the error is a failure of the store. An error that the
+// contract of a store defines is no failure.
 func requireNoAnswer(t testing.TB, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -344,7 +349,7 @@ func dump(t testing.TB, db *sql.DB) []string {
 	return rows
 }
 
-// column returns the single column of the query's rows.
+// column returns the values of a query with a single column.
 func column(t testing.TB, db *sql.DB, query string, args ...any) []string {
 	t.Helper()
 	rows, err := db.Query(query, args...)
@@ -365,8 +370,8 @@ func tables(t testing.TB, db *sql.DB) []string {
 	return column(t, db, `SELECT name FROM sqlite_master ORDER BY name`)
 }
 
-// requireNoTransaction checks that no connection of the pool has an open transaction, by beginning
-// one on each.
+// requireNoTransaction begins a transaction on each connection of the pool, which fails if the
+// connection has an open one.
 func requireNoTransaction(t testing.TB, db *sql.DB) {
 	t.Helper()
 	ctx := context.Background()

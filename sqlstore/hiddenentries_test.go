@@ -10,8 +10,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// A reader that gets the entries before a gap takes them for the whole feed. It then accepts the
-// session of the missing entry.
+// If ListRevocations returned only the entries before the missing one, without an error, the reader
+// would believe that it has read the whole feed. It would then accept the session that the missing
+// entry revokes.
 func TestFeedEntryThatStaysMissingIsAnError(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {

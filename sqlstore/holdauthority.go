@@ -10,31 +10,33 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// HoldAuthority checks the authority in a transaction of the host, in the database of the store,
-// and keeps it valid until the transaction ends. A host that writes its own rows on behalf of a
-// caller's session calls HoldAuthority so that it writes nothing after the session was revoked. If
-// the session is already revoked, HoldAuthority returns an error. A later revocation of the session
-// waits until the transaction ends.
+// HoldAuthority checks the authority in a transaction of the host, and keeps it valid until the
+// transaction ends. The transaction is in the database of the store. A host calls HoldAuthority if
+// it writes its own rows on behalf of a session, so that it writes nothing after the session was
+// revoked. If the session is already revoked, HoldAuthority returns an error. A later revocation of
+// the session waits until the transaction ends.
 //
-// Call HoldAuthority before every other statement of the transaction. If HoldAuthority returns an
-// error, roll back. HoldAuthority is correct under every isolation level; READ COMMITTED suffices.
-// If the transaction has read before, or has a stricter level, the database may return an error
-// that asks the caller to repeat the transaction, such as SQLSTATE 40001 in PostgreSQL or
-// SQLITE_BUSY_SNAPSHOT in SQLite.
+// Call HoldAuthority before every other statement of the transaction. If it returns an error, roll
+// back. The isolation level READ COMMITTED suffices, and HoldAuthority is also correct under every
+// stricter level. If the level is stricter or the transaction has read rows before, the database
+// may return an error that asks the caller to repeat the transaction. In PostgreSQL this is
+// SQLSTATE 40001, and in SQLite SQLITE_BUSY_SNAPSHOT.
 //
-// HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] refuses the authority or if
-// now is nil. It returns the errors of [auth.Authority.Check]: [auth.ErrTokenRejected],
+// HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] returns an error or if the
+// function now is nil. It returns the errors of [auth.Authority.Check]: [auth.ErrTokenRejected],
 // [auth.ErrSuperUserRequired] or [auth.ErrSessionTooOld]. Any other error means that the store
-// could not decide, so the caller must not proceed. HoldAuthority waits for locks no longer than
-// Config.Timeout, and no longer than ctx.
+// could not decide, so the caller must not proceed. HoldAuthority waits for locks until
+// Config.Timeout has passed or ctx ends.
 //
-// HoldAuthority locks the records of the user and of the session until the transaction ends.
-// Sign-ins, changes and revocations of this user wait until the transaction ends. It also shares
-// the lock that every lasting change takes, so [auth.SessionStore.RevokeEverybody] waits too. For
-// the authority of [auth.ByHost], HoldAuthority takes only this shared lock. On SQLite, the
-// transaction becomes the only writer of the database. So keep the transaction short. Call no
-// writing method of the store before the transaction ends, because the call might wait for the
-// transaction that the caller still holds open.
+// Keep the transaction short, because other calls of the store wait until it ends. HoldAuthority
+// locks the records of the user and of the session, so sign-ins of the user, changes of the user,
+// and revocations of the user's sessions wait. It also takes a shared lock for which
+// [auth.SessionStore.RevokeEverybody] waits. For the authority of [auth.ByHost], HoldAuthority
+// takes only this shared lock. On SQLite every write waits, because the transaction becomes the
+// only writer.
+//
+// Until the transaction ends, do not call a method of the store that writes. The call might wait
+// for the same transaction, which the caller still holds open.
 func (s *core) HoldAuthority(
 	ctx context.Context, tx *sql.Tx, by auth.Authority, now func() time.Time,
 ) error {
@@ -51,14 +53,15 @@ func (s *core) txOfHost(ctx context.Context, on *sql.Tx) tx {
 	return tx{querier: querier{s, on}, exec: on, callerErr: ctx.Err}
 }
 
-// becomeWriter changes no value, but makes SQLite lock the database for writing.
+// becomeWriter changes no value, but it makes SQLite lock the database for writing.
 const becomeWriter = `UPDATE auth_everybody SET generation = generation WHERE id = 1`
 
 // holdAuthority locks every row on which its decision depends. A plain SELECT is not enough: in a
 // transaction that is not READ COMMITTED, it may show rows as they were when the transaction began.
-// The feed need not be locked, because the locked rows already show every revocation. A transaction
-// that revokes sessions of one user locks the user and removes the sessions. A transaction that
-// revokes all sessions updates the row of everybody.
+//
+// The revocation feed need not be locked, because the locked rows already show every revocation. A
+// transaction that revokes sessions of one user locks the user and removes the sessions. A
+// transaction that revokes all sessions updates the row of auth_everybody.
 func (s *core) holdAuthority(ctx, bounded context.Context, t tx, w auth.Write) error {
 	if s.dialect.oneWriter {
 		err := s.retry(ctx, s.timeout, func() error { return t.change(bounded, becomeWriter) })

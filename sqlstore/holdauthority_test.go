@@ -17,13 +17,13 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// clock is the clock of byHost.
+// clock returns the time of byHost.
 func clock() time.Time { return now }
 
-// authorityOfEve is the authority of the super user's session "s-eve".
+// authorityOfEve returns the authority of the session "s-eve". Its user is a super user.
 func authorityOfEve() auth.Authority { return bySession("s-eve", "eve").By }
 
-// levels are the isolation levels that a host may choose. SQLite has only one.
+// levels returns the isolation levels that a host may choose. SQLite has only one.
 func levels(on *server) []sql.IsolationLevel {
 	if on == nil {
 		return []sql.IsolationLevel{sql.LevelDefault}
@@ -31,7 +31,8 @@ func levels(on *server) []sql.IsolationLevel {
 	return []sql.IsolationLevel{sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable}
 }
 
-// ends are the calls that end the authority of eve's session.
+// ends are calls that end the authority of the session "s-eve". The field want is the error that
+// HoldAuthority then returns.
 var ends = []struct {
 	name string
 	call func(context.Context, *sqlstore.Store) error
@@ -66,8 +67,9 @@ var ends = []struct {
 	}, auth.ErrTokenRejected},
 }
 
-// eachEnd runs the test for each of ends and each isolation level. Two instances have opened the
-// store; the pool belongs to the host.
+// eachEnd runs the test for each call in ends and for each isolation level. The parameter n is the
+// index in ends. The parameters store and host are two instances on the same tables. The pool of
+// host also begins the transactions of the host.
 func eachEnd(
 	t *testing.T, test func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel,
 		n int),
@@ -134,7 +136,7 @@ func TestHoldAuthorityFailsAfterRevocation(t *testing.T) {
 	eachEnd(t, func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int) {
 		ctx := context.Background()
 		early := host.begin(t, level)
-		// Unless the transaction is READ COMMITTED, it keeps seeing the rows of this moment.
+		// If the transaction is not READ COMMITTED, it continues to see the rows as they are now.
 		var users int
 		require.NoError(t, early.QueryRow(`SELECT COUNT(*) FROM `+host.prefix+`users WHERE id = 'nobody'`).Scan(&users))
 		require.NoError(t, ends[n].call(ctx, store))
@@ -151,8 +153,8 @@ func TestHoldAuthorityFailsAfterRevocation(t *testing.T) {
 	})
 }
 
-// The revocation holds its locks and has not committed when the host asks. HoldAuthority must not
-// decide by rows that the host's transaction saw before it waited.
+// A revocation has taken its locks and not yet committed when the host calls HoldAuthority.
+// HoldAuthority must not use the rows that the transaction of the host saw before it waited.
 func TestHoldAuthorityThatWaitsForRevocationFails(t *testing.T) {
 	t.Parallel()
 	eachEnd(t, func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int) {
@@ -162,8 +164,8 @@ func TestHoldAuthorityThatWaitsForRevocationFails(t *testing.T) {
 			if statement == "COMMIT" {
 				host.spy.watch(nil)
 				go func() { asked <- host.store.HoldAuthority(ctx, tx, authorityOfEve(), clock) }()
-				// Lets HoldAuthority begin to wait. Its answer must be the same if it has not yet
-				// begun.
+				// Give HoldAuthority time to begin to wait. If it begins later, its error must be
+				// the same.
 				time.Sleep(20 * time.Millisecond)
 			}
 			return nil
@@ -177,8 +179,8 @@ func TestHoldAuthorityThatWaitsForRevocationFails(t *testing.T) {
 	})
 }
 
-// At whatever moment the two meet, either the host's row was committed before the revocation, or
-// the host was refused.
+// A host transaction and a revocation run at the same time. Either the transaction commits before
+// the revocation returns, or HoldAuthority returns an error.
 func TestRacingHostAndRevocationNeverLeaveALateWrite(t *testing.T) {
 	t.Parallel()
 	eachEnd(t, func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int) {
@@ -246,7 +248,7 @@ func TestHoldAuthorityRefusesInvalidAuthorities(t *testing.T) {
 	})
 }
 
-// A store of accounts has only its own row of the user to lock.
+// An Accounts has no users table. For each user, it locks a row of auth_host_users.
 func TestHoldAuthorityWorksForAccounts(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -280,7 +282,7 @@ func ExampleStore_HoldAuthority() {
 		log.Fatal(err)
 	}
 	defer db.Close()
-	// Each connection would have its own in-memory database.
+	// Without this limit, each connection would have its own in-memory database.
 	db.SetMaxOpenConns(1)
 	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.SQLite})
 	if err != nil {
@@ -291,15 +293,15 @@ func ExampleStore_HoldAuthority() {
 		log.Fatal(err)
 	}
 
-	// addInvoice adds an invoice if the caller's session is still valid when the transaction
-	// commits.
+	// addInvoice adds an invoice on behalf of a session. It returns an error if the session was
+	// revoked before the transaction commits.
 	addInvoice := func(by auth.Authority, cents int) error {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
 		defer tx.Rollback()
-		// before every other statement
+		// This call comes before every other statement of the transaction.
 		if err := store.HoldAuthority(ctx, tx, by, time.Now); err != nil {
 			return err
 		}
@@ -309,7 +311,7 @@ func ExampleStore_HoldAuthority() {
 		return tx.Commit()
 	}
 
-	// A host gets the authority of a request from identity.Authority(). This example creates the
+	// A host calls identity.Authority() for the authority of a request. This example creates the
 	// session directly.
 	write := auth.Write{By: auth.ByHost("example"), Now: time.Now, MaxTokenLifetime: time.Hour}
 	ada := auth.User{ID: "u1", Username: "ada", IsActive: true, CreatedAt: time.Now()}

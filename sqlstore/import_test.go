@@ -24,8 +24,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// importJob names the job of a process that imports a file until it is killed. Its file variable
-// names the file of lines and the database: an SQLite file, or a server in the form of openAt.
+// importJob is the job of a process that imports a file until it is killed. The value of
+// fileVariable has the path of the file and the database: "sqlite" and a path, or the argument for
+// [openAt].
 const importJob = "import"
 
 func importUntilKilled(what string) error {
@@ -74,22 +75,22 @@ func importInto(
 	return svc.ImportUsers(context.Background(), byHost.By, lines, options)
 }
 
-// importedHash has the form of an argon2id hash.
+// importedHash has the form of a hash of argon2id.
 var importedHash = "$argon2id$v=19$m=19456,t=2,p=1$" + strings.Repeat("c2Fs",
 	5) + "dA$" + strings.Repeat("aGFz", 10) + "aGE"
 
 // importedRow is an imported user with one key.
 type importedRow struct{ name, key string }
 
-// newImportedRow returns a user with a random name and key, so that the order of the lines says
-// nothing about them.
+// newImportedRow returns a user with a random name and a random key. So neither the names nor the
+// keys are sorted in the file.
 func newImportedRow() importedRow {
 	var text [16]byte
 	rand.Read(text[:])
 	return importedRow{"user." + hex.EncodeToString(text[:6]), "legacy-" + hex.EncodeToString(text[:])}
 }
 
-// writeLines writes a file with this number of users.
+// writeLines writes a file to import, with the given number of users.
 func writeLines(t testing.TB, users int) (file string, rows []importedRow) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "users.jsonl")
@@ -139,7 +140,7 @@ func killImports(t *testing.T, store *sqlstore.Store, db *sql.DB, prefix, where 
 		there := count()
 		require.GreaterOrEqual(t, there, acknowledged)
 		require.Zero(t, there%50, "a batch must be added completely or not at all")
-		if there == users { // run the import once more, from the beginning
+		if there == users { // the import is complete: start again from the beginning
 			for _, table := range []string{"users", "access_keys"} {
 				_, err := db.Exec(`DELETE FROM ` + prefix + table)
 				require.NoError(t, err)
@@ -164,8 +165,8 @@ func killImports(t *testing.T, store *sqlstore.Store, db *sql.DB, prefix, where 
 	}
 }
 
-// killImport starts an import and kills it after some of its batches. It returns the number of
-// users that the import had acknowledged.
+// killImport starts an import in another process and kills the process after some batches. It
+// returns the number of users that the import had reported as added or present.
 func killImport(t *testing.T, what string) (acknowledged int) {
 	t.Helper()
 	p := launch(t, importJob, what)
@@ -182,12 +183,12 @@ func killImport(t *testing.T, what string) (acknowledged int) {
 	for range mathrand.IntN(20) {
 		read()
 	}
-	p.kill(t) // the import is working on the next batch
+	p.kill(t) // during the next batch
 	return acknowledged
 }
 
-// BenchmarkImport compares an import with batched inserts of the same rows into the same tables,
-// alternating in the same run. docs/import.md explains how to run it and lists results.
+// BenchmarkImport compares an import with a plain insertion of the same rows into the same tables,
+// in batches. It runs the two alternately. docs/import.md explains how to run it and lists results.
 func BenchmarkImport(b *testing.B) {
 	users := testenv.Rounds(b, testenv.Counts{Small: 1_000, Moderate: 1_000, Full: 1_000_000})
 	file, rows := writeLines(b, users)
@@ -250,8 +251,8 @@ func importFile(b *testing.B, store *sqlstore.Store, file string) auth.ImportPro
 	return progress
 }
 
-// insertBare inserts rows that are already in memory: in their order, in transactions of the same
-// size as those of an import, with the fastest number of rows per statement.
+// insertBare inserts rows that are already in memory, in their order. Its transactions have the
+// size of those of an import, and each statement inserts the fastest number of rows.
 func insertBare(b *testing.B, store *sqlstore.Store, db *sql.DB, each int, rows []importedRow) {
 	b.Helper()
 	const batch = 20_000

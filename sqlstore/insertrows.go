@@ -6,9 +6,11 @@ import (
 	"strings"
 )
 
-// insertRows inserts the records. The function values returns the columns of one record. It first
-// runs statements that insert rowsPerInsert rows each. For the remaining records, it halves the
-// number of rows per statement again and again, so that few different statements are prepared.
+// insertRows inserts the records. The function values returns the columns of one record.
+//
+// Each statement inserts rowsPerInsert rows while there are enough records. After that, insertRows
+// halves the number of rows per statement again and again, so that few different statements are
+// prepared.
 func insertRows[T any](
 	ctx context.Context, t tx, insert, row string, records []T, values func(T) []any,
 ) error {
@@ -26,7 +28,7 @@ func insertRows[T any](
 	return nil
 }
 
-// insertEach inserts the records with a statement that takes this number of rows at once.
+// insertEach inserts the records with the query, which inserts the given number of rows at once.
 func insertEach[T any](
 	ctx context.Context, t tx, query string, rows int, records []T, values func(T) []any,
 ) error {
@@ -37,8 +39,7 @@ func insertEach[T any](
 	defer statement.Close()
 	for some := range slices.Chunk(records, rows) {
 		if err := t.callerErr(); err != nil {
-			// Stop now instead of running the remaining statements, of which there may be
-			// thousands.
+			// The caller no longer waits. There may be thousands of statements left.
 			return err
 		}
 		var arguments []any

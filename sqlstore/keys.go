@@ -79,8 +79,8 @@ func (s *core) SwapHash(ctx context.Context, id, oldHash, newHash string) error 
 
 const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ? WHERE id = ?`
 
-// RotateKey implements [auth.CredentialStore]. A key never changes its owner, so the first read of
-// the key needs no lock.
+// RotateKey implements [auth.CredentialStore]. It first reads the key without a lock, to learn
+// which user to lock. This is safe, because a key never changes its owner.
 func (s *core) RotateKey(
 	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
 ) (auth.AccessKey, error) {
@@ -131,7 +131,8 @@ func (s *core) TouchKey(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// useKey updates LastUsedAt of the locked key.
+// useKey updates LastUsedAt of the locked key, unless less than [auth.KeyUsePrecision] has passed
+// since the stored time.
 func useKey(ctx context.Context, t tx, key auth.AccessKey, at time.Time) error {
 	if at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
 		return nil
@@ -145,8 +146,9 @@ const (
 	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
-// RevokeKey implements [auth.CredentialStore]. It locks the user, because it may fold the user's
-// feed entries. A key never changes its owner, so the first read of the key needs no lock.
+// RevokeKey implements [auth.CredentialStore]. It locks the user, because it may change other
+// entries of the user in the revocation feed: see [fold]. Like RotateKey, it first reads the key
+// without a lock.
 func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
@@ -260,8 +262,8 @@ const (
 	deleteOtherKeys = deleteUserKeys + ` AND id <> ?`
 )
 
-// replaceKeys makes the key the user's only key. It inserts the key before it deletes the others,
-// so that a new key cannot reuse the ID of an old one.
+// replaceKeys makes the key the user's only key. It inserts the key before it deletes the others.
+// If the new key has the ID of an old one, the insertion therefore fails.
 func replaceKeys(ctx context.Context, t tx, key auth.AccessKey) error {
 	if err := insertKey(ctx, t, key); err != nil {
 		return err

@@ -21,8 +21,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// trafficJob names the job of a process that uses a store on a server until it is killed. Its file
-// variable names the server, the schema and the prefix.
+// trafficJob is the job of a process that uses a store on a server until it is killed. The value of
+// fileVariable is the argument for [openAt].
 const trafficJob = "traffic"
 
 func trafficUntilKilled(where string) error {
@@ -33,7 +33,8 @@ func trafficUntilKilled(where string) error {
 	return runTraffic(context.Background(), store, fmt.Sprintf("p%d", os.Getpid()), os.Stdout)
 }
 
-// openAt opens the store on a server. The argument names the dialect, the schema and the prefix.
+// openAt opens a store on a server. The argument has three words: the dialect, the schema and the
+// prefix.
 func openAt(where string) (*sqlstore.Store, error) {
 	parts := strings.Fields(where)
 	for _, on := range servers {
@@ -50,8 +51,8 @@ func openAt(where string) (*sqlstore.Store, error) {
 	return nil, errors.New("no such server: " + where)
 }
 
-// runTraffic uses the store from several goroutines until the context ends or a call fails. Before
-// and after each step it writes a line to the journal.
+// runTraffic uses the store from several goroutines until the context ends or a call fails. It
+// writes a line to the journal before and after each step.
 func runTraffic(ctx context.Context, store *sqlstore.Store, name string, journal io.Writer) error {
 	const workers = 4
 	var mu sync.Mutex
@@ -79,8 +80,8 @@ type step struct {
 	take        func(context.Context) error
 }
 
-// oneLife runs the steps of one user's life. The kinds of lives differ so that no step changes a
-// record of another step.
+// oneLife adds a user and runs several steps that change records of this user. The steps depend on
+// kind. They differ so that no step changes a record that another step has changed.
 func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) error {
 	second := newKey("second-"+id, id)
 	session, bySecond := newSession("s-"+id, id, "k-"+id), newSession("s2-"+id, id, second.ID)
@@ -141,7 +142,8 @@ func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) erro
 	return nil
 }
 
-// ledger holds the states in which each record may be, according to a journal.
+// ledger has the possible states of each record according to a journal. If a step began but is not
+// reported as done, the record may have the state before or after the step.
 type ledger struct {
 	possible map[string][]string
 	done     int
@@ -165,7 +167,7 @@ func (l *ledger) read(line string) {
 	l.possible[what] = append(before, state)
 }
 
-// check compares the ledger with the tables.
+// check requires that each record in the tables has one of its possible states.
 func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 	t.Helper()
 	is := map[string]string{}
@@ -187,10 +189,10 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 		}
 		kind, id, _ := strings.Cut(what, " ")
 		if kind == "opened" {
-			// A session ends with its key, which is checked below.
+			// The session is removed together with its key. The queries in halves check this.
 			continue
 		}
-		if kind == "session" { // a session also ends with its user
+		if kind == "session" { // if the user is disabled, the session is removed
 			if user := l.possible["user "+strings.TrimPrefix(id,
 				"s-")]; user[len(user)-1] == "disabled" {
 				continue
@@ -200,7 +202,8 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 	}
 }
 
-// halves are queries that count the remains of transactions that took effect only in part.
+// halves are queries that find transactions of which only a part took effect. Each query must count
+// 0.
 var halves = map[string]string{
 	"a user without the first key": `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_access_keys k WHERE k.id = CONCAT('k-', u.id))`,
 	"a user without the event":     `SELECT COUNT(*) FROM auth_users u WHERE NOT EXISTS (SELECT 1 FROM auth_events e WHERE e.user_id = u.id)`,
@@ -212,8 +215,8 @@ var halves = map[string]string{
 	"a token without its link":     `SELECT COUNT(*) FROM auth_github_tokens t WHERE NOT EXISTS (SELECT 1 FROM auth_github_links l WHERE l.user_id = t.user_id)`,
 }
 
-// One of two processes is killed repeatedly. Every change that it reported must be there, no change
-// may be half done, and the other process must never fail.
+// Two processes use the same store, and one of them is killed repeatedly. Every change that it
+// reported must exist, no change may be incomplete, and the other process must never fail.
 func TestKilledProcessLosesNothingAndLeavesNoPartialWriteOnAServer(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
@@ -258,7 +261,7 @@ func TestKilledProcessLosesNothingAndLeavesNoPartialWriteOnAServer(t *testing.T)
 	})
 }
 
-// killOne starts a process and kills it after some steps.
+// killOne starts a process and kills it after some lines of its journal.
 func killOne(t *testing.T, where string, l *ledger) {
 	t.Helper()
 	p := launch(t, trafficJob, where)

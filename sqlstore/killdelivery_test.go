@@ -21,9 +21,9 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// deliverJob names the job of a process that delivers the events of a store until it is killed. Its
-// file variable says how far its clock is ahead, and where the store is. It writes a line for each
-// call of OnEvent.
+// deliverJob is the job of a process that delivers the events of a store until it is killed. The
+// value of fileVariable has two parts: how far the clock of the process is ahead, and the
+// [whereabouts] of the store. The process writes a line for each call of OnEvent.
 const deliverJob = "deliver"
 
 func deliverUntilKilled(what string) error {
@@ -42,7 +42,8 @@ func deliverUntilKilled(what string) error {
 	}).Run(context.Background())
 }
 
-// delivery is one call of OnEvent: the user, the number of the user's event, and the time.
+// delivery is one call of OnEvent. number counts the events of the user, and at is the time of the
+// call.
 type delivery struct {
 	userID string
 	number int
@@ -56,7 +57,7 @@ func deliveryOf(e auth.Event) delivery {
 	return delivery{e.UserID, number, time.Now().UnixNano()}
 }
 
-// deliveries are the deliveries of all processes.
+// deliveries collects the deliveries of all processes.
 type deliveries struct {
 	mu  sync.Mutex
 	all []delivery
@@ -68,7 +69,8 @@ func (d *deliveries) add(one delivery) {
 	d.all = append(d.all, one)
 }
 
-// read adds up to limit deliveries that a process wrote. It returns false at the end of the lines.
+// read adds up to limit deliveries from the output of a process. It returns false at the end of the
+// output.
 func (d *deliveries) read(lines *bufio.Reader, limit int) bool {
 	for range limit {
 		line, err := lines.ReadString('\n')
@@ -84,10 +86,9 @@ func (d *deliveries) read(lines *bufio.Reader, limit int) bool {
 	return true
 }
 
-// Two processes deliver the events of one store while others add events. One of the two is killed
-// repeatedly, each time in the middle of its work. Each event must reach one of them, the events of
-// a user in order. A kill may cause only the events that were being delivered to be delivered
-// again.
+// Two processes deliver the events of one store while events are added. One of the two is killed
+// repeatedly in the middle of its work. Each event must be delivered, and the events of a user in
+// order. If a process is killed, only the events that it was delivering may be delivered again.
 func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 	t.Parallel()
 	const users, each = 10, 12
@@ -103,7 +104,7 @@ func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 
 		var seen deliveries
 		var offset, slow atomic.Int64
-		slow.Store(int64(20 * time.Millisecond)) // leaves work for the other process
+		slow.Store(int64(20 * time.Millisecond)) // so slow that the other process gets events too
 		running, stop := context.WithCancel(ctx)
 		defer stop()
 		stopped := make(chan error)
@@ -142,7 +143,7 @@ func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 			}
 			require.Error(t, p.Wait())
 			require.NoError(t, <-added)
-			offset.Add(int64(2 * time.Minute)) // after this time, its claim has ended
+			offset.Add(int64(2 * time.Minute)) // the claims of the killed process have then ended
 		}
 		slow.Store(0)
 		waiting := func() string { return column(t, s.db, `SELECT COUNT(*) FROM `+s.prefix+`events WHERE pending = 1`)[0] }
@@ -152,7 +153,7 @@ func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 		require.ErrorIs(t, <-stopped, context.Canceled)
 
 		slices.SortFunc(seen.all, func(a, b delivery) int { return cmp.Compare(a.at, b.at) })
-		next := map[string]int{} // by user: the number of the first event not yet delivered
+		next := map[string]int{} // the number of the first event not yet delivered, by user
 		again := 0
 		for _, d := range seen.all {
 			require.LessOrEqual(t, d.number, next[d.userID], "user %s: an event was skipped", d.userID)
@@ -165,7 +166,7 @@ func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 		for user := range users {
 			require.Equal(t, kills*each, next[id(user)])
 		}
-		require.LessOrEqual(t, again, 2*kills) // a clock jump also ends the claim of the survivor
+		require.LessOrEqual(t, again, 2*kills) // moving the clock ends the survivor's claim too
 		t.Logf("%d events, %d kills, %d events delivered again", kills*each*users, kills, again)
 	})
 }

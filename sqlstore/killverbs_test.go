@@ -22,12 +22,12 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// verbJob names the job of a process that calls one verb with an event. Its file variable names the
-// statement at which the process kills itself, the verb, and the place of the store: see
-// callAndDie.
+// verbJob is the job of a process that calls one method of the store, and kills itself at a given
+// statement. The value of fileVariable is the argument for [callAndDie].
 const verbJob = "verb"
 
-// verbsWithEvent are the verbs that take a Write, each with an event of the host and of a session.
+// verbsWithEvent returns calls of all methods that take an [auth.Write]. Each method is called
+// twice: with an event of the host, and with an event of a session.
 func verbsWithEvent() []verb {
 	w := byHost
 	w.Event, w.Deliver = auth.Event{Kind: "test", Host: "test"}, true
@@ -39,11 +39,11 @@ func verbsWithEvent() []verb {
 	return all
 }
 
-// whereabouts names a database that two processes can open: "sqlite <file>", or a server in the
-// form of openAt.
+// whereabouts names a database that two processes can open. It is "sqlite" and a path, or has the
+// form that [openAt] parses.
 type whereabouts string
 
-// open opens the store with the spy between it and the database.
+// open opens the store with the spy s between the store and the database.
 func (p whereabouts) open(s *spy) (*sqlstore.Store, error) {
 	parts := strings.Fields(string(p))
 	cfg := sqlstore.Config{Dialect: sqlstore.Dialect(parts[0]), Timeout: time.Minute}
@@ -61,7 +61,7 @@ func (p whereabouts) open(s *spy) (*sqlstore.Store, error) {
 	return sqlstore.Open(context.Background(), sql.OpenDB(s), cfg)
 }
 
-// killItself ends this process as kill -9 does.
+// killItself kills this process with SIGKILL.
 func killItself() {
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Kill()
@@ -69,10 +69,13 @@ func killItself() {
 	select {}
 }
 
-// callAndDie calls the verb and kills the process instead of running statement n; n is 0 for never.
-// If the verb returns, the process reports that and waits. If n is greater than the number of the
-// last statement, the process instead kills itself without a report. The words of what are n, the
-// number of the last statement, the verb and the whereabouts.
+// callAndDie calls a method of the store. The argument what has four parts, separated by "|": the
+// number n of a statement, the number of the last statement, the name of the call in
+// verbsWithEvent, and the [whereabouts] of the store.
+//
+// Instead of running statement n, the process kills itself. If n is 0, the process runs all
+// statements, reports that the method has returned, and waits. If n is greater than the number of
+// the last statement, the process kills itself after the method has returned.
 func callAndDie(what string) error {
 	words := strings.SplitN(what, "|", 4)
 	n, err := strconv.Atoi(words[0])
@@ -109,13 +112,13 @@ func callAndDie(what string) error {
 	select {}
 }
 
-// verbStage is a stage that other processes can open.
+// verbStage is a stage whose database other processes can open.
 type verbStage struct {
 	*stage
 	place whereabouts
 }
 
-// onEachPlace runs the test with a file and with each available server.
+// onEachPlace runs the test with an SQLite file and with each available server.
 func onEachPlace(t *testing.T, test func(t *testing.T, s verbStage)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -130,7 +133,8 @@ func onEachPlace(t *testing.T, test func(t *testing.T, s verbStage)) {
 	})
 }
 
-// seeded seeds the stage, but leaves "ada" without super user rights, so that a grant promotes her.
+// seeded is [stage.seeded], but then makes "ada" an ordinary user, so that a sign-in with GitHub
+// can make her a super user again.
 func (s verbStage) seeded(t *testing.T) {
 	t.Helper()
 	s.stage.seeded(t)
@@ -138,7 +142,7 @@ func (s verbStage) seeded(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// effect is the effect of a verb: the rows without it and with it, and its statements.
+// effect has the rows before and after a call, and the statements of the call.
 type effect struct {
 	before, after []string
 	statements    []string
@@ -154,7 +158,7 @@ func events(rows []string) (n int) {
 	return n
 }
 
-// effectOf calls the verb, records its effect, and restores the stage.
+// effectOf calls the method v, records the effect, and restores the stage.
 func (s verbStage) effectOf(t *testing.T, v verb) (e effect) {
 	t.Helper()
 	s.seeded(t)
@@ -164,7 +168,7 @@ func (s verbStage) effectOf(t *testing.T, v verb) (e effect) {
 	e.statements = s.spy.statements()
 	e.after = s.rows(t)
 	want := events(e.before) + 1
-	// These verbs make no lasting change.
+	// This sign-in makes no lasting change, so it adds no event.
 	if v.name == "SignInGitHub" || v.name == "SignInGitHub by a session" {
 		want--
 	}
@@ -174,7 +178,8 @@ func (s verbStage) effectOf(t *testing.T, v verb) (e effect) {
 	return e
 }
 
-// settle waits until the database has ended the transaction of a killed process.
+// settle waits until the database has rolled back the transaction of a killed process. It changes a
+// row that this transaction locks.
 func (s verbStage) settle(t *testing.T) {
 	t.Helper()
 	_, err := s.db.Exec(`UPDATE ` + s.prefix + `everybody SET generation = generation + 1`)
@@ -183,8 +188,9 @@ func (s verbStage) settle(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// At whatever statement a process is killed, either the change and its event both exist or neither
-// does. If the verb has returned, both exist.
+// A process is killed before a statement of a method, or after the method has returned. The change
+// and its event must either both exist or both not exist. If the method has returned, both must
+// exist.
 func TestProcessKilledAtAnyStatementLeavesChangeAndEventOrNeither(t *testing.T) {
 	t.Parallel()
 	size := testenv.Rounds(t, testenv.Counts{Small: 0, Moderate: 0, Full: 2})
@@ -225,13 +231,13 @@ func TestProcessKilledAtAnyStatementLeavesChangeAndEventOrNeither(t *testing.T) 
 	})
 }
 
-// A process is killed at a random moment of a verb, possibly while the database runs a statement.
+// A process is killed at a random moment of a call, possibly while the database runs a statement.
 func TestProcessKilledAtAnyMomentLeavesChangeAndEventOrNeither(t *testing.T) {
 	t.Parallel()
 	onEachPlace(t, func(t *testing.T, s verbStage) {
 		all := verbsWithEvent()
 		effects := map[string]effect{}
-		// took is the measured duration of a verb. It is corrected below.
+		// took estimates the duration of a call. Each round corrects it.
 		took := 2 * time.Millisecond
 		rounds := testenv.Rounds(t, testenv.Counts{Small: 10, Moderate: 10, Full: 1000})
 		var none, unknown, acknowledged int
@@ -247,7 +253,7 @@ func TestProcessKilledAtAnyMomentLeavesChangeAndEventOrNeither(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "ready\n", line)
 			began, wait := time.Now(), rand.N(2*took)
-			for time.Since(began) < wait { // a sleep would take too long
+			for time.Since(began) < wait { // time.Sleep is not precise enough
 			}
 			require.NoError(t, p.Process.Kill())
 			output, err := io.ReadAll(p.output)

@@ -11,7 +11,7 @@ import (
 	"github.com/pressly/goose/v3/database"
 )
 
-// migrationPatience is how long to wait for another process that migrates.
+// migrationPatience is how long migrate waits while another process migrates the same tables.
 const migrationPatience = 5 * time.Minute
 
 // migrationLock says how processes that migrate at the same time wait for each other.
@@ -20,19 +20,27 @@ type migrationLock struct {
 	// run in one transaction, which also takes the lock.
 	inTransaction bool
 
-	// lock is a query that takes the lock and returns 1 if it succeeded. unlock is a statement that
-	// releases the lock. It is empty if the end of the transaction releases the lock. lock may also
-	// be empty. The parameter of both is the result of argument for the name of the version table.
+	// lock is a query that takes the lock and returns 1 if it succeeded. It is empty if the
+	// beginning of the transaction takes the lock.
+	//
+	// unlock is a statement that releases the lock. It is empty if the end of the transaction
+	// releases the lock.
+	//
+	// Each has one parameter. The function argument returns its value for the name of the version
+	// table.
 	lock, unlock string
 	argument     func(table string) any
 }
 
-// migrate applies all pending migrations. If the database can create tables in a transaction, all
-// migrations run in one transaction. If not, the migrations run one after another, and each
-// migration may be run again. If none is pending, migrate only reads.
+// migrate applies all pending migrations. If no migration is pending, migrate only reads.
 //
-// goose reads the applied versions before it waits for the lock, and reads them again once it has
-// the lock. If goose does not get the lock, migrate runs goose again from the beginning.
+// If the database can create tables in a transaction, all migrations run in one transaction. If it
+// cannot, they run one after another. A process may then be killed after it has run a migration and
+// before it has recorded this, so each migration must be safe to run twice.
+//
+// The migration library goose reads which migrations have been applied. It does so before it waits
+// for the lock, and again once it has the lock. If goose does not get the lock, migrate runs goose
+// again from the beginning.
 func (s *core) migrate(ctx context.Context) error {
 	m, err := newMigrator(s)
 	if err != nil {
@@ -51,12 +59,13 @@ func (s *core) migrate(ctx context.Context) error {
 	})
 }
 
-// migrator makes goose do everything under the lock of this package. By itself, goose would create
-// its version table before it takes a lock. goose has no lock for SQLite, its lock for PostgreSQL
-// polls every five seconds, and its lock for MySQL is a lease that a goroutine renews.
+// migrator makes goose do everything under the lock of this package, because goose itself would
+// create its version table before it takes a lock. In addition, goose has no lock for SQLite, its
+// lock for PostgreSQL polls every five seconds, and its lock for MySQL is a lease that a goroutine
+// renews.
 //
-// With goose.WithIsolateDDL, goose begins no transactions. The session lock can therefore be a
-// transaction, and [migrator.SessionLock] creates the version table.
+// With the option goose.WithIsolateDDL, goose begins no transactions. So [migrator.SessionLock] can
+// begin one transaction for all migrations. It also creates the version table.
 type migrator struct {
 	store    *core
 	versions database.Store
@@ -83,7 +92,8 @@ func newMigrator(s *core) (*migrator, error) {
 	return m, nil
 }
 
-// SessionLock takes the lock and creates the version table if it does not exist.
+// SessionLock takes the lock and creates the version table if it does not exist. goose calls
+// SessionLock before it applies migrations.
 func (m *migrator) SessionLock(ctx context.Context, conn *sql.Conn) error {
 	err := m.lock(ctx, conn)
 	if err == nil {
@@ -115,8 +125,9 @@ func (m *migrator) lock(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// SessionUnlock commits if every migration has been applied. If one was not applied, SessionUnlock
-// rolls all of them back, provided that the database ran them in a transaction.
+// SessionUnlock releases the lock. goose calls it after the migrations. If they ran in a
+// transaction, SessionUnlock commits if every migration has been applied, and rolls all of them
+// back if not.
 func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	current, err := m.version(ctx, conn)
 	return errors.Join(err, m.unlock(ctx, conn, err == nil && current == m.newest))
@@ -145,8 +156,9 @@ func (m *migrator) unlock(ctx context.Context, conn *sql.Conn, keep bool) error 
 	return nil
 }
 
-// createVersionTable creates the version table. If a process was killed after it had created the
-// table and before it had inserted version 0, createVersionTable inserts version 0.
+// createVersionTable creates the version table and inserts version 0. A process may have been
+// killed between these two steps. The table then exists without a version, and createVersionTable
+// only inserts version 0.
 func (m *migrator) createVersionTable(ctx context.Context, conn *sql.Conn) error {
 	exists, err := m.hasVersionTable(ctx, conn)
 	if err != nil {
@@ -184,15 +196,15 @@ func (m *migrator) hasVersionTable(ctx context.Context, db database.DBTxConn) (b
 	return tables > 0, err
 }
 
-// versionTable keeps goose from creating its table without the lock.
+// versionTable gives goose access to the version table, but keeps goose from creating it without
+// the lock.
 type versionTable struct {
 	database.Store
 	migrator *migrator
 }
 
-// TableExists always returns true. goose also calls TableExists before it has the lock, when the
-// table may not exist yet. Then goose would create the table without the lock. SessionLock creates
-// it.
+// TableExists always returns true. goose calls it before it has the lock. If TableExists returned
+// false, goose would create the table without the lock. Instead, SessionLock creates the table.
 func (versionTable) TableExists(context.Context, database.DBTxConn) (bool, error) { return true, nil }
 
 // ListMigrations returns no migrations if the version table does not exist.

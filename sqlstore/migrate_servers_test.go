@@ -16,14 +16,14 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// place is a place for tables: a file, or a prefix in the schema of a server.
+// place is where a test creates tables: an SQLite file, or a schema of a server with a prefix.
 type place struct {
 	cfg  sqlstore.Config
 	open func(*testing.T, *spy) *sql.DB
 }
 
-// inEach runs the test with a file and with each available server. Each call of newPlace returns a
-// separate place.
+// inEach runs the test with an SQLite file and with each available server. Each call of newPlace
+// returns a new, empty place.
 func inEach(t *testing.T, test func(t *testing.T, newPlace func(*testing.T) place)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -48,7 +48,7 @@ func (p place) prefix() string {
 	return p.cfg.Prefix
 }
 
-// stage seeds the opened store.
+// stage returns a stage for the opened store, with the records of seed.
 func (p place) stage(t *testing.T, store *sqlstore.Store, db *sql.DB, s *spy) *stage {
 	t.Helper()
 	return (&stage{store, db, s, p.prefix()}).seeded(t)
@@ -95,7 +95,8 @@ func TestTenInstancesStartAtOnceOnAnEmptyServer(t *testing.T) {
 	})
 }
 
-// At whatever statement the connection was lost, the next start completes the migrations.
+// The connection is lost at each statement of the migrations in turn. The next call of Open must
+// complete the migrations.
 func TestInterruptedMigrationsAreFinishedByTheNextStart(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
@@ -121,7 +122,7 @@ func TestInterruptedMigrationsAreFinishedByTheNextStart(t *testing.T) {
 	})
 }
 
-// On MySQL a migration is not a transaction. The last migration may have been applied but not
+// On MySQL, migrations do not run in a transaction. So a migration may have been applied but not
 // recorded.
 func TestMigrationAppliedButNotRecordedIsAppliedAgain(t *testing.T) {
 	t.Parallel()
@@ -146,7 +147,7 @@ func TestEachMigrationKeepsExistingRows(t *testing.T) {
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for n := range len(embeddedMigrations()) {
 			if n == 0 {
-				// The first migration has no earlier rows to keep.
+				// Before the first migration there are no rows.
 				continue
 			}
 			p := newPlace(t)
@@ -173,8 +174,8 @@ func TestEachMigrationKeepsExistingRows(t *testing.T) {
 			require.NotZero(t, filled)
 			store, err := sqlstore.Open(context.Background(), db, p.cfg)
 			require.NoError(t, err)
-			// The fifth migration's table already has the account linked, and migrations up to this
-			// one remember it.
+			// The table of the fifth migration has a linked account. Migration 15 adds a row for it
+			// to another table.
 			if n >= 5 && n < 15 {
 				filled++
 			}
@@ -207,8 +208,8 @@ func TestNewerTablesAreRefusedOnAServer(t *testing.T) {
 	})
 }
 
-// A team applies the files with its own tools, here with the migration library and a separate
-// version table.
+// A host applies the files with its own tools. In this test, the tool is the migration library with
+// a separate version table.
 func TestTablesMigratedByTheTeamAreUsedUnchanged(t *testing.T) {
 	t.Parallel()
 	dialects := map[sqlstore.Dialect]goose.Dialect{

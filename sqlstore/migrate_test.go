@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// withMigration returns the embedded migrations and one more that comes last.
+// withMigration returns the embedded migrations and a last one with the given statements.
 func withMigration(statements string) fs.FS {
 	files := embeddedMigrations()
 	files["99999_last.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\n" + statements)}
@@ -48,7 +48,7 @@ func openWith(ctx context.Context, db *sql.DB, migrations fs.FS) (*sqlstore.Stor
 	return sqlstore.OpenWithMigrations(ctx, db, config, migrations)
 }
 
-// both calls test with an empty in-memory database and with an empty file.
+// both calls the function test with an empty in-memory database and with an empty file.
 func both(t *testing.T, test func(t *testing.T, db *sql.DB, s *spy)) {
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
@@ -74,7 +74,7 @@ func TestAllMigrationsAreOneTransaction(t *testing.T) {
 			require.NotRegexp(t, `^(CREATE|INSERT)`, statement, "before the transaction")
 		}
 		require.False(t, slices.ContainsFunc(all[first+1:last], begin), "%q", all)
-		var after []string // the last one records the contents of the tables
+		var after []string // the statements after the migrations, except queries
 		for _, statement := range all[last+1:] {
 			if !strings.HasPrefix(statement, "SELECT") {
 				after = append(after, statement)
@@ -132,7 +132,7 @@ func TestAContextThatEndsDuringAMigrationLeavesAllOrNothing(t *testing.T) {
 			if len(left) > 1 {
 				require.Contains(t, left, "last")
 				require.Contains(t, left, "auth_sessions")
-				// The context ended after the commit.
+				// The context ended after the commit, so all migrations were applied.
 				return
 			}
 			require.Equal(t, []string{"host"}, left)
@@ -156,7 +156,7 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 	})
 }
 
-// A newer program migrates while the older program waits for the lock.
+// A newer program migrates the tables while an older program waits for the lock.
 func TestDatabaseMigratedByNewerProgramDuringOpenIsRefused(t *testing.T) {
 	t.Parallel()
 	s, file := &spy{}, newFile(t)
@@ -199,7 +199,7 @@ func TestTenInstancesOpenAnEmptyFileAtOnce(t *testing.T) {
 	}
 }
 
-// everyVersion returns the rows of the version table once all migrations are applied.
+// everyVersion returns the versions in the version table after all migrations.
 func everyVersion() []string {
 	versions := []string{"0"}
 	for i := range len(embeddedMigrations()) {

@@ -18,9 +18,9 @@ var embedded embed.FS
 // An empty prefix means "auth_". The migrations are files for github.com/pressly/goose in the root
 // of the returned file system, one file for each version.
 //
-// [Open] applies the migrations itself. A team with its own migration process applies the files
-// from here and sets Config.SkipMigrations. A released file never changes. Later versions of this
-// package only add files.
+// Most hosts do not call Migrations, because [Open] applies the migrations. A host with its own
+// migration process applies these files and sets Config.SkipMigrations. A released file never
+// changes. Later versions of this package only add files.
 func Migrations(dialect Dialect, prefix string) (fs.FS, error) {
 	if _, err := knownDialect(dialect); err != nil {
 		return nil, err
@@ -36,8 +36,8 @@ func Migrations(dialect Dialect, prefix string) (fs.FS, error) {
 	return renamedFiles{files, prefix}, nil
 }
 
-// Names of tables and indexes with a longer prefix would exceed the 63 bytes that PostgreSQL
-// allows.
+// validPrefix matches at most 24 characters. With a longer prefix, the names of some tables and
+// indexes would exceed the 63 bytes that PostgreSQL allows.
 var validPrefix = regexp.MustCompile(`^[a-z][a-z0-9_]{0,23}$`)
 
 func checkedPrefix(prefix string) (string, error) {
@@ -62,7 +62,7 @@ func knownDialect(name Dialect) (dialect, error) {
 	return d, nil
 }
 
-// renamedFiles are the embedded files, rewritten for tables with another prefix.
+// renamedFiles is the file system of the embedded files, in which the tables have another prefix.
 type renamedFiles struct {
 	fs.FS
 	prefix string
@@ -86,7 +86,7 @@ func (r renamedFiles) Open(name string) (fs.File, error) {
 	return &renamedFile{File: file, size: int64(len(text)), Reader: bytes.NewReader(text)}, nil
 }
 
-// renamedFile is an open file whose rewritten content is in memory.
+// renamedFile is an open file of [renamedFiles]. Its rewritten content is in memory.
 type renamedFile struct {
 	fs.File
 	size int64

@@ -43,13 +43,14 @@ func isMySQLConflict(err error) bool { return mysqlNumber(err) == mysqlDuplicate
 
 func isMySQLRolledBack(err error) bool { return mysqlNumber(err) == mysqlDeadlock }
 
-// mysqlError matches the number at the beginning of a MySQL driver's error. The rest of the text
-// can contain user input: "Error 1062 (23000): Duplicate entry 'Error 1213' …".
+// mysqlError matches the error number in the text of an error of the MySQL driver. Only the first
+// match is the number, because the rest of the text can contain user input: "Error 1062 (23000):
+// Duplicate entry 'Error 1213' …".
 var mysqlError = regexp.MustCompile(`\bError (\d{4})\b`)
 
 // mysqlNumber returns the number of the error, or "" if the error has no number. It parses the
-// text, because the driver exposes the number only as a struct field, which this package cannot
-// reach without importing the driver.
+// text, because the driver exposes the number only as a struct field. To read that field, this
+// package would have to import the driver.
 func mysqlNumber(err error) string {
 	match := mysqlError.FindStringSubmatch(err.Error())
 	if match == nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// openPostgres opens a pool with settings that edit changes.
+// openPostgres opens a pool. The function edit changes the settings of its connections.
 func openPostgres(t *testing.T, edit func(*pgx.ConnConfig)) *sql.DB {
 	t.Helper()
 	postgres.need(t)
@@ -73,12 +73,12 @@ func TestOpenRefusesMySQLThatTruncatesOrReadsStaleRows(t *testing.T) {
 	}
 }
 
-// Whatever the default isolation of the server or of the connection is, each statement of the
-// store's transactions sees all that was committed before it.
+// Each statement in a transaction of the store sees everything that was committed before it,
+// whatever the default isolation level of the server or connection is.
 func TestTransactionsIgnoreTheDefaultIsolationLevel(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
-		// The default isolation of MariaDB is REPEATABLE READ.
+		// The default isolation level of MariaDB is REPEATABLE READ.
 		db := on.open(t, nil, 5)
 		if on == postgres {
 			db = openPostgres(t, func(cfg *pgx.ConnConfig) {

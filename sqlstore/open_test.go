@@ -61,7 +61,8 @@ func TestOpenRefusesAFileThatCannotHaveWAL(t *testing.T) {
 	_, err := openDB(t, file, "").Exec(`CREATE TABLE host (id)`)
 	require.NoError(t, err)
 
-	// Without locks there is no shared memory, as on some network file systems.
+	// This VFS has no locks and so no shared memory, as on some network file systems. WAL needs
+	// shared memory.
 	_, err = open(openDB(t, file, "?vfs=unix-none"))
 	require.ErrorContains(t, err, "journal_mode is delete and cannot be made WAL")
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// manyRows is a number of rows at which a database prefers an index, if there is one.
+// manyRows is so many rows that a database uses a suitable index if there is one.
 const manyRows = 50_000
 
-// fill adds users with one key, session, link, token and state each. TABLE stands for the source of
-// the numbers.
+// fill are statements that add many users, each with one key, session, link, token and state. TABLE
+// stands for a table with a column n of numbers.
 var fill = []string{
 	`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
 		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0 FROM TABLE`,
@@ -62,7 +62,7 @@ func (s *stage) fill(t *testing.T, on sqlstore.Dialect) {
 	s.analyze(t, on, recordTables...)
 }
 
-// fillWith runs one statement of fill and updates the statistics of these tables.
+// fillWith runs one of the statements in fill and updates the statistics of the given tables.
 func (s *stage) fillWith(t *testing.T, on sqlstore.Dialect, statement string, tables ...string) {
 	t.Helper()
 	statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_",
@@ -81,7 +81,7 @@ func (s *stage) analyze(t *testing.T, on sqlstore.Dialect, tables ...string) {
 	}
 }
 
-// For SQLite see TestNoStatementReadsAWholeTable.
+// This is TestNoStatementReadsAWholeTable for the servers.
 func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 	t.Parallel()
 	explains := map[sqlstore.Dialect]func(t *testing.T, db *sql.DB, statement string, args []any){
@@ -92,7 +92,7 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 		arguments := map[string][]any{} // by statement
 		for _, v := range verbs() {
 			if v.name == "Ping" {
-				// The table has at most one row.
+				// Ping reads auth_bootstrap, which has at most one row.
 				continue
 			}
 			s.seeded(t)
@@ -107,7 +107,7 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 		for statement, args := range arguments {
 			switch verb, _, _ := strings.Cut(statement, " "); verb {
 			case "SELECT", "UPDATE", "DELETE":
-				// The table has one row.
+				// The table auth_locks has one row.
 				if !strings.Contains(statement, s.prefix+"locks") {
 					explains[on.dialect](t, s.db, statement, args)
 					explained++
@@ -118,7 +118,7 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 	})
 }
 
-// noteArguments adds the statements that the spy saw, with their arguments.
+// noteArguments adds the arguments of each statement that the spy saw.
 func (s *stage) noteArguments(arguments map[string][]any) {
 	for i, statement := range s.spy.statements() {
 		arguments[statement] = nil
@@ -169,13 +169,13 @@ func requireIndexOnMySQL(t *testing.T, db *sql.DB, statement string, args []any)
 			kind.String, key.String, count.String, extra.String)
 		require.NotContains(t, extra.String, "filesort", about)
 		if table.String == "" || strings.HasPrefix(table.String, "<union") {
-			// For example "SELECT EXISTS (…)" itself.
+			// The row is not about a table, but for example about "SELECT EXISTS (…)" itself.
 			continue
 		}
 		if kind.String == "index" && strings.HasSuffix(statement, " LIMIT ?") {
 			read, err := strconv.Atoi(count.String)
 			require.NoError(t, err)
-			require.LessOrEqual(t, read, 10, about) // the newest entries of an index, up to the limit
+			require.LessOrEqual(t, read, 10, about) // reads an index in order, up to the limit
 			continue
 		}
 		require.NotContains(t, []string{"ALL", "index"}, kind.String, about)

@@ -56,8 +56,8 @@ func isPostgresConflict(err error) bool {
 		strings.Contains(err.Error(), "duplicate key value violates unique constraint")
 }
 
-// isPostgresRolledBack also recognizes errors that a COMMIT returned. With these codes, the COMMIT
-// did not take effect.
+// isPostgresRolledBack reports whether PostgreSQL rolled the transaction back. If a COMMIT returns
+// one of these two codes, it did not take effect.
 func isPostgresRolledBack(err error) bool {
 	state := sqlState(err)
 	return state == stateSerializationFailure || state == stateDeadlockDetected

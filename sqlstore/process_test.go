@@ -15,8 +15,8 @@ import (
 	"modernc.org/sqlite"
 )
 
-// The test binary also runs as the other process. If jobVariable is set, it does that job on the
-// file in fileVariable.
+// Some tests start the test binary as another process. If jobVariable is set, the process does this
+// job instead of the tests. The value of fileVariable tells the job which file or server to use.
 const (
 	jobVariable  = "SQLSTORE_TEST_JOB"
 	fileVariable = "SQLSTORE_TEST_FILE"
@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 
 const usersPerProcess = 10
 
-// work waits for the parent, then opens the database and uses it.
+// work waits for the parent process, then opens the database and uses it.
 func work(db *sql.DB) error {
 	waitForParent()
 	store, err := open(db)
@@ -72,7 +72,7 @@ func work(db *sql.DB) error {
 	return nil
 }
 
-// stopInMigration stops after it has created some of the tables.
+// stopInMigration applies migrations, and waits in the last one, after some tables were created.
 func stopInMigration(db *sql.DB) error {
 	sqlite.MustRegisterScalarFunction("wait_for_parent", 0,
 		func(*sqlite.FunctionContext, []driver.Value) (driver.Value, error) {
@@ -83,7 +83,7 @@ func stopInMigration(db *sql.DB) error {
 	return err
 }
 
-// stopInTransaction stops before the commit of a revocation.
+// stopInTransaction deletes all sessions in a transaction, and waits before the commit.
 func stopInTransaction(db *sql.DB) error {
 	store, err := open(db)
 	if err != nil {
@@ -96,7 +96,8 @@ func stopInTransaction(db *sql.DB) error {
 	})
 }
 
-// waitForParent reports that the process is ready, and returns when the parent closes the pipe.
+// waitForParent reports that the process is ready, and waits until the parent process closes the
+// pipe.
 func waitForParent() {
 	fmt.Println("ready")
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -108,7 +109,7 @@ type process struct {
 	output  *bufio.Reader
 }
 
-// start starts a process and returns when the process waits.
+// start is [launch], but returns only after the process has reported that it is ready.
 func start(t *testing.T, job, file string) process {
 	t.Helper()
 	p := launch(t, job, file)
@@ -118,7 +119,7 @@ func start(t *testing.T, job, file string) process {
 	return p
 }
 
-// launch starts a process.
+// launch starts the test binary as another process that does the job.
 func launch(t *testing.T, job, file string) process {
 	t.Helper()
 	self, err := os.Executable()

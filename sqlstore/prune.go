@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// chunk is the number of rows that one statement deletes or inserts.
+// chunk is the maximum number of rows that one statement deletes, or adds to the revocation feed.
 const chunk = 50
 
 // inList returns an IN clause with this number of parameters.
 func inList(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1) + `)` }
 
-// prune deletes the rows that the query due finds and returns their number. The query skips rows
-// that other transactions have locked, because those are being deleted or changed at that moment.
-// So any number of instances can prune at once without waiting, and other transactions wait only
-// briefly.
+// prune deletes the rows that the query due finds, and returns their number. The query must skip
+// locked rows, because another transaction is deleting or changing them. So any number of instances
+// can prune at once without waiting, and other transactions wait only briefly.
 //
-// The last argument of due is the limit. Each deletion ends in a list of the IDs that due found.
+// The query due must end with a LIMIT, whose argument prune appends. Each of deletions is a DELETE
+// statement without its IN list. prune appends a list of the IDs that due found.
 func prune[K any](
 	ctx context.Context, s *core, verb string, limit int, due query, deletions ...string,
 ) (int, error) {
@@ -40,7 +40,7 @@ func prune[K any](
 	})
 }
 
-// deleteListed deletes the rows with these IDs. It appends an IN list to the deletion.
+// deleteListed runs the statement deletion with an IN list of the IDs.
 func deleteListed[K any](ctx context.Context, t tx, deletion string, ids []K) error {
 	deletion += inList(chunk)
 	for some := range slices.Chunk(ids, chunk) {
@@ -57,11 +57,11 @@ type query struct {
 	arguments []any
 }
 
-// dueBy returns the query for the rows that had expired at the given time.
+// dueBy returns a query with the given time as its argument.
 func dueBy(text string, at time.Time) query { return query{text, []any{toMicros(at)}} }
 
-// padded returns the IDs as the arguments of a list of this length. If there are fewer IDs, it
-// repeats the last one, so that one prepared statement serves every number of IDs.
+// padded returns the IDs as arguments for an IN list of the given length. If there are fewer IDs,
+// it repeats the last one, so that one prepared statement serves every number of IDs.
 func padded[K any](ids []K, length int) []any {
 	arguments := make([]any, length)
 	for i := range arguments {

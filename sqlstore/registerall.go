@@ -11,11 +11,10 @@ import (
 
 // RegisterUsers implements [auth.UserStore].
 //
-// It first inserts users without querying whether their values are taken, because in a fresh
-// database no value of a list without duplicates is taken. Querying every value first would double
-// the time. Only if an insertion fails does RegisterUsers query which values are taken. It inserts
-// the list in pieces and sets a savepoint before each piece, so that a failure repeats only one
-// piece.
+// RegisterUsers first inserts users without querying whether their usernames and other unique
+// values are taken. In a new database none of them is, and the queries would double the time. If an
+// insertion fails, RegisterUsers queries which values are taken. It inserts the list in pieces and
+// sets a savepoint before each piece, so that a failure repeats only one piece.
 func (s *Store) RegisterUsers(
 	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
 ) ([]error, error) {
@@ -52,13 +51,13 @@ func (s *Store) RegisterUsers(
 	})
 }
 
-// orderCandidates splits the users into two lists. The first list has the users who need no unique
-// value that an earlier user of the call needs; it is sorted by username. The second list has the
-// other users in the order of the call, because whether they can be added depends on the fate of
-// the earlier ones.
+// orderCandidates splits the users into the lists first and later. If a user needs a unique value,
+// such as a username, that an earlier user of the call needs too, the user is in the second list.
+// Whether this user can be added depends on whether the earlier one was added, so the second list
+// keeps the order of the call. All other users are in the first list, sorted by username.
 //
-// Sorting by username puts rows of the same index page next to each other. It also makes two calls
-// that need the same names wait for each other instead of deadlocking.
+// Because of the sorting, rows of the same index page are inserted one after another. If two calls
+// need the same usernames, the sorting also keeps them from deadlocking: one waits for the other.
 func orderCandidates(users []auth.UserWithKeys) (first, later []candidate) {
 	wanted := taken{}
 	for at, user := range users {
@@ -74,17 +73,19 @@ func orderCandidates(users []auth.UserWithKeys) (first, later []candidate) {
 	return first, later
 }
 
-// registration is one call of RegisterUsers in its transaction.
+// registration is one call of [Store.RegisterUsers] in its transaction.
 type registration struct {
 	t        tx
 	refusals []error // by the user's position in the call
-	// ask is whether to query taken values before inserting. It is set once an insertion fails.
+	// ask is true if the next piece queries which values are taken before it inserts. It is set if
+	// an insertion fails, and stays set while pieces contain taken values.
 	ask bool
 }
 
-// pieceSize is the number of users inserted after one savepoint. If few values are taken, a
-// transaction of 100,000 users then makes fewer than 64 savepoints. Up to 64, PostgreSQL keeps
-// subtransactions in shared memory, where other sessions can read them fast.
+// pieceSize is the maximum number of users that are inserted after one savepoint. In PostgreSQL,
+// each savepoint begins a subtransaction. PostgreSQL keeps up to 64 subtransactions of a
+// transaction in shared memory, where other sessions can read them fast. If few values are taken, a
+// transaction of 100,000 users stays below 64.
 const pieceSize = 4096
 
 func (r *registration) prepareToAsk(ctx context.Context) error {
@@ -94,10 +95,10 @@ func (r *registration) prepareToAsk(ctx context.Context) error {
 	return nil
 }
 
-// addAll adds the candidates in pieces. Another transaction can take a value between the query and
-// the insertion. addAll then queries again, and halves the number of candidates in the piece each
-// time. So the other transaction delays only the candidates in the list next to the one whose value
-// it took.
+// addAll adds the candidates in pieces. If another transaction takes a value after the query and
+// before the insertion, the insertion fails. addAll then queries again, with half as many
+// candidates each time. So in the end, it repeats only the candidates next to the one whose value
+// was taken.
 func (r *registration) addAll(ctx context.Context, candidates []candidate) error {
 	size, failures := pieceSize, 0 // failures of a piece with a single candidate
 	for len(candidates) > 0 {
@@ -177,7 +178,7 @@ func insertAll(ctx context.Context, t tx, users []candidate) error {
 			})
 		},
 		func() error { return insertRows(ctx, t, insertAccessKeys, accessKeyRow, keys, keyValues) },
-		// Retired names are checked last, for the reason given at addUser.
+		// The usernames of deleted users are checked last, for the reason given at addUser.
 		func() error { return requireNoneRetired(ctx, t, names) },
 	)
 }

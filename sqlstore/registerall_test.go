@@ -16,7 +16,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// people returns n users with one key each. Their IDs begin with the prefix.
+// people returns n users with one key each. The prefix is the beginning of their IDs. Usernames and
+// keys are the same for each prefix.
 func people(n int, prefix string) []auth.UserWithKeys {
 	list := make([]auth.UserWithKeys, n)
 	for i := range list {
@@ -28,7 +29,8 @@ func people(n int, prefix string) []auth.UserWithKeys {
 	return list
 }
 
-// rivals returns two stores on the same tables. The spy sees only the statements of the first.
+// rivals returns two stores on the same tables. The spy sees only the statements of the store
+// spied.
 func rivals(t *testing.T, on *server) (spied, other *sqlstore.Store, s *spy) {
 	s = &spy{}
 	db, cfg := on.open(t, s, 2), on.config()
@@ -51,7 +53,8 @@ func TestTakingNamesOneByOneCannotBlockRegisterUsers(t *testing.T) {
 			case strings.HasPrefix(statement, "RELEASE") && firstAdded == 0:
 				firstAdded = next
 			case strings.HasPrefix(statement, "SAVEPOINT") && next < to:
-				// This runs after the query of taken values and before the insertion.
+				// This runs after the store has queried the taken values, and before it inserts the
+				// users.
 				one := taking[next].User
 				next++
 				return other.Register(ctx, byHost, one, newKey("k-"+one.ID, one.ID))
@@ -78,22 +81,24 @@ func TestTakingNamesOneByOneCannotBlockRegisterUsers(t *testing.T) {
 	})
 }
 
-// question is the beginning of the query of taken values.
+// question is the beginning of the query that looks up taken values.
 const question = "SELECT 'user_id'"
 
 func TestUserAddedDuringRegisterUsersIsRecognizedAsSame(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
-		for before := 1; before <= 2; before++ { // at the first or the second query
+		for before := 1; before <= 2; before++ { // at the first or second such query
 			spied, other, s := rivals(t, on)
 			list, same := people(150, "listed-"), people(150, "same-")
-			// Each of the two needs a part of the rival's values.
+			// Each of these two users has some of the values of a user in the list same, but not
+			// all.
 			strangers := people(2, "stranger-")
 			strangers[0].User.Username, strangers[0].Keys[0].ID = list[120].User.Username, "k-other"
 			strangers[1].User.Username, strangers[1].User.Email = "somebody", ""
 			strangers[1].Keys[0].ID = list[130].Keys[0].ID
 			list = append(list, strangers...)
-			// Without a taken value, the store asks nothing.
+			// The store queries taken values only after an insertion has failed, so one value must
+			// be taken.
 			require.NoError(t, other.Register(t.Context(), byHost, same[0].User, same[0].Keys[0]))
 			asked := 0
 			s.watch(func(ctx context.Context, statement string) error {
@@ -183,8 +188,8 @@ func TestRegisterUsersGivesUpIfFreeValuesAreAlwaysTaken(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// For every list, whatever values its users share with each other and with existing users, the SQL
-// store answers like the in-memory store, which adds one user after the other.
+// The users of a list may share values with each other and with existing users. RegisterUsers must
+// return the same as the in-memory store, which adds one user after the other.
 func TestRegisterUsersAnswersLikeSequentialRegistration(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
@@ -213,7 +218,8 @@ func TestRegisterUsersAnswersLikeSequentialRegistration(t *testing.T) {
 				for i := range list {
 					require.Equal(t, existsOf(want[i]), existsOf(got[i]), "%d of %+v", i, list)
 				}
-				// This user was deleted: the name is retired, and the other values are free.
+				// Delete a user. The username can then never be used again, but the other values
+				// can.
 				gone := of("id")
 				_, err = model.DeleteUser(t.Context(), byHost, gone)
 				_, err2 := store.DeleteUser(t.Context(), byHost, gone)
@@ -238,7 +244,7 @@ func anyCase(text string) string {
 	return text
 }
 
-// existsOf returns the refusal, or the zero value if there is none.
+// existsOf returns the [auth.ExistsError] in err, or the zero value if there is none.
 func existsOf(err error) (exists auth.ExistsError) {
 	if found, ok := errors.AsType[*auth.ExistsError](err); ok {
 		exists = *found

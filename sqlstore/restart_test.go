@@ -33,11 +33,11 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// ownPostgres is a server of this test, which may stop it at any time.
+// ownPostgres is a PostgreSQL server that belongs to one test, so that the test can stop it.
 type ownPostgres struct {
 	bin, dir, dsn string
 	port          int
-	as            *syscall.Credential // account of the server; nil means the account of the test
+	as            *syscall.Credential // runs the server; nil means the account of the test
 }
 
 func newOwnPostgres(t *testing.T) *ownPostgres {
@@ -50,7 +50,7 @@ func newOwnPostgres(t *testing.T) *ownPostgres {
 	case err != nil:
 		testenv.Skip(t, "there is no pg_ctl")
 	}
-	// The server runs under another account, which could not open t.TempDir.
+	// The server may run under another account, which could not open t.TempDir.
 	dir, err := os.MkdirTemp("", "auth-postgres-")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
@@ -86,7 +86,8 @@ func (p *ownPostgres) start(t *testing.T) {
 		"-o", fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1", p.port, p.dir))
 }
 
-// stop stops the server. Mode "fast" ends the transactions; "immediate" is a crash.
+// stop stops the server. The mode "fast" rolls back open transactions. The mode "immediate" is like
+// a crash.
 func (p *ownPostgres) stop(t *testing.T, mode string) {
 	p.run(t, "pg_ctl", "stop", "-w", "-D", p.dir+"/data", "-m", mode)
 }
@@ -100,7 +101,7 @@ func (p *ownPostgres) run(t *testing.T, program string, args ...string) {
 	if p.as != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.as}
 	}
-	output, err := os.CreateTemp(t.TempDir(), "output") // the server would keep a pipe open
+	output, err := os.CreateTemp(t.TempDir(), "output") // a pipe would stay open in the server
 	require.NoError(t, err)
 	defer output.Close()
 	cmd.Stdout, cmd.Stderr = output, output
@@ -110,7 +111,7 @@ func (p *ownPostgres) run(t *testing.T, program string, args ...string) {
 	}
 }
 
-// client uses a service until it is told to stop, and counts the responses.
+// client calls a service until it is told to stop, and counts the responses.
 type client struct {
 	svc     *auth.Service
 	handler http.Handler
@@ -153,7 +154,7 @@ func (c *client) use(stop <-chan struct{}) error {
 	}
 }
 
-// ask returns the fields of the response, or nil for a 503.
+// ask sends a request. It returns the fields of the response, or nil if the status is 503.
 func (c *client) ask(method, path, body string) (map[string]any, error) {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
@@ -228,7 +229,8 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	}
 }
 
-// more waits until every client has received more of these responses.
+// more waits until each client has received at least five more responses of the kind that answers
+// counts.
 func more(t *testing.T, clients []*client, answers func(*client) int64) {
 	t.Helper()
 	for _, c := range clients {
@@ -238,7 +240,7 @@ func more(t *testing.T, clients []*client, answers func(*client) int64) {
 	}
 }
 
-// requireKept checks that everything that the service acknowledged still exists.
+// requireKept requires that everything that the service acknowledged still exists.
 func requireKept(t *testing.T, store *sqlstore.Store, clients []*client) {
 	t.Helper()
 	for _, c := range clients {

@@ -16,15 +16,18 @@ const selectRevocations = `
 SELECT ` + revocationColumns + ` FROM auth_revocations r WHERE r.position >= ? ORDER BY r.position LIMIT ?`
 
 const (
-	hiddenReads = 10                    // reads before a hidden entry counts as missing
-	hiddenPause = 10 * time.Millisecond // pause between two reads of a hidden entry
+	hiddenReads = 10                    // maximum number of reads while an entry is missing
+	hiddenPause = 10 * time.Millisecond // pause between two reads
 )
 
-// ListRevocations implements [auth.SessionStore]. It returns no entry that follows a missing one.
-// An entry can be hidden for a moment: MariaDB can show a statement the commit of one transaction
-// but not an earlier commit, if both happen while the statement determines which transactions are
-// active. If an entry stays missing, ListRevocations returns an error. Without the error, the
-// reader would accept a session that the missing entry revokes.
+// ListRevocations implements [auth.SessionStore]. If an entry is missing, ListRevocations returns
+// no entry that follows it. Otherwise the reader would never read the missing entry, and would
+// accept a session that the entry revokes.
+//
+// On MariaDB an entry can be hidden for a moment. If two transactions commit while a statement
+// determines which transactions are active, the statement can see the later commit but not the
+// earlier one. ListRevocations therefore reads again, and returns an error only if the entry is
+// still missing after several reads.
 func (s *core) ListRevocations(
 	ctx context.Context, from int64, limit int,
 ) (entries []auth.Revocation, err error) {
@@ -51,7 +54,8 @@ func (s *core) ListRevocations(
 		fmt.Errorf("an entry is missing behind the first %d from position %d", len(entries), from))
 }
 
-// beforeMissing returns the entries up to the first gap that pruning does not explain.
+// beforeMissing returns the entries before the first gap in the positions. It ignores gaps that
+// pruning or RevokeEverybody has left.
 func beforeMissing(
 	ctx context.Context, q querier, from int64, entries []auth.Revocation,
 ) ([]auth.Revocation, error) {
@@ -67,7 +71,8 @@ func beforeMissing(
 					return nil, err
 				}
 			}
-			// Pruning never removes an entry so close to the head, so the entry is missing.
+			// Pruning never removes an entry so close to the head, so the entry before e is
+			// missing.
 			if e.Position-1 > newest-auth.KeptRevocations {
 				return entries[:i], nil
 			}
@@ -104,8 +109,8 @@ func (s *core) PruneRevocations(ctx context.Context, expired time.Time, limit in
 
 const selectHead = `SELECT position FROM auth_revocation_head WHERE id = 1`
 
-// head returns the position of the feed's newest entry. It is a separate statement, because a
-// statement that also waits for a lock sees the head from before the wait.
+// head returns the position of the newest entry of the revocation feed. It is a separate statement,
+// because a statement that also waits for a lock would see the head as it was before the wait.
 func head(ctx context.Context, t tx) (position int64, err error) {
 	err = t.row(ctx, selectHead).Scan(&position)
 	return position, err
@@ -116,15 +121,15 @@ const (
 	updateHead       = `UPDATE auth_revocation_head SET position = ? WHERE id = 1`
 	insertRevocation = `
 INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at) VALUES (?, ?, ?, ?, ?, ?)`
-	revocationValues = `, (?, ?, ?, ?, ?, ?)` // of each further entry in the same statement
+	revocationValues = `, (?, ?, ?, ?, ?, ?)` // for each further entry of the same statement
 )
 
-// revoke adds the entries to the feed. It locks the row with the head of the feed until the
-// transaction ends, so that positions are in the order of commits. The caller must take all other
-// locks before it calls revoke.
+// revoke adds the entries to the revocation feed. It locks the head of the feed until the
+// transaction ends, so that the positions of the entries are in the order of the commits. The
+// caller must take all other locks before it calls revoke.
 //
-// An entry without a session and without a Generation revokes all sessions that were opened before
-// the entry.
+// If an entry has neither a SessionID nor a Generation, revoke sets the Generation so that the
+// entry revokes all sessions that were opened before it.
 func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
 	position, err := holdHead(ctx, t)
 	if err != nil {
@@ -140,7 +145,8 @@ func holdHead(ctx context.Context, t tx) (position int64, err error) {
 	return position, nil
 }
 
-// addEntries adds entries after the position of the head, which the caller has locked.
+// addEntries adds the entries after position, which is the position of the head. The caller has
+// locked the head.
 func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revocation) error {
 	for some := range slices.Chunk(entries, chunk) {
 		var arguments []any
@@ -169,8 +175,9 @@ WHERE r.user_id IN (?, '') AND r.session_id IN (?, '') AND r.expires_at > 0`
 UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id = ? AND expires_at > 0`
 )
 
-// RevokeToken implements [auth.SessionStore]. It locks the head of the feed before it reads the
-// feed, because there may be no user to lock.
+// RevokeToken implements [auth.SessionStore]. It locks the head of the revocation feed before it
+// reads the entries of the user. Locking the user would not suffice, because the user may not
+// exist.
 func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
 	if err := cmp.Or(ctx.Err(), claims.Validate()); err != nil {
 		return err
@@ -214,9 +221,9 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 	})
 }
 
-// covers reports whether e revokes the session of the entry named, and expires no earlier than
-// named. The caller passes as e only entries for the session, for the session's user, or for all
-// users.
+// covers reports whether the entry named, which names a session, is unnecessary because of the
+// entry e: e revokes the same session, and does not expire earlier. The caller passes as e only an
+// entry for the session, for the session's user, or for all users.
 func covers(e, named auth.Revocation) bool {
 	revokes := e.SessionID != "" || e.Generation > named.Generation
 	return revokes && !e.ExpiresAt.Before(named.ExpiresAt)
@@ -236,8 +243,8 @@ const (
 	updateEverybody       = `UPDATE auth_everybody SET generation = ? WHERE id = 1`
 )
 
-// RevokeEverybody implements [auth.SessionStore]. It does not delete the sessions. The entry
-// revokes them, and PruneSessions deletes them once they have expired.
+// RevokeEverybody implements [auth.SessionStore]. It adds one entry, which revokes all sessions,
+// and does not delete the sessions. PruneSessions deletes them once they have expired.
 func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
 	if err := cmp.Or(ctx.Err(), w.Validate(), w.By.CheckOwner("")); err != nil {
 		return err
@@ -274,8 +281,9 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 	})
 }
 
-// revokeSessions adds an entry for each of these sessions of one user, which the caller has
-// deleted. It then folds the user's entries if too many of them name sessions: see [fold].
+// revokeSessions adds an entry for each of the sessions, which belong to one user. The caller has
+// deleted them. If too many entries of this user now name a session, revokeSessions folds them: see
+// [fold].
 func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -304,13 +312,14 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < ? AND generation < positi
 SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.generation < ? FOR UPDATE SKIP LOCKED`
 )
 
-// fold applies [auth.FoldRevocations] to the entries of the user. The caller has locked the user,
-// so that no session is created meanwhile. Such a session might be old enough for the folded entry
-// to revoke it.
+// fold replaces older entries of the user by one entry if too many of them name a session: see
+// [auth.FoldRevocations]. The new entry revokes all sessions of the user below its Generation. The
+// caller has locked the user, so that no session is created meanwhile. The new entry might
+// otherwise revoke that session too.
 //
-// fold skips sessions that other transactions have locked, because those transactions delete the
-// sessions themselves. Waiting for those transactions could deadlock, because they may wait for the
-// head of the feed, which this transaction has locked.
+// fold skips sessions that another transaction has locked, because that transaction deletes them
+// itself. Waiting for it could cause a deadlock: it may be waiting for the head of the feed, which
+// this transaction has locked.
 func fold(ctx context.Context, t tx, userID string) error {
 	var count int
 	err := t.row(ctx, countNamed, userID).Scan(&count)
@@ -362,16 +371,16 @@ const (
 	selectLastOfUser = `SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = ?`
 	replaceOfUser    = `
 UPDATE auth_revocations SET expires_at = 0
-WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = '')` // all but capped entries
+WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = '')` // all but Capped entries
 )
 
-// revokeSessionsOf deletes all sessions of the locked user and adds one entry that revokes them. It
-// returns the deleted sessions. The call must come last in its transaction: see [revoke].
+// revokeSessionsOf deletes all sessions of the locked user, and adds one entry that revokes them.
+// It returns the deleted sessions. It must be the last call in its transaction: see [revoke].
 //
-// The entry has the greatest Generation, so it replaces all other entries of the user, except
-// entries for which [auth.Revocation.Capped] is true. The entry expires no earlier than any entry
-// that it replaces. The reason is that MaxTokenLifetime may have been longer in the past, so a
-// token that was issued then may still be valid after the current MaxTokenLifetime.
+// The new entry has the greatest Generation. So it replaces all other entries of the user, except
+// entries for which [auth.Revocation.Capped] is true. It expires no earlier than the entries that
+// it replaces, because MaxTokenLifetime may have been longer when they were added. A token from
+// that time may be valid for longer than the current MaxTokenLifetime.
 func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Session, error) {
 	sessions, err := collect(ctx, a.querier, sessionFields, lockUserSessions, userID)
 	if err != nil {

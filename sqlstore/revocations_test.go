@@ -16,11 +16,11 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// enders is the number of goroutines that revoke sessions at once.
+// enders is the number of goroutines that revoke sessions at the same time.
 const enders = 8
 
-// twoStores returns two stores on the same tables, as two instances have them, and a stage with the
-// pool of the second store. The stage has no store.
+// twoStores returns two stores on the same tables, like two instances of a service. It also returns
+// a stage with the pool of the second store. The field store of this stage is nil.
 func twoStores[S auth.AccountStore](
 	t *testing.T, on *server, open func(context.Context, *sql.DB, sqlstore.Config) (S, error),
 ) ([]S, *stage) {
@@ -47,7 +47,8 @@ func twoStores[S auth.AccountStore](
 	return stores, last
 }
 
-// onAll runs the test with SQLite, for which the server is nil, and with each server.
+// onAll runs the test with SQLite and with each available server. For SQLite, the parameter on is
+// nil.
 func onAll(t *testing.T, test func(t *testing.T, on *server)) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -56,7 +57,8 @@ func onAll(t *testing.T, test func(t *testing.T, on *server)) {
 	onServers(t, test)
 }
 
-// nameMany adds as many entries that name sessions of ada as the feed may have.
+// nameMany adds entries that name sessions of "ada", as many as the feed may have before the store
+// folds them.
 func (s *stage) nameMany(t *testing.T) {
 	t.Helper()
 	var rows []string
@@ -72,7 +74,7 @@ func (s *stage) nameMany(t *testing.T) {
 	s.spy.watch(nil)
 }
 
-// addMany adds users with a session for each ender and round.
+// addMany adds a user for each ender. Each user gets a session for each round.
 func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 	t.Helper()
 	ctx := context.Background()
@@ -87,8 +89,8 @@ func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 	}
 }
 
-// A transaction that takes its position before the order of commits is decided could add an entry
-// behind a reader that has passed that position.
+// If a transaction took its position before the order of the commits was certain, it could add an
+// entry at a position that a reader has already passed.
 func TestFeedReaderMissesNoEntry(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -121,8 +123,8 @@ func TestFeedReaderMissesNoEntry(t *testing.T) {
 	})
 }
 
-// follow reads from the last position that it has seen until over reports the end and the feed has
-// no more entries.
+// follow reads the feed from the position after the last entry that it has seen. It returns once
+// the function over returns true and there are no more entries.
 func follow(
 	ctx context.Context, store *sqlstore.Store, seen *[]auth.Revocation, over func() bool,
 ) error {
@@ -174,7 +176,8 @@ func TestRolledBackRevocationLeavesNoEntryAndNoGap(t *testing.T) {
 	})
 }
 
-// Calls that read, prune or sign in must not wait for the row that all revocations lock.
+// Every revocation locks the head of the feed. Calls that read, prune or sign in must not wait for
+// this lock.
 func TestOnlyRevocationsWaitForTheHeadOfTheFeed(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
@@ -205,7 +208,7 @@ func TestOnlyRevocationsWaitForTheHeadOfTheFeed(t *testing.T) {
 	})
 }
 
-// makeOld adds an entry that is no longer among the newest.
+// makeOld adds an expired entry that is old enough to be pruned.
 func (s *stage) makeOld(t *testing.T, userID string) {
 	t.Helper()
 	_, err := s.db.Exec(fmt.Sprintf(`INSERT INTO %srevocations (position, id, user_id, session_id, generation, expires_at)
@@ -213,8 +216,8 @@ func (s *stage) makeOld(t *testing.T, userID string) {
 	require.NoError(t, err)
 }
 
-// A call that folds holds the head of the feed. Other revocations of the same user wait for the
-// head, so the fold must not wait for them.
+// A transaction that folds entries has locked the head of the feed, and other revocations of the
+// same user may be waiting for the head. So the transaction must not wait for them.
 func TestFoldingDoesNotDeadlockWithWaitingRevocations(t *testing.T) {
 	t.Parallel()
 	t.Run("users", func(t *testing.T) {
@@ -236,7 +239,8 @@ func TestFoldingDoesNotDeadlockWithWaitingRevocations(t *testing.T) {
 	})
 }
 
-// requireFoldingWaitsForNobody revokes sessions of ada, who has a key, from both stores at once.
+// requireFoldingWaitsForNobody revokes several sessions of "ada" at once, from both stores. The
+// user "ada" has the key "k-ada".
 func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server, stores []S, s *stage) {
 	t.Helper()
 	ctx := context.Background()
@@ -244,7 +248,7 @@ func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server,
 		_, _, err := stores[0].CreateSession(ctx, newSession(fmt.Sprintf("s-%d", i), "ada", "k-ada"), 0)
 		require.NoError(t, err)
 	}
-	// With few rows MariaDB scans the whole table, and would wait for unrelated rows.
+	// If a table has few rows, MariaDB scans the whole table, and would wait for unrelated rows.
 	if on != nil {
 		s.fillWith(t, on.dialect, fillSessions, "sessions")
 	}
@@ -252,12 +256,12 @@ func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server,
 	together(t, enders, func(i int) error {
 		err := stores[i%2].RevokeSession(ctx, byHost, fmt.Sprintf("s-%d", i))
 		if errors.Is(err, auth.ErrNotFound) {
-			// The session was old enough to be folded.
+			// Another call has folded the entries and removed this session.
 			return nil
 		}
 		return err
 	})
-	// On SQLite, writers take turns anyway.
+	// On SQLite there is only one writer at a time, so nothing can deadlock.
 	if on != nil {
 		require.Equal(t, enders, s.spy.count("BEGIN")+s.spy.count("START"),
 			"the database had to resolve a deadlock")
@@ -265,7 +269,8 @@ func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server,
 	requireFolded(t, stores[0])
 }
 
-// requireFolded checks the entries that nameMany added and the sessions of ada after the fold.
+// requireFolded checks the feed and the sessions of "ada" after the entries of nameMany were
+// folded.
 func requireFolded(t *testing.T, store auth.SessionStore) {
 	t.Helper()
 	feed, err := store.ListRevocations(context.Background(), 1, 2*auth.MaxNamedRevocations)
@@ -288,8 +293,8 @@ func requireFolded(t *testing.T, store auth.SessionStore) {
 	}
 }
 
-// A statement on MariaDB can see a later transaction before an earlier one. An entry that is
-// removed for a moment looks the same.
+// On MariaDB, a statement can see the entry of a later transaction but not yet that of an earlier
+// one. The test removes an entry for a moment, which looks the same.
 func TestNoEntryIsListedAfterAHiddenOne(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -321,7 +326,7 @@ func TestNoEntryIsListedAfterAHiddenOne(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []int64{3, 4}, positions(3))
 
-		// A gap that pruning left is normal.
+		// A gap that pruning has left is no error.
 		_, err = s.db.Exec(`UPDATE ` + s.prefix + `revocation_head SET position = 1003`)
 		require.NoError(t, err)
 		_, err = s.db.Exec(`DELETE FROM ` + table + ` WHERE position IN (1, 3)`)

@@ -11,7 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The columns of each record. The functions below return where to scan them.
+// The columns of each kind of record. The functions below return the destinations for Scan in the
+// same order.
 const (
 	userColumns = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at`
 	keyColumns  = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,
@@ -90,7 +91,7 @@ func (o orZero[T]) Scan(value any) error {
 	return err
 }
 
-// flag returns the boolean as all databases store it.
+// flag returns the integer that stands for the boolean in the tables.
 func flag(b bool) int64 {
 	if b {
 		return 1
@@ -122,7 +123,7 @@ func toMicros(t time.Time) int64 {
 	switch {
 	case t.IsZero():
 		return 0
-	// No record has a time as late as this one, which might overflow an int64.
+	// UnixMicro might overflow for such a time. The times of all records are earlier.
 	case t.UTC().Year() > 9999:
 		return math.MaxInt64
 	default:

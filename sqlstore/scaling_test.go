@@ -29,8 +29,8 @@ const (
 	scaleRounds  = 8
 )
 
-// BenchmarkScaling compares a store of a thousand users with a large one, alternating in the same
-// run. docs/scaling.md explains how to run it and lists results.
+// BenchmarkScaling compares a store that has few users with one that has many. It runs the two
+// alternately. docs/scaling.md explains how to run it and lists results.
 func BenchmarkScaling(b *testing.B) {
 	few := testenv.Rounds(b, testenv.Counts{Small: 100, Moderate: 100, Full: 1_000})
 	many := testenv.Rounds(b, testenv.Counts{Small: 1_000, Moderate: 1_000, Full: 1_000_000})
@@ -51,7 +51,7 @@ type scaled struct {
 	ids    []string // IDs of the users who sign in
 	pairs  []auth.KeyPair
 	tokens []string
-	sizes  []string // table, rows, disk
+	sizes  []string // lines for the log: the rows and the disk space of each table
 }
 
 func benchmarkScaling(b *testing.B, few, many *scaled) {
@@ -101,8 +101,8 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2].Round(time.Microsecond)
 }
 
-// scaledRows calls add with every row of this number of users, table by table, as the store writes
-// them. It returns the IDs of some users.
+// scaledRows calls the function add with each row of a store that has the given number of users,
+// table by table. It returns the IDs of some of the users.
 func scaledRows(users int, add func(table string, columns []string, row []any)) (some []string) {
 	ids := make([]string, users)
 	micros := now.UnixMicro()
@@ -138,7 +138,7 @@ func scaledRows(users int, add func(table string, columns []string, row []any)) 
 	return ids[:min(len(ids), sampledUsers)]
 }
 
-// begin creates a service on the filled store, and a key and a token for each user who signs in.
+// begin creates a service on the store, and a key and a token for each user who signs in.
 func (s *scaled) begin(b *testing.B, store *sqlstore.Store) *scaled {
 	b.Helper()
 	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))

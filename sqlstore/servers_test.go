@@ -22,13 +22,15 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// server is a database server on which the tests run if its variable is set. They create a separate
-// schema or database there, with separate tables for each store, and remove it when they end.
+// server is a database server. The tests use it if the environment variable named by the field
+// variable is set. They create a schema or database on the server, with separate tables for each
+// store, and remove it at the end.
 type server struct {
 	dialect  sqlstore.Dialect
 	variable string
 
-	// connector returns a connector to the schema, or to no schema if the name is empty.
+	// connector returns a connector to the schema. If the name of the schema is empty, the
+	// connector is to no schema.
 	connector func(dsn, schema string) (driver.Connector, error)
 
 	once   sync.Once
@@ -77,7 +79,7 @@ func onServers(t *testing.T, test func(t *testing.T, on *server)) {
 	}
 }
 
-// need skips the test if the server is not available.
+// need skips the test if the server is not available. It creates the schema once.
 func (s *server) need(t testing.TB) {
 	t.Helper()
 	dsn := os.Getenv(s.variable)
@@ -91,7 +93,7 @@ func (s *server) need(t testing.TB) {
 	require.NoError(t, s.err)
 }
 
-// outside calls do with a pool that is not bound to the schema.
+// outside calls the function do with a pool whose connections have no schema.
 func (s *server) outside(do func(*sql.DB) error) error {
 	connector, err := s.connector(os.Getenv(s.variable), "")
 	if err != nil {
@@ -102,7 +104,7 @@ func (s *server) outside(do func(*sql.DB) error) error {
 	return do(db)
 }
 
-// admin runs a statement outside the schema.
+// admin runs a statement on a connection without a schema.
 func (s *server) admin(statement string) error {
 	return s.outside(func(db *sql.DB) error {
 		_, err := db.Exec(statement)
@@ -110,8 +112,8 @@ func (s *server) admin(statement string) error {
 	})
 }
 
-// remove removes the tables, some at a time, and then the schema. PostgreSQL could not hold the
-// locks of all tables at once.
+// remove removes the tables and then the schema. It removes a limited number of tables at a time,
+// because PostgreSQL cannot lock all of them at once.
 func (s *server) remove() error {
 	return s.outside(func(db *sql.DB) error {
 		rows, err := db.Query(`SELECT table_name FROM information_schema.tables WHERE table_schema = '` + s.schema + `'`)
@@ -137,7 +139,7 @@ func (s *server) remove() error {
 	})
 }
 
-// open returns a pool for the schema with few connections, because the server allows few.
+// open returns a pool for the schema. It has few connections, because the server allows few.
 func (s *server) open(t testing.TB, spied *spy, conns int) *sql.DB {
 	t.Helper()
 	s.need(t)
@@ -164,7 +166,7 @@ func (s *server) config() sqlstore.Config {
 	return sqlstore.Config{Dialect: s.dialect, Prefix: prefix, Timeout: time.Minute}
 }
 
-// store opens an empty store.
+// store opens a store with separate, empty tables.
 func (s *server) store(t testing.TB, db *sql.DB, edit ...func(*sqlstore.Config)) *sqlstore.Store {
 	t.Helper()
 	cfg := s.config()
@@ -176,7 +178,7 @@ func (s *server) store(t testing.TB, db *sql.DB, edit ...func(*sqlstore.Config))
 	return store
 }
 
-// runAndRemove runs the tests and removes what they created on servers.
+// runAndRemove runs the tests, and then removes what they created on the servers.
 func runAndRemove(m *testing.M) (code int) {
 	code = m.Run()
 	for _, s := range servers {

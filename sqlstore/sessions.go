@@ -38,9 +38,9 @@ func (s *core) CreateSession(
 	return session, user, nil
 }
 
-// addSession adds the session and returns the user as signed in. It updates *session to the stored
-// record. The caller has locked the user. If GitHub admitted the user again, admitted is the time
-// of the admission. If not, admitted is zero.
+// addSession adds the session, and sets *session to the stored record. It returns the user with the
+// new LastLogin. The caller has locked the user. If the sign-in renews the user's admission by
+// GitHub, the parameter admitted is the time of the renewal. If not, it is zero.
 func addSession(
 	ctx context.Context, t tx, session *auth.Session, limit int, user auth.User, admitted time.Time,
 ) (auth.User, error) {
@@ -72,8 +72,8 @@ func addSession(
 }
 
 const (
-	// notRevokedForEverybody excludes sessions that RevokeEverybody revoked, because
-	// RevokeEverybody does not delete sessions.
+	// notRevokedForEverybody is a condition that excludes sessions which RevokeEverybody revoked.
+	// It is needed because RevokeEverybody does not delete sessions.
 	notRevokedForEverybody = ` AND s.generation >= (SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
 
 	liveSessions = `
@@ -82,8 +82,8 @@ ORDER BY s.created_at DESC, s.generation DESC, s.id DESC`
 	tooManySessions = liveSessions + ` LIMIT ? OFFSET ?`
 )
 
-// revokeOldest revokes the user's oldest sessions so that the limit still holds once the session is
-// added. The caller has locked the user.
+// revokeOldest revokes the oldest sessions of the session's user, so that the user has at most
+// limit sessions once the new session is added. The caller has locked the user.
 func revokeOldest(ctx context.Context, t tx, session *auth.Session, limit int) error {
 	if limit < 1 {
 		return nil
@@ -112,9 +112,9 @@ func (s *core) ListSessions(ctx context.Context, userID string, now time.Time) (
 	})
 }
 
-// limitToKey locks the access key that opens the session and records the use of the key. If the key
-// expires before the session, limitToKey makes the session expire with the key. It does nothing if
-// no key opens the session.
+// limitToKey locks the access key that opens the session, and records that the key was used. If the
+// key expires before the session, limitToKey shortens the session, so that both expire together. It
+// does nothing if no key opens the session.
 func limitToKey(ctx context.Context, t tx, session *auth.Session) error {
 	if session.AccessKeyID == "" {
 		return nil
@@ -150,7 +150,7 @@ func (s *core) FindSession(ctx context.Context, id string) (auth.Session, error)
 	})
 }
 
-// findSession finds the session with one of the three queries above.
+// findSession finds the session with the query selectSession, lockSession or selectLiveSession.
 func findSession(ctx context.Context, q querier, query, id string) (session auth.Session, err error) {
 	err = scan(q.row(ctx, query, id), sessionFields(&session)...)
 	return session, err
@@ -158,8 +158,8 @@ func findSession(ctx context.Context, q querier, query, id string) (session auth
 
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
-// RevokeSession implements [auth.SessionStore]. It locks the user, because it may fold the user's
-// feed entries.
+// RevokeSession implements [auth.SessionStore]. It locks the user, because it may change other
+// entries of the user in the revocation feed: see [fold].
 func (s *core) RevokeSession(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err

@@ -13,7 +13,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// spy is a driver that records every statement on its way to another driver, and can intervene.
+// spy is a driver between the store and the real driver. It records every statement, and can return
+// an error instead of running the statement.
 type spy struct {
 	driver.Connector
 
@@ -34,8 +35,9 @@ func (s *spy) Connect(ctx context.Context) (driver.Conn, error) {
 	return &spiedConn{driverConn: conn.(driverConn), spy: s, prepared: map[*spiedStmt]bool{}}, nil
 }
 
-// watch empties the log. From now on, the spy calls before with each statement, unless before is
-// nil. If before returns an error, the statement returns it and is not run.
+// watch empties the log and sets the function before. From then on, the spy calls before with each
+// statement. If before returns an error, the spy does not run the statement and returns the error.
+// The function may be nil.
 func (s *spy) watch(before func(ctx context.Context, statement string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +85,7 @@ func (s *spy) closedConns() int {
 	return s.closed
 }
 
-// driverConn is the interface that the connections of all drivers here implement.
+// driverConn is the interface of the connections of all drivers that the tests use.
 type driverConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -101,8 +103,8 @@ type spiedConn struct {
 	prepared map[*spiedStmt]bool // open prepared statements
 }
 
-// lose ends the connection as a network failure does: the server notices and rolls back. The
-// statements are closed too, because SQLite keeps its lock while one is open.
+// lose closes the connection, as if the network had failed: the server notices this and rolls back.
+// lose also closes prepared statements, because SQLite keeps its lock while one is open.
 func (c *spiedConn) lose() {
 	c.lost = true
 	for prepared := range c.prepared {
@@ -132,8 +134,8 @@ func (c *spiedConn) QueryContext(
 	})
 }
 
-// PrepareContext appears in the log as PREPARE, and each run of the prepared statement as the
-// statement itself.
+// PrepareContext adds "PREPARE" and the statement to the log. Each run of the prepared statement
+// adds the statement itself.
 func (c *spiedConn) PrepareContext(ctx context.Context, statement string) (driver.Stmt, error) {
 	return meddle(ctx, c, "PREPARE "+statement, nil, func() (driver.Stmt, error) {
 		prepared, err := c.driverConn.PrepareContext(ctx, statement)
@@ -158,7 +160,7 @@ func (s *spiedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (
 	})
 }
 
-// Close counts the statement as closed.
+// Close closes the statement and counts it.
 func (s *spiedStmt) Close() error {
 	s.conn.spy.mu.Lock()
 	s.conn.spy.closedStmts++
@@ -216,19 +218,20 @@ func meddle[T any](
 	}
 }
 
-// connectionLost ends the connection, before the server receives the statement or after it has run
-// it.
+// connectionLost is an error for [spy.watch]. The spy closes the connection: after it has run the
+// statement if afterwards is true, or without running it.
 type connectionLost struct{ afterwards bool }
 
 func (connectionLost) Error() string { return "connection reset by peer" }
 
-// afterwards runs the statement and then returns the error of the function. The statement must not
-// return rows.
+// afterwards is an error for [spy.watch]. The spy runs the statement, which must not return rows,
+// and then returns the error of the function.
 type afterwards func() error
 
 func (afterwards) Error() string { return "afterwards" }
 
-// spiedStore returns a seeded in-memory store, its pool, and the spy on it.
+// spiedStore returns an in-memory store with the records of seed, the pool of the store, and the
+// spy on the pool.
 func spiedStore(t testing.TB) (*sqlstore.Store, *sql.DB, *spy) {
 	s := &spy{}
 	db := openMemory(t, s)
@@ -239,7 +242,8 @@ func spiedStore(t testing.TB) (*sqlstore.Store, *sql.DB, *spy) {
 	return store, db, s
 }
 
-// at returns a function for watch that calls do at the n-th statement and lets all others pass.
+// at returns a function for [spy.watch]. It calls the function do at the n-th statement, and lets
+// all other statements run.
 func at(n int, do func(context.Context) error) func(context.Context, string) error {
 	count := 0
 	return func(ctx context.Context, _ string) error {

@@ -9,8 +9,7 @@ import (
 )
 
 // checkSQLite checks the settings of one connection and assumes that all connections of the pool
-// have the same settings. That is true of settings in the data source name, which is where they
-// belong.
+// have the same settings. This is true if the settings are in the data source name.
 func checkSQLite(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
@@ -32,7 +31,8 @@ func checkSQLite(ctx context.Context, db *sql.DB) error {
 	return checkSQLiteSync(ctx, conn)
 }
 
-// checkSQLiteMemory refuses a pool in which every connection would have its own empty database.
+// checkSQLiteMemory returns an error unless the pool has only one connection. Each further
+// connection would have its own empty database.
 func checkSQLiteMemory(db *sql.DB) error {
 	if db.Stats().MaxOpenConnections != 1 {
 		return errors.New("an SQLite database in memory exists once per connection: " +
@@ -41,7 +41,8 @@ func checkSQLiteMemory(db *sql.DB) error {
 	return nil
 }
 
-// requireSQLiteWAL turns on write-ahead logging if it is off. The file remembers the setting.
+// requireSQLiteWAL turns on write-ahead logging if it is off. SQLite stores this setting in the
+// file.
 func requireSQLiteWAL(ctx context.Context, conn *sql.Conn) error {
 	var mode string
 	for _, pragma := range []string{`PRAGMA journal_mode`, `PRAGMA journal_mode = WAL`} {
@@ -73,8 +74,9 @@ func checkSQLiteSync(ctx context.Context, conn *sql.Conn) error {
 // is the primary code.
 const (
 	sqliteBusy = 5
-	// sqliteBusySnapshot means that another transaction has changed what this transaction read.
-	// Waiting does not help, because this transaction can no longer write.
+	// sqliteBusySnapshot means that another transaction has changed the database since this
+	// transaction read from it. Waiting does not help, because this transaction can no longer
+	// write.
 	sqliteBusySnapshot         = 517
 	sqliteConstraintPrimaryKey = 1555
 	sqliteConstraintUnique     = 2067

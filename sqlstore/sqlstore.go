@@ -1,44 +1,50 @@
 // Package sqlstore keeps users, access keys, sessions and GitHub accounts in an SQL database. It
-// works on database/sql with SQLite, PostgreSQL, MariaDB or MySQL.
+// supports SQLite, PostgreSQL, MariaDB and MySQL through database/sql.
 //
-// Open a database with the driver of your choice and pass it to [Open]; this package imports no
-// driver. Open checks the settings of the database and creates or updates the tables. Their names
-// begin with "auth_" by default; see Config.Prefix. Open leaves everything else in the database
-// alone:
+// [Open] checks the settings of the database, and creates or updates the tables of this package. By
+// default, the names of these tables begin with "auth_": see Config.Prefix. Open changes no other
+// table.
+//
+// This package imports no driver. Open the database with a driver of your choice, and pass it to
+// Open:
 //
 //	db, err := sql.Open("pgx", "postgres://app@db.example.com/app")
 //	…
 //	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.Postgres})
 //
-// A host that has its own users table calls [OpenAccounts] instead. The first of the two functions
-// to open the tables decides permanently what the tables contain, and the other function then
-// refuses to open them. The table auth_contents records the decision. To correct the decision,
-// delete the row of auth_contents while the other tables are empty and no program uses them.
+// The host is the program that uses this package. If the host has its own users table, it calls
+// [OpenAccounts] instead of Open. The function that opens the tables first is recorded in the table
+// auth_contents, and the other function then returns an error for these tables. To change the
+// decision, delete the row of auth_contents while the other tables are empty and no program uses
+// them.
 //
-// The rest of the program may use the same database and pool. But if the rest of the program keeps
-// every connection of the pool busy, the store waits.
+// The rest of the program may use the same *sql.DB. If it keeps every connection busy, the store
+// waits for one.
 //
-// The store must see every committed write at once, from every instance. So name the primary server
-// in the data source name, never a replica or a proxy that sends reads to replicas.
+// Each instance of the host must see at once what the other instances committed. So connect to the
+// primary server, never to a replica or to a proxy that sends reads to replicas.
 //
-// A host with its own tables in the same database uses [Store.HoldAuthority] or
-// [Accounts.HoldAuthority] to write to its tables on behalf of a caller's session.
+// The host may have its own tables in the same database. If it writes to them on behalf of a
+// signed-in user, it can call [Store.HoldAuthority] or [Accounts.HoldAuthority] in the transaction.
+// The transaction then writes nothing after the user's session was revoked.
 //
 // # Tested databases
 //
 // The tests run on PostgreSQL 15 with github.com/jackc/pgx/v5, on MariaDB 10.11 with
 // github.com/go-sql-driver/mysql, and on SQLite with modernc.org/sqlite. They have not been run on
-// MySQL 8 or CockroachDB. The package uses only features that the documentation of both databases
-// describes, with one exception: CockroachDB grants the lock for migrations without waiting. So on
-// CockroachDB, let one instance migrate before the other instances start.
+// MySQL 8 or CockroachDB. The package uses only features that the documentation of MySQL and
+// CockroachDB describes, with one exception: on CockroachDB, the lock for migrations does not make
+// other instances wait. So on CockroachDB, let one instance migrate before the others start.
 //
 // # PostgreSQL
 //
-// The encoding of the database must be UTF8. Transactions are READ COMMITTED with row locks,
-// whatever the default of the database is. With synchronous_commit=off, a server failure can lose
-// the latest commits; a session or key that was just revoked is then valid again. The store keeps
-// no state in a connection between transactions. Whether a pooler that assigns connections per
-// transaction works depends on how the driver prepares statements.
+// The encoding of the database must be UTF8. The store's transactions always use READ COMMITTED and
+// row locks, whatever the default isolation level is. If synchronous_commit is off, a server
+// failure can lose the latest commits. A session or key that was revoked just before the failure is
+// then valid again.
+//
+// The store keeps no state in a connection between transactions. A pooler that assigns connections
+// per transaction therefore works, if the way in which the driver prepares statements allows it.
 //
 // # MariaDB and MySQL
 //
@@ -46,12 +52,15 @@
 //
 //	app:…@tcp(db.example.com)/app?interpolateParams=true
 //
-// With interpolateParams, the driver saves a round trip for each statement. autocommit must be on,
-// and sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES, because without these modes
-// the server truncates values that do not fit. Both settings are the default. The tables use
-// InnoDB. If innodb_flush_log_at_trx_commit is not 1, a server failure can lose the latest commits,
-// as described for PostgreSQL. Text is stored as VARBINARY, so the character set and the collation
-// of the connection do not matter.
+// With interpolateParams, the driver saves a round trip for each statement.
+//
+// autocommit must be on. sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES, because
+// without these modes the server truncates values that do not fit. The default settings of the
+// server meet both requirements.
+//
+// The tables use InnoDB. If innodb_flush_log_at_trx_commit is not 1, a server failure can lose the
+// latest commits, as described for PostgreSQL. Text is stored as VARBINARY, so the character set
+// and the collation of the connection do not matter.
 //
 // # SQLite
 //
@@ -62,31 +71,32 @@
 // SQLite's settings apply to one connection, and a pool opens connections at any time. So put the
 // settings into the data source name:
 //
-//   - journal_mode=WAL lets sign-ins read during a write. A file needs it; Open turns it on if it
-//     is off.
+//   - journal_mode=WAL lets sign-ins read while another connection writes. A database file needs
+//     this setting, and Open turns it on if it is off.
 //   - synchronous=FULL, SQLite's default, makes every commit survive a power cut. NORMAL is faster
 //     and never damages the database, but a power cut can lose the latest commits, as described for
 //     PostgreSQL. Open refuses OFF.
-//   - busy_timeout is how long SQLite itself waits for another process. The store waits in
-//     addition, up to Config.Timeout, so any value works.
+//   - busy_timeout is how long SQLite waits while another process locks the database. After that,
+//     the store itself waits, up to Config.Timeout, so any value works.
 //
-// Any number of processes on one machine may open the same file, even at the same time: migrations
-// are one transaction, and writers queue. A file on a network file system is unsafe with any
-// settings.
+// Any number of processes on one machine may open the same file, even at the same time. Each
+// process runs the migrations as one transaction, and only one process writes at a time. A file on
+// a network file system is unsafe with any settings.
 //
-// An in-memory database exists once per connection. Open refuses it unless db.SetMaxOpenConns(1)
-// limits the pool. The database is lost when that connection is closed, so leave
-// SetConnMaxLifetime, SetConnMaxIdleTime and SetMaxIdleConns at their defaults.
+// If the database is in memory, each connection has its own empty database. Open returns an error
+// unless db.SetMaxOpenConns(1) limits the pool to one connection. Closing this connection deletes
+// the database, so leave SetConnMaxLifetime, SetConnMaxIdleTime and SetMaxIdleConns at their
+// defaults.
 //
 // Back up a file with VACUUM INTO or with the backup API of the driver. A plain copy of the file
 // lacks the content of the -wal file.
 //
 // # Errors
 //
-// If a transaction deadlocks, or if the database rolls it back so that others can proceed, the
-// store tries it again, up to ten attempts in all. If a COMMIT is interrupted, it may or may not
-// have taken effect. The error then says that the outcome is unknown, and the store assumes neither
-// outcome.
+// If the database rolls a transaction back because of a deadlock or a conflict with another
+// transaction, the store runs the transaction again, up to ten times in all. If a COMMIT is
+// interrupted, it may or may not have taken effect. The store then returns an error that says so,
+// and does not run the transaction again.
 package sqlstore
 
 import (
@@ -107,24 +117,25 @@ type Config struct {
 	// Dialect is the SQL dialect of the database. Required.
 	Dialect Dialect
 
-	// Prefix begins the names of the tables. It has at most 24 lower-case letters, digits and
+	// Prefix is the beginning of every table name. It has at most 24 lower-case letters, digits and
 	// underscores, and begins with a letter. Default "auth_".
 	Prefix string
 
-	// SkipMigrations is for a team that applies the files of [Migrations] itself. [Open] and
-	// [OpenAccounts] then neither create nor change tables. They still check that the tables can be
-	// used. The first call also records in auth_contents whether a [Store] or an [Accounts] uses
-	// the tables.
+	// SkipMigrations is for a host that applies the files of [Migrations] itself. If it is true,
+	// [Open] and [OpenAccounts] neither create nor change tables, but still check that all tables
+	// and columns exist. The first call also inserts a row into auth_contents, which records
+	// whether a [Store] or an [Accounts] uses the tables.
 	SkipMigrations bool
 
 	// IsConflict reports whether an error of the driver means that a primary key or a unique
-	// constraint was violated. It is called for errors that this package does not recognize. Most
-	// drivers do not need it.
+	// constraint was violated. The store calls it for errors that this package does not recognize.
+	// Most drivers do not need it.
 	IsConflict func(error) bool
 
-	// Timeout limits each of three phases of a call separately: waiting for locks that other calls
-	// hold, running the statements, and committing. The caller's context may end the call earlier.
-	// Default 10 seconds.
+	// Timeout limits each of three phases of a call separately: waiting while another process locks
+	// an SQLite database, running the statements, and committing. Running a statement includes
+	// waiting for rows that another transaction has locked. The caller's context may end the call
+	// earlier. Default 10 seconds.
 	Timeout time.Duration
 }
 
@@ -145,7 +156,7 @@ var (
 	_ auth.EventStore   = (*Accounts)(nil)
 )
 
-// core implements [auth.AccountStore] for both types.
+// core has the methods that [Store] and [Accounts] have in common.
 type core struct {
 	db         *sql.DB
 	dialect    dialect
@@ -155,22 +166,25 @@ type core struct {
 	isConflict func(error) bool
 	timeout    time.Duration
 
-	// statements is a cache. It maps each query of this package to the query that the database
-	// runs. The package has a fixed number of queries, so the cache is bounded.
+	// statements caches the results of [core.statement], by query. The package has a fixed number
+	// of queries, so the cache does not grow without limit.
 	statements sync.Map
 
-	// writer is a one-slot semaphore; its holder may write. See [core.transact]. It is nil if the
-	// database allows several writers.
+	// writer is a semaphore with one slot. A transaction holds it from its beginning to its end:
+	// see [core.transact]. It is nil if the database allows several writers at a time.
 	writer chan struct{}
 }
 
-// Open checks the settings of the database, applies pending migrations, and returns a store. While
-// another process migrates, Open waits for that process, for minutes if ctx allows it.
+// Open checks the settings of the database, applies pending migrations, and returns a store. If
+// another process is migrating the tables, Open waits until that process is done. This can take
+// minutes. The wait ends if ctx ends.
 //
-// Open fails if the tables are newer than this package, so that an older program cannot damage
-// them. It fails if the table auth_contents records that [OpenAccounts] opened the tables first. If
-// auth_contents has no record, because the tables were created by an earlier version, Open fails if
-// they have keys, sessions or GitHub links, but no users.
+// Open returns an error if a later version of this package has migrated the tables, because the
+// older program could damage them. It also returns an error if the table auth_contents records that
+// [OpenAccounts] opened the tables first.
+//
+// Tables of an earlier version of this package may have no record in auth_contents. Open then
+// returns an error if the tables have access keys, sessions or GitHub links, but no users.
 //
 // The caller keeps ownership of db, and closes it after the last call to the store.
 func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
@@ -181,8 +195,8 @@ func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// OpenAccounts is [Open] for a host that has its own users table. It fails if Open was the first to
-// open the tables, or if the tables have users.
+// OpenAccounts is [Open] for a host that has its own users table. It returns an error if Open
+// opened the tables first, or if the tables have users.
 func OpenAccounts(ctx context.Context, db *sql.DB, cfg Config) (*Accounts, error) {
 	s := &Accounts{}
 	if err := s.open(ctx, db, cfg, accountsOnly); err != nil {
@@ -191,7 +205,7 @@ func OpenAccounts(ctx context.Context, db *sql.DB, cfg Config) (*Accounts, error
 	return s, nil
 }
 
-// open makes the zero core a store with these contents.
+// open initializes s. The parameter contents says what the tables contain.
 func (s *core) open(ctx context.Context, db *sql.DB, cfg Config, contents contents) error {
 	files, err := Migrations(cfg.Dialect, cfg.Prefix)
 	switch {
@@ -233,13 +247,13 @@ func (s *core) openWith(
 	return s.claim(ctx)
 }
 
-// keepsUsers reports whether the core belongs to a [Store].
+// keepsUsers reports whether s is the core of a [Store], whose tables contain the users.
 func (s *core) keepsUsers() bool { return s.contents == usersAndAccounts }
 
 const selectBootstrapped = `SELECT COUNT(*) FROM auth_bootstrap`
 
-// Ping reads from the tables. So it also fails if the connection is alive but the tables cannot be
-// read.
+// Ping implements [auth.AccountStore]. It reads a table, so it also fails if the connection works
+// but the tables cannot be read.
 func (s *core) Ping(ctx context.Context) error {
 	_, err := read(ctx, s, "ping", func(q querier) (bootstrapped int, err error) {
 		err = q.row(ctx, selectBootstrapped).Scan(&bootstrapped)
@@ -248,7 +262,7 @@ func (s *core) Ping(ctx context.Context) error {
 	return err
 }
 
-// statement returns the query as the database runs it.
+// statement returns the query in the dialect of the database and with the prefix of the tables.
 func (s *core) statement(query string) string {
 	if text, ok := s.statements.Load(query); ok {
 		return text.(string)
@@ -280,7 +294,7 @@ var tableChecks = []string{
 }
 
 // checkTables returns an error if a table or a column is missing, which can happen if the tables
-// were created by other means. Without this check, opening would succeed and the first sign-in
+// were not created by this package. Without this check, opening would succeed and the first sign-in
 // would fail.
 func (s *core) checkTables(ctx context.Context) error {
 	for _, query := range tableChecks {

@@ -8,14 +8,14 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// candidate is a user that a call tries to register.
+// candidate is a user in a call of [Store.RegisterUsers].
 type candidate struct {
 	auth.UserWithKeys
 	at    int    // position in the call
-	wants []want // unique values in the order of the checks; ID and username come first
+	wants []want // unique values in the order of the checks: ID, username, …
 }
 
-// want is a value that a candidate needs and that only one user can have.
+// want is a value of a candidate that no other user may have.
 type want struct {
 	field string // the name in [auth.ExistsError]
 	value string // folded if the comparison ignores case
@@ -37,11 +37,12 @@ func newCandidate(at int, user auth.UserWithKeys) candidate {
 
 func (c candidate) username() string { return c.wants[1].value }
 
-// taken maps each taken value to the ID of the user who has it. The ID is "" for a retired
-// username.
+// taken maps each taken value to the ID of the user who has it. For the username of a deleted user,
+// the ID is "".
 type taken map[want]string
 
-// conflict returns the field of the candidate's first taken value, or "".
+// conflict returns the field of the candidate's first value that is taken or that the candidate has
+// twice. It returns "" if there is no such value.
 func (t taken) conflict(c candidate) (field string) {
 	for i, w := range c.wants {
 		if _, is := t[w]; is || slices.Contains(c.wants[:i], w) {
@@ -58,7 +59,8 @@ func (t taken) take(c candidate) {
 	}
 }
 
-// sameUser returns the ID of the user who has the candidate's username and all its keys, or "".
+// sameUser returns the ID of the user who has the candidate's username and all its keys, or "" if
+// there is no such user.
 func (t taken) sameUser(c candidate) string {
 	id := t[c.wants[1]]
 	for _, w := range c.wants {
@@ -69,8 +71,9 @@ func (t taken) sameUser(c candidate) string {
 	return id
 }
 
-// decide processes the candidates in order. It returns an error or nil for each candidate, and the
-// list of the candidates without an error.
+// decide determines, in order, which candidates can be added. Once a candidate is accepted, its
+// values are taken for the later candidates. The result refusals has an error or nil for each
+// candidate.
 func (t taken) decide(candidates []candidate) (refusals []error, accepted []candidate) {
 	now := maps.Clone(t)
 	refusals = make([]error, len(candidates))
@@ -85,11 +88,11 @@ func (t taken) decide(candidates []candidate) (refusals []error, accepted []cand
 	return refusals, accepted
 }
 
-// askedValues is the number of values in each list of the query selectTaken. A list must have room
-// for all keys of one user.
+// askedValues is the number of values in each IN list of selectTaken. One list must have room for
+// all keys of a user.
 const askedValues = auth.MaxKeys
 
-// selectTaken asks about all kinds of values in one query. With a separate query for each kind, a
+// selectTaken looks up all kinds of values in one query. With a separate query for each kind, a
 // user who is added between two queries would appear only in the later query.
 var selectTaken = `SELECT 'user_id', id, id FROM auth_users WHERE id ` + inList(askedValues) + `
 UNION ALL SELECT 'username', username_folded, id FROM auth_users WHERE username_folded ` + inList(askedValues) + `

@@ -15,9 +15,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// BenchmarkTrail compares changes with an event in the audit trail with changes without one,
-// alternating in the same run, made by 64 goroutines with one user each. docs/performance.md
-// explains how to run it and lists results.
+// BenchmarkTrail compares changes that add an event to the audit trail with changes that do not. It
+// runs the two alternately, in 64 goroutines with one user each. docs/performance.md explains how
+// to run it and lists results.
 func BenchmarkTrail(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
 		db := openDB(b, newFile(b), recommended)
@@ -95,7 +95,7 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 			}
 			var took [2][]time.Duration
 			for i := range rounds {
-				for j := range 2 { // the two alternate in going first
+				for j := range 2 { // each of the two is first in every other round
 					which := (i + j) % 2
 					took[which] = append(took[which], round([]auth.Write{off, on}[which]))
 				}

@@ -13,9 +13,9 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// A claim that scans many events it may not hand out takes a while. Meanwhile two events of a user
-// are added, one before the current position of the scan and one after it. They must still be
-// handed out in order.
+// ClaimEvent takes a while if it must scan many events that cannot be delivered yet. During the
+// scan, two events of another user are added: the first at a place that the scan has passed, and
+// the second at a place that it has not reached. ClaimEvent must still return the two in order.
 func TestEventsAddedDuringAClaimAreHandedOutInOrder(t *testing.T) {
 	t.Parallel()
 	const held = 3000
@@ -24,7 +24,7 @@ func TestEventsAddedDuringAClaimAreHandedOutInOrder(t *testing.T) {
 		ctx := context.Background()
 		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + `events`)
 		require.NoError(t, err)
-		for i := range held / 500 { // the first of user "ada" is claimed, and the others wait for it
+		for i := range held / 500 { // the first one is claimed below
 			insert := `INSERT INTO ` + s.prefix + `events (id, at, kind, user_id, actor_id, by_host, session_id, access_key, method, github_host, github_id,
 				reason, address, user_agent, request_id, pending, claimed_until, attempts) VALUES `
 			for n := range 500 {

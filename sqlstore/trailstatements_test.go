@@ -13,7 +13,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// extraBegin returns how many statements begin a transaction, minus one.
+// extraBegin returns 1 if two statements begin a transaction, and 0 if one does.
 func (s *stage) extraBegin() int {
 	if slices.Contains(s.spy.verbs(), "SET") {
 		return 1
@@ -21,13 +21,14 @@ func (s *stage) extraBegin() int {
 	return 0
 }
 
-// A sign-in writes no event to the trail, so it needs no more statements than before the trail
-// existed.
+// A sign-in adds no event to the audit trail. So it needs no more statements than it needed before
+// the trail existed.
 func TestSignInNeedsNoStatementForTheTrail(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
-		// The keys are session limits; the user has two sessions. The counts are those of commit
+		// The keys of the map are limits on the number of sessions, and the values are numbers of
+		// statements. The user already has two sessions. The numbers were counted in commit
 		// b84fac9, before the trail existed.
 		for limit, want := range map[int]int{0: 7, 10: 8, 1: 13} {
 			s.seeded(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// querier reads rows, from the pool or on the connection of a transaction. It translates the
-// queries of this package for the database.
+// querier runs queries, either on the pool or in a transaction. It translates the queries of this
+// package for the database.
 type querier struct {
 	store *core
 	on    interface {
@@ -33,8 +33,8 @@ func (q querier) queryBool(ctx context.Context, query string, args ...any) (yes 
 	return yes, err
 }
 
-// collect returns all records that the query finds. The function into returns the scan destinations
-// of a record.
+// collect returns all records that the query finds. The function into returns pointers to the
+// fields of a record, for [sql.Rows.Scan].
 func collect[T any](
 	ctx context.Context, q querier, into func(*T) []any, query string, args ...any,
 ) ([]T, error) {
@@ -54,12 +54,12 @@ func collect[T any](
 	return records, rows.Err()
 }
 
-// tx is a connection with an open transaction.
+// tx is an open transaction.
 type tx struct {
 	querier
 	conn *sql.Conn // nil in a transaction of the host: see [core.HoldAuthority]
 
-	// exec is the connection, or the transaction of the host.
+	// exec runs the statements that change rows. It is conn, or the transaction of the host.
 	exec interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	}
@@ -73,21 +73,21 @@ func (s *core) tx(ctx context.Context, conn *sql.Conn) tx {
 	return tx{querier{s, conn}, conn, conn, ctx.Err}
 }
 
-// insert returns [auth.ErrExists] if the row violates a unique constraint. The caller must then end
-// the transaction, because PostgreSQL accepts no more statements in the transaction.
+// insert runs an INSERT. It returns [auth.ErrExists] if the row violates a unique constraint. The
+// caller must then roll back, because PostgreSQL accepts no more statements in the transaction.
 func (t tx) insert(ctx context.Context, query string, args ...any) error {
 	_, err := t.count(ctx, query, args...)
 	return t.store.existsOr(err)
 }
 
-// change updates rows that are known to exist and are locked. It ignores the row count, because
-// MySQL does not count a row whose values stay the same.
+// change runs a statement and ignores the number of changed rows. This number does not show whether
+// a row exists, because MySQL does not count a row whose values stay the same.
 func (t tx) change(ctx context.Context, query string, args ...any) error {
 	_, err := t.count(ctx, query, args...)
 	return err
 }
 
-// remove returns [auth.ErrNotFound] if the query deletes no row.
+// remove runs a DELETE. It returns [auth.ErrNotFound] if it deletes no row.
 func (t tx) remove(ctx context.Context, query string, args ...any) error {
 	n, err := t.count(ctx, query, args...)
 	if err == nil && n == 0 {
@@ -96,7 +96,7 @@ func (t tx) remove(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
-// count returns the number of rows that the query changed or deleted.
+// count runs a statement and returns the number of rows that it changed.
 func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
 	result, err := t.exec.ExecContext(ctx, t.store.statement(query), args...)
 	if err != nil {
@@ -106,7 +106,8 @@ func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
 	return int(n), err
 }
 
-// existsOr returns [auth.ErrExists] if err is a violated unique constraint, and err if not.
+// existsOr returns [auth.ErrExists] if err means that a unique constraint was violated. It returns
+// every other err unchanged.
 func (s *core) existsOr(err error) (result error) {
 	if err == nil {
 		return nil
@@ -123,7 +124,9 @@ func (s *core) existsOr(err error) (result error) {
 	return err
 }
 
-// read runs find, which must run a single statement, on the pool.
+// read calls the function find with a querier on the pool, without a transaction. If find runs
+// several statements, they may see different states of the database. While another process locks an
+// SQLite database, read calls find again.
 func read[T any](ctx context.Context, s *core, verb string, find func(querier) (T, error)) (T, error) {
 	var record T
 	err := s.retry(ctx, s.timeout, func() (err error) {
@@ -136,13 +139,13 @@ func read[T any](ctx context.Context, s *core, verb string, find func(querier) (
 	return record, nil
 }
 
-// maxAttempts limits the attempts of a transaction that the database rolls back so that others can
-// proceed. With each attempt, at least one other transaction has succeeded.
+// maxAttempts is the maximum number of attempts if the database rolls a transaction back because of
+// a conflict with other transactions. With each attempt, at least one of the others has succeeded.
 const maxAttempts = 10
 
-// write runs do in a transaction and commits if do returns nil. If the commit fails, the
-// transaction may or may not have taken effect. If the database reports that it rolled the
-// transaction back, write may call do again.
+// write calls the function do in a transaction, and commits if do returns nil. If the database
+// reports that it rolled the transaction back because of other transactions, write may call do
+// again. If write returns an error of the COMMIT, the transaction may or may not have taken effect.
 func (s *core) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.transact(ctx, do)
@@ -154,7 +157,7 @@ func (s *core) write(ctx context.Context, verb string, do func(context.Context, 
 	}
 }
 
-// writeFor is write for a function that returns a record.
+// writeFor is [core.write] for a function that also returns a record.
 func writeFor[T any](
 	ctx context.Context, s *core, verb string, do func(context.Context, tx) (T, error),
 ) (T, error) {
@@ -169,17 +172,18 @@ func writeFor[T any](
 	return record, nil
 }
 
-// transact makes one attempt of write.
+// transact is one attempt of [core.write].
 //
-// SQLite has one writer at a time. On SQLite, transact therefore waits for the writer semaphore
-// first. It waits without polling, without a connection, and no longer than its context. The
-// statements do not get the caller's context. If they did, the driver would interrupt SQLite when
-// the caller's context ends. SQLite may then roll back on its own, and the next statement would run
-// and commit outside the transaction. The statements are few and short, and have their own deadline
-// instead.
+// SQLite allows one writer at a time. So on SQLite, transact first waits for the semaphore writer.
+// While it waits, it neither polls nor uses a connection. The wait ends if ctx ends.
 //
-// On the other databases a statement may wait for rows that others have locked, and the end of the
-// caller's context ends the wait. The driver then closes the connection, and the server rolls back.
+// On SQLite, the statements run in a context that does not end with ctx, but has its own deadline.
+// If a statement ran in ctx, the driver would interrupt SQLite when ctx ends, and SQLite might then
+// roll the transaction back on its own. The next statement would run and commit outside the
+// transaction. The statements are few and short, so they soon end without an interruption.
+//
+// On the other databases, a statement may wait for rows that another transaction has locked. If ctx
+// ends, this wait ends too: the driver closes the connection, and the server rolls back.
 func (s *core) transact(ctx context.Context, do func(context.Context, tx) error) error {
 	if err := s.lockWriter(ctx); err != nil {
 		return err
@@ -220,8 +224,8 @@ func (s *core) statementContext(ctx context.Context) context.Context {
 	return ctx
 }
 
-// commit has its own deadline. If the statements of a transaction took almost all the time until
-// their deadline, commit must still have time to learn whether the COMMIT took effect.
+// commit commits the transaction. It has its own deadline. Even if the statements have used almost
+// all of their time, commit must have time to learn whether the COMMIT took effect.
 func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
@@ -233,7 +237,7 @@ func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
 
 func (s *core) lockWriter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		// Without this check, select would choose at random if ctx is done and the writer is free.
+		// Without this check, select would choose at random if ctx is done and the slot is free.
 		return err
 	}
 	if s.writer == nil {
@@ -253,12 +257,12 @@ func (s *core) unlockWriter() {
 	}
 }
 
-// maxBegins limits the attempts to begin a transaction. The pool may have connections that a server
-// restart or a proxy has closed meanwhile.
+// maxBegins is the maximum number of connections on which begin tries to begin a transaction. The
+// pool may have connections that a server restart or a proxy has closed meanwhile.
 const maxBegins = 3
 
-// begin returns a connection with an open transaction. While begin waits for another process, it
-// holds no connection, so that reads can use the connections.
+// begin returns a connection with an open transaction. Between two attempts, it holds no
+// connection, so that reads can use the connections of the pool.
 func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	err = s.retry(ctx, s.timeout, func() error {
 		for range maxBegins {
@@ -269,7 +273,7 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 				return nil
 			}
 			conn.Close()
-			if ctx.Err() != nil || s.dialect.oneWriter { // the connection is a local file
+			if ctx.Err() != nil || s.dialect.oneWriter { // an SQLite connection is never lost
 				return err
 			}
 		}
@@ -278,8 +282,8 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	return conn, err
 }
 
-// beginOn opens a transaction on the connection. If beginOn fails, it rolls back, because a driver
-// may report the end of the context although the BEGIN took effect.
+// beginOn begins a transaction on the connection. If a statement fails, beginOn rolls back, because
+// the driver may return the context's error although the server has begun the transaction.
 func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	for _, statement := range s.dialect.begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
@@ -290,8 +294,8 @@ func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// rollBack leaves no transaction open on the connection. If the transaction may still be open,
-// rollBack takes the connection out of the pool.
+// rollBack rolls back the transaction on the connection. If the transaction may still be open
+// afterwards, rollBack takes the connection out of the pool.
 func (s *core) rollBack(ctx context.Context, conn *sql.Conn) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultTimeout)
 	defer cancel()
@@ -302,9 +306,9 @@ func (s *core) rollBack(ctx context.Context, conn *sql.Conn) {
 	if succeeds(`ROLLBACK`) {
 		return
 	}
-	// The ROLLBACK may have failed because SQLite had already rolled back, which it does after some
-	// errors. A BEGIN that succeeds proves that no transaction is open. The check is worthwhile,
-	// because discarding the connection of an in-memory database would lose the database.
+	// SQLite rolls a transaction back on its own after some errors, and the ROLLBACK then fails. If
+	// a BEGIN succeeds, no transaction is open, and the connection can be kept. Discarding the
+	// connection of an in-memory database would delete the database.
 	if succeeds(`BEGIN`) && succeeds(`ROLLBACK`) {
 		return
 	}
@@ -321,9 +325,9 @@ const (
 	slowestRetry = 10 * time.Millisecond
 )
 
-// retry repeats try while another process holds a lock that try needs, but no longer than the
-// duration patience and no longer than the context. If the context ends first, the returned error
-// wraps the error of the context.
+// retry calls the function try. If try fails because another process holds a lock, retry repeats
+// the call. It stops after the duration patience, or when ctx ends. If ctx ends first, the returned
+// error wraps the error of ctx.
 func (s *core) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
 	deadline := time.Now().Add(patience)
 	for delay := firstRetry; ctx.Err() == nil; delay = min(2*delay, slowestRetry) {
@@ -353,7 +357,8 @@ func pause(ctx context.Context, delay time.Duration) {
 	}
 }
 
-// wrap adds the verb to the error, unless the error is one that the store contract defines.
+// wrap adds the name of the operation to the error, unless the error is one that the contract of a
+// store defines.
 func wrap(verb string, err error) error {
 	if err == nil || isAnswer(err) {
 		return err

@@ -14,15 +14,15 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// statementsOf returns the statements that the verb sends to a seeded store.
+// statementsOf returns the statements of a call on a store with the records of seed.
 func statementsOf(t testing.TB, v verb) []string {
 	store, _, s := spiedStore(t)
 	require.NoError(t, v.call(context.Background(), store))
 	return s.statements()
 }
 
-// eachStatement runs the test for every statement of every verb, with the number of the statement
-// from 1 and the number of statements.
+// eachStatement runs the test for each statement of each call in verbs. The parameter n is the
+// number of the statement, from 1. The parameter of is the number of statements.
 func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
 	for _, v := range verbs() {
 		t.Run(v.name, func(t *testing.T) {
@@ -37,7 +37,7 @@ func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
 
 func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 	t.Parallel()
-	// Savepoints are part of the transaction.
+	// ROLLBACK TO SAVEPOINT is allowed inside the transaction.
 	const control = `^(BEGIN|START|SET TRANSACTION|COMMIT|ROLLBACK$|PRAGMA)`
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
@@ -49,7 +49,7 @@ func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 				require.Len(t, statements, 1, v.name)
 				continue
 			}
-			// on MySQL, this applies to the next transaction
+			// On MySQL, this statement comes before the BEGIN and applies to the next transaction.
 			if strings.HasPrefix(statements[0], "SET TRANSACTION") {
 				statements = statements[1:]
 			}
@@ -78,7 +78,7 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 	t.Parallel()
 	for _, v := range verbs() {
 		if v.name == "Ping" {
-			// The table has at most one row.
+			// Ping reads auth_bootstrap, which has at most one row.
 			continue
 		}
 		store, db, s := spiedStore(t)
@@ -105,7 +105,7 @@ func requireIndexOnSQLite(t *testing.T, db *sql.DB, statements []string) {
 	}
 }
 
-// queryPlan returns SQLite's plan for the statement, one step per line.
+// queryPlan returns the plan of SQLite for the statement, with one step per line.
 func queryPlan(t testing.TB, db *sql.DB, statement string) string {
 	rows, err := db.Query("EXPLAIN QUERY PLAN "+statement,
 		make([]any, strings.Count(statement, "?"))...)
@@ -161,7 +161,7 @@ func TestCanceledContextNeverLeavesAPartialWrite(t *testing.T) {
 		err := v.call(ctx, store)
 		s.watch(nil)
 		requireNoTransaction(t, db)
-		if v.writes && n == of { // the context ended too late for the transaction
+		if v.writes && n == of { // the context ended during the COMMIT, which continued
 			require.NoError(t, err)
 			if v.name != "PruneRevocations" { // the newest entries stay
 				require.NotEqual(t, before, dump(t, db))

@@ -30,8 +30,8 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
 // Bootstrap implements [auth.UserStore]. It returns [auth.ErrInvalid] unless the user is an active
-// super user. Without this check, the one Bootstrap that a store allows could be used up without
-// creating a super user.
+// super user. A store allows only one Bootstrap. Without this check, that one could add a user who
+// cannot administer others.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key),
 		checkAdministers(user)); err != nil {
@@ -144,8 +144,9 @@ func (s *Store) ResetUser(
 
 const deleteUser = `DELETE FROM auth_users WHERE id = ?`
 
-// DeleteUser implements [auth.UserStore]. If users delete themselves, the event of the deletion
-// loses its client too.
+// DeleteUser implements [auth.UserStore]. It removes the client address and the other client
+// information from all events of which the user is the actor. If users delete themselves, this
+// includes the event of the deletion.
 func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth.GitHubToken, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return nil, err
@@ -195,8 +196,8 @@ func findUser(ctx context.Context, q querier, query, id string) (user auth.User,
 	return user, err
 }
 
-// holdUser returns the user and locks the user's record until the transaction ends. It is for
-// transactions without an authority: see [holdUsers].
+// holdUser returns the user, and locks the user's record until the transaction ends. It is for
+// transactions without an authority. All others lock users with [hold].
 func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
 	users, err := holdUsers(ctx, t, id)
 	if err != nil {
@@ -209,7 +210,8 @@ func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
 	return user, nil
 }
 
-// hostUser returns the form in which a store of accounts returns a user of the host's table.
+// hostUser returns the user that an [Accounts] returns for a user of the host's table. Only the ID
+// is set.
 func hostUser(id string) auth.User { return auth.User{ID: id} }
 
 // holdActive is holdUser, but returns [auth.ErrUserDisabled] if the user is not active.
@@ -221,8 +223,8 @@ func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
 	return user, checkActive(t, user)
 }
 
-// checkActive returns [auth.ErrUserDisabled] if the user is not active. In a store of accounts
-// every user is active.
+// checkActive returns [auth.ErrUserDisabled] if the user is not active. For an [Accounts], which
+// does not know whether a user is active, it returns nil.
 func checkActive(t tx, user auth.User) error {
 	if t.store.keepsUsers() && !user.IsActive {
 		return auth.ErrUserDisabled
@@ -251,7 +253,7 @@ func checkAdministers(user auth.User) error {
 	return nil
 }
 
-// administers reports whether the user can administer others.
+// administers reports whether the user is an active super user.
 func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive }
 
 const (
@@ -264,7 +266,7 @@ VALUES `
 )
 
 func userValues(user auth.User) []any {
-	var emailFolded any // NULL, because many users may have no e-mail address
+	var emailFolded any // NULL, because the column is unique and users may have no e-mail address
 	if user.Email != "" {
 		emailFolded = auth.FoldASCII(user.Email)
 	}
@@ -291,9 +293,10 @@ func retireUsername(ctx context.Context, t tx, user auth.User) error {
 	return t.insert(ctx, insertRetired, auth.FoldASCII(user.Username))
 }
 
-// addUser inserts the user before it looks for a retired username. If another transaction is
-// deleting a user with the same name, the insertion waits until that transaction ends. So the query
-// after the insertion sees the retired name.
+// addUser inserts the user. It returns [auth.ErrExists] if a deleted user had the username. This is
+// checked after the insertion: if another transaction is deleting a user with the same username,
+// the insertion waits until that transaction ends. The check then sees the username of the deleted
+// user.
 func addUser(ctx context.Context, t tx, user auth.User) error {
 	if err := t.insert(ctx, insertUser, userValues(user)...); err != nil {
 		return err
@@ -308,7 +311,7 @@ func addUser(ctx context.Context, t tx, user auth.User) error {
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`
 
 // changeUser locks the record of the user, applies the change on behalf of the authority, and
-// returns the changed user. The caller revokes the sessions.
+// returns the changed user. If the change disables the user, the caller revokes the sessions.
 func changeUser(
 	ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange,
 ) (acting, auth.User, error) {
@@ -334,8 +337,8 @@ func setsFalse(flag *bool) bool { return flag != nil && !*flag }
 const lockSuperUsers = `SELECT name FROM auth_locks WHERE name = 'super users' FOR UPDATE`
 
 // holdSuperUsers lets only one transaction at a time disable, demote or delete a super user.
-// Without this lock, each of two transactions could rely on the super user that the other
-// transaction removes, and no super user would remain.
+// Without this lock, two transactions could each remove a super user because the other one still
+// exists, and no super user would remain.
 func holdSuperUsers(ctx context.Context, t tx) error {
 	if t.store.dialect.oneWriter {
 		return nil
@@ -350,8 +353,8 @@ func holdSuperUsers(ctx context.Context, t tx) error {
 const selectOtherSuperUsers = `
 SELECT EXISTS (SELECT 1 FROM auth_users WHERE is_super_user = 1 AND is_active = 1 AND id <> ?)`
 
-// requireSuperUserBeside returns [auth.ErrLastSuperUser] unless another user is an active super
-// user.
+// requireSuperUserBeside returns [auth.ErrLastSuperUser] unless a user with another ID is an active
+// super user.
 func requireSuperUserBeside(ctx context.Context, t tx, id string) error {
 	another, err := t.queryBool(ctx, selectOtherSuperUsers, id)
 	if err == nil && !another {

@@ -11,8 +11,7 @@ import (
 
 // RunAccounts tests that the stores returned by open satisfy the contract of [auth.AccountStore]
 // and keep no users. A host that has its own users table needs such a store: see
-// [auth.NewWithUsers]. RunAccounts tests the promises that all stores share, and the promises that
-// only a store without users makes.
+// [auth.NewWithUsers]. RunAccounts also tests the rules that hold only for a store without users.
 //
 // RunAccounts calls open about ninety times, from parallel tests. Each call must return an empty
 // store.
@@ -24,8 +23,8 @@ func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
 	})
 }
 
-// The groups of RunAccounts. As in Run, the promises of the groups of together share a store, and
-// each promise of the groups of alone gets its own store.
+// The groups of RunAccounts. As in Run, the promises of a group in accountsTogether share a store,
+// and each promise of a group in accountsAlone gets its own store.
 var (
 	accountsTogether = []group[auth.AccountStore]{
 		{"users", slices.Concat(storePromises, accountPromises)},

@@ -7,19 +7,19 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// altered is an in-memory store that alters each [auth.Write] before a change and can run a
-// function after it.
+// altered is a store in memory that can modify each [auth.Write] before it makes the change, and
+// can call a function after the change.
 type altered struct {
 	*memstore.Store
 
-	// before returns the write to pass to the store, and a function to call after the store has
-	// returned, with the context of the call and the store's error. A nil function means that there
-	// is nothing to do.
+	// before returns the write to pass to the store. It also returns a function to call after the
+	// store has returned, or nil. The function gets the context of the call and the error of the
+	// store.
 	before func(ctx context.Context, w auth.Write) (auth.Write,
 		func(ctx context.Context, err error) error, error)
 }
 
-// write runs the change with the altered write.
+// write calls change with the write that the function before returns.
 func (s *altered) write(ctx context.Context, w auth.Write, change func(w auth.Write) error) error {
 	w, after, err := s.before(ctx, w)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// authorityPromises need a store each, because a held call blocks other calls, and because some
-// endings revoke the sessions of all users.
+// Each of the authorityPromises needs its own store, because a blocked call blocks other calls, and
+// because some endings revoke the sessions of all users.
 var authorityPromises = append([]promise[auth.AccountStore]{
 	{"a session changes nothing if it expires, even while the change waits", expiredPowerless},
 	{"a session changes nothing if " + folded.name, foldedPowerless},
@@ -21,8 +21,8 @@ var authorityPromises = append([]promise[auth.AccountStore]{
 
 var authorityPromisesOfUsers = ofUsers(powerlessPromises(true), nil)
 
-// powerlessPromises returns a promise for each ending. If users is set, it covers the endings that
-// only a store with users has. If not, it covers all other endings.
+// powerlessPromises returns one promise for each ending. If users is true, these are the endings
+// that only a store with users has. If users is false, they are all other endings.
 func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	var promises []promise[auth.AccountStore]
 	for _, e := range endings {
@@ -38,9 +38,9 @@ func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	return promises
 }
 
-// requirePowerless tests each verb against the ending in three ways: the verb runs after the
-// ending, the verb starts while the ending holds its locks, and the ending starts while the verb
-// holds its locks.
+// requirePowerless tests, for each verb and the ending, that a session can change nothing once the
+// ending has revoked it. It tests three orders: the verb runs after the ending, the verb starts
+// while the ending holds its locks, and the ending starts while the verb holds its locks.
 func requirePowerless(t *testing.T, store auth.AccountStore, e ending, verbs []verb) {
 	grace := graceOf(t, store)
 	for _, v := range verbs {
@@ -70,8 +70,8 @@ func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 	}
 }
 
-// requireLiveOrOvertaken blocks the verb once the verb has taken its locks, and revokes the session
-// meanwhile. The verb must succeed, unless the ending returned before the verb committed.
+// requireLiveOrOvertaken blocks the verb when it has taken its locks, and then calls the ending.
+// The verb must succeed, unless the ending returns before the verb commits.
 func requireLiveOrOvertaken(
 	t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration,
 ) {
@@ -92,7 +92,7 @@ func requireLiveOrOvertaken(
 	}
 }
 
-// requireEndedPowerless revokes the session and then calls the verb.
+// requireEndedPowerless revokes a session by the ending and then calls the verb with that session.
 func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v verb) {
 	t.Helper()
 	a := e.newActor(t, store)
@@ -101,7 +101,7 @@ func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v ve
 	requireRefusedAfter(t, store, e, v, a, try)
 }
 
-// requireRefusedAfter calls the verb of an actor whose session was revoked.
+// requireRefusedAfter calls the verb with the session of an actor after the ending has revoked it.
 func requireRefusedAfter(
 	t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt,
 ) {
@@ -114,8 +114,8 @@ func requireRefusedAfter(
 	}
 }
 
-// requireWaitsForEnding blocks the ending once the ending has taken its locks, and calls the verb
-// meanwhile.
+// requireWaitsForEnding blocks the ending when it has taken its locks, and then calls the verb. The
+// verb must wait for the ending and then be rejected.
 func requireWaitsForEnding(
 	t *testing.T, store auth.AccountStore, e ending, v verb, grace time.Duration,
 ) {
@@ -131,8 +131,8 @@ func requireWaitsForEnding(
 	requireRejected(t, e, v, try, h.secondErr)
 }
 
-// expiredPowerless calls each verb of a session that has just expired. It then lets the session
-// expire while the verb waits for a lock that another call holds.
+// expiredPowerless calls each verb with a session that has just expired. It then calls the verb
+// again with a session that expires while the verb waits for a lock.
 func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	grace := graceOf(t, store)
 	expired := ending{name: "the session expires"}
@@ -167,9 +167,9 @@ func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// foldedPowerless tests all verbs against a single fold of the feed, because a fold takes a
-// thousand calls. One verb is blocked during the fold, and the other verbs are called after the
-// fold. Finally foldedPowerless makes many changes of the user at once while a session is revoked.
+// foldedPowerless tests all verbs with only one fold of the feed, because a fold takes a thousand
+// calls. One verb is blocked during the fold. The others are called after it. Finally, many changes
+// by one session run at the same time as its revocation.
 func foldedPowerless(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	verbs := verbsOf(store)
@@ -198,7 +198,7 @@ type snapshot struct {
 	Events   []auth.Event
 }
 
-// takeSnapshot reads the records that the actor's attempt may change.
+// takeSnapshot reads the records that the attempt of the actor may change.
 func takeSnapshot(t *testing.T, store auth.AccountStore, actor account, try attempt) snapshot {
 	t.Helper()
 	var s snapshot
@@ -230,7 +230,7 @@ func takeSnapshot(t *testing.T, store auth.AccountStore, actor account, try atte
 	return s
 }
 
-// feedSince returns the entries of the feed after this position.
+// feedSince returns the entries of the feed whose Positions are greater than the given position.
 func feedSince(t *testing.T, store auth.AccountStore, position int64) []auth.Revocation {
 	t.Helper()
 	var feed []auth.Revocation
@@ -245,8 +245,8 @@ func feedSince(t *testing.T, store auth.AccountStore, position int64) []auth.Rev
 	}
 }
 
-// eventsAbout returns the events about the user, the newest first. A store without an audit trail
-// has no events.
+// eventsAbout returns the events about the user, the newest first. If the store has no audit trail,
+// it returns none.
 func eventsAbout(t *testing.T, store auth.AccountStore, userID string) []auth.Event {
 	t.Helper()
 	trail, ok := store.(auth.EventStore)

@@ -18,8 +18,8 @@ var authorityRacePromisesOfUsers = []promise[auth.Store]{
 	{"if two super users disable each other at once, only one succeeds", disableEachOther},
 }
 
-// crowd returns the number of calls to make at once. It is large for a store in memory, and smaller
-// for a store in which each call holds a connection.
+// crowd returns the number of calls to make at the same time. It is large for a store in memory,
+// and smaller for a store in which each call needs a connection.
 func crowd(t *testing.T, store auth.AccountStore) int {
 	t.Helper()
 	if graceOf(t, store) <= 2*time.Millisecond {
@@ -28,8 +28,7 @@ func crowd(t *testing.T, store auth.AccountStore) int {
 	return 32
 }
 
-// nothingAfterTheEnd makes many changes by one session at once, and revokes the session while the
-// changes run.
+// nothingAfterTheEnd makes many changes with one session, and revokes the session at the same time.
 func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 	n := crowd(t, store)
 	for _, e := range endingsOf(store) {
@@ -37,7 +36,7 @@ func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// seenChange is a change of another user's records with a visible result.
+// seenChange is a change of records of another user. Its result can be seen in the store.
 type seenChange struct {
 	call func() error
 	seen func() error // returns nil if the change is visible, and ErrNotFound if not
@@ -68,7 +67,7 @@ func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n i
 	}
 	seen := make([]error, n)
 	errs := race(n, func(i int) error {
-		if i != n/2 { // the revocation comes in the middle, so that some changes come first
+		if i != n/2 { // the middle call revokes the session, so that some changes come first
 			return changes[i].call()
 		}
 		err := e.end(t.Context(), store, byHost(now), a)
@@ -93,7 +92,7 @@ func raceChanges(t *testing.T, store auth.AccountStore, e ending, a account, n i
 }
 
 func disableEachOther(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that neither of the two is the last super user
+	register(t, store, newSuperUser()) // so that neither user of a pair is the last super user
 	for range testenv.Rounds(t, testenv.Counts{Small: 20, Moderate: 20, Full: 10_000}) {
 		pair := [2]account{newAccountOf(t, store, newSuperUser()),
 			newAccountOf(t, store, newSuperUser())}

@@ -34,7 +34,7 @@ func hostActs(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// invalidWrites derives each invalid write from a valid one.
+// invalidWrites makes each invalid write from a valid one.
 func invalidWrites(t *testing.T, store auth.AccountStore) {
 	invalid := map[string]func(w *auth.Write){
 		"no authority":        func(w *auth.Write) { w.By = auth.Authority{} },
@@ -79,8 +79,8 @@ func borrowedSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// othersNotFound calls the administrative verbs, and verbs that change another user, by a session
-// that has authority only over its own user.
+// othersNotFound uses a session whose authority is limited to its own user. With that session it
+// calls the verbs that need a super user, and verbs that change another user.
 func othersNotFound(t *testing.T, store auth.AccountStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func oldSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// authorityComesFirst makes calls that would be refused even to a valid session.
+// authorityComesFirst makes calls that the store would refuse even if the session were valid.
 func authorityComesFirst(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))
@@ -156,8 +156,8 @@ func superUserRequired(t *testing.T, store auth.Store) {
 	}
 }
 
-// bootstrapChecksAuthority tests Bootstrap with the authority of a session. No host makes such a
-// call, but the rule that a store checks the authority has no exception.
+// bootstrapChecksAuthority calls Bootstrap with the authority of a session. No host does so, but a
+// store must check the authority of every write.
 func bootstrapChecksAuthority(t *testing.T, store auth.Store) {
 	a := newActor(t, store)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))

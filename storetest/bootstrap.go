@@ -21,7 +21,7 @@ var bootstrapPromises = []promise[auth.Store]{
 	{"a canceled bootstrap either takes effect or can be repeated", canceledBootstrap},
 }
 
-// bootstrapRaces need a new store for each round.
+// Each round of the bootstrapRaces needs a new store.
 var bootstrapRaces = group[auth.Store]{"races for the first super user", []promise[auth.Store]{
 	{"two concurrent bootstraps create one super user", racingBootstraps},
 	{"two concurrent bootstraps with the same pair create one super user", racingBootstrapsOfOnePair},
@@ -77,7 +77,7 @@ func bootstrapAfterRegister(t *testing.T, store auth.Store) {
 
 func bootstrapForEver(t *testing.T, store auth.Store) {
 	a := bootstrap(t, store)
-	register(t, store, newSuperUser()) // so that a is not the last super user
+	register(t, store, newSuperUser()) // so that the user of a is not the last super user
 	update(t, store, a.user.ID, auth.UserChange{IsActive: new(false), IsSuperUser: new(false)})
 	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), a.key.ID))
 	requireNoBootstrap(t, store)
@@ -138,7 +138,7 @@ func canceledBootstrap(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		err := try(canceledSoon(t))
 		if err == nil || errors.Is(err, auth.ErrBootstrapped) {
-			break // ErrBootstrapped: a call that returned an error took effect
+			break // ErrBootstrapped: an earlier call took effect although it returned an error
 		}
 	}
 	if err := try(t.Context()); err != nil {

@@ -19,17 +19,17 @@ var cancelPromises = []promise[auth.AccountStore]{
 	{"a call whose context ends during the call does everything or nothing", canceledDuring},
 }
 
-// method is a call of one method of the store that would succeed. The call reads and changes the
-// records of own, and adds the records of draft.
+// method is a call of one method of the store, with arguments with which it would succeed. It reads
+// or changes records of the account own, or adds records of the account draft.
 type method[S any] = func(ctx context.Context, store S, own, draft account) error
 
-// methodsOf returns a call of each method that the store has, except the GitHub methods.
+// methodsOf returns one call for each method of the store, without the GitHub methods.
 func methodsOf(store auth.AccountStore) map[string]method[auth.AccountStore] {
 	return withUserMethods(store, accountMethods, userMethods)
 }
 
-// withUserMethods returns the calls of accounts, and also the calls of users if the store keeps
-// users.
+// withUserMethods returns the calls in accounts. If the store keeps users, it also returns the
+// calls in users.
 func withUserMethods[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(ctx context.Context, store auth.AccountStore, own O, draft D) error,
@@ -150,16 +150,17 @@ var accountMethods = map[string]method[auth.AccountStore]{
 	},
 }
 
-// newDraft returns a super user, a key and a session that no store has yet.
+// newDraft returns a new super user with a key and a session. None of them is stored.
 func newDraft() account {
 	user := newSuperUser()
 	key := newKey(user)
 	session := newSession(key)
-	session.CreatedAt = now.Add(time.Minute) // a time at which no account has signed in
+	session.CreatedAt = now.Add(time.Minute) // no stored account has signed in at this time
 	return account{user, key, session}
 }
 
-// newExpiring returns an account with records that pruning could remove.
+// newExpiring registers a user and returns the account of that user. Its key and its session can be
+// pruned once they have expired.
 func newExpiring(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	user, _ := register(t, store, newUser())
@@ -169,7 +170,7 @@ func newExpiring(t *testing.T, store auth.AccountStore) account {
 	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
-// doneContexts returns a context for each way in which a context can be done.
+// doneContexts returns contexts that are done, one for each way in which a context can end.
 func doneContexts(t *testing.T) map[string]context.Context {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -196,8 +197,8 @@ func canceledBefore(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// canceledFirst calls the methods with arguments that the methods would refuse if the context were
-// not done.
+// canceledFirst calls each method with a context that is done and with arguments that the store
+// must refuse. The method must return the error of the context.
 func canceledFirst(t *testing.T, store auth.AccountStore) {
 	for name, call := range methodsOf(store) {
 		t.Run(name, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Changes of a single flag of a user.
+// Each of these changes sets one flag of a user.
 var (
 	disable = auth.UserChange{IsActive: new(false)}
 	enable  = auth.UserChange{IsActive: new(true)}
@@ -16,7 +16,7 @@ var (
 	demote  = auth.UserChange{IsSuperUser: new(false)}
 )
 
-// everyUserChange returns every possible change, including the empty one.
+// everyUserChange returns all possible changes of a user, including the empty one.
 func everyUserChange() []auth.UserChange {
 	var changes []auth.UserChange
 	flags := []*bool{nil, new(true), new(false)}

@@ -13,13 +13,13 @@ import (
 	"github.com/sallyport-go/auth/storetest"
 )
 
-// control is a store with a defect that the suite must find.
+// control is a defective store, with the promises that it breaks. The suite must find the defect.
 type control struct {
 	open  func() auth.Store
-	group string // group of the suite
+	group string // the group of the suite that contains the promises
 
-	// caught are the promises of the group that the store breaks. If only is set, it must break no
-	// other promise of the group.
+	// caught contains the promises of the group that the store must break. If only is true, it must
+	// break no other promise of the group.
 	caught []string
 	only   bool
 }
@@ -50,7 +50,7 @@ var controls = map[string]control{
 		}},
 }
 
-// everyEnding are the promises about endings by another call.
+// everyEnding contains the promises about sessions that another call revokes.
 var everyEnding = []string{
 	"a session changes nothing if the session is revoked",
 	"a session changes nothing if the session's token is revoked",
@@ -66,10 +66,11 @@ var everyEnding = []string{
 	"a session changes nothing if the user is deleted",
 }
 
-// defectVariable names the control against which TestDefectiveStore runs the suite.
+// defectVariable is the environment variable that names the control for TestDefectiveStore.
 const defectVariable = "AUTH_STORETEST_DEFECT"
 
-// TestDefectiveStore fails on purpose. TestDefectsAreFound runs it in a separate process.
+// TestDefectiveStore runs the suite for a control, so that it fails. TestDefectsAreFound runs
+// TestDefectiveStore in a separate process.
 func TestDefectiveStore(t *testing.T) {
 	defective, ok := controls[os.Getenv(defectVariable)]
 	if !ok {

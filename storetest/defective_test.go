@@ -15,10 +15,10 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// after is a function that an altered store calls after a change.
+// after is a function that the type altered calls after a change.
 type after = func(ctx context.Context, err error) error
 
-// ignoresAuthority makes every change, whatever the session.
+// ignoresAuthority returns a store that makes a change even if the session was revoked.
 func ignoresAuthority() auth.Store {
 	return &altered{memstore.New(), func(_ context.Context, w auth.Write) (auth.Write, after, error) {
 		w.By = auth.ByHost("defect")
@@ -26,8 +26,8 @@ func ignoresAuthority() auth.Store {
 	}}
 }
 
-// checkedBy returns the write as a write of the host, if its authority holds by these records. It
-// does not check owners.
+// checkedBy checks the authority of w with the given records, but does not check the owner of the
+// record to be changed. It returns the write with the authority of the host.
 func checkedBy(
 	ctx context.Context, store *memstore.Store, w auth.Write, session auth.Session, revokedBelow int64,
 ) (auth.Write, error) {
@@ -47,7 +47,8 @@ func checkedBy(
 	return w, nil
 }
 
-// checksBeforeLocking checks the authority by records that it read before it locks and writes.
+// checksBeforeLocking returns a store that checks the authority with records that it has read
+// before it takes its locks.
 func checksBeforeLocking() auth.Store {
 	store := memstore.New()
 	return &altered{store, func(ctx context.Context, w auth.Write) (auth.Write, after, error) {
@@ -64,13 +65,13 @@ func checksBeforeLocking() auth.Store {
 	}}
 }
 
-// rowsOnly decides only by whether the session's row exists, under one lock. As a store may, it
-// keeps the rows on RevokeEverybody.
+// rowsOnly is a store that checks only whether the row of the session exists. Its RevokeEverybody
+// deletes no rows, which the contract allows, so the revoked sessions keep their authority.
 type rowsOnly struct {
 	altered
 	mu       sync.Mutex
-	sessions map[string]auth.Session // sessions that were created
-	kept     map[string]auth.Session // sessions from before RevokeEverybody
+	sessions map[string]auth.Session // all sessions that were created
+	kept     map[string]auth.Session // sessions that existed at the last RevokeEverybody
 }
 
 func checksRowsOnly() auth.Store {
@@ -122,25 +123,25 @@ func (s *rowsOnly) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	})
 }
 
-// stamped numbers the entries of its feed itself. Each call takes a number before its change
-// commits, which is the defect.
+// stamped is a store that assigns its own numbers to the entries of the feed. The defect is that a
+// call takes a number before its change commits.
 type stamped struct {
 	*memstore.Store
 	next   func() int64
 	calls  atomic.Int64
 	mu     sync.Mutex
-	stamps map[int64]int64 // by real position
+	stamps map[int64]int64 // number of each entry, by its real position
 }
 
 func stampedBy(next func() int64) auth.Store {
 	return &stamped{Store: memstore.New(), next: next, stamps: map[int64]int64{}}
 }
 
-// stamp makes the change. Its entries get the number that was the next one before the change.
+// stamp takes a number, makes the change, and assigns the number to the entries of the change.
 func (s *stamped) stamp(ctx context.Context, change func() error) error {
 	number := s.next()
 	if s.calls.Add(1)%3 == 0 {
-		time.Sleep(time.Millisecond) // commits take different times
+		time.Sleep(time.Millisecond) // so that commits take different times
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +149,7 @@ func (s *stamped) stamp(ctx context.Context, change func() error) error {
 	return change()
 }
 
-// number assigns numbers to the entries that have none.
+// number assigns the results of next to the entries that have no number.
 func (s *stamped) number(ctx context.Context, next func() int64) {
 	feed, _ := s.Store.ListRevocations(context.WithoutCancel(ctx), 0, math.MaxInt)
 	for _, e := range feed {
@@ -198,7 +199,7 @@ func feedBySequence() auth.Store {
 	return stampedBy(func() int64 { return sequence.Add(1) })
 }
 
-// eventAfterCommit writes the event after the change has been made.
+// eventAfterCommit returns a store that stores the event only after the change has committed.
 func eventAfterCommit() auth.Store {
 	store := memstore.New()
 	bearer := auth.User{ID: "bearer", Username: "bearer", IsActive: true, CreatedAt: time.Unix(1, 0)}
@@ -216,14 +217,14 @@ func eventAfterCommit() auth.Store {
 				return err
 			}
 			time.Sleep(time.Millisecond)
-			_, err = store.RevokeUserSessions(ctx, event, bearer.ID) // a change that carries the event
+			_, err = store.RevokeUserSessions(ctx, event, bearer.ID) // stores the event
 			return err
 		}, nil
 	}}
 }
 
-// cursor delivers events by a number that each change takes before it commits, and remembers the
-// last number that it delivered. This is the defect.
+// cursor is a store that delivers events in the order of numbers, and remembers only the last
+// number that it has delivered. The defect is that a change takes its number before it commits.
 type cursor struct {
 	altered
 	mu        sync.Mutex

@@ -105,7 +105,7 @@ func deletingSparesOthers(t *testing.T, store auth.Store) {
 }
 
 func everyKindDeleted(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that no user below is the last super user
+	register(t, store, newSuperUser()) // so that none of the users below is the last super user
 	for _, user := range usersOfEveryKind() {
 		_, key := register(t, store, user)
 		require.Empty(t, deleteUser(t, store, user.ID))

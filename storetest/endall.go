@@ -133,7 +133,7 @@ func sessionsRacingEndAll(t *testing.T, store auth.AccountStore) {
 				stay++
 			}
 		}
-		require.Equal(t, contenders, ended+stay) // a.session and sessions[1:]
+		require.Equal(t, contenders, ended+stay) // a.session and the created sessions
 		require.Equal(t, stay, endAll(t, store, a.user, now))
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// ending is a way in which a session loses its authority.
+// ending is a call after which a session has less authority or none.
 type ending struct {
 	name string
 
-	users   bool // only a store that keeps users has it
-	noWrite bool // end takes no Write, so no clock can block it
-	demotes bool // only the authority of a super user is lost
+	users   bool // only a store that keeps users has this ending
+	noWrite bool // the function end ignores its Write, so no clock can block it
+	demotes bool // the session loses only the authority of a super user
 
 	// prepare, if not nil, returns an actor whose session the function end can revoke.
 	prepare func(t *testing.T, store auth.AccountStore, a account) account
@@ -24,7 +24,7 @@ type ending struct {
 	end func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error
 }
 
-// newActor returns an actor for the ending.
+// newActor returns an actor whose session this ending can revoke.
 func (e ending) newActor(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	a := newActor(t, store)
@@ -42,7 +42,7 @@ func claimsOf(session auth.Session) auth.SessionClaims {
 	}
 }
 
-// endings are all endings except two: the fold of the feed, and the expiry of the session.
+// endings contains all endings except the expiry of the session and the fold of the feed.
 var endings = []ending{
 	{name: "the session is revoked",
 		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
@@ -105,7 +105,8 @@ var endings = []ending{
 		}},
 }
 
-// folded revokes so many sessions of the user that the feed has to fold: one more than it may name.
+// folded is an ending that adds one more entry for a session than the feed may have for one user.
+// The store must then fold the feed, which also revokes the actor's session.
 var folded = ending{name: "the feed folds", noWrite: true, prepare: nearlyFolded,
 	end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
 		return store.RevokeToken(ctx, newClaims(a.user, a.session.Generation+1))
@@ -122,7 +123,8 @@ func endingsOf(store auth.AccountStore) []ending {
 	return all
 }
 
-// signedInWithGitHub returns the actor with a session that GitHub opened, and with a key.
+// signedInWithGitHub returns the actor with a new session that a GitHub account opened. The actor
+// keeps the key.
 func signedInWithGitHub(t *testing.T, store auth.AccountStore, a account) account {
 	t.Helper()
 	have := connect(t, store, newConnect(a.session, newGitHubAccount()))
@@ -133,7 +135,7 @@ func signedInWithGitHub(t *testing.T, store auth.AccountStore, a account) accoun
 	return account{user, a.key, session}
 }
 
-// newClaims returns the claims of a session of the user that the store does not have.
+// newClaims returns claims for a session of the user. The session is not stored.
 func newClaims(user auth.User, generation int64) auth.SessionClaims {
 	return auth.SessionClaims{
 		UserID: user.ID, SessionID: unique("session"), Generation: generation,
@@ -141,16 +143,16 @@ func newClaims(user auth.User, generation int64) auth.SessionClaims {
 	}
 }
 
-// nearlyFolded adds as many entries that name sessions of the actor as the feed may have. All named
-// sessions are newer than the actor's session.
+// nearlyFolded adds as many entries for sessions of the actor as the feed may have for one user.
+// These sessions are newer than the actor's own session.
 func nearlyFolded(t *testing.T, store auth.AccountStore, a account) account {
 	t.Helper()
 	nameSessions(t, store, a.user, a.session.Generation+1, auth.MaxNamedRevocations)
 	return a
 }
 
-// nameSessions adds n entries to the feed that name sessions of the user, none of which the store
-// has.
+// nameSessions adds n entries for sessions of the user to the feed. None of these sessions is
+// stored.
 func nameSessions(t *testing.T, store auth.AccountStore, user auth.User, generation int64, n int) {
 	t.Helper()
 	for range n {

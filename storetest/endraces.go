@@ -10,7 +10,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// racingChanges finds a store that reads a user, changes the copy, and writes all fields back.
+// racingChanges finds a store that reads a user, changes the copy, and writes all fields back, so
+// that it undoes a concurrent change.
 func racingChanges(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		user, key := register(t, store, newUser())
@@ -35,21 +36,22 @@ func racingChanges(t *testing.T, store auth.Store) {
 	}
 }
 
-// sessionEnd is a call that revokes sessions. Other calls may be creating some of these sessions.
+// sessionEnd is a call that revokes sessions of an account. Other calls create sessions of that
+// account at the same time.
 type sessionEnd[S any] struct {
 	name    string
-	host    bool    // also revokes sessions that no key opened
-	refused []error // errors of a session that comes too late
+	host    bool    // whether the call also revokes sessions that no key opened
+	refused []error // errors that CreateSession may return after the call
 	end     func(ctx context.Context, store S, a account) error
 }
 
-// keyEnd is the sessionEnd that every store has.
+// keyEnd is the sessionEnd that is possible in every store.
 var keyEnd = sessionEnd[auth.AccountStore]{"revoking the key", false, []error{auth.ErrNotFound},
 	func(ctx context.Context, store auth.AccountStore, a account) error {
 		return store.RevokeKey(ctx, byHost(now), a.key.ID)
 	}}
 
-// userEnds are the sessionEnds that only a store with users has.
+// userEnds are the sessionEnds that are possible only in a store with users.
 var userEnds = []sessionEnd[auth.UserStore]{
 	{"disabling the user", true, []error{auth.ErrUserDisabled},
 		func(ctx context.Context, users auth.UserStore, a account) error {
@@ -73,7 +75,7 @@ var userEnds = []sessionEnd[auth.UserStore]{
 		}},
 }
 
-// endsOf returns the sessionEnds that the store has.
+// endsOf returns the sessionEnds that are possible in the store.
 func endsOf(store auth.AccountStore) []sessionEnd[auth.AccountStore] {
 	all := []sessionEnd[auth.AccountStore]{keyEnd}
 	users := usersOf(store)
@@ -102,8 +104,8 @@ func sessionsRacingTheirEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireNoneOutlasts creates sessions of the account while end runs, and fails the test if one of
-// these sessions exists afterwards.
+// requireNoneOutlasts creates sessions of the account while it calls end, and fails the test if one
+// of these sessions is left after that.
 func requireNoneOutlasts(
 	t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error,
 ) {
@@ -116,7 +118,7 @@ func requireNoneOutlasts(
 		}
 	}
 	errs := race(contenders, func(i int) error {
-		if i == contenders/2 { // the revocation comes in the middle, so that some sessions come first
+		if i == contenders/2 { // the middle call, so that some sessions come before it
 			return end()
 		}
 		_, _, err := store.CreateSession(t.Context(), sessions[i], 0)
@@ -132,8 +134,8 @@ func requireNoneOutlasts(
 	}
 }
 
-// resetSeenWhole reads the key of a reset that also disables its user. A reader that sees the key
-// must see the user disabled.
+// resetSeenWhole resets and disables a user in one call, and reads the new key at the same time. A
+// reader that finds the key must find the user disabled.
 func resetSeenWhole(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		user, _ := register(t, store, newUser())
@@ -151,8 +153,8 @@ func resetSeenWhole(t *testing.T, store auth.Store) {
 	}
 }
 
-// watchReset reads the key until it exists. It returns an error if the key's owner is active then,
-// or if the key does not exist after the reset.
+// watchReset reads the key until it exists. It returns an error if the owner is then active, or if
+// the key does not exist after the reset has ended.
 func watchReset(ctx context.Context, store auth.AccountStore, id string, reset <-chan struct{}) error {
 	for over := false; ; {
 		_, user, err := store.FindKey(ctx, id)
@@ -166,7 +168,7 @@ func watchReset(ctx context.Context, store auth.AccountStore, id string, reset <
 		}
 		select {
 		case <-reset:
-			over = true // one last read
+			over = true // read once more after the reset
 		default:
 		}
 	}

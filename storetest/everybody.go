@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// everybodyPromises need a store each.
+// Each of the everybodyPromises needs its own store.
 var everybodyPromises = []promise[auth.AccountStore]{
 	{"the head of the feed is the position of its newest entry", headMoves},
 	{"the sessions of all users are revoked with one entry", everybodyEnded},
@@ -46,7 +46,8 @@ func headMoves(t *testing.T, store auth.AccountStore) {
 	requireHead(t, store, 4)
 }
 
-// requireEntryForEverybody fails the test unless the entry is for all users and has this position.
+// requireEntryForEverybody fails the test unless the entry has this position and revokes the
+// sessions of all users.
 func requireEntryForEverybody(t *testing.T, position int64, e auth.Revocation) {
 	t.Helper()
 	require.NotEmpty(t, e.ID)
@@ -94,23 +95,23 @@ func everybodyReplaces(t *testing.T, store auth.AccountStore) {
 func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	revokeToken(t, store, claimsOf(a.session))
-	endEverybody(t, store, 1) // changes nothing, because the head is not below 1
+	endEverybody(t, store, 1) // adds no entry, because the head is not below 1
 	requireHead(t, store, 1)
 
-	seen := now.UnixMicro() // no history of the store has given a greater position until now
+	seen := now.UnixMicro() // the store has never assigned a greater position
 	endEverybody(t, store, 41)
 	requireHead(t, store, seen+1)
 	feed := readFeed(t, store)
 	require.Len(t, feed, 2)
 	requireEntryForEverybody(t, seen+1, feed[1])
-	for _, later := range []time.Duration{0, time.Hour} { // another instance has read the head before
+	for _, later := range []time.Duration{0, time.Hour} { // as if the head had been read earlier
 		require.NoError(t, store.RevokeEverybody(t.Context(), byHost(now.Add(later)), 41))
 		require.Equal(t, feed, readFeed(t, store))
 	}
-	endEverybody(t, store, seen+100) // a token claims that Generation
+	endEverybody(t, store, seen+100) // as if a token claimed this Generation
 	seen += 100
 	requireHead(t, store, seen+1)
-	lost := newSession(a.key) // a session whose commit was lost
+	lost := newSession(a.key) // as if the commit of this session was lost
 	lost.Generation = seen
 	feed = readFeed(t, store)
 	require.True(t, isDead(feed, lost))

@@ -11,12 +11,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// callTimeout is the maximum duration of a call that nothing blocks. The timeout is long, because
-// even a correct store is slow on a busy machine.
+// callTimeout is the maximum duration of a call that does not wait for another call. It is long,
+// because even a correct store is slow on a busy machine.
 const callTimeout = time.Minute
 
-// gate is a clock that blocks the first call that reads the time. A store reads the time after it
-// has locked, so a call blocked by the gate holds its locks.
+// gate is a clock that blocks the first call that reads it. A store reads the clock of a write
+// after it has taken its locks, so a blocked call holds its locks.
 type gate struct {
 	at      time.Time
 	first   sync.Once
@@ -28,7 +28,7 @@ func newGate(at time.Time) *gate {
 	return &gate{at: at, entered: make(chan struct{}), opened: make(chan struct{})}
 }
 
-// now is the clock.
+// now returns the time of the gate. The first call of now returns only after open was called.
 func (g *gate) now() time.Time {
 	g.first.Do(func() {
 		close(g.entered)
@@ -37,13 +37,13 @@ func (g *gate) now() time.Time {
 	return g.at
 }
 
-// hold returns the write with the gate as its clock.
+// hold returns the write with this gate as its clock.
 func (g *gate) hold(w auth.Write) auth.Write {
 	w.Now = g.now
 	return w
 }
 
-// open unblocks the call.
+// open lets the blocked call continue.
 func (g *gate) open() { close(g.opened) }
 
 // running is a call that runs in its own goroutine.
@@ -61,7 +61,7 @@ func start(call func() error) *running {
 	return r
 }
 
-// returnsWithin reports whether the call returns within this time.
+// returnsWithin reports whether the call returns within the duration d.
 func (r *running) returnsWithin(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -80,7 +80,7 @@ func (r *running) result(t *testing.T, what string) error {
 	return r.err
 }
 
-// startHeld starts the call and returns once the gate blocks it.
+// startHeld starts the call, and returns when the gate blocks it.
 func startHeld(t *testing.T, g *gate, what string, call func() error) *running {
 	t.Helper()
 	r := start(call)
@@ -97,9 +97,9 @@ func startHeld(t *testing.T, g *gate, what string, call func() error) *running {
 	return r
 }
 
-// graceOf returns how long to watch a call that should be waiting for another call. The returned
-// time is a multiple of the duration of a write in this store. With a shorter time, the tests would
-// find fewer defects, but would still never fail a correct store.
+// graceOf returns how long a test watches whether a call waits for another call. The time is a
+// multiple of the time that a write takes in this store. If it is too short, a test may miss a
+// defect, but it never fails for a correct store.
 func graceOf(t *testing.T, store auth.AccountStore) time.Duration {
 	t.Helper()
 	took := time.Hour
@@ -111,14 +111,14 @@ func graceOf(t *testing.T, store auth.AccountStore) time.Duration {
 	return min(max(2*took, time.Millisecond), 20*time.Millisecond)
 }
 
-// held is the result of a call that a gate blocks while another call is made.
+// held contains the results of two calls. A gate blocks the first call while the second one starts.
 type held struct {
 	firstErr, secondErr error
-	overtook            bool // the second call returned while the first was blocked
+	overtook            bool // whether the second call returned while the first one was blocked
 }
 
-// callBehind makes the first call, blocks it at the gate, and makes the second call. It opens the
-// gate once the second call has returned, or has not returned within the time grace.
+// callBehind makes the first call, blocks it with a gate, and makes the second call. It opens the
+// gate when the second call has returned or the time grace has passed.
 func callBehind(
 	t *testing.T, ctx context.Context, grace time.Duration, at time.Time,
 	first func(ctx context.Context,

@@ -11,7 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The GitHub groups of Run, as in together and alone.
+// The GitHub groups of Run. The promises of a group in githubTogether share a store, and each
+// promise of a group in githubAlone gets its own store.
 var (
 	githubTogether = []group[auth.Store]{
 		{"states", ofUsers(statePromises, nil)},
@@ -32,15 +33,15 @@ var (
 	}
 )
 
-// githubHost is the GitHub host of all accounts, unless a test names another GitHub host.
+// githubHost is the GitHub host of an account, unless a test names another one.
 const githubHost = "github.com"
 
-// newGitHubAccount returns an account that no store has yet.
+// newGitHubAccount returns an account that is not stored.
 func newGitHubAccount() auth.GitHubAccount {
 	return auth.GitHubAccount{Host: githubHost, ID: 1 + rand.Int64N(math.MaxInt64)}
 }
 
-// newLink returns a link of the account to the user that no store has yet.
+// newLink returns a link of the account to the user. The link is not stored.
 func newLink(user auth.User, account auth.GitHubAccount) auth.GitHubLink {
 	return auth.GitHubLink{
 		Account:   account,
@@ -53,7 +54,7 @@ func newLink(user auth.User, account auth.GitHubAccount) auth.GitHubLink {
 	}
 }
 
-// newToken returns a token for the link that no store has yet.
+// newToken returns a token for the account and the user of the link. The token is not stored.
 func newToken(link auth.GitHubLink) auth.GitHubToken {
 	return auth.GitHubToken{
 		Account:   link.Account,
@@ -65,14 +66,14 @@ func newToken(link auth.GitHubLink) auth.GitHubToken {
 	}
 }
 
-// newGitHubSession returns a session of one hour that no store has yet.
+// newGitHubSession returns a session of one hour that a GitHub account opens. It is not stored.
 func newGitHubSession(user auth.User) auth.Session {
 	session := newHostSession(user)
 	session.Method = auth.MethodGitHub
 	return session
 }
 
-// firstSignIn returns the first sign-in of a user with a new account. No store has the user yet.
+// firstSignIn returns the first sign-in of a user with a new account. Neither is stored.
 func firstSignIn(user auth.User) auth.GitHubSignInWrite {
 	link := newLink(user, newGitHubAccount())
 	return auth.GitHubSignInWrite{Link: link, NewUser: &user, Token: new(newToken(link)),
@@ -87,14 +88,14 @@ type linked struct {
 	session auth.Session
 }
 
-// newLinked signs a new user in with GitHub.
+// newLinked makes the first sign-in of a new user with GitHub.
 func newLinked(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	return signUp(t, store, firstSignIn(newUser()))
 }
 
-// asKept returns a first sign-in in the form that the store accepts. For a store of accounts, the
-// sign-in has no new user.
+// asKept returns a first sign-in in the form that the store accepts. If the store keeps no users,
+// the sign-in has no NewUser.
 func asKept(store auth.AccountStore, first auth.GitHubSignInWrite) auth.GitHubSignInWrite {
 	if usersOf(store) == nil {
 		first.NewUser = nil
@@ -102,7 +103,7 @@ func asKept(store auth.AccountStore, first auth.GitHubSignInWrite) auth.GitHubSi
 	return first
 }
 
-// signUp makes a first sign-in that has a token.
+// signUp makes a first sign-in that has a token, and returns the user.
 func signUp(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite) linked {
 	t.Helper()
 	signIn = asKept(store, signIn)
@@ -111,7 +112,7 @@ func signUp(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite
 	return linked{user, signIn.Link, *signIn.Token, session}
 }
 
-// nextSignIn returns a later sign-in of the user with another token.
+// nextSignIn returns a later sign-in of the same user, with a new token.
 func (l linked) nextSignIn() auth.GitHubSignInWrite {
 	link := newLink(l.user, l.link.Account)
 	link.CreatedAt, link.SeenAt = refusedAt, refusedAt
@@ -121,14 +122,14 @@ func (l linked) nextSignIn() auth.GitHubSignInWrite {
 		TokenVersion: l.token.Version, Session: session}
 }
 
-// connection is a stored link and its token. The token is nil if the link has none.
+// connection is a stored link and its token, which is nil if there is none.
 type connection struct {
 	Link  auth.GitHubLink
 	Token *auth.GitHubToken
 }
 
-// newConnect returns a call that connects the account to the user of the session. The user must
-// have no token for the account's GitHub host yet.
+// newConnect returns a call that connects the account to the user of the session. That user must
+// not have a token for the GitHub host of the account.
 func newConnect(session auth.Session, account auth.GitHubAccount) connecting {
 	link := newLink(auth.User{ID: session.UserID}, account)
 	return connecting{bySession(session, session.CreatedAt),
@@ -142,7 +143,7 @@ func connect(t *testing.T, store auth.AccountStore, connect connecting) connecti
 	return connection{Link: connect.Link, Token: &connect.Token}
 }
 
-// connectElsewhere links the user also to an account of another GitHub host.
+// connectElsewhere also links the user to an account of another GitHub host.
 func (l linked) connectElsewhere(t *testing.T, store auth.AccountStore) connection {
 	t.Helper()
 	account := newGitHubAccount()
@@ -162,7 +163,7 @@ func (l linked) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	requireSession(t, store, l.session)
 }
 
-// requireDisconnected is requireUnchanged for a user whose token was deleted.
+// requireDisconnected is like requireUnchanged, for a user whose token was deleted.
 func (l linked) requireDisconnected(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireUser(t, store, l.user)
@@ -170,7 +171,7 @@ func (l linked) requireDisconnected(t *testing.T, store auth.AccountStore) {
 	requireSession(t, store, l.session)
 }
 
-// requireUnlinked fails the test unless nothing is left of the link.
+// requireUnlinked fails the test unless the link and its token are gone.
 func (l linked) requireUnlinked(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireNoLink(t, store, l.link.Account)

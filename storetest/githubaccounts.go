@@ -11,8 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// These are the GitHub groups of RunAccounts. The GitHub groups of Run are githubTogether and
-// githubAlone.
+// The GitHub groups of RunAccounts. Those of Run are githubTogether and githubAlone.
 var (
 	githubAccountsTogether = []group[auth.AccountStore]{
 		{"states", statePromises},
@@ -30,8 +29,8 @@ var (
 	githubAccountsAlone = []group[auth.AccountStore]{{"pruning states", statePrunePromises}}
 )
 
-// githubFirstLinkPromises are about sign-ins to a store of accounts, which links an account to the
-// user that the caller names.
+// githubFirstLinkPromises are about sign-ins to a store without users. Such a store links an
+// account to the user that the caller names.
 var githubFirstLinkPromises = []promise[auth.AccountStore]{
 	{"a first sign-in links the account to the user", firstSignInLinks},
 	{"a later sign-in updates the link and the token", laterSignInRenews},
@@ -48,7 +47,7 @@ var githubFirstLinkRaces = []promise[auth.AccountStore]{
 	{"of several accounts with which a user first signs in, one is linked", racingAccountsOfOneUser},
 }
 
-// firstLink returns the first sign-in of a user of the host.
+// firstLink returns the first sign-in of a user in the host's own users table.
 func firstLink() auth.GitHubSignInWrite {
 	first := firstSignIn(newUser())
 	first.NewUser = nil
@@ -88,7 +87,7 @@ func laterSignInRenews(t *testing.T, store auth.AccountStore) {
 		a.link, a.token = signIn.Link, *signIn.Token
 		a.requireUnchanged(t, store)
 	}
-	for range 2 { // the second sign-in may change nothing
+	for range 2 { // the second sign-in writes the same link again
 		_, _, err := store.SignInGitHub(t.Context(), byHost(now),
 			auth.GitHubSignInWrite{Link: a.link, Session: newGitHubSession(a.user)})
 		require.NoError(t, err)
@@ -216,8 +215,8 @@ func racingAccountsOfOneUser(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireOneLinked makes the sign-ins at once, and fails the test unless exactly one sign-in
-// succeeds and the others leave nothing in the store.
+// requireOneLinked makes the sign-ins at the same time. It fails the test unless exactly one of
+// them succeeds and the others leave nothing in the store.
 func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitHubSignInWrite) {
 	t.Helper()
 	errs := race(len(signIns), func(i int) error {
@@ -238,8 +237,8 @@ func requireOneLinked(t *testing.T, store auth.AccountStore, signIns []auth.GitH
 	}
 }
 
-// racingFirstSignInsOfOneUser tests a person who clicks twice, so that two sign-ins of one user run
-// at once. The sign-ins have no token, so they do not conflict with each other.
+// racingFirstSignInsOfOneUser makes several sign-ins of one user at the same time, as if a person
+// clicked twice. The sign-ins have no token, so they do not conflict with each other.
 func racingFirstSignInsOfOneUser(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		first := firstLink()

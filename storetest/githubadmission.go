@@ -21,7 +21,7 @@ var admissionPromisesOfUsers = []promise[auth.Store]{
 	{"a refused call leaves AdmittedAt unchanged", refusalKeepsAdmission},
 }
 
-// newAdmitted signs a new user in with GitHub whom GitHub's rules admit.
+// newAdmitted makes the first sign-in with GitHub of a user whose AdmittedAt is set.
 func newAdmitted(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	user := newUser()
@@ -34,7 +34,7 @@ func newAdmitted(t *testing.T, store auth.AccountStore) linked {
 	return a
 }
 
-// renewed returns the link as GitHub reports it at the given time.
+// renewed returns the user's link as if GitHub had reported it at the given time.
 func (l linked) renewed(at time.Time) auth.GitHubLink {
 	link := newLink(l.user, l.link.Account)
 	link.Name, link.CreatedAt, link.SeenAt = "Another Name", at, at
@@ -102,7 +102,7 @@ func refusalKeepsAdmission(t *testing.T, store auth.Store) {
 
 func renewLink(t *testing.T, store auth.AccountStore) {
 	a := newAdmitted(t, store)
-	for range 2 { // repeating the update is neither a change nor an error
+	for range 2 { // the second time, the update changes no value
 		renewed := a.renewed(refusedAt)
 		a.link.Login, a.link.Name, a.link.AvatarURL, a.link.SeenAt =
 			renewed.Login, renewed.Name, renewed.AvatarURL, renewed.SeenAt

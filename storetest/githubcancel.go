@@ -17,11 +17,11 @@ var githubCancelPromises = []promise[auth.AccountStore]{
 	{"a call whose context ends during the call does everything or nothing", githubCanceledDuring},
 }
 
-// githubDraft holds records that no store has yet: a first sign-in, another account, and a state.
+// githubDraft contains records that are not stored: a first sign-in, another account, and a state.
 type githubDraft struct {
 	first   auth.GitHubSignInWrite
 	account auth.GitHubAccount
-	key     auth.AccessKey // key for the user who is reset
+	key     auth.AccessKey // new key for ResetUser
 	state   string
 }
 
@@ -31,10 +31,10 @@ func newGitHubDraft(own linked) githubDraft {
 	return githubDraft{firstSignIn(newUser()), account, newKey(own.user), unique("state")}
 }
 
-// githubMethod is a [method] of the GitHub records.
+// githubMethod is a [method] that reads or changes GitHub records.
 type githubMethod[S any] = func(ctx context.Context, store S, own linked, draft githubDraft) error
 
-// githubMethodsOf returns a call of each GitHub method that the store has.
+// githubMethodsOf returns one call for each GitHub method of the store.
 func githubMethodsOf(store auth.AccountStore) map[string]githubMethod[auth.AccountStore] {
 	return withUserMethods(store, githubMethods, githubUserMethods)
 }
@@ -107,7 +107,7 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 	},
 }
 
-// newUnlinkable signs in a user who can also sign in without GitHub.
+// newUnlinkable returns a user who has signed in with GitHub and can also sign in with a key.
 func newUnlinkable(t *testing.T, store auth.AccountStore) linked {
 	t.Helper()
 	a := newAdmitted(t, store)
@@ -136,8 +136,8 @@ func githubCanceledBefore(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// githubCanceledFirst calls the methods with arguments that the methods would refuse if the context
-// were not done.
+// githubCanceledFirst calls each method with a context that is done and with arguments that the
+// store must refuse. The method must return the error of the context.
 func githubCanceledFirst(t *testing.T, store auth.AccountStore) {
 	for name, call := range githubMethodsOf(store) {
 		t.Run(name, func(t *testing.T) {
@@ -151,10 +151,11 @@ func githubCanceledFirst(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// githubSigns are the [signs] of a change of GitHub records.
+// githubSigns are [signs] of a change of GitHub records.
 type githubSigns[S any] = func(t *testing.T, store S, own linked, draft githubDraft) []bool
 
-// interruptedGitHub are the methods of every store that change several records, with their signs.
+// interruptedGitHub contains the methods of every store that change several GitHub records, with
+// the signs of their changes.
 var interruptedGitHub = map[string]githubSigns[auth.AccountStore]{
 	"SignInGitHub": func(t *testing.T, store auth.AccountStore, _ linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, draft.first.Link.UserID, githubHost)
@@ -199,8 +200,8 @@ var interruptedGitHub = map[string]githubSigns[auth.AccountStore]{
 	},
 }
 
-// interruptedGitHubUsers are the methods of a UserStore that change several GitHub records, with
-// their signs.
+// interruptedGitHubUsers contains the methods of a UserStore that change several GitHub records,
+// with the signs of their changes.
 var interruptedGitHubUsers = map[string]githubSigns[auth.Store]{
 	"ResetUser": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, own.user.ID, githubHost)

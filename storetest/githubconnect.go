@@ -50,7 +50,7 @@ func connectedAgain(t *testing.T, store auth.AccountStore) {
 	_, err := store.DeleteGitHubToken(t.Context(), byHost(now), a.user.ID, githubHost, "")
 	require.NoError(t, err)
 	again := newConnect(a.session, a.link.Account)
-	connect(t, store, again) // writes the first token again
+	connect(t, store, again) // writes the first token once more
 	again.Link.CreatedAt = a.link.CreatedAt
 	a.link, a.token = again.Link, again.Token
 	a.requireUnchanged(t, store)
@@ -108,7 +108,7 @@ var connectRefusals = []struct {
 		func(c *connecting, _ linked) { c.Token.Sealed, c.write.By.SessionID = nil, "" }},
 }
 
-// connectRefusalsOfLinked are the refusals for a user who is already linked.
+// connectRefusalsOfLinked contains connections that the store must refuse for a linked user.
 var connectRefusalsOfLinked = []struct {
 	name string
 	want []error

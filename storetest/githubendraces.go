@@ -31,8 +31,8 @@ func signInRacingUnlink(t *testing.T, store auth.Store) {
 	}
 }
 
-// signInEnds are the calls after which no session of the user may exist, with the errors that a
-// later sign-in may return.
+// signInEnds contains calls that revoke all sessions of the user. The field refused contains the
+// errors that a later sign-in may return.
 var signInEnds = map[string]struct {
 	end     func(ctx context.Context, store auth.Store, a linked) error
 	refused []error
@@ -72,7 +72,7 @@ func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
 	}
 }
 
-// requireNoSignInOutlasts is requireNoneOutlasts for sign-ins with GitHub.
+// requireNoSignInOutlasts is like requireNoneOutlasts, but creates the sessions by GitHub sign-ins.
 func requireNoSignInOutlasts(
 	t *testing.T, store auth.AccountStore, a linked, refused []error, end func() error,
 ) {
@@ -83,7 +83,7 @@ func requireNoSignInOutlasts(
 		signIns[i].Token = nil
 	}
 	errs := race(contenders, func(i int) error {
-		if i == contenders/2 { // the revocation comes in the middle, so that some sign-ins come first
+		if i == contenders/2 { // the middle call revokes, so that some sign-ins come before it
 			return end()
 		}
 		_, _, err := store.SignInGitHub(t.Context(), byHost(now), signIns[i])
@@ -99,13 +99,13 @@ func requireNoSignInOutlasts(
 	}
 }
 
-// connectEnd is a call after which a session cannot connect.
+// connectEnd is a call after which the session of the account can connect no GitHub account.
 type connectEnd[S any] struct {
 	end     func(ctx context.Context, store S, a account) error
-	unlinks bool // also removes earlier connections
+	unlinks bool // whether the call also removes earlier connections
 }
 
-// connectEnds are the connectEnd calls that every store has.
+// connectEnds contains the calls that are possible in every store.
 var connectEnds = map[string]connectEnd[auth.AccountStore]{
 	"signing out": {func(ctx context.Context, store auth.AccountStore, a account) error {
 		return store.RevokeSession(ctx, byHost(now), a.session.ID)
@@ -119,7 +119,7 @@ var connectEnds = map[string]connectEnd[auth.AccountStore]{
 	}, false},
 }
 
-// userConnectEnds are the connectEnd calls that only a store with users has.
+// userConnectEnds contains the calls that are possible only in a store with users.
 var userConnectEnds = map[string]connectEnd[auth.UserStore]{
 	"disabling the user": {func(ctx context.Context, users auth.UserStore, a account) error {
 		_, err := users.UpdateUser(ctx, byHost(now), a.user.ID, disable)
@@ -146,8 +146,8 @@ func connectRacingItsEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireEndsConnecting makes connections while the call runs. The call is a method of the store or
-// of its users.
+// requireEndsConnecting connects accounts at the same time as it makes the call. The parameter of
+// is the store, or its UserStore, on which the call is made.
 func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, test connectEnd[S]) {
 	t.Helper()
 	for range rounds(t) {
@@ -158,9 +158,9 @@ func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, t
 	}
 }
 
-// requireNoneConnectsLate connects accounts of several GitHub hosts while end runs, and reads the
-// connections as soon as end has returned. A connection that this first read does not find must not
-// appear later.
+// requireNoneConnectsLate connects accounts of several GitHub hosts while it calls end. As soon as
+// end has returned, it reads the connections. If it does not find a connection at that time, the
+// connection must not appear later.
 func requireNoneConnectsLate(
 	t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error,
 ) {
@@ -172,7 +172,7 @@ func requireNoneConnectsLate(
 		connects[i] = newConnect(a.session, account)
 	}
 	errs := race(contenders, func(i int) error {
-		// the revocation comes in the middle, so that some connections come first
+		// the middle call revokes, so that some connections come before it
 		if i != contenders/2 {
 			return connects[i].call(t.Context(), store)
 		}

@@ -25,7 +25,7 @@ var leasePromisesOfUsers = []promise[auth.Store]{
 
 const leaseTime = time.Minute
 
-// lease leases the token at this time, for leaseTime.
+// lease calls LeaseGitHubToken at the given time, for a lease of the duration leaseTime.
 func lease(t *testing.T, store auth.AccountStore, token auth.GitHubToken, at time.Time) (bool, error) {
 	t.Helper()
 	return store.LeaseGitHubToken(t.Context(), token.UserID, token.Account.Host, token.Version, at,
@@ -45,7 +45,7 @@ func leasedToOne(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	requireLease(t, store, true, a.token, now)
 	requireLease(t, store, false, a.token, now)
-	requireLease(t, store, false, a.token, now.Add(-time.Hour)) // an instance whose clock is slow
+	requireLease(t, store, false, a.token, now.Add(-time.Hour)) // this clock is an hour behind
 	a.requireUnchanged(t, store)
 }
 
@@ -63,8 +63,8 @@ func leaseEnds(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 }
 
-// leaseOfNoTime finds a store that reports a token as leased to another caller because the update
-// of the token's row changed no value.
+// leaseOfNoTime takes a lease that changes no value of the token's row. It finds a store that then
+// takes the token for leased by another caller.
 func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range 3 {
@@ -81,7 +81,7 @@ func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// replace replaces the token and returns the new one.
+// replace replaces the token by a new one, which it returns.
 func replace(t *testing.T, store auth.AccountStore, old auth.GitHubToken) auth.GitHubToken {
 	t.Helper()
 	fresh := old

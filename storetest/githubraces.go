@@ -31,8 +31,9 @@ var githubRacePromisesOfUsers = []promise[auth.Store]{
 	{"a sign-in during a revocation does not survive it", signInsRacingTheirEnd},
 }
 
-// raceFirstSignIns makes several first sign-ins at once that share one value. It fails the test
-// unless exactly one sign-in succeeds and the others leave nothing in the store.
+// raceFirstSignIns makes several first sign-ins at the same time. The function edit gives all of
+// them the same value. Exactly one sign-in must succeed, and the others must leave nothing in the
+// store.
 func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSignInWrite), want error) {
 	t.Helper()
 	signIns := make([]auth.GitHubSignInWrite, contenders)
@@ -181,8 +182,8 @@ func racingAccounts(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// raceConnects makes the connections at once, fails the test unless exactly one connection
-// succeeds, and returns that connection.
+// raceConnects makes the connections at the same time. It fails the test unless exactly one
+// succeeds, and returns that one.
 func raceConnects(
 	t *testing.T, store auth.AccountStore, connects []connecting, others ...error,
 ) connecting {
@@ -251,7 +252,7 @@ func racingLastLinks(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// replacedWhileDeleted refreshes a token while its user disconnects.
+// replacedWhileDeleted replaces a token, as for a refresh, while the token is deleted.
 func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)
@@ -268,7 +269,7 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 			return nil
 		})
 		require.NoError(t, deleted)
-		if replaced == nil { // the replacement came before the deletion
+		if replaced == nil { // the token was replaced before it was deleted
 			require.Equal(t, fresh, removed)
 		} else {
 			require.ErrorIs(t, replaced, auth.ErrNotFound)
@@ -278,8 +279,8 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// replacedWhileVersionDeleted refreshes a token in one call while another call deletes the version
-// of the token that the first call read, because GitHub has rejected that version.
+// replacedWhileVersionDeleted replaces a token while another call deletes the old version of the
+// token. The other call does so because GitHub has rejected that version.
 func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)

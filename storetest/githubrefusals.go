@@ -10,7 +10,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// setAccount changes the account of the sign-in.
+// setAccount sets the GitHub account in all records of the sign-in.
 func setAccount(signIn *auth.GitHubSignInWrite, account auth.GitHubAccount) {
 	signIn.Link.Account = account
 	if signIn.Token != nil {
@@ -18,7 +18,7 @@ func setAccount(signIn *auth.GitHubSignInWrite, account auth.GitHubAccount) {
 	}
 }
 
-// setUser changes the user of the sign-in.
+// setUser sets the user ID in all records of the sign-in.
 func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	signIn.Link.UserID, signIn.Session.UserID = id, id
 	if signIn.Token != nil {
@@ -29,15 +29,15 @@ func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	}
 }
 
-// refusal is a sign-in that must be refused. The function edit changes a valid sign-in into the one
-// to refuse, and want lists the correct errors. The function edit gets two users: the first has
-// signed in with GitHub, and the second has not.
+// refusal is a sign-in that the store must refuse. The function edit makes it from a valid sign-in.
+// The user taken has already signed in with GitHub, and the user keyed has not. The field want
+// contains the errors that are correct.
 type refusal struct {
 	edit func(signIn *auth.GitHubSignInWrite, taken linked, keyed account)
 	want []error
 }
 
-// refusalsOfAll apply to first and later sign-ins.
+// refusalsOfAll contains the refusals that apply to first sign-ins and to later ones.
 var refusalsOfAll = map[string]refusal{
 	"the session's id is taken": {
 		func(s *auth.GitHubSignInWrite, taken linked, _ account) { s.Session.ID = taken.session.ID },
@@ -203,7 +203,8 @@ func refusedFirstSignIn(t *testing.T, store auth.Store) {
 			taken.requireUnchanged(t, store)
 			keyed.requireUnchanged(t, store)
 			requireNoConnection(t, store, keyed.user.ID, githubHost)
-			// The refused sign-in stored nothing, not even a name: all free values are still free.
+			// The refused sign-in must have stored nothing, so all values that were free are still
+			// free.
 			requireNoUser(t, store, free.NewUser.ID)
 			requireNoLink(t, store, free.Link.Account)
 			requireNoSession(t, store, free.Session.ID)

@@ -39,8 +39,7 @@ func ofAccount(store auth.AccountStore, account auth.GitHubAccount) auth.GitHubS
 	return first
 }
 
-// requireNotAllowed fails the test unless the account can sign in neither as its last user nor as a
-// new user.
+// requireNotAllowed fails the test if the account can sign in as its last user or as a new user.
 func requireNotAllowed(t *testing.T, store auth.AccountStore, l linked) {
 	t.Helper()
 	next := l.nextSignIn()
@@ -56,8 +55,8 @@ func requireNotAllowed(t *testing.T, store auth.AccountStore, l linked) {
 	requireNoLink(t, store, l.link.Account)
 }
 
-// newUnlinked returns a user whose account was linked and then unlinked, and a session that a key
-// opened.
+// newUnlinked returns a user whose account was linked and then unlinked. It also returns a session
+// that a key of this user opened.
 func newUnlinked(t *testing.T, store auth.AccountStore) (linked, auth.Session) {
 	t.Helper()
 	a := newLinked(t, store)
@@ -179,7 +178,7 @@ func resetRemembered(t *testing.T, store auth.Store) {
 }
 
 func deletedForgotten(t *testing.T, store auth.Store) {
-	a, _ := newUnlinked(t, store) // remembered, but not linked
+	a, _ := newUnlinked(t, store) // the account is remembered, but not linked
 	deleteUser(t, store, a.user.ID)
 	signUp(t, store, ofAccount(store, a.link.Account)).requireUnchanged(t, store)
 
@@ -190,9 +189,8 @@ func deletedForgotten(t *testing.T, store auth.Store) {
 	signUp(t, store, ofAccount(store, b.link.Account)).requireUnchanged(t, store)
 }
 
-// granted makes a sign-in with a grant, and returns the user with the link. It fails the test
-// unless the user is a super user afterwards if wanted is true, and is no super user if wanted is
-// false.
+// granted makes a sign-in with GrantSuperUser, and returns the user and the link. It fails the test
+// unless the user is then a super user if want is true, and no super user if want is false.
 func granted(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want bool) linked {
 	t.Helper()
 	signIn.GrantSuperUser = true
@@ -202,7 +200,7 @@ func granted(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want
 	return a
 }
 
-// grantedAgain is granted for a linked user.
+// grantedAgain is like granted, for a later sign-in of a linked user.
 func grantedAgain(t *testing.T, store auth.Store, a linked, want bool) linked {
 	t.Helper()
 	created := a.link.CreatedAt
@@ -216,7 +214,7 @@ func grantedOnce(t *testing.T, store auth.Store) {
 	first := firstSignIn(newUser())
 	a := granted(t, store, first, true)
 	require.False(t, first.NewUser.IsSuperUser, "the caller's own record was changed")
-	a = grantedAgain(t, store, a, true) // already a super user
+	a = grantedAgain(t, store, a, true) // the user is already a super user
 	update(t, store, a.user.ID, demote)
 	a = grantedAgain(t, store, a, false)
 	update(t, store, a.user.ID, promote)
@@ -255,7 +253,7 @@ func grantSpentByEnds(t *testing.T, store auth.Store) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			never, linkedNow := newLinked(t, store), newLinked(t, store) // no grant until now
+			never, linkedNow := newLinked(t, store), newLinked(t, store) // grants not spent
 			addKey(t, store, never.user, time.Time{})
 			_, err := unlink(t, store, never)
 			require.NoError(t, err)
@@ -289,8 +287,9 @@ func grantKept(t *testing.T, store auth.Store) {
 	granted(t, store, ofAccount(store, a.link.Account), true)
 }
 
-// demotedStays tests a user whom the configuration of the host always grants super user rights.
-// After an operator demotes the user, the user unlinks, forgets, deletes and signs in again.
+// demotedStays tests a user to whom the configuration of the host grants super user rights at each
+// sign-in. An operator demotes the user. The user then unlinks and forgets the account, is deleted,
+// and signs in again, but must not become a super user.
 func demotedStays(t *testing.T, store auth.Store) {
 	register(t, store, newSuperUser())
 	a := granted(t, store, firstSignIn(newUser()), true)

@@ -26,7 +26,7 @@ var githubSignInPromises = []promise[auth.Store]{
 	{"the same account number at another host is another account", sameIDElsewhere},
 }
 
-// githubAccountPromises are about how a store keeps and finds accounts.
+// githubAccountPromises are about how a store finds GitHub accounts.
 var githubAccountPromises = []promise[auth.AccountStore]{
 	{"account numbers are exact", exactAccountIDs},
 	{"unknown accounts and users are not found", unknownGitHubAccounts},
@@ -60,7 +60,7 @@ func signInWithoutToken(t *testing.T, store auth.Store) {
 	linked{user: user, link: first.Link, session: session}.requireDisconnected(t, store)
 
 	a := newLinked(t, store)
-	// without a token, the version has no meaning
+	// if there is no Token, TokenVersion has no meaning
 	for _, version := range []string{"", a.token.Version, unique("version")} {
 		signIn := a.nextSignIn()
 		signIn.Token, signIn.TokenVersion = nil, version
@@ -85,13 +85,13 @@ func laterSignIn(t *testing.T, store auth.Store) {
 		require.Equal(t, a.user, user)
 		signIn.Link.CreatedAt = a.link.CreatedAt
 		a.link, a.token = signIn.Link, *signIn.Token
-		a.requireUnchanged(t, store) // the earlier session also stays
+		a.requireUnchanged(t, store) // including the earlier session
 	}
 	other.requireUnchanged(t, store)
 }
 
-// sameSignIn signs in twice in the same microsecond with the same values, so that the second update
-// changes no value. It finds a store that therefore treats the row as missing.
+// sameSignIn signs in twice with equal values and equal times, so that the second update changes no
+// value. It finds a store that then takes the row for missing.
 func sameSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range 2 {
@@ -190,7 +190,7 @@ func sameIDElsewhere(t *testing.T, store auth.Store) {
 		b := signUp(t, store, second)
 		a.requireUnchanged(t, store)
 		b.requireUnchanged(t, store)
-		// one account at each host
+		// one account of each GitHub host
 		connect(t, store, newConnect(a.session, auth.GitHubAccount{Host: other, ID: 2}))
 	})
 }

@@ -31,8 +31,8 @@ var statePrunePromises = []promise[auth.AccountStore]{
 	{"records that several calls prune at once are counted once", ofStates(racingPrunes)},
 }
 
-// stateKind leaves the field has nil, because a store cannot look up a state without using the
-// state.
+// stateKind is the kind of states. Its field has is nil, because a store has no method that looks
+// up a state without using it.
 var stateKind = kind{
 	name: "states",
 	add: func(t *testing.T, store auth.AccountStore, _ auth.User, expires time.Time) string {
@@ -44,14 +44,14 @@ var stateKind = kind{
 	},
 }
 
-// ofStates returns a test of states.
+// ofStates turns a test of a kind of records into a test of states.
 func ofStates(
 	test func(t *testing.T, store auth.AccountStore, kind kind),
 ) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) { test(t, store, stateKind) }
 }
 
-// useState uses a new state.
+// useState calls ConsumeState for a new state.
 func useState(t *testing.T, store auth.AccountStore, expires time.Time) (id string) {
 	t.Helper()
 	id = unique("state")
@@ -111,7 +111,7 @@ func pruneStatesExactly(t *testing.T, store auth.AccountStore) {
 			unexpired = append(unexpired, useState(t, store, expires))
 		}
 		stateKind.requirePruned(t, store, len(expired), at, math.MaxInt)
-		for _, id := range expired { // pruned states can be used again
+		for _, id := range expired { // a state can be used again after it was pruned
 			require.NoError(t, store.ConsumeState(t.Context(), id, latest))
 		}
 		for _, id := range unexpired {

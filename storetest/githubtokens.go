@@ -22,7 +22,7 @@ var githubTokenPromises = []promise[auth.AccountStore]{
 	{"a store keeps copies of sealed bytes", sealedCopied},
 }
 
-// tokenVerbs are the methods that find a token by its version.
+// tokenVerbs contains the methods that find a token by its Version.
 var tokenVerbs = map[string]func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error{
 	"lease": func(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
 		leased, err := lease(t, store, token, now)
@@ -41,7 +41,7 @@ var tokenVerbs = map[string]func(t *testing.T, store auth.AccountStore, token au
 	},
 }
 
-// requireNoToken fails the test if a method finds a token of this version.
+// requireNoToken fails the test if one of the tokenVerbs finds a token of this Version.
 func requireNoToken(t *testing.T, store auth.AccountStore, token auth.GitHubToken) {
 	t.Helper()
 	for name, verb := range tokenVerbs {
@@ -49,7 +49,7 @@ func requireNoToken(t *testing.T, store auth.AccountStore, token auth.GitHubToke
 	}
 }
 
-// deleteToken deletes the user's token, whatever its version.
+// deleteToken deletes the user's token of any Version.
 func deleteToken(t *testing.T, store auth.AccountStore, token auth.GitHubToken) error {
 	t.Helper()
 	_, err := store.DeleteGitHubToken(t.Context(), byHost(now), token.UserID, token.Account.Host, "")
@@ -72,7 +72,7 @@ func tokenReplaced(t *testing.T, store auth.AccountStore) {
 
 func tokenOfAnotherVersion(t *testing.T, store auth.AccountStore) {
 	a, other := newLinked(t, store), newLinked(t, store)
-	unversioned := a.token // an empty version deletes any token, but leases and replaces none
+	unversioned := a.token // an empty version deletes a token, but leases and replaces none
 	unversioned.Version = ""
 	for _, name := range []string{"lease", "replace"} {
 		require.ErrorIs(t, tokenVerbs[name](t, store, unversioned), auth.ErrNotFound, name)
@@ -125,7 +125,7 @@ func signInAfterDisconnect(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	require.NoError(t, deleteToken(t, store, a.token))
 	signIn := a.nextSignIn()
-	requireRefused(t, store, signIn, []error{auth.ErrChanged}) // with the old version
+	requireRefused(t, store, signIn, []error{auth.ErrChanged}) // the sign-in has the old version
 	a.requireDisconnected(t, store)
 
 	signIn.TokenVersion = ""
@@ -190,7 +190,8 @@ func noToken(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// sealedCopied overwrites each slice that it passed to the store or got from the store.
+// sealedCopied overwrites the slices that it passed to the store and those that the store returned.
+// The store must have copied both.
 func sealedCopied(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	want := connection{Link: a.link, Token: new(newToken(a.link))}
@@ -201,7 +202,7 @@ func sealedCopied(t *testing.T, store auth.AccountStore) {
 		clear(got.Token.Sealed)
 		requireConnection(t, store, want)
 	}
-	own := func() *auth.GitHubToken { // the same token with its own slice
+	own := func() *auth.GitHubToken { // returns the same token with a new slice
 		token := *want.Token
 		token.Sealed = []byte(string(token.Sealed))
 		return &token

@@ -12,12 +12,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// canceledSoon returns a context that ends at a random moment: at once, during a call, or after the
-// call. No test may depend on which of these happens.
+// canceledSoon returns a context that ends at a random moment: at once, during a call, or after it.
+// No test may depend on which of these happens.
 func canceledSoon(t *testing.T) context.Context {
 	t.Helper()
-	// Every order of magnitude from a nanosecond to 16 ms is equally likely, because a call takes
-	// microseconds in one store and milliseconds in another.
+	// Choose each order of magnitude from a nanosecond to 16 ms with the same probability, because
+	// a call takes microseconds in one store and milliseconds in another.
 	most := time.Duration(1) << rand.N(25)
 	ctx, cancel := context.WithCancel(t.Context())
 	timer := time.AfterFunc(rand.N(most), cancel)
@@ -28,8 +28,8 @@ func canceledSoon(t *testing.T) context.Context {
 	return ctx
 }
 
-// requireNoAnswer fails the test if err is an answer of the contract. An interrupted call that
-// would have succeeded must not be refused.
+// requireNoAnswer fails the test if err is an error that the contract names. The call would have
+// succeeded without the interruption, so such an error would be wrong.
 func requireNoAnswer(t *testing.T, err error) {
 	t.Helper()
 	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
@@ -38,11 +38,12 @@ func requireNoAnswer(t *testing.T, err error) {
 		auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 
-// signs returns several observations of the store. Each observation is true if the call took
+// signs returns several observations of the store. Each of them is true if the call has taken
 // effect.
 type signs[S any] = func(t *testing.T, store S, own, draft account) []bool
 
-// interruptedMethods are the methods of every store that change several records, with their signs.
+// interruptedMethods contains the methods of every store that change several records, with the
+// signs of their changes.
 var interruptedMethods = map[string]signs[auth.AccountStore]{
 	"RevokeKey": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
 		return []bool{!hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID)}
@@ -61,8 +62,8 @@ var interruptedMethods = map[string]signs[auth.AccountStore]{
 	},
 }
 
-// interruptedUserMethods are the methods of a UserStore that change several records, with their
-// signs.
+// interruptedUserMethods contains the methods of a UserStore that change several records, with the
+// signs of their changes.
 var interruptedUserMethods = map[string]signs[auth.Store]{
 	"Register":      registeredSigns,
 	"RegisterUsers": registeredSigns,
@@ -94,8 +95,8 @@ func isDisabled(t *testing.T, store auth.UserStore, a account) bool {
 	return !user.IsActive
 }
 
-// withUserSigns returns the signs of accounts, and also the signs of users if the store keeps
-// users.
+// withUserSigns returns the signs in accounts. If the store keeps users, it also returns the signs
+// in users.
 func withUserSigns[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(t *testing.T, store auth.AccountStore, own O, draft D) []bool,
@@ -132,7 +133,7 @@ func canceledDuring(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// interrupt makes the call several times at once. Each call has its own records, and a context that
+// interrupt makes several calls at the same time. Each call has its own records, and a context that
 // ends at a random moment.
 func interrupt[R any](t *testing.T,
 	prepare func() R, call func(ctx context.Context, records R) error, signs func(records R) []bool,
@@ -152,9 +153,9 @@ func interrupt[R any](t *testing.T,
 	}
 }
 
-// requireWhole fails the test unless all signs agree, and returns their value. A call that returned
-// an error may still take effect a little later, between two signs. The signs then disagree, but
-// only once. So requireWhole reads the signs a second time before it fails the test.
+// requireWhole returns the value of all signs, and fails the test if they have different values. A
+// call that returned an error may take effect a little later, while the signs are read. Therefore,
+// if the values differ, requireWhole reads the signs once more.
 func requireWhole(t *testing.T, signs func() []bool) bool {
 	t.Helper()
 	if done, agreed := unanimous(signs()); agreed {

@@ -69,13 +69,13 @@ func noKeysListed(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// addKeys adds keys until the user has this many.
+// addKeys adds keys until the user has the wanted number of keys.
 func addKeys(t *testing.T, store auth.AccountStore, user auth.User, until int) {
 	t.Helper()
 	keys, err := store.ListKeys(t.Context(), user.ID)
 	require.NoError(t, err)
 	for range until - len(keys) {
-		addKey(t, store, user, now.Add(-time.Minute)) // an expired key also counts
+		addKey(t, store, user, now.Add(-time.Minute)) // an expired key counts, too
 	}
 }
 
@@ -109,7 +109,7 @@ func racingKeysForLastPlace(t *testing.T, store auth.Store) {
 	}
 }
 
-// rotated returns the key after the rotation at this time.
+// rotated returns the key after the rotation at the given time.
 func rotated(key auth.AccessKey, r auth.KeyRotation, at time.Time) auth.AccessKey {
 	key.PreviousHash, key.PreviousUntil = "", time.Time{}
 	if r.Overlap > 0 {
@@ -135,7 +135,7 @@ func keyRotated(t *testing.T, store auth.AccountStore) {
 	key := addKey(t, store, user, now.Add(time.Hour))
 	rotate(t, store, key, rotation(unique("hash")), now)
 
-	// Once the overlap has ended, the key can be rotated again.
+	// After the end of the overlap, the key can be rotated again.
 	key = addKey(t, store, user, time.Time{})
 	key = rotate(t, store, key, rotation(unique("hash")), now)
 	rotate(t, store, key, rotation(unique("hash")), key.PreviousUntil)
@@ -143,7 +143,7 @@ func keyRotated(t *testing.T, store auth.AccountStore) {
 
 func keyRotatedAtOnce(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for range 3 { // without an overlap, a rotation need not wait for the end of an earlier one
+	for range 3 { // a rotation without an overlap never has to wait
 		r := rotation(unique("hash"))
 		r.Overlap = 0
 		a.key = rotate(t, store, a.key, r, now)

@@ -28,15 +28,15 @@ var listAllPromises = []promise[auth.Store]{
 	{"a list of all users is complete, and ends", listedToTheEnd},
 }
 
-// inOrder are suffixes of IDs in byte order. Byte order differs from the alphabetical order of
-// every language and from the order of UTF-16.
+// inOrder contains ends of IDs in the order of their bytes. This order differs from the
+// alphabetical order of every language, and from the order of UTF-16.
 var inOrder = []string{
 	" ", "!", "-", "0", "10", "9", "A", "A ", "A!", "AA", "B", "Z", "_", "a", "aa", "b", "z", "~",
 	"Å", "ß", "é", "漢", "\ue000", "\uff5e", "\U0001f986", "\U0010ffff",
 }
 
-// registerAll registers one user for each of the ends. The user's ID is the prefix followed by the
-// end. registerAll returns the users in the order of the ends.
+// registerAll registers a user for each of the ends, and returns the users in the order of the
+// ends. The ID of a user is the prefix followed by the end.
 func registerAll(t *testing.T, store auth.Store, prefix string, ends []string) []auth.User {
 	t.Helper()
 	users := make([]auth.User, len(ends))
@@ -44,7 +44,7 @@ func registerAll(t *testing.T, store auth.Store, prefix string, ends []string) [
 		user := newUser()
 		user.ID = prefix + ends[n]
 		users[n], _ = register(t, store, user)
-		if i%2 == 0 { // an update moves records in some stores
+		if i%2 == 0 { // in some stores, an update moves the record
 			users[n] = changed(user, disable)
 			update(t, store, user.ID, disable)
 		}
@@ -127,8 +127,8 @@ func listedAfterNobody(t *testing.T, store auth.Store) {
 	require.Equal(t, []auth.User{users[0], users[2]}, list(t, store, prefix, 2))
 }
 
-// listedAfterImpossible lists users after an ID that no user can have. It accepts both results: a
-// page and ErrNotFound.
+// listedAfterImpossible lists the users after an ID that no user can have. A page of users and
+// ErrNotFound are both correct.
 func listedAfterImpossible(t *testing.T, store auth.Store) {
 	for _, after := range []string{"\x00", "a\x00", "\xff", "\xed\xa0\x80", "a\n",
 		fill("", "x", 10_000)} {
@@ -137,8 +137,8 @@ func listedAfterImpossible(t *testing.T, store auth.Store) {
 	}
 }
 
-// listedWhileChanging lists page by page while other calls register and delete users whose IDs sort
-// before, between and after those of the users who stay.
+// listedWhileChanging lists users page by page, while other calls register and delete other users.
+// The IDs of those other users sort before, between and after the IDs of the users who stay.
 func listedWhileChanging(t *testing.T, store auth.Store) {
 	prefix := unique("list")
 	var ends []string
@@ -162,7 +162,8 @@ func listedWhileChanging(t *testing.T, store auth.Store) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-// comeAndGo registers users with the prefix and deletes these users again, until over is set.
+// comeAndGo registers users whose IDs begin with the prefix, and deletes them again, until over is
+// set.
 func comeAndGo(ctx context.Context, store auth.Store, prefix string, over *atomic.Bool) error {
 	for i := 0; !over.Load(); i++ {
 		user := newUser()
@@ -177,8 +178,8 @@ func comeAndGo(ctx context.Context, store auth.Store, prefix string, over *atomi
 	return nil
 }
 
-// walk lists the users of the prefix page by page. It returns an error unless it finds each of the
-// users who stay exactly once, and all users in order.
+// walk lists the users whose IDs begin with the prefix, page by page. It returns an error unless
+// the users are in order and each of the users who stay is listed exactly once.
 func walk(ctx context.Context, store auth.Store, prefix string, stay []string) error {
 	const limit = 3
 	var met []string

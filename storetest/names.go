@@ -66,8 +66,8 @@ func conflicts(t *testing.T, store auth.Store) {
 
 			require.ErrorIs(t, store.Register(t.Context(), byHost(now), user, key), auth.ErrExists)
 			taken.requireUnchanged(t, store)
-			// The refused registration stored nothing, not even a name: all free values are still
-			// free.
+			// The refused registration must have stored nothing, so all values that were free are
+			// still free.
 			requireNoUser(t, store, freeUser.ID)
 			requireNoKey(t, store, freeKey.ID)
 			require.NoError(t, store.Register(t.Context(), byHost(now), freeUser, freeKey))
@@ -116,16 +116,16 @@ func usernameIsNoEmail(t *testing.T, store auth.Store) {
 	}
 }
 
-// foldedTwins are pairs of texts that differ only in the case of ASCII letters or in a trailing
-// space. They are different IDs but the same name.
+// foldedTwins contains pairs of texts that differ only in the case of ASCII letters or in a space
+// at the end. Both texts of a pair are valid IDs, and they are different IDs.
 var foldedTwins = [][2]string{
 	{"Key", "key"},
 	{"key", "kEY"},
 	{"space", "space "},
 }
 
-// lookalikes are pairs of texts that are different IDs and different names, although some database
-// or some function of package strings treats them as equal.
+// lookalikes contains pairs of texts that are different IDs and different names. Some databases or
+// some functions of package strings take them for equal.
 var lookalikes = [][2]string{
 	{"É", "é"},                       // strings.ToLower
 	{"\u212a", "k"},                  // the Kelvin sign, which ToLower converts to k
@@ -133,18 +133,18 @@ var lookalikes = [][2]string{
 	{"\u017f", "s"},                  // the long s, which EqualFold equates with s
 	{"\u0130", "i"},                  // capital I with a dot
 	{"\u0131", "I"},                  // small i without a dot
-	{"Σ", "ς"},                       // two small sigmas
-	{"ß", "ss"},                      // collations that expand
-	{"ﬁ", "fi"},                      // and compatibility forms
-	{"e\u0301", "\u00e9"},            // combining and precomposed
-	{"a", "á"},                       // collations without accents
+	{"Σ", "ς"},                       // capital sigma and final sigma
+	{"ß", "ss"},                      // equal in collations that expand letters
+	{"ﬁ", "fi"},                      // equal in compatibility forms
+	{"e\u0301", "\u00e9"},            // combining accent and single code point
+	{"a", "á"},                       // equal in collations without accents
 	{"x", "ｘ"},                       // full width
 	{"а", "a"},                       // Cyrillic and Latin
 	{"ab", "a\u200bb"},               // zero-width space
 	{"a\u00a0b", "a b"},              // no-break space
 	{"a  b", "a b"},                  // two spaces
-	{"a_b", "axb"},                   // LIKE
-	{"a%b", "axb"},                   // the same
+	{"a_b", "axb"},                   // wildcard of LIKE
+	{"a%b", "axb"},                   // wildcard of LIKE
 	{"@[\\]^", "`{|}~"},              // the neighbors of the letters in ASCII
 	{"1", "01"},                      // numbers
 	{"1e1", "10"},                    // the same
@@ -154,8 +154,7 @@ var lookalikes = [][2]string{
 	{"\u4e00\u4e01", "\u4e01\u4e00"}, // the same characters in another order
 }
 
-// apart calls test once for each pair. It inserts each of the two texts of the pair into a unique
-// text first.
+// apart calls test for each pair. It first puts both texts of the pair into the same unique text.
 func apart(t *testing.T, pairs [][2]string, test func(t *testing.T, one, other string)) {
 	for _, pair := range pairs {
 		prefix := unique("") + "-"

@@ -27,7 +27,7 @@ var prunePromisesOfUsers = []promise[auth.Store]{
 	{"records that were removed before are not pruned again", endedNotPruned},
 }
 
-// kind describes one kind of record that can be pruned.
+// kind is a kind of record that can be pruned, with functions to add, find and prune such records.
 type kind struct {
 	name  string
 	add   func(t *testing.T, store auth.AccountStore, owner auth.User, expires time.Time) (id string)
@@ -40,7 +40,7 @@ var (
 	sessionKind = kind{"sessions", addSessionUntil, hasSession, auth.AccountStore.PruneSessions}
 )
 
-// eachKind returns a test that tests each kind of record in turn.
+// eachKind turns a test of one kind of record into a test of every kind.
 func eachKind(
 	test func(t *testing.T, store auth.AccountStore, kind kind),
 ) func(t *testing.T, store auth.AccountStore) {
@@ -63,7 +63,7 @@ func addSessionUntil(t *testing.T, store auth.AccountStore, owner auth.User, exp
 	return openSession(t, store, session).ID
 }
 
-// requirePruned fails the test unless this number of records is pruned.
+// requirePruned fails the test unless a call of prune removes exactly the wanted number of records.
 func (k kind) requirePruned(
 	t *testing.T, store auth.AccountStore, want int, expired time.Time, limit int,
 ) {
@@ -73,8 +73,8 @@ func (k kind) requirePruned(
 	require.Equalf(t, want, n, "pruned %s", k.name)
 }
 
-// expiredNow are expiry times of records that have expired at the time now. unexpiredNow are expiry
-// times of records that have not.
+// At the time now, a record has expired if it expires at one of the times in expiredNow. It has not
+// expired if it expires at one of the times in unexpiredNow.
 var (
 	expiredNow = []time.Time{
 		earliest, now.Add(-time.Hour), now.Add(-time.Microsecond), now,
@@ -158,8 +158,7 @@ func racingPrunes(t *testing.T, store auth.AccountStore, kind kind) {
 		}
 	})
 	require.NoError(t, errors.Join(errs...))
-	// A call may have pruned fewer records than it could, because another call was pruning the same
-	// rows.
+	// A call may have pruned too few records, because another call was pruning the same rows.
 	left, err := kind.prune(store, t.Context(), now, math.MaxInt)
 	require.NoError(t, err)
 	require.EqualValues(t, records, sum.Load()+int64(left))
@@ -180,7 +179,7 @@ func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	opened := []auth.Session{openSession(t, store, newSession(key)),
 		openSession(t, store, newSession(key))}
 	host := newHostSession(a.user)
-	host.ExpiresAt = key.ExpiresAt // pruning keys does not prune this session
+	host.ExpiresAt = key.ExpiresAt // when the key is pruned, this session must stay
 	host = openSession(t, store, host)
 
 	keyKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt)
@@ -193,8 +192,8 @@ func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	sessionKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt) // the session that no key opened
 }
 
-// endedNotPruned finds a store that removes a record but leaves the record in the index from which
-// the store prunes.
+// endedNotPruned finds a store that removes a record, but not the record's entry in the index that
+// it uses for pruning.
 func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)
@@ -211,14 +210,14 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	deleteUser(t, store, deleted.user.ID)
 
 	sessionKind.requirePruned(t, store, 0, latest, math.MaxInt)
-	// the sessions of the users ended, disabled and all
+	// the keys of the users ended, disabled and all
 	keyKind.requirePruned(t, store, 3, latest, math.MaxInt)
 }
 
-// sessionsRacingPrune prunes until the key is removed, because a call may skip a key with which a
-// session is being created.
+// sessionsRacingPrune calls PruneKeys until it has removed the key. A call may skip a key with
+// which a session is being created.
 func sessionsRacingPrune(t *testing.T, store auth.AccountStore) {
-	const enough = 100_000 // on a busy machine, the transaction that holds the key may take seconds
+	const enough = 100_000 // on a busy machine, the transaction that locks the key may take seconds
 	for range rounds(t) {
 		a := newExpiring(t, store)
 		requireNoneOutlasts(t, store, a, false, []error{auth.ErrNotFound}, func() error {

@@ -32,7 +32,7 @@ var racePromisesOfUsers = []promise[auth.Store]{
 // contenders is the number of goroutines in a race.
 const contenders = 8
 
-// race calls f with 0 to n-1 at once and returns the errors.
+// race calls f with each number from 0 to n-1, all at the same time, and returns the errors.
 func race(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})
@@ -48,8 +48,8 @@ func race(n int, f func(i int) error) []error {
 	return errs
 }
 
-// requireOneWinner fails the test unless exactly one error is nil and every other error is one of
-// the given errors. It returns the index of the nil error.
+// requireOneWinner fails the test unless exactly one error is nil and each other error is one of
+// the errors in others. It returns the index of the nil error.
 func requireOneWinner(t *testing.T, errs []error, others ...error) int {
 	t.Helper()
 	winner := -1
@@ -65,8 +65,8 @@ func requireOneWinner(t *testing.T, errs []error, others ...error) int {
 	return winner
 }
 
-// requireOneLoser fails the test unless exactly one error is the given error and all others are
-// nil. It returns the index of the error that is not nil.
+// requireOneLoser fails the test unless exactly one error is the wanted error and all others are
+// nil. It returns the index of the wanted error.
 func requireOneLoser(t *testing.T, errs []error, want error) int {
 	t.Helper()
 	loser := -1
@@ -82,8 +82,8 @@ func requireOneLoser(t *testing.T, errs []error, want error) int {
 	return loser
 }
 
-// requireOneOf fails the test unless err is one of the targets. There are several targets if
-// several errors are correct.
+// requireOneOf fails the test unless err is one of the targets. A test passes several targets if
+// more than one error is correct.
 func requireOneOf(t *testing.T, err error, targets ...error) {
 	t.Helper()
 	require.Truef(t, isOneOf(err, targets...), "got %v, want one of %v", err, targets)
@@ -125,7 +125,7 @@ func raceRegistrations(
 		users[i] = newUser()
 		keys[i] = newKey(users[i])
 		edit(&users[i], &keys[i], shared)
-		if i%2 == 1 { // the same names in the other case
+		if i%2 == 1 { // the same names in upper case
 			users[i].Username = strings.ToUpper(users[i].Username)
 			users[i].Email = strings.ToUpper(users[i].Email)
 		}

@@ -11,14 +11,14 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// now is the time at which the records of the suite are created. It differs from the current time,
-// because a store must not use a clock of its own.
+// now is the time at which the suite creates its records. It is not the current time, because a
+// store must not use a clock of its own.
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 789012000, time.UTC)
 
-// unique returns a text that no other test uses.
+// unique returns a text that begins with the given text and that no other test uses.
 func unique(what string) string { return what + "-" + rand.Text() }
 
-// newUser returns an active user without super user rights whom no store has yet.
+// newUser returns a new active user who is not a super user. The user is not stored.
 func newUser() auth.User {
 	return auth.User{
 		ID:        unique("user"),
@@ -29,14 +29,14 @@ func newUser() auth.User {
 	}
 }
 
-// newSuperUser returns an active super user whom no store has yet.
+// newSuperUser returns a new active super user, who is not stored.
 func newSuperUser() auth.User {
 	user := newUser()
 	user.IsSuperUser = true
 	return user
 }
 
-// usersOfEveryKind returns a new user for each combination of flags.
+// usersOfEveryKind returns a new user for each combination of IsActive and IsSuperUser.
 func usersOfEveryKind() []auth.User {
 	var users []auth.User
 	for _, isActive := range []bool{true, false} {
@@ -49,7 +49,7 @@ func usersOfEveryKind() []auth.User {
 	return users
 }
 
-// newKey returns a key of the user that never expires and that no store has yet.
+// newKey returns a new key of the user, which never expires. It is not stored.
 func newKey(user auth.User) auth.AccessKey {
 	return auth.AccessKey{
 		ID:        unique("key"),
@@ -60,7 +60,7 @@ func newKey(user auth.User) auth.AccessKey {
 	}
 }
 
-// newSession returns a session of one hour that the key opens and that no store has yet.
+// newSession returns a new session of one hour that the key opens. It is not stored.
 func newSession(key auth.AccessKey) auth.Session {
 	return auth.Session{
 		ID:          unique("session"),
@@ -72,7 +72,7 @@ func newSession(key auth.AccessKey) auth.Session {
 	}
 }
 
-// newHostSession returns a session of one hour that no key opens and that no store has yet.
+// newHostSession returns a new session of one hour that no key opens. It is not stored.
 func newHostSession(user auth.User) auth.Session {
 	return auth.Session{
 		ID:        unique("session"),
@@ -83,15 +83,15 @@ func newHostSession(user auth.User) auth.Session {
 	}
 }
 
-// register adds the user and a first key to the store.
+// register adds the user and a new key to the store.
 func register(t *testing.T, store auth.AccountStore, user auth.User) (auth.User, auth.AccessKey) {
 	t.Helper()
 	key := newKey(user)
 	return registerWith(t, store, user, key), key
 }
 
-// registerWith adds the user and this first key to the store, and returns the user as the store
-// returns users: see [asReturned]. A store of accounts gets only the key.
+// registerWith adds the user and the key to the store. It returns the user in the form in which the
+// store returns users: see [asReturned]. If the store keeps no users, it adds only the key.
 func registerWith(t *testing.T, store auth.AccountStore, user auth.User, key auth.AccessKey) auth.User {
 	t.Helper()
 	if users := usersOf(store); users != nil {
@@ -102,7 +102,7 @@ func registerWith(t *testing.T, store auth.AccountStore, user auth.User, key aut
 	return asReturned(store, user)
 }
 
-// asReturned returns the user in the form in which the store returns users. A store of accounts
+// asReturned returns the user in the form in which the store returns users. A store without users
 // returns only the ID.
 func asReturned(store auth.AccountStore, user auth.User) auth.User {
 	if usersOf(store) == nil {
@@ -111,7 +111,7 @@ func asReturned(store auth.AccountStore, user auth.User) auth.User {
 	return user
 }
 
-// addKey adds another key of the user to the store.
+// addKey adds a new key of the user to the store. The key expires at the given time.
 func addKey(t *testing.T, store auth.AccountStore, user auth.User, expires time.Time) auth.AccessKey {
 	t.Helper()
 	key := newKey(user)
@@ -135,13 +135,13 @@ type account struct {
 	session auth.Session
 }
 
-// newAccount registers a user, who then signs in.
+// newAccount registers a new user and opens a session with the user's key.
 func newAccount(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	return newAccountOf(t, store, newUser())
 }
 
-// newAccountOf registers this user, who then signs in.
+// newAccountOf registers the given user and opens a session with the user's key.
 func newAccountOf(t *testing.T, store auth.AccountStore, user auth.User) account {
 	t.Helper()
 	_, key := register(t, store, user)
@@ -150,7 +150,7 @@ func newAccountOf(t *testing.T, store auth.AccountStore, user auth.User) account
 	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
-// signIn adds another key to an existing user, and signs in with it.
+// signIn adds another key to a stored user and opens a session with that key.
 func signIn(t *testing.T, store auth.AccountStore, user auth.User) account {
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
@@ -159,13 +159,13 @@ func signIn(t *testing.T, store auth.AccountStore, user auth.User) account {
 	return account{user, usedAt(key, session.CreatedAt), session}
 }
 
-// usedAt returns the key after a sign-in at this time.
+// usedAt returns the key after a sign-in at the given time.
 func usedAt(key auth.AccessKey, at time.Time) auth.AccessKey {
 	key.LastUsedAt = at
 	return key
 }
 
-// rotation returns a rotation to this hash, with an overlap of one hour.
+// rotation returns a rotation to the given hash, with an overlap of one hour.
 func rotation(hash string) auth.KeyRotation {
 	return auth.KeyRotation{Hash: hash, Overlap: time.Hour}
 }
@@ -178,8 +178,8 @@ func (a account) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	requireSession(t, store, a.session)
 }
 
-// requireUser and requireNoUser test nothing for a store of accounts, so that promises about every
-// store can call them.
+// If the store keeps no users, requireUser and requireNoUser test nothing. So the promises about
+// every store can call them.
 
 func requireUser(t *testing.T, store auth.AccountStore, want auth.User) {
 	t.Helper()
@@ -199,7 +199,7 @@ func requireKey(t *testing.T, store auth.AccountStore, want auth.AccessKey) {
 	require.Equal(t, want, got)
 }
 
-// requireKeyOf fails the test unless the store finds the key with this owner.
+// requireKeyOf fails the test unless the store returns the wanted key with this owner.
 func requireKeyOf(t *testing.T, store auth.AccountStore, want auth.AccessKey, owner auth.User) {
 	t.Helper()
 	got, user, err := store.FindKey(t.Context(), want.ID)
@@ -215,9 +215,9 @@ func requireSession(t *testing.T, store auth.AccountStore, want auth.Session) {
 	requireSameSession(t, want, got)
 }
 
-// requireSameSession compares all fields. If the wanted session was not read from the store, it
-// does not compare the Generation, because the store sets the Generation, which depends on how many
-// sessions other tests on the same store have revoked.
+// requireSameSession compares all fields of the sessions. If the wanted session does not come from
+// the store, it does not compare the Generation. The store sets the Generation, and its value
+// depends on other tests that use the same store.
 func requireSameSession(t *testing.T, want, got auth.Session) {
 	t.Helper()
 	if want.Generation == 0 {
@@ -250,7 +250,7 @@ func requireNoSession(t *testing.T, store auth.AccountStore, id string) {
 }
 
 // hasUser, hasKey and hasSession report whether the store has the record. They fail the test if the
-// store returns another error.
+// store returns an error other than ErrNotFound.
 
 func hasUser(t *testing.T, store auth.UserStore, id string) bool {
 	t.Helper()

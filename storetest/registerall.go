@@ -28,7 +28,7 @@ var registerUsersPromises = []promise[auth.Store]{
 	{"a list concurrent with a deletion does not reuse the deleted name", listRacingDeletion},
 }
 
-// newListed returns a user with this number of keys whom no store has yet.
+// newListed returns a new user with the given number of keys. They are not stored.
 func newListed(keys int) auth.UserWithKeys {
 	listed := auth.UserWithKeys{User: newUser()}
 	for range keys {
@@ -37,8 +37,8 @@ func newListed(keys int) auth.UserWithKeys {
 	return listed
 }
 
-// registerList registers a list. For each user it returns the field whose value was taken, or "" if
-// the user was registered.
+// registerList calls RegisterUsers with the users. For each user it returns the field whose value
+// was taken, or "" if the user was registered.
 func registerList(t *testing.T, store auth.Store, users ...auth.UserWithKeys) []string {
 	t.Helper()
 	refusals, err := store.RegisterUsers(t.Context(), byHost(now), users)
@@ -46,7 +46,7 @@ func registerList(t *testing.T, store auth.Store, users ...auth.UserWithKeys) []
 	return fieldsOf(t, refusals)
 }
 
-// fieldsOf returns the fields of the errors, or "" for a nil error.
+// fieldsOf returns the field that each error names, or "" for a nil error.
 func fieldsOf(t *testing.T, refusals []error) []string {
 	t.Helper()
 	fields := make([]string, len(refusals))
@@ -136,8 +136,9 @@ func longListRegistered(t *testing.T, store auth.Store) {
 	}
 }
 
-// wants has an entry for each value that only one user can have. The field is the one that the
-// error names. The function edit gives the user wants the value that the user has already has.
+// wants has an element for each field whose value only one user can have. The function edit changes
+// the user in its first parameter, so that this user has the same value as the user in its second
+// parameter.
 var wants = []struct {
 	field string
 	edit  func(wants *auth.UserWithKeys, has auth.UserWithKeys)
@@ -155,7 +156,7 @@ var wants = []struct {
 	{"access_key", func(w *auth.UserWithKeys, has auth.UserWithKeys) { w.Keys[1].ID = has.Keys[1].ID }},
 }
 
-// wanting returns a user who shares one value with the user has.
+// wanting returns a new user whose value of the field is that of the given user.
 func wanting(field string, has auth.UserWithKeys) (listed auth.UserWithKeys) {
 	listed = newListed(3)
 	for _, want := range wants {
@@ -175,7 +176,7 @@ func listedTaken(t *testing.T, store auth.Store) {
 		list = append(list, newListed(1), wanting(w.field, has))
 		want = append(want, "", w.field)
 	}
-	// all values are taken; the error names the first
+	// all values are taken, and the error names the first of them
 	list, want = append(list, has), append(want, "user_id")
 	require.Equal(t, want, registerList(t, store, list...))
 	requireListed(t, store, has)
@@ -208,8 +209,8 @@ func listedTwice(t *testing.T, store auth.Store) {
 	}
 }
 
-// eachRefused runs the test once for each kind of value. The user refused is refused because
-// another user already has the value.
+// eachRefused calls test once for each field whose value only one user can have. It passes a
+// registered user and another user with the same value, whom the store refuses.
 func eachRefused(
 	t *testing.T, store auth.Store, test func(t *testing.T, field string, has, refused auth.UserWithKeys),
 ) {
@@ -238,8 +239,9 @@ func refusedTakesNothing(t *testing.T, store auth.Store) {
 	})
 }
 
-// refusedLeavesToTheNext registers a list of three users. Each shares a value with the user before.
-// The first user is refused, so the second must be registered, and the third must be refused.
+// refusedLeavesToTheNext registers a list of three users. The second shares a value with the first,
+// and the third shares a value with the second. The first user is refused, so the second must be
+// registered, and the third must be refused.
 func refusedLeavesToTheNext(t *testing.T, store auth.Store) {
 	eachRefused(t, store, func(t *testing.T, field string, _, refused auth.UserWithKeys) {
 		next, last := newListed(2), newListed(2)
@@ -257,7 +259,7 @@ func listedRetired(t *testing.T, store auth.Store) {
 	deleteUser(t, store, gone.User.ID)
 	again, other := newListed(2), newListed(1)
 	again.User.Username = strings.ToUpper(gone.User.Username)
-	other.User.Email = gone.User.Email // this value is free
+	other.User.Email = gone.User.Email // the e-mail of a deleted user is available
 	require.Equal(t, []string{"username", ""}, registerList(t, store, again, other))
 	requireNotListed(t, store, again)
 	requireListed(t, store, other)
@@ -271,7 +273,8 @@ func listedKeyTwice(t *testing.T, store auth.Store) {
 	requireListed(t, store, other)
 }
 
-// listedAgain registers the same users again, and different users who share values with them.
+// listedAgain registers users who are already registered, and other users who share values with
+// them.
 func listedAgain(t *testing.T, store auth.Store) {
 	one, gone, other := newListed(3), newListed(1), newListed(2)
 	registerList(t, store, one, gone, other)

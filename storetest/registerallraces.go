@@ -11,9 +11,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// racingLists registers the same people in several lists at once. Each list has a different
-// selection and order of the people and is split into calls of a different length. This happens if
-// an import is started twice.
+// racingLists registers the same people with several lists at the same time, as if an import had
+// been started twice. Each list contains some of the people in an order of its own. It is split
+// into calls of different lengths.
 func racingLists(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		people := make([]auth.UserWithKeys, 50)
@@ -62,7 +62,7 @@ func racingLists(t *testing.T, store auth.Store) {
 	}
 }
 
-// someOf returns some of the people in random order, each with a new ID.
+// someOf returns some of the people in random order. Each of them gets a new user ID.
 func someOf(people []auth.UserWithKeys) []auth.UserWithKeys {
 	some := make([]auth.UserWithKeys, len(people)/3+rand.IntN(len(people)/2))
 	for i, at := range rand.Perm(len(people))[:len(some)] {

@@ -51,7 +51,7 @@ func resetSparesOthers(t *testing.T, store auth.Store) {
 }
 
 func resetWithEveryChange(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that no user below is the last super user
+	register(t, store, newSuperUser()) // so that none of the users below is the last super user
 	for _, change := range everyUserChange() {
 		for _, user := range usersOfEveryKind() {
 			_, old := register(t, store, user)

@@ -35,7 +35,7 @@ var claimPromisesOfUsers = []promise[auth.Store]{
 	{"disabling a disabled user revokes sessions again", disabledAgain},
 }
 
-// inForce returns the entries about the user that no newer entry has replaced.
+// inForce returns the entries of the user that no newer entry has replaced.
 func inForce(t *testing.T, store auth.AccountStore, user auth.User) []auth.Revocation {
 	t.Helper()
 	var entries []auth.Revocation
@@ -76,7 +76,7 @@ func lostSessionRevoked(t *testing.T, store auth.AccountStore) {
 	requireNamed(t, lost, entries[0])
 	a.requireUnchanged(t, store)
 
-	expired := newSession(a.key) // pruned by an instance whose clock is ahead
+	expired := newSession(a.key) // as if an instance whose clock is ahead had pruned the session
 	expired.ExpiresAt = now.Add(time.Minute)
 	expired = openSession(t, store, expired)
 	require.NoError(t, store.RevokeSession(t.Context(), byHost(now), expired.ID))
@@ -114,8 +114,8 @@ func tokenEntryLives(t *testing.T, store auth.AccountStore) {
 			name)
 	}
 
-	// If a token lives longer than the entry that names its session, a new entry is needed and
-	// replaces the older one.
+	// The token expires later than the entry that names its session. So a new entry must replace
+	// the old one.
 	lost := newClaims(newUser(), 0)
 	revokeToken(t, store, lost)
 	lost.ExpiresAt = lost.ExpiresAt.Add(time.Microsecond)
@@ -158,7 +158,7 @@ func coveredTokenAddsNothing(t *testing.T, store auth.AccountStore) {
 	revokeToken(t, store, claimsOf(a.session))
 	require.Len(t, entriesOf(t, store, a.user), 1)
 
-	longer := claimsOf(a.session) // possible after MaxTokenLifetime was lowered
+	longer := claimsOf(a.session) // this can happen after MaxTokenLifetime was lowered
 	longer.ExpiresAt = now.Add(tokenLifetime + time.Microsecond)
 	revokeToken(t, store, longer)
 	entries := entriesOf(t, store, a.user)
@@ -290,8 +290,8 @@ func disabledAgain(t *testing.T, store auth.Store) {
 	require.Len(t, entriesOf(t, store, a.user), 3)
 }
 
-// If the store has lost part of its history, a token from that part may claim a Generation that no
-// entry for the token's user reaches for a long time.
+// If the store has lost commits, a token can have a Generation that the feed will not reach for a
+// long time. An entry for all sessions of the user then does not revoke that token.
 func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	ahead := claimsOf(newSession(a.key))

@@ -22,7 +22,7 @@ func countNamed(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// countFolds returns how many of a user's entries replace several others.
+// countFolds returns how many of the user's entries name no session.
 func countFolds(entries []auth.Revocation) (n int) {
 	for _, e := range entries {
 		if e.SessionID == "" {
@@ -32,10 +32,10 @@ func countFolds(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// requireFolded fails the test unless the last of the entries is a folded entry, and the entries
-// revoke all sessions in ended. After the fold, at most auth.MaxNamedRevocations/2 entries may
-// still name a session. If the folded entry replaces an older folded entry, replaced is the expiry
-// of the older one.
+// requireFolded fails the test unless the last entry comes from a fold, and the entries revoke all
+// sessions in ended. At most auth.MaxNamedRevocations/2 of the entries in force may name a session.
+// If the last entry replaces the entry of an earlier fold, the parameter replaced is the expiry of
+// that earlier entry.
 func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session, replaced time.Time) {
 	t.Helper()
 	require.LessOrEqual(t, countNamed(entries), auth.MaxNamedRevocations/2)
@@ -60,16 +60,16 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 	}
 }
 
-// feedFolds signs a user in and out until the feed would name too many sessions. To save time, it
-// revokes half of the sessions at once.
+// feedFolds revokes sessions of a user until the feed must fold. To save time, it revokes half of
+// them with one call.
 func feedFolds(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
 	}
 	a, other := newAccount(t, store), newAccount(t, store)
-	early := openSession(t, store, newSession(a.key)) // stays open
+	early := openSession(t, store, newSession(a.key)) // never revoked by a call
 	lasting := newSession(a.key)
-	lasting.ExpiresAt = now.Add(auth.MaxNamedRevocations * time.Hour) // later than every revoked session
+	lasting.ExpiresAt = now.Add(auth.MaxNamedRevocations * time.Hour) // later than all others
 	lasting = openSession(t, store, lasting)
 	ended := endMany(t, store, a.user, auth.MaxNamedRevocations/2)
 	var middle auth.Session
@@ -97,7 +97,7 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 	require.False(t, isDead(readFeed(t, store), other.session))
 }
 
-// endMany opens sessions with a key and revokes the key.
+// endMany opens n sessions of the user with a new key and revokes that key.
 func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []auth.Session {
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
@@ -106,9 +106,9 @@ func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []aut
 	return sessions
 }
 
-// foldsCounted twice adds entries until the feed names exactly as many sessions as it may, which
-// must not cause a fold: once after a fold, and once after some entries were pruned. One more entry
-// must then cause a second fold.
+// foldsCounted adds entries until the feed names as many sessions as it may, which must not cause a
+// fold. It does this first after a fold, and then again after some entries were pruned. One more
+// entry must cause a second fold.
 func foldsCounted(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -144,16 +144,16 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	requireFolded(t, entries, named, first.ExpiresAt)
 }
 
-// foldedByKey revokes a key that opened one session more than the feed may name. The sessions are
-// opened in this order: more than half of the key's sessions, ten sessions that no key opened, the
-// rest of the key's sessions. The ten sessions are revoked first and expire first. foldedByKey
-// returns all sessions in the order of their revocation.
+// foldedByKey revokes a key that has opened one session more than the feed may name. It opens more
+// than half of the key's sessions, then ten sessions that no key opens, then the rest of the key's
+// sessions. The ten sessions are revoked before the key, and they expire first. foldedByKey returns
+// all sessions in the order in which they were revoked.
 func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Session) {
 	t.Helper()
 	const further, newer = 10, auth.MaxNamedRevocations/2 - 10
 	user, key := register(t, store, newUser())
 	old := openMany(t, store, key, auth.MaxNamedRevocations+1-newer)
-	endSeveral(t, store, 1) // makes the generations differ
+	endSeveral(t, store, 1) // so that the later sessions have other Generations
 	ended := make([]auth.Session, further)
 	for i := range ended {
 		session := newHostSession(user)
@@ -168,8 +168,8 @@ func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Sessi
 	return user, ended
 }
 
-// pruneSome prunes the expired entries, which are at the front of the feed and in between, and
-// fails the test unless exactly the expired entries are removed.
+// pruneSome prunes the entries that have expired. They are not all at the beginning of the feed. It
+// fails the test unless exactly these entries are removed.
 func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	t.Helper()
 	feed := readFeed(t, store)
@@ -183,8 +183,8 @@ func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	require.Equal(t, left, readFeed(t, store))
 }
 
-// foldsWithinLimit signs in until the feed has folded twice. Each sign-in beyond the limit of
-// sessions adds an entry that names the revoked session.
+// foldsWithinLimit signs in until the feed has folded twice. Each sign-in beyond the limit revokes
+// the oldest session, so it adds an entry that names this session.
 func foldsWithinLimit(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return

@@ -9,15 +9,15 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// refusedEnd is a call that the store must refuse. If the store did not refuse the call, the call
-// would revoke sessions of own or of others. If the store keeps users, own is the last super user.
+// refusedEnd is a call that the store must refuse. If it succeeded, it would revoke sessions of one
+// of the accounts own and other. If the store keeps users, the user of own is the last super user.
 type refusedEnd[S any] struct {
 	name string
 	want error
 	call func(ctx context.Context, store S, own, other account) error
 }
 
-// reset calls ResetUser in a way that revokes the user's sessions.
+// reset calls ResetUser and returns only the error.
 func reset(
 	ctx context.Context, store auth.UserStore, userID string, change auth.UserChange, key auth.AccessKey,
 ) error {
@@ -25,7 +25,7 @@ func reset(
 	return err
 }
 
-// refusedEnds are refused by every store.
+// refusedEnds contains the calls that every store must refuse.
 var refusedEnds = []refusedEnd[auth.AccountStore]{
 	{"revoking an unknown session", auth.ErrNotFound,
 		func(ctx context.Context, store auth.AccountStore, own, _ account) error {
@@ -49,7 +49,7 @@ var refusedEnds = []refusedEnd[auth.AccountStore]{
 		}},
 }
 
-// refusedEndsOfUsers are refused by a store that keeps users.
+// refusedEndsOfUsers contains the calls that a store with users must refuse.
 var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 	{"disabling an unknown user", auth.ErrNotFound,
 		func(ctx context.Context, store auth.Store, own, _ account) error {
@@ -101,8 +101,8 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 		}},
 }
 
-// refusedAddNothing makes each call twice: once with a live context, and once with a context that
-// is done. The test fails for a store that adds to the feed before it checks the call.
+// refusedAddNothing makes calls that the store must refuse, and calls whose context is done. It
+// finds a store that adds an entry to the feed before it checks the call.
 func refusedAddNothing(t *testing.T, store auth.AccountStore) {
 	own, other := newAccountOf(t, store, newSuperUser()), newAccount(t, store)
 	feed := endSeveral(t, store, 2)

@@ -52,7 +52,7 @@ func entriesOf(t *testing.T, store auth.AccountStore, user auth.User) []auth.Rev
 	})
 }
 
-// isDead reports whether the feed revokes the session.
+// isDead reports whether an entry of the feed revokes the session.
 func isDead(feed []auth.Revocation, s auth.Session) bool {
 	return slices.ContainsFunc(feed, func(e auth.Revocation) bool {
 		ofUser := e.UserID == s.UserID || e.UserID == ""
@@ -113,7 +113,8 @@ func revokedKeyNamesSessions(t *testing.T, store auth.AccountStore) {
 	require.False(t, isDead(entries, stays.session))
 }
 
-// endTimes are the expiries of sessions that are revoked together, the latest in the middle.
+// endTimes are the expiry times of the sessions that openSeveral opens. The latest is in the
+// middle.
 var endTimes = []time.Time{now.Add(time.Hour), now.Add(3*time.Hour + time.Microsecond),
 	now.Add(2 * time.Hour)}
 
@@ -146,7 +147,7 @@ func laterSessionOutlivesEndAll(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	for range 3 {
 		endAll(t, store, a.user, now)
-		later := openSession(t, store, newSession(a.key)) // in the same microsecond
+		later := openSession(t, store, newSession(a.key)) // created in the same microsecond
 		feed := readFeed(t, store)
 		require.True(t, isDead(feed, a.session))
 		require.False(t, isDead(feed, later))
@@ -183,7 +184,7 @@ func racingEndsAddOnce(t *testing.T, store auth.AccountStore) {
 
 // feedAgreesWithEndAll creates sessions while all sessions of the user are revoked. A store with
 // users must not keep a new session that the feed revokes. A store without users may keep such a
-// session, because it has no user record to lock.
+// session, because it need not lock the user when it creates a session.
 func feedAgreesWithEndAll(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
@@ -240,7 +241,7 @@ func userChangesAddNothing(t *testing.T, store auth.Store) {
 }
 
 // githubGenerations makes the first sign-in of a new user with GitHub when the feed already has
-// entries. It then revokes all sessions of this user and signs the user in again, several times.
+// entries. Several times, it then revokes all sessions of this user and signs the user in again.
 func githubGenerations(t *testing.T, store auth.AccountStore) {
 	ender := newAccount(t, store)
 	endAll(t, store, ender.user, now)
@@ -281,7 +282,7 @@ func entryTimes(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// feedPageIsCallers overwrites a page that the store returned. The store must be unaffected.
+// feedPageIsCallers overwrites a page that the store has returned. This must not change the store.
 func feedPageIsCallers(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	session := newHostSession(user)

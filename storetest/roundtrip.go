@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/internal/limits"
 )
 
-// strangeTexts are valid texts. They break a store that builds statements from a text, or that
-// truncates, normalizes or converts texts.
+// strangeTexts contains valid texts. A store that builds statements from texts, or that truncates,
+// normalizes or converts texts, fails with some of them.
 var strangeTexts = []string{
 	`'`, `"`, "`", `\`, `\\`, `\'`, `'';--`, `%`, `_`, `%s%n`, `$1`, `?`, `:id`, `@id`, `{{.}}`,
 	`Robert'); DROP TABLE users;--`, `" OR ""="`, `/*`, `E'\\x41'`,
@@ -40,9 +40,9 @@ func strangestValues(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireRoundTrip fails the test unless a user, a key and a session come back as they were stored.
-// The function value creates each text from a unique prefix and the limit of the field. Hashes are
-// excluded, because they are ASCII.
+// requireRoundTrip fails the test unless the store returns a user, a key and a session as they were
+// stored. The function value returns each of their texts, for a unique prefix and the limit of the
+// field. Hashes are not tested, because they contain only ASCII.
 func requireRoundTrip(
 	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
 ) {
@@ -87,7 +87,7 @@ func requireRoundTrip(
 	}
 }
 
-// longestHash returns a hash of maximum length that contains every allowed character.
+// longestHash returns a hash of the maximum length. It contains every allowed character.
 func longestHash() string {
 	var visible []byte
 	for c := byte('!'); c <= '~'; c++ {

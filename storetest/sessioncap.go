@@ -36,7 +36,7 @@ func requireSessions(t *testing.T, store auth.AccountStore, userID string, want 
 	require.Equal(t, want, sessions)
 }
 
-// openOld opens sessions of the user with these ages in minutes.
+// openOld opens a session of the user for each of the given ages, which are in minutes.
 func openOld(t *testing.T, store auth.AccountStore, user auth.User, ages ...int) []auth.Session {
 	t.Helper()
 	sessions := make([]auth.Session, len(ages))
@@ -152,7 +152,7 @@ func refusedEndsNone(t *testing.T, store auth.AccountStore) {
 
 func limitOfOne(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
-	for range 5 { // all at the same time
+	for range 5 { // all five have the same CreatedAt
 		session := openLimited(t, store, newHostSession(user), 1)
 		requireSessions(t, store, user.ID, session)
 	}

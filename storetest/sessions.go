@@ -55,8 +55,8 @@ func hostSessionStored(t *testing.T, store auth.AccountStore) {
 
 func lastLoginSet(t *testing.T, store auth.Store) {
 	user, key := register(t, store, newUser())
-	// The last sign-in is by an instance whose clock is slow. The store must keep the time of the
-	// latest call, which is not the latest time.
+	// The last sign-in has an earlier time, as if the clock of its instance were behind. The store
+	// must keep the time of the last call, which is not the latest time.
 	for _, at := range []time.Time{now, now.Add(time.Hour), now.Add(-time.Hour)} {
 		session := newSession(key)
 		session.CreatedAt, session.ExpiresAt = at, at.Add(time.Hour)
@@ -107,8 +107,8 @@ func expiredSessionFound(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// refusedAt is the time of the refused sessions. It differs from the time of the user's last
-// sign-in, which a refused session must not change.
+// refusedAt is the CreatedAt of sessions that the store refuses. It is not the time of the user's
+// last sign-in, so a test can see whether a refused session has changed LastLogin.
 var refusedAt = now.Add(time.Minute)
 
 var refusals = []struct {
@@ -160,8 +160,8 @@ var refusals = []struct {
 		}},
 }
 
-// sessionsAtOneMoment finds a store that treats a user as missing because the update at a sign-in
-// changed no value of the user's record.
+// sessionsAtOneMoment creates sessions at the same time, so that the update of the user changes no
+// value. It finds a store that then takes the user for missing.
 func sessionsAtOneMoment(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	for _, session := range []auth.Session{newSession(key), newSession(key), newHostSession(user)} {

@@ -9,22 +9,22 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// signInBarrierPromises are about calls that only the host makes, without a session: SignInGitHub
-// and Bootstrap. Each promise needs its own store, because a blocked call blocks other calls.
+// signInBarrierPromises are about SignInGitHub and Bootstrap, which only the host calls, without a
+// session. Each promise needs its own store, because a blocked call blocks other calls.
 var signInBarrierPromises = []promise[auth.Store]{
 	{"a GitHub sign-in that runs while the user's sessions are revoked leaves no valid session", signInEndedWithTheRest},
 	{"a sign-in with GitHub waits for a running revocation of the user's sessions", signInWaitsForEnding},
 	{"the host bootstraps and signs users in, whatever sessions are revoked", hostSignsIn},
 }
 
-// signInEnding is an ending of all sessions that GitHub opened for a user.
+// signInEnding is an ending that revokes all sessions that a GitHub account opened for a user.
 type signInEnding struct {
 	ending
-	refused []error // errors of a later sign-in; none if it succeeds
+	refused []error // errors that a later sign-in may return; none if it must succeed
 }
 
-// signInEndings returns the endings that revoke all sessions of the user, or all sessions that
-// GitHub opened.
+// signInEndings returns the endings that revoke all sessions of the user, or all of the user's
+// sessions that a GitHub account opened.
 func signInEndings() []signInEnding {
 	refused := map[string][]error{
 		"all sessions of the user are revoked":          nil,
@@ -38,14 +38,14 @@ func signInEndings() []signInEnding {
 	var all []signInEnding
 	for _, e := range endings {
 		if answers, ok := refused[e.name]; ok {
-			e.prepare = nil // these tests link the actor themselves
+			e.prepare = nil // linkedActor links the actor instead
 			all = append(all, signInEnding{e, answers})
 		}
 	}
 	return all
 }
 
-// linkedActor returns an actor who has a link to GitHub and a key, and can sign in with either.
+// linkedActor returns an actor who can sign in with GitHub and with a key.
 func linkedActor(t *testing.T, store auth.AccountStore) (account, linked) {
 	t.Helper()
 	a := newActor(t, store)
@@ -53,7 +53,7 @@ func linkedActor(t *testing.T, store auth.AccountStore) (account, linked) {
 	return a, linked{user: a.user, link: have.Link, token: *have.Token, session: a.session}
 }
 
-// bareSignIn returns the next sign-in without a token, so that it changes only the session.
+// bareSignIn returns the next sign-in without a token, so that no token is changed.
 func (l linked) bareSignIn() auth.GitHubSignInWrite {
 	signIn := l.nextSignIn()
 	signIn.Token, signIn.TokenVersion = nil, ""

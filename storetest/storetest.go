@@ -1,22 +1,22 @@
-// Package storetest tests that a store satisfies the contracts of [auth.Store] and
-// [auth.AccountStore]. The stores of this module run it, and every other store should:
+// Package storetest tests that a store satisfies the contract of [auth.Store] or
+// [auth.AccountStore]. The stores of this module use it, and every other store should:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) auth.Store { return mystore.New() })
 //	}
 //
 // [Run] tests a store that keeps users. [RunAccounts] tests a store for a host that has its own
-// users table. docs/stores.md is the guide to writing a store, and examples/kvstore is a complete
-// store.
+// users table. If the store is an [auth.EventStore], both also test the contract of
+// [auth.EventStore]. docs/stores.md explains how to write a store, and examples/kvstore is a
+// complete store.
 //
 // The environment variable AUTH_TEST_ROUNDS sets how often the suite tries each race: small (3
-// times, the default), moderate (6) or full (1000). Before you trust a store with accounts, run
-// the suite with full rounds and with the race detector.
+// times, the default), moderate (6) or full (1000). Before you trust a new store with real
+// accounts, run the suite with full rounds and with the race detector.
 //
-// The suite uses the clock of an [auth.Write] to block a call. A store reads this clock only after
-// it has taken its locks, so the blocked call holds its locks. Meanwhile another call revokes the
-// session of the blocked call. If a store is an [auth.EventStore], the suite also tests the
-// contract of [auth.EventStore].
+// The suite uses the Now function of an [auth.Write] to block a call. A store calls Now only after
+// it has taken its locks, so the blocked call holds these locks. While the call is blocked, another
+// call revokes its session.
 package storetest
 
 import (
@@ -26,22 +26,22 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// promise is one promise of the contract about stores of type S. Its name says what must hold, and
-// its function fails the test if the store does not keep it.
+// promise is one rule of the contract about stores of type S. Its name says what must hold, and its
+// function fails the test if the rule does not hold for the store.
 type promise[S auth.AccountStore] struct {
 	name string
 	test func(t *testing.T, store S)
 }
 
-// group holds the promises about one subject.
+// group contains promises about one subject.
 type group[S auth.AccountStore] struct {
 	name     string
 	promises []promise[S]
 }
 
-// The promises of these groups are tested on one store at the same time, because a busy store is
-// the better test and because opening a store may be slow. Every promise uses its own records with
-// random names.
+// The promises of a group in together are tested on the same store at the same time, because a busy
+// store is more likely to show a defect, and because opening a store may be slow. Each promise has
+// its own records, with random names.
 var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
 	{"registering many users at once", registerUsersPromises},
@@ -62,8 +62,7 @@ var together = []group[auth.Store]{
 	{"races", ofUsers(racePromises, racePromisesOfUsers)},
 }
 
-// Each promise of these groups needs its own store, because the promise is about all records of a
-// store.
+// Each promise of a group in alone gets its own store, because it is about all records of a store.
 var alone = []group[auth.Store]{
 	{"the first super user", bootstrapPromises},
 	{"the last super user", lastSuperUserPromises},
@@ -81,9 +80,9 @@ var alone = []group[auth.Store]{
 
 // Run tests that the stores returned by open satisfy the contract of [auth.Store].
 //
-// Run calls open about 140 times, and up to twenty times more if there are many rounds. The calls
-// come from parallel tests. Each call must return an empty store, without users and not
-// bootstrapped. To close a store after its test, call t.Cleanup in open.
+// Run calls open about 140 times, and at most 20 more times if AUTH_TEST_ROUNDS is not small. The
+// calls come from parallel tests. Each call must return an empty store, which has no users and has
+// not been bootstrapped. To close a store after its test, call t.Cleanup in open.
 func Run(t *testing.T, open func(t *testing.T) auth.Store) {
 	runAll(t, open, together, alone)
 	t.Run(bootstrapRaces.name, func(t *testing.T) {
@@ -98,7 +97,7 @@ func Run(t *testing.T, open func(t *testing.T) auth.Store) {
 	})
 }
 
-// runAll tests the groups of together and alone.
+// runAll tests the groups in together and alone.
 func runAll[S auth.AccountStore](t *testing.T, open func(t *testing.T) S, together, alone []group[S]) {
 	for _, group := range together {
 		t.Run(group.name, func(t *testing.T) {
@@ -124,8 +123,8 @@ func (g group[S]) run(t *testing.T, open func(t *testing.T) S) {
 	}
 }
 
-// ofUsers returns the promises that every store of accounts makes, followed by the promises that
-// only a store with users makes.
+// ofUsers returns the promises in accounts, which hold for every store, and the promises in users,
+// which hold only for a store with users.
 func ofUsers(accounts []promise[auth.AccountStore], users []promise[auth.Store]) []promise[auth.Store] {
 	var all []promise[auth.Store]
 	for _, p := range accounts {
@@ -142,7 +141,7 @@ func usersOf(store auth.AccountStore) auth.UserStore {
 	return users
 }
 
-// rounds returns how often to try a race.
+// rounds returns how often a test tries a race.
 func rounds(t *testing.T) int {
 	t.Helper()
 	return testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 6, Full: 1000})

@@ -23,7 +23,7 @@ var lastSuperUserPromises = []promise[auth.Store]{
 	{"of the last two super users one stays, however many callers remove them", takenAwayByMany},
 }
 
-// losses are the changes that take super user rights away.
+// losses contains the changes that disable or demote a super user.
 var losses = map[string]auth.UserChange{
 	"disable":                            disable,
 	"demote":                             demote,
@@ -32,7 +32,8 @@ var losses = map[string]auth.UserChange{
 	"demote a user who stays active":     {IsActive: new(true), IsSuperUser: new(false)},
 }
 
-// requireLast fails the test unless the store protects the last super user.
+// requireLast fails the test unless the store refuses to remove, disable or demote the last super
+// user.
 func requireLast(t *testing.T, store auth.Store, last account) {
 	t.Helper()
 	for name, loss := range losses {
@@ -53,7 +54,7 @@ func requireLast(t *testing.T, store auth.Store, last account) {
 
 func lastSuperUserStays(t *testing.T, store auth.Store) {
 	last := newAccountOf(t, store, newSuperUser())
-	newAccount(t, store) // active, but without super user rights
+	newAccount(t, store) // this user is active, but no super user
 	requireLast(t, store, last)
 }
 
@@ -80,14 +81,14 @@ func disabledDoesNotReplace(t *testing.T, store auth.Store) {
 	register(t, store, disabled)
 	requireLast(t, store, last)
 
-	// The disabled super user may be demoted, and so may any user who is not the last super user.
+	// A disabled super user may be demoted. So may any user who is not the last super user.
 	update(t, store, disabled.ID, demote)
 	update(t, store, disabled.ID, promote)
 	deleteUser(t, store, disabled.ID)
 	requireLast(t, store, last)
 }
 
-// appearances are the ways in which a user can become a super user.
+// appearances contains the ways in which a user can become an active super user.
 var appearances = map[string]func(t *testing.T, store auth.Store) auth.User{
 	"bootstrap": func(t *testing.T, store auth.Store) auth.User {
 		user := newSuperUser()
@@ -151,7 +152,8 @@ func noSuperUser(t *testing.T, store auth.Store) {
 	}
 }
 
-// takeAway removes the super user in a random way.
+// takeAway disables or demotes the super user, by UpdateUser or ResetUser. It chooses both at
+// random.
 func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 	loss := disable
 	if rand.N(2) == 0 {
@@ -165,7 +167,7 @@ func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 	return err
 }
 
-// takenAwayAtOnce returns a test that removes all n super users at once.
+// takenAwayAtOnce returns a test that tries to take away all n super users at the same time.
 func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 	return func(t *testing.T, store auth.Store) {
 		users := make([]auth.User, n)
@@ -184,7 +186,7 @@ func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 	}
 }
 
-// deletedAtOnce adds another super user for each round.
+// deletedAtOnce adds a second super user in each round.
 func deletedAtOnce(t *testing.T, store auth.Store) {
 	last := newAccountOf(t, store, newSuperUser())
 	for round := range 2 * rounds(t) {
@@ -201,8 +203,8 @@ func deletedAtOnce(t *testing.T, store auth.Store) {
 	}
 }
 
-// takenAwayByMany makes many calls at once, each of which removes one of the two super users. Most
-// of the calls repeat what another call has done.
+// takenAwayByMany makes many calls at the same time. Each call removes one of two super users, so
+// most calls repeat what another call has done.
 func takenAwayByMany(t *testing.T, store auth.Store) {
 	const callers = 256
 	both := []account{newAccountOf(t, store, newSuperUser()), newAccountOf(t, store, newSuperUser())}

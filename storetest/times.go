@@ -28,8 +28,8 @@ var (
 	latest   = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 )
 
-// keptTimes are pairs of times: the time passed to a store, and the time that the store must
-// return.
+// keptTimes contains pairs of times: the time that is passed to a store, and the time that the
+// store must return.
 var keptTimes = map[string]struct{ in, want time.Time }{
 	"microseconds":  {now, now},
 	"nanoseconds":   {now.Add(999 * time.Nanosecond), now},
@@ -56,7 +56,7 @@ func timesKept(t *testing.T, store auth.Store) {
 	})
 }
 
-// requireTimeKept fails the test unless every field and every method returns the wanted time.
+// requireTimeKept fails the test unless the store returns the wanted time in every field.
 func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	t.Helper()
 	ctx := t.Context()
@@ -113,7 +113,7 @@ func zeroTimes(t *testing.T, store auth.Store) {
 	}
 }
 
-// badTimes are times that no field may have.
+// badTimes contains times that no field may have.
 var badTimes = []time.Time{
 	time.UnixMicro(0),
 	earliest.Add(-time.Nanosecond),
@@ -125,7 +125,7 @@ var badTimes = []time.Time{
 	time.Date(300_000, time.January, 1, 0, 0, 0, 0, time.UTC), // beyond 64 bits of microseconds
 }
 
-// badRequiredTimes are times that a required field may not have.
+// badRequiredTimes contains times that a required field may not have.
 var badRequiredTimes = append([]time.Time{{}}, badTimes...)
 
 func invalidUserTimes(t *testing.T, store auth.Store) {
@@ -152,8 +152,8 @@ func invalidUserTimes(t *testing.T, store auth.Store) {
 	}
 }
 
-// everyBadKeyTime calls try for each time field of a key and each bad time, with a function that
-// sets the field.
+// everyBadKeyTime calls try for each time field of a key with each bad time. The function edit sets
+// the field to that time.
 func everyBadKeyTime(try func(field string, edit func(*auth.AccessKey))) {
 	for _, bad := range badRequiredTimes {
 		try("created_at", func(key *auth.AccessKey) { key.CreatedAt = bad })
@@ -215,7 +215,7 @@ func timesComparedAsKept(t *testing.T, store auth.AccountStore) {
 	key := addKey(t, store, user, now.Add(500*time.Nanosecond)) // stored as now
 
 	late := newSession(key)
-	late.CreatedAt = now.Add(100 * time.Nanosecond) // before the expiry, but equal to the expiry once stored
+	late.CreatedAt = now.Add(100 * time.Nanosecond) // stored as the expiry of the key
 	_, _, err := store.CreateSession(t.Context(), late, 0)
 	require.ErrorIs(t, err, auth.ErrNotFound)
 

@@ -41,8 +41,8 @@ type trailStore interface {
 	auth.EventStore
 }
 
-// ofTrail turns a test of a store with an audit trail into a test of every store. A store without
-// an audit trail always passes.
+// ofTrail turns a test of a store with an audit trail into a test of every store. The test does
+// nothing if the store has no audit trail.
 func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
 		if trail, ok := store.(trailStore); ok {
@@ -51,7 +51,7 @@ func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store
 	}
 }
 
-// ofWholeTrail is ofTrail for a store that keeps users.
+// ofWholeTrail is like ofTrail, for a test that needs a store with users.
 func ofWholeTrail(
 	test func(t *testing.T, store auth.Store, trail trailStore),
 ) func(t *testing.T, store auth.Store) {
@@ -68,7 +68,7 @@ func withEvent(w auth.Write) auth.Write {
 	return w
 }
 
-// eventsOf returns the events of the write, the newest first.
+// eventsOf returns the stored events that have the kind of the write's event, the newest first.
 func eventsOf(t *testing.T, store auth.EventStore, w auth.Write) []auth.Event {
 	t.Helper()
 	return listEvents(t, store, auth.EventFilter{Kind: w.Event.Kind}, 1000)
@@ -81,7 +81,7 @@ func listEvents(t *testing.T, store auth.EventStore, filter auth.EventFilter, li
 	return events
 }
 
-// addEvent makes a change of the user with this event, and returns the stored event.
+// addEvent makes a change of the user with the event of w, and returns the stored event.
 func addEvent(t *testing.T, store trailStore, user auth.User, w auth.Write) auth.Event {
 	t.Helper()
 	require.NoError(t, store.RevokeKey(t.Context(), w, addKey(t, store, user, time.Time{}).ID))
@@ -143,7 +143,7 @@ func noEventWanted(t *testing.T, store trailStore) {
 	}
 }
 
-// eventSubjects checks which user or GitHub account the event of each change names.
+// eventSubjects tests that the event of each change names the right user and GitHub account.
 func eventSubjects(t *testing.T, store trailStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func signInEvents(t *testing.T, store trailStore) {
 	require.Empty(t, eventsOf(t, store, write), "a later sign-in changes nothing that lasts")
 }
 
-// eventFields are the text fields of an event.
+// eventFields contains the text fields of an event.
 var eventFields = []field[auth.Event]{
 	{"kind", limits.ID, true, func(e *auth.Event) *string { return (*string)(&e.Kind) }},
 	{"user_id", limits.ID, false, func(e *auth.Event) *string { return &e.UserID }},
@@ -213,7 +213,7 @@ func eventValues(t *testing.T, store trailStore) {
 			*field.of(&write.Event) = fill(field.limit)
 		}
 		write.Event.Client.Address, write.Event.GitHub.ID = client, githubID
-		// A store may blank the client of an unknown actor.
+		// The actor must exist, because a store may clear the client of an unknown actor.
 		actor := newUser()
 		actor.ID = write.Event.ActorID
 		register(t, store, actor)
@@ -275,7 +275,7 @@ func racingEvents(t *testing.T, store trailStore) {
 	}
 }
 
-// eventWithChange reads the event as soon as the change is visible.
+// eventWithChange reads the event as soon as the change can be seen.
 func eventWithChange(t *testing.T, store trailStore) {
 	for range 10 * rounds(t) {
 		user, _ := register(t, store, newUser())
@@ -361,7 +361,7 @@ func eventsListed(t *testing.T, store trailStore) {
 		require.Empty(t, listEvents(t, store, test.filter, 0))
 		require.Empty(t, listEvents(t, store, test.filter, -1))
 	}
-	// Before may name an event that the filter does not match.
+	// The event that Before names need not match the filter.
 	behind := listEvents(t, store, auth.EventFilter{UserID: user.ID, Before: all[0].ID}, 100)
 	require.Equal(t, matching(func(e auth.Event) bool { return e.UserID == user.ID }), behind)
 }

@@ -15,8 +15,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Each of the deliveryPromises needs its own store, because the promise is about all events of a
-// store.
+// Each of the deliveryPromises needs its own store, because it is about all events of a store.
 var deliveryPromises = []promise[auth.AccountStore]{
 	{"the whole trail is listed page by page", ofTrail(wholeTrailListed)},
 	{"events to deliver are handed out in order, once each", ofTrail(deliveredInOrder)},
@@ -30,7 +29,7 @@ var deliveryPromises = []promise[auth.AccountStore]{
 	{"pruning removes old events, whether or not they wait", ofTrail(eventsPruned)},
 }
 
-// toDeliver returns a write with an event to deliver.
+// toDeliver returns a write whose event waits for delivery.
 func toDeliver(at time.Time) auth.Write {
 	write := withEvent(byHost(at))
 	write.Deliver = true
@@ -58,7 +57,7 @@ func finish(t *testing.T, store trailStore, event auth.Event) {
 	require.NoError(t, store.FinishEvent(t.Context(), event.ID))
 }
 
-// byOrder compares events by time, then by ID.
+// byOrder compares two events in the order of the trail: by time, and then by ID.
 func byOrder(a, b auth.Event) int {
 	if order := a.At.Compare(b.At); order != 0 {
 		return order
@@ -66,7 +65,7 @@ func byOrder(a, b auth.Event) int {
 	return strings.Compare(a.ID, b.ID)
 }
 
-// addEvents adds events of several users at a few times, and returns them in order.
+// addEvents adds n events of several users at a few different times, and returns them in order.
 func addEvents(t *testing.T, store trailStore, n int) []auth.Event {
 	t.Helper()
 	var events []auth.Event
@@ -105,11 +104,11 @@ func deliveredInOrder(t *testing.T, store trailStore) {
 		got := claim(t, store, later, 1)
 		require.Equal(t, want, got)
 		finish(t, store, got)
-		finish(t, store, got) // finishing an event again is not an error
+		finish(t, store, got) // an event may be finished twice
 	}
 	requireNoClaim(t, store, later)
 	requireNoClaim(t, store, later.Add(1000*time.Hour))
-	finish(t, store, silent) // this event was never waiting
+	finish(t, store, silent) // the event silent does not wait for delivery
 	require.Len(t, listEvents(t, store, auth.EventFilter{}, 100), 8,
 		"finished events must stay in the trail")
 }
@@ -127,13 +126,13 @@ func deliveredAgain(t *testing.T, store trailStore) {
 	requireNoClaim(t, store, at.Add(time.Hour))
 }
 
-// claimedAhead claims an event with a clock that is an hour ahead. If a claim ends so late that
-// only a clock that is ahead can have made the claim, another call may claim the event at once.
+// claimedAhead claims an event with a clock that is ahead. The claim ends so late that no correct
+// clock can have made it, so another call may claim the event at once.
 func claimedAhead(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	first := addEvent(t, store, user, toDeliver(now))
 	second := addEvent(t, store, user, toDeliver(now.Add(time.Second)))
-	// the claim ends at now plus two minutes
+	// this claim ends two minutes after now
 	require.Equal(t, first, claim(t, store, now.Add(time.Minute), 1))
 	requireNoClaim(t, store, now)
 	require.Equal(t, first, claim(t, store, now.Add(-time.Microsecond), 2),
@@ -191,8 +190,8 @@ func racingClaims(t *testing.T, store trailStore) {
 		require.False(t, handed[events[i].ID], "an event was handed out twice")
 		handed[events[i].ID] = true
 	}
-	// If another call has locked the next event, a call may find none. The event is handed out
-	// later.
+	// A call may find no event because another call has locked the next one. A later call must
+	// return that event.
 	for {
 		event, _, err := store.ClaimEvent(t.Context(), now.Add(time.Hour), now.Add(2*time.Hour))
 		if errors.Is(err, auth.ErrNotFound) {
@@ -205,7 +204,7 @@ func racingClaims(t *testing.T, store trailStore) {
 	require.Len(t, handed, contenders/2)
 }
 
-// deliverAll claims and finishes events until none is left.
+// deliverAll claims and finishes events until it finds none.
 func deliverAll(ctx context.Context, store trailStore, delivered func(auth.Event)) error {
 	for {
 		event, _, err := store.ClaimEvent(ctx, now.Add(time.Hour), now.Add(2*time.Hour))
@@ -222,11 +221,11 @@ func deliverAll(ctx context.Context, store trailStore, delivered func(auth.Event
 	}
 }
 
-// lateCommitDelivered blocks a change. Meanwhile, if the store allows it, a later change commits
-// and the event of the later change is delivered. lateCommitDelivered finds a store that delivers
-// events in the order of a number or a time that a change gets before its commit. When the blocked
-// change finally commits, such a store has already delivered a later number, and never delivers the
-// event of the blocked change.
+// lateCommitDelivered finds a store that gives each change a number or a time before the change
+// commits, and delivers events in that order. The test blocks one change. Meanwhile, if the store
+// allows it, a later change commits and its event is delivered. When the first change finally
+// commits, such a store has already delivered a greater number, so it never delivers the first
+// event.
 func lateCommitDelivered(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())

@@ -15,7 +15,7 @@ func registerUsersEvent(t *testing.T, store auth.Store, trail trailStore) {
 		user := newUser()
 		users = append(users, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{newKey(user)}})
 	}
-	for i, want := range []int{1, 0} { // the second time, all users already exist
+	for i, want := range []int{1, 0} { // the second time, all users exist already
 		write := withEvent(byHost(now))
 		refusals, err := store.RegisterUsers(t.Context(), write, users)
 		require.NoError(t, err)

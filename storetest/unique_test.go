@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Of two subtests with one name, package testing calls the second one "name#01". A command that runs
-// the first one by its name would then miss the other.
+// If two subtests have the same name, package testing appends "#01" to the second name. A command
+// that runs the first subtest by its name would then not run the second.
 func TestNoTwoGroupsOrPromisesShareAName(t *testing.T) {
 	t.Parallel()
 	requireUniqueNames(t, slices.Concat(together, alone,

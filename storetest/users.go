@@ -62,7 +62,7 @@ func registerWithForeignKey(t *testing.T, store auth.Store) {
 }
 
 func everyChange(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that no user below is the last super user
+	register(t, store, newSuperUser()) // so that none of the users below is the last super user
 	for _, change := range everyUserChange() {
 		for _, user := range usersOfEveryKind() {
 			register(t, store, user)
@@ -133,7 +133,7 @@ func revivingKeepsKeys(t *testing.T, store auth.Store) {
 }
 
 func otherChangesKeepSessions(t *testing.T, store auth.Store) {
-	register(t, store, newSuperUser()) // so that demote does not meet the last super user
+	register(t, store, newSuperUser()) // so that no user to be demoted is the last super user
 	for name, change := range map[string]auth.UserChange{
 		"no change": {}, "enable": enable, "promote": promote, "demote": demote,
 	} {

@@ -26,9 +26,9 @@ var valuePromisesOfUsers = []promise[auth.Store]{
 	{"a first key with an invalid value is refused", invalidFirstKey},
 }
 
-// field is a text field of a record R.
+// field is a text field of the record type R.
 type field[R any] struct {
-	name     string // the name in an InvalidError
+	name     string // the name of the field in an InvalidError
 	limit    int    // in bytes
 	required bool
 	of       func(*R) *string
@@ -66,10 +66,10 @@ var sessionFields = []field[auth.Session]{
 	{"ip", limits.Address, false, func(s *auth.Session) *string { return &s.Address }},
 }
 
-// canary begins every value that must be refused. It must not appear in the error.
+// canary is the beginning of every invalid value. The error must not contain it.
 const canary = "canary"
 
-// badValues returns texts that the field must not have.
+// badValues returns texts that are invalid for the field.
 func (f field[R]) badValues() []string {
 	values := []string{
 		// NUL ends a text in C and is an error in PostgreSQL.
@@ -96,14 +96,14 @@ func (f field[R]) badValues() []string {
 	return values
 }
 
-// fill returns a text of the given length in bytes: the prefix, copies of the text what, and dots
-// for the rest.
+// fill returns a text that is length bytes long. It consists of the prefix, copies of the text
+// what, and dots for the rest.
 func fill(prefix, what string, length int) string {
 	room := length - len(prefix)
 	return prefix + strings.Repeat(what, room/len(what)) + strings.Repeat(".", room%len(what))
 }
 
-// requireInvalid fails the test unless err says that a value is invalid.
+// requireInvalid fails the test unless err is an InvalidError, and returns it.
 func requireInvalid(t *testing.T, err error) *auth.InvalidError {
 	t.Helper()
 	require.ErrorIs(t, err, auth.ErrInvalid)
@@ -113,8 +113,8 @@ func requireInvalid(t *testing.T, err error) *auth.InvalidError {
 	return invalid
 }
 
-// requireInvalidField fails the test unless err names this field as invalid and does not contain
-// its value.
+// requireInvalidField fails the test unless err is an InvalidError for the field. The error must
+// not contain the value of the field.
 func requireInvalidField(t *testing.T, err error, field string) {
 	t.Helper()
 	require.Equal(t, field, requireInvalid(t, err).Field)
@@ -204,7 +204,7 @@ func impossibleIDs(t *testing.T, store auth.AccountStore) {
 	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e",
 		fill("", "x", 10_000)} {
 		requireNothing(t, store, tail)
-		// A store that truncates or ignores the tail would find a record.
+		// If a store truncated or ignored the tail, it would find a record.
 		requireNothing(t, store, a.user.ID+tail)
 		requireNothing(t, store, a.key.ID+tail)
 		requireNothing(t, store, a.session.ID+tail)
@@ -235,7 +235,7 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	n, err := store.RevokeUserSessions(ctx, byHost(now), id)
 	require.Zero(t, n)
 	users := usersOf(store)
-	// In a store of accounts, every ID is a user.
+	// In a store without users, every ID is that of a user.
 	if users == nil {
 		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", id, err)
 		return
@@ -246,7 +246,7 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	_, err = users.DeleteUser(ctx, byHost(now), id)
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 
-	// The key is invalid too, so two errors are correct.
+	// The user ID of the key is invalid, too. So two errors are correct.
 	_, _, err = users.ResetUser(ctx, byHost(now), id, disable, newKey(auth.User{ID: id}))
 	if !isOneOf(err, auth.ErrNotFound, auth.ErrInvalid) {
 		require.Failf(t, "the reset of an impossible user", "%.80q: %v", id, err)

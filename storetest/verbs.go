@@ -10,29 +10,29 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// verb is a method that makes a lasting change, called on behalf of a session.
+// verb is a method that makes a lasting change. The suite calls it with the authority of a session.
 type verb struct {
 	name    string
-	admin   bool // needs the authority of a super user
-	users   bool // only a store that keeps users has it
+	admin   bool // the session needs the authority of a super user
+	users   bool // only a store that keeps users has this method
 	prepare func(t *testing.T, store auth.AccountStore, actor account) attempt
 }
 
-// attempt is one call of a verb. It succeeds if the authority holds.
+// attempt is one call of a verb. It must succeed if the session has the authority.
 type attempt struct {
 	call func(ctx context.Context, w auth.Write) error
 
-	// changes are the IDs of the users that the call may change. accounts are the GitHub accounts
-	// that the call may change.
+	// The call may change records of the users whose IDs are in changes, and the GitHub accounts in
+	// accounts.
 	changes  []string
 	accounts []auth.GitHubAccount
 
 	// exists reports whether the record that the call changes still exists. It is nil if no ending
-	// of the actor's session removes the record.
+	// of the actor's session removes that record.
 	exists func(t *testing.T) bool
 }
 
-// write returns the write of a verb by this session.
+// write returns the write for a call of the verb with the given session.
 func (v verb) write(session auth.Session, at time.Time) auth.Write {
 	if v.admin {
 		return bySuperUser(session, at)
@@ -40,7 +40,7 @@ func (v verb) write(session auth.Session, at time.Time) auth.Write {
 	return bySession(session, at)
 }
 
-// verbsOf returns the verbs that the store has.
+// verbsOf returns the verbs that are methods of the store.
 func verbsOf(store auth.AccountStore) []verb {
 	var all []verb
 	for _, v := range verbs {
@@ -51,8 +51,8 @@ func verbsOf(store auth.AccountStore) []verb {
 	return all
 }
 
-// newActor registers two active super users. One of them signs in with a key and is returned. The
-// other stays a super user, so that the returned user is never the last super user.
+// newActor registers two active super users. It opens a session for one of them, with a key, and
+// returns this user as the actor. Because of the other one, the actor is never the last super user.
 func newActor(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	if users := usersOf(store); users != nil {
@@ -61,7 +61,7 @@ func newActor(t *testing.T, store auth.AccountStore) account {
 	return newAccountOf(t, store, newSuperUser())
 }
 
-// verbs are all methods with a Write, except those that no session calls.
+// verbs contains all methods with a Write, except those that are never called with a session.
 var verbs = []verb{
 	{name: "AddKey", prepare: prepareAddKey},
 	{name: "AddKey for another user", admin: true, prepare: ofAnother(prepareAddKey)},
@@ -90,7 +90,7 @@ var verbs = []verb{
 	{name: "DeleteUser", admin: true, users: true, prepare: prepareDeleteUser},
 }
 
-// ofAnother returns a prepare function for records of a user other than the actor.
+// ofAnother returns a prepare function whose call changes records of a user other than the actor.
 func ofAnother(
 	prepare func(*testing.T, auth.AccountStore, account) attempt,
 ) func(*testing.T, auth.AccountStore, account) attempt {
@@ -108,7 +108,7 @@ func prepareAddKey(_ *testing.T, store auth.AccountStore, a account) attempt {
 	}
 }
 
-// ofNewKey prepares a call that changes another key of the user.
+// ofNewKey adds another key to the user, and returns a call that changes this key.
 func ofNewKey(
 	t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write,
 		id string) error,
@@ -160,7 +160,7 @@ func prepareRevokeEverybody(_ *testing.T, store auth.AccountStore, _ account) at
 	}}
 }
 
-// newConnectAnywhere returns a call that connects an account of a new host.
+// newConnectAnywhere returns a call that connects an account of a new GitHub host.
 func newConnectAnywhere(session auth.Session) connecting {
 	account := newGitHubAccount()
 	account.Host = unique("host")
@@ -178,7 +178,7 @@ func prepareConnectGitHub(_ *testing.T, store auth.AccountStore, a account) atte
 	}
 }
 
-// ofNewLink prepares a call that changes another link of the user.
+// ofNewLink adds another link to the user, and returns a call that changes this link.
 func ofNewLink(
 	t *testing.T, store auth.AccountStore, a account, call func(ctx context.Context, w auth.Write,
 		link auth.GitHubLink) error,
@@ -208,7 +208,7 @@ func prepareDeleteGitHubToken(t *testing.T, store auth.AccountStore, a account) 
 	})
 }
 
-// prepareForgetGitHubAccount prepares a call that forgets an account which another user has
+// prepareForgetGitHubAccount returns a call that forgets an account which another user has
 // unlinked.
 func prepareForgetGitHubAccount(t *testing.T, store auth.AccountStore, _ account) attempt {
 	a := newUnlinkable(t, store)

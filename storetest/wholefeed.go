@@ -87,8 +87,8 @@ func feedPages(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// noLateEntries reads the feed while many callers add to it. If a store gives entries their
-// positions before the order of the commits is decided, the reader misses an entry.
+// noLateEntries reads the feed while many callers add entries to it. It finds a store that assigns
+// positions before the order of the commits is decided, because the reader then misses an entry.
 func noLateEntries(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		before := readFeed(t, store)
@@ -127,7 +127,7 @@ func noLateEntries(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// endEach revokes the session of each account, in different ways.
+// endEach revokes the session of each account, in one of three ways.
 func endEach(ctx context.Context, store auth.AccountStore, accounts []account) (err error) {
 	for i, a := range accounts {
 		switch i % 3 {
@@ -145,7 +145,7 @@ func endEach(ctx context.Context, store auth.AccountStore, accounts []account) (
 	return nil
 }
 
-// openMany opens n sessions with the key that expire an hour apart.
+// openMany opens n sessions with the key. Each expires an hour after the one before it.
 func openMany(t *testing.T, store auth.AccountStore, key auth.AccessKey, n int) []auth.Session {
 	t.Helper()
 	sessions := make([]auth.Session, n)
@@ -157,8 +157,8 @@ func openMany(t *testing.T, store auth.AccountStore, key auth.AccessKey, n int) 
 	return sessions
 }
 
-// endAtOnce revokes this number of sessions of each of several users. To save time, the users work
-// concurrently.
+// endAtOnce revokes the given number of sessions of each of several users. To save time, it revokes
+// the sessions of all users at the same time.
 func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 	t.Helper()
 	keys := make([]auth.AccessKey, contenders)
@@ -179,7 +179,7 @@ func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 func feedPruned(t *testing.T, store auth.AccountStore) {
 	_, key := register(t, store, newUser())
 	first := openMany(t, store, key, 6)
-	for _, i := range []int{5, 1, 0, 3, 4, 2} { // the entry that expires last comes first in the feed
+	for _, i := range []int{5, 1, 0, 3, 4, 2} { // so that the first entry of the feed expires last
 		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), first[i].ID))
 	}
 	endAtOnce(t, store, auth.KeptRevocations/contenders)
@@ -216,8 +216,9 @@ func feedPruned(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, newest, readFeed(t, store))
 }
 
-// racingFeedPrunes prunes in several goroutines at once, and returns the total number of removed
-// entries. A call may skip entries that another call is removing.
+// racingFeedPrunes makes several calls of PruneRevocations at the same time, and then one more,
+// because a call may skip entries that another call is removing. It returns the number of all
+// removed entries.
 func racingFeedPrunes(t *testing.T, store auth.AccountStore, expired time.Time) int {
 	t.Helper()
 	pruned := make([]int, contenders)
@@ -235,7 +236,7 @@ func racingFeedPrunes(t *testing.T, store auth.AccountStore, expired time.Time) 
 }
 
 // expiredAddNothing prunes an expired key with its sessions, and expired sessions that no key
-// opened. The tokens of these sessions have expired, so the feed need not revoke the sessions.
+// opened. This must add no entries to the feed, because the tokens of these sessions have expired.
 func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 	feed := endSeveral(t, store, 2)
 	a := newExpiring(t, store)
@@ -254,11 +255,11 @@ func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, feed, readFeed(t, store))
 }
 
-// noneCreatedDead creates sessions while other calls repeatedly revoke all sessions. It finds a
-// store that reads the Generation for a new session before it locks the user. The feed then revokes
-// the new session from the start, although the session exists.
+// noneCreatedDead creates sessions while other calls revoke all sessions again and again. It finds
+// a store that reads the Generation of a new session before it locks the user. In such a store, the
+// feed can revoke a session that exists.
 func noneCreatedDead(t *testing.T, store auth.Store) {
-	const each, atLeast = 20, 20 * time.Millisecond // many more rounds in memory
+	const each, atLeast = 20, 20 * time.Millisecond // a store in memory makes many more rounds
 	for range rounds(t) {
 		a, begun := newAccount(t, store), time.Now()
 		errs := race(contenders, func(i int) error {
@@ -270,14 +271,14 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 			return nil
 		})
 		require.NoError(t, errors.Join(errs...))
-		// so that many rounds do not fill the memory
+		// otherwise, many rounds would fill the memory
 		_, err := store.PruneRevocations(t.Context(), latest, math.MaxInt)
 		require.NoError(t, err)
 	}
 }
 
-// endAllOrCreateAlive revokes all sessions of the account, or creates one. It returns an error if
-// the feed revokes a session that still exists.
+// endAllOrCreateAlive revokes all sessions of the account if end is true, and creates a session if
+// not. It returns an error if the feed revokes a session that exists.
 func endAllOrCreateAlive(ctx context.Context, store auth.AccountStore, a account, end bool) error {
 	if end {
 		_, err := store.RevokeUserSessions(ctx, byHost(now), a.user.ID)

@@ -7,24 +7,24 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// tokenLifetime is the MaxTokenLifetime of every write. It is longer than most sessions of the
-// tests and shorter than some.
+// tokenLifetime is the MaxTokenLifetime of every write. Most sessions of the tests are shorter, and
+// some are longer.
 const tokenLifetime = 2 * time.Hour
 
-// writeBy returns a write with this authority at the given time.
+// writeBy returns a write at the given time with the given authority.
 func writeBy(by auth.Authority, at time.Time) auth.Write {
 	return auth.Write{By: by, Now: func() time.Time { return at }, MaxTokenLifetime: tokenLifetime}
 }
 
-// byHost returns a write by the host at the given time.
+// byHost returns a write at the given time that the host makes.
 func byHost(at time.Time) auth.Write { return writeBy(auth.ByHost("storetest"), at) }
 
-// bySession returns a write by the user of the session at the given time.
+// bySession returns a write at the given time that the session makes for its own user.
 func bySession(session auth.Session, at time.Time) auth.Write {
 	return writeBy(auth.Authority{SessionID: session.ID, UserID: session.UserID}, at)
 }
 
-// bySuperUser returns a write by a super user's session at the given time.
+// bySuperUser returns a write at the given time that the session of a super user makes.
 func bySuperUser(session auth.Session, at time.Time) auth.Write {
 	write := bySession(session, at)
 	write.By.SuperUser = true

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// result is the result of one server in one round.
+// result is what was measured at one server in one round.
 type result struct {
 	perSecond     float64
 	p50, p90, p99 time.Duration
 }
 
-// ask sends requests to the server for the duration d over all connections. Each connection waits
-// for a response before it sends the next request.
+// ask sends requests to the server for the duration d, over all connections at once. On each
+// connection, it sends a request only after it has received the response to the previous one.
 func ask(s *server, l load, d time.Duration) (result, error) {
 	type outcome struct {
 		times []time.Duration
@@ -56,12 +56,11 @@ func quantile[T any](sorted []T, q float64) T {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// askOver sends requests over one connection until the given time. Each connection begins with a
-// different token.
+// askOver sends requests over one connection until the given time. The first request has the token
+// with the index first.
 //
-// It writes requests and reads responses without net/http, because the client shares the processor
-// with the server. The less time the client needs, the more visible is a difference between two
-// servers.
+// askOver does not use net/http, because the client shares the processor with the server. The less
+// time the client needs, the clearer is a difference between two servers.
 func askOver(s *server, first int, until time.Time) ([]time.Duration, error) {
 	conn, err := net.DialTimeout("tcp", s.Address, 5*time.Second)
 	if err != nil {
@@ -102,8 +101,8 @@ func askOver(s *server, first int, until time.Time) ([]time.Duration, error) {
 	}
 }
 
-// firstAnswer reads a complete response and returns its length. All responses have the same length,
-// because they have the same headers and a date has a fixed length.
+// firstAnswer sends the request, reads the complete response and returns its length. All responses
+// have the same length, because they have the same headers and the date has a fixed length.
 func firstAnswer(conn net.Conn, request []byte) (int, error) {
 	if _, err := conn.Write(request); err != nil {
 		return 0, err

@@ -1,10 +1,10 @@
-// Command httpload measures the cost of authentication for a server over HTTP. It starts one server
-// process for each variant, on loopback, and sends requests to one server after another.
+// Command httpload measures what authentication costs a server over HTTP. It starts one server
+// process for each variant on a loopback address, and sends requests to one server after another.
 //
-// The servers differ only in their middleware. All servers have the same small handler and get the
-// same requests, with tokens that each server has verified before. The variant "none" has no
-// middleware. The other variants are compared with "none". The variant "context" puts a value into
-// the context of the request, as every middleware that identifies the caller must.
+// The servers differ only in their middleware. All of them have the same small handler and get the
+// same number of tokens, each of which the server has verified before. The variant "none" has no
+// middleware, and the others are compared with it. The variant "context" only puts a value into the
+// context of the request, as every middleware that identifies the caller must.
 package main
 
 import (
@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// load is the load of a measurement.
+// load says how many requests a measurement makes.
 type load struct {
 	rounds      int
-	time        time.Duration // per server and round
+	time        time.Duration // for each server in each round
 	connections int
 	tokens      int
 }
 
-// check limits the load, so that a typing error does not cause a flood.
+// check refuses a load that is far too high, because it is probably a typing error.
 func (l load) check() error {
 	switch {
 	case l.rounds < 1 || l.rounds > 100:
@@ -77,8 +77,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// measure starts the servers and measures one after another, in rounds. Each round begins with a
-// different server, so that no server always follows the same one.
+// measure starts the servers and measures them one after another, in rounds. Each round begins with
+// a different server, so that a server does not always follow the same one.
 func measure(ctx context.Context, l load) (map[string][]result, error) {
 	servers := map[string]*server{}
 	for _, variant := range variants {
@@ -88,7 +88,7 @@ func measure(ctx context.Context, l load) (map[string][]result, error) {
 		}
 		defer s.stop()
 		servers[variant] = s
-		if _, err := ask(s, l, l.time/10); err != nil { // warms up, unmeasured
+		if _, err := ask(s, l, l.time/10); err != nil { // warms the server up
 			return nil, fmt.Errorf("%s: %w", variant, err)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain is a server if httpload, here this test binary, has started itself.
+// TestMain runs a server if httpload has started this test binary as its server process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-"+serveFlag {
 		main()

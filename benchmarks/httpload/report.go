@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// report prints a line for each variant. The ratio is the median of the ratios of all rounds. Each
-// ratio compares two servers of the same round, because the servers of one round ran at almost the
-// same time.
+// report prints a line for each variant. The ratio to "none" is computed for each round, because
+// the servers of a round run at almost the same time. report prints the median of these ratios.
 func report(out io.Writer, results map[string][]result) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "middleware\trequests/s\tof none\tp50\tp90\tp99\t")

@@ -20,10 +20,10 @@ import (
 
 const serveFlag = "serve"
 
-// variants are the servers, by their middleware.
+// variants are the names of the servers. The name says which middleware the server has.
 var variants = []string{"none", "context", "ours", "golang-jwt"}
 
-// hello is the message of a server that is ready.
+// hello is the message that a server writes to standard output when it is ready.
 type hello struct {
 	Address string
 	Tokens  []string
@@ -31,7 +31,7 @@ type hello struct {
 
 var answer = []byte(`{"report":"2026-07","lines":[1,2,3],"complete":true}` + "\n")
 
-// serve runs the server of a variant until its parent process exits.
+// serve runs the server of a variant until the parent process exits.
 func serve(ctx context.Context, variant string, tokens int, out io.Writer) error {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -64,8 +64,8 @@ func serve(ctx context.Context, variant string, tokens int, out io.Writer) error
 	return nil
 }
 
-// signIn returns a service and tokens that it issued. All variants get these tokens, so that the
-// requests to all servers have the same size.
+// signIn returns a service and tokens that the service has issued. All variants use such tokens, so
+// that the requests to all servers have the same size.
 func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []string, error) {
 	signing, err := auth.NewHS256Key("", key)
 	if err != nil {
@@ -150,8 +150,7 @@ func start(ctx context.Context, variant string, tokens int) (*server, error) {
 	return s, nil
 }
 
-// stop lets the server exit by itself. If the server is still running after 5 seconds, stop kills
-// it.
+// stop asks the server to exit by closing its standard input. After 5 seconds, it kills the server.
 func (s *server) stop() {
 	_ = s.stdin.Close()
 	late := time.AfterFunc(5*time.Second, func() { _ = s.process.Process.Kill() })

@@ -1,5 +1,5 @@
-// Command plot draws the results of BenchmarkGrowth. It reads the output of go test, with any
-// number of rounds, from standard input, and writes an SVG to standard output.
+// Command plot draws the results of BenchmarkGrowth. It reads the output of go test, with one or
+// more rounds, from standard input, and writes an SVG to standard output.
 package main
 
 import (
@@ -34,22 +34,22 @@ func plot(in io.Reader, out io.Writer) error {
 
 // line is one line of the plot.
 type line struct {
-	revoked int // textAlone for the line of the cost of fetching the token's text
+	revoked int // number of revoked sessions, or textAlone
 	points  []point
 }
 
 type point struct {
 	live int
-	ns   float64 // median over the rounds
+	ns   float64 // the median of the rounds
 }
 
-const textAlone = math.MaxInt // the greatest number, so that this line is the last in the legend
+const textAlone = math.MaxInt // for the cost of fetching the token's text; sorts last
 
 var measured = regexp.MustCompile(`^BenchmarkGrowth/live=(\d+)/(?:revoked=(\d+)|text)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op`)
 
-// read returns the lines sorted by the number of revoked sessions.
+// read returns the lines, sorted by the number of revoked sessions.
 func read(in io.Reader) ([]line, error) {
-	rounds := map[int]map[int][]float64{} // by number of revoked sessions, then of live tokens
+	rounds := map[int]map[int][]float64{} // [revoked sessions][live tokens]
 	scanner := bufio.NewScanner(in)
 	for scanner.Scan() {
 		match := measured.FindStringSubmatch(scanner.Text())

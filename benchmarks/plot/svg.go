@@ -16,8 +16,8 @@ const (
 	top, bottom   = 40, height - 60
 )
 
-// style makes overlapping lines distinguishable without colors: each line is dashed, or thinner
-// than the line that it covers.
+// style distinguishes overlapping lines without colors: each line is dashed, or thinner than the
+// line below it.
 const style = `
 .page { fill: #fff }
 text { fill: #1f2328; font: 14px system-ui, sans-serif }
@@ -40,10 +40,10 @@ text { fill: #e6edf3 }
 }
 `
 
-// axes maps values to positions.
+// axes maps values to positions in the picture.
 type axes struct {
-	decades int     // of live tokens
-	most    float64 // in nanoseconds
+	decades int     // powers of ten of live tokens on the x axis
+	most    float64 // nanoseconds at the top of the y axis
 }
 
 func (a axes) x(live int) float64 {
@@ -51,7 +51,7 @@ func (a axes) x(live int) float64 {
 }
 func (a axes) y(ns float64) float64 { return bottom - (bottom-top)*ns/a.most }
 
-// draw returns a picture of the lines.
+// draw returns an SVG picture of the lines.
 func draw(lines []line) []byte {
 	a, step := scale(lines)
 	var b bytes.Buffer
@@ -92,7 +92,7 @@ func draw(lines []line) []byte {
 	return b.Bytes()
 }
 
-// scale returns axes that fit all points, and the step between two time marks.
+// scale returns axes that fit all points, and the step between two marks on the y axis.
 func scale(lines []line) (axes, float64) {
 	live, ns := 10, 1.0
 	for _, l := range lines {
@@ -101,7 +101,7 @@ func scale(lines []line) (axes, float64) {
 		}
 	}
 	step := math.Pow(10, math.Floor(math.Log10(ns)))
-	if ns/step < 5 { // a larger step would give too few marks
+	if ns/step < 5 { // otherwise there would be too few marks
 		step /= 2
 	}
 	return axes{int(math.Ceil(math.Log10(float64(live)) - 1e-9)), math.Ceil(ns/step) * step}, step

@@ -1,14 +1,14 @@
-// Import adds users with their access keys, from a file of JSON lines, to the database in
-// DATABASE_URL: an SQLite file (file:app.db) or PostgreSQL (postgres://app@db.example.com/app).
-// docs/import.md describes the lines.
+// Import adds users with their access keys to a database. It reads them from a file of JSON lines,
+// which docs/import.md describes. DATABASE_URL names the database: an SQLite file (file:app.db) or
+// PostgreSQL (postgres://app@db.example.com/app).
 //
 //	DATABASE_URL=file:app.db go run . users.jsonl
 //
-// Import migrates the tables to the version of the library with which it was built. So build it
-// with the version that the service runs.
+// Import migrates the tables to the version of the library with which Import was built. So build it
+// with the version that the service uses.
 //
-// It shows its progress and prints each refused line with the reason. If it is interrupted, run the
-// same command again. The second run adds the users that are missing.
+// Import shows its progress, and prints each rejected line with the reason. If it is interrupted,
+// run the same command again: it adds only the users that are missing.
 package main
 
 import (
@@ -36,7 +36,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A second Ctrl-C ends the program at once, in case a read does not return.
+	// After the first Ctrl-C, the default behavior is restored, so that a second Ctrl-C ends the
+	// program at once, even if a read does not return.
 	context.AfterFunc(ctx, stop)
 	if err := run(ctx, os.Args[1:], os.Getenv("DATABASE_URL"), os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -96,8 +97,8 @@ func run(ctx context.Context, args []string, database string, stdout, stderr io.
 	return nil
 }
 
-// open returns a service on the database. The prefixes and peppers must be the same as in the
-// service for which the users are imported.
+// open returns a service that uses the database. The prefixes and peppers must be the same as those
+// of the service for which the users are imported.
 func open(
 	ctx context.Context, database string,
 ) (svc *auth.Service, closeDatabase func() error, err error) {
@@ -108,7 +109,7 @@ func open(
 		if strings.Contains(database, mark) {
 			mark = "&"
 		}
-		// KiB
+		// SQLite reads the negative cache_size in KiB, so this is 256 MiB.
 		database += mark + "_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=cache_size(-262144)"
 	case strings.HasPrefix(database, "postgres://"), strings.HasPrefix(database, "postgresql://"):
 		driver, dialect = "pgx", sqlstore.Postgres

@@ -16,7 +16,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// lines writes a file with three valid lines and two that must be refused.
+// lines writes a file with three valid lines and two lines that must be rejected, and returns its
+// name.
 func lines(t *testing.T) string {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("correct horse"), 10)

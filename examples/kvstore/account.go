@@ -16,12 +16,13 @@ type account struct {
 	User     auth.User
 	Keys     map[string]auth.AccessKey
 	Sessions map[string]auth.Session
-	GitHub   map[string]connection // by host
+	GitHub   map[string]connection // by GitHub host
 
-	// Remembered are the GitHub accounts that are remembered for the user.
+	// Remembered contains the GitHub accounts that the store remembers for the user: see
+	// SignInGitHub of [auth.GitHubStore].
 	Remembered []auth.GitHubAccount
 
-	indexed map[entry]bool // index entries that exist for the account
+	indexed map[entry]bool // index entries that the store contains for the account
 }
 
 // connection is a GitHub link, its token and the token's lease.
@@ -31,7 +32,7 @@ type connection struct {
 	LeasedUntil time.Time // end of the token's lease
 }
 
-// entry is an entry of an index.
+// entry identifies an entry of an index.
 type entry struct{ bucket, key string }
 
 // entries returns the index entries that must exist for the account.
@@ -62,7 +63,7 @@ func (a *account) entries() map[entry]bool {
 	return entries
 }
 
-// newAccount returns the account of a user without any other records.
+// newAccount returns an account of the user that contains no other records.
 func newAccount(user auth.User) *account {
 	user.CreatedAt, user.LastLogin, user.AdmittedAt =
 		kept(user.CreatedAt), kept(user.LastLogin), kept(user.AdmittedAt)
@@ -90,7 +91,8 @@ func decode(text []byte) (*account, error) {
 	return a, nil
 }
 
-// accountOf returns the account to which the index maps the key, or [auth.ErrNotFound].
+// accountOf returns the account of the user whose ID the index contains for the key, or
+// [auth.ErrNotFound].
 func (t tx) accountOf(index, key string) (*account, error) {
 	id := t.bucket(index).Get([]byte(key))
 	if id == nil {
@@ -107,9 +109,8 @@ func (t tx) add(a *account) error {
 	return t.save(a)
 }
 
-// save writes the account, and updates the index entries that have changed since the account was
-// read. If another account already has one of the entries, save returns [auth.ErrExists], and the
-// caller must end the transaction.
+// save writes the account and updates its index entries. If another account already has one of the
+// entries, save returns [auth.ErrExists]. The transaction must then be rolled back.
 func (t tx) save(a *account) error {
 	entries := a.entries()
 	for old := range a.indexed {
@@ -143,7 +144,7 @@ func (t tx) put(bucket, key string, value any) error {
 	return t.bucket(bucket).Put([]byte(key), text)
 }
 
-// remove deletes the account. The username stays taken: its index entry remains, without a user ID.
+// remove deletes the account. The username stays taken, because its index entry remains.
 func (t tx) remove(a *account) error {
 	for e := range a.indexed {
 		if err := t.bucket(e.bucket).Delete([]byte(e.key)); err != nil {
@@ -156,7 +157,7 @@ func (t tx) remove(a *account) error {
 	return t.bucket(accounts).Delete([]byte(a.User.ID))
 }
 
-// change reads the account to which the index maps the key, calls do with it, and saves it.
+// change calls do with the account that accountOf returns for the key, and saves the account.
 func (t tx) change(index, key string, do func(*account) error) error {
 	a, err := t.accountOf(index, key)
 	if err != nil {
@@ -168,7 +169,7 @@ func (t tx) change(index, key string, do func(*account) error) error {
 	return t.save(a)
 }
 
-// changeUser is change for the account of the user with this ID.
+// changeUser calls do with the account of the user with this ID, and saves the account.
 func (t tx) changeUser(id string, do func(*account) error) error {
 	a, err := t.account(id)
 	if err != nil {
@@ -180,12 +181,13 @@ func (t tx) changeUser(id string, do func(*account) error) error {
 	return t.save(a)
 }
 
-// linkKey puts the number after the host, because a host contains no NUL.
+// linkKey returns the index key of the GitHub account. A host contains no NUL, so no two accounts
+// have the same key.
 func linkKey(account auth.GitHubAccount) string {
 	return account.Host + "\x00" + string(binary.BigEndian.AppendUint64(nil, uint64(account.ID)))
 }
 
-// expiryKey begins with the time, so that keys sort by time.
+// expiryKey returns a key that begins with the time, so that the entries of an index sort by time.
 func expiryKey(at time.Time, id string) string { return timeKey(at) + id }
 
 const timeLength = 8
@@ -194,8 +196,8 @@ func timeKey(at time.Time) string {
 	return string(binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())^1<<63))
 }
 
-// due returns up to limit IDs from an index by time. They belong to records that had expired at the
-// given time.
+// due returns the IDs of at most limit records that had expired at the given time. The keys of the
+// index are from expiryKey.
 func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	end := []byte(timeKey(expired))
 	cursor := t.bucket(index).Cursor()
@@ -208,7 +210,8 @@ func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	return ids
 }
 
-// lastExpiry returns the last time in an index by time, or zero if the index is empty.
+// lastExpiry returns the latest time in the index, or the zero time if the index is empty. The keys
+// of the index are from expiryKey.
 func (t tx) lastExpiry(index string) time.Time {
 	key, _ := t.bucket(index).Cursor().Last()
 	if key == nil {
@@ -217,15 +220,15 @@ func (t tx) lastExpiry(index string) time.Time {
 	return timeOf(string(key))
 }
 
-// timeOf returns the time at the beginning of a key of an index by time.
+// timeOf returns the time at the beginning of a key from expiryKey.
 func timeOf(key string) time.Time {
 	return time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(key)) ^ 1<<63)).UTC()
 }
 
-// userPrefix begins the keys of one user in an index by user. An ID contains no NUL.
+// userPrefix returns the beginning of all keys of the user in an index. A user ID contains no NUL.
 func userPrefix(userID string) string { return userID + "\x00" }
 
-// keysUnder returns the keys of an index that begin with the prefix, in order.
+// keysUnder returns all keys of the index that begin with the prefix, in order.
 func (t tx) keysUnder(index, prefix string) (keys []string) {
 	cursor := t.bucket(index).Cursor()
 	for key, _ := cursor.Seek([]byte(prefix)); strings.HasPrefix(string(key), prefix) &&
@@ -235,13 +238,13 @@ func (t tx) keysUnder(index, prefix string) (keys []string) {
 	return keys
 }
 
-// backwards iterates over an index by time, from the last key to the first. It yields only the keys
-// that begin with the prefix, and removes the prefix from each. If before is not empty, the
-// iteration starts at the greatest key that is less than before.
+// backwards returns an iterator over the keys of the index that begin with the prefix. It begins
+// with the last key, and yields each key without the prefix. If before is not empty, it yields only
+// keys that are less than before.
 func (t tx) backwards(index, prefix, before string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if before == "" {
-			before = "\xff" // sorts after every time
+			before = "\xff" // greater than every time
 		}
 		cursor := t.bucket(index).Cursor()
 		key, _ := cursor.Seek([]byte(prefix + before))

@@ -8,16 +8,16 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// change is a transaction on behalf of an authority. The transaction has checked the authority.
+// change is the transaction of an [auth.Write] whose authority has been checked.
 type change struct {
 	tx
 	write  auth.Write
 	now    time.Time
-	github auth.GitHubAccount // account that the change is about; zero if none
+	github auth.GitHubAccount // account that the change is about; zero if there is none
 }
 
-// write makes a change with the authority of the write. There is only one writer, so the authority
-// cannot be revoked between the check and the change.
+// write checks the authority of w and then calls do, both in one transaction. No other transaction
+// writes at the same time, so the authority cannot be revoked between the check and the change.
 func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error) error {
 	return s.update(ctx, func(t tx) error {
 		now := kept(w.Now())
@@ -29,8 +29,8 @@ func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error)
 }
 
 // authorize returns an error unless the authority holds. A method that revokes sessions of one user
-// also deletes the sessions. RevokeEverybody deletes none, so authorize also checks the Generation
-// of the session.
+// also deletes them, so their authority ends. RevokeEverybody deletes no sessions. Therefore
+// authorize also checks the Generation of the session.
 func (t tx) authorize(by auth.Authority, now time.Time) error {
 	actor, err := t.account(by.UserID)
 	if errors.Is(err, auth.ErrNotFound) {
@@ -46,7 +46,7 @@ func (t tx) authorize(by auth.Authority, now time.Time) error {
 	return by.Check(now, actor.Sessions[by.SessionID], actor.User, revokedBelow)
 }
 
-// everybodyRevoked returns the generation below which the sessions of all users are revoked.
+// everybodyRevoked returns the Generation below which the sessions of all users are revoked.
 func (t tx) everybodyRevoked() (below int64, err error) {
 	everybody, err := t.entriesInForce("", "")
 	for _, e := range everybody {
@@ -55,7 +55,7 @@ func (t tx) everybodyRevoked() (below int64, err error) {
 	return below, err
 }
 
-// user changes the account of the user with this ID.
+// user calls do with the account of the user with this ID, saves the account, and adds the event.
 func (c *change) user(id string, do func(*account) error) error {
 	if err := c.write.By.CheckOwner(id); err != nil {
 		return err
@@ -66,7 +66,7 @@ func (c *change) user(id string, do func(*account) error) error {
 	return c.addEvent(id)
 }
 
-// owner changes the account to which the index maps the key.
+// owner is like the method user, for the account that accountOf returns for the key.
 func (c *change) owner(index, key string, do func(*account) error) error {
 	a, err := c.accountOf(index, key)
 	if err != nil {
@@ -75,5 +75,5 @@ func (c *change) owner(index, key string, do func(*account) error) error {
 	return c.user(a.User.ID, do)
 }
 
-// latestEnd returns the latest time at which a token issued until now can expire.
+// latestEnd returns the latest time at which a token that was issued until now can expire.
 func (c *change) latestEnd() time.Time { return kept(c.now.Add(c.write.MaxTokenLifetime)) }

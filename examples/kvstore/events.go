@@ -9,14 +9,15 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// delivery is the delivery state of a waiting event.
+// delivery is the state of an event that waits for delivery.
 type delivery struct {
 	UserID       string
 	ClaimedUntil time.Time
 	Attempts     int
 }
 
-// addEvent adds the event of the change. If userID is not empty, the event is about this user.
+// addEvent adds the event of the change. If the change is about one user, userID is the ID of that
+// user. If not, userID is empty.
 func (c *change) addEvent(userID string) error {
 	e := c.write.Event
 	if e.Kind == "" {
@@ -102,12 +103,13 @@ func (s *Store) ListEvents(
 	return page, nil
 }
 
-// ClaimEvent implements [auth.EventStore]. It skips events that other callers have claimed.
+// ClaimEvent implements [auth.EventStore]. It skips events that are claimed, and all later events
+// of the same users.
 func (s *Store) ClaimEvent(
 	ctx context.Context, now, until time.Time,
 ) (e auth.Event, attempt int, err error) {
 	err = s.update(ctx, func(t tx) error {
-		held := map[string]bool{} // users with an earlier event that is claimed
+		held := map[string]bool{} // users for whom the loop has met a claimed event
 		cursor := t.bucket(waiting).Cursor()
 		for key, text := cursor.First(); key != nil; key, text = cursor.Next() {
 			var d delivery
@@ -165,7 +167,7 @@ func (t tx) removeEvent(id string) error {
 	return nil
 }
 
-// blankClients removes the client from the events that the user caused.
+// blankClients clears the client of every event that the user caused.
 func (t tx) blankClients(actorID string) error {
 	prefix := userPrefix(actorID)
 	for _, key := range t.keysUnder(eventsBy, prefix) {

@@ -27,7 +27,7 @@ func (s *Store) FindGitHubLink(
 func (s *Store) FindGitHubConnection(
 	ctx context.Context, userID, host string,
 ) (auth.GitHubLink, *auth.GitHubToken, error) {
-	var found connection // decoding has copied the token
+	var found connection // its token is a copy, because the account was decoded from JSON
 	err := s.view(ctx, func(t tx) error {
 		a, err := t.account(userID)
 		if err != nil {
@@ -83,9 +83,8 @@ func (s *Store) SignInGitHub(
 	return opened, user, nil
 }
 
-// signInAccount returns two things: the account that signs in, and the state of the GitHub account.
-// The account that signs in is that of the link's user, or the new account if there is no such
-// user.
+// signInAccount returns the account of the user who signs in, and the state of the GitHub account.
+// If the user is not stored yet, the account is a new one for the NewUser.
 func (c *change) signInAccount(
 	signIn auth.GitHubSignInWrite,
 ) (*account, auth.GitHubAccountState, error) {
@@ -107,7 +106,7 @@ func (c *change) signInAccount(
 	return a, state, signIn.Check(state, true)
 }
 
-// accountState returns the state of the GitHub account and of the user.
+// accountState returns the state of the GitHub account, and of the user of the account a.
 func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountState {
 	key := []byte(linkKey(of))
 	return auth.GitHubAccountState{
@@ -119,7 +118,7 @@ func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountSt
 	}
 }
 
-// spendGrants spends the grants of the GitHub accounts that are remembered for the user.
+// spendGrants marks the grants of all GitHub accounts that are remembered for the user as spent.
 func (t tx) spendGrants(a *account) error {
 	for _, account := range a.Remembered {
 		if err := t.spendGrant(account); err != nil {
@@ -133,7 +132,7 @@ func (t tx) spendGrant(account auth.GitHubAccount) error {
 	return t.bucket(spentGrants).Put([]byte(linkKey(account)), nil)
 }
 
-// tokenVersion returns the version of the token, or "" if there is none.
+// tokenVersion returns the Version of the user's token for the GitHub host, or "" if there is none.
 func (a *account) tokenVersion(host string) string {
 	if token := a.GitHub[host].Token; token != nil {
 		return token.Version
@@ -141,8 +140,8 @@ func (a *account) tokenVersion(host string) string {
 	return ""
 }
 
-// link adds or updates the link and remembers its account. A new token ends the lease of the old
-// token.
+// link adds or updates the link, and remembers its GitHub account for the user. If token is not
+// nil, link also stores the token, which ends the lease on the old token.
 func (a *account) link(link auth.GitHubLink, token *auth.GitHubToken) {
 	host := link.Account.Host
 	c, renewed := a.GitHub[host]

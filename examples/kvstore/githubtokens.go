@@ -7,8 +7,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// withToken changes the user's connection to the host if it has a token of this version, or any
-// token if the version is empty. If it has no such token, withToken returns [auth.ErrNotFound].
+// withToken calls do with the user's connection to the GitHub host, and saves the connection. It
+// returns [auth.ErrNotFound] if there is no token, or if version is not empty and the token has a
+// different Version.
 func (s *Store) withToken(
 	ctx context.Context, userID, host, version string, do func(*connection),
 ) error {
@@ -86,8 +87,8 @@ func (s *Store) DeleteGitHubToken(
 	return removed, nil
 }
 
-// notFound is the result of a look-up of an ID that can never have been stored. It returns the
-// error of ctx if ctx is done, and ErrNotFound if not.
+// notFound returns the error for an ID that no record can have. This is the error of ctx if ctx is
+// done, and ErrNotFound if it is not.
 func (s *Store) notFound(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

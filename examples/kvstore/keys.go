@@ -46,8 +46,8 @@ func (s *Store) ListKeys(ctx context.Context, userID string) (found []auth.Acces
 	return found, err
 }
 
-// addKey checks only the account's own keys. If another account has a key with this ID, save
-// returns [auth.ErrExists], because the ID is already in the index.
+// addKey adds the key to the account. It returns [auth.ErrExists] if the account already has a key
+// with this ID. If another account has one, the method save returns this error.
 func (a *account) addKey(key auth.AccessKey) error {
 	if _, taken := a.Keys[key.ID]; taken {
 		return auth.ErrExists
@@ -129,7 +129,7 @@ func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// use records a use of the key.
+// use records that the key was used at this time.
 func (a *account) use(id string, at time.Time) {
 	key := a.Keys[id]
 	if !at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
@@ -167,7 +167,8 @@ func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (in
 	return s.prune(ctx, keyExpiry, expired, limit, tx.removeKey)
 }
 
-// prune removes the records that had expired at the given time, according to an index by time.
+// prune calls remove for at most limit records of the index that had expired at the given time, and
+// returns their number.
 func (s *Store) prune(
 	ctx context.Context, index string, expired time.Time, limit int, remove func(tx, string) error,
 ) (pruned int, err error) {

@@ -13,7 +13,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// ListRevocations implements [auth.SessionStore]. The feed's keys are positions.
+// ListRevocations implements [auth.SessionStore]. The keys of the feed's bucket are positions, so
+// the entries are already in order.
 func (s *Store) ListRevocations(
 	ctx context.Context, from int64, limit int,
 ) (entries []auth.Revocation, err error) {
@@ -29,8 +30,8 @@ func (s *Store) ListRevocations(
 	return entries, err
 }
 
-// PruneRevocations implements [auth.SessionStore]. It keeps the newest entries, at most
-// auth.KeptRevocations of them, even if they have expired.
+// PruneRevocations implements [auth.SessionStore]. It keeps the newest auth.KeptRevocations
+// entries, even if they have expired.
 func (s *Store) PruneRevocations(
 	ctx context.Context, expired time.Time, limit int,
 ) (pruned int, err error) {
@@ -54,8 +55,8 @@ func (s *Store) PruneRevocations(
 	return pruned, nil
 }
 
-// oldestKept returns the position of the oldest entry that is never pruned, whatever its expiry. It
-// counts entries, because positions can be skipped.
+// oldestKept returns the position of the oldest entry that must be kept even if it has expired. It
+// counts entries back from the newest one, because positions can be skipped.
 func (t tx) oldestKept() int64 {
 	cursor := t.bucket(revocations).Cursor()
 	oldest := int64(0)
@@ -76,7 +77,7 @@ func (s *Store) RevocationHead(ctx context.Context) (head int64, err error) {
 	return head, err
 }
 
-// RevokeToken implements [auth.SessionStore]. The user and the session need not exist.
+// RevokeToken implements [auth.SessionStore]. The store need not contain the user or the session.
 func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
 	if err := check(ctx, claims); err != nil {
 		return err
@@ -97,8 +98,8 @@ func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) erro
 	})
 }
 
-// endNamed deletes the session of the claims. It adds an entry for the session to the feed unless
-// an entry already revokes the session.
+// endNamed deletes the session of the claims. It also adds an entry for the session to the feed,
+// unless an entry already revokes the session for long enough.
 func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 	if session, there := a.Sessions[claims.SessionID]; there {
 		claims.ExpiresAt = latest(claims.ExpiresAt, session.ExpiresAt)
@@ -125,8 +126,8 @@ func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 	return t.fold(a)
 }
 
-// RevokeEverybody implements [auth.SessionStore]. It need not delete the sessions, because no
-// method accepts them any longer: see [tx.authorize].
+// RevokeEverybody implements [auth.SessionStore]. It does not delete the sessions. Other methods
+// reject them because of their Generations: see [tx.authorize].
 func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
 	if err := check(ctx, w); err != nil {
 		return err
@@ -163,7 +164,7 @@ func positionKey(position int64) string {
 
 func positionOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key))) }
 
-// head returns the newest position. The newest entry is never pruned.
+// head returns the position of the newest entry, or 0 if there is none. That entry is never pruned.
 func (t tx) head() int64 {
 	key, _ := t.bucket(revocations).Cursor().Last()
 	if key == nil {
@@ -172,7 +173,7 @@ func (t tx) head() int64 {
 	return positionOf(string(key))
 }
 
-// walkFeed calls visit with each entry from the position on, until visit returns false.
+// walkFeed calls visit for each entry whose position is at least from, until visit returns false.
 func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err error)) error {
 	cursor := t.bucket(revocations).Cursor()
 	for key, text := cursor.Seek([]byte(positionKey(max(from,
@@ -188,15 +189,15 @@ func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err err
 	return nil
 }
 
-// entriesInForce returns the entries in force, which are those that no newer entry has replaced.
-// With both IDs, it returns the entries that name the session. If only sessionID is empty, it
-// returns the entries that revoke all sessions of the user. If both IDs are empty, it returns the
-// entries that revoke the sessions of all users.
+// entriesInForce returns the entries for the given IDs that no newer entry has replaced. If both
+// IDs are set, it returns the entries for the session. If only userID is set, it returns the
+// entries that revoke all sessions of the user. If both IDs are empty, it returns the entries that
+// revoke the sessions of all users.
 func (t tx) entriesInForce(userID, sessionID string) ([]auth.Revocation, error) {
 	return t.entriesUnder(userPrefix(userID) + sessionID + "\x00")
 }
 
-// entriesUnder returns the entries in force whose keys begin with the prefix.
+// entriesUnder returns the entries whose keys in the bucket inForce begin with the prefix.
 func (t tx) entriesUnder(prefix string) (entries []auth.Revocation, err error) {
 	for _, key := range t.keysUnder(inForce, prefix) {
 		var e auth.Revocation
@@ -240,7 +241,7 @@ func (t tx) removeRevocation(key string) error {
 	)
 }
 
-// replaceAll marks these entries as replaced by a newer entry that is about to be added.
+// replaceAll marks these entries as replaced. The caller then adds the entry that replaces them.
 func (t tx) replaceAll(entries []auth.Revocation) error {
 	for _, e := range entries {
 		if err := t.removeRevocation(positionKey(e.Position)); err != nil {
@@ -254,8 +255,9 @@ func (t tx) replaceAll(entries []auth.Revocation) error {
 	return nil
 }
 
-// revoke adds an entry to the feed. There is only one writer, so positions are in the order of
-// commits. An entry without a Generation revokes all sessions that were opened before the entry.
+// revoke adds the entry at the next position. Only one transaction can write at a time, so
+// positions follow the order of commits. If the entry has neither a SessionID nor a Generation, it
+// revokes all sessions that were created before it.
 func (t tx) revoke(e auth.Revocation) error { return t.revokeAt(t.head()+1, e) }
 
 func (t tx) revokeAt(position int64, e auth.Revocation) error {
@@ -266,7 +268,7 @@ func (t tx) revokeAt(position int64, e auth.Revocation) error {
 	return t.putRevocation(e)
 }
 
-// name adds an entry for one session. The new entry replaces an older entry for that session.
+// name adds an entry for one session. It replaces an older entry for the same session.
 func (t tx) name(claims auth.SessionClaims) error {
 	older, err := t.entriesInForce(claims.UserID, claims.SessionID)
 	if err != nil {
@@ -281,9 +283,9 @@ func (t tx) name(claims auth.SessionClaims) error {
 	})
 }
 
-// endAll revokes all sessions of the account with one entry, which replaces all other entries of
-// the user except capped ones. It adds the entry even if there are no sessions. The entry expires
-// no earlier than the given time.
+// endAll revokes all sessions of the account with one entry, even if there are no sessions. The
+// entry replaces all other entries of the user, except capped ones. It expires no earlier than the
+// time until.
 func (t tx) endAll(a *account, until time.Time) error {
 	older, err := t.entriesUnder(userPrefix(a.User.ID))
 	if err != nil {
@@ -311,8 +313,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// end revokes the sessions of the account for which ended returns true. It adds one entry for each
-// session.
+// end revokes each session of the account for which the function ended returns true. It adds one
+// entry for each of them.
 func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	for id, session := range a.Sessions {
 		if !ended(session) {
@@ -330,9 +332,9 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	return t.fold(a)
 }
 
-// If too many entries name sessions of the account, fold keeps the newest of these entries and
-// replaces the others by one entry. See [auth.FoldRevocations]. The new entry revokes every session
-// of the user whose Generation is below the new entry's.
+// fold applies [auth.FoldRevocations] if too many entries in force name sessions of the user. One
+// new entry then replaces all but the newest of these entries. It also revokes every other session
+// of the user whose Generation is below its own.
 func (t tx) fold(a *account) error {
 	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= auth.MaxNamedRevocations {
 		return nil

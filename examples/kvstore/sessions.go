@@ -31,8 +31,8 @@ func (s *Store) CreateSession(
 	return opened, user, nil
 }
 
-// open adds the session and revokes the oldest ones that exceed the limit. The session expires no
-// later than its key.
+// open adds the session. If the user would then have more sessions than the limit, it first revokes
+// the oldest ones. The session expires no later than its key.
 func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	if !a.User.IsActive {

@@ -1,18 +1,18 @@
-// Package kvstore is an example of a custom store: a complete [auth.Store] on an ordered key-value
-// store, go.etcd.io/bbolt, which keeps everything in one file for one process. docs/stores.md
-// explains this example step by step.
+// Package kvstore is an example of a store that you write yourself. It implements all of
+// [auth.Store] with go.etcd.io/bbolt, an ordered key-value store that keeps everything in one file
+// for one process. docs/stores.md explains this example step by step.
 //
 // All records of a user form one value, an [account]. A method reads the account, changes it in
-// memory, and writes it back in one transaction. Index entries find an account by other values than
-// its user's ID, and keep names unique. They are computed from the account, so that no method can
-// forget one: see [account.entries].
+// memory, and writes it back in one transaction. Indexes find an account by values other than its
+// user ID, and keep names unique. The index entries are computed from the account, so that no
+// method can forget to change one: see [account.entries].
 //
-// The revocation feed and the audit trail are separate values, because they outlive their users. A
-// method with an [auth.Write] runs in a [change], which checks the authority first and adds the
-// event last, in the same transaction.
+// The entries of the revocation feed and of the audit trail are not part of an account, because
+// they stay when the user is deleted. A method with an [auth.Write] runs in a transaction of the
+// type [change], which checks the authority first and adds the event last.
 //
-// The price of this design is that a sign-in writes all sessions of the user again. That is cheap
-// for people, but too expensive for a program that signs in every second.
+// The disadvantage of this design is that a sign-in writes all sessions of the user again. That is
+// fast enough for people, but too slow for a program that signs in every second.
 package kvstore
 
 import (
@@ -26,16 +26,17 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The buckets. The values in an index are user IDs.
+// These are the names of the buckets. The comments describe the keys, or the keys and the values as
+// in "key -> value". The values of the indexes of accounts are user IDs.
 const (
 	accounts       = "accounts"       // user ID -> account
-	usernames      = "usernames"      // folded; a retired name has no user ID
-	emails         = "emails"         // folded
+	usernames      = "usernames"      // username after auth.FoldASCII; value empty if deleted
+	emails         = "emails"         // e-mail after auth.FoldASCII
 	keys           = "keys"           // access key ID
 	sessions       = "sessions"       // session ID
 	links          = "links"          // GitHub host and account
-	remembered     = "remembered"     // likewise, for accounts that are remembered for a user
-	spentGrants    = "spent grants"   // likewise, for accounts whose grant is spent, without a user ID
+	remembered     = "remembered"     // GitHub host and account, if remembered for a user
+	spentGrants    = "spent grants"   // GitHub host and account, if the grant is spent; no user ID
 	administrators = "administrators" // user ID of each active super user
 	keyExpiry      = "key expiry"     // time and access key ID
 	sessionExpiry  = "session expiry" // time and session ID
@@ -48,7 +49,7 @@ const (
 	events       = "events"       // event ID -> event
 	eventTimes   = "event times"  // time and event ID
 	eventsAbout  = "events about" // user ID, time and event ID
-	eventsBy     = "events by"    // likewise, by the actor's user ID
+	eventsBy     = "events by"    // user ID of the actor, time and event ID
 	waiting      = "waiting"      // time and event ID -> delivery
 	bootstrapped = "bootstrapped" // has one entry after the bootstrap
 )
@@ -63,8 +64,8 @@ var buckets = []string{
 type Store struct {
 	db *bolt.DB
 
-	// writer is a one-slot semaphore; its holder may write. The database has its own lock for
-	// writers, but waiting for that lock cannot be canceled.
+	// writer is a semaphore with one slot. A write transaction must hold it. The database also has
+	// a lock for writers, but waiting for that lock cannot be canceled.
 	writer chan struct{}
 }
 
@@ -73,8 +74,8 @@ var (
 	_ auth.EventStore = (*Store)(nil)
 )
 
-// Open opens the file, or creates it. Another process must not have it open. Nil options mean the
-// defaults of bbolt.
+// Open opens the file, or creates it if it does not exist. No other process may have the file open.
+// If options is nil, the defaults of bbolt apply.
 func Open(path string, options *bolt.Options) (*Store, error) {
 	db, err := bolt.Open(path, 0o600, options)
 	if err != nil {
@@ -94,7 +95,7 @@ func Open(path string, options *bolt.Options) (*Store, error) {
 	return &Store{db: db, writer: make(chan struct{}, 1)}, nil
 }
 
-// Close closes the file once all running calls have returned.
+// Close waits until all running calls have returned, and closes the file.
 func (s *Store) Close() error { return s.db.Close() }
 
 // Ping implements [auth.AccountStore].
@@ -102,8 +103,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.view(ctx, func(tx) error { return nil })
 }
 
-// tx is a transaction. All reads of a transaction see the same moment. All its writes take effect
-// together when the transaction ends without an error.
+// tx is a transaction. A read-only transaction sees the store as of one moment. All writes of a
+// read-write transaction take effect together, when it ends without an error.
 type tx struct{ *bolt.Tx }
 
 func (t tx) bucket(name string) *bolt.Bucket { return t.Bucket([]byte(name)) }
@@ -116,7 +117,7 @@ func (s *Store) view(ctx context.Context, do func(tx) error) error {
 	return s.db.View(func(t *bolt.Tx) error { return do(tx{t}) })
 }
 
-// update runs do in a read-write transaction. Only one can run at a time.
+// update runs do in a read-write transaction. Only one such transaction runs at a time.
 func (s *Store) update(ctx context.Context, do func(tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -130,8 +131,9 @@ func (s *Store) update(ctx context.Context, do func(tx) error) error {
 	return s.db.Update(func(t *bolt.Tx) error { return do(tx{t}) })
 }
 
-// check begins every method. If several errors apply to a call, the error of a done context comes
-// first, the error of an invalid record second, and every other error after these two.
+// check returns an error if ctx is done or if a record is invalid. A method calls it first, because
+// the error of a context comes before the error of an invalid record, and both come before other
+// errors.
 func check(ctx context.Context, records ...interface{ Validate() error }) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -144,7 +146,7 @@ func check(ctx context.Context, records ...interface{ Validate() error }) error 
 	return nil
 }
 
-// checkSame returns an error unless the records of one call agree in the field.
+// checkSame returns an error for the field if the parameter same is false.
 func checkSame(field string, same bool) error {
 	if same {
 		return nil
@@ -152,6 +154,5 @@ func checkSame(field string, same bool) error {
 	return &auth.InvalidError{Field: field, Reason: "must be the same in all records of one call"}
 }
 
-// kept returns the time in UTC, truncated to the microsecond, as the contract requires a store to
-// keep it.
+// kept returns the time as a store must keep it: in UTC, and truncated to the microsecond.
 func kept(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

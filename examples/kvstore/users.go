@@ -17,8 +17,8 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 	return s.write(ctx, w, func(c *change) error { return c.registerFirst(user, key) })
 }
 
-// RegisterUsers implements [auth.UserStore]. RegisterUsers checks all values of a user before it
-// writes any, so that no user is registered in part.
+// RegisterUsers implements [auth.UserStore]. It checks all values of a user before it writes any of
+// them, so that no user is registered in part.
 func (s *Store) RegisterUsers(
 	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
 ) ([]error, error) {
@@ -79,7 +79,7 @@ func (t tx) taken(user auth.UserWithKeys) (field string) {
 	return ""
 }
 
-// sameUser returns the ID of the user who has the username and all the keys, or "".
+// sameUser returns the ID of the stored user who has the username and all the keys, or "".
 func (t tx) sameUser(user auth.UserWithKeys) string {
 	id := t.bucket(usernames).Get([]byte(auth.FoldASCII(user.User.Username)))
 	for _, key := range user.Keys {
@@ -114,7 +114,7 @@ func withKey(user auth.User, key auth.AccessKey) auth.UserWithKeys {
 	return auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}}
 }
 
-// registerFirst registers a user with the first key.
+// registerFirst registers a user with a first key, and adds the event.
 func (c *change) registerFirst(user auth.User, key auth.AccessKey) error {
 	if err := c.write.By.CheckOwner(user.ID); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (s *Store) FindUser(ctx context.Context, id string) (user auth.User, err er
 	return user, err
 }
 
-// ListUsers implements [auth.UserStore]. The database sorts keys by their bytes.
+// ListUsers implements [auth.UserStore]. The database sorts the user IDs by their bytes.
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) (users []auth.User, err error) {
 	err = s.view(ctx, func(t tx) error {
 		cursor := t.bucket(accounts).Cursor()
@@ -209,8 +209,8 @@ func (s *Store) ResetUser(
 			if err := c.set(a, to); err != nil {
 				return err
 			}
-			// added before the old keys are removed, so that the new key cannot reuse one of their
-			// IDs
+			// The new key is added before the old keys are removed. So it cannot reuse the ID of an
+			// old key.
 			if err := a.addKey(key); err != nil {
 				return err
 			}
@@ -279,7 +279,7 @@ func userUnless(err error, user auth.User) (auth.User, error) {
 	return user, nil
 }
 
-// set changes the user's flags.
+// set applies the change to the user, or returns [auth.ErrLastSuperUser].
 func (t tx) set(a *account, to auth.UserChange) error {
 	last := t.isLastAdministrator(a.User)
 	a.User = to.Apply(a.User)

@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// client sends one request over HTTP as a client program would. It returns the status, the headers
-// that the contract covers, in lower case, and the body.
+// client sends one request with a client program. It returns the status, the headers that
+// docs/http.md documents, and the body. The names of the headers are in lower case.
 type client func(t *testing.T, method, url, token, body string) (int, map[string]string, string)
 
-// clients are common client programs: curl, JavaScript's fetch, and Go.
+// clients maps the name of each client program to its client.
 func clients() map[string]client {
 	return map[string]client{"curl": curl, "fetch": fetch, "net/http": netHTTP}
 }

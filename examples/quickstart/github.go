@@ -14,12 +14,12 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// openGitHub returns the OAuth app that the environment names. If the environment names none, it
-// starts a fake GitHub, which the caller must close.
+// openGitHub returns the configuration of the OAuth app that the environment variables name. If
+// they are not set, openGitHub starts a fake GitHub, which the caller must close.
 //
-// At the fake, any visitor can sign in as any user. So with the fake, the service serves only this
-// machine. The accounts of the fake are remembered under a host name that cannot exist, so that no
-// real GitHub account ever inherits their access.
+// At the fake, any visitor can sign in as any user, so the service must then be reachable only from
+// this machine. The accounts of the fake are stored under a host name that cannot exist. So no
+// account of the real GitHub can ever inherit their access.
 func openGitHub(
 	listening net.Addr, origin string,
 ) (cfg auth.GitHubConfig, fake *githubtest.Server, err error) {
@@ -52,8 +52,9 @@ func openGitHub(
 	return cfg, fake, nil
 }
 
-// originOf returns the URL of the service for a browser on this machine. If -addr names localhost,
-// the URL does too, because a browser does not send a cookie of one host name to another host name.
+// originOf returns the URL at which a browser on this machine reaches the service. If the flag
+// -addr names localhost, the URL does too, because a browser does not send the cookies of one host
+// name to another.
 func originOf(addr string, listening net.Addr) string {
 	tcp := listening.(*net.TCPAddr)
 	host := tcp.IP.String()
@@ -64,8 +65,9 @@ func originOf(addr string, listening net.Addr) string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
-// loopbackOnly responds with 421 to requests for any other host. By DNS rebinding, a web page can
-// make its own host name resolve to a loopback address. The Host header then contains that name.
+// loopbackOnly responds with status 421 if the Host header names another machine. A web page can
+// use DNS rebinding: its own host name resolves to a loopback address. The Host header then
+// contains that name.
 func loopbackOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopback(r.Host) {

@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// visitor is a browser with cookies that follows redirects.
+// visitor returns an HTTP client that keeps cookies and follows redirects, as a browser does.
 func visitor(t *testing.T) *http.Client {
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
 	return &http.Client{Jar: jar}
 }
 
-// githubURL returns the target of the page's sign-in link.
+// githubURL returns the URL to which the sign-in link of the page leads.
 func (p *process) githubURL(t *testing.T) *url.URL {
 	t.Helper()
 	client := visitor(t)
@@ -113,8 +113,8 @@ func TestFakeGitHubStopsWithTheService(t *testing.T) {
 	}
 }
 
-// TestOtherHostHeaderIsRefusedWithTheFakeGitHub: by DNS rebinding, the host name of a web page resolves to
-// 127.0.0.1. The page must get nothing from the service.
+// With DNS rebinding, an attacker makes the host name of a web page resolve to 127.0.0.1. The page
+// must get nothing from the service.
 func TestOtherHostHeaderIsRefusedWithTheFakeGitHub(t *testing.T) {
 	t.Parallel()
 	p := start(t, "-db", inMemory)
@@ -131,7 +131,7 @@ func TestOtherHostHeaderIsRefusedWithTheFakeGitHub(t *testing.T) {
 	}
 }
 
-// statusFor requests a path with this Host header.
+// statusFor requests a path with this Host header and returns the status.
 func statusFor(t *testing.T, p *process, path, host string) int {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, p.url+path, nil)
@@ -143,8 +143,8 @@ func statusFor(t *testing.T, p *process, path, host string) int {
 	return response.StatusCode
 }
 
-// A browser does not send a cookie of localhost to 127.0.0.1, so GitHub must redirect to the host
-// name that the user visited.
+// A browser does not send a cookie of localhost to 127.0.0.1. So GitHub must redirect to the host
+// name at which the user visited the page.
 func TestBrowserReturnsToTheSameHostName(t *testing.T) {
 	t.Parallel()
 	for addr, other := range map[string]string{"127.0.0.1:0": "localhost", "localhost:0": "127.0.0.1"} {
@@ -163,8 +163,8 @@ func TestBrowserReturnsToTheSameHostName(t *testing.T) {
 	}
 }
 
-// The account number 583231 also exists at GitHub. If the database is later used with a real OAuth
-// app, that account must not be this user.
+// The account ID 583231 also exists at the real GitHub. If the database is later used with a real
+// OAuth app, that account must not get access to this user.
 func TestFakeGitHubAccountIsNoAccountAtGitHub(t *testing.T) {
 	t.Parallel()
 	path := newDatabase(t)

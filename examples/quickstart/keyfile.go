@@ -13,16 +13,17 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// keyFile holds the keys of the service. The file is next to the database and must be kept as long
-// as the database, because without the pepper no access secret can be verified.
+// keyFile is the content of the file that holds the keys of the service. The file is next to the
+// database. It must be kept as long as the database, because without the pepper no access secret
+// can be verified.
 type keyFile struct {
 	Signing []byte `json:"signing"` // HS256
 	Sealing []byte `json:"sealing"`
 	Pepper  []byte `json:"pepper"`
 
-	// FirstKey and FirstSecret are the pair of the first super user. Both are kept until Printed is
-	// true. If a start is interrupted after it created the user, the next start can therefore still
-	// print them.
+	// FirstKey and FirstSecret are the access key and secret of the first super user. They are kept
+	// until Printed is true. So if a start is interrupted after it has created the user, the next
+	// start can still print them.
 	FirstKey    string `json:"first_access_key,omitempty"`
 	FirstSecret string `json:"first_access_secret,omitempty"`
 	Printed     bool   `json:"printed"`
@@ -40,7 +41,7 @@ func newKeys() *keyFile {
 	return keys
 }
 
-// newFirst creates the pair of the first super user.
+// newFirst creates a new access key and secret for the first super user.
 func (k *keyFile) newFirst() {
 	verifier, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{})
 	if err != nil {
@@ -50,7 +51,7 @@ func (k *keyFile) newFirst() {
 	k.FirstKey, k.FirstSecret, k.Printed = pair.AccessKey, pair.AccessSecret.Reveal(), false
 }
 
-// loadKeys reads the file. found is false if the file does not exist.
+// loadKeys reads the file. If the file does not exist, found is false and err is nil.
 func loadKeys(path string) (keys *keyFile, found bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,14 +76,14 @@ func loadKeys(path string) (keys *keyFile, found bool, err error) {
 	return keys, true, nil
 }
 
-// save writes the file atomically. If the machine stops meanwhile, either the complete old file or
-// the complete new file exists.
+// save writes the file atomically: if the machine stops during the write, the file has either the
+// complete old content or the complete new content.
 func (k *keyFile) save(path string) error {
 	return k.write(path, os.Rename)
 }
 
-// create writes a file that does not exist yet, atomically like save. If several processes call
-// create at once, one process succeeds and all others get fs.ErrExist.
+// create writes the file atomically, as save does, but only if it does not exist yet. If several
+// processes call create at once, one succeeds and the others get fs.ErrExist.
 func (k *keyFile) create(path string) error {
 	return k.write(path, func(temporary, path string) error {
 		if err := os.Link(temporary, path); err != nil {
@@ -118,7 +119,7 @@ func (k *keyFile) write(path string, place func(temporary, path string) error) (
 	return syncDir(dir)
 }
 
-// syncDir makes a rename in the directory survive a power failure.
+// syncDir flushes the directory to disk, so that a rename in it survives a power failure.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// promise is a set of responses with status 200 that the program must honor.
+// promise is what the program has acknowledged with status 200 and must keep.
 type promise struct {
 	key, secret string // a registered user
-	token       string // token of a sign-in; empty if there was none
+	token       string // a token of the user; empty if no sign-in was acknowledged
 }
 
-// TestKilledProgramLosesNothingItAcknowledged kills the program during registrations and
-// sign-ins, and starts it again on the same file. Every user whose registration it acknowledged
-// must be able to sign in, and every token must be valid.
+// TestKilledProgramLosesNothingItAcknowledged kills the program during registrations and sign-ins,
+// and starts it again with the same database. Every user whose registration was acknowledged must
+// be able to sign in, and every issued token must be valid.
 func TestKilledProgramLosesNothingItAcknowledged(t *testing.T) {
 	t.Parallel()
 	kills := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 20, Full: 1000})
@@ -47,8 +47,8 @@ func TestKilledProgramLosesNothingItAcknowledged(t *testing.T) {
 	t.Logf("%d kills, %d registrations answered, none lost", kills, total)
 }
 
-// trafficUntilKilled lets four clients register users and sign them in, kills the program
-// meanwhile, and returns what the program had acknowledged.
+// trafficUntilKilled lets four clients register users and sign them in, and kills the program while
+// they do. It returns what the program has acknowledged.
 func trafficUntilKilled(t *testing.T, p *process, admin string, round int) (promises []promise) {
 	t.Helper()
 	client := &http.Client{Transport: new(http.Transport)}
@@ -90,7 +90,7 @@ func trafficUntilKilled(t *testing.T, p *process, admin string, round int) (prom
 			}
 		})
 	}
-	<-moving // the kill comes at any moment after the first response
+	<-moving // after the first response, kill at any moment
 	timer := time.NewTimer(rand.N(50 * time.Millisecond))
 	<-timer.C
 	p.kill()

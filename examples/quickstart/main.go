@@ -1,15 +1,16 @@
-// Quickstart is a small service with sign-in. It has an embedded database, the documented calls,
-// one protected route of its own, and a page for browsers.
+// Quickstart is a small service with sign-in. It has an embedded database, the calls that
+// docs/http.md describes, a protected route of its own, and a page for browsers.
 //
 //	go run ./examples/quickstart [-addr 127.0.0.1:8080] [-db quickstart.db]
 //
-// At its first start it creates a super user and prints the access key and secret once, on standard
-// output. Its keys are in a file next to the database. With -db :memory: it keeps nothing.
+// At its first start, it creates a super user and prints the user's access key and secret once, on
+// standard output. The service's own keys are in a file next to the database. With -db :memory: the
+// service stores nothing on disk.
 //
-// Users sign in with GitHub through the OAuth app in GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET. The
-// app's callback URL is the URL of the service with the path /api/v1/auth/github/callback. Without
-// these variables, the service starts a fake GitHub. Any visitor can sign in as any user there, so
-// the service then serves only this machine.
+// GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET name the OAuth app with which users sign in with
+// GitHub. The callback URL of the app is the URL of the service with the path
+// /api/v1/auth/github/callback. If the variables are not set, the service starts a fake GitHub, at
+// which any visitor can sign in as any user. The service is then reachable only from this machine.
 package main
 
 import (
@@ -56,8 +57,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 
-	// The address is bound first, so that a second instance that was started by mistake stops
-	// before it touches any file.
+	// The address is bound before any file is opened, so that a second instance that was started by
+	// mistake fails without touching the files.
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err
@@ -87,7 +88,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, listener, handler, svc, log)
 }
 
-// serve handles requests until ctx is done, and then waits for the running requests to end.
+// serve handles requests until ctx is done. It then waits up to 10 seconds for the running requests
+// to end.
 func serve(
 	ctx context.Context, listener net.Listener, handler http.Handler, svc *auth.Service, log *slog.Logger,
 ) error {

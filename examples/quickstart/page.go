@@ -10,17 +10,17 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// pagePolicy allows the page only its own script, style and icon, and calls to its own service. The
-// script handles the page's form. The policy forbids the browser to submit the form itself, because
-// without the script the secret could end up in a URL.
+// pagePolicy is the Content-Security-Policy of the page. The page may load only its own script,
+// style and icon, and may call only its own service. The browser must not submit the form of the
+// page, because the script does that. Without the script, the secret could end up in a URL.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'"
 
-// pageScripts are the modules of the page's script.
+// pageScripts are the JavaScript modules of the page.
 var pageScripts = []string{"page.js", "core.js", "dialogs.js", "keys.js", "sessions.js", "users.js"}
 
-// mountPage registers the page at "/" and its files.
+// mountPage registers the page at "/", and the files that the page loads.
 func mountPage(mux *http.ServeMux, origin string) {
 	mux.Handle("GET /{$}", atOrigin(origin, pageFile("index.html", "text/html; charset=utf-8")))
 	for _, script := range pageScripts {
@@ -42,11 +42,11 @@ func pageFile(name, contentType string) http.Handler {
 	})
 }
 
-// atOrigin redirects a browser that uses another name of this machine, such as localhost for
-// 127.0.0.1, to the name to which GitHub redirects. Without this redirect, the browser would return
-// from GitHub to a name for which it has no cookies.
+// atOrigin redirects a browser that uses another name of this machine, such as localhost instead of
+// 127.0.0.1. It redirects the browser to origin, because GitHub later redirects to that host name.
+// Otherwise, the browser would return from GitHub to a name for which it has no cookies.
 func atOrigin(origin string, next http.Handler) http.Handler {
-	own, _ := url.Parse(origin) // originOf created the URL
+	own, _ := url.Parse(origin) // originOf returned the URL, so it is valid
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked := url.URL{Host: r.Host}
 		if asked.Port() == own.Port() && !strings.EqualFold(asked.Hostname(), own.Hostname()) &&

@@ -55,8 +55,8 @@ func TestThePolicyAllowsNothingUnsafe(t *testing.T) {
 	}
 }
 
-// TestThePageNeedsNothingThatThePolicyForbids: inline code would not work, and a resource from
-// elsewhere would reveal the visitor.
+// The policy forbids inline code. It also forbids resources of other sites, because such a site
+// would learn of the visit. The page must use neither.
 func TestThePageNeedsNothingThatThePolicyForbids(t *testing.T) {
 	t.Parallel()
 	read := func(name string) string {

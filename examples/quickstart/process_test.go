@@ -38,14 +38,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// process is a quickstart that runs as a separate program.
+// process is a quickstart that runs in its own process.
 type process struct {
 	cmd    *exec.Cmd
 	url    string
-	stdout []string // lines up to the one with the listening address
+	stdout []string // lines up to the one that contains the address
 	fake   string   // URL of the fake GitHub; empty if there is none
 	stderr *bytes.Buffer
-	key    string // as printed; empty if not printed
+	key    string // as printed at the start; empty if not printed
 	secret string
 }
 
@@ -57,13 +57,14 @@ func start(t testing.TB, args ...string) *process {
 	return p
 }
 
-// launch is start for a program that may exit before it listens.
+// launch is like start, but the program may exit before it listens.
 func launch(t testing.TB, args ...string) *process {
 	t.Helper()
 	return launchWith(t, "", "", args...)
 }
 
-// launchWith is launch with an OAuth app in the environment. An empty ID means no app.
+// launchWith is like launch, but sets an OAuth app in the environment. An empty client ID means
+// that no app is set.
 func launchWith(t testing.TB, clientID, clientSecret string, args ...string) *process {
 	t.Helper()
 	path, err := binary()
@@ -96,7 +97,8 @@ func launchWith(t testing.TB, clientID, clientSecret string, args ...string) *pr
 	return p
 }
 
-// stop sends the signal and returns how the program exited.
+// stop sends the signal and waits until the program exits. It returns an error if the exit status
+// is not 0.
 func (p *process) stop(signal os.Signal) error {
 	p.cmd.Process.Signal(signal)
 	return p.cmd.Wait()
@@ -107,7 +109,8 @@ func (p *process) kill() {
 	p.cmd.Wait()
 }
 
-// call sends a request. It returns an error only if the connection fails.
+// call sends a request and returns the status and the JSON object of the response. It returns an
+// error only if the connection fails.
 func (p *process) call(
 	client *http.Client, method, path, token string, body any,
 ) (int, map[string]any, error) {
@@ -146,7 +149,7 @@ func (p *process) mustCall(t testing.TB, method, path, token string, body any) (
 	return status, object
 }
 
-// login returns a token for the pair.
+// login signs in with the access key and secret, and returns a token.
 func (p *process) login(t testing.TB, key, secret string) string {
 	t.Helper()
 	status, body := p.mustCall(t, http.MethodPost, "/auth/users/login", "", credentials(key, secret))

@@ -86,7 +86,7 @@ func TestKeyFileIsReadableByItsOwnerOnly(t *testing.T) {
 	require.Empty(t, rest, "no temporary file is left")
 }
 
-// If a start is interrupted at any point, the next start completes it.
+// A start can be interrupted at any point. The next start must then complete what is missing.
 func TestInterruptedStartIsCompletedByTheNext(t *testing.T) {
 	t.Parallel()
 	t.Run("before the database was made", func(t *testing.T) {
@@ -215,8 +215,8 @@ func pragma(t testing.TB, conn *sql.Conn, name string) (value string) {
 	return value
 }
 
-// The first instance to start creates the keys and the user. Instances that start at the same time
-// use them.
+// Several instances may start at the same time on a new database. One of them creates the keys and
+// the user, and the others use them.
 func TestInstancesThatStartAtOnceShareTheirKeys(t *testing.T) {
 	t.Parallel()
 	for range testenv.Rounds(t, testenv.Counts{Small: 2, Moderate: 5, Full: 100}) {

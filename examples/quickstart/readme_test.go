@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readmeBlocks are the shell blocks that are marked with "run: readme", and the output block after
-// each, if any.
+// readmeBlocks returns the shell blocks that are marked with "run: readme" in README.md. For each,
+// it also returns the output block that follows, or "" if there is none.
 func readmeBlocks(t *testing.T) (commands, answers []string) {
 	t.Helper()
 	text, err := os.ReadFile("../../README.md")
@@ -27,8 +27,8 @@ func readmeBlocks(t *testing.T) (commands, answers []string) {
 	return commands, answers
 }
 
-// TestTheReadmeWorksAsPrinted runs the commands of the README as a new user does, except for the
-// address and the location of the database.
+// TestTheReadmeWorksAsPrinted runs the commands of the README. Only the address and the location of
+// the database differ from what the README says.
 func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
@@ -56,7 +56,8 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	}
 	require.NotEmpty(t, url)
 
-	// All commands run in one shell, as in one terminal. A marker line separates their outputs.
+	// All commands run in one shell, so that they share its variables. A marker line separates
+	// their outputs.
 	script := "set -e\n" + pasted
 	for _, command := range commands[1:5] {
 		script += strings.ReplaceAll(command, "http://127.0.0.1:8080", url) + "\nprintf '\\n--\\n'\n"
@@ -79,7 +80,7 @@ func TestCIRunsTheReadmesTestCommand(t *testing.T) {
 	require.Contains(t, string(ci), "step tests "+commands[5])
 }
 
-// TestTheHostCodeIsShort: sign-in and one protected route take 30 lines or fewer.
+// The code for sign-in and one protected route must not have more than 30 lines.
 func TestTheHostCodeIsShort(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../README.md")

@@ -7,7 +7,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// routes returns a handler for the documented calls, the service's own routes, and the page.
+// routes returns a handler for the calls of the library, the service's own routes, and the page.
 func routes(svc *auth.Service, origin string) http.Handler {
 	mux := http.NewServeMux()
 	svc.Mount(mux)
@@ -23,7 +23,7 @@ func routes(svc *auth.Service, origin string) http.Handler {
 	return mux
 }
 
-// protected responds with the name of the caller.
+// protected responds with the user ID and the username of the caller.
 func protected(w http.ResponseWriter, r *http.Request) {
 	caller, _ := auth.IdentityFromContext(r.Context())
 	w.Header().Set("Cache-Control", "no-store")

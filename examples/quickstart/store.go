@@ -18,8 +18,8 @@ import (
 
 const inMemory = ":memory:"
 
-// open opens the database and its keys, and returns the service. For a new database it prints the
-// access key and secret of the first super user.
+// open opens the database and its keys, and returns the service. If the database is new, open
+// prints the access key and secret of the first super user.
 func open(
 	ctx context.Context, path string, github auth.GitHubConfig, log *slog.Logger, stdout io.Writer,
 ) (svc *auth.Service, closeStore func() error, err error) {
@@ -57,8 +57,8 @@ func open(
 	return svc, db.Close, nil
 }
 
-// openKeys reads the keys of the database, or creates them for a new database. The returned
-// function saves the current keys.
+// openKeys reads the keys of the database, or creates them if the database is new. The function
+// save writes the current content of keys to the file.
 func openKeys(path string) (keys *keyFile, save func() error, err error) {
 	if path == inMemory {
 		return newKeys(), func() error { return nil }, nil
@@ -67,8 +67,8 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return nil, nil, errors.New("-db must be " + inMemory + " or name a file")
 	}
 	file := path + ".keys"
-	// The keys are read before the database is checked, because a new database's keys are always
-	// created before the database.
+	// The keys are read before the database is looked for. Another instance may be starting, and it
+	// creates the keys before the database.
 	keys, found, err := loadKeys(file)
 	if err != nil {
 		return nil, nil, err
@@ -83,11 +83,11 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return keys, save, save()
 	case found:
 		return keys, save, nil
-	case !isNew: // no user could sign in with new keys, so none are created
+	case !isNew: // with new keys, no user of the database could sign in
 		return nil, nil, fmt.Errorf("%s is missing: restore it, or remove %s to start over", file, path)
 	}
-	// The keys must be on disk before the database exists, because no user of a database can sign
-	// in without its keys.
+	// The keys must be on disk before the database exists, because without them no user of the
+	// database can sign in.
 	keys = newKeys()
 	if err := keys.create(file); errors.Is(err, fs.ErrExist) {
 		// Another instance is starting at the same time and has created the keys. Both instances
@@ -120,7 +120,8 @@ func openDatabase(path string) (*sql.DB, error) {
 		}
 		return db, err
 	}
-	// By default, SQLite would create the file and its companion files readable by all users.
+	// SQLite itself would create the file and its companion files with permission for all accounts
+	// to read them.
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
@@ -131,9 +132,9 @@ func openDatabase(path string) (*sql.DB, error) {
 	return sql.Open("sqlite", dsn.String())
 }
 
-// bootstrap creates the first super user of a new database and prints the user's access key and
-// secret. It can be interrupted at any point, because the pair is on disk before the user is
-// created, and stays there until the pair is printed.
+// bootstrap creates the first super user of a new database, and prints the user's access key and
+// secret. An interruption does no harm: the key and the secret are on disk before the user is
+// created, and stay there until they are printed.
 func bootstrap(
 	ctx context.Context, svc *auth.Service, keys *keyFile, save func() error, stdout io.Writer,
 ) error {

@@ -1,11 +1,11 @@
-// Package accesskey writes and recognizes the text of generated access keys and of their secrets:
+// Package accesskey generates access keys and their secrets, and recognizes their text:
 //
 //	ak_live_ + 20 characters + 6 characters of checksum
-//	as_live_ + the same 20 + 43 characters, 256 random bits + 6 characters of checksum
+//	as_live_ + the same 20 characters + 43 characters (256 random bits) + 6 characters of checksum
 //
-// The characters are from 0-9, A-Z and a-z, and the checksum is the CRC-32 of everything before it.
-// The package checks only the form of a pair. The store knows whether a key exists, and package
-// secrethash checks whether a secret is right.
+// The characters are from 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. The
+// package checks only the form of keys and secrets. The store knows whether a key exists, and
+// package secrethash checks whether a secret is right.
 package accesskey
 
 import (
@@ -25,21 +25,21 @@ const (
 	defaultSecretPrefix = "as_live"
 
 	maxPrefix      = 32
-	idLength       = 20 // 119 bits, so two keys never get the same one
-	secretLength   = 43 // 256 bits
-	checksumLength = 6  // enough for 32 bits
+	idLength       = 20 // 119 random bits, so no two keys get the same ID
+	secretLength   = 43 // 256 random bits
+	checksumLength = 6  // enough for the 32 bits of a CRC-32
 
 	base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// Format is the form of the pairs of one service. Make it with [NewFormat].
+// Format is the form of the access keys and secrets of one service. Make it with [NewFormat].
 type Format struct {
 	keyPrefix, secretPrefix string // each with its final underscore
 }
 
-// NewFormat returns the format with these prefixes, to which it appends an underscore. Empty means
-// "ak_live" and "as_live". It returns an error if a prefix is not valid, or if the two prefixes are
-// equal without regard to letter case.
+// NewFormat returns the format with these prefixes, and appends an underscore to each. An empty
+// prefix means "ak_live" for keys and "as_live" for secrets. NewFormat returns an error if a prefix
+// is not valid, or if the two prefixes are equal without regard to letter case.
 func NewFormat(keyPrefix, secretPrefix string) (Format, error) {
 	if keyPrefix == "" {
 		keyPrefix = defaultKeyPrefix
@@ -79,33 +79,34 @@ func (f Format) KeyOf(secret string) string {
 	return withChecksum(f.keyPrefix + f.secretID(secret))
 }
 
-// IsKey reports whether s is an access key in this format with the right checksum. This service
-// may or may not have made the key.
+// IsKey reports whether s has the form of an access key in this format, with the right checksum. It
+// does not know whether the key exists.
 func (f Format) IsKey(s string) bool {
 	return hasForm(s, f.keyPrefix, idLength)
 }
 
-// IsSecret is IsKey for access secrets.
+// IsSecret reports whether s has the form of an access secret in this format, with the right
+// checksum.
 func (f Format) IsSecret(s string) bool {
 	return hasForm(s, f.secretPrefix, idLength+secretLength)
 }
 
-// IsPair reports whether the secret belongs to the key: both contain the same ID.
+// IsPair reports whether the secret belongs to the key: both must contain the same ID.
 func (f Format) IsPair(key, secret string) bool {
 	return f.IsKey(key) && f.IsSecret(secret) && f.keyID(key) == f.secretID(secret)
 }
 
 // Resembles reports whether s begins like a key or a secret in this format, in any letter case and
-// with any checksum. An imported name must not begin so, because it could be taken for a generated
-// key.
+// with any checksum. The name of an imported key must not begin so, because it could be mistaken
+// for a generated key.
 func (f Format) Resembles(s string) bool {
 	s = text.FoldASCII(s)
 	return strings.HasPrefix(s, text.FoldASCII(f.keyPrefix)) ||
 		strings.HasPrefix(s, text.FoldASCII(f.secretPrefix))
 }
 
-// SecretPattern returns a regular expression that finds secrets in this format in other text. RE2
-// and PCRE read it as package regexp does.
+// SecretPattern returns a regular expression that finds secrets in this format in other text. It
+// has the same meaning in RE2 and PCRE as in package regexp.
 func (f Format) SecretPattern() string {
 	return fmt.Sprintf(`\b%s[0-9A-Za-z]{%d}\b`, regexp.QuoteMeta(f.secretPrefix),
 		idLength+secretLength+checksumLength)
@@ -114,7 +115,8 @@ func (f Format) SecretPattern() string {
 func (f Format) keyID(key string) string       { return key[len(f.keyPrefix):][:idLength] }
 func (f Format) secretID(secret string) string { return secret[len(f.secretPrefix):][:idLength] }
 
-// hasForm reports whether s is the prefix, length characters of base62 and their checksum.
+// hasForm reports whether s consists of the prefix, base62 characters of the given length, and
+// their checksum.
 func hasForm(s, prefix string, length int) bool {
 	if len(s) != len(prefix)+length+checksumLength || !strings.HasPrefix(s, prefix) {
 		return false
@@ -131,7 +133,7 @@ func isAlphanumeric(s string) bool {
 	return true
 }
 
-// withChecksum appends the CRC-32 of s, as six digits to the base of 62.
+// withChecksum returns s followed by its CRC-32, as six base62 digits.
 func withChecksum(s string) string {
 	sum := crc32.ChecksumIEEE([]byte(s))
 	var digits [checksumLength]byte
@@ -142,8 +144,8 @@ func withChecksum(s string) string {
 	return s + string(digits[:])
 }
 
-// randomBase62 returns n random characters. It drops bytes of 4*62 and above, because the
-// remainders of these bytes would make some characters more likely than others.
+// randomBase62 returns n random characters. It drops random bytes of 4*62 and above, because their
+// remainders would make some characters more likely than others.
 func randomBase62(n int) string {
 	random := make([]byte, 0, n)
 	var buffer [64]byte

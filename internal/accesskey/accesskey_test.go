@@ -19,8 +19,8 @@ func newFormat(t testing.TB, keyPrefix, secretPrefix string) accesskey.Format {
 	return f
 }
 
-// checksum returns the CRC-32 of the text to the base of 62, as math/big writes it. There the
-// small letters come before the capital ones.
+// checksum returns the CRC-32 of the text in base 62, as math/big writes it. math/big orders the
+// digits in another way: its small letters come before its capital letters.
 func checksum(text string) string {
 	digits := new(big.Int).SetUint64(uint64(crc32.ChecksumIEEE([]byte(text)))).Text(62)
 	digits = strings.Map(func(r rune) rune {
@@ -75,8 +75,8 @@ func TestKeysAndSecretsAreNeverTheSameTwice(t *testing.T) {
 	}
 }
 
-// The remainder of a random byte alone would choose each of the first eight characters in 5 of 256
-// cases, and the others in 4. A test of 19,000 characters tells that from chance.
+// The remainder of a random byte, divided by 62, is each of the first eight characters in 5 of 256
+// cases, and each of the others in 4. 19,000 characters are enough to tell this from chance.
 func TestEachCharacterIsAsLikelyAsAnyOther(t *testing.T) {
 	t.Parallel()
 	f := newFormat(t, "", "")
@@ -220,8 +220,8 @@ func TestTheSecretPatternFindsSecretsInText(t *testing.T) {
 	}
 }
 
-// FuzzRecognize gives the recognizers any text. Each key and secret has one spelling, which the
-// parts of the text lead back to.
+// FuzzRecognize passes any text to the functions that recognize keys and secrets. If a text is
+// recognized, its parts must lead back to the same text.
 func FuzzRecognize(f *testing.F) {
 	format := newFormat(f, "", "")
 	key, secret := format.Generate()

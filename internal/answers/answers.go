@@ -1,8 +1,9 @@
-// Package answers remembers for a while what another service has said about users, and lets only
-// one request at a time ask about each user. Without this limit, a client with valid credentials
-// could make this service call the other service as fast as the client sends requests.
+// Package answers remembers for a while what another service, such as GitHub, has answered about
+// users. Only one request at a time asks about each user. Otherwise, a client with valid
+// credentials could make this service call the other service as fast as the client sends requests.
 //
-// Each instance has its own Memory, so each instance asks the other service itself.
+// Each instance of this service has its own [Memory], so each instance asks the other service
+// itself.
 package answers
 
 import (
@@ -14,11 +15,12 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// MaxUsers is the maximum number of users whose answers a [Memory] holds. After the Memory has
-// dropped a user, the next request asks the other service again.
+// MaxUsers is the maximum number of users whose answers a [Memory] holds. With more users, the
+// Memory drops the user who was not asked about for the longest time. The next request for that
+// user asks the other service again.
 const MaxUsers = 1 << 12
 
-// Memory holds the answers. It is safe for concurrent use.
+// Memory holds the answers of the other service. It is safe for concurrent use.
 type Memory struct {
 	now      func() time.Time
 	lifetime time.Duration // of an answer
@@ -28,7 +30,7 @@ type Memory struct {
 }
 
 type answer struct {
-	asking chan struct{} // one-slot semaphore; its holder may ask and owns the fields below
+	asking chan struct{} // one-slot semaphore; its holder may ask, and may use the fields below
 
 	version string // of the credential that was sent to the other service
 	until   time.Time
@@ -41,10 +43,13 @@ func New(now func() time.Time, lifetime time.Duration) *Memory {
 	return &Memory{now: now, lifetime: lifetime, users: users}
 }
 
-// Ask returns the remembered answer about the user. If there is no answer for this version of the
-// user's credential, Ask calls ask and returns its error, which may be nil. Ask remembers this
-// error if isAnswer says that it is an answer. Ask waits while another request asks about the user.
-// If ctx ends during this wait, Ask returns an error that wraps the error of ctx.
+// Ask returns what the other service answers about the user: nil for yes, or an error. If the
+// Memory has an answer for this version of the user's credential, and the answer is younger than
+// the lifetime, Ask returns this answer. If not, Ask calls the function ask and returns its result.
+// Ask remembers the result if isAnswer reports that it is an answer, and not a failure to get one.
+//
+// While another request asks about the user, Ask waits. If ctx is done during this wait, Ask
+// returns an error that wraps the error of ctx.
 func (m *Memory) Ask(
 	ctx context.Context, userID, version string, ask func() error, isAnswer func(error) bool,
 ) error {
@@ -54,9 +59,9 @@ func (m *Memory) Ask(
 		return err
 	}
 	defer leave()
-	// Round strips the reading of the monotonic clock, because this clock stops while the machine
-	// is suspended. If the wall clock was set back, more than a lifetime seems to be left, and the
-	// answer is not used.
+	// Round(0) strips the monotonic clock reading, because the monotonic clock stops while the
+	// machine is suspended. If the wall clock was set back, left may be more than the lifetime. The
+	// answer is then not used.
 	left := known.until.Sub(m.now().Round(0))
 	if known.version == version && 0 < left && left <= m.lifetime {
 		return known.err
@@ -69,9 +74,9 @@ func (m *Memory) Ask(
 	return err
 }
 
-// Enter waits until no other request asks about the user, and makes later requests wait until the
-// caller calls leave. If ctx ends before that, Enter returns an error that wraps the error of ctx,
-// and leave does nothing.
+// Enter waits until no request asks about the user. After that, requests about the user wait until
+// the caller calls leave. If ctx is done while Enter waits, Enter returns an error that wraps the
+// error of ctx, and leave does nothing.
 func (m *Memory) Enter(ctx context.Context, userID string) (leave func(), err error) {
 	return m.find(userID).enter(ctx)
 }

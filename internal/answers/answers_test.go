@@ -19,10 +19,10 @@ var (
 	errFailure = errors.New("failure")
 )
 
-// isAnswer takes every error but errFailure for an answer.
+// isAnswer reports whether err is an answer. Every error except errFailure is an answer.
 func isAnswer(err error) bool { return !errors.Is(err, errFailure) }
 
-// fixture is a Memory, its clock, and a service that counts how often it is asked.
+// fixture is a Memory with its clock and a count of the questions to the other service.
 type fixture struct {
 	*answers.Memory
 	t     *testing.T
@@ -36,8 +36,9 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
-// require asks about the user with a credential of the version while the service says says, and
-// expects want and as many questions to the service as asked.
+// require calls Ask for the user and the version of the user's credential. If Ask asks the other
+// service, the service gives the answer says. require checks that Ask returns the error want, and
+// that Ask asks the service the given number of times.
 func (f *fixture) require(userID, version string, says, want error, asked int) {
 	f.t.Helper()
 	before := f.asked
@@ -91,7 +92,7 @@ func TestAnswersAreAboutOneUserAndOneCredential(t *testing.T) {
 	f.require("u", "v", errNo, errNo, 1)
 }
 
-// A clock that was wrong by a day while the answer came must not keep the answer for a day.
+// If the clock was wrong by a day when the answer came, the answer must not be kept for a day.
 func TestAClockThatIsSetBackKeepsNoAnswerLonger(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -108,7 +109,7 @@ func TestWithoutALifetimeNothingIsRemembered(t *testing.T) {
 	f.require("u", "v", errNo, errNo, 1)
 }
 
-// An attacker with many accounts must not fill the memory.
+// The attack: an attacker with many accounts fills the memory.
 func TestTheUserWhoWasAskedAboutLongestAgoIsForgotten(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -154,7 +155,7 @@ func TestARequestWaitsWhileAnotherAsksAboutTheSameUser(t *testing.T) {
 		leave, err := m.Enter(t.Context(), "u")
 		require.NoError(t, err)
 
-		other, err := m.Enter(t.Context(), "w") // of another user
+		other, err := m.Enter(t.Context(), "w") // for another user, so it does not wait
 		require.NoError(t, err)
 		other()
 

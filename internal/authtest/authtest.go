@@ -1,5 +1,5 @@
 // Package authtest provides helpers for the tests of several packages: a clock that tests advance,
-// signing keys with a signer that forges tokens, stores that fail, and a host's own users table.
+// signers that can forge tokens, and stores that fail.
 package authtest
 
 import (
@@ -20,13 +20,13 @@ import (
 // Issuer is the issuer of tokens in tests.
 const Issuer = "https://api.example.com"
 
-// Clock is a clock that only Advance moves. It is safe for concurrent use.
+// Clock is a clock that moves only when Advance is called. It is safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock at a time with more digits of a second than stores keep.
+// NewClock returns a clock. The fractional seconds of its time have more digits than a store keeps.
 func NewClock() *Clock {
 	return &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC)}
 }
@@ -45,8 +45,8 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Record records the arguments of calls of a host's function, in order. It is safe for concurrent
-// use.
+// Record collects items in order, such as the arguments of calls of a callback. It is safe for
+// concurrent use.
 type Record[T any] struct {
 	mu   sync.Mutex
 	kept []T
@@ -59,7 +59,7 @@ func (r *Record[T]) Add(item T) {
 	r.kept = append(r.kept, item)
 }
 
-// Take returns the items that were added since the last call.
+// Take returns the items that were added since the last call of Take.
 func (r *Record[T]) Take() []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,15 +68,15 @@ func (r *Record[T]) Take() []T {
 	return kept
 }
 
-// Signer is a signing key together with golang-jwt. golang-jwt signs any text, so a Signer can
-// forge tokens.
+// Signer is a signing key that can forge tokens, because golang-jwt signs any text with it.
 type Signer struct {
 	Key    auth.SigningKey
 	Method jwt.SigningMethod
 	Secret any
 }
 
-// NewSigners returns a signer for each algorithm, by the name of the algorithm.
+// NewSigners returns a new signer for each signing algorithm. The keys of the map are the names of
+// the algorithms.
 func NewSigners(t testing.TB) map[string]Signer {
 	t.Helper()
 	secret := Random(32)
@@ -97,7 +97,7 @@ func NewSigners(t testing.TB) map[string]Signer {
 	}
 }
 
-// Forge signs any header and claims, given as JSON text.
+// Forge returns a signed token with any header and claims, which are JSON texts.
 func (s Signer) Forge(t testing.TB, header, claims string) string {
 	t.Helper()
 	text := Segment(header) + "." + Segment(claims)
@@ -106,7 +106,7 @@ func (s Signer) Forge(t testing.TB, header, claims string) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// Segment encodes text as a segment of a token.
+// Segment returns the text in base64url, as a segment of a token.
 func Segment(text string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }

@@ -12,13 +12,14 @@ var (
 	// ErrStoreAway is the error of a store that does not answer.
 	ErrStoreAway = errors.New("the store does not answer")
 
-	// ErrHang makes a call of a faulty store wait until the context of the call ends.
+	// ErrHang makes a call wait until its context is done. The callback of a faulty store returns
+	// it.
 	ErrHang = errors.New("hang")
 )
 
-// FaultyStore returns a store that calls before with the name of the method before each call. If
-// before returns an error, the call returns that error without reaching the given store. The
-// returned store is an [auth.EventStore] if and only if the given store is an [auth.EventStore].
+// FaultyStore returns a store that passes each call on to store. For each call, it first calls the
+// callback before with the name of the method. If the callback returns an error, the call fails
+// with it and does not reach store. The result is an [auth.EventStore] if and only if store is one.
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
 	faulty := &faultyStore{&faultyAccounts{store, before}, store}
 	if trail, ok := store.(auth.EventStore); ok {
@@ -30,7 +31,7 @@ func FaultyStore(store auth.Store, before func(method string) error) auth.Store 
 	return faulty
 }
 
-// FaultyAccounts is [FaultyStore] for a store that keeps no users.
+// FaultyAccounts is like [FaultyStore], for a store that keeps no users.
 func FaultyAccounts(store auth.AccountStore, before func(method string) error) auth.AccountStore {
 	faulty := &faultyAccounts{store, before}
 	if trail, ok := store.(auth.EventStore); ok {

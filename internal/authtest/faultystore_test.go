@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withoutTrail hides the audit trail of a store.
+// withoutTrail is a store without an audit trail.
 type withoutTrail struct{ auth.Store }
 
-// accountsWithoutTrail hides the audit trail of a store that keeps no users.
+// accountsWithoutTrail is a store without users and without an audit trail.
 type accountsWithoutTrail struct{ auth.AccountStore }
 
 func TestFaultyStoreFailsEveryMethod(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// WrongSecret returns a wrong secret for the access key, with the default prefixes. It embeds the
-// ID of the key and has a valid checksum.
+// WrongSecret returns a secret that looks like that of the access key but is wrong. It has the
+// default prefix, embeds the ID of the key, and has a valid checksum.
 func WrongSecret(accessKey string) auth.Secret {
 	id := strings.TrimPrefix(accessKey, "ak_live_")[:20]
 	body := "as_live_" + id + (rand.Text() + rand.Text())[:43]

@@ -6,8 +6,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// ByHost is the authority of the host in tests.
+// ByHost is the authority of a service that calls the library itself, not for a user.
 var ByHost = auth.ByHost("test")
 
-// HostWrite is a write by the host at the current time, without an event.
+// HostWrite is a write by the service itself, at the current time and without an event.
 var HostWrite = auth.Write{By: ByHost, Now: time.Now, MaxTokenLifetime: 24 * time.Hour}

@@ -23,7 +23,7 @@ const (
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// request returns a request with the headers, which are names and values in turn.
+// request returns a request with the headers. The arguments alternate between names and values.
 func request(method string, headers ...string) *http.Request {
 	r := httptest.NewRequest(method, "/", nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -84,7 +84,7 @@ func TestARedirectLeavesTheURLAsItIsAndNoTrace(t *testing.T) {
 	}, w.Header())
 }
 
-// fixture is Sessions with a ring of one key.
+// fixture is a Sessions with a ring of one key.
 type fixture struct {
 	*browser.Sessions
 	key      *signing.Key
@@ -143,7 +143,7 @@ func TestACookieCarriesItsSession(t *testing.T) {
 	require.Equal(t, "__Host-auth_session", cookie.Name)
 	require.Equal(t, 3600, cookie.MaxAge)
 	require.False(t, f.Insecure())
-	for range 2 { // from the text, and from the cache
+	for range 2 { // verified from the text, then from the cache
 		v, err := f.Verify(with(cookie), f.ring, now)
 		require.NoError(t, err)
 		require.Equal(t, "u", v.Identity.UserID)

@@ -15,23 +15,25 @@ import (
 const cookieName = "auth_session"
 
 const (
-	// MaxToken is the maximum length of a token in a cookie, in bytes. Sealed and encoded, the
-	// token then stays below 4096 bytes. Browsers drop longer cookies without an error.
+	// MaxToken is the maximum length of a token in a cookie, in bytes. The cookie contains the
+	// token sealed and encoded, and stays below 4096 bytes. Browsers drop longer cookies without an
+	// error.
 	MaxToken = 2 << 10
 
-	// MaxClaims is the maximum length of the issuer and the audience as the claims contain them.
-	// With at most this length, a token with the longest user ID and username stays below MaxToken.
+	// MaxClaims is the maximum length of the issuer and the audience together, in bytes, as they
+	// are encoded in a token. Within this limit, a token with the longest user ID and username is
+	// shorter than MaxToken.
 	MaxClaims = 700
 )
 
 // ErrNoCookie means that a request has no session cookie.
 var ErrNoCookie = errors.New("no session cookie")
 
-// Sessions makes and reads session cookies. A cookie contains a token of a type that only cookies
-// have. The token is signed with the signing keys and sealed with a key for cookies. So no bearer
-// token is accepted as a cookie and no cookie as a bearer token (CVE-2023-48309). A sealing key
-// alone opens no session, because a token.Verifier verifies the token in a cookie, too. A Sessions
-// is safe for concurrent use.
+// Sessions makes and verifies session cookies. A session cookie contains a token, sealed with a key
+// that is only for cookies. The token has a type of its own, [token.TypeCookie]. So a bearer token
+// is never accepted as a cookie, and a cookie is never accepted as a bearer token (CVE-2023-48309).
+// A person who has only the sealing key cannot make a valid cookie, because the token must also be
+// signed. A Sessions is safe for concurrent use.
 type Sessions struct {
 	cookies  seal.Cookies
 	verifier token.Verifier
@@ -40,10 +42,13 @@ type Sessions struct {
 	page     string
 }
 
-// NewSessions returns Sessions for the pages of an origin, which is a scheme and a host. The page
-// is the path to which browsers are sent unless a flow names another. The verifier is the verifier
-// of bearer tokens. The cache must not be the cache of bearer tokens, because a cached token of a
-// cookie would then be accepted as a bearer token.
+// NewSessions returns a Sessions for the pages of an origin, such as "https://example.com". The
+// page is the path to which a browser is sent at the end of a flow, unless the flow names another
+// path.
+//
+// The verifier is the one for bearer tokens: NewSessions copies it and sets its Type. The cache
+// must not be the one for bearer tokens. Otherwise, the token of a cookie, once cached, would be
+// accepted as a bearer token.
 func NewSessions(
 	cookies seal.Cookies, verifier token.Verifier, cache *token.Cache, origin, page string,
 ) *Sessions {
@@ -51,11 +56,11 @@ func NewSessions(
 	return &Sessions{cookies: cookies, verifier: verifier, cache: cache, origin: origin, page: page}
 }
 
-// Insecure reports whether browsers get the cookie over plain http.
+// Insecure reports whether cookies are sent over plain http.
 func (s *Sessions) Insecure() bool { return s.cookies.Insecure }
 
-// Cookie returns the cookie that carries the token for the lifetime. Only the same issuer and
-// origin can open the cookie.
+// Cookie returns a session cookie with the token text. The cookie expires after the lifetime. Only
+// a Sessions with the same issuer and origin can open it.
 func (s *Sessions) Cookie(text string, lifetime time.Duration) *http.Cookie {
 	sealed := s.cookies.SealText([]byte(text), s.verifier.Issuer, s.origin)
 	return s.cookies.Cookie(cookieName, sealed, int(lifetime/time.Second))
@@ -64,8 +69,10 @@ func (s *Sessions) Cookie(text string, lifetime time.Duration) *http.Cookie {
 // Removal returns the cookie that removes the session cookie from the browser.
 func (s *Sessions) Removal() *http.Cookie { return s.cookies.Cookie(cookieName, "", -1) }
 
-// Verify returns what the token in the request's cookie proves, or [ErrNoCookie] or an error that
-// wraps [token.ErrRejected]. Verify does not check whether the session was revoked.
+// Verify verifies the session cookie of the request, and returns the token in the cookie. It
+// returns [ErrNoCookie] if the request has no session cookie. It returns an error that wraps
+// [token.ErrRejected] if the cookie or the token is not valid. Verify does not check whether the
+// session is revoked.
 func (s *Sessions) Verify(r *http.Request, ring *signing.Ring, now time.Time) (*token.Verified, error) {
 	cookies := r.CookiesNamed(s.cookies.Name(cookieName))
 	switch {
@@ -82,12 +89,14 @@ func (s *Sessions) Verify(r *http.Request, ring *signing.Ring, now time.Time) (*
 	return v, err
 }
 
-// IsOwn reports whether the request changes nothing or comes from a page of the origin. A browser adds
-// the cookie to requests of any page, so a header must say which page sent the request. Without such a
-// header, the request is not accepted.
+// IsOwn reports whether a request with a session cookie may be served: it must change nothing, or
+// come from a page of the origin. A browser also sends the cookie with requests that pages of other
+// origins cause. So one of the headers Sec-Fetch-Site and Origin must show that the page is of the
+// origin. If the request has neither header, IsOwn returns false.
 //
-// A request that upgrades the connection, for instance to a WebSocket, is a GET that leads to
-// changes. Chromium sends no Sec-Fetch-Site with such a request, so the Origin header decides.
+// A request with the method GET, HEAD or OPTIONS changes nothing, unless it upgrades the
+// connection, for instance to a WebSocket. Chromium sends no Sec-Fetch-Site with an upgrade, so
+// IsOwn reads only the Origin header of an upgrade.
 func (s *Sessions) IsOwn(r *http.Request) bool {
 	site, origin := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
 	own := len(origin) == 1 && origin[0] == s.origin
@@ -101,8 +110,9 @@ func (s *Sessions) IsOwn(r *http.Request) bool {
 	return own
 }
 
-// Location returns the URL of a path of the origin, or of the page if path is empty. If name is not
-// empty, name=value is added to the query of the path, before its fragment.
+// Location returns the complete URL of a path of the origin. If path is empty, Location uses the
+// page that was passed to [NewSessions]. If name is not empty, Location adds name=value to the
+// query.
 func (s *Sessions) Location(path, name, value string) string {
 	if path == "" {
 		path = s.page

@@ -1,5 +1,5 @@
-// Package browser contains the rules for requests of browsers: where a request comes from, how a
-// session is kept in a cookie, and where to send the browser after a flow.
+// Package browser implements what is special about requests from browsers: it finds out which page
+// a request comes from, keeps a session in a cookie, and sends the browser to a page after a flow.
 package browser
 
 import (
@@ -8,40 +8,42 @@ import (
 	"strings"
 )
 
-// Source is where a GET request comes from that writes.
+// Source says where a GET request comes from. It matters for the requests that begin a flow with
+// GitHub. They are GET requests although they write: they set a cookie and lead to a session.
 //
-// A browser sends a GET for any page and adds its cookies. The calls that begin a flow with GitHub
-// are GETs that write: they set a cookie and lead to a session. A page of another origin could make
-// these calls again and again in a hidden frame. Browsers say in headers where a request comes from
-// (https://www.w3.org/TR/fetch-metadata/).
+// A page of any origin can make the browser send a GET request with cookies. So a page of another
+// origin could cause these requests again and again in a hidden frame. Browsers say in headers
+// where a request comes from (https://www.w3.org/TR/fetch-metadata/).
 type Source int
 
 const (
-	// Allowed means that a page of the host, the person at the browser, or a program has sent the
+	// Allowed means that a page of the host, the person at the browser, or a program has made the
 	// request. A request without Sec-Fetch-Site is allowed, because programs and old browsers do
 	// not send this header. (Programs on Node.js send Sec-Fetch-Mode alone.)
 	Allowed Source = iota
 
-	// Unproven is a navigation of a whole tab or window from another origin, without
-	// Sec-Fetch-User. In Chromium and Firefox, a script caused the navigation. In Safari, a script
-	// or a click caused it: Safari sends the other three headers since 16.4 but never
-	// Sec-Fetch-User.
+	// Unproven means that a page of another origin has navigated a whole tab or window to the URL,
+	// and that the request has no Sec-Fetch-User. In Chromium and Firefox, a script has done this.
+	// In Safari, a script or a click has done this: Safari 16.4 and later send the other three
+	// Sec-Fetch headers but never Sec-Fetch-User.
 	Unproven
 
-	// Foreign is a frame, fetch, image or WebSocket of another origin.
+	// Foreign means that a page of another origin has made the request for a frame, an image, a
+	// fetch or a WebSocket.
 	Foreign
 )
 
-// SourceOf returns where a GET that writes comes from. The origin is the host's own. Pages of the
-// other origins may fetch if they are on the same site. For a page of another site, a browser drops
-// the cookies of the answer.
+// SourceOf returns the Source of a GET request. The parameter origin is the origin of the host. The
+// parameter others lists further origins. Their pages may make the request with fetch if they are
+// on the same site as the host. For a page of another site, the browser would drop the cookies of
+// the answer.
 func SourceOf(r *http.Request, origin string, others []string) Source {
 	from := r.Header["Origin"]
 	if len(r.Header["Upgrade"]) > 0 && len(from) > 0 {
 		// Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket, and keeps the cookies
-		// of the answer although the handshake fails. A browser always sends Origin with a
-		// handshake. A request with Upgrade and without Origin is no handshake of a browser: Java's
-		// client offers HTTP/2 in this way.
+		// of the answer although the handshake fails. Browsers always send Origin with a handshake.
+		// So a request with Upgrade and without Origin is not from a browser. Java's HTTP client,
+		// for instance, offers HTTP/2 in this way.
 		if len(from) == 1 && from[0] == origin {
 			return Allowed
 		}
@@ -53,7 +55,7 @@ func SourceOf(r *http.Request, origin string, others []string) Source {
 		return Allowed
 	case len(site) > 1:
 		return Foreign
-	case site[0] == "same-origin", site[0] == "none": // none: the person typed the address, for instance
+	case site[0] == "same-origin", site[0] == "none": // none: the person typed the URL, for instance
 		return Allowed
 	case site[0] == "same-site" && len(from) == 1 && slices.Contains(others, from[0]):
 		return Allowed
@@ -65,19 +67,20 @@ func SourceOf(r *http.Request, origin string, others []string) Source {
 	return Unproven
 }
 
-// headerIs reports whether the request has the header exactly once, with this value.
+// headerIs reports whether the request has the header exactly once and with this value.
 func headerIs(r *http.Request, name, value string) bool {
 	lines := r.Header[name]
 	return len(lines) == 1 && lines[0] == value
 }
 
-// LooksAhead reports whether a request only asks what the answer would be: a HEAD, which a ServeMux
-// pattern for GET also matches, or a prefetch. Such a request must not complete a flow.
+// LooksAhead reports whether the request is a HEAD or a prefetch, which only asks what the answer
+// would be. Such a request must not complete a flow. A ServeMux pattern for GET also matches HEAD.
 func LooksAhead(r *http.Request) bool {
 	return r.Method == http.MethodHead || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }
 
-// Redirect sends the browser to a complete URL. Unlike [http.Redirect], it leaves the URL as it is.
+// Redirect redirects the browser to location, which is a complete URL. Unlike [http.Redirect], it
+// does not change the URL.
 func Redirect(w http.ResponseWriter, location string, status int) {
 	header := w.Header()
 	header.Set("Location", location)

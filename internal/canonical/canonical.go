@@ -1,5 +1,5 @@
-// Package canonical reads and writes bytes in forms that have exactly one spelling each, so that no
-// signed, sealed or stored value has a second text with the same meaning.
+// Package canonical reads and writes bytes in forms that have exactly one spelling for each value.
+// So no signed, sealed or stored value has a second text with the same meaning.
 package canonical
 
 import (
@@ -10,8 +10,8 @@ import (
 )
 
 // Base64URL is base64url without padding. It rejects text whose last character has unused bits that
-// are not zero. It ignores line breaks, so check text with [IsBase64URL] first, or decode it with
-// [DecodeBase64URL].
+// are not zero. But it ignores line breaks. So check text with [IsBase64URL] first, or decode the
+// text with [DecodeBase64URL].
 var Base64URL = base64.RawURLEncoding.Strict()
 
 // DecodeBase64URL decodes base64url without padding. It returns an error for any other spelling.
@@ -19,9 +19,8 @@ func DecodeBase64URL(text string) ([]byte, error) {
 	return DecodeBase64(base64.RawURLEncoding, text)
 }
 
-// DecodeBase64 decodes text in the given encoding. It returns an error for every spelling but the
-// one that the encoding itself writes. Without these checks, encoding/base64 ignores line breaks
-// and unused bits.
+// DecodeBase64 decodes text in the given encoding. It accepts only the spelling that the encoding
+// itself writes. Without this check, encoding/base64 ignores line breaks and unused bits.
 func DecodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") {
 		return nil, errors.New("line break in base64")
@@ -44,8 +43,8 @@ func IsAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// Frame returns the parts as bytes. The length of each part comes before the part, so that no two
-// different lists give the same bytes.
+// Frame encodes the parts as bytes. The length of each part comes before the part, so that two
+// different lists never have the same encoding.
 func Frame(parts ...string) []byte {
 	var framed []byte
 	for _, part := range parts {

@@ -1,7 +1,7 @@
 package canonical
 
-// IsKeyID reports whether id is 1 to maxLength letters, digits, ".", "_" and "-". Such an ID can
-// stand in a stored hash, in a token's header and in a file without being quoted.
+// IsKeyID reports whether id consists of 1 to maxLength letters, digits, ".", "_" and "-". Such an
+// ID needs no quoting in a stored hash, in a token's header or in a file.
 func IsKeyID(id string, maxLength int) bool {
 	for i := range len(id) {
 		if c := id[i]; !IsAlphanumeric(c) && c != '.' && c != '_' && c != '-' {

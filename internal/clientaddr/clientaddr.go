@@ -1,6 +1,7 @@
 // Package clientaddr finds the address of the client that sends a request, even if the request
-// passes reverse proxies. Anyone can send X-Forwarded-For, so a [Resolver] believes only the part
-// of it that trusted proxies have appended. The Forwarded header of RFC 7239 is not read.
+// passes reverse proxies. Anyone can send X-Forwarded-For, so a [Resolver] trusts only the part of
+// the header that trusted proxies have appended. The package does not read the Forwarded header of
+// RFC 7239.
 //
 // An address says where a request comes from. It authenticates nobody.
 package clientaddr
@@ -15,14 +16,14 @@ import (
 	"sync"
 )
 
-// maxProxies bounds how many addresses of X-Forwarded-For [Resolver.Address] looks at, because a
-// client chooses the length of the header.
+// maxProxies is the maximum number of addresses of X-Forwarded-For that [Resolver.Address] reads.
+// The header can be long, because a client chooses its length.
 const maxProxies = 16
 
 // Proxies are the reverse proxies in front of a service.
 type Proxies struct {
-	Decided bool           // the host has set Config.Proxies
-	Trusted []netip.Prefix // their networks; none if clients connect to the service themselves
+	Decided bool           // whether the host has set Config.Proxies
+	Trusted []netip.Prefix // networks of the proxies; empty if clients connect directly
 }
 
 // Resolver finds the client addresses of requests. It is safe for concurrent use.
@@ -32,8 +33,8 @@ type Resolver struct {
 	warn    sync.Once
 }
 
-// NewResolver returns a resolver that trusts the proxies, or an error that says what is wrong with
-// one of their networks.
+// NewResolver returns a resolver that trusts the proxies. It returns an error if a network of the
+// proxies is not valid or contains every address.
 func NewResolver(proxies Proxies, log *slog.Logger) (*Resolver, error) {
 	for _, network := range proxies.Trusted {
 		switch {
@@ -48,9 +49,10 @@ func NewResolver(proxies Proxies, log *slog.Logger) (*Resolver, error) {
 	return &Resolver{proxies: proxies, log: log}, nil
 }
 
-// Address returns the address of the client, or the zero Addr if it is not known. Each proxy
-// appends the address of its own peer to X-Forwarded-For. Address therefore reads the list from
-// its end, and stops at the first address that is not a trusted proxy's.
+// Address returns the address of the client, or the zero Addr if the address is not known. Each
+// proxy appends to X-Forwarded-For the address from which it received the request. Address
+// therefore reads the list from its end, and stops at the first address that does not belong to a
+// trusted proxy.
 func (c *Resolver) Address(r *http.Request) netip.Addr {
 	if !c.proxies.Decided && len(r.Header["X-Forwarded-For"]) > 0 {
 		c.warnOnce(r, "auth: X-Forwarded-For arrives and Config.Proxies is not set: "+
@@ -103,7 +105,7 @@ func Peer(r *http.Request) netip.Addr {
 	return Normalize(peer.Addr())
 }
 
-// parseForwarded reads an address with or without a port, because proxies write both.
+// parseForwarded parses an address with or without a port, because proxies write both forms.
 func parseForwarded(text string) (netip.Addr, error) {
 	address, err := netip.ParseAddr(text)
 	if err != nil {
@@ -114,13 +116,13 @@ func parseForwarded(text string) (netip.Addr, error) {
 	return Normalize(address), err
 }
 
-// Normalize returns the form in which addresses are compared, counted and kept. An IPv4 address in
-// IPv6 form becomes IPv4. Normalize removes the zone, because a zone names an interface of this
-// machine.
+// Normalize returns the form in which addresses are compared, counted and kept. It converts an IPv4
+// address in IPv6 form to IPv4. It removes the zone, which names an interface of this machine.
 func Normalize(address netip.Addr) netip.Addr { return address.Unmap().WithZone("") }
 
-// Network returns the address under which a client is counted: the address itself, or the first 64
-// bits of an IPv6 address, because one customer has a whole network of this size.
+// Network returns the address under which a client is counted. For IPv4, this is the address
+// itself. For IPv6, it is the network of the first 64 bits, because one customer has a whole
+// network of this size.
 func Network(address netip.Addr) netip.Addr {
 	address = Normalize(address)
 	if !address.Is6() {

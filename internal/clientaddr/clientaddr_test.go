@@ -27,7 +27,7 @@ func trusting(networks ...string) clientaddr.Proxies {
 	return proxies
 }
 
-// newResolver returns a resolver and what it logs.
+// newResolver returns a resolver and its log.
 func newResolver(t testing.TB, proxies clientaddr.Proxies) (*clientaddr.Resolver, *bytes.Buffer) {
 	t.Helper()
 	log := new(bytes.Buffer)
@@ -269,7 +269,8 @@ func TestNetworkIsAnIPv4AddressOrTheFirst64BitsOfIPv6(t *testing.T) {
 	require.Equal(t, netip.Addr{}, clientaddr.Network(netip.Addr{}))
 }
 
-// The attack: a header that makes the client's address one that no trusted proxy has vouched for.
+// The attack: a client sends a header so that its address seems to be one that no trusted proxy has
+// appended.
 func FuzzForwardedChain(f *testing.F) {
 	f.Add("10.0.0.1:1234", "192.0.2.99, 198.51.100.1,10.0.0.2")
 	f.Add("203.0.113.7:1234", "198.51.100.1")
@@ -290,8 +291,8 @@ func FuzzForwardedChain(f *testing.F) {
 		case !trusted(connection):
 			require.Equal(t, connection, address, "the header of an untrusted peer changes nothing")
 		case address.IsValid() && !trusted(address):
-			// The proxy that appended the last address knows no more than that one. A client that
-			// puts text before it must get the same answer.
+			// The client can put text before the last address, which a proxy has appended. The
+			// result must stay the same.
 			require.Equal(t, address, resolver.Address(request(peer, "192.0.2.99,"+forwarded)))
 		}
 	})

@@ -1,5 +1,5 @@
 // Package defaults sets the defaults of a configuration, and finds nil values that a configuration
-// contains by mistake.
+// must not contain.
 package defaults
 
 import (
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Now returns now, or time.Now if now is nil.
+// Now returns the function now, or time.Now if now is nil.
 func Now(now func() time.Time) func() time.Time {
 	if now == nil {
 		return time.Now
@@ -24,8 +24,9 @@ func Logger(logger *slog.Logger) *slog.Logger {
 	return logger
 }
 
-// IsNil reports whether an interface value is nil or holds a nil pointer, map, function, slice or
-// channel. Without this check, such a value would fail only at the first request that uses it.
+// IsNil reports whether an interface value is nil, or holds a nil pointer, map, function, slice or
+// channel. A configuration with such a value would otherwise fail only when a request uses the
+// value.
 func IsNil(v any) bool {
 	if v == nil {
 		return true

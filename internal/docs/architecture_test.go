@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A step of a walk names a function and its file: `Name` (file.go).
+// walkStep matches a step in the walks through the code, which names a function and its file:
+// `Name` (file.go).
 var walkStep = regexp.MustCompile("`(\\w+)`\\s+\\(([\\w/]+\\.go)\\)")
 
 func TestTheWalksOfTheArchitectureNameFunctionsThatExist(t *testing.T) {

@@ -1,6 +1,10 @@
-// Package docs tests the repository's Markdown. Code blocks compile, are quoted from tested code or
-// name the test that covers them; relative links lead to a file or a heading; the README stays
-// short. It also tests the English of Markdown and comments.
+// Package docs tests the Markdown of the repository:
+//
+//   - A code block compiles, is quoted from tested code, or names the test that covers it.
+//   - A relative link leads to a file or a heading.
+//   - The README is short.
+//
+// It also tests the English of Markdown and comments.
 package docs
 
 import (
@@ -40,19 +44,19 @@ func TestProgramsInMarkdownCompile(t *testing.T) {
 	}
 }
 
-// tree is the part of the repository that the rules need.
+// tree has the contents of the repository that the rules need.
 type tree struct {
 	fsys    fs.FS
 	pages   []*page
 	tests   map[string]bool // the names of all test functions
-	quoted  []string        // the sources from which a fragment may be quoted, as quotable returns them
-	runners []string        // the sources of the tests that may run a block with a run marker
+	quoted  []string        // sources from which a fragment may be quoted, as quotable returns them
+	runners []string        // sources of the tests that may run a block with a run marker
 }
 
 // page is one Markdown file.
 type page struct {
 	name   string
-	prose  []string // its lines; the lines of code blocks are empty
+	prose  []string // the lines of the page; those of code blocks are empty
 	blocks []block
 }
 
@@ -63,7 +67,7 @@ type block struct {
 	language string
 	code     string
 	above    string // the line before the opening fence
-	open     bool   // it has no closing fence
+	open     bool   // whether the closing fence is missing
 }
 
 var testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Example)\w*)\(`)
@@ -162,8 +166,8 @@ func (tr *tree) problems() []string {
 
 var marker = regexp.MustCompile(`^<!-- (run|checked by): (\S+) -->$`)
 
-// checkBlock returns the problem of the block, or "" if it has none. It does not compile programs;
-// compile does.
+// checkBlock returns the problem of the block, or "" if it has none. It does not compile programs:
+// the function compile does that.
 func (tr *tree) checkBlock(b block) string {
 	switch {
 	case b.open:
@@ -201,8 +205,8 @@ func (tr *tree) checkBlock(b block) string {
 	return ""
 }
 
-// quotable returns Go source without its indentation, with a newline at both ends so that only
-// whole lines match.
+// quotable returns Go source without its indentation. It puts a newline at both ends, so that a
+// search for whole lines works at both ends, too.
 func quotable(source string) string {
 	lines := strings.Split(strings.TrimSpace(source), "\n")
 	for i := range lines {
@@ -211,7 +215,8 @@ func quotable(source string) string {
 	return "\n" + strings.Join(lines, "\n") + "\n"
 }
 
-// clause returns the package clause and the imports of a program. It returns nil for a fragment.
+// clause parses the package clause and the imports of a program. It returns nil if code is a
+// fragment.
 func clause(code string) *ast.File {
 	if _, err := parser.ParseFile(token.NewFileSet(), "", code, parser.PackageClauseOnly); err != nil {
 		return nil
@@ -221,7 +226,7 @@ func clause(code string) *ast.File {
 	return file
 }
 
-// programs returns the blocks that are programs, by the directory of their module.
+// programs returns the blocks that are programs. The map's key is the directory of their module.
 func (tr *tree) programs() map[string][]block {
 	programs := map[string][]block{}
 	for _, p := range tr.pages {
@@ -241,8 +246,8 @@ func (tr *tree) programs() map[string][]block {
 }
 
 // compile builds and vets the blocks as a host would: each block is a package of another module.
-// That module has the go.mod and go.sum of the module in dir, so that the go command downloads
-// nothing, and takes the module in dir from the checkout.
+// That module uses the checkout of the module in dir. It has the same go.mod and go.sum, so that
+// the go command downloads nothing.
 func compile(t *testing.T, dir string, blocks []block) (string, error) {
 	t.Helper()
 	checkout, err := filepath.Abs(root)
@@ -272,12 +277,12 @@ func compile(t *testing.T, dir string, blocks []block) (string, error) {
 		for _, name := range []string{"go.mod", "go.sum"} {
 			data, err := os.ReadFile(filepath.Join(checkout, module, name))
 			if name == "go.sum" && errors.Is(err, fs.ErrNotExist) {
-				continue // a module without dependencies
+				continue // a module without dependencies has no go.sum
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			write(name, string(data)) // of the two modules, dir's stays
+			write(name, string(data)) // dir comes last, so its file stays
 			if name == "go.mod" {
 				modulePath := regexp.MustCompile(`(?m)^module (\S+)`).FindSubmatch(data)[1]
 				edit = append(edit, fmt.Sprintf("-require=%s@v0.0.0", modulePath),
@@ -294,7 +299,7 @@ func compile(t *testing.T, dir string, blocks []block) (string, error) {
 			}) {
 			name = "block_test.go"
 		}
-		// The directive makes the compiler report the Markdown's own lines.
+		// Because of this directive, the compiler reports line numbers of the Markdown page.
 		position := fmt.Sprintf("//line %s:%d\n", filepath.Join(checkout, b.page), b.line)
 		write(filepath.Join(fmt.Sprint("block", i+1), name), position+b.code)
 	}
@@ -337,7 +342,7 @@ func (tr *tree) checkLinks(p *page) []string {
 
 func (tr *tree) leadsSomewhere(from *page, link *url.URL) bool {
 	target := from.name
-	if strings.HasPrefix(link.Path, "/") { // GitHub begins at the repository's root
+	if strings.HasPrefix(link.Path, "/") { // on GitHub, / is the repository's root
 		target = path.Join(".", link.Path[1:])
 	} else if link.Path != "" {
 		target = path.Join(path.Dir(from.name), link.Path)
@@ -353,8 +358,8 @@ func (tr *tree) leadsSomewhere(from *page, link *url.URL) bool {
 	})
 }
 
-// anchors returns the names that GitHub gives to the headings of the page, and the names that the
-// page sets itself.
+// anchors returns the names to which a link can lead on the page: those that GitHub gives to
+// headings, and those that the page sets itself.
 func (p *page) anchors() []string {
 	var names []string
 	seen := map[string]int{}

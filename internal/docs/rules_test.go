@@ -6,9 +6,9 @@ import (
 	"testing/fstest"
 )
 
-// Tests of the rules themselves.
+// This file tests the rules of docs_test.go.
 
-// markdown returns a file with the text, in which three apostrophes stand for a fence.
+// markdown returns a file with the text. Three apostrophes in the text stand for a code fence.
 func markdown(text string) *fstest.MapFile {
 	return &fstest.MapFile{Data: []byte(strings.ReplaceAll(text, "'''", "```"))}
 }

@@ -16,11 +16,11 @@ import (
 	"unicode/utf8"
 )
 
-// Tests of the English of Markdown and comments. CONTRIBUTING.md has the rules; a pattern can find
-// only their most frequent violations.
+// This file tests the English of Markdown and comments. The rules are in CONTRIBUTING.md. A pattern
+// finds only the most frequent violations.
 
-// styledDirs are the directories whose comments follow the rules. A directory does not include its
-// subdirectories.
+// styledDirs are the directories whose comments must follow the rules. The subdirectories of a
+// directory are not included.
 var styledDirs = []string{
 	".",
 	"benchmarks",
@@ -73,20 +73,20 @@ var styledDirs = []string{
 	"storetest",
 }
 
-// maxColumns is the length of the longest line of prose. A tab counts as tabColumns.
+// maxColumns is the maximum length of a line of prose. A tab counts as tabColumns.
 const (
 	maxColumns = 110
 	tabColumns = 4
 )
 
-// styleRule forbids the texts that match its pattern.
+// styleRule is a rule that forbids the texts that match its pattern.
 type styleRule struct {
 	name    string
 	pattern string // (?i) if letter case does not matter; a space also matches a line break
 	why     string
 	better  string
 	found   []string // texts that break the rule
-	passed  []string // similar texts that do not
+	passed  []string // similar texts that do not break the rule
 }
 
 const (
@@ -182,7 +182,7 @@ var styleRules = []styleRule{
 	},
 }
 
-// compiled returns the pattern, in which a space also matches the end of a line.
+// compiled returns the compiled pattern. A space in the pattern also matches the end of a line.
 func (r styleRule) compiled() *regexp.Regexp {
 	return regexp.MustCompile(strings.ReplaceAll(r.pattern, " ", `[ \n]`))
 }
@@ -218,7 +218,8 @@ func styleProblems(t *testing.T, fsys fs.FS, dirs []string) []string {
 	return found
 }
 
-// checkStyle returns the violations in the prose, by line, and the lines that are too long.
+// checkStyle returns the violations in the prose, in the order of the lines. The argument long has
+// the numbers of the lines that are too long.
 func checkStyle(name string, prose []string, long []int) []string {
 	type problem struct {
 		line int
@@ -232,7 +233,8 @@ func checkStyle(name string, prose []string, long []int) []string {
 	text := strings.Join(prose, "\n")
 	for _, rule := range styleRules {
 		for _, at := range rule.compiled().FindAllStringIndex(text, -1) {
-			// A match may begin with the end of the sentence before, on the line before.
+			// A match may begin with the end of the sentence before it, which can be on the line
+			// before.
 			match := strings.TrimLeft(text[at[0]:at[1]], " \n.:;?!|-*#(\"[")
 			line := 1 + strings.Count(text[:at[1]-len(match)], "\n")
 			words := strings.Join(strings.Fields(match), " ")
@@ -276,15 +278,15 @@ func isLong(line string) bool {
 	return utf8.RuneCountInString(line)+(tabColumns-1)*strings.Count(line, "\t") > maxColumns
 }
 
-// directive matches comments for tools, such as //go:embed. output matches the output of an example,
-// which the program determines.
+// directive matches comments for tools, such as //go:embed. output matches the output of an
+// example, whose text the program determines.
 var (
 	directive = regexp.MustCompile(`^//(?:[a-z]+:|line )`)
 	output    = regexp.MustCompile(`(?i)^//\s*(?:unordered )?output:`)
 )
 
-// comments returns the text of the comments of a Go file, on the lines of the file, and the numbers
-// of the lines that end in a comment and are too long.
+// comments returns the comments of a Go file. The element i of prose is the comment on line i+1 of
+// the file. It also returns the numbers of the lines that end in a comment and are too long.
 func comments(t *testing.T, name, source string) (prose []string, long []int) {
 	t.Helper()
 	fset := token.NewFileSet()
@@ -376,7 +378,8 @@ func TestInnocentTextPasses(t *testing.T) {
 	}
 }
 
-// TestCommentsOfALineDirectiveKeepTheirLine proves that positions are those of the file itself.
+// TestCommentsOfALineDirectiveKeepTheirLine tests that a line directive does not change line
+// numbers.
 func TestCommentsOfALineDirectiveKeepTheirLine(t *testing.T) {
 	prose, _ := comments(t, "a.go", "package a\n\n//line b.go:100\n// here\nvar A int\n")
 	if prose[3] != "here" {

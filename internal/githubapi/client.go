@@ -1,14 +1,16 @@
-// Package githubapi makes the few calls to GitHub that signing in and connecting an account need:
+// Package githubapi makes the few calls to GitHub that are needed to sign in and to connect an
+// account:
 //
-//   - to which account a token belongs
-//   - which addresses, organizations and teams the account has
+//   - which account a token belongs to
+//   - which e-mail addresses, organizations and teams the account has
 //   - whether GitHub still accepts a token, and the revocation of a token
 //   - the exchanges of OAuth (RFC 6749) that return a token
 //
-// GitHub's answers are read strictly. An answer has a bounded length, no redirect is followed, and
-// a field of another type, length or alphabet than documented is an error or counts as absent.
-// Because errors are logged, no error contains a secret. Of an answer, an error contains only the
-// status and a few known error codes. The package decides nothing about users.
+// The package reads GitHub's answers strictly. The length of an answer is limited, and no redirect
+// is followed. If a field has another type, length or alphabet than documented, it is an error or
+// counts as absent. Errors contain no secrets, because errors are logged: from GitHub's answer, an
+// error contains only the status and a few known error codes. The package decides nothing about
+// users.
 package githubapi
 
 import (
@@ -33,17 +35,18 @@ import (
 
 const (
 	perPage  = 100
-	maxPages = 50 // of organizations or teams
+	maxPages = 50 // maximum number of pages of organizations or teams
 )
 
-// ErrBadToken means that GitHub does not accept a token any more. GitHub itself has not failed.
+// ErrBadToken means that GitHub does not accept a token any more. It does not mean that the call to
+// GitHub failed.
 var ErrBadToken = errors.New("auth: GitHub does not accept the token any more")
 
-// StatusError is an answer of GitHub with another status than the expected one.
+// StatusError means that GitHub answered with another status than the expected one.
 type StatusError struct {
 	Status     int
-	Limited    bool          // by the rate limit
-	RetryAfter time.Duration // at most an hour; zero if GitHub's answer has no time
+	Limited    bool          // whether GitHub's rate limit was the reason
+	RetryAfter time.Duration // how long to wait, at most an hour; zero if GitHub does not say
 }
 
 // Error returns a message with the status.
@@ -51,7 +54,7 @@ func (e *StatusError) Error() string {
 	return "auth: GitHub answered with status " + strconv.Itoa(e.Status)
 }
 
-// App is an OAuth app as it is registered at GitHub, and the addresses of that GitHub host.
+// App is an OAuth app that is registered at GitHub, and the URLs of that GitHub host.
 type App struct {
 	ClientID     string
 	ClientSecret func() string // a function, so that nothing prints the secret with the App
@@ -72,8 +75,8 @@ func APIURL(base *url.URL) string {
 	}
 }
 
-// Client makes calls to GitHub for an App. It is safe for concurrent use. It sets no deadline: the
-// context of each call bounds the call.
+// Client makes calls to GitHub for an [App]. It is safe for concurrent use. It sets no deadlines:
+// the context of each call limits the duration of the call.
 type Client struct {
 	app  App
 	http *http.Client
@@ -97,7 +100,7 @@ func New(app App, transport http.RoundTripper, now func() time.Time) *Client {
 	}
 }
 
-// Profile is what GitHub says of an account. Name and AvatarURL may be empty.
+// Profile has what GitHub says about an account. Name and AvatarURL may be empty.
 type Profile struct {
 	ID        int64 // positive
 	Login     string
@@ -105,9 +108,9 @@ type Profile struct {
 	AvatarURL string // https, or http on loopback
 }
 
-// Profile returns the account that the token belongs to. It returns an error if the id is not
-// exactly a positive integer, because a user must not be identified by a guess. It returns
-// ErrBadToken if GitHub does not accept the token.
+// Profile returns the profile of the account that the token belongs to. It returns an error unless
+// the id is exactly a positive integer, because a rounded id could be that of another account. It
+// returns ErrBadToken if GitHub does not accept the token.
 func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	body, err := c.get(ctx, "/user", token)
 	if err != nil {
@@ -127,7 +130,7 @@ func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	return Profile{ID: id, Login: login, Name: textOrNone(name), AvatarURL: urlOrNone(avatar)}, nil
 }
 
-// textOrNone returns s, or "" if no store may keep s. The profile does not need the text.
+// textOrNone returns s, or "" if no store may keep s. A profile is also useful without the text.
 func textOrNone(s string) string {
 	if text.Flaw(s, limits.GitHubText) != "" {
 		return ""
@@ -144,8 +147,8 @@ func urlOrNone(s string) string {
 	return textOrNone(s)
 }
 
-// Email returns the account's primary address if GitHub has verified it. It returns "" if there is
-// no such address, or if the token does not have the scope to ask.
+// Email returns the account's primary e-mail address if GitHub has verified it. If there is no such
+// address, or if the scopes of the token do not include e-mail addresses, Email returns "".
 func (c *Client) Email(ctx context.Context, token string) (string, error) {
 	body, err := c.get(ctx, "/user/emails?per_page=100", token)
 	if hasStatus(err, http.StatusNotFound, http.StatusForbidden) && !isLimited(err) {
@@ -190,8 +193,9 @@ func (c *Client) Teams(ctx context.Context, token string) ([]int64, error) {
 	return c.pages(ctx, token, "/user/teams?", []string{"id"}, ownID)
 }
 
-// pages reads a list to its end and returns the ids of the items that have an id. It counts pages
-// and does not follow the Link header, because the header could lead to another server.
+// pages reads all pages of a list. It calls the function id for each item, and returns the ids that
+// id finds. It numbers the pages itself and does not follow the Link header, because that header
+// could lead to another server.
 func (c *Client) pages(
 	ctx context.Context, token, path string, names []string,
 	id func(strictjson.Object) (int64, bool),
@@ -217,7 +221,7 @@ func (c *Client) pages(
 	return nil, errors.New("auth: GitHub's list does not end")
 }
 
-// parseList reads a list of objects as strictly as strictjson reads one object.
+// parseList parses a list of objects. It is as strict as strictjson is for one object.
 func parseList(body []byte, names []string) ([]strictjson.Object, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(body, &items); err != nil || items == nil {
@@ -233,8 +237,8 @@ func parseList(body []byte, names []string) ([]strictjson.Object, error) {
 	return objects, nil
 }
 
-// Revoke revokes one token at GitHub. The account's other tokens stay. It returns nil if GitHub
-// does not know the token.
+// Revoke revokes one token at GitHub. The account's other tokens remain valid. Revoke returns nil
+// if GitHub does not know the token.
 func (c *Client) Revoke(ctx context.Context, token string) error {
 	err := c.aboutToken(ctx, http.MethodDelete, token, http.StatusNoContent)
 	if isUnknownToken(err) {
@@ -258,7 +262,8 @@ func isUnknownToken(err error) bool {
 	return hasStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity)
 }
 
-// aboutToken makes a call about a token, with the app's own credentials.
+// aboutToken makes a call about a token, authenticated as the app. It returns a StatusError unless
+// the answer has the wanted status.
 func (c *Client) aboutToken(ctx context.Context, method, token string, want int) error {
 	body, err := json.Marshal(map[string]string{"access_token": token})
 	if err != nil {
@@ -275,7 +280,8 @@ func (c *Client) aboutToken(ctx context.Context, method, token string, want int)
 	return err
 }
 
-// get makes a call as the account that the token belongs to.
+// get makes a call that is authenticated with the token. It returns ErrBadToken if GitHub does not
+// accept the token.
 func (c *Client) get(ctx context.Context, path, token string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.app.APIURL+path, nil)
 	if err != nil {
@@ -289,8 +295,8 @@ func (c *Client) get(ctx context.Context, path, token string) ([]byte, error) {
 	return body, err
 }
 
-// do sends the request and returns the answer's body. It returns a StatusError unless the answer
-// has the wanted status.
+// do sends the request and returns the body of the answer. It returns a StatusError unless the
+// answer has the wanted status.
 func (c *Client) do(r *http.Request, want int) ([]byte, error) {
 	response, err := c.http.Do(r)
 	if err != nil {
@@ -316,8 +322,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// newStatusError returns the error for an answer, with what the answer says about GitHub's rate
-// limits. It cuts a wait to an hour.
+// newStatusError returns the error for an answer. It reads from the headers whether GitHub's rate
+// limit was the reason, and how long to wait. It limits the wait to an hour.
 func newStatusError(response *http.Response, now time.Time) *StatusError {
 	const longest = time.Hour
 	e := &StatusError{Status: response.StatusCode}

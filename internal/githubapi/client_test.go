@@ -24,12 +24,13 @@ const (
 	token        = "gho_token"
 )
 
-// github is a transport that answers every request as the function does.
+// github is a transport in place of GitHub. The function answers the requests.
 type github func(r *http.Request) (*http.Response, error)
 
 func (g github) RoundTrip(r *http.Request) (*http.Response, error) { return g(r) }
 
-// answer returns a GitHub with one answer for everything. Headers are pairs of name and value.
+// answer returns a GitHub that gives the same answer to all requests. The headers alternate between
+// names and values.
 func answer(status int, body string, headers ...string) github {
 	return func(r *http.Request) (*http.Response, error) {
 		if r.Body != nil {
@@ -61,7 +62,7 @@ func newClient(transport http.RoundTripper) *githubapi.Client {
 	return githubapi.New(newApp(), transport, func() time.Time { return now })
 }
 
-// calls are the calls of a client, each as a function that returns its error alone.
+// calls returns the calls of the client by name, each as a function that returns only the error.
 func calls(ctx context.Context, c *githubapi.Client) map[string]func() error {
 	return map[string]func() error{
 		"Profile":       func() error { _, err := c.Profile(ctx, token); return err },
@@ -279,8 +280,8 @@ func TestOnlyActiveMembershipsWithAnIDCount(t *testing.T) {
 	require.Equal(t, []int64{1, 6}, got)
 }
 
-// pagesOf returns a GitHub that lists as many teams on each page as the sizes say, and no more pages
-// than that. The Link header leads to another host.
+// pagesOf returns a GitHub that lists teams. sizes[i] is the number of teams on page i+1, and there
+// are no other pages. The Link header leads to another host. Each request increments *asked.
 func pagesOf(t *testing.T, asked *int, sizes ...int) github {
 	return func(r *http.Request) (*http.Response, error) {
 		require.Equal(t, "api.github.com", r.URL.Host)

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzTokenReply lets GitHub answer a code with any text. Every token that Exchange accepts can be
-// put into a header, and no error contains a part of the answer.
+// FuzzTokenReply lets GitHub answer Exchange with any text. If Exchange accepts a token, the token
+// can be put into a header. If Exchange returns an error, the error contains no part of the answer.
 func FuzzTokenReply(f *testing.F) {
 	for _, seed := range []string{
 		`{"access_token":"gho_x","token_type":"bearer","scope":"repo,user:email"}`,
@@ -44,8 +44,8 @@ func FuzzTokenReply(f *testing.F) {
 	})
 }
 
-// FuzzEmails lets GitHub list any addresses. An address that Email returns is one that
-// encoding/json finds primary and verified.
+// FuzzEmails lets GitHub answer Email with any text. If Email returns an address, encoding/json
+// also finds that this address is primary and verified.
 func FuzzEmails(f *testing.F) {
 	for _, seed := range []string{
 		`[{"email":"a@example.com","primary":true,"verified":true,"visibility":null}]`,

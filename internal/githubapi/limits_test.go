@@ -108,7 +108,8 @@ func TestALimitedRequestForAddressesIsNoLackOfScope(t *testing.T) {
 	}
 }
 
-// The attack: the host of GitHub's name redirects the client secret and the token to another host.
+// The attack: the server that answers for GitHub redirects the client, so that the client sends its
+// secret and the token to another host.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{301, 302, 303, 307, 308} {
@@ -146,7 +147,7 @@ func TestAnAnswerCanBeAMebibyteLong(t *testing.T) {
 	}
 }
 
-// endless is a body that never ends.
+// endless is a body without an end. It counts the bytes that were read.
 type endless struct{ read int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -183,7 +184,7 @@ func TestTheContextBoundsEveryCall(t *testing.T) {
 	defer hanging.Close()
 	app := newApp()
 	app.BaseURL, app.APIURL = hanging.URL, hanging.URL
-	c := githubapi.New(app, nil, time.Now) // over http.DefaultTransport
+	c := githubapi.New(app, nil, time.Now) // a nil transport means http.DefaultTransport
 
 	expired, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -199,7 +200,7 @@ func TestTheContextBoundsEveryCall(t *testing.T) {
 	}
 }
 
-// panickingBody is the body of a transport that decodes answers, and has a bug in that.
+// panickingBody is the body of a host's transport that panics.
 type panickingBody struct {
 	io.Reader
 	onRead bool
@@ -243,8 +244,8 @@ func TestAPanicOfTheHostsTransportIsAnError(t *testing.T) {
 	require.ErrorContains(t, err, "auth: GitHubConfig.HTTPClient panicked: a bug of the host")
 }
 
-// GitHub answers with every secret that it has been sent, and with some of its own, in every way in
-// which an answer can fail.
+// GitHub's answers contain every secret that the client has sent, and a new token. They fail in
+// every way in which an answer can fail.
 func TestNoSecretIsInAnError(t *testing.T) {
 	t.Parallel()
 	secrets := []string{clientSecret, "gho_token", "ghr_token", "verifier", "gho_given"}
@@ -266,7 +267,7 @@ func TestNoSecretIsInAnError(t *testing.T) {
 		for call, do := range calls(t.Context(), newClient(transport)) {
 			err := do()
 			if err == nil {
-				continue // the statuses whose meaning is yes
+				continue // for some calls, the status is a valid answer
 			}
 			for _, secret := range secrets {
 				require.NotContains(t, err.Error(), secret, "%s: %s", call, name)

@@ -19,11 +19,13 @@ const (
 	maxExpiresIn = 366 * 24 * 60 * 60 // seconds
 )
 
-// ErrBadCode means that GitHub does not know an authorization code, or that the code was used.
+// ErrBadCode means that GitHub does not know an authorization code, or that the code has already
+// been used.
 var ErrBadCode = errors.New("auth: GitHub does not know the authorization code")
 
-// config returns x/oauth2's view of the app. It returns a new oauth2.Config each time. The methods
-// of an oauth2.Config write to it, so that it can be neither shared nor copied while it is in use.
+// config returns an oauth2.Config for the app. It returns a new one for each call, because the
+// methods of an oauth2.Config write to it. So it can neither be shared by goroutines nor be copied
+// while it is in use.
 func (a App) config(scopes ...string) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID:     a.ClientID,
@@ -33,13 +35,13 @@ func (a App) config(scopes ...string) *oauth2.Config {
 		Endpoint: oauth2.Endpoint{
 			AuthURL:   a.BaseURL + "/login/oauth/authorize",
 			TokenURL:  a.BaseURL + "/login/oauth/access_token",
-			AuthStyle: oauth2.AuthStyleInParams, // detecting it would post the code twice
+			AuthStyle: oauth2.AuthStyleInParams, // to detect the style, oauth2 would send the code twice
 		},
 	}
 }
 
-// AuthCodeURL returns the URL at GitHub that begins a flow with the state. The URL does not contain
-// the verifier of PKCE (RFC 7636), only the verifier's hash.
+// AuthCodeURL returns the URL at GitHub that begins a flow with the state. The URL contains the
+// hash of the PKCE verifier (RFC 7636), not the verifier itself.
 func (c *Client) AuthCodeURL(
 	state, verifier string, scopes []string, options ...oauth2.AuthCodeOption,
 ) string {
@@ -47,8 +49,8 @@ func (c *Client) AuthCodeURL(
 	return c.app.config(scopes...).AuthCodeURL(state, options...)
 }
 
-// Grant is what GitHub gives for an authorization code or a refresh token. Its JSON form is kept,
-// sealed, in the store.
+// Grant has the tokens that GitHub returns for an authorization code or a refresh token. The store
+// keeps its JSON form, sealed.
 type Grant struct {
 	AccessToken  string    `json:"access_token"`
 	RefreshToken string    `json:"refresh_token,omitempty"` // empty if the token does not expire
@@ -56,8 +58,8 @@ type Grant struct {
 	Scopes       string    `json:"-"` // sorted, separated by single spaces
 }
 
-// Exchange redeems an authorization code. It sends the code once, because GitHub accepts a code
-// once. It returns ErrBadCode if GitHub does not know the code.
+// Exchange redeems an authorization code. It sends the code only once, because GitHub accepts a
+// code only once. It returns ErrBadCode if GitHub does not know the code.
 func (c *Client) Exchange(ctx context.Context, code, verifier string) (Grant, error) {
 	token, err := c.app.config().Exchange(c.oauthContext(ctx), code, oauth2.VerifierOption(verifier))
 	if err != nil {
@@ -67,8 +69,8 @@ func (c *Client) Exchange(ctx context.Context, code, verifier string) (Grant, er
 	return c.grant(token)
 }
 
-// Refresh redeems a refresh token, which GitHub then no longer accepts. It returns ErrBadToken if
-// GitHub does not accept the refresh token.
+// Refresh redeems a refresh token. GitHub does not accept the same refresh token again. Refresh
+// returns ErrBadToken if GitHub does not accept the refresh token.
 func (c *Client) Refresh(ctx context.Context, refreshToken string) (Grant, error) {
 	old := &oauth2.Token{RefreshToken: refreshToken}
 	token, err := c.app.config().TokenSource(c.oauthContext(ctx), old).Token()
@@ -78,14 +80,14 @@ func (c *Client) Refresh(ctx context.Context, refreshToken string) (Grant, error
 	return c.grant(token)
 }
 
-// oauthContext makes x/oauth2 send its requests through the client's transport.
+// oauthContext returns a context that makes x/oauth2 use the HTTP client of c.
 func (c *Client) oauthContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, c.http)
 }
 
-// tokenError returns the part of an error of x/oauth2 that may be shown. The text of the error
-// contains GitHub's answer, which may contain a token. If GitHub's error has the given code,
-// tokenError returns meaning.
+// tokenError converts an error of x/oauth2 into an error that may be shown. It does not use the
+// text of the error, which contains GitHub's answer and may contain a token. If GitHub's answer has
+// the given error code, tokenError returns the error meaning.
 func tokenError(doing string, err error, code string, meaning error) error {
 	var refused *oauth2.RetrieveError
 	switch {
@@ -103,13 +105,14 @@ func tokenError(doing string, err error, code string, meaning error) error {
 	}
 }
 
-// setupErrors are the codes of GitHub's errors that the host can repair in its configuration.
+// setupErrors are the error codes of GitHub that the host can avoid by a change of its
+// configuration.
 var setupErrors = []string{
 	"incorrect_client_credentials", "redirect_uri_mismatch", "unsupported_grant_type", "unverified_user_email",
 }
 
-// grant checks the fields that x/oauth2 does not: the type, the alphabet and the lifetime of a
-// token, and its scopes.
+// grant converts a token of x/oauth2 into a Grant. It checks what x/oauth2 does not check: the
+// type, alphabet and lifetime of the token, and its scopes.
 func (c *Client) grant(token *oauth2.Token) (Grant, error) {
 	g := Grant{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken}
 	scopes, isText := token.Extra("scope").(string)
@@ -130,7 +133,7 @@ func (c *Client) grant(token *oauth2.Token) (Grant, error) {
 	return g, nil
 }
 
-// expiresIn returns how long a token lives, or zero if the reply does not say.
+// expiresIn returns the lifetime of a token, or zero if the reply has none.
 func expiresIn(field any) (time.Duration, error) {
 	if field == nil {
 		return 0, nil
@@ -142,25 +145,25 @@ func expiresIn(field any) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// IsTokenText reports whether s is 1 to 1024 characters of the alphabet of tokens and codes (RFC
-// 6750, section 2.1). Such text needs no quoting in a header or a query.
+// IsTokenText reports whether s has 1 to 1024 characters of the alphabet of tokens and codes (RFC
+// 6750, section 2.1). Such text needs no quoting in a header.
 func IsTokenText(s string) bool {
 	return s != "" && len(s) <= maxTokenText && !strings.ContainsFunc(s, func(r rune) bool {
 		return r > '~' || !canonical.IsAlphanumeric(byte(r)) && !strings.ContainsRune("_-.~+/=", r)
 	})
 }
 
-// normalScopes returns a list of scopes, which GitHub separates by commas, sorted and separated by
-// single spaces.
+// normalScopes returns a list of scopes, sorted and separated by single spaces. GitHub separates
+// them by commas.
 func normalScopes(list string) string {
 	scopes := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 	slices.Sort(scopes)
 	return strings.Join(slices.Compact(scopes), " ")
 }
 
-// Covers reports whether the normal scopes in wide include all scopes in narrow. As at GitHub, a
-// scope can include others: "repo" includes "repo:status", and "user" includes "user:email" and
-// "read:user".
+// Covers reports whether the scopes in wide include all scopes in narrow. Both are lists in the
+// form of Grant.Scopes. As at GitHub, a scope can include others: "repo" includes "repo:status",
+// and "user" includes "user:email" and "read:user".
 func Covers(wide, narrow string) bool {
 	has := strings.Fields(wide)
 	for _, scope := range strings.Fields(narrow) {

@@ -38,7 +38,8 @@ func TestTheURLThatBeginsAFlowHasNoSecret(t *testing.T) {
 	require.Equal(t, "https://github.com/login/oauth/authorize", u.String())
 }
 
-// redeem calls Exchange and Refresh with GitHub's one answer, and expects the same of both.
+// redeem calls Exchange and Refresh with the same transport, and checks that both have the same
+// result.
 func redeem(t *testing.T, transport http.RoundTripper) (githubapi.Grant, error) {
 	t.Helper()
 	c := newClient(transport)
@@ -86,7 +87,7 @@ func TestAGrantIsReadStrictly(t *testing.T) {
 		`{"access_token":"gho_x","token_type":1}`,
 		`{"access_token":"gho x","token_type":"bearer"}`, `{"access_token":"gho_x\r\nX: y","token_type":"bearer"}`,
 		`{"access_token":"gho_é","token_type":"bearer"}`, `{"access_token":"gho_\u0000","token_type":"bearer"}`,
-		`{"access_token":"gho_\u0161","token_type":"bearer"}`, // whose low byte is a letter
+		`{"access_token":"gho_\u0161","token_type":"bearer"}`, // a character whose low byte is a letter
 		`{"access_token":"gho_,","token_type":"bearer"}`, `{"access_token":"gho_\"","token_type":"bearer"}`,
 		`{"access_token":"` + longToken + `x","token_type":"bearer"}`,
 		`{"access_token":"gho_x","token_type":"bearer","refresh_token":"ghr x"}`,
@@ -108,7 +109,8 @@ func TestAGrantIsReadStrictly(t *testing.T) {
 	}
 }
 
-// GitHub is asked for JSON. A form says neither of what type a value is nor whether it is there.
+// The client asks GitHub for JSON. A reply that is a form is refused: a form does not say what type
+// a value has, or whether the value is present.
 func TestAReplyThatIsAFormIsRefused(t *testing.T) {
 	t.Parallel()
 	const body = "access_token=gho_x&token_type=bearer&scope=repo"
@@ -129,7 +131,7 @@ func TestErrorsOfGitHubsSayWhatToDo(t *testing.T) {
 		"unverified_user_email":        {doing + "GitHub says unverified_user_email: check the OAuth app's settings", refreshing + "GitHub says unverified_user_email: check the OAuth app's settings"},
 		"gho_secret":                   {doing + unclear, refreshing + unclear},
 	} {
-		for _, status := range []int{http.StatusOK, http.StatusBadRequest} { // GitHub's own errors have 200
+		for _, status := range []int{http.StatusOK, http.StatusBadRequest} { // GitHub sends errors with 200
 			c := newClient(answer(status,
 				fmt.Sprintf(`{"error":%q,"error_description":"gho_secret","access_token":"gho_secret","token_type":"bearer"}`, code)))
 			_, err := c.Exchange(t.Context(), "code", "verifier")
@@ -206,7 +208,7 @@ func TestScopesCoverTheNarrowerOnes(t *testing.T) {
 	}
 }
 
-// Grants are sealed in stores: an upgrade must read them.
+// Stores have sealed grants of earlier versions, which later versions must read.
 func TestTheStoredFormOfAGrantStays(t *testing.T) {
 	t.Parallel()
 	for text, grant := range map[string]githubapi.Grant{

@@ -8,14 +8,14 @@ import (
 	"github.com/sallyport-go/auth/internal/callback"
 )
 
-// hostsClient names the host's setting that contains the code that sends a call. It is for errors.
+// hostsClient is the name, in error messages, of the setting with the host's HTTP client.
 const hostsClient = "GitHubConfig.HTTPClient"
 
-// maxBody is how long an answer of GitHub can be, in bytes.
+// maxBody is the maximum length of an answer of GitHub, in bytes.
 const maxBody = 1 << 20
 
-// boundedTransport is the host's transport with the headers that every call to GitHub has, and
-// with answers of bounded length.
+// boundedTransport sends requests with the host's transport. It adds the headers that every call to
+// GitHub has, and limits the length of answers.
 type boundedTransport struct {
 	base http.RoundTripper
 }
@@ -29,18 +29,18 @@ func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, e
 	r.Header.Set("User-Agent", "sallyport-auth")
 	response, err = t.base.RoundTrip(r)
 	if err == nil {
-		// The client follows no redirect. If net/http cannot parse a Location, it quotes the
-		// Location in an error.
+		// Redirects are not followed, so nobody needs Location. If net/http cannot parse a
+		// Location, it quotes the Location in an error.
 		response.Header.Del("Location")
 		response.Body = &boundedBody{body: response.Body, left: maxBody}
 	}
 	return response, err
 }
 
-// boundedBody returns an error, not io.EOF, to a reader that asks for more than the limit. With
-// io.EOF, a cut answer could be read as a complete one. boundedBody also converts a panic into an
-// error, because the body belongs to the host's transport, and x/oauth2 reads the body without
-// recovering from a panic.
+// boundedBody is the body of an answer. If a reader asks for more than the limit, it gets an error,
+// not io.EOF, because with io.EOF a truncated answer could be read as a complete answer.
+// boundedBody also converts a panic into an error: the body belongs to the host's transport, and
+// x/oauth2 would not recover from the panic.
 type boundedBody struct {
 	body io.ReadCloser
 	left int64

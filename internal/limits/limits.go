@@ -1,6 +1,6 @@
-// Package limits defines the maximum lengths of the values of records, in bytes. Package auth
-// validates records against them, and package storetest tests that a store keeps every value up to
-// its limit.
+// Package limits defines the maximum lengths of the values that a store keeps in its records.
+// Package auth validates records against these lengths. Package storetest tests that a store keeps
+// values of the maximum length.
 package limits
 
 // The maximum lengths of the fields of records, in bytes.

@@ -8,9 +8,9 @@ import (
 
 const maxReturnTo = 256
 
-// IsReturnTo reports whether the browser may be sent to the path after a flow. The path must belong
-// to the host, in a spelling that no browser and no redirect reads as another URL. It may have a
-// query and a fragment. An empty path means that there is no path, and is allowed.
+// IsReturnTo reports whether a browser may be sent to the path at the end of a flow. The path must
+// begin with a slash, and no browser or server may read it as a URL of another host. It may have a
+// query and a fragment. An empty path is allowed, and means that the flow names no path.
 func IsReturnTo(path string) bool {
 	if path == "" {
 		return true
@@ -19,9 +19,9 @@ func IsReturnTo(path string) bool {
 		strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return false
 	}
-	// Browsers read a backslash as a slash, and some servers decode a path before they compare it.
-	// After a second slash at the front, the next segment is read as a host, and dots can bring a
-	// second slash to the front.
+	// If a path begins with two slashes, browsers read the next segment as a host. Dot segments can
+	// bring two slashes to the front. Browsers also read a backslash as a slash. Some servers
+	// decode a path before they compare it.
 	lower := text.FoldASCII(path)
 	for _, trick := range []string{"//", `\`, "%5c", "%2f", "%2e", "%00"} {
 		if strings.Contains(lower, trick) {

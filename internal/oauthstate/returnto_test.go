@@ -31,8 +31,8 @@ func TestTheBrowserReturnsToAPathOfTheHostsOnly(t *testing.T) {
 	}
 }
 
-// FuzzReturnTo gives paths to return to. From an accepted path, a browser that resolves it against
-// our origin stays there, however the browser reads backslashes.
+// FuzzReturnTo passes any text to IsReturnTo. If IsReturnTo accepts a path, a browser that resolves
+// the path against our origin stays at our origin, whether or not it reads backslashes as slashes.
 func FuzzReturnTo(f *testing.F) {
 	for _, seed := range []string{"", "/", "/a?b#c", "//evil.example", `/\evil.example`, `/./\evil.example`,
 		"/%5cevil.example",
@@ -49,7 +49,7 @@ func FuzzReturnTo(f *testing.F) {
 			strings.NewReplacer("%5c", "/", "%5C", "/", "%2f", "/", "%2F", "/").Replace(path)} {
 			target, err := origin.Parse(read)
 			if err != nil {
-				continue // then it leads nowhere
+				continue // the browser goes nowhere
 			}
 			require.Equal(t, "api.example.com", target.Host, "%q", path)
 			require.Equal(t, "https", target.Scheme)

@@ -1,12 +1,14 @@
 // Package oauthstate keeps the state of an OAuth flow (RFC 6749, section 10.12) between the request
 // that begins the flow and the callback that ends it.
 //
-// A state is random, and is in the URL to GitHub and back. The browser that comes back with a state
-// must be the browser that received the state. Without this check, an attacker's URL would sign the
-// victim in as the attacker, or give the victim's token to the attacker (CVE-2025-68481,
-// CVE-2025-68158). So the browser gets a cookie that contains the data of the flow, sealed for that
-// state. The package keeps nothing on the server. A state works any number of times until it
-// expires, so the caller must record in a store, under the state's [ID], that the state was used.
+// A state is random text. The browser takes it to GitHub in a URL, and GitHub sends it back in the
+// URL of the callback. The callback must come from the browser that began the flow. Without this
+// check, an attacker's URL could sign the victim in as the attacker, or give the victim's token to
+// the attacker (CVE-2025-68481, CVE-2025-68158). So the browser gets a cookie with the data of the
+// flow, sealed for the state.
+//
+// The package keeps nothing on the server, so it accepts a state any number of times until the
+// state expires. The caller must record in a store that the state was used, under the state's [ID].
 package oauthstate
 
 import (
@@ -24,7 +26,7 @@ import (
 )
 
 const (
-	// Lifetime is how long a flow can take.
+	// Lifetime is the maximum duration of a flow.
 	Lifetime = 10 * time.Minute
 
 	// UsedLifetime is how long the store must remember a used state. It is longer than Lifetime,
@@ -33,10 +35,10 @@ const (
 )
 
 const (
-	cookieName = "auth_github_" // followed by a slot
+	cookieName = "auth_github_" // followed by the number of a slot
 
-	// slots is how many flows a browser can have at once. Flows in a few tabs do not overwrite each
-	// other's cookie, and no number of flows fills the browser's cookie jar.
+	// slots is the maximum number of flows that a browser can have at once. Flows in a few tabs get
+	// different cookies. The limit keeps flows from filling the browser's cookie jar.
 	slots = 4
 
 	maxCookie = 1024 // bytes of a cookie's value, and of a state
@@ -45,20 +47,20 @@ const (
 // ErrTooLong means that a flow does not fit into a cookie, because its ReturnTo is too long.
 var ErrTooLong = errors.New("auth: the path to return to is too long for a cookie")
 
-// Flow is a flow that has begun. While a new version of this package is deployed, browsers still
-// have flows in the JSON form of the old version.
+// Flow is the data of a flow that has begun. Its JSON form must stay the same: after a new version
+// of this package is deployed, browsers still have cookies of the old version.
 type Flow struct {
 	Verifier  string `json:"v"`           // of PKCE (RFC 7636)
 	ExpiresAt int64  `json:"e"`           // in seconds since 1970
-	ReturnTo  string `json:"r,omitempty"` // a path of the host's
+	ReturnTo  string `json:"r,omitempty"` // the path for the browser after the flow
 	UserID    string `json:"u,omitempty"` // the user who connects an account; empty for a sign-in
 	SessionID string `json:"s,omitempty"` // the session of that user
-	MaxAge    int64  `json:"a,omitempty"` // maximum age of the session at the end, in seconds; 0 for any
-	Bearer    bool   `json:"b,omitempty"` // a bearer token began the flow, no browser session
+	MaxAge    int64  `json:"a,omitempty"` // maximum age of the session at the end, in seconds; 0 for no limit
+	Bearer    bool   `json:"b,omitempty"` // the flow was begun with a bearer token, not with a session cookie
 }
 
-// ID returns the name under which the store remembers that a state was used. It is a digest, so
-// that a reader of the store learns no state.
+// ID returns the name under which the store remembers that the state was used. It is a digest, so
+// that a person who reads the store learns no state.
 func ID(state string) string {
 	digest := sha256.Sum256([]byte(state))
 	return base64.RawURLEncoding.EncodeToString(digest[:])
@@ -76,15 +78,18 @@ type Cookies struct {
 	sealed seal.Cookies
 }
 
-// NewCookies returns Cookies that the sealer seals.
+// NewCookies returns a Cookies that uses the given sealer.
 func NewCookies(sealed seal.Cookies) Cookies { return Cookies{sealed} }
 
-// NewState returns a state. If the browser has room for another flow, the cookie of the state
-// overwrites no cookie of another flow. NewState parses the request's cookies once, because anyone
-// can make the call and a Cookie header can be large.
+// NewState returns a new state. The state selects one of the slots, and so the name of the cookie
+// of its flow. If the browser has a free slot, the state selects a free slot, so that the cookie
+// overwrites no cookie of another flow.
+//
+// NewState parses the cookies of the request once, because anyone can make the call and a Cookie
+// header can be large.
 func (c Cookies) NewState(r *http.Request) string {
 	taken := sentNames(r)
-	const attempts = 64 // the chance that all attempts miss the last free slot of four is 1 in 10^8
+	const attempts = 64 // all 64 miss the only free slot of four with a chance of 1 in 10^8
 	var state string
 	for range attempts {
 		state = newState()
@@ -103,7 +108,7 @@ func sentNames(r *http.Request) map[string]bool {
 	return names
 }
 
-// slotOf returns the base name of the state's cookie.
+// slotOf returns the name of the state's cookie, without a prefix.
 func slotOf(state string) string {
 	if state == "" {
 		return slotName(0)
@@ -113,8 +118,8 @@ func slotOf(state string) string {
 
 func slotName(slot int) string { return cookieName + strconv.Itoa(slot) }
 
-// Bind returns the cookie for a flow that begins with the state. It returns ErrTooLong if the flow
-// does not fit into a cookie.
+// Bind returns the cookie that binds the state to the browser. The cookie contains the flow. Bind
+// returns ErrTooLong if the flow does not fit into a cookie.
 func (c Cookies) Bind(state string, flow Flow) (*http.Cookie, error) {
 	value := sealFlow(c.sealed.Sealer, flow, state)
 	if len(value) > maxCookie {
@@ -123,12 +128,12 @@ func (c Cookies) Bind(state string, flow Flow) (*http.Cookie, error) {
 	return c.sealed.Cookie(slotOf(state), value, int(Lifetime/time.Second)), nil
 }
 
-// Clear returns the cookie that removes the state's cookie from the browser.
+// Clear returns a cookie that removes the cookie of the state from the browser.
 func (c Cookies) Clear(state string) *http.Cookie {
 	return c.sealed.Cookie(slotOf(state), "", -1)
 }
 
-// ClearAll removes the cookies of all flows that the browser has begun.
+// ClearAll removes the cookies of all flows from the browser that sent the request.
 func (c Cookies) ClearAll(w http.ResponseWriter, r *http.Request) {
 	sent := sentNames(r)
 	for slot := range slots {
@@ -138,13 +143,14 @@ func (c Cookies) ClearAll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Flow returns the flow that the browser's cookie holds for the state. ok is false if the browser
-// was not given the state, or if the state has expired.
+// Flow returns the flow in the browser's cookie for the state. ok is false if the browser has no
+// such cookie, or if the flow has expired.
 func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, ok bool) {
 	if state == "" || len(state) > maxCookie {
 		return Flow{}, false
 	}
-	// If there are two cookies with one name, another host of the domain may have set one of them.
+	// If there are two cookies with the same name, another host of the domain may have set one of
+	// them.
 	cookies := r.CookiesNamed(c.sealed.Name(slotOf(state)))
 	if len(cookies) != 1 || len(cookies[0].Value) > maxCookie {
 		return Flow{}, false
@@ -152,20 +158,20 @@ func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, 
 	return openFlow(c.sealed.Sealer, cookies[0].Value, state, now)
 }
 
-// NewUnboundState returns a state that carries the flow itself, for a browser that has no cookie of
-// the flow: random bits, a dot, and the flow sealed for those bits.
+// NewUnboundState returns a state that contains the flow itself, for a browser without a cookie of
+// the flow. The state consists of random bits, a dot, and the flow sealed for these bits.
 func NewUnboundState(sealer *seal.Sealer, flow Flow) string {
 	random := newState()
 	return random + "." + sealFlow(sealer, flow, random)
 }
 
-// IsUnbound reports whether the state has the form of an unbound state. No other state has this
-// form.
+// IsUnbound reports whether the state has the form of a state of [NewUnboundState]. A state of
+// [Cookies.NewState] never has this form.
 func IsUnbound(state string) bool { return strings.Contains(state, ".") }
 
-// OpenUnboundState returns the flow of an unbound state. ok is false if the state has expired or
-// was not made with the same sealer. ok is also false if the flow connects an account, because only
-// a sign-in may continue in another browser.
+// OpenUnboundState returns the flow in a state of [NewUnboundState]. ok is false if the flow has
+// expired, or if the state was not made with the same sealer. ok is also false if the flow connects
+// an account, because only a sign-in may continue in another browser.
 func OpenUnboundState(sealer *seal.Sealer, state string, now time.Time) (flow Flow, ok bool) {
 	random, sealed, ok := strings.Cut(state, ".")
 	if !ok || len(state) > maxCookie {

@@ -17,7 +17,7 @@ import (
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// newSealer returns sealed cookies under a key of their own.
+// newSealer returns a seal.Cookies with a key of its own.
 func newSealer(t testing.TB) seal.Cookies {
 	t.Helper()
 	key := make([]byte, 32)
@@ -27,7 +27,7 @@ func newSealer(t testing.TB) seal.Cookies {
 	return seal.Cookies{Sealer: sealer}
 }
 
-// request returns a callback with the cookies.
+// request returns a request for the callback with the cookies.
 func request(cookies ...*http.Cookie) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/callback", nil)
 	for _, cookie := range cookies {
@@ -38,7 +38,7 @@ func request(cookies ...*http.Cookie) *http.Request {
 
 func expiresIn(d time.Duration) int64 { return now.Add(d).Unix() }
 
-// begun returns a state and its cookie.
+// begun begins a flow. It returns the state and its cookie.
 func begun(
 	t testing.TB, c oauthstate.Cookies, flow oauthstate.Flow, sent ...*http.Cookie,
 ) (string, *http.Cookie) {
@@ -97,7 +97,7 @@ func TestAFlowOfAnotherBrowserIsNone(t *testing.T) {
 	c := oauthstate.NewCookies(s)
 	flow := oauthstate.Flow{Verifier: "v", ExpiresAt: expiresIn(oauthstate.Lifetime)}
 	state, cookie := begun(t, c, flow)
-	// The attacker's own state, in the slot of the victim's.
+	// A state of the attacker, in the same slot as the victim's state.
 	other, otherCookie := begun(t, c, flow)
 	for otherCookie.Name != cookie.Name {
 		other, otherCookie = begun(t, c, flow)
@@ -105,7 +105,7 @@ func TestAFlowOfAnotherBrowserIsNone(t *testing.T) {
 	renamed := *cookie
 	renamed.Name = cookie.Name[:len(cookie.Name)-1] + string('0'+(cookie.Name[len(cookie.Name)-1]-'0'+1)%4)
 	bare := *cookie
-	bare.Name = strings.TrimPrefix(cookie.Name, "__Host-") // which a sibling domain can set
+	bare.Name = strings.TrimPrefix(cookie.Name, "__Host-") // a cookie that a sibling domain can set
 	tampered := *cookie
 	tampered.Value = tamper(cookie.Value)
 	long := *cookie
@@ -142,7 +142,7 @@ func TestAFlowOfAnotherBrowserIsNone(t *testing.T) {
 	require.True(t, ok)
 }
 
-// tamper changes a character in the middle.
+// tamper changes a character in the middle of the text.
 func tamper(text string) string {
 	i := len(text) / 2
 	changed := "A"
@@ -224,7 +224,8 @@ func TestClearAllRemovesTheCookiesThatTheBrowserSent(t *testing.T) {
 	require.Equal(t, []string{"__Host-auth_github_0", "__Host-auth_github_3"}, names)
 }
 
-// A path that fits by itself is longer in JSON, where each & is six bytes.
+// In JSON, each & of a path is six bytes, so a path that IsReturnTo accepts can be too long for a
+// cookie.
 func TestAFlowThatFitsIntoNoCookieIsRefused(t *testing.T) {
 	t.Parallel()
 	c := oauthstate.NewCookies(newSealer(t))
@@ -299,7 +300,7 @@ func TestTheIDOfAStateIsItsDigest(t *testing.T) {
 	require.NotEqual(t, oauthstate.ID("abc"), oauthstate.ID("abd"))
 }
 
-// Flows are under way while a new version is deployed.
+// Browsers have flows of the old version while a new version is deployed.
 func TestTheSealedFormOfAFlowStays(t *testing.T) {
 	t.Parallel()
 	for want, flow := range map[string]oauthstate.Flow{

@@ -1,6 +1,6 @@
 package revocation
 
-// Users returns how many users have an entry, or space for one.
+// Users returns the number of users for whom the set has entries, or still has memory.
 func (r *Revoked) Users() int {
 	n := 0
 	for i := range r.shards {
@@ -9,7 +9,7 @@ func (r *Revoked) Users() int {
 	return n
 }
 
-// HoldLookUps makes look-ups of the user's sessions wait until release is called.
+// HoldLookUps makes every look-up of the user's sessions wait until release is called.
 func (f *Feed) HoldLookUps(userID string) (release func()) {
 	shard := f.revoked.shard(userID)
 	shard.Lock()

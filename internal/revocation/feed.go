@@ -16,38 +16,41 @@ import (
 var ErrRevoked = errors.New("the session is revoked")
 
 const (
-	// patience is the longest time that a request waits for the feed, and the longest time that a
-	// read for a request may take.
+	// patience is the maximum time that a request waits for the feed. It is also the maximum
+	// duration of a read for a request.
 	patience = time.Second
 
-	// retryAfter is the time after a failed read in which no request reads the feed again, unless
-	// the last complete read is too old to accept sessions.
+	// retryAfter is the time after a failed read during which requests do not read the feed again.
+	// If the latest complete read is too old to accept sessions, requests read the feed without
+	// this delay.
 	retryAfter = time.Second
 
-	// wallClockGap is the longest time, by the monotonic clock, between two reads of the wall
-	// clock.
+	// wallClockGap is how long [Feed.Now] may rely on the monotonic clock alone before it reads the
+	// wall clock again.
 	wallClockGap = 10 * time.Millisecond
 )
 
-// Source is the store's feed. No two of the functions are called at the same time.
+// Source gives a [Feed] access to the revocation feed of the store. The Feed calls at most one of
+// these functions at a time.
 type Source struct {
-	// Read returns at most limit entries whose Positions are not below from, in order. If it
-	// returns fewer entries than limit, the last of these is the newest entry of the feed.
+	// Read returns the entries from the given Position on, in order, and at most limit entries. If
+	// it returns fewer entries than limit, the last of these is the newest entry of the feed.
 	Read func(ctx context.Context, from int64, limit int) ([]Entry, error)
 
 	// Head returns the Position of the newest entry that was ever added, or 0.
 	Head func(ctx context.Context) (int64, error)
 
-	// Repair adds an entry that revokes the sessions of all users, if the head of the feed is still
-	// below the given Position. The entry's Position and Generation are above the given Position,
-	// and above every Position that the store assigned before a backup was restored, because
-	// another instance may have issued tokens with those Positions.
+	// Repair adds an entry that revokes the sessions of all users, unless the head of the feed has
+	// already reached the given Position. The Position and the Generation of the entry are greater
+	// than the given Position. They are also greater than every Position that the store assigned
+	// before it was restored from a backup, because another instance may have issued tokens with
+	// such a Position as their generation.
 	Repair func(ctx context.Context, above int64) error
 }
 
-// Feed keeps an instance's set of revoked sessions up to date with the store's feed. A request that
-// needs newer entries reads them for all requests. One request at a time reads. A Feed is safe for
-// concurrent use.
+// Feed keeps an instance's set of revoked sessions up to date with the revocation feed of the
+// store. A request that needs newer entries reads them. Only one request reads at a time, and its
+// read serves all requests. A Feed is safe for concurrent use.
 type Feed struct {
 	source       Source
 	revoked      *Revoked
@@ -56,28 +59,29 @@ type Feed struct {
 	now          func() time.Time
 
 	// readAt is when the latest complete read asked the store for its last page. Entries that were
-	// added since then have not been read. It is nil while the feed must not be trusted.
+	// added after readAt may not have been read. readAt is nil while the feed must not be trusted.
 	readAt  atomic.Pointer[time.Time]
-	failure atomic.Pointer[readFailure] // of the latest read; nil if that read succeeded
+	failure atomic.Pointer[readFailure] // the failure of the latest read; nil if that read succeeded
 
-	// wallRead is when Now last read the wall clock, as the time since readAt by the monotonic
+	// wallRead is when Now last read the wall clock. It is the time since readAt, by the monotonic
 	// clock.
 	wallRead atomic.Int64
 
-	// reading is a one-slot semaphore. Its holder may call the source, and owns cursor and lost.
+	// reading is a one-slot semaphore. Its holder may call the functions of source, and may use the
+	// fields cursor and lost.
 	reading chan struct{}
 
 	cursor Entry        // the last entry that was read
 	newest atomic.Int64 // the cursor's Position
-	lost   int64        // the greatest Position or Generation that the store has provably lost
+	lost   int64        // the greatest Position or generation that the store is known to have lost
 
-	head      atomic.Int64 // the greatest head of the store's feed that has been seen
+	head      atomic.Int64 // the greatest Position that the feed is known to have reached
 	lostProof atomic.Pointer[lostCommits]
 
 	mu           sync.Mutex
-	begunReads   uint64 // how many reads have begun, which is the number of the latest
-	completeRead uint64 // the number of the latest read that went to the end of the feed
-	requiredRead uint64 // the first read that sees everything that this instance has written
+	begunReads   uint64 // the number of the latest read, counted from 1
+	completeRead uint64 // the number of the latest read that reached the end of the feed
+	requiredRead uint64 // the feed is untrusted until this read, or a later one, is complete
 }
 
 type readFailure struct {
@@ -85,9 +89,9 @@ type readFailure struct {
 	at  time.Time
 }
 
-// NewFeed returns a feed that has read nothing. Requests read the store's feed again when the age
-// of the latest complete read reaches interval. They do not trust the Feed when that age reaches
-// maxStaleness.
+// NewFeed returns a Feed that has read nothing. If the latest complete read is at least as old as
+// interval, a request reads the feed again. If it is at least as old as maxStaleness, a request
+// does not trust the Feed.
 func NewFeed(source Source, interval, maxStaleness time.Duration, now func() time.Time) *Feed {
 	return &Feed{
 		source:       source,
@@ -100,12 +104,16 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 }
 
 // RequireLive returns an error if the session is known to be revoked, or if the latest complete
-// read of the feed is too old. It reads the feed if necessary. The caller keeps checked for this
-// one session: checked is the version of [Revoked] at which the session was last found live, or 0.
+// read of the feed is too old. It reads the feed if necessary.
 //
-// It returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other error
-// means that the store did not answer in time, or that ctx is done. Such an error says nothing
-// about the session.
+// For each session, the caller keeps a value for the parameter checked. The value is 0 at first.
+// RequireLive stores in it the version of the [Revoked] set in which it last looked up the session
+// without finding it. While the set has this version, RequireLive does not look up the session
+// again.
+//
+// RequireLive returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other
+// error means that the store did not answer in time, or that ctx is done. Such an error says
+// nothing about the session.
 func (f *Feed) RequireLive(
 	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
 ) error {
@@ -115,7 +123,7 @@ func (f *Feed) RequireLive(
 				return fmt.Errorf("auth: verifying a token: %w", err)
 			}
 		}
-		version := f.revoked.version.Load() // read before the look-up, because a later entry changes it
+		version := f.revoked.version.Load() // read before the look-up: a later entry changes it
 		if checked.Load() == version {
 			return nil
 		}
@@ -123,31 +131,31 @@ func (f *Feed) RequireLive(
 			if err := f.requireGeneration(ctx, generation, now); err != nil {
 				return err
 			}
-			version = f.revoked.version.Load() // another request may have revoked everybody meanwhile
+			version = f.revoked.version.Load() // a repair may have revoked all sessions meanwhile
 		}
 		if f.revoked.Contains(userID, sessionID, generation) {
 			return ErrRevoked
 		}
 		if f.readAt.Load() == nil || f.revoked.version.Load() != version {
-			continue // the feed is read again from its beginning, so Contains may have missed an entry
+			continue // the set has changed or is incomplete, so look up again
 		}
-		if generation <= f.head.Load() { // if not, the next request asks the store again
+		if generation <= f.head.Load() { // otherwise, the next request asks the store again
 			checked.Store(version)
 		}
 		return nil
 	}
 }
 
-// IsRevoked reports whether an entry that was read revokes the session, however old the latest read
-// is.
+// IsRevoked reports whether an entry that this instance has read revokes the session. It does not
+// check how old the latest read is.
 func (f *Feed) IsRevoked(userID, sessionID string, generation int64) bool {
 	return f.revoked.Contains(userID, sessionID, generation)
 }
 
-// Now returns the time, as time.Now does. While the latest complete read is younger than the
-// interval, Now reads only the monotonic clock, which takes half as long. The monotonic clock stops
-// while the machine is suspended. Therefore Now also reads the wall clock if it has not read it in
-// the last 10 milliseconds. Now then also notices if the wall clock was set back or forward.
+// Now returns the current time, like time.Now. If the latest complete read is younger than the
+// interval, Now reads only the monotonic clock, which takes half as long. But the monotonic clock
+// stops while the machine is suspended. Therefore Now also reads the wall clock, unless it has done
+// so in the last 10 milliseconds. It then notices a suspend, and a wall clock that was set.
 func (f *Feed) Now() time.Time {
 	if readAt := f.readAt.Load(); readAt != nil {
 		passed := time.Since(*readAt)
@@ -160,8 +168,8 @@ func (f *Feed) Now() time.Time {
 	return time.Now()
 }
 
-// Age returns the age of the latest complete read at the given time. Before the first complete
-// read, and while the feed must not be trusted, it returns the greatest Duration.
+// Age returns the age of the latest complete read at the given time. It returns the greatest
+// Duration if no read is complete yet, or if the feed must not be trusted.
 func (f *Feed) Age(now time.Time) time.Duration {
 	readAt := f.readAt.Load()
 	if readAt == nil {
@@ -170,8 +178,8 @@ func (f *Feed) Age(now time.Time) time.Duration {
 	return clock.Age(now, *readAt)
 }
 
-// requireUsable reads the feed. If the store does not answer in time, requireUsable returns an
-// error only if the latest complete read is too old.
+// requireUsable reads the feed. If reading fails, requireUsable returns an error only if the latest
+// complete read is too old to be used.
 func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
 	err := f.makeFresh(ctx, now, f.Age(now) < f.maxStaleness)
 	if err == nil || f.Age(f.now()) < f.maxStaleness {
@@ -180,11 +188,12 @@ func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
 	return fmt.Errorf("the feed of revocations cannot be read: %w", err)
 }
 
-// makeFresh reads the feed, or waits while another request reads it. If usable is true, the latest
-// complete read is not too old, and makeFresh does not wait for a store that has just failed.
+// makeFresh reads the feed, or waits while another request reads the feed. The argument usable says
+// that the latest complete read is not too old. If usable is true and the store has just failed,
+// makeFresh returns the failure without waiting.
 //
-// The read is for all requests, so it continues when the caller goes away. If a canceled request
-// stopped the read, clients could keep this instance from ever reading what was revoked.
+// The read continues if ctx is canceled, because it serves all requests. If a canceled request
+// stopped the read, clients could keep this instance from ever reading new revocations.
 func (f *Feed) makeFresh(ctx context.Context, now time.Time, usable bool) error {
 	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -209,8 +218,9 @@ func (f *Feed) makeFresh(ctx context.Context, now time.Time, usable bool) error 
 	return f.read(read)
 }
 
-// acquire waits until no other goroutine reads the feed, or returns an error when ctx is done.
-// After it has returned nil, the caller must release.
+// acquire waits until no other goroutine reads the feed, and takes the semaphore f.reading. If ctx
+// is done before that, it returns an error. After acquire has returned nil, the caller must call
+// release.
 func (f *Feed) acquire(ctx context.Context) error {
 	select {
 	case f.reading <- struct{}{}:

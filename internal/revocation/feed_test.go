@@ -61,7 +61,7 @@ func TestTheFeedIsReadOnceInEachInterval(t *testing.T) {
 	require.Equal(t, 2, in.store.countReads())
 }
 
-// The version at which a session was live stands for a look-up until anything else is known.
+// If a look-up has found a session live, the result is used until the set changes.
 func TestALiveSessionIsLookedUpAgainOnlyAfterAnotherRevocation(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -135,8 +135,8 @@ func TestAStoreThatHasFailedIsNotAskedForASecondUnlessNothingIsKnown(t *testing.
 	}
 }
 
-// When the request comes in, the latest read is not too old. It is when the store has not answered
-// in time.
+// When the request begins, the latest read is not too old. When the request stops waiting for the
+// store, the same read is too old.
 func TestWhatBecomesTooOldWhileARequestWaitsIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestWhatBecomesTooOldWhileARequestWaitsIsNotTrusted(t *testing.T) {
 	})
 }
 
-// hang makes the store answer when the channel is closed.
+// hang makes the store delay its answers until the caller closes the returned channel.
 func hang(in *instance) (answer chan struct{}) {
 	answer = make(chan struct{})
 	in.store.onRead = func(ctx context.Context) error {
@@ -206,7 +206,7 @@ func TestARequestThatWaitsForTheFeedLeavesWhenItIsCanceled(t *testing.T) {
 	})
 }
 
-// The first request in each second waits for a second, the others not at all.
+// In each second, the first request waits for a second. The other requests do not wait.
 func TestAStoreThatHangsHoldsNoRequestForMoreThanASecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -255,8 +255,8 @@ func TestAStoreThatPanicsDoesNotKeepOthersFromReading(t *testing.T) {
 		"the panic counts as a failed read, so the store is not asked for a second")
 }
 
-// While a session is looked up, another goroutine finds that this instance cannot read a revocation
-// of its own. The look-up began with what was known before.
+// While a session is looked up, another goroutine cannot read a revocation of this instance, so the
+// feed becomes untrusted. The look-up began before that, and may not have found the revocation.
 func TestALookUpDuringWhichTheFeedBecomesUntrustedIsRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -267,7 +267,7 @@ func TestALookUpDuringWhichTheFeedBecomesUntrustedIsRepeated(t *testing.T) {
 		in.store.onAnswer = func() {
 			in.store.onAnswer = nil
 			in.store.revoke(revoked)
-			in.ReadAfterWrite(t.Context()) // cannot read, because this request is reading
+			in.ReadAfterWrite(t.Context()) // cannot read the feed, because this request is reading it
 		}
 		checked := new(atomic.Uint64)
 		require.Equal(t, revocation.ErrRevoked, in.checkAt(t.Context(), revoked, checked))
@@ -275,7 +275,7 @@ func TestALookUpDuringWhichTheFeedBecomesUntrustedIsRepeated(t *testing.T) {
 	})
 }
 
-// While a session is looked up, another goroutine reads the entry that revokes it.
+// While a session is looked up, another goroutine reads an entry that revokes the session.
 func TestALookUpDuringWhichTheSessionIsRevokedIsRepeated(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -284,7 +284,7 @@ func TestALookUpDuringWhichTheSessionIsRevokedIsRepeated(t *testing.T) {
 	checked, result := new(atomic.Uint64), make(chan error)
 	release := in.HoldLookUps("u")
 	go func() { result <- in.checkAt(t.Context(), s, checked) }()
-	time.Sleep(50 * time.Millisecond) // a look-up that begins later finds the entry at once
+	time.Sleep(50 * time.Millisecond) // so that the look-up begins before the entry is added
 	in.store.add(revocation.Entry{Generation: 1})
 	require.NoError(t, in.ReadNow(t.Context()))
 	release()
@@ -292,7 +292,7 @@ func TestALookUpDuringWhichTheSessionIsRevokedIsRepeated(t *testing.T) {
 	require.Zero(t, checked.Load())
 }
 
-// The feed was read, and the machine slept for hours.
+// The machine is suspended for hours after the feed was read.
 func TestTheFeedIsReadAfterASuspend(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -322,7 +322,8 @@ func TestAClockThatIsSetBackMakesTheFeedTooOld(t *testing.T) {
 	require.ErrorIs(t, in.check(s), errAway)
 }
 
-// The machine sleeps for three hours after the feed was read. Only the wall clock goes on meanwhile.
+// The machine is suspended for three hours after the feed was read. During that time, only the wall
+// clock advances.
 func TestNowNoticesASuspendAfter10Milliseconds(t *testing.T) {
 	t.Parallel()
 	const asleep = 3 * time.Hour
@@ -330,8 +331,8 @@ func TestNowNoticesASuspendAfter10Milliseconds(t *testing.T) {
 	in := newInstanceWithClock(t, func() time.Time { return readAt })
 	require.WithinDuration(t, time.Now(), in.Now(), time.Minute, "nothing is known yet")
 
-	// now returns Now if the feed was read that long ago by the monotonic clock, and whether the test
-	// itself took less than the 10 milliseconds.
+	// now makes the feed look as if it was read some time ago, by the monotonic clock. It returns
+	// the result of Now, and whether the test itself took less than 10 milliseconds.
 	now := func(ago time.Duration) (now time.Time, quick bool) {
 		began := time.Now()
 		readAt = authtest.Suspended(began.Add(-ago), -int64(asleep/time.Second))

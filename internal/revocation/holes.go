@@ -2,35 +2,37 @@ package revocation
 
 import "fmt"
 
-// HoleError says that entries of the feed are missing between two Positions, or that the Position
-// After is not less than the Position Before.
+// HoleError means that entries of the revocation feed are missing between the Positions After and
+// Before. If After is not less than Before, the entries are out of order.
 type HoleError struct{ After, Before int64 }
 
-// Error names the two Positions.
+// Error returns a message with the two Positions.
 func (e *HoleError) Error() string {
 	return fmt.Sprintf("the revocation feed goes from position %d to %d, and no entry between them can "+
 		"have been pruned",
 		e.After, e.Before)
 }
 
-// proof returns a Position. If the feed reaches this Position, the missing entries may have been
-// pruned. It is the least such Position.
+// proof returns the least Position with this property: if the feed reaches this Position, the
+// missing entries may have been pruned.
 func (e *HoleError) proof() int64 { return e.Before - 1 + KeptEntries }
 
-// FindHole returns the first hole in a page of the feed, or nil. The page contains the entries
-// after the cursor. The cursor is the Position of the last entry that was read, or 0. Without this
-// check, the session of a missing entry would stay accepted, and nobody would notice.
+// FindHole returns the first hole in a page of the revocation feed, or nil. A page is the result of
+// one read: the entries after the cursor, in order. The cursor is the Position of the last entry of
+// the earlier pages, or 0. If an entry were missing unnoticed, the sessions that the entry revokes
+// would stay accepted.
 //
-// Two kinds of entries may be missing:
+// Two kinds of entries may be missing without being a hole:
 //
 //   - Pruned entries. The newest KeptEntries entries are never pruned. The argument newest is the
-//     greatest Position that is known to be in the feed. The page may contain greater ones.
-//   - Entries that come before an entry for the sessions of all users, up to the Generation of that
-//     entry, because it revokes the same sessions. A repair of lost commits leaves such a gap.
+//     greatest Position that is known to be in the feed, apart from the page itself.
+//   - Entries before an entry that revokes the sessions of all users, up to the Generation of that
+//     entry. That entry revokes the same sessions as the missing entries. The feed has such a gap
+//     after a repair of lost commits.
 //
 // FindHole also returns a hole if entries are out of order.
 func FindHole(cursor int64, page []Entry, newest int64) *HoleError {
-	covered := int64(0) // missing entries up to this Position are harmless
+	covered := int64(0) // entries up to this Position may be missing
 	for i := range page {
 		entry := &page[i]
 		newest = max(newest, entry.Position)
@@ -49,9 +51,10 @@ func FindHole(cursor int64, page []Entry, newest int64) *HoleError {
 	return nil
 }
 
-// RequireContiguous returns a [*HoleError] if [FindHole] finds one in a page as a store has
-// returned it. A full page does not show how far the feed goes, so RequireContiguous calls list to
-// find out whether the missing entries may have been pruned. It returns an error of list.
+// RequireContiguous returns a [*HoleError] if [FindHole] finds a hole in a page that the store has
+// returned. If the page is full, the feed may go on after it, and the missing entries may have been
+// pruned. To find out, RequireContiguous calls list, which reads later entries. If list returns an
+// error, RequireContiguous returns the same error.
 func RequireContiguous(
 	cursor int64, page []Entry, full bool, list func(from int64, limit int) ([]Entry, error),
 ) error {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// entriesAt returns entries of the feed at these positions.
+// entriesAt returns entries with these Positions.
 func entriesAt(positions ...int64) (page []revocation.Entry) {
 	for _, p := range positions {
 		page = append(page, revocation.Entry{Position: p, UserID: "u", SessionID: "s"})
@@ -16,7 +16,7 @@ func entriesAt(positions ...int64) (page []revocation.Entry) {
 	return page
 }
 
-// span returns the entries from one position to another.
+// span returns entries with all Positions from the first argument to the second.
 func span(from, to int64) (page []revocation.Entry) {
 	for p := from; p <= to; p++ {
 		page = append(page, entriesAt(p)...)
@@ -29,7 +29,7 @@ func ofEverybody(position, generation int64) []revocation.Entry {
 	return []revocation.Entry{{Position: position, Generation: generation}}
 }
 
-// join returns the entries of all pages.
+// join returns the entries of all pages as one page.
 func join(pages ...[]revocation.Entry) (all []revocation.Entry) {
 	for _, page := range pages {
 		all = append(all, page...)
@@ -84,7 +84,7 @@ func TestAHoleInAFullPageIsJudgedByTheEntriesAfterThePage(t *testing.T) {
 	for name, test := range map[string]struct {
 		page []revocation.Entry
 		full bool
-		feed int64 // its newest position
+		feed int64 // the newest Position of the feed
 		err  error
 		want string
 		asks int

@@ -9,40 +9,42 @@ import (
 	"github.com/sallyport-go/auth/internal/clock"
 )
 
-// ErrCommitsLost means that the store has lost the commits that the session depends on, for
-// instance because the store was restored from a backup.
+// ErrCommitsLost means that the store has lost commits that were made before the session was
+// created, for instance because the store was restored from a backup.
 var ErrCommitsLost = errors.New("the store has lost the session's commits")
 
 const (
-	// maxGenerationAhead is the greatest difference by which a generation can exceed the time in
-	// microseconds. No store assigns greater generations: see repairLost. A token with a forged
-	// generation must not make the store assign them.
+	// maxGenerationAhead limits the generation of a token. The generation may exceed the current
+	// Unix time in microseconds by at most this difference. No store assigns greater generations.
+	// Without this limit, a token with a forged generation could make repairLost, and with it the
+	// store, use a generation that is far too great.
 	maxGenerationAhead = int64(24 * time.Hour / time.Microsecond)
 
-	// maxRepairs is how often one read tries to repair the feed. An attempt changes nothing if an
-	// instance has added any entry since the feed was read.
+	// maxRepairs is how often one read tries to repair the feed. A try may have no effect, because
+	// another instance may have added an entry since the feed was read.
 	maxRepairs = 5
 )
 
-// lostCommits is a proof that the store has lost commits. It is kept until the feed has been
-// repaired.
+// lostCommits proves that the store has lost commits: a token has a generation that is above the
+// head of the feed. The proof is kept until the feed has been repaired.
 type lostCommits struct {
-	head int64 // of the feed, as it was read
+	head int64 // the Position of the newest entry of the feed
 	at   time.Time
 }
 
-// requireGeneration reads the feed, and returns ErrCommitsLost if the store has lost commits that a
-// session of this generation has seen. If the head of the feed, read after the token came in, is
-// below the generation, it proves the loss. One read serves all requests, and the proof is reused
-// until it is as old as the interval.
+// requireGeneration is called for a session whose generation is above the known head of the feed.
+// It reads the feed. If the head is then still below the generation, requireGeneration returns
+// ErrCommitsLost, because the store must have had the entry of that generation when the session was
+// created. One read serves all requests. The proof of the loss is used again until it is as old as
+// the interval.
 //
-// If the store does not answer, an earlier proof still counts. Without an earlier proof, the
+// If the store does not answer, an earlier proof is still used. If there is no earlier proof, the
 // session is accepted as long as the latest complete read is not too old.
 func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
 	if generation > now.UnixMicro()+maxGenerationAhead {
 		return ErrCommitsLost
 	}
-	var unanswered error // the result if the store does not answer
+	var unanswered error // the error to return if the store does not answer
 	if lost := f.lostProof.Load(); lost != nil && generation > lost.head {
 		if clock.Age(now, lost.at) < f.interval {
 			return ErrCommitsLost
@@ -59,7 +61,7 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	wait, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	if f.acquire(wait) != nil {
-		return cmp.Or(ctx.Err(), unanswered) // a caller that goes away is not accepted
+		return cmp.Or(ctx.Err(), unanswered) // if the caller has gone away, the session is not accepted
 	}
 	defer f.release()
 	if generation <= f.head.Load() {
@@ -78,13 +80,13 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	return ErrCommitsLost
 }
 
-// readThrough returns the head of the feed. If the generation is not above the head, readThrough
-// has read the feed up to the generation, because one of the entries may revoke the session. The
-// caller holds the semaphore.
+// readThrough returns the head of the feed, which is the Position of its newest entry. If the
+// generation is not above the head, readThrough has also read the feed up to the generation,
+// because one of the entries may revoke the session. The caller must hold the semaphore f.reading.
 //
-// Most often, the feed has entries that this instance has not read. Reading these entries costs as
-// much as reading the head, so readThrough first reads the entries. If the head is then above the
-// last entry that was read, readThrough reads the new entries once more.
+// readThrough reads new entries before it reads the head. The feed usually has new entries, and
+// reading them costs no more than reading the head. If the generation is not above the head but
+// above the last entry that was read, readThrough reads new entries once more.
 func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, err error) {
 	for range 2 {
 		if err := f.read(ctx); err != nil {
@@ -105,12 +107,13 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 	return head, nil
 }
 
-// repairLost revokes the sessions of all users after the store has lost commits, unless another
-// instance has done so. Revocations may also have been lost, and no generation must be assigned
-// twice. The caller holds the semaphore.
+// repairLost revokes the sessions of all users after the store has lost commits, because
+// revocations may be among them. The entry that repairLost adds also keeps the store from assigning
+// a generation twice. The caller must hold the semaphore f.reading, and must just have read the
+// feed to its end.
 //
-// The feed has just been read to its end. If another instance has repaired the feed since then, the
-// head is no longer below the Position that repairLost passes, and the store adds no second entry.
+// If another instance has repaired the feed since that read, the head is not below the Position
+// that repairLost passes to Repair. The store then adds no second entry.
 func (f *Feed) repairLost(ctx context.Context) error {
 	return f.source.Repair(ctx, max(f.cursor.Position+1, f.lost))
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ahead is a session that has seen commits which a store with a short feed has lost.
+// ahead is a session whose generation is above the head of the feed in these tests. So it proves
+// that the store has lost commits.
 var ahead = session{"u", "ahead", 40}
 
 func TestASessionAheadOfTheFeedHasTheSessionsOfAllUsersRevokedOnce(t *testing.T) {
@@ -47,7 +48,8 @@ func TestARepairIsAboveEveryPositionThatIsKnown(t *testing.T) {
 	}
 }
 
-// The instance went on through a restore and has read more than is left.
+// The store is restored from a backup while the instance runs. The instance has read entries that
+// the store has lost.
 func TestAnInstanceAheadOfTheFeedRepairsIt(t *testing.T) {
 	t.Parallel()
 	for name, later := range map[string]int{"shorter": 0, "as long": 2, "longer": 5} {
@@ -71,8 +73,9 @@ func TestAnInstanceAheadOfTheFeedRepairsIt(t *testing.T) {
 	}
 }
 
-// The entry that another instance has added revokes only sessions below its generation. A session of
-// that generation has seen the lost entry at the same position.
+// After the restore, another instance has added an entry that revokes the sessions of all users
+// below generation 2. The lost session has generation 2, because it was created after the lost
+// entry at Position 2. So the new entry does not revoke the lost session.
 func TestAnEntryAtThePositionOfALostOneDoesNotRepairTheFeed(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -133,7 +136,7 @@ func TestARefusalThatCouldNotBeRepairedIsRememberedForTheInterval(t *testing.T) 
 	require.Len(t, in.store.repairs, 5+1)
 }
 
-// The restored store can be read and cannot be written.
+// The store can be read but not written, so the repair fails.
 func TestAProofOfLostCommitsCountsUntilTheyAreRepaired(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -155,7 +158,8 @@ func TestAProofOfLostCommitsCountsUntilTheyAreRepaired(t *testing.T) {
 	}
 }
 
-// A generation is at most the time in microseconds, or the store would be made to give greater ones.
+// A generation is at most a day ahead of the current time in microseconds. Otherwise, a forged
+// token could make the store assign generations that are too great.
 func TestAGenerationOfTheFarFutureIsRejectedWithoutARead(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -168,14 +172,14 @@ func TestAGenerationOfTheFarFutureIsRejectedWithoutARead(t *testing.T) {
 	require.Equal(t, 1, len(in.store.repairs))
 }
 
-// Both instances find the loss at once, and the other one repairs the feed first.
+// Two instances find the loss at the same time, and the other instance repairs the feed first.
 func TestAnInstanceThatRepairsLaterAddsNoSecondEntry(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
 	require.NoError(t, in.check(session{"u", "s", 0}))
 	in.store.onHead = func(context.Context) error {
 		in.store.onHead = nil
-		in.store.onAnswer = func() { // this instance has read the feed
+		in.store.onAnswer = func() { // called after this instance has read the feed
 			in.store.onAnswer = nil
 			require.NoError(t, in.store.repair(t.Context(), 1_000))
 		}
@@ -188,7 +192,8 @@ func TestAnInstanceThatRepairsLaterAddsNoSecondEntry(t *testing.T) {
 	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
 }
 
-// Another instance has repaired the feed since this one read it, so the head no longer proves a loss.
+// Another instance has repaired the feed since this instance read it, so the head no longer proves
+// that commits were lost.
 func TestASessionOfLostCommitsIsRejectedByTheRepairOfAnotherInstance(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -197,8 +202,8 @@ func TestASessionOfLostCommitsIsRejectedByTheRepairOfAnotherInstance(t *testing.
 	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
 }
 
-// The same, and the other instance is faster: its repair comes after this one has read the feed and
-// before it reads the head.
+// Another instance repairs the feed after this instance has read the entries and before it reads
+// the head.
 func TestARepairBetweenTheFeedAndTheHeadIsRead(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -210,7 +215,7 @@ func TestARepairBetweenTheFeedAndTheHeadIsRead(t *testing.T) {
 	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
 }
 
-// Another instance has revoked something since this one read the feed.
+// Another instance has revoked sessions since this instance read the feed.
 func TestASessionAheadOfWhatIsKnownCostsOneReadForAll(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -234,7 +239,7 @@ func TestASessionThatTheFeedHasReachedCostsNoReadOfTheHead(t *testing.T) {
 	require.Zero(t, in.store.heads)
 }
 
-// A failed read is a reason not to ask for the head only until the store answers again.
+// After a failed read, the head is not read either. This ends when the store answers again.
 func TestAStoreThatAnswersAgainIsAskedForTheHead(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -311,7 +316,7 @@ func TestManyRequestsAheadOfWhatIsKnownShareOneRead(t *testing.T) {
 	})
 }
 
-// The attack: canceled requests must not keep the instance from proving the loss.
+// The attack: a client cancels its requests, so that the instance cannot prove the loss.
 func TestAProofOfLostCommitsGoesOnWhenItsRequestIsCanceled(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	pageSize = 2000 // entries in one answer of the store
+	pageSize = 2000 // maximum number of entries that one call of Source.Read returns
 
-	// readTime is the longest time that a read may take if no request waits for it.
+	// readTime is the maximum duration of a read if no request waits for the read.
 	readTime = 10 * time.Second
 )
 
-// ReadNow reads to the end of the feed, even if the latest read is recent. It takes at most 10
-// seconds, which is longer than a read for a request may take.
+// ReadNow reads the feed to its end, even if the latest read is recent. It takes at most 10
+// seconds. A read for a request takes at most a second.
 func (f *Feed) ReadNow(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -25,8 +25,9 @@ func (f *Feed) ReadNow(ctx context.Context) error {
 	return f.read(ctx)
 }
 
-// ReadAfterWrite reads the revocations that this instance has just written, even if ctx is done. If
-// it cannot read them within a second, the instance accepts no session until they have been read.
+// ReadAfterWrite reads the entries that this instance has just added to the feed. It reads them
+// even if ctx is done. If it cannot read them within a second, this instance accepts no session
+// until they have been read.
 func (f *Feed) ReadAfterWrite(ctx context.Context) {
 	f.mu.Lock()
 	required := f.begunReads + 1 // a read that has already begun may miss the new entries
@@ -42,10 +43,13 @@ func (f *Feed) ReadAfterWrite(ctx context.Context) {
 	f.distrustUntil(required)
 }
 
-// CatchUp reads the feed, as ReadAfterWrite does, if the generation of a session that has just been
-// created shows entries that this instance has not read yet, because creating the session may have
-// revoked an older session. If the feed is not trusted now, CatchUp does nothing, because the feed
-// is read anyway before the next session is accepted.
+// CatchUp reads the feed as ReadAfterWrite does, if the generation is above the last entry that
+// this instance has read. The generation is that of a session that has just been created. Creating
+// the session may have revoked an older session, and the unread entries may include that
+// revocation.
+//
+// If the feed is not trusted now, CatchUp does nothing. The feed is then read anyway before the
+// next session is accepted.
 func (f *Feed) CatchUp(ctx context.Context, generation int64) {
 	if generation > f.newest.Load() && f.readAt.Load() != nil {
 		f.ReadAfterWrite(ctx)
@@ -60,7 +64,7 @@ func (f *Feed) isComplete(number uint64) bool {
 	return f.completeRead >= number
 }
 
-// distrustUntil makes the feed untrusted until the read of this number, or a later read, has
+// distrustUntil makes the feed untrusted until the read with this number, or a later read, has
 // reached the end of the feed.
 func (f *Feed) distrustUntil(number uint64) {
 	f.mu.Lock()
@@ -71,8 +75,8 @@ func (f *Feed) distrustUntil(number uint64) {
 	}
 }
 
-// read reads to the end of the feed. If ctx ends before that, the next read continues where this
-// read has stopped. The caller holds the semaphore.
+// read reads the feed to its end. If ctx ends before that, the next read continues where this read
+// has stopped. The caller must hold the semaphore f.reading.
 func (f *Feed) read(ctx context.Context) (err error) {
 	f.mu.Lock()
 	f.begunReads++
@@ -93,7 +97,7 @@ func (f *Feed) read(ctx context.Context) (err error) {
 			return err
 		case !done:
 			continue
-		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // every lost session is revoked
+		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // no commit was lost, or the repair is done
 			f.recordComplete(number, began)
 			err = nil
 			return nil
@@ -108,7 +112,8 @@ func (f *Feed) read(ctx context.Context) (err error) {
 	}
 }
 
-// readPage reads one page, and reports whether it was the last. The caller holds the semaphore.
+// readPage reads one page of the feed, and reports whether it was the last page. The caller must
+// hold the semaphore f.reading.
 func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 	page, err := f.source.Read(ctx, f.cursor.Position, pageSize)
 	if err != nil {
@@ -117,8 +122,9 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 	full := len(page) == pageSize
 	if f.cursor.Position > 0 {
 		if len(page) == 0 || page[0].Position != f.cursor.Position || page[0].ID != f.cursor.ID {
-			// The store no longer has the entry at the cursor, so the whole feed has to be read
-			// again. If that entry was not pruned, the store has lost commits.
+			// The store no longer has the entry at the cursor, so the whole feed must be read
+			// again. If the feed ends before the cursor, or has another entry at its Position, then
+			// the entry was not pruned: the store has lost commits.
 			if len(page) == 0 || page[0].Position == f.cursor.Position {
 				f.lost = max(f.lost, f.cursor.Position)
 			}
@@ -140,7 +146,8 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 	return !full, nil
 }
 
-// restart makes the next page the first of the feed. The caller holds the semaphore.
+// restart makes the next call of readPage read the first page of the feed. The feed is untrusted
+// until it has been read to its end. The caller must hold the semaphore f.reading.
 func (f *Feed) restart() {
 	f.mu.Lock()
 	f.readAt.Store(nil)
@@ -151,13 +158,13 @@ func (f *Feed) restart() {
 	f.revoked.forgetGenerations()
 }
 
-// recordComplete records that the read of this number has reached the end of the feed, and that the
-// read asked for its last page at the given time.
+// recordComplete records that the read with this number has reached the end of the feed. The
+// argument began is when the read asked for its last page.
 func (f *Feed) recordComplete(number uint64, began time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failure.Store(nil)
-	f.lostProof.Store(nil) // read has made the repair, if one was necessary
+	f.lostProof.Store(nil) // if a repair was necessary, read has made it
 	f.completeRead = number
 	if number >= f.requiredRead {
 		f.readAt.Store(&began)

@@ -71,7 +71,7 @@ func TestAHoleInTheFeedIsAFailedRead(t *testing.T) {
 	require.Equal(t, revocation.ErrRevoked, in.check(session{"u", "3", 0}))
 }
 
-// A full page alone does not show that the entries are pruned. The entries after it do.
+// A full page alone does not prove that the missing entries were pruned. Later entries prove it.
 func TestAFullPageWithPrunedEntriesIsRead(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -92,7 +92,7 @@ func TestAFullPageWithPrunedEntriesIsRead(t *testing.T) {
 	require.True(t, in.IsRevoked("user 3999", "s", 0))
 }
 
-// The last entry that was read expired, and another instance has pruned it.
+// The last entry that this instance has read has expired, and another instance has pruned it.
 func TestAfterItsLastEntryWasPrunedTheFeedIsReadFromTheBeginning(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
@@ -139,7 +139,7 @@ func TestAnInstanceRejectsTheSessionsThatItHasRevokedAtOnce(t *testing.T) {
 	in.store.revoke(s)
 	require.NoError(t, in.check(s), "the feed is fresh")
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // the request that has revoked the session is over
+	cancel() // the request that revoked the session has ended
 	in.ReadAfterWrite(ctx)
 	in.requireKnown()
 	require.Equal(t, revocation.ErrRevoked, in.check(s))
@@ -161,7 +161,8 @@ func TestARevocationThatCannotBeReadBackMakesTheFeedUntrustedUntilItIs(t *testin
 	require.Equal(t, revocation.ErrRevoked, in.check(s))
 }
 
-// A read may have asked the store before the revocation was committed.
+// A read that began before the revocation may have asked the store before the revocation was
+// committed.
 func TestAReadThatBeganBeforeARevocationDoesNotMakeUpForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -181,7 +182,7 @@ func TestAReadThatBeganBeforeARevocationDoesNotMakeUpForIt(t *testing.T) {
 	})
 }
 
-// Two revocations wait for the same read, and the second to come does not read again.
+// Many revocations wait while a read runs. The first one then reads, and the others use its read.
 func TestOneReadServesAllRevocationsThatWereWrittenBeforeItBegan(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -203,8 +204,8 @@ func TestOneReadServesAllRevocationsThatWereWrittenBeforeItBegan(t *testing.T) {
 	})
 }
 
-// The revocation waits a second without getting its turn. Reads that began after it have gone to the
-// end of the feed.
+// The revocation waits for a second, because others read the feed all the time. Some of these reads
+// began after the revocation and have reached the end of the feed.
 func TestAReadByOthersCountsForARevocationThatCouldNotRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

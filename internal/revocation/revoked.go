@@ -9,29 +9,32 @@ import (
 	"time"
 )
 
-// Revoked is the set of sessions of which an instance knows that they were revoked before they
+// Revoked is the set of revoked sessions that an instance knows. It drops sessions that have
 // expired. It is safe for concurrent use, but only one goroutine at a time may add entries.
 //
-// A caller that has looked up a session remembers the version of the set at that time. It need not
-// look the session up again while the version is the same. So each live token takes a lock once
-// after entries were added, and no lock while none are added.
+// The set has a version, which grows with each change. A caller that has looked up a session
+// remembers the version. As long as the version stays the same, the caller need not look up the
+// session again. So the look-up, which takes a lock, happens once for each token after entries were
+// added. If no entries are added, a request takes no lock.
 type Revoked struct {
 	version atomic.Uint64 // grows after each change; never 0
 
-	// everybody is the generation below which the sessions of all users are revoked.
+	// everybody is a generation: the sessions of all users with a lower generation are revoked. The
+	// generation of a session is the Position of the newest entry of the revocation feed when the
+	// session was created.
 	everybody atomic.Int64
 
 	seed   maphash.Seed
 	shards [shardCount]shard
 
-	count atomic.Int64 // of entries
-	sweep int64        // the count at which Add removes expired entries
+	count atomic.Int64 // the number of entries
+	sweep int64        // if count exceeds this number, Add removes expired entries
 }
 
 const (
 	shardCount = 64
 
-	// leastSweep is a number of entries. Up to this number, Add does not look for expired entries.
+	// leastSweep is the number of entries up to which Add does not look for expired entries.
 	leastSweep = 1024
 )
 
@@ -40,18 +43,18 @@ type shard struct {
 	users map[string]*userSessions
 }
 
-// userSessions contains the revocations of one user's sessions.
+// userSessions contains the revocations of the sessions of one user.
 type userSessions struct {
-	below int64 // sessions of a generation below this one are revoked; 0 for none
-	until int64 // when the last of those sessions would have expired, in Unix time
+	below int64 // sessions with a lower generation are revoked; 0 if there are none
+	until int64 // when the last of these sessions expires, in Unix time
 	named []namedSession
 }
 
-// namedSession is a revoked session that an entry names.
+// namedSession is a session that an entry revokes by its ID.
 type namedSession struct {
 	id         string
 	generation int64
-	until      int64 // in Unix time
+	until      int64 // when the session expires, in Unix time
 }
 
 // NewRevoked returns an empty set.
@@ -68,12 +71,12 @@ func (r *Revoked) shard(userID string) *shard {
 	return &r.shards[maphash.String(r.seed, userID)%shardCount]
 }
 
-// Len returns the number of entries that are kept in memory. It does not count an entry that
-// revokes the sessions of all users.
+// Len returns the number of entries in the set. It does not count entries that revoke the sessions
+// of all users.
 func (r *Revoked) Len() int { return int(r.count.Load()) }
 
-// Contains reports whether the session is known to be revoked. It takes the lock of the user's
-// shard only. Its duration is proportional to the number of entries that name sessions of the user.
+// Contains reports whether the session is known to be revoked. It locks only the shard of the user.
+// It takes time proportional to the number of entries that name sessions of the user.
 func (r *Revoked) Contains(userID, sessionID string, generation int64) bool {
 	if generation < r.everybody.Load() {
 		return true
@@ -89,8 +92,8 @@ func (r *Revoked) Contains(userID, sessionID string, generation int64) bool {
 		slices.ContainsFunc(u.named, func(s namedSession) bool { return s.id == sessionID })
 }
 
-// Add adds entries of the feed, except those that had expired [Grace] ago at the time now. One
-// goroutine at a time may call it.
+// Add adds entries of the revocation feed. It skips entries that expired [Grace] or longer before
+// now. Only one goroutine at a time may call Add.
 func (r *Revoked) Add(entries []Entry, now time.Time) {
 	if len(entries) == 0 {
 		return
@@ -101,7 +104,7 @@ func (r *Revoked) Add(entries []Entry, now time.Time) {
 			r.addEntry(&entries[i])
 		}
 	}
-	r.version.Add(1) // only after all entries can be found
+	r.version.Add(1) // last, because a caller with the new version must find all entries
 	if r.count.Load() > r.sweep {
 		r.removeExpired(expired)
 		r.sweep = max(leastSweep, 2*r.count.Load())
@@ -125,10 +128,10 @@ func (r *Revoked) addEntry(entry *Entry) {
 	until := entry.ExpiresAt.Unix()
 	if entry.SessionID != "" {
 		generation := entry.Generation
-		if entry.IsCapped() { // an entry for the user may not revoke that session
+		if entry.IsCapped() { // the session's own generation may be higher
 			generation = math.MaxInt64
 		}
-		if generation >= u.below { // if not, the entry for the user revokes the session
+		if generation >= u.below { // otherwise, below already revokes the session
 			u.named = append(u.named, namedSession{entry.SessionID, generation, until})
 		}
 	} else {
@@ -138,7 +141,7 @@ func (r *Revoked) addEntry(entry *Entry) {
 	r.count.Add(int64(u.size() - before))
 }
 
-// size returns how many entries there are of the user.
+// size returns the number of entries for the user.
 func (u *userSessions) size() int {
 	if u.below > 0 {
 		return len(u.named) + 1
@@ -146,7 +149,7 @@ func (u *userSessions) size() int {
 	return len(u.named)
 }
 
-// removeExpired removes the entries that had expired at the given time.
+// removeExpired removes the entries that have expired at the given Unix time.
 func (r *Revoked) removeExpired(at int64) {
 	r.edit(func(u *userSessions) {
 		if u.until <= at {
@@ -156,16 +159,16 @@ func (r *Revoked) removeExpired(at int64) {
 	})
 }
 
-// forgetGenerations keeps only the entries that name a session. After the store was restored from a
-// backup, a generation may stand for other revocations than before, but the ID of a session stays
-// unique.
+// forgetGenerations removes all entries except those that name a session. A store that was restored
+// from a backup may assign the same generations again, for other revocations. The ID of a session
+// stays unique.
 func (r *Revoked) forgetGenerations() {
 	r.everybody.Store(0)
 	r.edit(func(u *userSessions) { u.below, u.until = 0, 0 })
 	r.version.Add(1)
 }
 
-// edit calls change for each user, and removes the users who have no entries left.
+// edit calls the function change for each user. It removes users who then have no entries left.
 func (r *Revoked) edit(change func(*userSessions)) {
 	for i := range r.shards {
 		shard := &r.shards[i]

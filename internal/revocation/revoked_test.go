@@ -26,7 +26,8 @@ func capped(user, session string, position int64, expires time.Time) []revocatio
 	}}
 }
 
-// allBelow returns an entry that revokes all sessions of the user below the generation.
+// allBelow returns an entry that revokes all sessions of the user with a generation below the given
+// one.
 func allBelow(user string, generation int64, expires time.Time) []revocation.Entry {
 	return []revocation.Entry{{UserID: user, Generation: generation, ExpiresAt: expires}}
 }
@@ -51,7 +52,7 @@ func TestARevokedSessionIsKnownUntilTwoHoursAfterItsTokenExpired(t *testing.T) {
 			require.False(t, r.Contains("u", "another", 4))
 			require.Equal(t, 1, r.Len())
 
-			for i := range 2000 { // until Add looks for expired entries
+			for i := range 2000 { // so many that Add looks for expired entries
 				r.Add(named(fmt.Sprint("user ", i), "s", 0, now.Add(24*time.Hour)), now.Add(time.Minute))
 			}
 			require.False(t, r.Contains("u", "s", 3))
@@ -81,7 +82,7 @@ func TestSessionsThatAreRevokedTogetherTakeTheMemoryOfOne(t *testing.T) {
 	require.False(t, r.Contains("u", "never named", 90))
 }
 
-// The token claims a generation that is above the entry for the user.
+// The generation that the token claims is above the Generation of the entry for the user.
 func TestAnEntryForTheUserDoesNotReplaceACappedOne(t *testing.T) {
 	t.Parallel()
 	now := authtest.NewClock().Now()
@@ -138,7 +139,7 @@ func TestUsersWhoseEntriesHaveExpiredTakeNoMemory(t *testing.T) {
 	require.Equal(t, 1, r.Users())
 }
 
-// The attack: a user signs in and out all the time, to exhaust the memory of every instance.
+// The attack: a user signs in and out all the time, to fill the memory of every instance.
 func TestALoopOfSignInAndLogoutTakesNoMoreMemory(t *testing.T) {
 	t.Parallel()
 	store, clock := memstore.New(), authtest.NewClock()

@@ -20,26 +20,27 @@ const (
 	maxStaleness = time.Minute
 )
 
-// longAfter is when no test runs any longer.
+// longAfter is a time after the end of all tests.
 var longAfter = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// store is a store's revocation feed in memory. Its history is part of the entries' IDs.
+// store is a revocation feed in memory, in place of a real store. The history is part of the
+// entries' IDs.
 type store struct {
 	mu      sync.Mutex
 	entries []revocation.Entry
 	history string
-	err     error   // what every call returns; nil for none
-	reads   []int64 // what Read was called from
-	heads   int     // how often Head was called
-	repairs []int64 // what Repair was called with
+	err     error   // the error of every call; nil for none
+	reads   []int64 // the value of from in each call of Read
+	heads   int     // number of calls of Head
+	repairs []int64 // the value of above in each call of Repair
 
-	headErr, repairErr error // what Head and Repair return; nil for none
+	headErr, repairErr error // the errors of Head and Repair; nil for none
 
-	// onRead and onHead, if not nil, are called before the answer.
+	// If onRead and onHead are not nil, Read and Head call them before they read the feed.
 	onRead func(ctx context.Context) error
 	onHead func(ctx context.Context) error
 
-	onAnswer func() // if not nil, is called before the answer to a read is given
+	onAnswer func() // if not nil, Read calls it after it has read the feed
 
 	ignoreRepairs bool
 }
@@ -118,7 +119,8 @@ func (s *store) repair(_ context.Context, above int64) error {
 	return nil
 }
 
-// append adds the entry at its position or, if it is zero, at the next.
+// append adds the entry at its Position. If the Position is zero, append adds it at the next
+// Position.
 func (s *store) append(e revocation.Entry) {
 	if e.Position == 0 {
 		e.Position = s.newest() + 1
@@ -130,7 +132,7 @@ func (s *store) append(e revocation.Entry) {
 	s.entries = append(s.entries, e)
 }
 
-// add adds the entries at the next positions.
+// add adds the entries at the next Positions.
 func (s *store) add(entries ...revocation.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,21 +146,22 @@ func (s *store) revoke(session session) {
 	s.add(revocation.Entry{UserID: session.user, SessionID: session.id, Generation: session.generation})
 }
 
-// restore replaces the feed by a shorter one, whose next entries differ from the old ones.
+// restore cuts the feed to the given length, as if a backup was restored. New entries then have
+// other IDs than the entries that were lost.
 func (s *store) restore(length int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.entries, s.history = s.entries[:length], s.history+"restored "
 }
 
-// fail makes every call return the error, or none if it is nil.
+// fail makes every call return the error. If err is nil, the calls succeed again.
 func (s *store) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
 }
 
-// countReads returns how often Read was called.
+// countReads returns the number of calls of Read.
 func (s *store) countReads() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +174,7 @@ type session struct {
 	generation int64
 }
 
-// instance is a feed of a store, with the clock that it reads.
+// instance is an instance of the service: a Feed, its store and its clock.
 type instance struct {
 	*revocation.Feed
 	t     testing.TB
@@ -180,7 +183,7 @@ type instance struct {
 	clock *authtest.Clock // nil if now is another clock
 }
 
-// newInstance returns an instance whose clock stands still.
+// newInstance returns an instance whose clock advances only when the test advances it.
 func newInstance(t testing.TB) *instance {
 	clock := authtest.NewClock()
 	in := newInstanceWithClock(t, clock.Now)
@@ -194,7 +197,7 @@ func newInstanceWithClock(t testing.TB, now func() time.Time) *instance {
 		store: s}
 }
 
-// check is RequireLive for a session that was never checked before.
+// check calls RequireLive for a session that was never checked before.
 func (in *instance) check(s session) error {
 	return in.checkAt(in.t.Context(), s, new(atomic.Uint64))
 }
@@ -209,7 +212,7 @@ func (in *instance) requireKnown() {
 	require.Less(in.t, in.Age(in.now()), maxStaleness)
 }
 
-// requireUnknown fails the test unless the feed is not trusted, however old what is known is.
+// requireUnknown fails the test unless the feed is untrusted.
 func (in *instance) requireUnknown() {
 	in.t.Helper()
 	require.Greater(in.t, in.Age(in.now()), 100*365*24*time.Hour)

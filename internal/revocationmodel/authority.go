@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// Authority models transactions that make lasting changes, and transactions that end access, on the
-// rows of one database. [NewAuthority] creates one.
+// Authority models transactions on the rows of one database. Some transactions make lasting changes
+// for a session, and others revoke sessions. [NewAuthority] returns an Authority.
 //
-// There are two users, both super users at first. Session 0 belongs to user 0 and was opened by an
-// access key. Session 1 belongs to user 1. Session 2 of user 0 is created during the run. Several
-// requests run at the same time, on any instances. The model does not represent what an instance
-// knows about revocations. In the model, each instance accepts every token that was ever issued,
-// because a real instance that has not read the feed yet might do so. So the results hold for every
-// number of instances.
+// There are two users, both super users at first. Session 0 belongs to user 0 and was opened with
+// an access key. Session 1 belongs to user 1. Session 2 belongs to user 0 and does not exist at
+// first. Several requests run at the same time, on any instances. The model does not represent what
+// an instance knows about revocations. Instead, a request with any token that was ever issued
+// reaches the database, because an instance that has not read the feed yet may let it pass. So the
+// results hold for every number of instances.
 //
-// A revocation counts as acknowledged once its transaction commits, because that is the earliest
-// moment at which its caller can learn of it. An entry of the feed is the set of sessions that it
+// A revocation counts as acknowledged once its transaction commits, because its caller cannot learn
+// of it earlier. The model represents an entry of the feed as the set of sessions that the entry
 // revokes.
 type Authority struct {
 	design     AuthorityDesign
@@ -26,15 +26,15 @@ type Authority struct {
 	operations []operation
 }
 
-// AuthorityDesign says where and how a transaction checks whether the acting session, which makes
-// the request, is still valid. The zero value is the design of the library. Each field that is true
+// AuthorityDesign says when and how a request checks that the acting session, which makes the
+// request, is still valid. The zero value is the design of the library. Each field that is true
 // makes a control: a design that is known to be wrong.
 type AuthorityDesign struct {
-	AtTheDoor        bool // checks correctly when the request arrives, and never again
+	AtTheDoor        bool // checks only when the request arrives
 	BeforeLocking    bool // checks in the transaction, before it locks rows
 	RowsOnly         bool // after locking, checks the session's row but not the feed
-	SharedEverybody  bool // RevokeEverybody takes the lock of the row "everybody" as shared
-	OwnerBeforeOther bool // the acting user's row is locked first, instead of the lowest ID
+	SharedEverybody  bool // the lock of RevokeEverybody on the row "everybody" is shared
+	OwnerBeforeOther bool // locks the acting user's row before the row of a lower ID
 }
 
 const (
@@ -54,7 +54,7 @@ type authorityState struct {
 	exists   uint8 // users that exist
 	active   uint8
 	super    uint8
-	key      bool // whether the access key that opened session 0 exists
+	key      bool // whether the access key of session 0 exists
 	broken   uint8
 }
 
@@ -63,8 +63,8 @@ type request struct {
 	operation uint8 // index of the operation plus one; zero if the request is waiting or finished
 	stage     uint8
 	locks     uint8 // number of locks taken
-	missed    uint8 // sessions whose rows did not exist when they were to be locked
-	note      uint8 // what the operation's prepare function found
+	missed    uint8 // sessions whose rows did not exist when the request came to lock them
+	note      uint8 // what the operation's prepare function returned
 }
 
 // The stages of a request.
@@ -76,7 +76,8 @@ const (
 	finished              // finished; all other fields are zero
 )
 
-// Effects of a transaction that the design must prevent.
+// The values of authorityState.broken, which index authorityPromises. Zero means that no promise is
+// broken.
 const (
 	wroteDead uint8 = iota + 1
 	wroteInactive
@@ -131,7 +132,7 @@ func (m *Authority) Describe(step Step) string {
 
 // Next implements [Model].
 func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
-	idle := false // whether one waiting request was offered; all of them are interchangeable
+	idle := false // whether one waiting request was offered; waiting requests are interchangeable
 	for i, r := range s.requests[:m.requests] {
 		switch r.stage {
 		case waiting:
@@ -146,8 +147,8 @@ func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
 	}
 }
 
-// arrive offers the arrival of request i for each operation. An operation of a session is offered
-// only if the session's token was issued.
+// arrive offers one step for each operation with which request i can arrive. A session can make
+// requests only once its token was issued.
 func (m *Authority) arrive(s authorityState, i int, yield func(Step, authorityState)) {
 	for n, op := range m.operations {
 		if op.by >= 0 && (s.issued&bit(op.by) == 0 || m.design.AtTheDoor && !m.mayAct(s, op)) {
@@ -188,7 +189,8 @@ func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityS
 	}
 }
 
-// lock takes the next lock if no other request holds it, and reads the row if the check needs it.
+// lock offers the step in which request i takes its next lock, unless another request holds the
+// lock. If the locked row shows that the operation must fail, the request is refused.
 func (m *Authority) lock(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {
@@ -212,7 +214,8 @@ func (m *Authority) lock(
 	yield(step, s)
 }
 
-// holds reports whether the request holds a lock that conflicts with the wanted lock.
+// holds reports whether the request holds a lock that conflicts with the wanted lock. If the row of
+// a session did not exist, the request holds no lock on it.
 func (m *Authority) holds(r request, want lock) bool {
 	if r.operation == 0 || r.locks == 0 {
 		return false
@@ -240,8 +243,8 @@ func (m *Authority) rowRefuses(s authorityState, op *operation, row row) bool {
 	return ok && op.by == n && m.checksAfterLocking() && s.rows&bit(n) == 0
 }
 
-// check reads from the feed whether the acting session is still valid, in a statement that begins
-// after all locks are taken.
+// check offers the step in which request i reads the feed, after it has taken all its locks. If an
+// entry revokes the acting session, or the operation is impossible, the request is refused.
 func (m *Authority) check(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {
@@ -260,16 +263,16 @@ func (m *Authority) check(
 
 func (m *Authority) checksAfterLocking() bool { return !m.design.AtTheDoor && !m.design.BeforeLocking }
 
-// mayAct reports whether, by the current database, the acting session is valid and its user has the
-// needed rights.
+// mayAct reports whether the acting session is valid and its user has the needed rights, according
+// to the current rows of the database.
 func (m *Authority) mayAct(s authorityState, op operation) bool {
 	owner := bit(sessionOwner[op.by])
 	return s.rows&^s.dead&bit(op.by) != 0 && s.exists&s.active&owner != 0 &&
 		(!op.needsPower || s.super&owner != 0)
 }
 
-// refuse ends the request without an effect. It reports a broken promise if the session has the
-// needed rights and the operation itself is possible.
+// refuse offers the step that ends the request without an effect. The refusal breaks a promise if
+// the session is valid, its user has the needed rights, and the operation is possible.
 func (m *Authority) refuse(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// row is a row that transactions lock. All transactions lock rows in this order.
+// row is a row of the database. All transactions lock rows in the order of the constants below.
 type row uint8
 
 const (
@@ -40,7 +40,7 @@ type operation struct {
 	name       string
 	by         int8 // acting session; negative if none
 	needsPower bool // needs the rights of a super user
-	target     int8 // user that the operation is about; negative if none
+	target     int8 // user that the operation changes; negative if none
 	locks      []lock
 
 	// impossible reports whether the operation must fail even if the session may act; may be nil
@@ -49,10 +49,10 @@ type operation struct {
 	commit     func(s *authorityState, r *request, op *operation) // changes the database
 }
 
-// NewAuthority returns a model of the design in which this number of requests run at the same time,
-// at most 4. hostUsers models a store for a host that has its own users table: the store keeps no
-// flags of users, and creating a session locks no user. The names select the operations to explore.
-// Without names, all operations are explored.
+// NewAuthority returns a model of the design. The parameter requests is the number of requests that
+// run at the same time, at most 4. If hostUsers is true, users are in a table of the host, not in
+// the store. The store then has no flags of users, and the creation of a session locks no user. The
+// names select the operations to explore. Without names, all operations are explored.
 func NewAuthority(design AuthorityDesign, requests int, hostUsers bool, names ...string) *Authority {
 	m := &Authority{design: design, requests: requests, hostUsers: hostUsers}
 	for _, op := range append(lastingWrites(), endings()...) {
@@ -76,7 +76,7 @@ func NewAuthority(design AuthorityDesign, requests int, hostUsers bool, names ..
 	return m
 }
 
-// lastingWrites returns the operations that a session makes.
+// lastingWrites returns the operations that make a lasting change for a session.
 func lastingWrites() (ops []operation) {
 	for by := range int8(authoritySessions) {
 		owner := sessionOwner[by]
@@ -108,8 +108,8 @@ func lastingWrites() (ops []operation) {
 	return ops
 }
 
-// endings returns the operations that end a session's authority. The host or the user's own client
-// makes them.
+// endings returns the operations that end a session or take rights away from a user. They have no
+// acting session, because the host or the user's own client makes them.
 func endings() (ops []operation) {
 	for n := range int8(authoritySessions) {
 		ops = append(ops, operation{
@@ -155,7 +155,8 @@ func endings() (ops []operation) {
 	return append(ops, otherEndings()...)
 }
 
-// otherEndings returns the operations that revoke sessions as part of another change.
+// otherEndings returns the operations that revoke sessions as part of another change, or remove
+// their rows.
 func otherEndings() []operation {
 	none := operation{by: -1, target: -1}
 	key, create, atCap, fold, all, prune := none, none, none, none, none, none
@@ -179,7 +180,7 @@ func otherEndings() []operation {
 		}
 	}
 
-	// The user has the maximum number of sessions, so session 0 is revoked.
+	// User 0 already has the maximum number of sessions, so the new session displaces session 0.
 	atCap = create
 	atCap.name, atCap.locks = "create session 2 at the cap", locks(user0, accessKey, session0, head)
 	atCap.commit = func(s *authorityState, r *request, op *operation) {
@@ -187,11 +188,11 @@ func otherEndings() []operation {
 		create.commit(s, r, op)
 	}
 
-	// A fold replaces entries that name single sessions of a user by one entry that revokes all
-	// sessions of that user below a generation. Here, another session of user 0 is revoked, and the
-	// feed then names more sessions than it may. The generation of session 0 is below the
-	// generation of the new entry, so the fold revokes session 0 too. Session 2 has a higher
-	// generation and stays valid.
+	// A fold replaces the entries for single sessions of a user by one entry, which revokes all
+	// sessions of the user below a generation. Here, a session of user 0 that the model does not
+	// represent is revoked, and the feed then has too many entries for single sessions of user 0.
+	// The generation of session 0 is below the generation of the new entry, so the fold revokes
+	// session 0 too. Session 2 has a higher generation and stays valid.
 	fold.name, fold.locks = "fold user 0", locks(user0, head)
 	fold.prepare = func(m *Authority, s authorityState, i int) (unlocked uint8) {
 		for j := range s.requests {
@@ -214,21 +215,22 @@ func otherEndings() []operation {
 		s.outdateGenerations()
 	}
 
-	// The clock of the instance is ahead, so the instance considers session 0 expired.
+	// The clock of the pruning instance is fast, so the instance considers session 0 expired.
 	prune.name, prune.locks = "prune session 0", locks(session0)
 	prune.commit = func(s *authorityState, _ *request, _ *operation) { s.rows &^= bit(0) }
 	return []operation{key, create, atCap, fold, all, prune}
 }
 
-// The findings of operations that are about to commit.
+// The values of request.note.
 const (
-	generationRead uint8 = iota + 1 // the generation of the new session is the current head of the feed
-	generationOld                   // a later entry that revokes the new session has been committed
+	generationRead uint8 = iota + 1 // the new session's generation is the head of the feed
+	generationOld                   // an entry that was committed later revokes the new session
 	foldRemoves                     // the fold has locked the row of session 0
 )
 
-// outdateGenerations is called when an entry that revokes all sessions of user 0 is committed. The
-// entry also revokes a session that read its generation earlier and is not committed yet.
+// outdateGenerations is called when an entry that revokes all sessions of user 0 is committed. If a
+// request has already read the generation of a new session but has not committed, the entry revokes
+// the new session too.
 func (s *authorityState) outdateGenerations() {
 	for i := range s.requests {
 		if s.requests[i].note == generationRead {
@@ -246,8 +248,8 @@ func disable(s *authorityState, r *request, op *operation) {
 	revokeAll(s, r, op)
 }
 
-// revokeAll adds the entry that revokes all sessions of the target, and removes the rows that the
-// request found when it locked them.
+// revokeAll adds the entry that revokes all sessions of the target user. It removes the rows of the
+// sessions, except those that did not exist when the request came to lock them.
 func revokeAll(s *authorityState, r *request, op *operation) {
 	for n, owner := range sessionOwner {
 		if owner == op.target {
@@ -260,7 +262,7 @@ func revokeAll(s *authorityState, r *request, op *operation) {
 	}
 }
 
-// evict revokes session 0 if the row of the session existed when it was to be locked.
+// evict revokes session 0, unless its row did not exist when the request came to lock it.
 func evict(s *authorityState, r *request, _ *operation) {
 	if ended := bit(0) &^ r.missed; ended != 0 {
 		s.rows, s.dead = s.rows&^ended, s.dead|ended
@@ -279,8 +281,8 @@ func sessionsOf(user int8) (rows []row) {
 	return rows
 }
 
-// locks returns the locks for the rows, in the order that all transactions use. The lock of the row
-// everybody is shared.
+// locks returns the locks for the rows, in the order that all transactions use. The lock on the row
+// everybody is shared, and the others are exclusive.
 func locks(rows ...row) (list []lock) {
 	slices.Sort(rows)
 	for _, r := range slices.Compact(rows) {

@@ -7,15 +7,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// skipUnderRace ends a test that only explores. The race detector makes it slow, and finds nothing in
-// a program without goroutines.
+// skipUnderRace skips a test that only explores a model if the race detector is on. The race
+// detector makes the test slow and finds nothing, because an exploration starts no goroutines.
 func skipUnderRace(t *testing.T) {
 	if testenv.Race {
 		t.SkipNow()
 	}
 }
 
-// requireHolds explores all states, fails the test if a promise is broken, and logs the numbers.
+// requireHolds explores all states of the model, and fails the test if a promise is broken. It logs
+// the number of states.
 func requireHolds[S comparable](t *testing.T, model Model[S]) Report {
 	t.Helper()
 	skipUnderRace(t)
@@ -26,7 +27,7 @@ func requireHolds[S comparable](t *testing.T, model Model[S]) Report {
 	return report
 }
 
-// requireBroken fails the test unless the explorer finds this promise broken, and logs the shortest
+// requireBroken fails the test unless the explorer reports this problem. It logs the shortest
 // trace.
 func requireBroken[S comparable](t *testing.T, problem string, model Model[S]) {
 	t.Helper()
@@ -52,7 +53,8 @@ func TestNoLastingChangeAfterAnAcknowledgedRevocation(t *testing.T) {
 	}
 }
 
-// Each design that is known to be wrong breaks the promise, with the operations that are named.
+// Each test case is a wrong design, the promise that it breaks, and the operations with which it
+// breaks it.
 func TestExplorerCatchesEveryWrongAuthorityDesign(t *testing.T) {
 	t.Parallel()
 	const addKey, logout = "add a key by session 0", "log out session 0"
@@ -100,7 +102,8 @@ func TestLocksOutOfOrderAreADeadlock(t *testing.T) {
 			"revoke sessions of user 1 by session 0", "revoke sessions of user 0 by session 1"))
 }
 
-// Two super users who disable each other leave one.
+// Two super users disable each other. One of the two requests must fail, so that an active super
+// user is left.
 func TestSuperUsersDisablingEachOtherLeaveOne(t *testing.T) {
 	t.Parallel()
 	report := requireHolds(t, NewAuthority(AuthorityDesign{}, 2, false,

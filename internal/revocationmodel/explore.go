@@ -44,7 +44,7 @@ type Options[S comparable] struct {
 	MaxStates int // maximum number of states; zero means no limit
 
 	// Mark, if not nil, returns a name for a step that a test looks for, or "" for any other step.
-	// The report has the shortest trace to each name.
+	// Report.Marked then has the shortest trace to each name.
 	Mark func(before S, step Step, after S) string
 }
 
@@ -134,8 +134,8 @@ func (e *explorer[S]) run() {
 	e.report.Complete = true
 }
 
-// visit adds the state to the level, unless the state was visited before. It reports whether the
-// exploration is over.
+// visit adds the state to the level, unless an equal state was visited before. It reports whether
+// the exploration is over.
 func (e *explorer[S]) visit(state S, from node, level *[]found[S]) (over bool) {
 	canonical := e.model.Canonical(state)
 	d := digest{maphash.Comparable(e.seeds[0], canonical), maphash.Comparable(e.seeds[1], canonical)}
@@ -190,7 +190,7 @@ func (e *explorer[S]) judge(problem string, index int32) (over bool) {
 	return true
 }
 
-// trace returns the steps from the start to a state. It computes the steps by taking them again,
+// trace returns the steps from the start to a state. It takes the steps again to compute them,
 // because a node stores only the index of a step.
 func (e *explorer[S]) trace(index int32) []Step {
 	var choices []uint16

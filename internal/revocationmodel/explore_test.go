@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// forks is a model of philosophers at a table, who each take two forks, eat, and return them.
+// forks is a model of the dining philosophers: three philosophers at a table, each of whom takes
+// two forks, eats, and returns them.
 type forks struct{ ordered bool }
 
 type table struct {

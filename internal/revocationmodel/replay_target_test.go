@@ -21,16 +21,16 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// tick is the interval at which the instances read the feed.
+// tick is the interval at which an instance reads the feed.
 const tick = 5 * time.Second
 
-// targets create the real stores.
+// targets has a function for each real store, which returns a Target with this store.
 var targets = map[string]func(t testing.TB, ahead int) Target{
 	"memory": newMemoryTarget,
 	"SQLite": newSQLiteTarget,
 }
 
-// heldStore is a store that can be replaced by another, as a restore does.
+// heldStore is a store whose inner store can be replaced, to simulate a restore.
 type heldStore struct{ auth.Store }
 
 // realTarget is two services on one store.
@@ -41,11 +41,11 @@ type realTarget struct {
 	signer   authtest.Signer
 	services [2]*auth.Service
 	away     [2]bool
-	operator bool // whether an operator revokes everybody, after reading the head
+	operator bool // whether an operator is calling RevokeEverybody, which reads the head
 	tokens   [sessions]auth.Token
 	keys     int
 
-	file    string // SQLite database file, and its connections
+	file    string // file of the SQLite database
 	backups string
 	db      *sql.DB
 }
@@ -76,7 +76,8 @@ func (r *realTarget) open() {
 	r.db, r.store.Store = db, store
 }
 
-// newRealTarget adds the users, two instances, and the sessions with which the models start.
+// newRealTarget adds the users, the two instances, and the sessions that exist at the start of a
+// model.
 func newRealTarget(t testing.TB, r *realTarget, ahead int) Target {
 	r.signer = authtest.NewSigners(t)["HS256"]
 	for i := range r.clocks {
@@ -160,8 +161,8 @@ func (r *realTarget) PruneSessions(i int) {
 
 func (r *realTarget) Restart(i int) { r.services[i] = r.service(i) }
 
-// SetAway makes the instance unable to read the feed, or able again. It also waits for the second
-// during which an instance does not retry a failed read.
+// SetAway sets whether the instance can read the feed. After a failed read, an instance waits a
+// second before it reads again, so SetAway also advances the clocks by that second.
 func (r *realTarget) SetAway(i int, away bool) {
 	r.away[i] = away
 	if !away {
@@ -177,8 +178,8 @@ func (r *realTarget) Backup() {
 	require.NoError(r.t, err)
 }
 
-// Restore takes a millisecond. The positions of repairs follow the clock, and two repairs in the same
-// microsecond would take the same position.
+// Restore advances the clocks by a millisecond. A repair uses the time in microseconds as its
+// position, and the repairs before and after a restore must not get the same position.
 func (r *realTarget) Restore() {
 	for _, clock := range r.clocks {
 		clock.Advance(time.Millisecond)

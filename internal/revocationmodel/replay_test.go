@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Target is a real store with two real instances, 0 and 1, that can take the steps of a model.
-// Sessions and users have the numbers of the model.
+// Target is a real store with two real instances, which can take the steps of a model. The
+// instances have the numbers 0 and 1. Sessions and users have the numbers of the model.
 type Target interface {
 	Tick()                        // advances all clocks by the interval
 	Create(instance, session int) // signs the session's user in
@@ -26,14 +26,15 @@ type Target interface {
 	Backup()
 	Restore()
 
-	// Present presents the session's token and returns "accepted", "refused" or "unavailable".
+	// Present makes a request with the session's token and returns "accepted", "refused" or
+	// "unavailable".
 	Present(instance, session int) string
 
-	// Write adds an access key with the session's authority, and reports whether it was added.
+	// Write adds an access key for the session, and reports whether it was added.
 	Write(instance, session int) bool
 }
 
-// answers maps a verdict to the response that a client sees.
+// answers maps a verdict of the model to the response that a client gets.
 var answers = map[Verdict]string{
 	Accepted: "accepted", Stale: "accepted", Refused: "refused", Lost: "refused",
 	Expired: "refused", Unavailable: "unavailable",
@@ -48,8 +49,8 @@ type replay struct {
 	trace  []Step
 }
 
-// newReplayed returns a model of the real instances: reads take no time, and presenting a token is
-// a separate step.
+// newReplayed returns a model that matches the real instances of a Target: reads take no time, and
+// a request with a token is a separate step.
 func newReplayed() *World {
 	return &World{Design: Library, Bounds: Bounds{
 		Sessions: 0b1001, Creations: 0b0110, Lifetime: 8, Staleness: 2, Kept: 100, MaxNamed: 100,
@@ -59,7 +60,7 @@ func newReplayed() *World {
 	}}
 }
 
-// next returns the possible steps and the state to which each leads.
+// next returns the possible steps, and the state to which each step leads.
 func (r *replay) next() (steps []Step, states map[Step]worldState) {
 	states = map[Step]worldState{}
 	r.model.Next(r.state, func(step Step, after worldState) {
@@ -69,7 +70,9 @@ func (r *replay) next() (steps []Step, states map[Step]worldState) {
 	return steps, states
 }
 
-// take takes one step, and the repair that a real instance makes in the same call.
+// take takes one step in the model and on the target. If the instance then has proof of lost
+// commits, take also takes the repair in the model, because a real instance repairs the store in
+// the same call.
 func (r *replay) take(step Step) {
 	r.t.Helper()
 	_, states := r.next()
@@ -113,7 +116,7 @@ func (r *replay) onTarget(step Step, before worldState) {
 		r.target.Backup()
 	case "the store is restored":
 		r.target.Restore()
-	case "repairs the store": // the target has already done it
+	case "repairs the store": // the real instance has already done this
 	case "is shown the token of session":
 		require.Equal(r.t, answers[r.answer(before, at, of)], r.target.Present(at, of), "%s", r)
 	default:
@@ -121,8 +124,9 @@ func (r *replay) onTarget(step Step, before worldState) {
 	}
 }
 
-// answer returns the model's answer to a token. If a read of a real instance proves lost commits,
-// the instance repairs the store before it answers.
+// answer returns the model's answer to a token. If the answer depends on a repair, the model
+// repairs the store first, because a real instance that gets proof of lost commits repairs the
+// store before it answers.
 func (r *replay) answer(s worldState, i, n int) Verdict {
 	answers := !s.instances[i].away
 	verdict := r.model.answer(&s, i, n, answers)
@@ -133,7 +137,8 @@ func (r *replay) answer(s worldState, i, n int) Verdict {
 	return verdict
 }
 
-// write compares whether the session can make a lasting change.
+// write tries a lasting change with the session, and compares the results of the model and of the
+// target.
 func (r *replay) write(i, n int) {
 	r.t.Helper()
 	t := r.state.tokens[n]
@@ -143,10 +148,11 @@ func (r *replay) write(i, n int) {
 		"a lasting write by session %d at instance %d after\n%s", n, i, r)
 }
 
-// String returns the steps so far.
+// String returns the steps that were taken.
 func (r *replay) String() string { return Print(r.model, r.trace) }
 
-// compareAll presents every token to both instances, and tries a lasting change with it.
+// compareAll makes a request to both instances with every token, and tries a lasting change with
+// each session.
 func (r *replay) compareAll() {
 	r.t.Helper()
 	for i := range r.state.instances {
@@ -178,7 +184,7 @@ func (r *replay) walk(random *rand.Rand, length int) {
 		if random.IntN(2) == 0 && len(shown) > 0 {
 			steps = shown
 		}
-		// chosen by verb, so that verbs with many arguments are not more frequent
+		// The verb is picked first, so that a verb with many arguments is not more frequent.
 		verb := steps[random.IntN(len(steps))].Verb
 		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.Verb != verb })
 		r.take(steps[random.IntN(len(steps))])
@@ -212,8 +218,8 @@ func TestRealInstancesFollowRandomWalksOfTheModel(t *testing.T) {
 
 const shown = "is shown the token of session"
 
-// The explorer found these traces for a repair that takes the position after the greatest one its
-// instance has seen.
+// The explorer found these traces in a wrong design, in which a repair uses the position after the
+// highest position that its instance has seen.
 func TestRepairCoversUnseenTokensOfTheLostHistory(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -243,7 +249,7 @@ func TestRepairCoversUnseenTokensOfTheLostHistory(t *testing.T) {
 	}
 }
 
-// The explorer finds the shortest trace to each kind of step and answer.
+// The test replays the shortest trace to each kind of step and answer.
 func TestRealInstancesFollowTheShortestTraceToEachKindOfStep(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
@@ -266,7 +272,7 @@ func TestRealInstancesFollowTheShortestTraceToEachKindOfStep(t *testing.T) {
 				return newSQLiteTarget(t, ahead)
 			})
 			for _, step := range trace[1:] {
-				if step.Verb != "repairs the store" { // a real instance does that at once
+				if step.Verb != "repairs the store" { // a real instance repairs the store at once
 					r.take(step)
 				}
 			}
@@ -275,7 +281,7 @@ func TestRealInstancesFollowTheShortestTraceToEachKindOfStep(t *testing.T) {
 	}
 }
 
-// kind names what is notable about a step: the verb, the answer, and earlier events.
+// kind returns a name for the step, made from its verb, the answer to a token, and earlier events.
 func kind(model *World, before worldState, step Step, after worldState) string {
 	if before.instances[0].suspect > 0 || before.instances[1].suspect > 0 {
 		return "" // a real instance has already repaired the store

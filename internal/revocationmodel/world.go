@@ -5,13 +5,13 @@ import (
 	"fmt"
 )
 
-// World models two instances of a service that follow the revocation feed of one store. [NewFeed],
-// [NewSlowFeed], [NewRestore] and [NewProduct] each create a World.
+// World models two instances of a service that read the revocation feed of one store. [NewFeed],
+// [NewSlowFeed], [NewRestore] and [NewProduct] each return a World.
 //
-// Sessions 0, 1 and 2 belong to user 0, session 3 to user 1. Time passes in ticks. A tick is the
-// interval at which an instance reads the feed again. Between two ticks any number of steps happen
-// in any order. The clock of instance A is the reference clock. The clock of instance B may be a
-// tick ahead of clock A.
+// Sessions 0, 1 and 2 belong to user 0, and session 3 belongs to user 1. Time passes in ticks. A
+// tick is the interval at which an instance reads the feed. Between two ticks, any number of steps
+// can happen in any order. The clock of instance A is the reference clock. The clock of instance B
+// may be a tick ahead of it.
 type World struct {
 	Bounds Bounds
 	Design Design
@@ -19,13 +19,13 @@ type World struct {
 
 // Bounds limit what may happen, and how often, so that the number of states is finite.
 type Bounds struct {
-	Sessions   uint8 // sessions that exist at the start, a set
-	Creations  uint8 // sessions that may be created, a set
+	Sessions   uint8 // the set of sessions that exist at the start
+	Creations  uint8 // the set of sessions that may be created
 	Lifetime   uint8 // lifetime of a token, in ticks; zero means forever
-	Staleness  uint8 // maximum age of an instance's knowledge while the store does not answer, in ticks
-	Kept       uint8 // entries at the end of the feed that are never pruned
-	MaxNamed   uint8 // entries that may name sessions of one user; a fold merges the excess
-	Entries    uint8 // entries of the feed, without repairs
+	Staleness  uint8 // ticks for which an instance accepts tokens while it cannot read the feed
+	Kept       uint8 // number of newest entries that are never pruned
+	MaxNamed   uint8 // entries for single sessions of a user; a fold merges the excess
+	Entries    uint8 // entries that are added to the feed, not counting repairs
 	BehindBy   uint8 // maximum number of ticks by which clock A is behind clock B
 	UserEnds   uint8 // how often all sessions of a user are revoked
 	AllEnds    uint8 // how often the sessions of all users are revoked
@@ -38,50 +38,51 @@ type Bounds struct {
 	Snapshots  uint8
 	Restores   uint8
 	Writes     bool // requests that make lasting changes
-	Presenting bool // presenting a token is a separate step even if it only reads the feed
+	Presenting bool // a request with a token is a step even if it only makes the instance read
 }
 
-// Design is a design of the library or a wrong design. [Library] is the library's own design, in
-// which all controls are false.
+// Design is a design of the revocation feed, either right or wrong. [Library] is the design of the
+// library. Its controls are false.
 type Design struct {
-	// FromClaims writes a revocation from the claims of a token, whether or not the session's row
+	// FromClaims makes an entry from the claims of a token, whether or not the row of the session
 	// exists.
 	FromClaims bool
-	// HeadCheck compares the generation of a token with the head of the feed.
+	// HeadCheck compares the generation of a token with the head of the feed. A generation above
+	// the head proves that the store has lost commits.
 	HeadCheck bool
-	// Repair writes an entry for all users after commits were lost, as RevokeEverybody does. The
-	// position of the entry is above every position that was given in any history. Real instances
-	// use the time in microseconds as the position. This is above every earlier position, because
-	// revocations are never as frequent as one in each microsecond.
+	// Repair adds an entry that revokes the sessions of all users once an instance has proof of
+	// lost commits. The position of the entry is above every position that was ever used, including
+	// those of lost entries. Real instances use the time in microseconds. That is above every
+	// earlier position, because there is never more than one revocation in each microsecond.
 	Repair bool
-	// Grace is the number of ticks for which an entry is kept after its sessions have expired.
-	// Grace is twice the difference of the clocks, because one instance may issue the token and
-	// another instance may prune the entry.
+	// Grace is the number of ticks for which an entry is kept after its sessions have expired. It
+	// must be twice the maximum difference of the clocks, because one instance may issue the token
+	// and another instance may prune the entry.
 	Grace uint8
 
-	// Controls, each of which is a wrong design.
-	Timestamps    bool // positions are the start times of transactions
-	AutoIncrement bool // positions are taken at the begin of transactions, in another order than commits
-	PassHoles     bool // a reader does not wait for an entry whose position it has skipped
-	ReadAtEnd     bool // the age of knowledge is measured from the end of the read, not its beginning
+	// The controls. Each of them makes the design wrong.
+	Timestamps    bool // a position is the time at which the transaction began
+	AutoIncrement bool // a transaction takes its position when it begins, not when it commits
+	PassHoles     bool // a reader does not wait for the entry of a missing position
+	ReadAtEnd     bool // the age of a read counts from the end of the read, not its beginning
 	ReplaceCapped bool // an entry for a user replaces entries for sessions that it does not revoke
-	NextPosition  bool // the repair takes the next position after all that its instance has seen
-	HeadIsEnough  bool // no repair if the head has reached the generation that proved the loss
-	Unlocked      bool // an entry for all users does not wait for lasting changes
+	NextPosition  bool // a repair uses the position after the highest that its instance has seen
+	HeadIsEnough  bool // no repair once the head has reached the generation that proved the loss
+	Unlocked      bool // an entry for all users does not wait for transactions with lasting changes
 }
 
 const (
 	users       = 2
 	sessions    = 4
 	mostEntries = 9
-	noTime      = 3 // remaining time of an expired token or entry, in the encoding of [entry.left]
+	noTime      = 3 // value of entry.left and token.left when no time remains
 )
 
 var ownerOf = [sessions]uint8{0, 0, 0, 1}
 
-// The subject of an entry is the number of a session, or one of these values.
+// The subject of an entry (entry.about) is the number of a session or one of these values.
 const (
-	aboutUser  uint8 = 8 // plus the user
+	aboutUser  uint8 = 8 // plus the number of the user
 	aboutAll   uint8 = 16
 	aboutOther uint8 = 17 // a session that the model does not follow
 )
@@ -102,7 +103,7 @@ type database struct {
 	entries [mostEntries]entry
 }
 
-// instance is the memory of an instance.
+// instance is what one instance of the service has in memory.
 type instance struct {
 	cursor, cursorID uint8 // the newest entry that the instance has read
 	top              uint8 // the greatest head of the feed that the instance has seen
@@ -115,19 +116,20 @@ type instance struct {
 	suspect          uint8 // the greatest generation that proves lost commits; zero after the repair
 
 	reading  bool // a read is running
-	void     bool // the running read began before a revocation of this instance, and may not see it
+	void     bool // the running read began before a revocation by this instance and may miss it
 	readAge  uint8
 	readHead uint8
-	pending  uint8 // for controls: a revocation that has begun, as its session plus one
-	position uint8 // for controls: position of that revocation
+	pending  uint8 // for two controls: session of a revocation that has begun, plus one
+	position uint8 // for two controls: position of that revocation
 }
 
-// token is the token of a session, as the outside world sees it.
+// token is the token of a session, and what happened to it. A restore of the store does not undo
+// these facts.
 type token struct {
 	issued     bool
 	generation uint8
 	left       uint8 // ticks until the token expires on clock A, plus noTime
-	revoked    uint8 // ticks since a revocation was acknowledged, plus one; zero if none was
+	revoked    uint8 // ticks since a revocation was acknowledged, plus one; zero before
 	lost       bool  // a restore has undone the revocation
 	folded     bool  // a fold has revoked it
 }
@@ -138,12 +140,12 @@ type worldState struct {
 	instances [2]instance
 	tokens    [sessions]token
 	ahead     uint8 // offset of clock B
-	clock     uint8 // ticks; only kept for feeds by timestamps
+	clock     uint8 // number of ticks; counted only for the control Timestamps
 	history   uint8
-	peak      uint8 // the greatest position that was given in any history
-	proven    uint8 // ticks since an instance had proof of lost commits, plus one
+	peak      uint8 // the highest position that was ever used
+	proven    uint8 // ticks since an instance got proof of lost commits, plus one
 	repaired  bool  // whether the store was repaired since the last restore
-	writing   uint8 // session of a lasting change that holds its locks, plus one
+	writing   uint8 // session whose lasting change holds its locks, plus one
 	spent     spent
 	broken    uint8
 }
@@ -151,8 +153,8 @@ type worldState struct {
 // spent counts the events that the bounds limit.
 type spent struct{ entries, userEnds, allEnds, others, restarts, outages, snapshots, restores uint8 }
 
-// NewFeed returns a model of the feed, of folding and of pruning. Reads take no time. A fold may
-// revoke a session whose revocation was not requested.
+// NewFeed returns a model of the feed in which entries are folded and pruned. Reads take no time. A
+// fold may also revoke sessions whose revocation nobody requested.
 func NewFeed(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
 		Sessions: 0b1011, Creations: 0b0100, Lifetime: 3, Staleness: 2, Kept: 1, MaxNamed: 1,
@@ -161,8 +163,8 @@ func NewFeed(design Design) *World {
 	}}
 }
 
-// NewSlowFeed returns a model of the feed in which a read takes time. Of the entries that are
-// committed during the read, the read sees any subset. Nothing is pruned.
+// NewSlowFeed returns a model of the feed in which a read takes time. The read may see any subset
+// of the entries that are committed while it runs. Nothing is pruned.
 func NewSlowFeed(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
 		Sessions: 0b1001, Creations: 0b0010, Lifetime: 3, Staleness: 2, Kept: 2, MaxNamed: 1,
@@ -170,7 +172,8 @@ func NewSlowFeed(design Design) *World {
 	}}
 }
 
-// NewRestore returns a model of restores and lost commits.
+// NewRestore returns a model in which the store is restored from a backup, so that commits are
+// lost.
 func NewRestore(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
 		Sessions: 0b1001, Creations: 0b0010, Staleness: 1, Kept: 8, MaxNamed: 9,
@@ -234,9 +237,9 @@ func (m *World) Canonical(s worldState) worldState {
 	return s
 }
 
-// forget clears the records of expired tokens. This is possible only without restores, because then
-// the generation of every later session is at least as high as every generation that an instance
-// knows.
+// forget clears the records of expired tokens. It must not be used if the store can be restored.
+// Without a restore, the generation of every later session is at least as high as every generation
+// that an instance knows.
 func (m *World) forget(s *worldState) {
 	for n := range s.tokens {
 		if t := &s.tokens[n]; t.issued && t.left <= noTime { // expired on every clock
@@ -263,8 +266,8 @@ func less(a, b instance) bool {
 			b.readHead)) < 0
 }
 
-// leastBelow returns the least generation that revokes the same sessions of the user as the given
-// generation.
+// leastBelow returns the lowest generation below which the same sessions of the user are revoked as
+// below the given generation.
 func (s *worldState) leastBelow(user, generation uint8) (least uint8) {
 	for n, t := range s.tokens {
 		if ownerOf[n] == user && t.left > noTime && t.generation < generation {
@@ -274,7 +277,8 @@ func (s *worldState) leastBelow(user, generation uint8) (least uint8) {
 	return least
 }
 
-// Idle implements [Model]. Nothing in the model waits forever.
+// Idle implements [Model]. No step of the model waits for another, so the system may stop in every
+// state.
 func (m *World) Idle(worldState) bool { return true }
 
 // Describe implements [Model].
@@ -295,6 +299,6 @@ func (m *World) Describe(step Step) string {
 // offset returns by how many ticks the instance's clock is ahead of the reference clock.
 func (s *worldState) offset(i int) uint8 { return uint8(i) * s.ahead }
 
-// expired reports whether a token or entry with this remaining time has expired by the clock of the
+// expired reports whether a token or entry with this value of left has expired by the clock of the
 // instance.
 func (s *worldState) expired(i int, left uint8) bool { return left <= noTime+s.offset(i) }

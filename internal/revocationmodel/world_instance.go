@@ -1,10 +1,12 @@
 package revocationmodel
 
-// allVisible is the set of visible entries of a read that sees everything.
+// allVisible is the set of all entries, for a read that sees every entry.
 const allVisible = uint16(1<<mostEntries - 1)
 
-// read continues the read of the feed from the instance's cursor. visible is the set of entries
-// that the read sees, by their index.
+// read reads the entries after the instance's cursor. If the store no longer has the entry at the
+// cursor, read starts from the beginning. visible is the set of entries that the read sees, as bits
+// by index. The read stops at a missing position, unless the missing entry may have been pruned or
+// a repair has skipped the position.
 func (m *World) read(s *worldState, i int, visible uint16) {
 	in := &s.instances[i]
 	if in.cursor > 0 && !m.Design.Timestamps && !m.hasCursor(s, in) {
@@ -46,7 +48,8 @@ func (m *World) hasCursor(s *worldState, in *instance) bool {
 	return false
 }
 
-// proves records that the generation proves to the instance that commits were lost.
+// proves records that the instance has proof of lost commits: it has seen this generation, which
+// the store has not reached.
 func (s *worldState) proves(in *instance, generation uint8) {
 	in.suspect = max(in.suspect, generation)
 	s.proven = max(s.proven, 1)
@@ -78,7 +81,7 @@ func (m *World) readNow(s *worldState, i int) {
 	s.instances[i].age, s.instances[i].outdated = 0, false
 }
 
-// learn models an instance after its own change of the store. The instance reads the feed. If it
+// learn models what an instance does after it has changed the store. It reads the feed. If it
 // cannot, it accepts no token until a later read has ended.
 func (m *World) learn(s *worldState, i int) {
 	in := &s.instances[i]
@@ -89,8 +92,8 @@ func (m *World) learn(s *worldState, i int) {
 	m.readNow(s, i)
 }
 
-// distrust models an instance that cannot read the feed after its own change. The instance accepts
-// no token until it has ended a read that begins after the change.
+// distrust models an instance that has changed the store and cannot read the feed afterwards. The
+// instance accepts no token until it has ended a read that began after the change.
 func (m *World) distrust(s *worldState, i int) {
 	in := &s.instances[i]
 	in.age = m.never()
@@ -117,9 +120,9 @@ func (m *World) finish(s *worldState, i int, visible uint16) {
 	in.reading, in.void, in.readAge, in.readHead = false, false, 0, 0
 }
 
-// views calls yield with each set of entries that a running read may see: all entries that were
-// committed before the read began, and any subset of the entries that were committed since. A
-// database may show a later entry without showing an earlier entry.
+// views calls yield with each set of entries that a running read may see. Each set contains all
+// entries that were committed before the read began, and any subset of the entries that were
+// committed since. A database may show a later entry without showing an earlier one.
 func (m *World) views(s *worldState, i int, yield func(uint16)) {
 	list := s.list()
 	first := len(list)
@@ -133,22 +136,22 @@ func (m *World) views(s *worldState, i int, yield func(uint16)) {
 	}
 }
 
-// Verdict is the answer to a token.
+// Verdict is an instance's answer to a request with a token.
 type Verdict uint8
 
 // The verdicts.
 const (
 	Accepted Verdict = iota
-	Stale            // accepted by what the instance read before the store stopped answering
+	Stale            // accepted while the store does not answer, from an earlier read
 	Refused          // revoked
 	Lost             // issued by commits that the store has lost
 	Expired
 	Unavailable // the latest read of the instance is too old, or commits were lost
 )
 
-// answer returns an instance's answer to a token. If the store answers, the instance first reads
-// the feed in two cases: its last read began a tick ago or earlier, or the token's generation is
-// above every head that the instance has seen.
+// answer returns an instance's answer to a token. The parameter answers says whether the store
+// answers. If it does, the instance first reads the feed in two cases: its last read began a tick
+// ago or earlier, or the token's generation is above every head that the instance has seen.
 func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	in := &s.instances[i]
 	t := &s.tokens[n]
@@ -178,8 +181,8 @@ func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	return Accepted
 }
 
-// headIsBelow reads the head of the feed. If the head is below the generation, the store has lost
-// commits.
+// headIsBelow reads the head of the feed and reports whether it is below the generation. If it is,
+// the store has lost commits.
 func (m *World) headIsBelow(s *worldState, i int, generation uint8) bool {
 	in := &s.instances[i]
 	in.top = s.head

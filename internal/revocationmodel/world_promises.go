@@ -1,7 +1,7 @@
 package revocationmodel
 
-// Broken implements [Model]. In every state, Broken checks the answer to each token twice: as if
-// the store answered the instance during the request, and as if the store did not.
+// Broken implements [Model]. It checks the answer of each instance to each token twice: as if the
+// store answered during the request, and as if it did not.
 func (m *World) Broken(s worldState) string {
 	if s.broken != 0 {
 		return "a session made a lasting change after its revocation was committed"

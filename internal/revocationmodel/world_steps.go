@@ -1,13 +1,13 @@
 package revocationmodel
 
-// stepping collects the possible steps of a state.
+// stepping offers the possible steps of a state by passing them to yield.
 type stepping struct {
 	m     *World
 	s     worldState
 	yield func(Step, worldState)
 }
 
-// take offers a step that changes the state with the given function.
+// take offers the step that changes the state with the function change.
 func (p *stepping) take(verb string, at, of int, change func(s *worldState)) {
 	after := p.s
 	change(&after)
@@ -29,8 +29,8 @@ func (m *World) Next(s worldState, yield func(Step, worldState)) {
 	p.writes()
 }
 
-// time offers a tick of all clocks. An instance that has proof of lost commits repairs the store at
-// once.
+// time offers a tick of all clocks. No tick passes while an instance that reaches the store has
+// proof of lost commits, because the instance repairs the store at once.
 func (p *stepping) time() {
 	for _, in := range p.s.instances {
 		if in.suspect > 0 && !in.away && p.m.Design.Repair {
@@ -113,7 +113,7 @@ func (p *stepping) reads(i int) {
 	}
 }
 
-// changes offers new sessions and pruning.
+// changes offers the creation of a session, and the pruning of sessions and of the feed.
 func (p *stepping) changes(i int) {
 	for n := range p.s.tokens {
 		if p.m.Bounds.Creations&bit(int8(n)) != 0 && !p.s.tokens[n].issued {
@@ -182,7 +182,7 @@ func (p *stepping) ends(i int) {
 	}
 }
 
-// revoke offers a revocation. Afterwards, the instance reads the feed, or fails to read it. If the
+// revoke offers a revocation. After it, the instance reads the feed, or fails to read it. If the
 // read proves that commits were lost, the instance repairs the store before it acknowledges the
 // revocation.
 func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
@@ -204,8 +204,8 @@ func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	p.yield(Step{verb, int8(i), int8(of)}, after)
 }
 
-// outOfOrder offers the revocations of the controls Timestamps and AutoIncrement, in two steps. The
-// first step takes the position, and a later step commits the entry.
+// outOfOrder offers the revocations of the two controls Timestamps and AutoIncrement. The first
+// step takes the position, and a later step commits the entry.
 func (p *stepping) outOfOrder(i int) {
 	in := &p.s.instances[i]
 	if in.pending > 0 {
@@ -250,7 +250,7 @@ func (m *World) canRepair(s *worldState, i int) bool {
 	return !in.away && (s.writing == 0 || m.Design.Unlocked) && len(s.list()) < mostEntries
 }
 
-// presents offers tokens that clients present.
+// presents offers the steps in which a client presents a token to the instance.
 func (p *stepping) presents(i int) {
 	for n, t := range p.s.tokens {
 		if !t.issued {

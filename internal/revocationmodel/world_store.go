@@ -37,8 +37,9 @@ func (m *World) hasRoom(s *worldState, n uint8) bool {
 	return s.spent.entries+n <= m.Bounds.Entries && len(s.list())+int(n) <= mostEntries
 }
 
-// add appends an entry and marks the entries that it replaces. An entry without a generation covers
-// all older sessions.
+// add adds an entry to the feed and marks the entries that it replaces. If an entry for a user or
+// for all users has no generation, its generation is its position, so that it revokes every session
+// that exists.
 func (m *World) add(s *worldState, position uint8, e entry, replaces func(old entry) bool) {
 	e.position, e.id = position, s.history
 	if e.generation == 0 && e.about >= aboutUser {
@@ -63,9 +64,9 @@ func (m *World) add(s *worldState, position uint8, e entry, replaces func(old en
 
 func nothing(entry) bool { return false }
 
-// isCapped reports whether the entry names a session whose token claims a generation that the store
-// has not reached. An entry for the user does not revoke such a session, and must therefore not
-// replace the entry that names the session.
+// isCapped reports whether the entry names a session whose token has a generation above the head of
+// the store. In such an entry, the generation is limited to the position. An entry for the user
+// does not revoke such a session, so it must not replace the entry that names the session.
 func (e entry) isCapped() bool { return e.about < sessions && e.generation == e.position }
 
 // isOf reports whether the entry is about the user or a session of the user.
@@ -73,9 +74,10 @@ func (e entry) isOf(user uint8) bool {
 	return e.about == aboutUser+user || e.about < sessions && ownerOf[e.about] == user
 }
 
-// acknowledge records that the caller learned of a revocation with this position. A session that
-// was created by lost commits may have a generation that the store has not reached. If no entry
-// revokes such a session, its revocation counts as lost.
+// acknowledge records that the caller has learned of a revocation whose entry has this position.
+// The function meant selects the sessions. A session that was created by lost commits may have a
+// generation that the store has not reached. If no entry revokes such a session, its revocation
+// counts as lost.
 func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool) {
 	for n := range s.tokens {
 		t := &s.tokens[n]
@@ -85,12 +87,12 @@ func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool
 	}
 }
 
-// lifetime returns the expiry of a token that an instance issues now.
+// lifetime returns the value of left for a token that an instance issues now.
 func (m *World) lifetime(s *worldState, i int) uint8 {
 	return noTime + s.offset(i) + max(m.Bounds.Lifetime, 1)
 }
 
-// create adds a session with the head of the feed as its generation.
+// create adds session n. Its generation is the head of the feed.
 func (m *World) create(s *worldState, i, n int) {
 	s.rows |= bit(int8(n))
 	s.tokens[n] = token{issued: true, generation: s.head, left: m.lifetime(s, i)}
@@ -99,9 +101,9 @@ func (m *World) create(s *worldState, i, n int) {
 	}
 }
 
-// revoke revokes one session by the claims of its token. If an entry already revokes the session
-// for the lifetime of the token, revoke adds no entry. If the feed then names too many sessions of
-// the user, revoke folds their entries.
+// revoke revokes one session according to the claims of its token. If an entry already revokes the
+// session until its token expires, revoke adds no entry. If the feed then has too many entries for
+// single sessions of the user, revoke folds them.
 func (m *World) revoke(s *worldState, i, n int) {
 	t := s.tokens[n]
 	position := s.head + 1
@@ -116,7 +118,8 @@ func (m *World) revoke(s *worldState, i, n int) {
 	s.acknowledge(position, func(other int, _ token) bool { return other == n })
 }
 
-// entriesOf returns how many entries the revocation of a session of the user adds.
+// entriesOf returns the number of entries that the revocation of a session of the user adds. A fold
+// adds the second.
 func (m *World) entriesOf(s *worldState, user uint8) uint8 {
 	named := uint8(0)
 	for _, e := range s.list() {
@@ -130,8 +133,8 @@ func (m *World) entriesOf(s *worldState, user uint8) uint8 {
 	return 1
 }
 
-// fold replaces all but the newest entries that name sessions of the user by one entry, if there
-// are too many.
+// fold replaces the older entries for single sessions of the user by one entry for the user, if
+// there are too many.
 func (m *World) fold(s *worldState, user uint8) {
 	var named []*entry
 	list := s.list()
@@ -187,7 +190,8 @@ func (m *World) revokeUser(s *worldState, i int, user uint8) {
 	s.acknowledge(position, func(n int, _ token) bool { return ownerOf[n] == user })
 }
 
-// revokeAll revokes the sessions of all users with an entry at the position. The rows stay.
+// revokeAll revokes the sessions of all users with an entry at the position. The rows of the
+// sessions stay.
 func (m *World) revokeAll(s *worldState, i int, position uint8) {
 	e := entry{about: aboutAll, left: m.lifetime(s, i)}
 	for n, t := range s.tokens {
@@ -198,9 +202,9 @@ func (m *World) revokeAll(s *worldState, i int, position uint8) {
 	m.add(s, position, e, func(old entry) bool { return old.about == aboutAll })
 }
 
-// repair models an instance with proof of lost commits. The instance locks the head of the feed and
-// revokes the sessions of all users, at a position above every position that was ever given. If
-// another instance has repaired the store already, repair adds no entry.
+// repair models an instance that has proof of lost commits. The instance locks the head of the
+// feed, and revokes the sessions of all users at a position above every position that was ever
+// used. If another instance has repaired the store already, repair adds no entry.
 func (m *World) repair(s *worldState, i int) {
 	suspect := s.instances[i].suspect
 	s.instances[i].suspect = 0

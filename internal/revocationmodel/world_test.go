@@ -15,7 +15,7 @@ const (
 	lateWrite    = "a session made a lasting change after its revocation was committed"
 )
 
-// bounded changes the bounds of a model.
+// bounded changes the bounds of the model and returns it.
 func bounded(m *World, change func(*Bounds)) *World {
 	change(&m.Bounds)
 	return m
@@ -108,7 +108,8 @@ func TestExplorerCatchesEveryWrongHandlingOfLostCommits(t *testing.T) {
 	}
 }
 
-// The product of the models has too many states to visit all.
+// The model that combines all other models has too many states to visit them all, so the test
+// limits their number.
 func TestProductHoldsToABoundedDepth(t *testing.T) {
 	t.Parallel()
 	states := testenv.Rounds(t, testenv.Counts{Small: 20_000, Moderate: 200_000, Full: 5_000_000})
@@ -119,7 +120,7 @@ func TestProductHoldsToABoundedDepth(t *testing.T) {
 	t.Log(report)
 }
 
-// Random runs of the product go deeper than an exploration can.
+// Random runs take more steps than an exploration can.
 func TestRandomRunsOfTheProductHold(t *testing.T) {
 	t.Parallel()
 	skipUnderRace(t)
@@ -142,8 +143,8 @@ func TestRandomRunsOfTheProductHold(t *testing.T) {
 	}
 }
 
-// Random runs of the product found this trace: a session of a lost history claims a generation that
-// the store has not reached, so the entry for its user does not cover it.
+// Random runs found this trace. A session that was created by lost commits has a generation that
+// the store has not reached, so the entry for its user does not revoke it.
 func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T) {
 	t.Parallel()
 	const other = "revokes a session of another user"
@@ -155,12 +156,12 @@ func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T)
 	design := Library
 	design.ReplaceCapped = true
 	require.Equal(t, tooLate, brokenAfter(t, NewProduct(design), steps))
-	// nothing is left to prune
+	// In the design of the library, the entry is not replaced, so the feed cannot be pruned.
 	kept := slices.DeleteFunc(steps, func(s Step) bool { return s.Verb == "prunes the feed" })
 	require.Empty(t, brokenAfter(t, NewProduct(Library), kept))
 }
 
-// brokenAfter returns the first promise that the steps break.
+// brokenAfter takes the steps and returns the first promise that they break.
 func brokenAfter(t *testing.T, model *World, steps []Step) (problem string) {
 	t.Helper()
 	state := model.Start()[0]

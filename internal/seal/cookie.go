@@ -2,14 +2,15 @@ package seal
 
 import "net/http"
 
-// Cookies names and makes cookies whose values come from [Sealer.SealText].
+// Cookies makes cookies whose values come from [Sealer.SealText].
 type Cookies struct {
 	*Sealer
-	Insecure bool // the host is served by plain http elsewhere than on loopback
+	Insecure bool // the host uses plain http and is not on loopback
 }
 
-// Name returns the name of a cookie in the browser. The prefix __Host- of the name proves that no
-// sibling domain has set the cookie (RFC 6265bis, section 4.1.3).
+// Name returns the name of a cookie in the browser. Its prefix "__Host-" proves that no sibling
+// domain has set the cookie (RFC 6265bis, section 4.1.3). An insecure cookie cannot have this
+// prefix.
 func (c Cookies) Name(base string) string {
 	if c.Insecure {
 		return base
@@ -17,8 +18,8 @@ func (c Cookies) Name(base string) string {
 	return "__Host-" + base
 }
 
-// Cookie returns a cookie with this value that lives for maxAge seconds. If maxAge is negative, the
-// cookie removes the one that the browser has.
+// Cookie returns a cookie with this value that expires after maxAge seconds. If maxAge is negative,
+// the cookie removes the cookie of this name from the browser.
 func (c Cookies) Cookie(base, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name:     c.Name(base),

@@ -1,8 +1,9 @@
-// Package seal encrypts, for one purpose, bytes that leave the process: into a browser's cookie or
-// into the store. Only a sealer with the same keys, purpose and context opens sealed bytes, and
-// only if no bit has changed.
+// Package seal encrypts and authenticates bytes that leave the process, in a browser's cookie or in
+// the store. Each [Sealer] has a purpose, and each call has a context, such as the ID of a user.
+// Sealed bytes can be opened only with the same keys, purpose and context, and only if no bit was
+// changed.
 //
-// Sealed bytes do not expire, and somebody can replace them by other sealed bytes of the same
+// Sealed bytes do not expire, and an attacker can replace them by other sealed bytes of the same
 // context. Therefore content that must not be replayed must contain a time or a version.
 package seal
 
@@ -19,8 +20,8 @@ import (
 
 // Key is a sealing key.
 type Key struct {
-	ID    string // 1 to 255 bytes; it stands in the sealed form in clear
-	Bytes []byte // 32 bytes, derived for the purpose
+	ID    string // 1 to 255 bytes; part of the sealed bytes, and not encrypted
+	Bytes []byte // 32 bytes, used for this purpose only
 }
 
 // Sealer seals and opens bytes for one purpose. It is safe for concurrent use. Make it with [New].
@@ -40,13 +41,12 @@ type sealingKey struct {
 
 const version = 1
 
-// ErrSealed is the error for sealed bytes that cannot be opened. It does not say why, so it may be
-// shown to the sender of the bytes.
+// ErrSealed means that sealed bytes cannot be opened. It does not say why, so it may be shown to
+// the sender of the bytes.
 var ErrSealed = errors.New("auth: sealed bytes cannot be opened")
 
-// New returns a sealer for the purpose with a ring of keys. The first key seals, and every key
-// opens. New returns an error if there is no key, if two keys have the same ID, or if a key is not
-// 32 bytes.
+// New returns a sealer for the purpose. The first key seals, and every key opens. New returns an
+// error if there is no key, if two keys have the same ID, or if a key is not 32 bytes long.
 func New(keys []Key, purpose string) (*Sealer, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("auth: SealingKeys must have at least one key")
@@ -74,7 +74,7 @@ func (s *Sealer) key(id string) (cipher.AEAD, bool) {
 	return nil, false
 }
 
-// Seal encrypts the bytes. They open only with the same context.
+// Seal encrypts the bytes. The result can be opened only with the same context.
 func (s *Sealer) Seal(plain []byte, context ...string) []byte {
 	k := s.keys[0]
 	sealed := append([]byte{version, byte(len(k.id))}, k.id...)
@@ -84,13 +84,14 @@ func (s *Sealer) Seal(plain []byte, context ...string) []byte {
 	return k.aead.Seal(sealed, sealed[header:], plain, s.associated(k.id, context))
 }
 
-// Open decrypts the result of Seal. Stale reports that another key than the first sealed the bytes.
-// A caller that keeps the bytes should then seal them again. The only error is [ErrSealed].
+// Open decrypts the result of Seal. The result stale reports that the bytes were sealed with a key
+// other than the first. If the caller keeps the bytes, it should then seal them again. The only
+// error is [ErrSealed].
 func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
 	if len(sealed) < 2 || sealed[0] != version {
 		return nil, false, ErrSealed
 	}
-	end := 2 + int(sealed[1]) // as a byte, the sum would overflow
+	end := 2 + int(sealed[1]) // an int, because the sum may be too great for a byte
 	if len(sealed) < end {
 		return nil, false, ErrSealed
 	}
@@ -107,7 +108,7 @@ func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale boo
 	return plain, id != s.keys[0].id, nil
 }
 
-// associated returns the data that the sealed bytes are bound to.
+// associated returns the additional data of the encryption, to which the sealed bytes are bound.
 func (s *Sealer) associated(id string, context []string) []byte {
 	return canonical.Frame(append([]string{s.purpose, id}, context...)...)
 }
@@ -117,8 +118,8 @@ func (s *Sealer) SealText(plain []byte, context ...string) string {
 	return base64.RawURLEncoding.EncodeToString(s.Seal(plain, context...))
 }
 
-// OpenText decrypts the result of SealText. It opens one spelling of the text only. The only error
-// is [ErrSealed].
+// OpenText decrypts the result of SealText. It accepts only the spelling that SealText returns. The
+// only error is [ErrSealed].
 func (s *Sealer) OpenText(text string, context ...string) ([]byte, error) {
 	sealed, err := canonical.DecodeBase64URL(text)
 	if err != nil {

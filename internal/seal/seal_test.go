@@ -64,7 +64,8 @@ func TestSealedBytesOpenForTheSamePurposeAndContextOnly(t *testing.T) {
 	}
 }
 
-// Stores are full of this form: one that is read otherwise would lose every token.
+// Stores contain bytes in this form. If a new version read another form, all stored tokens would be
+// lost.
 func TestTheSealedFormIsTheDocumentedOne(t *testing.T) {
 	t.Parallel()
 	key := newKey("k1")
@@ -86,7 +87,7 @@ func TestFlippedBitsAndCutTailsAreErrorsNeverPanics(t *testing.T) {
 	t.Parallel()
 	s := newSealer(t, "token", newKey("k1"))
 	sealed := s.Seal([]byte("gho_x"), "user")
-	for length := range 256 { // of the key's ID, in front of more than enough
+	for length := range 256 { // length of the key's ID; the bytes after it are enough
 		_, _, err := s.Open(append([]byte{1, byte(length)}, make([]byte, 1000)...), "user")
 		require.Error(t, err)
 	}
@@ -173,7 +174,7 @@ func TestSealedTextOpensInOneSpelling(t *testing.T) {
 	}
 }
 
-// FuzzSealedBytes opens any bytes: only the bytes that were sealed open.
+// FuzzSealedBytes passes any bytes to Open, which must open only the bytes that were sealed.
 func FuzzSealedBytes(f *testing.F) {
 	s := newSealer(f, "token", newKey("k1"))
 	sealed := s.Seal([]byte("x"), "user")

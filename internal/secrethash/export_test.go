@@ -1,6 +1,6 @@
 package secrethash
 
-// Clients returns how many clients the queue remembers.
+// Clients returns the number of clients that the queue remembers.
 func (q *Queue) Clients() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -12,10 +12,12 @@ import (
 	"github.com/sallyport-go/auth/internal/limits"
 )
 
-// Kind is the name of a stored form.
+// Kind is the kind of a stored form. A stored form is the text that a store keeps in place of a
+// secret: a hash with its parameters.
 type Kind string
 
-// The kinds of stored forms, written in the manner of the PHC string format:
+// The kinds of stored forms, written in the manner of the PHC string format. The right column says
+// which secrets have the form: generated ones, ones that a person chose, or imported ones.
 //
 //	$sha256$v=1$<digest>                                               generated, no pepper
 //	$hmac-sha256$v=1$k=<pepper>$<digest>                               generated
@@ -24,8 +26,8 @@ type Kind string
 //	$2a$ $2b$ $2y$ ...                                                 imported: bcrypt
 //	$sha256-imported$v=1$<digest>                                      imported: generated elsewhere
 //
-// The first three forms are bound to the user and the access key. An imported hash cannot be bound,
-// because the program that made it knew neither.
+// The hashes of the first three forms also cover the user ID and the access key. An imported hash
+// covers neither, because the program that made it did not know them.
 const (
 	KindSHA256         Kind = "sha256"
 	KindHMAC           Kind = "hmac-sha256"
@@ -35,14 +37,15 @@ const (
 	KindImportedSHA256 Kind = "sha256-imported"
 )
 
-// MaxPepperID is the greatest length of a pepper's ID. The ID goes into every stored form.
+// MaxPepperID is the maximum length of a pepper's ID. The ID is part of every stored form with a
+// pepper.
 const MaxPepperID = 32
 
-// MaxSecret is the maximum length of a secret for which a slow hash is computed.
+// MaxSecret is the maximum length, in bytes, of a secret for which a slow hash is computed.
 const MaxSecret = 1024
 
-// The cost of an imported hash must be within these bounds. A cheaper hash protects nobody. A
-// costlier hash takes too long to verify: bcrypt at cost 31 runs for a day. argon2 panics at t=0.
+// The bounds for imported hashes. A cheaper hash does not protect the secret. A costlier hash takes
+// too long to verify: bcrypt at cost 31 runs for a day. If t is 0, argon2 panics.
 const (
 	minArgonMemory, maxArgonMemory = 8 * 1024, 64 * 1024 // KiB
 	maxArgonTime                   = 4
@@ -53,15 +56,15 @@ const (
 	maxBcryptSecret                = 72 // bcrypt silently ignores the rest of a longer secret
 )
 
-// ErrForm is the error of [Parse]. The error says nothing about the hash, so it may be logged.
+// ErrForm is the error of [Parse]. Its text contains no part of the hash, so it may be logged.
 var ErrForm = errors.New("auth: stored hash is not of a known form")
 
-// Form is a stored form, taken apart.
+// Form is a parsed stored form.
 type Form struct {
 	Kind   Kind
 	Pepper string // the ID of the pepper, or "" if the form has none
-	Digest []byte // of the kinds that are SHA-256 or HMAC-SHA-256
-	Argon2 Argon2 // of the kinds that are argon2id
+	Digest []byte // for the kinds with SHA-256 or HMAC-SHA-256
+	Argon2 Argon2 // for the kinds with argon2id
 	bcrypt string
 }
 
@@ -74,8 +77,9 @@ type Argon2 struct {
 	Hash    []byte
 }
 
-// Parse takes a stored form apart. It returns ErrForm if the form is not spelled exactly as this
-// package spells it, or if checking a secret against it would cost too much or too little.
+// Parse parses a stored form. It returns ErrForm if the form is not spelled exactly as this package
+// spells it. It also returns ErrForm if checking a secret against the form would cost too much or
+// too little.
 func Parse(stored string) (Form, error) {
 	if len(stored) > limits.Hash || !strings.HasPrefix(stored, "$") {
 		return Form{}, ErrForm
@@ -102,7 +106,7 @@ func Parse(stored string) (Form, error) {
 	}
 }
 
-// parsePepper returns the ID in k=<pepper>.
+// parsePepper returns the pepper's ID in a parameter k=<pepper>.
 func parsePepper(param string) (id string, err error) {
 	id, ok := strings.CutPrefix(param, "k=")
 	if !ok || !canonical.IsKeyID(id, MaxPepperID) {
@@ -178,8 +182,8 @@ func parseBcrypt(stored string) (Form, error) {
 	return Form{Kind: KindBcrypt, bcrypt: stored}, nil
 }
 
-// ImportedSHA256 returns the stored form of a secret that another service generated and of which
-// only the SHA-256 is known.
+// ImportedSHA256 returns the stored form of a secret that another service has generated, from the
+// SHA-256 digest of the secret.
 func ImportedSHA256(digest [sha256.Size]byte) string {
 	return "$" + string(KindImportedSHA256) + "$v=1$" + base64.RawURLEncoding.EncodeToString(digest[:])
 }

@@ -46,8 +46,8 @@ func TestEveryFormIsTakenApart(t *testing.T) {
 	require.Equal(t, "$sha256-imported$v=1$"+digest43, secrethash.ImportedSHA256([sha256.Size]byte{}))
 }
 
-// A form has one spelling, or a store could be made to hold two texts for one hash. A form that
-// costs too much to compute would stop the service.
+// A form must have only one spelling. Otherwise, a store could contain two texts for the same hash.
+// A form that costs too much to compute could stop the service.
 func TestAFormThatIsMisspelledOrOutOfBoundsIsRefused(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("A", 87)

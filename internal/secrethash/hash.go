@@ -1,14 +1,17 @@
 // Package secrethash makes and checks the hashes that a store keeps in place of access secrets.
 //
-// A generated secret is 256 random bits and gets a fast hash. A slow hash would only let an
-// attacker keep our processors busy; NIST SP 800-63B asks for a slow hash only below 112 bits. A
-// secret that a person chose, or that was imported as a slow hash, gets argon2id or bcrypt. A
-// [Queue] bounds how many of these slow hashes run at once. Hashes that this package makes are
-// bound to the user and the access key, so a row that is copied to another user signs nobody in.
+// A generated secret has 256 random bits and gets a fast hash. A slow hash would not protect it
+// better, and would let an attacker keep the processors busy. NIST SP 800-63B asks for a slow hash
+// only for secrets with less than 112 bits. A secret that a person chose, or that was imported with
+// a slow hash, has an argon2id or bcrypt hash. A [Queue] limits how many of these slow hashes run
+// at once.
 //
-// The package reads no store. If a key does not exist, the caller compares the secret with a decoy,
-// which is a stored form that no secret matches. So the answer takes the same time whether or not
-// the key exists.
+// Hashes that this package makes also cover the user ID and the access key. So if a row of the
+// database is copied to another user, nobody can sign in with the copy.
+//
+// The package reads no store. If an access key does not exist, the caller compares the secret with
+// a decoy, which is a stored form that no secret matches. So the answer takes the same time whether
+// or not the key exists.
 package secrethash
 
 import (
@@ -23,40 +26,40 @@ import (
 	"github.com/sallyport-go/auth/internal/canonical"
 )
 
-// Pepper is a key that hashes need and that the store does not have. The zero Pepper stands for
-// hashes without a pepper.
+// Pepper is a secret key for hashes that is not in the store. The zero Pepper means hashes without
+// a pepper.
 type Pepper struct {
 	ID  string // 1 to [MaxPepperID] characters, see [canonical.IsKeyID]
-	Key []byte // derived for this purpose only
+	Key []byte // used only as a pepper
 }
 
-// Hasher makes and checks stored forms with a list of peppers. It is safe for concurrent use. Make
-// it with [New].
+// Hasher makes and checks stored forms. It is safe for concurrent use. Make it with [New].
 type Hasher struct {
 	Fast Scheme // for generated secrets
 	Slow Scheme // for chosen and imported secrets
 
-	peppers []Pepper // the first is for new hashes
+	peppers []Pepper // new hashes use the first one
 }
 
-// Scheme is one of the two ways, fast and slow, to keep a secret.
+// Scheme is a way to hash secrets. A [Hasher] has a fast and a slow one.
 type Scheme struct {
-	// Hash returns the stored form of the secret, bound to the user and the key.
+	// Hash returns the stored form of the secret. The form is valid for this user and access key
+	// only.
 	Hash func(userID, accessKey, secret string) string
 
-	// Match reports whether the secret is the one of the stored form, and whether the form is
-	// stale, which means that the caller should replace it by a new one. Match does the same work
-	// for every value of stored, even if stored is not a stored form.
+	// Match reports whether the secret matches the stored form. The result stale reports whether
+	// the caller should replace the stored form by a new one. Match does the same work for every
+	// value of stored, even if stored is not a stored form.
 	Match func(stored, userID, accessKey, secret string) (match, stale bool)
 
-	// Decoy is a stored form that no secret matches. It takes the place of the form of a key that
-	// does not exist, so that the answer takes as long as for an existing key.
+	// Decoy is a stored form that no secret matches. If an access key does not exist, the caller
+	// passes the decoy to Match, so that the answer takes as long as for an existing key.
 	Decoy string
 }
 
-// New returns a hasher with these peppers. The first pepper is for new hashes, and all peppers
-// verify. An empty list means the zero Pepper alone. New returns an error if two peppers have the
-// same ID.
+// New returns a hasher with these peppers. New hashes use the first pepper. Existing hashes are
+// checked with the pepper that they name. An empty list means the zero Pepper alone. New returns an
+// error if two peppers have the same ID.
 func New(peppers []Pepper) (*Hasher, error) {
 	if len(peppers) == 0 {
 		peppers = []Pepper{{}}
@@ -99,7 +102,7 @@ func (h *Hasher) hashFast(userID, accessKey, secret string) string {
 	return "$" + string(KindHMAC) + "$v=1$k=" + p.ID + "$" + digest
 }
 
-// matchFast computes one digest for every value of stored.
+// matchFast computes one digest, even if stored is not a valid form.
 func (h *Hasher) matchFast(stored, userID, accessKey, secret string) (match, stale bool) {
 	f, err := Parse(stored)
 	key, known := h.pepper(f.Pepper)
@@ -112,8 +115,8 @@ func (h *Hasher) matchFast(stored, userID, accessKey, secret string) (match, sta
 	return match, f.Pepper != h.current().ID
 }
 
-// boundDigest returns a digest of the purpose, the user, the key and the secret. The digest is the
-// HMAC-SHA-256 with the pepper as its key, or the SHA-256 if pepper is nil.
+// boundDigest returns a digest of the user ID, the access key and the secret. It is an HMAC-SHA-256
+// with the pepper as its key, or a SHA-256 if pepper is nil.
 func boundDigest(pepper []byte, userID, accessKey, secret string) []byte {
 	text := canonical.Frame("sallyport access secret v1", userID, accessKey, secret)
 	if pepper == nil {

@@ -28,7 +28,7 @@ func newHasher(t testing.TB, peppers ...secrethash.Pepper) *secrethash.Hasher {
 	return h
 }
 
-// framed returns the parts, each behind its length, as the bound hashes take them.
+// framed returns the text that is hashed: the parts, each after its length.
 func framed(parts ...string) []byte {
 	var text []byte
 	for _, part := range parts {
@@ -38,7 +38,8 @@ func framed(parts ...string) []byte {
 	return text
 }
 
-// Stores are full of these forms: one that is spelled otherwise would lock everybody out.
+// Stores contain hashes in these forms. If a new version spelled them otherwise, nobody could sign
+// in.
 func TestFastFormsAreTheDocumentedDigests(t *testing.T) {
 	t.Parallel()
 	text := framed("sallyport access secret v1", "u1", "key", "secret")
@@ -67,7 +68,7 @@ func TestAHashMatchesItsOwnUserKeyAndSecretOnly(t *testing.T) {
 	require.NotContains(t, slowlyStored, "secret")
 	for attack, test := range map[string]struct {
 		userID, accessKey, secret string
-		match, tryFastOnly        bool // slow hashes are slow
+		match, tryFastOnly        bool // tryFastOnly: not with the slow scheme, to save time
 	}{
 		"the control":       {"u1", "key", "secret", true, false},
 		"another user":      {"u2", "key", "secret", false, false},
@@ -156,7 +157,7 @@ func TestADecoyLooksLikeANewHashAndMatchesNothing(t *testing.T) {
 	require.NotEqual(t, newHasher(t).Fast.Decoy, newHasher(t).Fast.Decoy)
 }
 
-// A path without the digest allocates less than one with it.
+// If Match computed no digest, it would allocate less than with a digest.
 func TestAFastMatchCostsOneDigestWhateverIsStored(t *testing.T) {
 	// Not parallel: it counts what the whole process allocates.
 	h := newHasher(t, pepper1)
@@ -194,8 +195,8 @@ func TestAFastMatchAcceptsNoSlowFormAndASlowMatchNoFastOne(t *testing.T) {
 	require.False(t, match, "an imported digest is none of ours")
 }
 
-// FuzzStoredHash gives the decoder of stored hashes any text. It must not panic, and must accept
-// nothing that is out of bounds to compute.
+// FuzzStoredHash passes any text to the parser of stored forms. The parser must not panic. It must
+// not accept a form that costs too much or too little to compute.
 func FuzzStoredHash(f *testing.F) {
 	h := newHasher(f, pepper1, none)
 	f.Add(h.Fast.Hash("u", "k", "s"))

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// For each hash that runs, up to waitersPerSlot hashes wait. A hash waits for at most longestWait.
-// An imported hash takes from about 30 ms to most of a second.
+// The limits of a [Queue]. For each slow hash that may run, up to waitersPerSlot hashes wait, each
+// for at most longestWait. Computing an imported hash takes from about 30 ms to most of a second.
 const (
 	waitersPerSlot = 32
 	longestWait    = 3 * time.Second
 	clientsShare   = 4 // one client gets at most a fourth of the places
 )
 
-// Queue lets a bounded number of slow hashes run at once, and a bounded number wait. A place is the
-// right to run or to wait, and one client gets only a part of the places. A Queue is safe for
-// concurrent use. Make it with [NewQueue].
+// Queue limits how many slow hashes run at once, and how many wait. A hash that runs or waits takes
+// a place. Each client can take only a part of the places. A Queue is safe for concurrent use. Make
+// it with [NewQueue].
 type Queue struct {
-	running chan struct{} // one element for each hash that runs
+	running chan struct{} // has one element for each hash that runs
 
 	mu      sync.Mutex
-	inside  int                // hashes that run or wait
-	clients map[netip.Addr]int // the same, by client
+	inside  int                // number of hashes that run or wait
+	clients map[netip.Addr]int // number of hashes of each client that run or wait
 }
 
 // BusyError says that a slow hash cannot run now.
@@ -42,10 +42,10 @@ func NewQueue(slots int) *Queue {
 	return &Queue{running: make(chan struct{}, slots), clients: map[netip.Addr]int{}}
 }
 
-// Enter waits until the client may run a slow hash, and returns the function to call after the
-// hash. All clients without an address count as one client, because together they could take every
-// place. Enter returns a [BusyError] if too many hashes wait already or the wait gets too long, and
-// ctx's error if ctx is done.
+// Enter waits until the client may run a slow hash. The caller must call leave after the hash. All
+// clients without an address count as one client. Otherwise, together they could take every place.
+// Enter returns a [*BusyError] if there is no place, or if the wait gets too long. If ctx is done,
+// Enter returns an error that wraps the error of ctx.
 func (q *Queue) Enter(ctx context.Context, client netip.Addr) (leave func(), err error) {
 	if !q.admit(client) {
 		return nil, &BusyError{RetryAfter: time.Second}
@@ -64,7 +64,7 @@ func (q *Queue) Enter(ctx context.Context, client netip.Addr) (leave func(), err
 	return nil, err
 }
 
-// admit takes a place for the client, or reports that there is none.
+// admit takes a place for the client. It returns false if there is no place for the client.
 func (q *Queue) admit(client netip.Addr) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -17,7 +17,7 @@ func address(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{203, 0, byte(n >> 8), byte(n)})
 }
 
-// crowd is clients that try to enter a queue, each in a goroutine of its own.
+// crowd lets clients enter a queue, each in a goroutine of its own.
 type crowd struct {
 	queue   *secrethash.Queue
 	results chan error

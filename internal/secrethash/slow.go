@@ -10,7 +10,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// defaultArgon2 is the second of the equivalent choices of OWASP's Password Storage Cheat Sheet.
+// defaultArgon2 is the second of the settings that OWASP's Password Storage Cheat Sheet calls
+// equivalent.
 var defaultArgon2 = Argon2{Memory: 19 * 1024, Time: 2, Threads: 1}
 
 func (h *Hasher) hashSlow(userID, accessKey, secret string) string {
@@ -19,7 +20,8 @@ func (h *Hasher) hashSlow(userID, accessKey, secret string) string {
 	return h.slowForm(a.Salt, a.sum(boundDigest(h.current().Key, userID, accessKey, secret), 32))
 }
 
-// slowForm writes a hash that was made with the default cost and the current pepper.
+// slowForm returns the stored form of an argon2id hash with the default cost and the current
+// pepper.
 func (h *Hasher) slowForm(salt, hash []byte) string {
 	pepper := ""
 	if p := h.current(); p.Key != nil {
@@ -30,7 +32,7 @@ func (h *Hasher) slowForm(salt, hash []byte) string {
 		defaultArgon2.Memory, defaultArgon2.Time, defaultArgon2.Threads, pepper, encode(salt), encode(hash))
 }
 
-// matchSlow computes one slow hash for every value of stored.
+// matchSlow computes one slow hash, even if stored is not a valid form.
 func (h *Hasher) matchSlow(stored, userID, accessKey, secret string) (match, stale bool) {
 	f, err := Parse(stored)
 	key, known := h.pepper(f.Pepper)
@@ -43,7 +45,8 @@ func (h *Hasher) matchSlow(stored, userID, accessKey, secret string) (match, sta
 		matches := bcrypt.CompareHashAndPassword([]byte(f.bcrypt), cut) == nil
 		return matches && len(cut) == len(secret), true
 	case f.Kind == KindImportedSHA256:
-		// Without the slow hash, the time would show whether a key with such a digest exists.
+		// This slow hash is only for its duration. Without it, the duration of the answer would
+		// show whether the key has a digest of this kind.
 		defaultArgon2.sum([]byte(secret), 32)
 		digest := sha256.Sum256([]byte(secret))
 		return subtle.ConstantTimeCompare(digest[:], f.Digest) == 1, true

@@ -16,10 +16,10 @@ import (
 
 const (
 	password = "correct horse"
-	bcrypted = "$2a$10$3CMIevKJNUzdkcQbOwPmcuxKG8yNvJseVj1yl5Yvixw6ptRhH9shC" // of the password, with cost 10
+	bcrypted = "$2a$10$3CMIevKJNUzdkcQbOwPmcuxKG8yNvJseVj1yl5Yvixw6ptRhH9shC" // of password, cost 10
 )
 
-// phc returns an argon2id hash of 8 MiB as other programs write it.
+// phc returns an argon2id hash in the PHC format, computed with 8 MiB, as other programs write it.
 func phc(kind, secret string) string {
 	salt := []byte("0123456789abcdef")
 	hash := argon2.IDKey([]byte(secret), salt, 1, 8192, 1, 32)
@@ -36,7 +36,7 @@ func TestSlowHashesAreSaltedAndSayTheirCost(t *testing.T) {
 	require.True(t, strings.HasPrefix(newHasher(t, pepper1, none).Slow.Hash("u1", "key", password),
 		"$argon2id-bound$v=19$m=19456,t=2,p=1,k=p1$"))
 
-	// The hash is the documented one, of the digest that binds the user and the key.
+	// The input of argon2id is a digest that also covers the user ID and the access key.
 	form, err := secrethash.Parse(first)
 	require.NoError(t, err)
 	require.Len(t, form.Argon2.Salt, 16)
@@ -72,7 +72,7 @@ func TestImportedHashesMatchTheirSecretAndAreStale(t *testing.T) {
 	}
 }
 
-// Other programs write hashes of other lengths than this package does.
+// The hashes of other programs can have other lengths than those of this package.
 func TestAnImportedArgon2HashMatchesWhateverItsLength(t *testing.T) {
 	t.Parallel()
 	h := newHasher(t)
@@ -88,7 +88,7 @@ func TestAnImportedArgon2HashMatchesWhateverItsLength(t *testing.T) {
 	}
 }
 
-// An attacker who can write to the store must not bring in a hash that needs no pepper.
+// The attack: an attacker who can write to the store adds a hash that needs no pepper.
 func TestImportedHashesAreRefusedUnlessNoPepperIsAllowed(t *testing.T) {
 	t.Parallel()
 	h := newHasher(t, pepper1)

@@ -9,8 +9,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// hs256 is HS256 with one key. It keeps hash states for reuse, because making a hash state costs as
-// much as hashing a token.
+// hs256 is the HS256 method with one secret. It keeps hash states for reuse, because making a hash
+// state costs as much as hashing a token.
 type hs256 struct {
 	*jwt.SigningMethodHMAC
 	hashes *sync.Pool // of *keyedHash
@@ -18,8 +18,8 @@ type hs256 struct {
 
 type keyedHash struct {
 	hash.Hash
-	text []byte // the text as bytes, because a hash takes bytes; reused
-	sum  []byte // reused
+	text []byte // a buffer for the text as bytes
+	sum  []byte // a buffer for the result
 }
 
 func newHS256(secret []byte) hs256 {
@@ -28,7 +28,7 @@ func newHS256(secret []byte) hs256 {
 	}}}
 }
 
-// Sign signs with the secret of m. It ignores the key, which golang-jwt's interface demands.
+// Sign signs with the secret of m. It ignores the key, a parameter that jwt.SigningMethod requires.
 func (m hs256) Sign(text string, _ any) ([]byte, error) {
 	h := m.hashes.Get().(*keyedHash)
 	defer m.hashes.Put(h)
@@ -45,7 +45,7 @@ func (m hs256) Verify(text string, signature []byte, _ any) error {
 	return nil
 }
 
-// of returns the hash of the text. The next call overwrites it.
+// of returns the HMAC of the text. The next call of the method overwrites the result.
 func (h *keyedHash) of(text string) []byte {
 	h.Reset()
 	h.text = append(h.text[:0], text...)

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	maxJWKS     = 256 << 10 // bytes of a remote set
-	maxJWKSKeys = 64        // keys in it
+	maxJWKS     = 256 << 10 // maximum length of a JWK set, in bytes
+	maxJWKSKeys = 64        // maximum number of keys in a JWK set
 )
 
-// jwk is a key as RFC 7517, RFC 7518 (section 6) and RFC 8037 write it.
+// jwk is a JSON Web Key (RFC 7517). Its parameters are those of RFC 7518, section 6, and RFC 8037.
 type jwk struct {
 	KeyType   string   `json:"kty"`
 	Curve     string   `json:"crv,omitempty"`
@@ -30,8 +30,9 @@ type jwk struct {
 	Use       string   `json:"use,omitempty"`
 	Uses      []string `json:"key_ops,omitempty"`
 
-	// RetiredAt is the last second, in Unix time, in which the key signed. It is a private member
-	// (RFC 7517, section 4). Verifiers that do not know this member ignore it.
+	// RetiredAt is the last second, in Unix time, in which the key signed. It is nil if the key is
+	// not retired. The member is a private extension (RFC 7517, section 4): verifiers that do not
+	// know the member ignore it.
 	RetiredAt *int64 `json:"sallyport_retired_at,omitempty"`
 }
 
@@ -39,7 +40,8 @@ type jwkSet struct {
 	Keys []jwk `json:"keys"`
 }
 
-// segment is bytes that are written in base64url. UnmarshalText accepts only the strict spelling.
+// segment is a byte slice that JSON contains as base64url. UnmarshalText accepts only the strict
+// spelling, without padding.
 type segment []byte
 
 func (s segment) MarshalText() ([]byte, error) {
@@ -54,14 +56,15 @@ func (s *segment) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// encodeJWKS returns the public keys as a JWK set. It leaves out symmetric keys, which could sign.
+// encodeJWKS returns the public keys as a JWK set. It leaves out symmetric keys, because a reader
+// of the set could sign tokens with them.
 func encodeJWKS(keys []*Key) ([]byte, error) {
-	set := jwkSet{Keys: []jwk{}} // [], not null
+	set := jwkSet{Keys: []jwk{}} // an empty set is [], not null
 	for _, key := range keys {
 		public := jwk{ID: key.id, Algorithm: key.Algorithm(), Use: "sig", RetiredAt: key.retired}
 		switch k := key.public.(type) {
 		case *ecdsa.PublicKey:
-			point, err := k.Bytes() // 4, x, y
+			point, err := k.Bytes() // the byte 4, then x, then y
 			if err != nil {
 				return nil, fmt.Errorf("auth: encoding the public key %q: %w", key.id, err)
 			}
@@ -78,19 +81,19 @@ func encodeJWKS(keys []*Key) ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// errNoKeys means that a JWK set has no key that verifies tokens, or that the issuer refuses to
+// errNoKeys means that a JWK set has no key that can verify tokens, or that the issuer refuses to
 // return a JWK set.
 var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
 
-// ParseJWKS returns the keys of a JWK set that can verify tokens, as a ring that signs nothing. It
-// ignores keys for other uses or of other kinds, as RFC 7517, section 5, says. It also ignores keys
-// that share an ID, because a token's kid would not say which of these keys signed the token. It
-// returns an error if no key is left.
+// ParseJWKS parses a JWK set, and returns a ring of its keys that can verify tokens. The ring
+// cannot sign. ParseJWKS ignores keys of other kinds and for other uses, as RFC 7517, section 5,
+// says. If several keys have the same ID, ParseJWKS ignores all of them, because the kid of a token
+// would not say which of them signed the token. ParseJWKS returns an error if no key is left.
 func ParseJWKS(text []byte) (*Ring, error) {
 	if len(text) > maxJWKS {
 		return nil, fmt.Errorf("more than %d bytes", maxJWKS)
 	}
-	var set struct{ Keys *[]json.RawMessage } // nil if the member, which a JWK set must have, is absent
+	var set struct{ Keys *[]json.RawMessage } // Keys is nil if the required member is absent
 	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
 		return nil, errors.New("not a JWK set")
 	}
@@ -98,7 +101,7 @@ func ParseJWKS(text []byte) (*Ring, error) {
 		return nil, fmt.Errorf("more than %d keys", maxJWKSKeys)
 	}
 	var keys []*Key
-	sharing := map[string]int{} // how many keys have an ID
+	sharing := map[string]int{} // number of keys with each ID
 	for _, member := range *set.Keys {
 		if key := parsePublicKey(member); key != nil {
 			keys = append(keys, key)
@@ -117,7 +120,7 @@ func ParseJWKS(text []byte) (*Ring, error) {
 	return ring, nil
 }
 
-// parsePublicKey returns the key of a JWK, or nil if the key cannot verify tokens.
+// parsePublicKey returns the public key in a JWK, or nil if the key cannot verify tokens.
 func parsePublicKey(text []byte) *Key {
 	var k jwk
 	if json.Unmarshal(text, &k) != nil || !canonical.IsKeyID(k.ID, maxID) || k.Use != "" && k.Use != "sig" {
@@ -161,7 +164,7 @@ func (k *jwk) ecdsaPublic() (*ecdsa.PublicKey, error) {
 	return public, nil
 }
 
-// ed25519Public returns the public key of a JWK of Ed25519.
+// ed25519Public returns the public key of a JWK for Ed25519.
 func (k *jwk) ed25519Public() (ed25519.PublicKey, error) {
 	if k.X == nil || len(*k.X) != ed25519.PublicKeySize {
 		return nil, fmt.Errorf("auth: x of a JWK of Ed25519 must be %d bytes", ed25519.PublicKeySize)

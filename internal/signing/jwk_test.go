@@ -24,7 +24,8 @@ func jwks(t testing.TB, members ...any) []byte {
 	return text
 }
 
-// publicJWKs returns the public half of the two keys that have one, as an issuer publishes them.
+// publicJWKs returns the public JWKs that an issuer publishes, for the two keys that are not
+// symmetric.
 func (m material) publicJWKs() map[string]map[string]any {
 	return map[string]map[string]any{
 		"ES256": {"kty": "EC", "crv": "P-256", "x": m.x, "y": m.y, "kid": "es", "alg": "ES256", "use": "sig"},
@@ -32,7 +33,7 @@ func (m material) publicJWKs() map[string]map[string]any {
 	}
 }
 
-// with returns the JWK with changes. A nil value removes a member.
+// with returns the JWK with some members changed. A nil value removes a member.
 func with(member map[string]any, changes map[string]any) map[string]any {
 	changed := maps.Clone(member)
 	maps.Copy(changed, changes)
@@ -121,7 +122,7 @@ func TestWhatAPublicKeyMustSay(t *testing.T) {
 	}
 }
 
-// The last character of 32 bytes has two bits that mean nothing.
+// The last character of 32 encoded bytes has two bits that are not used.
 func TestCoordinatesHaveOneSpelling(t *testing.T) {
 	t.Parallel()
 	m := newMaterial(t)

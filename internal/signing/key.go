@@ -1,13 +1,14 @@
-// Package signing holds the keys that sign and verify tokens: HS256, ES256 and EdDSA. It makes keys
-// and reads them from files. A [Ring] is the set of an issuer's keys. The package publishes the
-// public keys of a ring as a JWK set, and fetches the public keys of a remote issuer.
+// Package signing implements the keys that sign and verify tokens, for the algorithms HS256, ES256
+// and EdDSA. It makes keys and reads them from files. A [Ring] is the set of an issuer's keys. The
+// package publishes the public keys of a ring as a JWK set, and fetches the JWK set of a remote
+// issuer.
 //
-// The algorithm belongs to the key and is never taken from a token (RFC 8725, section 3.1). The
-// package does not read the claims of a token: it signs any text, and verifies a signature of any
-// text.
+// Each key has one algorithm. The algorithm is never taken from a token (RFC 8725, section 3.1).
+// The package does not read the claims of a token: a key signs any text, and verifies the signature
+// of any text.
 //
-// The host sees the texts of this package's errors unchanged. These texts contain no part of a
-// secret key.
+// The host, which is the service that imports package auth, sees the errors of this package
+// unchanged. The text of an error contains no part of a secret key.
 package signing
 
 import (
@@ -29,39 +30,41 @@ import (
 	"github.com/sallyport-go/auth/internal/canonical"
 )
 
-// TypeJWT is the typ of a plain token (RFC 7519, section 5.1). A key keeps its header for this type
-// ready.
+// TypeJWT is the typ header parameter of a plain token (RFC 7519, section 5.1). Each [Key] encodes
+// its header for this type in advance.
 const TypeJWT = "JWT"
 
 const (
-	// MinSecret is the least length of a secret, in bytes.
+	// MinSecret is the minimum length of a secret, in bytes.
 	MinSecret = 32
 
-	maxID = 64 // characters of a key ID; a JWK thumbprint (RFC 7638) has 43
+	maxID = 64 // maximum length of a key ID; a JWK thumbprint (RFC 7638) has 43 characters
 )
 
-// Key signs texts and verifies signatures. A key of a remote set only verifies. A Key does not
-// change, and it is safe for concurrent use.
+// Key signs texts and verifies signatures. A key of a remote issuer can only verify. A Key is
+// immutable, and safe for concurrent use.
 type Key struct {
 	id      string
 	method  jwt.SigningMethod
-	private any    // nil for HS256, whose method holds the secret, and for keys of a remote set
+	private any    // nil for HS256 (method has the secret) and for a remote issuer's key
 	public  any    // nil for HS256
 	header  string // Header(TypeJWT)
-	retired *int64 // the last second, in Unix time, in which the key signed; nil while it signs
+	retired *int64 // the last second, in Unix time, in which the key signed; nil if not retired
 }
 
-// NewHS256Key returns a key for HMAC-SHA-256 with a copy of the secret, of at least MinSecret bytes.
+// NewHS256Key returns a key for HMAC-SHA-256. It copies the secret, which must be at least
+// MinSecret bytes long.
 //
-// Here and in the functions below, the ID is the kid of the tokens. If id is empty, the ID is
-// derived from the key. The same key always gets the same ID.
+// The id is the kid header parameter of the tokens that the key signs. If id is empty, NewHS256Key
+// derives an ID from the secret. The same secret always gets the same ID.
 func NewHS256Key(id string, secret []byte) (*Key, error) {
 	if err := CheckSecret("HS256 key", secret); err != nil {
 		return nil, err
 	}
 	if id == "" {
-		// The HKDF info must differ from the info of every key that is derived from a SymmetricKey,
-		// because a SymmetricKey may have the same secret.
+		// This HKDF info must differ from every HKDF info with which a key is derived from a
+		// SymmetricKey. A SymmetricKey may have the same secret. With the same info, the key ID
+		// would then reveal a part of a derived key.
 		digest, err := hkdf.Key(sha256.New, secret, nil, "sallyport key id", sha256.Size)
 		if err != nil {
 			return nil, err
@@ -71,8 +74,8 @@ func NewHS256Key(id string, secret []byte) (*Key, error) {
 	return newKey(id, newHS256(bytes.Clone(secret)), nil, nil)
 }
 
-// NewES256Key returns a key for ECDSA on the curve P-256 with SHA-256, with a copy of the private
-// key.
+// NewES256Key returns a key for ECDSA on the curve P-256 with SHA-256. It copies the private key.
+// If id is empty, NewES256Key derives an ID from the public key.
 func NewES256Key(id string, private *ecdsa.PrivateKey) (*Key, error) {
 	if private == nil {
 		return nil, errors.New("auth: NewES256Key needs a private key")
@@ -80,7 +83,7 @@ func NewES256Key(id string, private *ecdsa.PrivateKey) (*Key, error) {
 	if private.Curve != elliptic.P256() {
 		return nil, errors.New("auth: an ES256 key must be on the curve P-256")
 	}
-	scalar, err := private.ECDH() // checks that the numbers are in range
+	scalar, err := private.ECDH() // ECDH also checks that the numbers are in range
 	if err != nil {
 		return nil, fmt.Errorf("auth: not a valid ES256 key: %w", err)
 	}
@@ -96,12 +99,13 @@ func NewES256Key(id string, private *ecdsa.PrivateKey) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("auth: not a valid ES256 key: %w", err)
 	}
-	encoded := point.Bytes() // 4, x, y
+	encoded := point.Bytes() // the byte 4, then x, then y
 	derived := thumbprint(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, encoded[1:33], encoded[33:])
 	return newKey(cmp.Or(id, derived), lowS{jwt.SigningMethodES256}, copied, &copied.PublicKey)
 }
 
-// NewEdDSAKey returns a key for Ed25519, with a copy of the private key.
+// NewEdDSAKey returns a key for Ed25519. It copies the private key. If id is empty, NewEdDSAKey
+// derives an ID from the public key.
 func NewEdDSAKey(id string, private ed25519.PrivateKey) (*Key, error) {
 	if len(private) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("auth: an EdDSA key must be %d bytes long", ed25519.PrivateKeySize)
@@ -124,8 +128,8 @@ func newKey(id string, method jwt.SigningMethod, private, public any) (*Key, err
 	return key, nil
 }
 
-// CheckID returns an error unless id can be the ID of a key: one to maxLength of the characters of
-// [canonical.IsKeyID].
+// CheckID returns an error unless id is a valid key ID. A valid key ID has 1 to maxLength
+// characters, and [canonical.IsKeyID] accepts it.
 func CheckID(id string, maxLength int) error {
 	switch {
 	case id == "" || len(id) > maxLength:
@@ -136,9 +140,9 @@ func CheckID(id string, maxLength int) error {
 	return nil
 }
 
-// CheckSecret returns an error for the two mistakes that happen in practice: a password in place of
-// a random secret, and a buffer that was never filled. The error calls the secret by the given
-// name.
+// CheckSecret returns an error if the secret is too short or is one repeated byte. These are the
+// two mistakes that happen in practice: a password in place of a random secret, and a buffer that
+// was never filled. The error calls the secret by the given name.
 func CheckSecret(name string, secret []byte) error {
 	if len(secret) < MinSecret {
 		return fmt.Errorf("auth: %s is %d bytes; at least %d are needed", name, len(secret), MinSecret)
@@ -149,8 +153,9 @@ func CheckSecret(name string, secret []byte) error {
 	return nil
 }
 
-// thumbprint returns a key ID made of the JWK thumbprint of a public key (RFC 7638). The format is
-// the JSON text with the required members in lexicographic order.
+// thumbprint returns a key ID that is derived from the JWK thumbprint of a public key (RFC 7638).
+// The format is a JSON object of the required members, in lexicographic order. It has a %s for each
+// coordinate.
 func thumbprint(format string, coordinates ...[]byte) string {
 	encoded := make([]any, len(coordinates))
 	for i, c := range coordinates {
@@ -160,7 +165,8 @@ func thumbprint(format string, coordinates ...[]byte) string {
 	return digestID(digest[:])
 }
 
-// digestID returns a key ID made of a digest of the key: 128 bits are enough to tell keys apart.
+// digestID returns a key ID of the first 128 bits of a digest. 128 bits are enough to tell keys
+// apart.
 func digestID(digest []byte) string {
 	return base64.RawURLEncoding.EncodeToString(digest[:16])
 }
@@ -171,7 +177,8 @@ func (k *Key) ID() string { return k.id }
 // Algorithm returns "HS256", "ES256" or "EdDSA".
 func (k *Key) Algorithm() string { return k.method.Alg() }
 
-// Header returns the first segment of each token of this type that the key signs.
+// Header returns the encoded header of the tokens of this type that the key signs. It is the first
+// segment of each of these tokens.
 func (k *Key) Header(typ string) string {
 	if typ == TypeJWT {
 		return k.header
@@ -184,7 +191,7 @@ func (k *Key) encodeHeader(typ string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(header))
 }
 
-// RetiredAt returns a copy of the key that is retired. The last second in which it signed is the
+// RetiredAt returns a retired copy of the key. The last second in which the key signed is the
 // second of the given time.
 func (k *Key) RetiredAt(at time.Time) *Key {
 	retired, second := *k, at.Unix()
@@ -192,7 +199,7 @@ func (k *Key) RetiredAt(at time.Time) *Key {
 	return &retired
 }
 
-// RetiredBefore reports whether the key was already retired in the given second of Unix time.
+// RetiredBefore reports whether the key was retired before the given second of Unix time.
 func (k *Key) RetiredBefore(second int64) bool {
 	return k.retired != nil && second > *k.retired
 }
@@ -202,14 +209,15 @@ func (k *Key) Sign(text string) ([]byte, error) {
 	return k.method.Sign(text, k.private)
 }
 
-// Verify reports whether the key has made this signature of the text.
+// Verify reports whether the key made this signature of the text.
 func (k *Key) Verify(text string, signature []byte) bool {
 	return k.method.Verify(text, signature, k.public) == nil
 }
 
-// lowS is ES256 with one signature per message and nonce. If the signature (r, s) verifies, the
-// signature (r, n-s) verifies, too. Everybody can compute (r, n-s), so that each token would have a
-// second spelling. Therefore lowS makes and accepts only the signature with the smaller s.
+// lowS is ES256 with only one valid spelling of each signature. If the ECDSA signature (r, s) is
+// valid, the signature (r, n-s) is valid, too, where n is the order of the curve. Anyone can
+// compute (r, n-s), so that each token would have a second spelling. Therefore lowS makes and
+// accepts only the signature with the smaller s.
 type lowS struct {
 	*jwt.SigningMethodECDSA
 }
@@ -219,7 +227,7 @@ var (
 	halfCurveOrder = new(big.Int).Rsh(curveOrder, 1)
 )
 
-// Sign returns the signature with the smaller s.
+// Sign signs the text, and returns the signature with the smaller s.
 func (m lowS) Sign(text string, key any) ([]byte, error) {
 	signature, err := m.SigningMethodECDSA.Sign(text, key)
 	if err != nil {
@@ -232,7 +240,7 @@ func (m lowS) Sign(text string, key any) ([]byte, error) {
 	return signature, nil
 }
 
-// Verify returns an error unless the signature is good and has the smaller s.
+// Verify returns an error unless the signature is valid and has the smaller s.
 func (m lowS) Verify(text string, signature []byte, key any) error {
 	if err := m.SigningMethodECDSA.Verify(text, signature, key); err != nil {
 		return err

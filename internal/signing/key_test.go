@@ -52,7 +52,7 @@ func TestAKeyIDIsDerivedFromTheKey(t *testing.T) {
 	require.NotEqual(t, hs.ID(), other.ID())
 }
 
-// A token names its key by the ID, so a later version must derive the same one.
+// A token names its key by the ID, so a later version must derive the same ID from the same key.
 func TestDerivedKeyIDsNeverChange(t *testing.T) {
 	t.Parallel()
 	hs, err := signing.NewHS256Key("", []byte("0123456789abcdef0123456789abcdef"))
@@ -165,7 +165,7 @@ func TestKeysAreCopied(t *testing.T) {
 	}
 }
 
-// The first signature is made after the caller has cleared its secret.
+// The first signature is made after the caller has cleared its slice with the secret.
 func TestAnUnusedHS256KeyIsACopyOfItsSecret(t *testing.T) {
 	t.Parallel()
 	secret := random(signing.MinSecret)
@@ -201,7 +201,7 @@ func TestSignaturesAreThoseOfTheAlgorithm(t *testing.T) {
 	}
 }
 
-// A signature that the pool's next user overwrote would be that of another token.
+// The next signature must not overwrite the buffer of an earlier one.
 func TestAnHS256SignatureStaysAsItIs(t *testing.T) {
 	t.Parallel()
 	key := newMaterial(t).keys(t)["HS256"]
@@ -215,7 +215,8 @@ func TestAnHS256SignatureStaysAsItIs(t *testing.T) {
 	require.Equal(t, kept, first)
 }
 
-// Of the two ECDSA signatures that everybody can compute from one, only one is made and accepted.
+// From each ECDSA signature, everybody can compute a second one. Only the one with the smaller s is
+// made and accepted.
 func TestOnlyTheLowerECDSASignatureIsGood(t *testing.T) {
 	t.Parallel()
 	m := newMaterial(t)

@@ -17,12 +17,12 @@ import (
 
 const maxKeyFile = 1 << 20 // bytes
 
-// ParseKeys returns the private keys of a file, in order: PEM blocks, a private JWK, or a set of
-// JWKs. A key without an ID gets one derived from it. The keys are copies, so the caller can clear
-// data.
+// ParseKeys parses a file of private or symmetric keys, and returns the keys in the order of the
+// file. The file contains PEM blocks, a JWK, or a JWK set. If a key has no ID, ParseKeys derives an
+// ID from the key. The keys are copies, so the caller can clear data.
 //
-// ParseKeys returns an error that says what is wrong if the file contains anything else, even if
-// the file also contains good keys.
+// If the file contains anything else, ParseKeys returns an error that says what is wrong, even if
+// the file also contains valid keys.
 func ParseKeys(data []byte) (keys []*Key, err error) {
 	text := bytes.TrimSpace(data)
 	switch {
@@ -43,7 +43,7 @@ func ParseKeys(data []byte) (keys []*Key, err error) {
 
 func parsePEM(text []byte) (keys []*Key, err error) {
 	for len(text) > 0 {
-		if !bytes.HasPrefix(text, []byte("-----BEGIN ")) { // pem.Decode passes over text that it cannot read
+		if !bytes.HasPrefix(text, []byte("-----BEGIN ")) { // pem.Decode would skip other text
 			return nil, errors.New("auth: signing keys must be PEM blocks, one after the other, or JSON")
 		}
 		block, rest := pem.Decode(text)
@@ -52,7 +52,7 @@ func parsePEM(text []byte) (keys []*Key, err error) {
 				"its first and last line")
 		}
 		text = bytes.TrimSpace(rest)
-		if block.Type == "EC PARAMETERS" { // OpenSSL writes this block before a key that also names the curve
+		if block.Type == "EC PARAMETERS" { // OpenSSL writes it before the key, which names the curve, too
 			continue
 		}
 		key, err := parseBlock(block)
@@ -120,7 +120,8 @@ func parseJWKs(text []byte) (keys []*Key, err error) {
 	return keys, nil
 }
 
-// withoutValue returns the error without the parts of the text that encoding/json quotes.
+// withoutValue returns the error of encoding/json without the text that the error quotes, because
+// that text may be a secret.
 func withoutValue(err error) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
@@ -128,20 +129,20 @@ func withoutValue(err error) error {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("not JSON from byte %d on", syntax.Offset)
 	case errors.As(err, &mismatch):
-		_, member, _ := strings.Cut(mismatch.Field, ".") // after the name of the embedded Go type
-		found, _, _ := strings.Cut(mismatch.Value, " ")  // a number is followed by itself
+		_, member, _ := strings.Cut(mismatch.Field, ".") // drops the name of the embedded Go type
+		found, _, _ := strings.Cut(mismatch.Value, " ")  // Value is "number 5", for instance
 		return fmt.Errorf("%s must be %s, not %s", member, jsonTypeFor(mismatch.Type), jsonTypeNames[found])
 	}
 	return err
 }
 
-// jsonTypeNames maps encoding/json's name of a JSON type to the same name with "a" or "an".
+// jsonTypeNames maps the names that encoding/json gives to JSON types to names for error messages.
 var jsonTypeNames = map[string]string{
 	"string": "a string", "number": "a number", "bool": "a truth value", "array": "an array", "object": "an object",
 }
 
-// jsonTypeFor returns the JSON type that a member of a JWK must have if the member is read into the
-// Go type.
+// jsonTypeFor returns the JSON type that a member of a JWK must have to be decoded into the Go type
+// t.
 func jsonTypeFor(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int64:
@@ -151,10 +152,11 @@ func jsonTypeFor(t reflect.Type) string {
 	case reflect.Struct:
 		return "an object"
 	}
-	return "a string" // or *segment, which is written as one
+	return "a string" // t is string or segment; a segment is a string in JSON
 }
 
-// signingKey returns the private key of the JWK if it is for signing tokens.
+// signingKey returns the private key of the JWK, like privateKey. It also returns an error if the
+// JWK says that the key is not for signing tokens.
 func (k *jwk) signingKey() (*Key, error) {
 	key, err := k.privateKey()
 	switch {
@@ -171,7 +173,8 @@ func (k *jwk) signingKey() (*Key, error) {
 	return key, nil
 }
 
-// privateKey returns the private key of the JWK, whatever the JWK says of its use.
+// privateKey returns the private or symmetric key of the JWK. It does not check whether the JWK
+// limits the use of the key.
 func (k *jwk) privateKey() (*Key, error) {
 	switch {
 	case k.KeyType == "oct":

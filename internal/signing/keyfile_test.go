@@ -57,7 +57,7 @@ func TestKeysAreReadFromPEMAndJWK(t *testing.T) {
 
 	for name, test := range map[string]struct {
 		data string
-		same []*signing.Key // the keys that are read
+		same []*signing.Key // the keys that ParseKeys must return
 		ids  []string
 	}{
 		"PKCS #8":                 {pkcs8(t, m.ec), []*signing.Key{es}, []string{es.ID()}},

@@ -18,7 +18,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// material is one secret of each kind, and how files write it.
+// material has a private key or secret of each kind, and the same keys in the forms that files
+// contain.
 type material struct {
 	ec      *ecdsa.PrivateKey
 	ed      ed25519.PrivateKey
@@ -45,7 +46,8 @@ func newMaterial(t testing.TB) material {
 	return m
 }
 
-// keys returns a key of each algorithm, by its name. Their IDs are "hs", "es" and "ed".
+// keys returns a key for each algorithm, by the name of the algorithm. Their IDs are "hs", "es" and
+// "ed".
 func (m material) keys(t testing.TB) map[string]*signing.Key {
 	t.Helper()
 	hs, err := signing.NewHS256Key("hs", m.secret)
@@ -65,7 +67,7 @@ func random(n int) []byte {
 	return b
 }
 
-// requireSame checks that one key verifies what the other signs.
+// requireSame fails the test unless verifier verifies the signatures of signer.
 func requireSame(t testing.TB, signer, verifier *signing.Key) {
 	t.Helper()
 	signature, err := signer.Sign("text")

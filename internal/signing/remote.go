@@ -15,13 +15,13 @@ import (
 )
 
 const (
-	renewAfter = freshFor / 2     // age of the keys at which a request begins a fetch without waiting
-	freshFor   = 5 * time.Minute  // age until which keys verify without a fetch, as JWKS responses say
-	goodFor    = 24 * time.Hour   // age until which keys verify while fetches fail
-	fetchGap   = 10 * time.Second // least time between the beginnings of two fetches
+	renewAfter = freshFor / 2     // age of the keys from which a request begins a fetch, without waiting
+	freshFor   = 5 * time.Minute  // age up to which no request waits for a fetch; max-age of JWKS responses
+	goodFor    = 24 * time.Hour   // age up to which keys are used if all fetches fail
+	fetchGap   = 10 * time.Second // minimum time between the beginnings of two fetches
 	fetchTime  = 5 * time.Second  // deadline of a fetch
-	patience   = time.Second      // requests stop waiting for a fetch when it has run this long
-	maxWaiters = 100              // requests that wait for a fetch at a time
+	patience   = time.Second      // how long after the beginning of a fetch requests wait for it
+	maxWaiters = 100              // maximum number of requests that wait for a fetch
 )
 
 var (
@@ -32,33 +32,33 @@ var (
 // RemoteKeys holds the public keys of a remote issuer and fetches them when they are needed. It is
 // safe for concurrent use.
 //
-// One goroutine at a time fetches for all requests, so that a server that hangs delays none of them
-// for long. The goroutine ends with the fetch. While fetches fail, the last fetched keys are good
-// for a day. If the issuer answers that it has no keys, or refuses to return them, the fetch has
-// not failed: see [RemoteKeys.Current].
+// At most one fetch runs at a time, and it serves all requests. It runs in a goroutine of its own,
+// which ends with the fetch. So if the issuer's server hangs, no request is delayed for long. If
+// fetches fail, the last fetched keys are used for up to a day. If the issuer answers that it has
+// no keys, or refuses to return them, the fetch does not count as failed: see [RemoteKeys.Current].
 type RemoteKeys struct {
 	url    string
 	client *http.Client
 
 	mu       sync.Mutex
 	ring     *Ring     // nil until a fetch has succeeded
-	fetched  time.Time // when the fetch of ring began
-	answered time.Time // when the last completed fetch began, failed or not
+	fetched  time.Time // when the fetch that returned ring began
+	answered time.Time // when the last completed fetch began, whether or not it failed
 	tried    time.Time // when the last fetch began
-	problem  error     // of the last completed fetch
-	fetching *fetch    // nil if none is under way
+	problem  error     // the error of the last completed fetch
+	fetching *fetch    // nil if no fetch is running
 }
 
-// fetch is a fetch that is under way.
+// fetch is a download of the keys that has begun and not ended.
 type fetch struct {
-	done    chan struct{} // closed when the fetch has ended
-	late    chan struct{} // closed when its patience is over
+	done    chan struct{} // closed when the download has ended
+	late    chan struct{} // closed when requests must stop waiting; see patience
 	waiters int
 }
 
-// NewRemoteKeys returns the keys of the JWK set at the URL. It does not fetch the set yet. A nil
-// client means one with http.DefaultTransport. Cookies and the timeout of the client are not used,
-// and redirects are not followed.
+// NewRemoteKeys returns a RemoteKeys for the JWK set at the URL. It does not fetch the set yet. If
+// client is nil, or has no Transport, http.DefaultTransport is used. The cookie jar and the timeout
+// of the client are not used, and redirects are not followed.
 func NewRemoteKeys(url string, client *http.Client) *RemoteKeys {
 	if client == nil {
 		client = &http.Client{}
@@ -71,9 +71,9 @@ func NewRemoteKeys(url string, client *http.Client) *RemoteKeys {
 	return &RemoteKeys{url: url, client: &own}
 }
 
-// withoutLocation drops the Location of a response. An http.Client fails if it cannot parse the
-// Location, even if CheckRedirect follows no redirect. But a redirect must count as an answer of
-// the issuer.
+// withoutLocation removes the Location header from responses. Here, a redirect counts as an answer
+// of the issuer and is not followed. But an http.Client that does not follow redirects still fails
+// if it cannot parse the Location.
 type withoutLocation struct{ base http.RoundTripper }
 
 func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -84,12 +84,16 @@ func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// Current returns the last fetched keys, and begins a fetch before they are too old. It waits for
-// the fetch only if there are no keys, or if the keys are no longer fresh and no fetch has been
-// completed since then. It waits then because the issuer may have removed a key meanwhile.
+// Current returns the last fetched keys. If they are older than half of freshFor, Current begins a
+// fetch. It waits for the fetch in two cases:
 //
-// The result is an empty ring if the issuer has published keys before and now answers that it has
-// none: with a set without usable keys, a redirect, or a 4xx other than 408, 425 and 429.
+//   - There are no keys.
+//   - The keys are older than freshFor, and the last completed fetch began longer ago than
+//     freshFor. The issuer may have removed a key since then.
+//
+// If the issuer has published keys before, and now answers that it has none, Current returns an
+// empty ring. Such an answer is a JWK set without usable keys, a redirect, or a status 4xx other
+// than 408, 425 and 429.
 func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) {
 	k.mu.Lock()
 	ring, old := k.good(now)
@@ -102,8 +106,8 @@ func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) 
 	k.mu.Unlock()
 	var err error
 	if wait {
-		// If too many other requests wait, perhaps those of an attacker, this request must not
-		// trust keys that are no longer fresh.
+		// If too many requests wait already, an attacker may have sent them. This request must then
+		// not use keys that are no longer fresh.
 		if err = k.await(ctx, f); errors.Is(err, errCrowded) {
 			return nil, err
 		}
@@ -117,10 +121,10 @@ func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) 
 	return nil, cmp.Or(err, k.problem, errPending)
 }
 
-// Newer returns keys for a token that names a key which ring does not have. The result is a ring
-// that was fetched after ring, or ring itself if it is too early to fetch again. Newer returns an
-// error if the last fetch failed or the current fetch takes too long, because the issuer may then
-// have the key.
+// Newer returns the keys to use if a token names a key that ring does not have. The result is a
+// ring that was fetched after ring. If it is too early for another fetch, the result is ring
+// itself. Newer returns an error if the last fetch failed or the current fetch takes too long. In
+// both cases, the issuer may have the missing key.
 func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Ring, error) {
 	k.mu.Lock()
 	if other := k.ring; other != ring {
@@ -138,9 +142,9 @@ func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Rin
 	return k.ring, k.problem
 }
 
-// notBefore returns then if now is less than a second before then. In every other case it returns
-// now. A request that has read the clock can be overtaken by another request, so now can be a
-// little too early.
+// notBefore returns now, or then if now is less than a second before then. A request reads the
+// clock before it takes the lock. So another request, with a slightly later time, may have taken
+// the lock first.
 func notBefore(now, then time.Time) time.Time {
 	if ahead := then.Sub(now); 0 < ahead && ahead < time.Second {
 		return then
@@ -148,8 +152,8 @@ func notBefore(now, then time.Time) time.Time {
 	return now
 }
 
-// good returns the keys and their age, or nil if there are no keys or they are too old. The caller
-// of good or begin must hold the lock.
+// good returns the keys and their age. It returns nil if there are no keys, or if they are too old
+// to be used. The caller must hold the lock.
 func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 	if k.ring == nil {
 		return nil, 0
@@ -160,8 +164,9 @@ func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 	return nil, 0
 }
 
-// begin returns the fetch that is under way. If there is none, begin starts a fetch, but if the
-// last fetch began less than fetchGap ago, begin returns nil.
+// begin returns the running fetch. If no fetch is running, begin starts one. If the last fetch
+// began less than fetchGap ago, begin starts no fetch and returns nil. The caller must hold the
+// lock.
 func (k *RemoteKeys) begin(now time.Time) *fetch {
 	if k.fetching == nil && (k.tried.IsZero() || clock.Age(notBefore(now, k.tried), k.tried) >= fetchGap) {
 		k.fetching, k.tried = &fetch{done: make(chan struct{}), late: make(chan struct{})}, now
@@ -170,9 +175,9 @@ func (k *RemoteKeys) begin(now time.Time) *fetch {
 	return k.fetching
 }
 
-// await returns nil when the fetch has ended. It returns nil at once for a nil fetch. It returns
-// errPending if the fetch takes longer than requests may wait, and errCrowded if too many requests
-// wait already.
+// await waits until the fetch has ended, and then returns nil, even if the fetch has failed. If f
+// is nil, await returns nil at once. It returns errPending if the fetch takes longer than requests
+// may wait, errCrowded if too many requests wait already, and the error of ctx if ctx is done.
 func (k *RemoteKeys) await(ctx context.Context, f *fetch) error {
 	if f == nil {
 		return nil
@@ -199,9 +204,9 @@ func (k *RemoteKeys) await(ctx context.Context, f *fetch) error {
 	}
 }
 
-// run downloads the keys and ends the fetch. It does not use the context of a request, because a
-// caller that goes away must not keep other requests from the keys. A panic of the host's HTTP
-// client becomes an error, because a panic in this goroutine would end the process.
+// run downloads the keys and ends the fetch. It does not use the context of a request: if that
+// request were canceled, the other requests would get no keys. A panic of the host's HTTP client
+// becomes an error, because a panic in this goroutine would end the process.
 func (k *RemoteKeys) run(f *fetch, now time.Time) {
 	late := time.AfterFunc(patience, func() { close(f.late) })
 	defer late.Stop()
@@ -253,8 +258,9 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 	return ring, nil
 }
 
-// isRefusal reports whether a status means that this address has no keys for this verifier, and not
-// that the server cannot answer now. A redirect is a refusal because it is not followed.
+// isRefusal reports whether the status means that the issuer has no keys for this verifier at this
+// URL. Other errors mean only that the server cannot answer now. A redirect is a refusal, because
+// it is not followed.
 func isRefusal(status int) bool {
 	switch status {
 	case http.StatusNotModified, // the request was not conditional

@@ -20,11 +20,11 @@ import (
 
 const setURL = "https://api.example.com/jwks.json"
 
-// issuer answers fetches of a JWK set without a network, so that the clock of a synctest bubble
-// decides about all times.
+// issuer is an issuer without a network, which answers fetches of a JWK set. Without a network, a
+// synctest bubble controls all times.
 type issuer struct {
 	t       *testing.T
-	set     string // that of a key with the ID "ed"
+	set     string // the JWK set of a key with the ID "ed"
 	keys    *signing.RemoteKeys
 	fetches int
 	serve   func(*http.Request) (*http.Response, error)
@@ -39,11 +39,11 @@ func newIssuer(t *testing.T) *issuer {
 }
 
 func (s *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
-	s.fetches++ // the fetches follow each other
+	s.fetches++ // no lock, because only one fetch runs at a time
 	return s.serve(r)
 }
 
-// answers makes the issuer answer all fetches alike.
+// answers makes the issuer give the same answer to all fetches.
 func (s *issuer) answers(status int, body string) {
 	s.serve = func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{},
@@ -51,7 +51,7 @@ func (s *issuer) answers(status int, body string) {
 	}
 }
 
-// takes makes the issuer answer that much later.
+// takes makes the issuer wait before each answer.
 func (s *issuer) takes(wait time.Duration) {
 	serve := s.serve
 	s.serve = func(r *http.Request) (*http.Response, error) {
@@ -71,14 +71,14 @@ func (s *issuer) hangs() {
 	}
 }
 
-// current returns the keys and how long the call took.
+// current calls Current, and also returns how long the call took.
 func (s *issuer) current() (*signing.Ring, time.Duration, error) {
 	began := time.Now()
 	ring, err := s.keys.Current(s.t.Context(), began)
 	return ring, time.Since(began), err
 }
 
-// requireCurrent returns the keys, which must be there after the given time.
+// requireCurrent calls Current, which must return keys after the given time.
 func (s *issuer) requireCurrent(after time.Duration) *signing.Ring {
 	s.t.Helper()
 	ring, took, err := s.current()
@@ -87,7 +87,7 @@ func (s *issuer) requireCurrent(after time.Duration) *signing.Ring {
 	return ring
 }
 
-// requireKey is requireCurrent for an issuer that has a key.
+// requireKey calls requireCurrent, and checks that the ring has the issuer's key.
 func (s *issuer) requireKey(after time.Duration) *signing.Ring {
 	s.t.Helper()
 	ring := s.requireCurrent(after)
@@ -95,7 +95,7 @@ func (s *issuer) requireKey(after time.Duration) *signing.Ring {
 	return ring
 }
 
-// inBubble runs the test with an issuer whose keys have been fetched at this moment.
+// inBubble runs the test in a synctest bubble, with an issuer whose keys have just been fetched.
 func inBubble(t *testing.T, test func(t *testing.T, s *issuer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -104,7 +104,7 @@ func inBubble(t *testing.T, test func(t *testing.T, s *issuer)) {
 		require.Equal(t, 1, s.fetches)
 		test(t, s)
 		synctest.Wait()
-		time.Sleep(5 * time.Second) // a fetch that hangs ends
+		time.Sleep(5 * time.Second) // until a fetch that hangs has ended
 	})
 }
 
@@ -168,14 +168,14 @@ func TestKeysAreRenewedBeforeTheyGetOld(t *testing.T) {
 		synctest.Wait()
 		second := s.requireKey(0)
 		require.NotSame(t, first, second)
-		time.Sleep(150*time.Second - 100*time.Millisecond - 1) // since the fetch began
+		time.Sleep(150*time.Second - 100*time.Millisecond - 1) // the keys are then almost 150 s old
 		require.Same(t, second, s.requireKey(0))
 		synctest.Wait()
 		require.Equal(t, 2, s.fetches)
 	})
 }
 
-// An issuer may have dropped a stolen key since nobody asked.
+// The issuer may have removed a stolen key while no request needed the keys.
 func TestKeysThatAreNotFreshWaitForNews(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -206,10 +206,10 @@ func TestAFetchThatHasFailedIsNewsToo(t *testing.T) {
 		require.Equal(t, 2, s.fetches)
 		s.takes(200 * time.Millisecond)
 		time.Sleep(5*time.Minute - 1)
-		s.requireKey(0) // eight minutes old, but it has been tried
+		s.requireKey(0) // the keys are eight minutes old, but a fetch was tried
 		time.Sleep(time.Second)
 		time.Sleep(5 * time.Minute)
-		s.requireKey(200 * time.Millisecond) // and fails again
+		s.requireKey(200 * time.Millisecond) // the next fetch fails again
 	})
 }
 
@@ -350,7 +350,7 @@ func TestFewRequestsWaitForAFetch(t *testing.T) {
 		cancel()
 		synctest.Wait()
 		require.EqualValues(t, 100, canceled.Load())
-		for range 101 { // they have left their places
+		for range 101 { // the canceled requests no longer count as waiting
 			ask(t.Context())
 		}
 		all.Wait()
@@ -360,7 +360,7 @@ func TestFewRequestsWaitForAFetch(t *testing.T) {
 	})
 }
 
-// Junk must not make a request trust keys whose issuer has not been heard.
+// The attack: many requests with junk make another request use keys that are not fresh.
 func TestACrowdIsNoNews(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *issuer) {
@@ -393,7 +393,8 @@ func TestACallerThatGoesAwayLeavesTheFetchToOthers(t *testing.T) {
 	})
 }
 
-// A request that has read the clock can be overtaken by one that fetches the keys.
+// A request reads the clock, and another request then fetches the keys before the first one
+// continues.
 func TestAClockReadingFromJustBeforeTheFetchIsGood(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *issuer) {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A refusal ends the tokens of an issuer. A server that cannot answer now does not.
+// After a refusal, tokens of the issuer are rejected. After a failure of its server, they are not.
 func TestWhichStatusIsARefusal(t *testing.T) {
 	t.Parallel()
 	for status, refusal := range map[int]bool{
@@ -100,7 +100,7 @@ func TestNoMoreOfTheAnswerIsReadThanASetMayHave(t *testing.T) {
 	})
 }
 
-// spaces is a body without an end.
+// spaces is a body of spaces without an end.
 type spaces struct {
 	read   int
 	closed bool

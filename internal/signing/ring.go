@@ -6,21 +6,21 @@ import (
 	"fmt"
 )
 
-// Ring is the set of an issuer's keys at one time. The first key signs, and all keys verify. A Ring
-// does not change. The zero Ring has no keys.
+// Ring is the set of an issuer's keys at one time. All keys verify tokens, and the first key signs
+// tokens. The keys of a remote issuer only verify. A Ring is immutable. The zero Ring has no keys.
 type Ring struct {
-	signer *Key // nil in the ring of a remote set
+	signer *Key // nil in the ring of a remote issuer
 	byID   map[string]*Key
 	jwks   []byte
 	etag   string
 
-	// byHeader maps the header of a key's plain tokens to the key. A header that is found here
-	// needs no parsing.
+	// byHeader maps the encoded header of a key's plain tokens to the key. If a token's header is
+	// found in this map, the header needs no parsing.
 	byHeader map[string]*Key
 }
 
-// NewRing returns the ring of the keys. It returns an error if there is no key, if a key is nil, if
-// two keys have the same ID, or if the first key, which signs, is retired.
+// NewRing returns a ring of the keys. It returns an error if there is no key, if a key is nil, if
+// two keys have the same ID, or if the first key is retired, because the first key signs.
 func NewRing(keys []*Key) (*Ring, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("auth: SigningKeys must have at least one key")
@@ -49,7 +49,7 @@ func NewRing(keys []*Key) (*Ring, error) {
 	return ring, nil
 }
 
-// add adds the key unless another key has the same ID, and reports whether it has added the key.
+// add adds the key unless another key has the same ID. It reports whether it added the key.
 func (r *Ring) add(key *Key) bool {
 	if r.byID[key.id] != nil {
 		return false
@@ -67,9 +67,9 @@ func (r *Ring) Signer() *Key { return r.signer }
 // ByID returns the key with this ID, or nil.
 func (r *Ring) ByID(id string) *Key { return r.byID[id] }
 
-// ByHeader returns the key whose tokens of TypeJWT begin with this segment, or nil. If the result
-// is nil, the header may still name a key of the ring, because other spellings of a header are also
-// valid.
+// ByHeader returns the key whose tokens of type [TypeJWT] begin with this segment. It returns nil
+// if there is none. The header may then still name a key of the ring, because a header with its
+// members in another order, for instance, is also valid.
 func (r *Ring) ByHeader(segment string) *Key { return r.byHeader[segment] }
 
 // JWKS returns the public keys as a JWK set. The caller must not change the result.

@@ -8,7 +8,7 @@ type scanner struct {
 	pos  int
 }
 
-// peek returns the next byte, or 0 at the end. No JSON token begins with 0.
+// peek returns the next byte, or 0 at the end of the text. No JSON token begins with the byte 0.
 func (s *scanner) peek() byte {
 	if s.pos == len(s.data) {
 		return 0
@@ -16,7 +16,7 @@ func (s *scanner) peek() byte {
 	return s.data[s.pos]
 }
 
-// take skips the next byte if it is c, and reports whether it was.
+// take skips the next byte if it is c. It reports whether it has skipped the byte.
 func (s *scanner) take(c byte) bool {
 	if s.pos == len(s.data) || s.data[s.pos] != c {
 		return false
@@ -36,15 +36,15 @@ func (s *scanner) space() {
 	}
 }
 
-// span is the position of a value. It has no slice of the text, which would force the text onto the
-// heap.
+// span is the position of a value in the text. It is not a slice of the text, because the slice
+// would force the text onto the heap.
 type span struct {
 	kind       Kind
 	start, end int
 }
 
-// value reads any value and the white space before it. depth is the nesting depth of the array or
-// object around it.
+// value reads any value, and the white space before it. The argument depth is the nesting depth of
+// the array or object around the value.
 func (s *scanner) value(depth int) (span, error) {
 	s.space()
 	start := s.pos
@@ -73,7 +73,8 @@ func (s *scanner) skip(depth int) (Kind, error) {
 	}
 }
 
-// list reads the array or object that begins here and ends with the byte end.
+// list reads an array or object, which begins at the next byte. Its closing bracket is the byte
+// end. list calls the function item to read each element or member.
 func (s *scanner) list(depth int, end byte, item func(depth int) error) error {
 	if depth > maxDepth {
 		return ErrTooLarge
@@ -149,8 +150,8 @@ func (s *scanner) escape() error {
 	}
 }
 
-// unicode reads the four digits after \u. If they are the first half of a surrogate pair, it also
-// reads the second half.
+// unicode reads the four digits after \u. If they are the first half of a surrogate pair, unicode
+// also reads the second half.
 func (s *scanner) unicode() error {
 	r := hex4(s.data[s.pos:])
 	switch {

@@ -1,10 +1,15 @@
 // Package strictjson parses a JSON object for security decisions: it accepts only text that every
 // reader understands in the same way.
 //
-// It refuses text that encoding/json accepts and that RFC 8259 leaves to each reader: a name that
-// occurs twice; a known name in another case (encoding/json treats "SUB", and
-// "acce\u017f\u017f_key" with its long s, as spellings of a field); invalid UTF-8; half a surrogate
-// pair; the character NUL; and anything after the object.
+// RFC 8259 leaves the meaning of some texts to each reader. Package strictjson refuses these texts,
+// which encoding/json accepts:
+//
+//   - a name that occurs twice
+//   - a known name with other letters: encoding/json reads "SUB", and "acce\u017f\u017f_key" with
+//     its long s, as the fields "sub" and "access_key"
+//   - invalid UTF-8, half a surrogate pair, and the character NUL
+//
+// It also refuses anything after the object.
 package strictjson
 
 import (
@@ -16,12 +21,12 @@ import (
 
 // The limits of an object.
 const (
-	MaxKnown   = 16 // known names of a caller
+	MaxKnown   = 16 // maximum number of known names
 	maxMembers = 256
 	maxDepth   = 32
 )
 
-// The reasons for which Parse refuses its input.
+// The errors of [Parse].
 var (
 	ErrSyntax    = errors.New("strictjson: not one JSON object")
 	ErrEncoding  = errors.New("strictjson: not valid UTF-8, or a NUL in a string")
@@ -30,7 +35,8 @@ var (
 	ErrTooLarge  = errors.New("strictjson: too many members or nested too deeply")
 )
 
-// Object holds the known members of one JSON object.
+// Object is a parsed JSON object. It holds the values of the known members, whose names were passed
+// to [Parse].
 type Object struct {
 	data []byte
 	members
@@ -41,19 +47,19 @@ type members struct {
 	unknown []string
 }
 
-// Value returns the value of the i-th known name. Its Kind is Absent if the object does not have
-// the name.
+// Value returns the value of the known member with the index i. The Kind of the Value is Absent if
+// the object does not have the member.
 func (o *Object) Value(i int) Value {
 	v := o.values[i]
 	return Value{kind: v.kind, text: o.data[v.start:v.end]}
 }
 
-// Unknown returns the names that are not known names.
+// Unknown returns the names of the members whose names were not passed to [Parse].
 func (o *Object) Unknown() []string { return o.unknown }
 
-// Parse parses data as a single object, with optional white space around it. The returned values
-// share the memory of data. Parse panics if there are more than MaxKnown known names, because that
-// is a mistake in the calling code.
+// Parse parses data, which must be a single object with optional white space around it. The
+// parameter known lists the names of the members whose values the caller needs, at most MaxKnown
+// names. The values share the memory of data.
 func Parse(data []byte, known []string) (Object, error) {
 	if !utf8.Valid(data) {
 		return Object{}, ErrEncoding

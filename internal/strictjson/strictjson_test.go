@@ -196,8 +196,8 @@ func TestElementsReturnsTheElementsOfTheArray(t *testing.T) {
 	}
 }
 
-// FuzzParse compares the parser with encoding/json: if strictjson accepts a text, encoding/json
-// must accept it too, with the same result.
+// FuzzParse compares Parse with encoding/json. If Parse accepts a text, encoding/json must accept
+// it, too, with the same result.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"sub":"a","exp":1,"ok":true}`, `{"sub":"\ud83d\ude00\n"}`, `{"SUB":1}`, `{"x":[{"y":-1.5e-3},null]}`,

@@ -10,7 +10,7 @@ import (
 // Kind is the type of a JSON value.
 type Kind uint8
 
-// The kinds of values. The zero Kind means that the value does not exist.
+// The kinds of values. The zero Kind is that of a member that the object does not have.
 const (
 	Absent Kind = iota
 	Null
@@ -18,10 +18,10 @@ const (
 	Number
 	String
 	Array
-	Nested // an object inside the object
+	Nested // an object inside another value
 )
 
-// Value is the text of one value.
+// Value is a JSON value, as text and with its kind.
 type Value struct {
 	kind Kind
 	text []byte
@@ -30,11 +30,11 @@ type Value struct {
 // Kind returns the value's type.
 func (v Value) Kind() Kind { return v.kind }
 
-// Raw returns the text of the value, which can be parsed separately if it is Nested. It is empty if
-// the value is Absent.
+// Raw returns the JSON text of the value, or no bytes if the value is Absent. If the value is
+// Nested, [Parse] can parse this text.
 func (v Value) Raw() []byte { return v.text }
 
-// Text returns the value as a string; ok is false if it is not a string.
+// Text returns the value as a string; ok is false if the value is not a string.
 func (v Value) Text() (text string, ok bool) {
 	if v.kind != String {
 		return "", false
@@ -57,12 +57,12 @@ func (v Value) Elements() (elements []Value, ok bool) {
 	return elements, true
 }
 
-// Is reports whether the value is this string. It does not copy the string.
+// Is reports whether the value is a string equal to text. It does not copy the string.
 func (v Value) Is(text string) bool {
 	return v.kind == String && string(v.inner()) == text
 }
 
-// inner returns the text between the quotes of a string.
+// inner returns the contents of a string, without its quotes and escapes.
 func (v Value) inner() []byte {
 	inner := v.text[1 : len(v.text)-1]
 	if bytes.IndexByte(inner, '\\') >= 0 {
@@ -81,7 +81,7 @@ func (v Value) Int() (n int64, ok bool) {
 	return n, err == nil && !(n == 0 && v.text[0] == '-')
 }
 
-// Bool returns the value as a boolean; ok is false if it is not one.
+// Bool returns the value as a boolean; ok is false if the value is not a boolean.
 func (v Value) Bool() (value, ok bool) {
 	if v.kind != Bool {
 		return false, false
@@ -89,8 +89,8 @@ func (v Value) Bool() (value, ok bool) {
 	return v.text[0] == 't', true
 }
 
-// unescape replaces the escapes between the quotes of a string. It cannot fail, because the scanner
-// has already accepted the string.
+// unescape replaces the escapes in inner, which is the text between the quotes of a string. It
+// cannot fail, because the scanner has already accepted the string.
 func unescape(inner []byte) []byte {
 	out := make([]byte, 0, len(inner))
 	for i := 0; i < len(inner); i++ {
@@ -125,8 +125,8 @@ func unescape(inner []byte) []byte {
 	return out
 }
 
-// hex4 returns the number that the first four bytes represent in hexadecimal, or a negative number
-// if they are not four digits.
+// hex4 returns the number that the first four bytes of b are in hexadecimal. It returns -1 if they
+// are not four hexadecimal digits.
 func hex4(b []byte) rune {
 	if len(b) < 4 {
 		return -1

@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-// maxFileCycle is the maximum number of root package files in a dependency cycle. It is one, so
-// there must be no cycles. A file depends on every file that declares a name it uses. Files in a
-// cycle cannot be read one after another.
+// maxFileCycle is the maximum number of files of the root package in one dependency cycle. It is
+// one, so that there are no cycles: files in a cycle cannot be read one after another. A file
+// depends on every file that declares a name it uses.
 const maxFileCycle = 1
 
 func TestFilesOfTheRootPackageCanBeReadInOrder(t *testing.T) {
@@ -39,7 +39,7 @@ func TestFilesOfTheRootPackageCanBeReadInOrder(t *testing.T) {
 	}
 }
 
-// TestCyclesAreFound proves that the test above can fail.
+// TestCyclesAreFound tests that the test above finds cycles.
 func TestCyclesAreFound(t *testing.T) {
 	uses := func(files ...string) map[string]map[string]bool {
 		used := map[string]map[string]bool{}
@@ -58,8 +58,8 @@ func TestCyclesAreFound(t *testing.T) {
 	}
 }
 
-// fileGraph returns the files on which each file of the root package depends, and the names that it
-// uses from each.
+// fileGraph returns the dependencies between the files of the root package. For each file, it has
+// the files on which the file depends, and the names that the file uses from each of them.
 func fileGraph(t *testing.T) map[string]map[string]map[string]bool {
 	t.Helper()
 	exports := map[string]string{} // files of export data, by import path
@@ -105,8 +105,8 @@ func fileGraph(t *testing.T) map[string]map[string]map[string]bool {
 	return graph
 }
 
-// cycles returns the groups of two or more nodes that can all reach each other. These are the
-// strongly connected components, found by Tarjan's algorithm.
+// cycles returns the groups of two or more nodes that can all reach each other. It finds these
+// strongly connected components with Tarjan's algorithm.
 func cycles(nodes []string, graph map[string]map[string]map[string]bool) (found [][]string) {
 	number, lowest := map[string]int{}, map[string]int{}
 	var path []string

@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// These tests check the direction of dependencies: the packages that a host compiles with each
-// imported package, without test code.
+// The tests in this file check which packages a host compiles when it imports a package of this
+// module. Test code must not be among them.
 
 func TestRootPackageImportsNoStoreDatabaseOrTestCode(t *testing.T) {
-	modules := []string{ // the only modules that it may import from
+	modules := []string{ // the only modules whose packages it may import
 		module, "github.com/golang-jwt/jwt/v5",
 		"golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/sys",
-		"golang.org/x/time", "github.com/hashicorp/golang-lru/v2", // counting of failures
+		"golang.org/x/time", "github.com/hashicorp/golang-lru/v2", // for counting failures
 	}
 	for _, line := range goList(t, "-deps", "-f",
 		"{{.ImportPath}}\t{{with .Module}}{{.Path}}{{end}}", module) {
@@ -50,19 +50,19 @@ func TestMemStoreImportsOnlyTheRootPackageAndTheStandardLibrary(t *testing.T) {
 	}
 }
 
-// within reports whether the path is one of the trees or inside one.
+// within reports whether the path is one of the trees or is below one of them.
 func within(path string, trees ...string) bool {
 	return slices.ContainsFunc(trees, func(tree string) bool {
 		return path == tree || strings.HasPrefix(path, tree+"/")
 	})
 }
 
-// goList returns the output lines of go list for the module.
+// goList runs go list in the module and returns the lines of its output.
 func goList(t *testing.T, args ...string) []string {
 	t.Helper()
 	// go test uses the cached result of a test until a file or directory that the test opened
-	// changes. It does not notice the files that go list opens, so the test opens every directory
-	// of the module here.
+	// changes. The files that go list opens do not count. Therefore this test opens every directory
+	// of the module.
 	if err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Name() == ".git" {
 			return fs.SkipDir

@@ -16,10 +16,12 @@ import (
 	"unicode/utf8"
 )
 
-// The layout of the module: how much a reader meets at once, and which way packages may look.
+// The tests in this file check the layout of the module: the size of the root directory and of
+// files, and which packages may import which.
 
-// maxRootFiles and maxRootTests bound the Go files of the root directory. The test files include the
-// examples, which pkg.go.dev shows only if they are there.
+// maxRootFiles and maxRootTests limit the number of Go files and of test files in the root
+// directory. The test files include the examples, because pkg.go.dev shows examples only from this
+// directory.
 const (
 	maxRootFiles = 30
 	maxRootTests = 20
@@ -58,8 +60,8 @@ func TestInternalPackagesDoNotImportTheRootPackage(t *testing.T) {
 	}
 }
 
-// TestRootPackageImportsNothingAboveIt holds the direction of dependencies: of this module, the root
-// package needs internal packages and package limit, which a host's own limiter implements.
+// TestRootPackageImportsNothingAboveIt checks that the root package imports, from this module, only
+// internal packages and package limit. Hosts also import package limit, to implement a limiter.
 func TestRootPackageImportsNothingAboveIt(t *testing.T) {
 	for _, path := range goList(t, "-deps", module) {
 		if within(path, module) && path != module && !within(path, module+"/internal", module+"/limit") {
@@ -73,7 +75,8 @@ func TestRootPackageImportsNothingAboveIt(t *testing.T) {
 	}
 }
 
-// maxFileLines and maxLineColumns bound what a reader scrolls. Rows of tables and SQL may be longer.
+// maxFileLines and maxLineColumns limit the size of Go files. Rows of tables and text in another
+// language may be longer.
 const (
 	maxFileLines   = 420
 	maxLineColumns = 110
@@ -103,14 +106,15 @@ func TestFilesAndLinesAreShort(t *testing.T) {
 	}
 }
 
-// layoutProblems returns ":line: problem" for each breach of the limits in the text of a Go file.
+// layoutProblems returns a problem for each violation of these limits in the text of a Go file. A
+// problem begins with ":", and with the line if there is one.
 func layoutProblems(text []byte) (problems []string) {
 	lines := bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
 	if len(lines) > maxFileLines {
 		problems = append(problems,
 			fmt.Sprintf(": %d lines; at most %d are wanted", len(lines), maxFileLines))
 	}
-	var exempt map[int]bool // made when it is needed, because most files have no long line
+	var exempt map[int]bool // made only if needed, because most files have no long line
 	for i, line := range lines {
 		columns := utf8.RuneCount(line) + (tabColumns-1)*bytes.Count(line, []byte("\t"))
 		if columns <= maxLineColumns {
@@ -129,13 +133,15 @@ func layoutProblems(text []byte) (problems []string) {
 
 const (
 	tabColumns    = 4
-	rawTextLength = 40 // bytes of a raw string that is a text of another language
+	rawTextLength = 40 // minimum length, in bytes, of a raw string in another language
 )
 
 var sql = regexp.MustCompile(`^\W*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|FROM|WHERE|ON)\b`)
 
-// exemptLines returns the lines that may be long: a row of a table, which is an element of a composite
-// literal that begins the line, and text of another language, such as SQL, JSON and HTML.
+// exemptLines returns the numbers of the lines that may be long:
+//
+//   - a row of a table, which is an element of a composite literal at the beginning of a line
+//   - text in another language, such as SQL, JSON and HTML
 func exemptLines(text []byte) map[int]bool {
 	exempt := map[int]bool{}
 	set := token.NewFileSet()
@@ -143,7 +149,7 @@ func exemptLines(text []byte) map[int]bool {
 	if err != nil {
 		return exempt
 	}
-	lineStart := func(at token.Pos) bool { // nothing but white space is before it
+	lineStart := func(at token.Pos) bool { // reports whether only white space is before it on its line
 		position := set.Position(at)
 		before := text[position.Offset-(position.Column-1) : position.Offset]
 		return len(bytes.TrimSpace(before)) == 0
@@ -169,7 +175,7 @@ func exemptLines(text []byte) map[int]bool {
 	return exempt
 }
 
-// TestLongFilesAndLinesAreFound proves that the test above can fail.
+// TestLongFilesAndLinesAreFound tests that the test above finds long files and lines.
 func TestLongFilesAndLinesAreFound(t *testing.T) {
 	long := strings.Repeat("x", maxLineColumns)
 	for name, c := range map[string]struct {

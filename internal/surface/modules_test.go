@@ -12,11 +12,11 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// The cost for a host that imports the root package and sqlstore. modules.txt lists the modules
-// that it compiles on Linux with x86-64, where there are the most.
+// The maximum cost for a host that imports the root package and sqlstore. modules.txt lists the
+// modules that such a host compiles on Linux with x86-64, where there are the most.
 const (
 	modules       = "modules.txt"
-	maxSumEntries = 65 // lines of its go.sum
+	maxSumEntries = 65 // lines of the host's go.sum
 )
 
 func TestHostCompilesOnlyTheListedModules(t *testing.T) {

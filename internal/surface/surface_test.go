@@ -1,5 +1,8 @@
-// Package surface checks the public surface of the module: its exported names, in exported.txt; the
-// imports of its packages; and the modules that a host compiles, in modules.txt.
+// Package surface checks what hosts see of this module:
+//
+//   - the exported names, which exported.txt lists
+//   - the imports of the packages
+//   - the modules that a host compiles, which modules.txt lists
 package surface
 
 import (
@@ -24,7 +27,7 @@ const (
 	listing = "exported.txt"
 
 	// maxRootNames and maxRootMethods are the maximum numbers of names and methods that the root
-	// package exports. With more, readers could not remember them.
+	// package exports. Readers could not remember more.
 	maxRootNames   = 157
 	maxRootMethods = 176
 )
@@ -39,7 +42,8 @@ func TestExportedNamesMatchTheListing(t *testing.T) {
 	requireListed(t, "The exported names", listing, strings.Join(got, "\n")+"\n")
 }
 
-// requireListed compares a listing with the current state, or updates the listing.
+// requireListed fails the test if the listing in a file differs from the current state. With the
+// flag -update, it writes the file first.
 func requireListed(t *testing.T, what, file, now string) {
 	t.Helper()
 	if *update {
@@ -74,9 +78,9 @@ func TestRootPackageStaysSmall(t *testing.T) {
 	}
 }
 
-// countExported returns the number of exported top-level names of a package and of exported methods
-// of its types. A method that an interface embeds from another interface of the package counts
-// once.
+// countExported returns the number of exported top-level names of a package, and the number of
+// exported methods of its types. If an interface embeds another interface of the package, the
+// methods of the other interface count only once.
 func countExported(pkg *types.Package) (names, methods int) {
 	for _, name := range pkg.Scope().Names() {
 		object := pkg.Scope().Lookup(name)
@@ -101,8 +105,8 @@ func countExported(pkg *types.Package) (names, methods int) {
 	return names, methods
 }
 
-// publicPackages returns the packages that a host can import, sorted by path. They are read from
-// the export data of the compiler, so their types are resolved.
+// publicPackages returns the packages that a host can import, sorted by path. It reads them from
+// the export data of the compiler, so that their types are resolved.
 func publicPackages(t *testing.T) []*types.Package {
 	t.Helper()
 	files := map[string]string{} // files of export data, by import path
@@ -168,7 +172,7 @@ func exported(pkg *types.Package) []string {
 				add("type %s = %s", name, show(types.Unalias(o.Type())))
 				continue
 			}
-			receiver := show(o.Type()) // with type parameters, if any
+			receiver := show(o.Type()) // with its type parameters
 			switch u := o.Type().Underlying().(type) {
 			case *types.Struct:
 				add("type %s struct", receiver)
@@ -206,7 +210,7 @@ func exported(pkg *types.Package) []string {
 	return lines
 }
 
-// diff returns the lines that only one of the two lists has.
+// diff returns the lines that are in only one of the two lists.
 func diff(old, now []string) string {
 	var out strings.Builder
 	all := slices.Concat(old, now)

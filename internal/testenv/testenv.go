@@ -1,5 +1,5 @@
-// Package testenv is the environment of this module's tests: whether a test may be skipped, how long a
-// long test runs, and where a test keeps its files.
+// Package testenv has what the tests of this module need from their environment: whether a test may
+// be skipped, how long a long test runs, and where a test keeps its files.
 package testenv
 
 import (
@@ -17,14 +17,14 @@ func Skip(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Counts are the rounds of a long test: Small by default, Moderate in CI, Full by hand before a
-// release.
+// Counts has the number of rounds of a long test: Small by default, Moderate in CI, and Full by
+// hand before a release.
 type Counts struct {
 	Small, Moderate, Full int
 }
 
-// Rounds returns the count that AUTH_TEST_ROUNDS names: small (the default), moderate or full. Any
-// other value fails the test, because a misspelled "full" must not look like a long run.
+// Rounds returns the number that AUTH_TEST_ROUNDS selects: small (the default), moderate or full.
+// Any other value fails the test, because a misspelled "full" must not look like a long run.
 func Rounds(t testing.TB, counts Counts) int {
 	t.Helper()
 	switch size := os.Getenv("AUTH_TEST_ROUNDS"); size {
@@ -40,9 +40,9 @@ func Rounds(t testing.TB, counts Counts) int {
 	}
 }
 
-// TempDir returns a new directory that is removed when the test ends. Unlike the path of t.TempDir,
-// its path does not contain the name of the test. A "#" in that name would end the path in a SQLite
-// URI, and two tests would share one database file.
+// TempDir returns a new directory that is removed when the test ends. The path of t.TempDir
+// contains the name of the test. If that name contains a "#", the path in a SQLite URI ends there,
+// and two tests share one database file. The path that TempDir returns does not contain the name.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "authtest")

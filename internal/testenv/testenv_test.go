@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// fakeTB records how a test ended, and stops the test as package testing does.
+// fakeTB is a testing.TB that records whether a test failed or was skipped. It stops the test as
+// package testing does.
 type fakeTB struct {
 	testing.TB // nil, so that an unexpected method panics
 	outcome    string
@@ -27,7 +28,7 @@ func (f *fakeTB) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// outcome runs test with a fakeTB and returns how it ended.
+// outcome runs the function test with a fakeTB, and returns how the test ended.
 func outcome(test func(testing.TB)) string {
 	f := &fakeTB{outcome: "continued"}
 	done := make(chan struct{})

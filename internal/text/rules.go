@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// Flaw returns the rule that s breaks as text of at most limit bytes, such as "must be valid
-// UTF-8", or "" if s breaks none. Nothing in text without a flaw controls how the text around it
-// is shown.
+// Flaw checks that s is valid UTF-8, has at most limit bytes, and has no characters of
+// [HasControls]. It returns the rule that s breaks, such as "must be valid UTF-8", or "" if s
+// breaks none. Text without a flaw cannot change how the text around it is displayed.
 func Flaw(s string, limit int) string {
 	switch {
 	case len(s) > limit:
@@ -21,8 +21,7 @@ func Flaw(s string, limit int) string {
 	return ""
 }
 
-// IsEmail reports whether s is an e-mail address without a name beside it (RFC 5322, section
-// 3.4.1).
+// IsEmail reports whether s is an e-mail address (RFC 5322, section 3.4.1) without a display name.
 func IsEmail(s string) bool {
 	address, err := mail.ParseAddress(s)
 	return err == nil && address.Address == s

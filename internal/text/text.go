@@ -1,4 +1,4 @@
-// Package text compares and cleans text that people read and type.
+// Package text checks, compares and cleans text that people type and read.
 package text
 
 import (
@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// FoldASCII returns s with the letters A to Z in lower case and every other byte as it is.
+// FoldASCII returns s with the letters A to Z in lower case. It does not change any other byte.
 func FoldASCII(s string) string {
 	folded := []byte(s)
 	for i, c := range folded {
@@ -20,16 +20,16 @@ func FoldASCII(s string) string {
 
 // HasControls reports whether s has a control character, a line or paragraph separator, or a
 // bidirectional control. A bidirectional control can make text appear in another order than the
-// stored order (Trojan Source, CVE-2021-42574).
+// order in which the text is stored (Trojan Source, CVE-2021-42574).
 func HasControls(s string) bool { return strings.ContainsFunc(s, isControl) }
 
 func isControl(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
-// Readable returns the part of s that is safe to show to people. It drops the characters of
-// [HasControls] and bytes that are not UTF-8, and cuts the text to limit bytes at the end of a
-// character. It reads at most the first 4*limit bytes of s.
+// Readable returns the part of s that is safe to show to people. It drops invalid UTF-8 and the
+// characters of [HasControls]. It then cuts the text to at most limit bytes, without splitting a
+// character. Readable reads at most the first 4*limit bytes of s.
 func Readable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || isControl(r) {

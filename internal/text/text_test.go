@@ -39,7 +39,7 @@ func TestReadableTextHasNoControlsAndEndsAtACharacter(t *testing.T) {
 		{"abcdef", 3, "abc"},
 		{"aÄÄ", 4, "aÄ"},
 		{"aÄÄ", 5, "aÄÄ"},
-		{"\n\n\n\n\n\n\n\nab", 2, ""}, // the first eight bytes are read
+		{"\n\n\n\n\n\n\n\nab", 2, ""}, // only the first eight bytes are read
 		{strings.Repeat("x", 1<<20), 2, "xx"},
 		{"", 8, ""},
 		{"x", 0, ""},

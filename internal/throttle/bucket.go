@@ -15,21 +15,25 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// maxBar is the longest time that a bucket counts as used up before the limiter is asked again. It
-// is bounded because the limiter's answer may have been wrong.
+// maxBar is the maximum time for which a bucket is barred. While a bucket is barred, attempts are
+// rejected without asking the limiter. The time is limited because the limiter's answer may have
+// been wrong.
 const maxBar = time.Minute
 
-// bucket is one count of the limiter.
+// bucket is one count in the limiter, and the rates that limit the count.
 type bucket struct {
 	name  string
-	kind  string // of what is counted
+	kind  string // what is counted, as in ExceededError.Kind
 	rates []limit.Rate
 }
 
-// newBucket returns the bucket for what clients of the address do. All unknown addresses share one
-// bucket. The bucket's name is a hash, so that no limiter keeps keys and addresses and no client
-// chooses a name. The name depends on the rates, because a limiter keeps the rates of the last call
-// for a bucket.
+// newBucket returns the bucket that counts attempts of one kind from the network of the address.
+// All unknown addresses share one bucket. If there are further arguments, such as an access key,
+// each combination of them has a bucket of its own.
+//
+// The name of a bucket is a hash, so that the limiter gets no keys and addresses, and no client can
+// choose a name. The name depends on the rates, because all calls of a limiter for a bucket must
+// have the same rates.
 func (t *Throttle) newBucket(
 	kind string, address netip.Addr, rates []limit.Rate, of ...string,
 ) bucket {
@@ -39,15 +43,15 @@ func (t *Throttle) newBucket(
 	return bucket{hex.EncodeToString(digest[:16]), kind, rates}
 }
 
-// take counts one more in the bucket, and returns an *ExceededError if the bucket is used up. If
-// the limiter fails, take returns nil.
+// take counts an attempt in the bucket. It returns an *ExceededError if the limiter rejects the
+// attempt. If the limiter fails, take returns nil.
 func (t *Throttle) take(ctx context.Context, b bucket) error {
 	wait, err := t.askLimiter(ctx, b)
 	switch {
 	case err != nil:
 		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
 		return nil
-	case wait > longestPeriod(b.rates): // only if the limiter's clock has jumped
+	case wait > longestPeriod(b.rates): // happens only if the limiter's clock has jumped
 		t.log.WarnContext(ctx, "auth: the limiter returns a wait that is longer than its rates' "+
 			"periods, and bounds nothing", "wait", wait)
 		return nil
@@ -57,8 +61,8 @@ func (t *Throttle) take(ctx context.Context, b bucket) error {
 	return nil
 }
 
-// takeOrBar is take, and bars the bucket if there is no room. The bar answers later checks, because
-// a call of the limiter always counts.
+// takeOrBar calls take. If the limiter rejects the attempt, takeOrBar bars the bucket. Later checks
+// then need not ask the limiter, which would count each check as an attempt.
 func (t *Throttle) takeOrBar(ctx context.Context, b bucket) error {
 	err := t.take(ctx, b)
 	if exceeded, ok := errors.AsType[*ExceededError](err); ok {
@@ -69,12 +73,12 @@ func (t *Throttle) takeOrBar(ctx context.Context, b bucket) error {
 	return err
 }
 
-// bar remembers that the bucket is used up. t.mu must be held.
+// bar bars the bucket for the given time, but for at most maxBar. The caller must hold t.mu.
 func (t *Throttle) bar(b bucket, wait time.Duration) {
 	t.barred.Add(b.name, t.now().Add(min(wait, maxBar)))
 }
 
-// liftBar forgets that the bucket is used up.
+// liftBar ends the bar of the bucket.
 func (t *Throttle) liftBar(b bucket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,19 +96,19 @@ func (t *Throttle) checkBar(b bucket) error {
 	return nil
 }
 
-// askLimiter is Limiter.Take, with an error in place of a panic.
+// askLimiter calls Limiter.Take and converts a panic into an error.
 func (t *Throttle) askLimiter(ctx context.Context, b bucket) (wait time.Duration, err error) {
 	defer callback.Recover("Limiter.Take", func(failure error) { wait, err = 0, failure })
 	return t.limits.Limiter.Take(ctx, b.name, b.rates)
 }
 
-// reset is Limiter.Reset, with an error in place of a panic.
+// reset calls Limiter.Reset and converts a panic into an error.
 func (t *Throttle) reset(ctx context.Context, b bucket) (err error) {
 	defer callback.Recover("Limiter.Reset", func(failure error) { err = failure })
 	return t.limits.Limiter.Reset(ctx, b.name)
 }
 
-// longestPeriod returns the longest time that a client can have to wait for one of the rates.
+// longestPeriod returns the longest period of the rates. No client has to wait for longer.
 func longestPeriod(rates []limit.Rate) time.Duration {
 	longest := time.Duration(0)
 	for _, rate := range rates {

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The instances of a service share their counts also while a new version replaces an old one, so a
-// bucket keeps its name.
+// While a new version replaces an old one, instances of both versions share their counts. So the
+// name of a bucket must stay the same.
 func TestBucketNamesStayTheSame(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{})
@@ -39,7 +39,7 @@ func TestBucketNamesStayTheSame(t *testing.T) {
 	require.Equal(t, "0cab23fcaf4c20c277374b5fdf35ea8b", f.limiter.last().bucket)
 }
 
-// A name says nothing of the client, and limiters can rely on its form.
+// The name does not reveal the client, and limiters can rely on the form of names.
 func TestBucketNamesAre32HexadecimalDigits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{})
@@ -47,7 +47,7 @@ func TestBucketNamesAre32HexadecimalDigits(t *testing.T) {
 	require.Regexp(t, regexp.MustCompile(`\A[0-9a-f]{32}\z`), f.limiter.last().bucket)
 }
 
-// The attack: one client, key or service has the bucket of another, and uses it up.
+// The attack: a client uses up the bucket of another client, key or service.
 func TestBucketsDifferInEachPartOfTheirNames(t *testing.T) {
 	t.Parallel()
 	names := map[string]string{}
@@ -78,7 +78,8 @@ func TestBucketsDifferInEachPartOfTheirNames(t *testing.T) {
 	add("namespace that ends like an address", same, namespace+"203.0.113.7", "203.0.113.7", "alice")
 }
 
-// A limiter keeps the rates with which it was first asked about a bucket.
+// Services with different rates use different buckets, because all calls for a bucket must have the
+// same rates.
 func TestServicesThatShareALimiterBothHaveTheirLimits(t *testing.T) {
 	t.Parallel()
 	shared := limit.NewMemory(0, func() time.Time { return time.Unix(1e9, 0) })

@@ -1,6 +1,6 @@
 package throttle
 
-// PendingGitHub returns how many buckets have sign-ins with GitHub that have not ended.
+// PendingGitHub returns the number of buckets with sign-ins with GitHub that have not ended.
 func (t *Throttle) PendingGitHub() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

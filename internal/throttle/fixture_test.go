@@ -19,7 +19,7 @@ const namespace = "https://api.example.com"
 // fixture is a Throttle with its clock, its limiter and its log.
 type fixture struct {
 	*throttle.Throttle
-	now     time.Time // no test moves it while goroutines run
+	now     time.Time // no test changes it while goroutines run
 	limiter *limiter
 	log     bytes.Buffer
 }
@@ -43,7 +43,8 @@ func newThrottle(
 	return th
 }
 
-// limiter keeps what it is asked, and answers as limit.Memory does unless answer is set.
+// limiter records its calls. It answers like limit.Memory, or with the function answer if that is
+// set.
 type limiter struct {
 	memory *limit.Memory
 	answer func() (time.Duration, error)
@@ -95,18 +96,18 @@ func at(address string) throttle.Client {
 	return throttle.Client{Address: netip.MustParseAddr(address)}
 }
 
-// behind returns a client of which only the peer is known.
+// behind returns a client whose address is not known, with the address of its peer.
 func behind(peer string) throttle.Client {
 	return throttle.Client{Peer: netip.MustParseAddr(peer)}
 }
 
-// requireExceeded fails the test unless err is an *ExceededError of this content.
+// requireExceeded fails the test unless err is an *ExceededError with this kind and wait.
 func requireExceeded(t testing.TB, err error, kind string, wait time.Duration) {
 	t.Helper()
 	require.Equal(t, &throttle.ExceededError{Kind: kind, RetryAfter: wait}, err)
 }
 
-// requireAllowed fails the test unless do is allowed n times, and then rejected.
+// requireAllowed fails the test unless the function do succeeds n times and is then rejected.
 func requireAllowed(t testing.TB, n int, do func() error) {
 	t.Helper()
 	for i := range n {

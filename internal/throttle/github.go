@@ -10,34 +10,34 @@ import (
 // spareLifetime is how long a spare attempt can be used.
 const spareLifetime = time.Minute
 
-// spareAttempts are attempts that a bucket has counted and that have not failed. A limiter cannot
-// take back what it has counted. In place of that, later attempts are not counted.
+// spareAttempts is the number of attempts that were counted in a bucket and did not fail. A limiter
+// cannot take back a count. Therefore, for each spare attempt, a later attempt is not counted.
 type spareAttempts struct {
 	count int
 	until time.Time
 }
 
-// pendingGitHub contains the numbers of sign-ins with GitHub of one bucket that have not ended:
-// counted sign-ins, and extra sign-ins beyond the limit.
+// pendingGitHub counts the sign-ins with GitHub that have begun in a bucket and not ended. The
+// limiter has allowed the counted ones. The extra ones go beyond the limit.
 type pendingGitHub struct{ counted, extra int }
 
-// GitHubAttempt is a sign-in with GitHub that a [Throttle] has allowed. [GitHubAttempt.End] must be
-// called once.
+// GitHubAttempt is a sign-in with GitHub that a [Throttle] has allowed. The caller must call
+// [GitHubAttempt.End] once.
 type GitHubAttempt struct {
 	throttle *Throttle
 	bucket   bucket
-	extra    bool          // it goes beyond the limit
-	wait     time.Duration // of the limiter's answer, if extra
+	extra    bool          // whether it goes beyond the limit
+	wait     time.Duration // the wait that the limiter returned, if extra
 }
 
-// BeginGitHub counts a sign-in with GitHub that may fail, before GitHub is asked, and rejects the
-// sign-in if too many have failed. The returned attempt is nil if the sign-in is rejected, or if t
-// is nil.
+// BeginGitHub counts a sign-in with GitHub, before the caller calls GitHub. It rejects the sign-in
+// if too many sign-ins of the client have failed. If it rejects the sign-in, or if t is nil, the
+// returned attempt is nil.
 //
-// Many people who share one address may sign in at the same time. Therefore, while counted sign-ins
-// have not ended, BeginGitHub allows extra sign-ins beyond the limit, up to twice the number of
-// those counted sign-ins. Most sign-ins do not fail. The first extra sign-in that fails bars the
-// bucket.
+// Many people who share one address may sign in at the same time, and most sign-ins do not fail.
+// Therefore BeginGitHub allows extra sign-ins beyond the limit while counted sign-ins have not
+// ended. For each counted sign-in, there may be two extra sign-ins. The first extra sign-in that
+// fails bars the bucket.
 func (t *Throttle) BeginGitHub(ctx context.Context, client Client) (*GitHubAttempt, error) {
 	if t == nil {
 		return nil, nil
@@ -68,8 +68,9 @@ func (t *Throttle) BeginGitHub(ctx context.Context, client Client) (*GitHubAttem
 	return attempt, nil
 }
 
-// End ends the sign-in. If the sign-in has not failed, or has not failed because of the client, a
-// later sign-in of the same bucket is not counted. A nil *GitHubAttempt does nothing.
+// End ends the sign-in. The argument failed says whether the sign-in failed because of the client.
+// If it did not, one later sign-in in the same bucket is not counted. A nil *GitHubAttempt does
+// nothing.
 func (a *GitHubAttempt) End(failed bool) {
 	if a == nil {
 		return
@@ -95,7 +96,7 @@ func (a *GitHubAttempt) End(failed bool) {
 }
 
 // addSpare adds a spare attempt to the bucket. A bucket has at most as many spare attempts as the
-// smallest Count of its rates. t.mu must be held.
+// smallest Count of its rates. The caller must hold t.mu.
 func (t *Throttle) addSpare(b bucket) {
 	most := math.MaxInt
 	for _, rate := range b.rates {
@@ -109,7 +110,7 @@ func (t *Throttle) addSpare(b bucket) {
 	t.spare.Add(b.name, spareAttempts{min(spare.count+1, most), now.Add(spareLifetime)})
 }
 
-// useSpare takes a spare attempt of the bucket, if there is one.
+// useSpare uses up a spare attempt of the bucket, and reports whether there was one.
 func (t *Throttle) useSpare(b bucket) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -20,7 +20,7 @@ func (f *fixture) begin(t testing.TB) *throttle.GitHubAttempt {
 	return attempt
 }
 
-// requireRejected fails the test unless a sign-in with GitHub is rejected now.
+// requireRejected fails the test unless a sign-in with GitHub is rejected with this wait.
 func (f *fixture) requireRejected(t testing.TB, wait time.Duration) {
 	t.Helper()
 	attempt, err := f.BeginGitHub(t.Context(), at("203.0.113.7"))
@@ -67,7 +67,8 @@ func TestASpareAttemptIsUsedOnce(t *testing.T) {
 	f.requireRejected(t, 20*time.Minute)
 }
 
-// The attack: sign-ins of yesterday that did not fail are saved up for failures of today.
+// The attack: a client collects spare attempts with sign-ins that do not fail, and uses them a day
+// later for sign-ins that fail.
 func TestASpareAttemptLastsAMinute(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -97,7 +98,8 @@ func TestASpareAttemptThatHasExpiredDoesNotComeBackWithANewOne(t *testing.T) {
 	require.Len(t, f.limiter.takes, asked+1)
 }
 
-// The attack: many sign-ins at once that do not fail are saved up for as many failures.
+// The attack: a client collects spare attempts with many sign-ins at once, and uses them for as
+// many sign-ins that fail.
 func TestSpareAttemptsAreNoMoreThanTheSmallestRate(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{Failures: []limit.Rate{
@@ -120,7 +122,7 @@ func TestSpareAttemptsAreNoMoreThanTheSmallestRate(t *testing.T) {
 	require.Len(t, f.limiter.takes, asked+1)
 }
 
-// An office behind one address signs in at nine.
+// Many people who share one address sign in at the same time.
 func TestTwiceAsManyGitHubSignInsGoBeyondTheLimitWhileCountedOnesLast(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{Failures: rates(2, time.Minute)})
@@ -129,19 +131,19 @@ func TestTwiceAsManyGitHubSignInsGoBeyondTheLimitWhileCountedOnesLast(t *testing
 	f.requireRejected(t, 30*time.Second)
 
 	extra[0].End(false)
-	extra[0] = f.begin(t) // in the place of the one that has ended
+	extra[0] = f.begin(t) // allowed, because one extra sign-in has ended
 	f.requireRejected(t, 30*time.Second)
 
 	counted[0].End(true)
 	extra[0].End(false)
 	extra[1].End(false)
-	f.requireRejected(t, 30*time.Second) // one counted and two beyond it have not ended
+	f.requireRejected(t, 30*time.Second) // one counted and two extra sign-ins have not ended
 	extra[2].End(false)
 	extra[2] = f.begin(t)
 	counted[1].End(true)
 	extra[2].End(false)
 	extra[3].End(false)
-	f.requireRejected(t, 30*time.Second) // none has not ended
+	f.requireRejected(t, 30*time.Second) // all have ended
 }
 
 func TestAGitHubSignInBeyondTheLimitLeavesNoSpareAttempt(t *testing.T) {
@@ -153,7 +155,7 @@ func TestAGitHubSignInBeyondTheLimitLeavesNoSpareAttempt(t *testing.T) {
 	f.requireRejected(t, time.Minute)
 }
 
-// The attack: guesses beyond the limit, while sign-ins that were counted are held open.
+// The attack: a client makes guesses beyond the limit while it holds counted sign-ins open.
 func TestTheFirstFailureBeyondTheLimitBarsTheClient(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{Failures: rates(2, time.Minute)})
@@ -162,7 +164,7 @@ func TestTheFirstFailureBeyondTheLimitBarsTheClient(t *testing.T) {
 	asked := len(f.limiter.takes)
 	f.requireRejected(t, 30*time.Second)
 	held[0].End(false)
-	f.requireRejected(t, 30*time.Second) // although there is a spare attempt
+	f.requireRejected(t, 30*time.Second) // rejected although there is a spare attempt
 	require.Len(t, f.limiter.takes, asked)
 	f.now = f.now.Add(30*time.Second - 1)
 	f.requireRejected(t, 1)
@@ -229,7 +231,7 @@ func TestConcurrentGitHubSignInsAreAtMostThreeTimesTheLimit(t *testing.T) {
 		all.Go(func() { attempt.End(false) })
 	}
 	all.Wait()
-	for range 20 { // what did not fail is spare
+	for range 20 { // 20 sign-ins did not fail, so there are 20 spare attempts
 		f.begin(t).End(true)
 	}
 	f.requireRejected(t, 3*time.Second)

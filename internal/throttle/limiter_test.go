@@ -16,12 +16,12 @@ import (
 
 var errAway = errors.New("the server is away")
 
-// several are rates of which one in the middle has the longest period.
+// several is a list of rates. The one in the middle has the longest period.
 var several = []limit.Rate{
 	{Count: 1, Per: time.Minute}, {Count: 2, Per: time.Hour}, {Count: 3, Per: time.Second},
 }
 
-// A limiter says for once that there is a day to wait. Its answers are right again a moment later.
+// The limiter returns a wait of a day once, by mistake. Its next answers are right again.
 func TestABarLastsAMinuteAtMost(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{})
@@ -35,7 +35,7 @@ func TestABarLastsAMinuteAtMost(t *testing.T) {
 	require.NoError(t, f.CheckSlowAttempt(client, "alice"))
 }
 
-// The attack: junk names fill the memory of an instance.
+// The attack: attempts with junk names fill the memory of an instance.
 func TestBarsAreBoundedAndTheOldestGoesFirst(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{})
@@ -107,7 +107,7 @@ func TestALimiterThatDoesNotForgetIsLogged(t *testing.T) {
 	}
 }
 
-// The attack: all guesses at once.
+// The attack: a client makes all its guesses at the same time.
 func TestConcurrentSlowAttemptsAreNoMoreThanAllowed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{})

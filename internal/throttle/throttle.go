@@ -1,15 +1,18 @@
-// Package throttle bounds what clients can try at sign-in. A limiter counts attempts and failures
+// Package throttle limits what clients can try at sign-in. A limiter counts attempts and failures
 // in buckets. A bucket is one count, such as the failures of one client address. This package
-// decides what is counted in which bucket, and what is rejected when a bucket is used up. It knows
-// neither credentials nor GitHub: the caller reports what happens.
+// decides which bucket counts an attempt, and what is rejected when the limit of a bucket is
+// reached. The package does not see credentials or calls to GitHub: the caller reports what
+// happens.
 //
-// A correct generated secret is never rejected because of failures. Without this rule, anyone could
-// lock out others. The caller verifies such a secret first and calls [Throttle.CountFailure] only
-// if it is wrong. Work that costs more than a read from the store is bounded before it begins:
-// [Throttle.CheckSlowAttempt] and [Throttle.CountSlowAttempt] for slow hashes,
-// [Throttle.BeginGitHub] for calls to GitHub.
+// A correct generated secret is never rejected because of failures. Otherwise, anyone could lock
+// out other users. The caller verifies such a secret first, and calls [Throttle.CountFailure] only
+// if the secret is wrong.
 //
-// If the limiter fails, nothing is bounded, and the log says so.
+// Work that costs more than a read from the store is limited before it begins. For slow hashes,
+// call [Throttle.CheckSlowAttempt] and [Throttle.CountSlowAttempt]. For calls to GitHub, call
+// [Throttle.BeginGitHub].
+//
+// If the limiter fails, nothing is limited, and the log says so.
 package throttle
 
 import (
@@ -28,24 +31,24 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// Limits say what a client may do. It mirrors auth.Throttling.
+// Limits has the limits of a [Throttle]. Its fields are those of auth.Throttling.
 type Limits struct {
 	Limiter      limit.Limiter // nil means in memory
 	Failures     []limit.Rate  // failed sign-ins from one address; nil means the default
 	SlowAttempts []limit.Rate  // attempts on one imported key from one address; nil means the default
 	Flood        []limit.Rate  // attempts of any kind from one address; nil means the default
-	Off          bool          // count nothing
+	Off          bool          // nothing is counted or limited
 }
 
 // Client is a client that tries to sign in.
 type Client struct {
 	Address netip.Addr // the zero Addr if it is not known
-	Peer    netip.Addr // of the connection; counted in a flood if Address is not known
+	Peer    netip.Addr // address of the connection, for the flood limit if Address is not known
 }
 
-// ExceededError means that a client has done too much of one kind.
+// ExceededError means that a client has exceeded a limit.
 type ExceededError struct {
-	Kind       string        // in the plural: "sign-in failures"
+	Kind       string        // what was limited, in the plural: "sign-in failures"
 	RetryAfter time.Duration // how long to wait; positive
 }
 
@@ -54,40 +57,40 @@ func (e *ExceededError) Error() string {
 	return fmt.Sprintf("too many %s: try again in %s", e.Kind, e.RetryAfter)
 }
 
-// Throttle enforces [Limits]. A nil *Throttle allows everything. It is safe for concurrent use.
+// Throttle enforces [Limits]. A nil *Throttle allows everything. A Throttle is safe for concurrent
+// use.
 //
-// The methods that can reject a client return a *[ExceededError] if they reject it, and nil if they
-// do not.
+// If a method rejects a client, it returns an [*ExceededError].
 type Throttle struct {
 	limits    Limits
-	namespace string // of the buckets, in a limiter that services share
+	namespace string // separates the buckets of services that share a limiter
 	now       func() time.Time
 	log       *slog.Logger
 
-	// The limits of all clients of unknown addresses together.
+	// The rates for all clients with unknown addresses together.
 	unknownFailures, unknownSlowAttempts []limit.Rate
 
 	mu     sync.Mutex
-	barred *simplelru.LRU[string, time.Time]     // by bucket name: when the bar ends
+	barred *simplelru.LRU[string, time.Time]     // when the bar ends, by bucket name
 	spare  *simplelru.LRU[string, spareAttempts] // by bucket name
 	github map[string]*pendingGitHub             // by bucket name
 }
 
 const (
-	// maxRemembered bounds the barred buckets and those with spare attempts. If the bar of a bucket
-	// is dropped, its client gets one more answer from the limiter, or one more slow hash. If the
-	// spare attempts of a bucket are dropped, its client has fewer attempts.
+	// maxRemembered is the maximum number of bars that a Throttle remembers, and the maximum number
+	// of buckets with spare attempts. If it drops a bar, the client gets one more answer from the
+	// limiter, or one more slow hash. If it drops spare attempts, the client has fewer attempts.
 	maxRemembered = 1 << 12
 
-	// All clients of unknown addresses together may do this many times as much as one client. With
-	// the default rates, one client may make 50 attempts a day on a key. A wrong secret every ten
-	// seconds, which is 8,640 a day, must not use up the attempts of all clients of unknown
-	// addresses.
+	// All clients with unknown addresses share their limits. Each shared limit is the limit of one
+	// client, multiplied by one of these factors. With the default of 50 slow attempts a day for
+	// one client, the shared limit is 10,000 a day. An attacker who sends a wrong secret every ten
+	// seconds, 8,640 times a day, does not use it up.
 	unknownFailuresFactor = 50
 	unknownSlowFactor     = 200
 )
 
-// The kinds of counts. They are part of bucket names.
+// The kinds of counts. They are part of bucket names, so they must stay the same.
 const (
 	kindFlood    = "flood"
 	kindFailures = "sign-in failures"
@@ -96,9 +99,9 @@ const (
 	kindSlow     = "slow attempts"
 )
 
-// New returns a Throttle, which is nil if the limits are off, or an error if a rate is out of
-// range. Instances of one service have the same namespace; services that share a limiter have
-// different ones.
+// New returns a Throttle, which is nil if limits.Off is true. It returns an error if a rate is out
+// of range. All instances of one service must use the same namespace. Services that share a limiter
+// must use different namespaces.
 func New(
 	limits Limits, namespace string, now func() time.Time, log *slog.Logger,
 ) (*Throttle, error) {
@@ -155,7 +158,7 @@ func (l Limits) withDefaults(now func() time.Time) (Limits, error) {
 	return l, nil
 }
 
-// multiply returns rates that allow factor times as much as the given rates.
+// multiply returns the rates with each Count multiplied by the factor.
 func multiply(rates []limit.Rate, factor int) []limit.Rate {
 	rates = slices.Clone(rates)
 	for i, rate := range rates {
@@ -165,9 +168,9 @@ func multiply(rates []limit.Rate, factor int) []limit.Rate {
 }
 
 // CountAttempt counts an attempt of any kind, and rejects a client that floods the service. If the
-// client's address is not known, the address of the client's peer is used. CountAttempt allows a
-// client whose peer is not known either. If it counted such clients, one of them could keep out all
-// others.
+// client's address is not known, CountAttempt counts for the address of the client's peer. If that
+// is not known either, CountAttempt allows the client. If it counted such clients together, one of
+// them could keep out all others.
 func (t *Throttle) CountAttempt(ctx context.Context, client Client) error {
 	if t == nil {
 		return nil
@@ -183,9 +186,9 @@ func (t *Throttle) CountAttempt(ctx context.Context, client Client) error {
 }
 
 // CheckSlowAttempt rejects an attempt on an imported key if there were too many failures from the
-// client's address, or too many attempts on the key from this address. CheckSlowAttempt counts
-// nothing and does not call the limiter. An attempt that it rejects costs neither a read from the
-// store nor a place in the queue of slow hashes.
+// client's address, or too many attempts on this key from this address. CheckSlowAttempt counts
+// nothing and does not call the limiter. Call it first: a rejected attempt then needs no read from
+// the store and no place in the queue of slow hashes.
 func (t *Throttle) CheckSlowAttempt(client Client, accessKey string) error {
 	if t == nil {
 		return nil
@@ -196,8 +199,8 @@ func (t *Throttle) CheckSlowAttempt(client Client, accessKey string) error {
 	return t.checkBar(t.slowAttempts(client, accessKey))
 }
 
-// CountSlowAttempt counts an attempt on an imported key, for which a slow hash is about to be
-// computed, and rejects the attempt if there were too many.
+// CountSlowAttempt counts an attempt on an imported key, and rejects the attempt if there were too
+// many. Call it before the slow hash is computed.
 func (t *Throttle) CountSlowAttempt(ctx context.Context, client Client, accessKey string) error {
 	if t == nil {
 		return nil
@@ -205,8 +208,8 @@ func (t *Throttle) CountSlowAttempt(ctx context.Context, client Client, accessKe
 	return t.takeOrBar(ctx, t.slowAttempts(client, accessKey))
 }
 
-// ForgetSlowAttempts forgets the attempts on an imported key that has signed in, including attempts
-// that were rejected meanwhile.
+// ForgetSlowAttempts resets the count of attempts on an imported key, after a sign-in with this
+// key. If attempts on the key are barred, it also ends the bar.
 func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, accessKey string) {
 	if t == nil {
 		return
@@ -215,7 +218,7 @@ func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, access
 	if err := t.reset(ctx, attempts); err != nil {
 		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
 	}
-	t.liftBar(attempts) // after the reset, because until then the limiter rejects attempts
+	t.liftBar(attempts) // after the reset: before it, a rejected attempt would bar the bucket again
 }
 
 // CountFailure counts a failed sign-in with an access key, and rejects the client if there were too
@@ -227,9 +230,9 @@ func (t *Throttle) CountFailure(ctx context.Context, client Client) error {
 	return t.takeOrBar(ctx, t.failures(kindFailures, client))
 }
 
-// CountForgedCallback counts a GitHub callback whose state was not given to the browser that sends
-// it, and rejects the client if there were too many. These callbacks are not counted together with
-// failed sign-ins, because a page can make a browser send them.
+// CountForgedCallback counts a GitHub callback with a state that was not given to the browser. It
+// rejects the client if there were too many. These callbacks are not counted as failed sign-ins,
+// because a page of another site can make a browser send them.
 func (t *Throttle) CountForgedCallback(ctx context.Context, client Client) error {
 	if t == nil {
 		return nil
@@ -237,7 +240,7 @@ func (t *Throttle) CountForgedCallback(ctx context.Context, client Client) error
 	return t.take(ctx, t.failures(kindForged, client))
 }
 
-// failures returns the bucket of one kind of failures of the client.
+// failures returns the bucket that counts failures of one kind for the client.
 func (t *Throttle) failures(kind string, client Client) bucket {
 	rates := t.limits.Failures
 	if !client.Address.IsValid() {
@@ -246,7 +249,7 @@ func (t *Throttle) failures(kind string, client Client) bucket {
 	return t.newBucket(kind, client.Address, rates)
 }
 
-// slowAttempts returns the bucket of the client's attempts on an imported key.
+// slowAttempts returns the bucket that counts the client's attempts on an imported key.
 func (t *Throttle) slowAttempts(client Client, accessKey string) bucket {
 	rates := t.limits.SlowAttempts
 	if !client.Address.IsValid() {

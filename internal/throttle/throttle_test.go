@@ -107,7 +107,7 @@ func TestAFloodIsCountedByAddressOrElseByPeer(t *testing.T) {
 	requireAllowed(t, 10, attempt(at("203.0.113.8")))
 	requireExceeded(t, attempt(at("203.0.113.7"))(), "flood", 6*time.Second)
 
-	// The attack: a header that makes the address unknown doubles what the peer may do.
+	// The attack: a client sends a header that makes its address unknown, to get a second limit.
 	requireExceeded(t, attempt(behind("203.0.113.7"))(), "flood", 6*time.Second)
 	requireAllowed(t, 10, attempt(behind("203.0.113.9")))
 
@@ -128,7 +128,7 @@ func TestAClientWithoutAddressAndPeerIsNoFlood(t *testing.T) {
 	require.Empty(t, f.limiter.takes)
 }
 
-// counts has the method that counts each kind.
+// counts has a method for each kind of count.
 var counts = map[string]func(*fixture, context.Context, throttle.Client) error{
 	"flood":            (*fixture).CountAttempt,
 	"sign-in failures": (*fixture).CountFailure,
@@ -188,7 +188,7 @@ func TestUnknownAddressesHaveALargerBudgetTogether(t *testing.T) {
 		twice := rates(2, time.Hour)
 		f := newFixture(t, throttle.Limits{Failures: twice, SlowAttempts: twice})
 		i := 0
-		unknown := func() error { // with another peer each time, or none
+		unknown := func() error { // each call has another peer, or none
 			i++
 			if i%2 == 0 {
 				return counts[kind](f, t.Context(), throttle.Client{})
@@ -312,7 +312,8 @@ func TestAKeyThatHasSignedInHasAllItsAttemptsAgain(t *testing.T) {
 	require.Empty(t, f.log.String())
 }
 
-// Six attempts come at once. The sixth is rejected before the right one has signed in.
+// Six attempts are made at the same time. The sixth is rejected before the attempt with the right
+// secret has signed in.
 func TestAKeyThatHasSignedInIsNoLongerBarred(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{SlowAttempts: rates(5, time.Hour)})

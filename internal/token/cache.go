@@ -11,50 +11,52 @@ import (
 	"github.com/sallyport-go/auth/internal/signing"
 )
 
-// Cache remembers tokens whose signatures were verified, so that the next request with the same
-// token verifies no signature. It does not remember that a token is valid: the times of a token and
-// its session are checked each time. A nil Cache remembers nothing.
+// Cache remembers tokens whose signatures were verified. A later request with the same token then
+// needs no verification of the signature. The cache does not know whether a token is still valid:
+// the times and the session of a token must be checked on every request. A nil Cache remembers
+// nothing.
 //
-// The cache is a table of buckets with a few places each. The hash of a token, computed with a
-// random seed of this process, selects the bucket of the token. A reader takes no lock, allocates
-// nothing, and compares the whole token, never only the hash. A full bucket first drops a token
-// that was not asked for again. So many tokens that are seen once do not drive out the tokens that
-// are seen often.
+// The cache is a table of buckets, and each bucket has places for a few tokens. A hash of the
+// token, with a random seed of this process, selects the bucket. Looking up a token takes no lock
+// and allocates nothing. It compares the whole token, never only the hash.
+//
+// If a bucket is full, the cache first drops a token that no request has looked up since it was
+// added. So tokens in frequent use stay in the cache, even if many other tokens are used only once.
 type Cache struct {
 	seed    maphash.Seed
 	buckets []bucket
 
-	adding sync.Mutex // orders the writers; verifying the signature took longer than this lock
+	adding sync.Mutex // serializes writers; held for less time than verifying a signature takes
 }
 
 const (
 	tokensPerBucket = 8
 
-	// tokenBytes is the greatest mean length of the tokens in a bucket. A bucket with longer tokens
-	// contains fewer tokens.
+	// tokenBytes is the maximum average length of the tokens in a bucket. If tokens are longer, the
+	// bucket has room for fewer tokens.
 	tokenBytes = 1024
 
-	// hashedBytes is the number of bytes at the end of a token that are hashed. These bytes belong
-	// to the signature, which nobody can choose without the key.
+	// hashedBytes is the number of bytes at the end of a token that are hashed. These bytes are
+	// part of the signature, so only the owner of the signing key can choose them.
 	hashedBytes = 32
 )
 
 type bucket [tokensPerBucket]atomic.Pointer[Verified]
 
-// Verified is a token whose signature was good.
+// Verified is a token whose signature is valid.
 type Verified struct {
 	Claims
 	text string
 	hash uint64
-	ring *signing.Ring // the keys that verified the token; with other keys it proves nothing
+	ring *signing.Ring // the keys that verified the token; Find needs the same ring
 
-	// wanted is whether the token was asked for since it was added. It becomes false again when
-	// another token is added to a bucket in which every token is wanted.
+	// wanted is true if a request has looked up the token since it was added. It is reset if a
+	// token is added to a full bucket whose tokens are all wanted.
 	wanted atomic.Bool
 
-	// Checked is for the caller. It is the version of the caller's set of revoked sessions at which
-	// the token's session was last found not to be in the set. 0 means that the session was never
-	// looked up.
+	// Checked is for the caller, which keeps a set of revoked sessions with a version. Checked is
+	// the version of that set when the caller last looked up the token's session and did not find
+	// it. It is 0 if the caller has never looked up the session.
 	Checked atomic.Uint64
 }
 
@@ -63,8 +65,8 @@ const (
 	maxSize     = 1 << 24
 )
 
-// NewCache returns a cache for at least size tokens. Zero means 16384. -1 means none, and the
-// result is nil.
+// NewCache returns a cache for at least size tokens. Zero means 16384. If size is -1, the result is
+// a nil Cache, which remembers nothing.
 func NewCache(size int) (*Cache, error) {
 	switch {
 	case size == 0:
@@ -89,7 +91,8 @@ func (c *Cache) bucket(hash uint64) *bucket {
 	return &c.buckets[hash&uint64(len(c.buckets)-1)]
 }
 
-// Find returns the token if this ring has verified it, or nil. It does not check the times.
+// Find returns the token if the cache has it and this ring has verified it. If not, Find returns
+// nil. It does not check the times of the token.
 func (c *Cache) Find(token string, ring *signing.Ring) *Verified {
 	if c == nil {
 		return nil
@@ -99,7 +102,7 @@ func (c *Cache) Find(token string, ring *signing.Ring) *Verified {
 	for i := range bucket {
 		v := bucket[i].Load()
 		if v != nil && v.hash == hash && v.ring == ring && v.text == token {
-			if !v.wanted.Load() { // an unneeded store would make processors contend for the cache line
+			if !v.wanted.Load() { // a needless Store would make processors contend for the cache line
 				v.wanted.Store(true)
 			}
 			return v
@@ -108,7 +111,7 @@ func (c *Cache) Find(token string, ring *signing.Ring) *Verified {
 	return nil
 }
 
-// add returns the token, which ring has verified, and remembers it. It may drop another token.
+// add adds a token that ring has verified, and returns it. It may drop other tokens.
 func (c *Cache) add(token string, ring *signing.Ring, claims Claims, now int64) *Verified {
 	if c == nil {
 		return &Verified{Claims: claims}
@@ -133,7 +136,8 @@ func (c *Cache) add(token string, ring *signing.Ring, claims Claims, now int64) 
 //
 //   - the place that the token already has
 //   - a place that is empty, or whose token has expired or was verified by an older ring
-//   - the place of a token that nobody has asked for since it was added
+//   - the place of a token that is not wanted
+//   - a place that the token's hash selects
 func (b *bucket) place(v *Verified, now int64) int {
 	free, unwanted := -1, -1
 	for i := range b {
@@ -153,13 +157,13 @@ func (b *bucket) place(v *Verified, now int64) int {
 		return unwanted
 	}
 	for i := range b {
-		b[i].Load().wanted.Store(false) // Find sets wanted again for tokens in use
+		b[i].Load().wanted.Store(false) // for tokens in use, Find sets wanted again
 	}
-	return int(v.hash >> 32 % tokensPerBucket) // unsigned, because int may have 32 bits
+	return int(v.hash >> 32 % tokensPerBucket) // calculated as uint64, because int may have 32 bits
 }
 
-// shrink removes tokens until the rest is not too long. It does not remove the token in the given
-// place.
+// shrink removes tokens until the total length of the tokens is within its limit. It does not
+// remove the token at the index keep.
 func (b *bucket) shrink(keep int) {
 	total := 0
 	for i := range tokensPerBucket {

@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cached is a cache, and tokens to put into it.
+// cached is a Cache, and a fixture that makes tokens for it.
 type cached struct {
 	*fixture
 	cache *token.Cache
-	other *signing.Ring // has the same keys and is another ring
+	other *signing.Ring // another ring with the same keys
 }
 
 func newCached(t testing.TB, size int) *cached {
@@ -28,7 +28,7 @@ func newCached(t testing.TB, size int) *cached {
 	return &cached{f, cache, newRing(t, f.key)}
 }
 
-// token returns a good token like no other. It expires at the given second.
+// token returns a new valid token that expires at the given second.
 func (c *cached) token(t testing.TB, expires int64) string {
 	t.Helper()
 	who := alice()
@@ -38,14 +38,14 @@ func (c *cached) token(t testing.TB, expires int64) string {
 	return text
 }
 
-// padded returns a good token that is nearly as long as a token can be.
+// padded returns a valid token of almost the maximum length.
 func (c *cached) padded(t testing.TB) string {
 	t.Helper()
 	return c.forge(t, c.header(nil),
 		c.claims(map[string]any{"jti": rand.Text(), "username": strings.Repeat("x", 2800)}))
 }
 
-// add verifies the token at the given second, which puts it into the cache.
+// add verifies the token at the given second, which adds the token to the cache.
 func (c *cached) add(t testing.TB, text string, ring *signing.Ring, at int64) *token.Verified {
 	t.Helper()
 	known, hit, err := c.Verify(c.cache, ring, text, at)
@@ -105,7 +105,7 @@ func TestTheCacheComparesTheWholeToken(t *testing.T) {
 	text := c.sign(t)
 	c.add(t, text, c.ring, now)
 	require.True(t, c.has(strings.Clone(text)))
-	for i := range text { // only the end is hashed
+	for i := range text { // only the end of a token is hashed
 		other := []byte(text)
 		other[i] ^= 1
 		require.False(t, c.has(string(other)))
@@ -148,7 +148,7 @@ func TestTheSizeOfACacheIsChecked(t *testing.T) {
 	cache, err := token.NewCache(0)
 	require.NoError(t, err)
 	require.NotNil(t, cache)
-	if !testenv.Race { // which would touch all of the memory
+	if !testenv.Race { // the race detector would touch all of the memory
 		_, err = token.NewCache(1 << 24)
 		require.NoError(t, err)
 	}
@@ -193,7 +193,8 @@ func TestACacheHoldsAsManyTokensAsItsSize(t *testing.T) {
 	}
 }
 
-// The default is for 16384 tokens, so at least half of 8000 random ones fit wherever they fall.
+// The default size is 16384 tokens. So at least half of 8000 random tokens fit, whatever their
+// hashes.
 func TestTheDefaultSizeIsForThousands(t *testing.T) {
 	t.Parallel()
 	c := newCached(t, 0)
@@ -283,7 +284,7 @@ func TestATokenThatIsValidForASecondIsNotUseless(t *testing.T) {
 	c := newCached(t, 8)
 	short := c.token(t, now+6)
 	c.add(t, short, c.ring, now)
-	c.has(short) // wanted
+	c.has(short) // makes the token wanted
 	for range 7 {
 		c.add(t, c.token(t, now+60), c.ring, now)
 	}
@@ -316,7 +317,7 @@ func TestAnUnwantedTokenGoesFirst(t *testing.T) {
 
 func TestAmongWantedTokensOneGoesAndAllMustProveThemselvesAnew(t *testing.T) {
 	t.Parallel()
-	for range 50 { // the hash decides which goes
+	for range 50 { // the hash decides which token is dropped
 		c := newCached(t, 8)
 		var all []string
 		for range 8 {
@@ -328,7 +329,7 @@ func TestAmongWantedTokensOneGoesAndAllMustProveThemselvesAnew(t *testing.T) {
 		newest := c.token(t, now+60)
 		c.add(t, newest, c.ring, now)
 		next := c.token(t, now+60)
-		c.add(t, next, c.ring, now) // replaces one that was not asked for since
+		c.add(t, next, c.ring, now) // replaces a token that is not wanted
 		gone := 0
 		for _, text := range append(all, newest) {
 			if !c.has(text) {
@@ -340,8 +341,8 @@ func TestAmongWantedTokensOneGoesAndAllMustProveThemselvesAnew(t *testing.T) {
 	}
 }
 
-// A client that signs in again and again, or many clients that come once, must not cost the others
-// the cache.
+// A client that signs in again and again, or many clients that come only once, must not push the
+// tokens of other clients out of the cache.
 func TestTokensSeenOnceDoNotDriveOutThoseSeenOften(t *testing.T) {
 	t.Parallel()
 	const size, hot, scanned = 1024, 256, 10240

@@ -25,7 +25,7 @@ func TestALongTokenThatGoesMakesRoomForAShortOne(t *testing.T) {
 	short := c.token(t, now+60)
 	c.add(t, short, c.ring, now)
 	var long []string
-	for range 4 { // three fit beside the short one
+	for range 4 { // three long tokens fit beside the short one
 		text := c.forge(t, c.header(nil),
 			c.claims(map[string]any{"jti": rand.Text(), "username": strings.Repeat("x", 1500)}))
 		c.add(t, text, c.ring, now)
@@ -55,7 +55,7 @@ func TestTheSizeOfACacheIsRoundedUp(t *testing.T) {
 
 func TestOnlyTheTokenThatIsNotAskedForAgainGoes(t *testing.T) {
 	t.Parallel()
-	for range 50 { // the hash decides which one goes first
+	for range 50 { // the hash decides which token is dropped
 		c := newCached(t, 8)
 		var all []string
 		for range 8 {
@@ -65,7 +65,7 @@ func TestOnlyTheTokenThatIsNotAskedForAgainGoes(t *testing.T) {
 			all = append(all, text)
 		}
 		newest := c.token(t, now+60)
-		c.add(t, newest, c.ring, now) // the others must be asked for again
+		c.add(t, newest, c.ring, now) // after this, the other tokens are not wanted
 		require.True(t, c.has(newest))
 		var asked []string
 		for _, text := range all[1:] {
@@ -73,7 +73,7 @@ func TestOnlyTheTokenThatIsNotAskedForAgainGoes(t *testing.T) {
 				asked = append(asked, text)
 			}
 		}
-		if len(asked) == 7 { // the first one has gone already
+		if len(asked) == 7 { // the first token has already been dropped
 			continue
 		}
 		c.add(t, c.token(t, now+60), c.ring, now)

@@ -1,8 +1,8 @@
-// Package token makes and verifies session tokens: JWTs (RFC 7519) of one strict form, signed with
-// the keys of package signing, and a cache of the verified ones.
+// Package token makes and verifies session tokens, and caches verified tokens. A token is a JWT
+// (RFC 7519) of one strict form, signed with a key of package signing.
 //
 // The package checks everything about a token that can be known without the store: form, key,
-// signature, claims and times. The caller must check whether the token's session is live.
+// signature, claims and times. The caller must check whether the token's session is revoked.
 package token
 
 import (
@@ -15,17 +15,17 @@ import (
 	"github.com/sallyport-go/auth/internal/strictjson"
 )
 
-// The types of tokens. Each verifier accepts one of them.
+// The types of tokens. A [Verifier] accepts only one of them.
 const (
-	TypeBearer = signing.TypeJWT // of a token for the Authorization header
-	TypeCookie = "session+jwt"   // of a token in a session cookie
+	TypeBearer = signing.TypeJWT // a token in the Authorization header
+	TypeCookie = "session+jwt"   // a token in a session cookie
 )
 
 // ErrRejected means that a token is not valid.
 var ErrRejected = errors.New("auth: token rejected")
 
-// The reasons for which a token is rejected. Each wraps ErrRejected. The texts are for the operator:
-// a client gets the same answer for all of them.
+// The reasons for which a token is rejected. Each error wraps ErrRejected. The texts are for the
+// operator: for each of these errors, a client gets the same answer.
 var (
 	ErrMalformed  = fmt.Errorf("%w: malformed", ErrRejected)
 	ErrUnknownKey = fmt.Errorf("%w: no such key", ErrRejected)
@@ -39,8 +39,8 @@ var (
 	ErrTooOld     = fmt.Errorf("%w: issued too long ago", ErrRejected)
 )
 
-// Identity is the user and the session that a token names. The root package has a type with the same
-// fields in the same order, so that one converts to the other.
+// Identity is the user and the session that a token names. The root package has a type with the
+// same fields in the same order, so that each type converts to the other.
 type Identity struct {
 	UserID    string
 	Username  string
@@ -49,14 +49,14 @@ type Identity struct {
 	ExpiresAt time.Time
 }
 
-// Claims is the content of a verified token. It does not change.
+// Claims has the claims of a verified token. It does not change.
 type Claims struct {
 	Identity   Identity
-	Generation int64 // of the session
+	Generation int64 // the Generation of the session
 	times      times
 }
 
-// times are the times of a token, in seconds of Unix time.
+// times has the times of a token, in seconds of Unix time.
 type times struct {
 	issuedAt, expiresAt int64
 	notBefore           int64 // 0 for none
@@ -78,7 +78,7 @@ const (
 	claimIsSuperUser
 )
 
-// claims parses the claims of a token. It does not compare their times with the clock.
+// claims parses and checks the claims of a token. It does not compare the times with the clock.
 func (v *Verifier) claims(segment string) (Claims, error) {
 	var buffer [512]byte // holds most claims without an allocation
 	text, err := canonical.Base64URL.AppendDecode(buffer[:0], []byte(segment))

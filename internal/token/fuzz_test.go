@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzVerify gives the verifier any text for a token. It accepts only tokens that were signed, to the
-// byte.
+// FuzzVerify passes any text to Verify, which must accept only the tokens that were signed, byte
+// for byte.
 func FuzzVerify(f *testing.F) {
 	var all []*fixture
 	signed := map[string]bool{}
@@ -42,8 +42,8 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzTokenContent signs any header and claims with the right key. golang-jwt accepts every token that
-// is accepted here, and reads the same in it.
+// FuzzTokenContent signs any header and claims with the right key. If Verify accepts the token,
+// golang-jwt must accept it, too, and read the same claims.
 func FuzzTokenContent(f *testing.F) {
 	secret := make([]byte, 32)
 	rand.Read(secret)

@@ -29,7 +29,8 @@ const (
 	lifetime = int64(12 * 3600)
 )
 
-// newKeys returns a key of each algorithm, by its name. Their IDs are "hs", "es" and "ed".
+// newKeys returns a key for each algorithm, by the name of the algorithm. Their IDs are "hs", "es"
+// and "ed".
 func newKeys(t testing.TB) map[string]*signing.Key {
 	t.Helper()
 	secret := make([]byte, 32)
@@ -54,7 +55,7 @@ func newRing(t testing.TB, keys ...*signing.Key) *signing.Ring {
 	return ring
 }
 
-// fixture is a verifier, and the key whose tokens it accepts.
+// fixture is a Verifier, and the key whose tokens it accepts.
 type fixture struct {
 	token.Verifier
 	key  *signing.Key
@@ -70,7 +71,7 @@ func newFixture(t testing.TB, key *signing.Key) *fixture {
 	}
 }
 
-// eachAlgorithm runs a test for each kind of key.
+// eachAlgorithm runs the test with a key of each algorithm.
 func eachAlgorithm(t *testing.T, test func(t *testing.T, f *fixture)) {
 	for alg, key := range newKeys(t) {
 		t.Run(alg, func(t *testing.T) {
@@ -88,7 +89,7 @@ func alice() token.Identity {
 	}
 }
 
-// sign returns a good token of the verifier's type.
+// sign returns a valid token of the verifier's type.
 func (f *fixture) sign(t testing.TB) string {
 	t.Helper()
 	who := alice()
@@ -97,7 +98,7 @@ func (f *fixture) sign(t testing.TB) string {
 	return text
 }
 
-// forge signs any header and claims, given as JSON text.
+// forge returns a signed token with any header and claims, given as JSON text.
 func (f *fixture) forge(t testing.TB, header, claims string) string {
 	t.Helper()
 	text := segment(header) + "." + segment(claims)
@@ -106,12 +107,14 @@ func (f *fixture) forge(t testing.TB, header, claims string) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// header returns the header of a good token, with changes. A nil value removes a member.
+// header returns the header of a valid token, with some members changed. A nil value removes a
+// member.
 func (f *fixture) header(changes map[string]any) string {
 	return encode(map[string]any{"alg": f.key.Algorithm(), "kid": f.key.ID(), "typ": f.Type}, changes)
 }
 
-// claims returns the claims of a good token, with changes. A nil value removes a member.
+// claims returns the claims of a valid token, with some members changed. A nil value removes a
+// member.
 func (f *fixture) claims(changes map[string]any) string {
 	return encode(map[string]any{
 		"iss": f.Issuer, "aud": f.Audience, "sub": "u1", "jti": "s1", "iat": now, "exp": now + 3600, "gen": 7,
@@ -152,7 +155,7 @@ func (f *fixture) requireAccepted(t testing.TB, text string) {
 	require.EqualValues(t, 7, known.Generation)
 }
 
-// requireRejected checks that the token is rejected for this reason.
+// requireRejected fails the test unless the token is rejected for this reason.
 func (f *fixture) requireRejected(t testing.TB, text string, reason error, why ...any) {
 	t.Helper()
 	_, err := f.verify(text)

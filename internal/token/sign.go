@@ -9,7 +9,7 @@ import (
 	"github.com/sallyport-go/auth/internal/signing"
 )
 
-// Prefix is the beginning of the claims of every token of one issuer, as JSON.
+// Prefix is the JSON text with which the claims of every token of an issuer begin.
 type Prefix string
 
 // NewPrefix returns the prefix with the issuer and the audience.
@@ -18,12 +18,11 @@ func NewPrefix(issuer, audience string) Prefix {
 	return Prefix(appendJSON(append(prefix, `,"aud":`...), audience))
 }
 
-// Sign returns a token of the given type, signed with the key. It cuts the identity's times to
-// whole seconds.
+// Sign returns a token of the given type, signed with the key. It truncates the times of the
+// identity to whole seconds.
 //
-// The claims are encoded as encoding/json would encode them, but without HTML escapes. An HTML
-// escape makes six bytes of one, and the longest names that are allowed must not make a token
-// longer than MaxLength.
+// Sign encodes the claims like encoding/json, but without HTML escapes. An HTML escape replaces one
+// byte by six, so that a token with the longest allowed names could be longer than MaxLength.
 func Sign(
 	key *signing.Key, typ string, prefix Prefix, who *Identity, generation int64, isSuperUser bool,
 ) (string, error) {
@@ -49,7 +48,7 @@ func Sign(
 	return string(base64.RawURLEncoding.AppendEncode(append(text, '.'), signature)), nil
 }
 
-// appendJSON appends a string as JSON.
+// appendJSON appends the string s, encoded as JSON.
 func appendJSON(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

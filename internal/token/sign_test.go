@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// claimsOf returns the claims of a token as they are written.
+// claimsOf returns the claims of a token as JSON text.
 func claimsOf(t testing.TB, text string) string {
 	t.Helper()
 	parts := strings.Split(text, ".")
@@ -41,7 +41,7 @@ func TestASignedTokenHasTheDocumentedClaims(t *testing.T) {
 	})
 }
 
-// Names are what a host or a person has chosen.
+// Hosts and people choose names, so names can contain any characters.
 func TestNamesComeBackAsTheyWere(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, newKeys(t)["HS256"])

@@ -8,35 +8,35 @@ import (
 	"github.com/sallyport-go/auth/internal/strictjson"
 )
 
-// MaxLength is the greatest length of a token, in bytes.
+// MaxLength is the maximum length of a token, in bytes.
 const MaxLength = 4096
 
-// maxClockSkew is how many seconds the clock of the instance that issued a token may be ahead.
+// maxClockSkew is how far, in seconds, the clock of the instance that issued a token may be ahead
+// of this instance's clock.
 const maxClockSkew = 30
 
-// Verifier says which tokens are accepted.
+// Verifier verifies tokens. Its fields say which tokens it accepts.
 //
-// golang-jwt verifies the signatures. This package checks everything else, because golang-jwt, with
-// all its options for strictness, still accepts all of these:
+// golang-jwt verifies the signatures. This package checks everything else itself. Even if all its
+// options for strictness are set, golang-jwt still accepts the following:
 //
 //   - unknown critical headers, and any typ
-//   - a claim that is given twice, or whose name has other letters in upper case
+//   - a claim that occurs twice, or whose name differs in letter case
 //   - times that are null, fractions or text
 //   - line breaks, and tokens of megabytes
-//   - several spellings of one signature
+//   - several spellings of the same signature
 type Verifier struct {
 	Type             string // the only typ that is accepted
 	Issuer, Audience string // the only iss and aud that are accepted
 	MaxLifetime      int64  // the longest lifetime that a token may claim, in seconds
 }
 
-// Verify returns the content of a token that one of the ring's keys has signed and that is valid at
-// the given second of Unix time. Its errors wrap ErrRejected.
+// Verify verifies that one of the ring's keys has signed the token, and that the token is valid at
+// the given second of Unix time. It returns the verified token. Its errors wrap ErrRejected.
 //
-// Verify looks the token up in the cache, which may be nil. If the token is in the cache, Verify
-// checks only its times. If not, Verify checks everything and adds the token to the cache. The
-// result cached reports whether the token was in the cache. Verifiers that accept different tokens
-// must not share a cache.
+// If the token is in the cache, Verify checks only its times. If not, Verify checks everything and
+// adds the token to the cache. The result cached reports whether the token was in the cache. The
+// cache may be nil. Verifiers with different fields must not share a cache.
 func (v *Verifier) Verify(
 	cache *Cache, ring *signing.Ring, token string, now int64,
 ) (known *Verified, cached bool, err error) {
@@ -78,8 +78,8 @@ func (v *Verifier) verify(ring *signing.Ring, token string, now int64) (Claims, 
 	return verified, v.checkTimes(verified.times, now)
 }
 
-// splitToken cuts the token at its two dots. It reads no token longer than MaxLength and allocates
-// nothing (CVE-2025-30204).
+// splitToken splits the token at its two dots. It rejects a token longer than MaxLength without
+// reading it, and allocates nothing (CVE-2025-30204).
 func splitToken(token string) (header, claims, signature string, ok bool) {
 	if len(token) > MaxLength {
 		return "", "", "", false
@@ -94,16 +94,16 @@ func splitToken(token string) (header, claims, signature string, ok bool) {
 	return header, claims, signature, true
 }
 
-// The header parameters that have a meaning. This package reads the first three. With each of the
-// others, a sender can give a reader a key, a compression or an extension (RFC 7515, RFC 7516, RFC
-// 7797). A token that has one of those is rejected.
+// headerNames are the header parameters that have a meaning. This package reads the first three.
+// Each of the others makes a reader use a key, a compression or an extension that the sender
+// chooses (RFC 7515, RFC 7516, RFC 7797). A token with one of the others is rejected.
 var headerNames = []string{
 	"typ", "alg", "kid",
 	"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
 }
 
-// keyOf returns the key that the header names. It returns an error if the header's typ is not the
-// accepted one, or if its alg is not the algorithm of the key.
+// keyOf returns the key that the header names. It returns an error if the header's typ is not
+// v.Type, or if its alg is not the algorithm of the key.
 func (v *Verifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, error) {
 	if key := ring.ByHeader(segment); key != nil && v.Type == TypeBearer {
 		return key, nil
@@ -136,14 +136,15 @@ func (v *Verifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, erro
 	return key, nil
 }
 
-// checkTimes returns an error unless the token is valid now. An expired token gets no leeway. A
-// token from an instance whose clock is ahead gets a leeway of maxClockSkew.
+// checkTimes returns an error unless the token is valid at the given second of Unix time. The token
+// may have been issued up to maxClockSkew in the future, by an instance whose clock is ahead. There
+// is no such tolerance for its expiry.
 func (v *Verifier) checkTimes(t times, now int64) error {
 	switch {
 	case t.issuedAt <= 0 || t.issuedAt > now+maxClockSkew || t.notBefore > now:
 		return ErrLifetime
 	case t.expiresAt <= t.issuedAt || t.expiresAt-t.issuedAt > v.MaxLifetime:
-		// no overflow: issuedAt is positive
+		// The difference cannot overflow, because issuedAt is positive.
 		return ErrLifetime
 	case t.expiresAt <= now:
 		return ErrExpired

@@ -18,7 +18,8 @@ func TestAGoodTokenIsAccepted(t *testing.T) {
 		for _, typ := range []string{token.TypeBearer, token.TypeCookie} {
 			f.Type = typ
 			f.requireAccepted(t, f.sign(t))
-			// The tests below are refused for what they change and for nothing else.
+			// The unchanged header and claims are accepted. So the tokens below are rejected only
+			// because of their changes.
 			f.requireAccepted(t, f.forge(t, f.header(nil), f.claims(nil)))
 			f.requireAccepted(t, f.forge(t, " "+f.header(map[string]any{"future": 1}),
 				f.claims(map[string]any{"future": []int{1}})))
@@ -107,7 +108,7 @@ func TestATokenIsAtMost4096BytesLong(t *testing.T) {
 	require.False(t, fits[4097])
 }
 
-// The last character of a segment can have bits that mean nothing.
+// The last character of a segment can have bits that are not used.
 func TestOtherSpellingsOfASegmentAreRejected(t *testing.T) {
 	t.Parallel()
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

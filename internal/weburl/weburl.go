@@ -1,4 +1,4 @@
-// Package weburl decides whether other people can read the traffic to a URL.
+// Package weburl tells whether other people could read what is sent to a URL.
 package weburl
 
 import (
@@ -6,8 +6,9 @@ import (
 	"net/url"
 )
 
-// IsSecure reports whether nobody else can read what is sent to the URL: whether its scheme is
-// https, or http on a loopback host. Traffic to a loopback host does not leave the machine.
+// IsSecure reports whether nobody else can read what is sent to the URL. This is so if its scheme
+// is https, or if its scheme is http and its host is loopback. Traffic to a loopback host does not
+// leave the machine.
 func IsSecure(u *url.URL) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// WriteJSON answers with a JSON body. Its headers keep caches from storing the body and browsers
-// from treating it as another type.
+// WriteJSON answers with a JSON body. It sets headers so that caches do not store the body and
+// browsers do not treat it as another type.
 func WriteJSON(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // impossible with the types of this module
@@ -20,10 +20,10 @@ func WriteJSON(w http.ResponseWriter, status int, body any) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	w.Write(text) // a client that has gone needs no answer
+	w.Write(text) // an error means that the client has gone
 }
 
-// OptionalTime returns [Time] of t, or nil, which is null in JSON, for the zero time.
+// OptionalTime returns [Time] of t. For the zero time, it returns nil, which is null in JSON.
 func OptionalTime(t time.Time) *string {
 	if t.IsZero() {
 		return nil

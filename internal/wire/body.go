@@ -1,4 +1,4 @@
-// Package wire reads what clients send, strictly and within bounds of size and time, and writes JSON
+// Package wire reads what clients send, strictly and with limits on size and time, and writes JSON
 // answers.
 package wire
 
@@ -19,7 +19,7 @@ const (
 	maxContentType = 256     // parsing half a megabyte of parameters takes 25 ms
 )
 
-// RequestError is the answer to a request that cannot be read or is not served.
+// RequestError is the answer to a request that cannot be read, or that the service refuses.
 type RequestError struct {
 	Status int    // of the HTTP response
 	Detail string // a sentence for the client
@@ -28,9 +28,10 @@ type RequestError struct {
 // Error returns "auth: " with the detail.
 func (e *RequestError) Error() string { return "auth: " + e.Detail }
 
-// ReadBody reads the JSON body of a published call. It ignores fields other than the named ones,
-// because existing clients send other fields. If the body cannot be read, Err of the result says
-// why. Err is then a [*RequestError] with status 400, 408 (the client took too long), 413 or 415.
+// ReadBody reads the JSON body of a published call. It ignores fields other than the given names,
+// because existing clients send other fields. If the body cannot be read, [Fields.Err] of the
+// result returns a [*RequestError] with status 400, 408, 413 or 415. Status 408 means that the
+// client took too long.
 func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	fields := &Fields{names: names}
 	if !isJSON(r.Header) {
@@ -57,8 +58,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 }
 
 // ReadStrictBody is [ReadBody] for calls that are not published. It refuses an unknown field with
-// status 422. If it ignored unknown fields, a misspelled field would read as an absent field. An
-// empty body is read as an empty object.
+// status 422. Otherwise, a field with a misspelled name would count as absent. It reads an empty
+// body as an empty object.
 func ReadStrictBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	if r.ContentLength == 0 {
 		return &Fields{names: names}
@@ -72,20 +73,21 @@ func ReadStrictBody(w http.ResponseWriter, r *http.Request, names ...string) *Fi
 	return fields
 }
 
-// readAll reads the body within the time that the request may take, so that a client that
-// sends a byte a minute does not keep a connection.
+// readAll reads the body. The deadline of the request's context limits the read, so that a client
+// that sends a byte a minute does not keep a connection.
 func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.Body == nil { // in a request that no server has made
+	if r.Body == nil { // a server always sets Body, a test may not
 		return nil, nil
 	}
 	controller := http.NewResponseController(w)
 	if deadline, ok := r.Context().Deadline(); ok {
-		controller.SetReadDeadline(deadline) // not every server has deadlines
+		controller.SetReadDeadline(deadline) // returns an error if the server has no deadlines
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyLength))
 	if err == nil {
-		// If the deadline stayed, the server would later take it for a client that has gone. After
-		// an error the deadline stays, because the server still reads the rest of the body.
+		// Remove the deadline. If it expired later, the server would believe that the client has
+		// gone. After an error the deadline stays, because the server still reads the rest of the
+		// body.
 		controller.SetReadDeadline(time.Time{})
 	}
 	return data, err

@@ -13,31 +13,32 @@ import (
 )
 
 // Fields reads the fields of a JSON object by name. The first field that breaks a rule sets the
-// error; from then on every field reads as its zero value. A caller reads all fields and then looks
-// at [Fields.Err] once.
+// error. After that, every field reads as its zero value. A caller reads all fields and then calls
+// [Fields.Err] once.
 type Fields struct {
 	object strictjson.Object
-	names  []string // of the fields that can be read, in the order of the object's values
+	names  []string // names of the fields that can be read; names[i] has the value object.Value(i)
 	err    error
 }
 
-// FieldError says which field was refused and which rule it broke. It does not contain the value.
+// FieldError says which field was refused, and which rule the field broke. It does not contain the
+// value of the field.
 type FieldError struct {
 	Field  string // the field's name on the wire
-	Reason string // completes the sentence: "must be a string"
+	Reason string // the end of a sentence that begins with Field: "must be a string"
 }
 
 // Error returns "auth: " with the field and the reason.
 func (e *FieldError) Error() string { return fmt.Sprintf("auth: %s %s", e.Field, e.Reason) }
 
-// ErrNull means that a field is null. Null and a missing field often mean different things to
-// different programs, so a client must leave the field out.
+// ErrNull means that a field is null. Some programs treat null like a missing field, and others do
+// not, so a client must leave the field out.
 var ErrNull error = &RequestError{http.StatusBadRequest,
 	"Body must not have null for a field: leave the field out"}
 
-// Parse reads a JSON object that may have the named fields and no others. If other fields were
-// ignored, a misspelled field would read as an absent field. The message of the error has
-// no subject, such as "must be one JSON object": the caller puts the name of the object before it.
+// Parse reads a JSON object that may have the given fields and no others. If Parse ignored other
+// fields, a misspelled field would read as an absent field. The message of an error has no subject,
+// such as "must be one JSON object". The caller puts the name of the object before it.
 func Parse(text []byte, names []string) (*Fields, error) {
 	object, err := strictjson.Parse(text, names)
 	switch {
@@ -49,7 +50,8 @@ func Parse(text []byte, names []string) (*Fields, error) {
 	return &Fields{object: object, names: names}, nil
 }
 
-// fault completes the sentence about text that strictjson.Parse refuses.
+// fault returns the message for an error of strictjson.Parse. The message has no subject, such as
+// "must be one JSON object".
 func fault(err error) string {
 	switch {
 	case errors.Is(err, strictjson.ErrDuplicate):
@@ -63,11 +65,11 @@ func fault(err error) string {
 	}
 }
 
-// Err returns the error of the first field that broke a rule, or nil: a [*FieldError], a
-// [*RequestError] such as [ErrNull], or the error that [Fields.Fail] was given.
+// Err returns the error of the first field that broke a rule, or nil. The error is a [*FieldError],
+// a [*RequestError] such as [ErrNull], or the argument of [Fields.Fail].
 func (f *Fields) Err() error { return f.err }
 
-// Fail sets the error unless an earlier field has set it.
+// Fail sets the error, unless an error is already set.
 func (f *Fields) Fail(err error) {
 	if f.err == nil {
 		f.err = err
@@ -76,8 +78,8 @@ func (f *Fields) Fail(err error) {
 
 func (f *Fields) refuse(name, reason string) { f.Fail(&FieldError{Field: name, Reason: reason}) }
 
-// Value returns the value of the field, which is Absent if the object does not have it. It panics
-// if the field is not one of those that can be read.
+// Value returns the value of the field, which is Absent if the object does not have the field.
+// Value panics if the name was not passed to the function that returned f.
 func (f *Fields) Value(name string) strictjson.Value {
 	i := slices.Index(f.names, name)
 	if i < 0 {
@@ -86,7 +88,7 @@ func (f *Fields) Value(name string) strictjson.Value {
 	return f.object.Value(i)
 }
 
-// Text returns a required field: a string that is not empty.
+// Text returns the value of a required field, which must be a string and not empty.
 func (f *Fields) Text(name string) string {
 	text, given := optional(f, name, strictjson.Value.Text, "must be a string")
 	switch {
@@ -99,19 +101,20 @@ func (f *Fields) Text(name string) string {
 	return text
 }
 
-// OptionalText returns a string, which may be empty, or "" if the field is absent.
+// OptionalText returns the value of a string field, or "" if the field is absent. The string may be
+// empty.
 func (f *Fields) OptionalText(name string) string {
 	text, _ := optional(f, name, strictjson.Value.Text, "must be a string")
 	return text
 }
 
-// Flag returns true or false, or false if the field is absent.
+// Flag returns the value of a boolean field, or false if the field is absent.
 func (f *Fields) Flag(name string) bool {
 	flag, _ := optional(f, name, strictjson.Value.Bool, wantFlag)
 	return flag
 }
 
-// OptionalFlag returns a pointer to true or false, or nil if the field is absent.
+// OptionalFlag returns a pointer to the value of a boolean field, or nil if the field is absent.
 func (f *Fields) OptionalFlag(name string) *bool {
 	flag, given := optional(f, name, strictjson.Value.Bool, wantFlag)
 	if !given {
@@ -122,17 +125,18 @@ func (f *Fields) OptionalFlag(name string) *bool {
 
 const wantFlag = "must be true or false"
 
-// Number returns an integer, or 0 if the field is absent.
+// Number returns the value of an integer field, or 0 if the field is absent.
 func (f *Fields) Number(name string) int64 {
 	n, _ := optional(f, name, strictjson.Value.Int, "must be an integer")
 	return n
 }
 
-// rfc3339 is the form of a time: time.Parse alone also accepts an hour of one digit and a comma
-// (https://go.dev/issue/54580).
+// rfc3339 matches a time. It is needed because time.Parse also accepts an hour of one digit and a
+// comma (https://go.dev/issue/54580).
 var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
 
-// Time returns a time (RFC 3339), or the zero time if the field is absent.
+// Time returns the value of a field with a time (RFC 3339), or the zero time if the field is
+// absent.
 func (f *Fields) Time(name string) time.Time {
 	const want = "must be a time such as 2030-01-02T03:04:05Z"
 	text, given := optional(f, name, strictjson.Value.Text, want)
@@ -140,7 +144,7 @@ func (f *Fields) Time(name string) time.Time {
 		return time.Time{}
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	// The zero time would read as an absent field, so that a key would never expire.
+	// The zero time would read as an absent field, and a key with this expiry would never expire.
 	if err != nil || t.IsZero() || !rfc3339.MatchString(text) {
 		f.refuse(name, want)
 		return time.Time{}
@@ -148,8 +152,9 @@ func (f *Fields) Time(name string) time.Time {
 	return t
 }
 
-// optional returns the value of a field as read returns it, and whether the object has the field.
-// If read does not accept a value, want is the rule that the value breaks.
+// optional returns the value of the field, and whether the object has the field. The function read
+// converts the value. If read does not accept the value, the parameter want is the rule that the
+// value breaks.
 func optional[T any](
 	f *Fields, name string, read func(strictjson.Value) (T, bool), want string,
 ) (result T, given bool) {

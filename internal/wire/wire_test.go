@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// post returns a request with the body, and what a handler would answer to.
+// post returns a request with the body, and a ResponseWriter for its answer.
 func post(body, contentType string) (http.ResponseWriter, *http.Request) {
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	if contentType != "" {
@@ -188,7 +188,7 @@ func TestARequestThatNoServerHasMadeMayHaveNoBody(t *testing.T) {
 	requireStatus(t, wire.ReadBody(w, r).Err(), http.StatusBadRequest, "one JSON object")
 }
 
-// failing is a body that cannot be read.
+// failing is a body whose Read returns the error err.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
@@ -205,7 +205,7 @@ func TestABodyThatDoesNotArriveIsRefused(t *testing.T) {
 	}
 }
 
-// deadlines is a ResponseWriter that notes its read deadlines.
+// deadlines is a ResponseWriter that records the read deadlines that are set.
 type deadlines struct {
 	*httptest.ResponseRecorder
 	set []time.Time

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// array decodes the body as an array of objects.
+// array returns the body, which must be a JSON array of objects.
 func (r response) array(t testing.TB) []map[string]any {
 	t.Helper()
 	require.Equal(t, http.StatusOK, r.status, r.body)
@@ -36,7 +36,7 @@ func (r response) pair(t testing.TB) auth.KeyPair {
 	}
 }
 
-// requireLogin fails the test unless a sign-in with the pair answers want.
+// requireLogin fails the test unless a sign-in with the pair gets the status want.
 func (f *fixture) requireLogin(pair auth.KeyPair, want int) {
 	f.t.Helper()
 	require.Equal(f.t, want, f.login(pair).status)
@@ -273,7 +273,8 @@ func TestInvalidRotationsAreRejected(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// A sign-in with the previous secret must not renew its hash over the hash of the new secret.
+// A sign-in with the previous secret of a rotated key must not overwrite the hash of the new
+// secret.
 func TestThePreviousSecretUnderAnOldPepperDoesNotReplaceTheNewHash(t *testing.T) {
 	t.Parallel()
 	earlier := authtest.SymmetricKey(t, "p1")
@@ -301,7 +302,7 @@ func TestRotatingAKeyUnderLoadRejectsNoSignIn(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	const clients = 64
-	var current atomic.Pointer[auth.KeyPair] // the pair that clients fetch
+	var current atomic.Pointer[auth.KeyPair] // the newest pair
 	current.Store(&f.userPair)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -311,7 +312,7 @@ func TestRotatingAKeyUnderLoadRejectsNoSignIn(t *testing.T) {
 	for i := range clients {
 		running.Go(func() {
 			for ctx.Err() == nil {
-				// Clients use a pair for a while after they have fetched it.
+				// A client uses a pair several times before it fetches the newest pair.
 				pair := current.Load()
 				inUse[i].Store(pair)
 				for range 3 {
@@ -330,7 +331,7 @@ func TestRotatingAKeyUnderLoadRejectsNoSignIn(t *testing.T) {
 		require.ErrorIs(t, err, auth.ErrRotating)
 		current.Store(&pair)
 		for i := range inUse {
-			for inUse[i].Load() != &pair { // wait until every client uses the new pair
+			for inUse[i].Load() != &pair { // until every client uses the new pair
 				time.Sleep(time.Millisecond)
 			}
 		}

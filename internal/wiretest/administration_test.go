@@ -166,8 +166,8 @@ func TestRegenerateReinstateRevokeAndDeleteAnswerAsDocumented(t *testing.T) {
 	}
 }
 
-// A thief holds a token and creates a key, rotates a key, connects GitHub and begins another
-// connect flow.
+// A thief who holds a token creates a key, rotates a key, connects GitHub, and begins another
+// connect flow. All of this must be revoked.
 func TestRegeneratingCredentialsRevokesEverythingAThiefCreated(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -178,7 +178,7 @@ func TestRegeneratingCredentialsRevokesEverythingAThiefCreated(t *testing.T) {
 	require.Equal(t, 200, g.browser().connect(stolen).status)
 	require.Len(t, g.fake.Tokens(octocat), 1)
 	thief := g.browser()
-	// The thief keeps this callback for later.
+	// The thief opens this callback URL only later.
 	pending := thief.callbackURL(thief.connectURL(stolen))
 	opened := g.login(created).json(t)["token"].(string)
 
@@ -211,7 +211,7 @@ func TestRegeneratingCredentialsWorksWhileGitHubIsDown(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// Two super users delete each other at the same time.
+// If two super users delete each other at the same time, only one of the requests must succeed.
 func TestTwoSuperUsersDeletingEachOtherLeaveOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -275,7 +275,8 @@ func TestAdministrationCallsAnswer503IfTheStoreFails(t *testing.T) {
 	f.requireLogin(f.userPair, 200)
 }
 
-// Any mux of the host can set path parameters with Request.SetPathValue, as ServeMux does.
+// A service may use another router than ServeMux, which sets path parameters with
+// Request.SetPathValue.
 func TestHandlersReadPathParametersFromTheRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

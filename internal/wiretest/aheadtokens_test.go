@@ -16,8 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// While the store fails, the loss cannot be proven, and a token is accepted as long as the last
-// read of the feed is recent enough. Many such tokens cost one read.
+// A token whose generation is above the head of the revocation feed may prove that the store has
+// lost commits. Many such tokens cause one read of the feed. While the store fails, the loss cannot
+// be proven. The token is then accepted as long as the last read of the feed is recent enough.
 func TestManyTokensAheadOfTheFeedCostOneRead(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
@@ -29,7 +30,7 @@ func TestManyTokensAheadOfTheFeedCostOneRead(t *testing.T) {
 	for _, token := range append(tokens, tokens...) {
 		require.Equal(t, http.StatusOK, status(other, token))
 	}
-	// The six requests may each read once; the feed is read at most twice more.
+	// Each of the six requests may make one call. In addition, the feed is read at most twice.
 	require.LessOrEqual(t, b.calls.Load()-before-6, int64(2))
 
 	b.revokeOnce(b.svc)
@@ -44,28 +45,27 @@ func TestManyTokensAheadOfTheFeedCostOneRead(t *testing.T) {
 	require.Error(t, identify(), "the last read of the feed is too old")
 }
 
-// loseCommits restores a backup that is older than a token. It returns a restarted instance and the
-// token, which is ahead of the restored feed.
+// loseCommits issues a token and then restores a backup that is older than the token. It returns a
+// restarted instance and the token, whose generation is above the head of the restored feed.
 func loseCommits(t *testing.T) (b *backedUp, svc *auth.Service, ahead string) {
 	t.Helper()
 	b = newBackedUp(t)
 	b.backUp(t)
-	b.logOut(b.svc, 5) // these revocations will be lost
+	b.logOut(b.svc, 5) // the restore loses these revocations
 	ahead = b.signIn(b.admin)
 	b.restore(t)
 	return b, b.instance(), ahead
 }
 
-// The tests below change one thing in this setup.
+// The tests below each add one fault to this test.
 func TestATokenAheadOfTheFeedIsRejected(t *testing.T) {
 	t.Parallel()
 	_, svc, ahead := loseCommits(t)
 	require.Equal(t, http.StatusUnauthorized, status(svc, ahead))
 }
 
-// If the store fails, a loss cannot be proven, and the token is accepted as long as the last read
-// of the feed is recent enough. One failed read of the head must not make such a token valid
-// forever.
+// If the instance cannot read the head of the feed, it accepts the token until its last read of the
+// feed is too old. But one failed read must not make the token valid forever.
 func TestAFailedReadOfTheHeadDoesNotAcceptATokenAheadForever(t *testing.T) {
 	t.Parallel()
 	b, svc, ahead := loseCommits(t)
@@ -88,14 +88,14 @@ func TestAFailedReadOfTheHeadDoesNotAcceptATokenAheadForever(t *testing.T) {
 	}
 }
 
-// A canceled request must not keep the instance from checking for lost commits.
+// An instance must check for lost commits even after the request that began the check was canceled.
 func TestACanceledRequestDoesNotSkipTheCheckForLostCommits(t *testing.T) {
 	t.Parallel()
 	accepted := 0
 	for range 10 {
 		b, svc, ahead := loseCommits(t)
 		require.ErrorIs(t, errorOf(svc.Tokens().Verify(t.Context(), "x")), auth.ErrTokenRejected)
-		// The request of another user reads the feed.
+		// This request makes the instance read the feed.
 		require.Equal(t, http.StatusOK, status(svc, b.signInAt(svc, b.user)))
 		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -108,14 +108,15 @@ func TestACanceledRequestDoesNotSkipTheCheckForLostCommits(t *testing.T) {
 	require.Zero(t, accepted, "tokens ahead of the feed were accepted after a canceled request")
 }
 
-// Several requests with a token ahead of the feed arrive at once. The first one proves that commits
-// were lost and revokes everybody. The others wait for it and must be rejected too.
+// Several requests arrive at once. The generation of their token is above the head of the feed. The
+// first request proves that commits were lost, and the instance revokes the sessions of all users.
+// The other requests wait for it and must be rejected too.
 func TestConcurrentTokensAheadOfTheFeedAreAllRejected(t *testing.T) {
 	t.Parallel()
 	var accepted, rejected atomic.Int64
 	for range 5 {
 		b, svc, ahead := loseCommits(t)
-		// Another request has just read the feed.
+		// This request makes the instance read the feed.
 		require.Equal(t, 200, status(svc, b.signInAt(svc, b.user)))
 		b.inject(func(method string) error {
 			if method == "RevocationHead" || method == "ListRevocations" {
@@ -141,8 +142,8 @@ func TestConcurrentTokensAheadOfTheFeedAreAllRejected(t *testing.T) {
 		"requests with a token ahead of the feed were accepted; %d were rejected", rejected.Load())
 }
 
-// A holder of a signing key can forge tokens until the key is dropped. Attack: a forged token with
-// a high generation must not affect the service after that.
+// An attacker who holds a signing key can forge tokens until the key is removed. Attack: a forged
+// token has a very high generation. After the key is removed, this must not affect the service.
 func TestAForgedGenerationHasNoEffectAfterItsKeyIsDropped(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -164,7 +165,7 @@ func TestAForgedGenerationHasNoEffectAfterItsKeyIsDropped(t *testing.T) {
 					issuer, issuer, f.admin.ID, now, now+3600, generation))
 				t.Log("status of the forged token:", status(f.svc, forged))
 
-				// The key is dropped, and every instance is restarted.
+				// The key is removed, and every instance is restarted.
 				svc, err := auth.New(f.store, auth.Config{
 					Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key},
 					Now: f.clock.Now, Logger: slog.New(slog.DiscardHandler),

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Requests with a cached token are the common case, so they must not cause garbage.
+// Most requests have a cached token, so verifying one must not allocate.
 func TestVerifyingACachedTokenDoesNotAllocate(t *testing.T) {
 	if testenv.Race {
 		t.Log("the race detector allocates too, so there is nothing to count")

@@ -20,10 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkSignInUnderAttack reports the median time of a sign-in while an attacker sends thousands
-// of wrong secrets a second, and its ratio to the median without the attack. Quiet and attacked
-// periods alternate. Run it with -benchtime 10s, in which the attacker sends more than 10,000
-// secrets.
+// BenchmarkSignInUnderAttack measures sign-ins while an attacker sends thousands of wrong secrets a
+// second. Periods with and without the attack alternate. The benchmark reports the median time
+// during the attack, and its ratio to the median without the attack. Run it with -benchtime 10s, so
+// that the attacker sends more than 10,000 secrets.
 func BenchmarkSignInUnderAttack(b *testing.B) {
 	for name, attack := range map[string]func(f *fixture, i int) (auth.KeyPair, string){
 		"one key from 1,000 addresses": func(f *fixture, i int) (auth.KeyPair, string) {
@@ -51,7 +51,7 @@ func BenchmarkSignInUnderAttack(b *testing.B) {
 						return
 					case <-tick.C:
 					}
-					for range 10 { // 10,000 attempts take a few seconds
+					for range 10 { // up to 10,000 attempts a second
 						if !attacked.Load() {
 							break
 						}
@@ -68,7 +68,7 @@ func BenchmarkSignInUnderAttack(b *testing.B) {
 			var took [2][]time.Duration // [0] without the attack, [1] with it
 			ctx, own := from(b, "203.0.113.7"), from(b, "203.0.113.8")
 			for n := 0; b.Loop(); n++ {
-				which := n / 1000 % 2 // each period takes a few hundredths of a second
+				which := n / 1000 % 2 // a period takes a few hundredths of a second
 				attacked.Store(which == 1)
 				began := time.Now()
 				_, err := f.svc.Login(ctx, other.Pair)
@@ -97,15 +97,15 @@ func medianOf(took []time.Duration) float64 {
 	return float64(took[len(took)/2].Nanoseconds())
 }
 
-// BenchmarkUnknownKeyAgainstWrongSecret times sign-ins with an unknown key and with a wrong secret
-// in random order and reports Welch's t of the difference. Below 4.5 the two cannot be told apart.
-// Run it with -benchtime 100000x.
+// BenchmarkUnknownKeyAgainstWrongSecret measures rejected sign-ins with an unknown key and with a
+// wrong secret, in random order. It reports Welch's t for the two times. If the absolute value is
+// below 4.5, an attacker cannot tell the two cases apart. Run it with -benchtime 100000x.
 func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 	f := newFixture(b, func(_ *fixture, cfg *auth.Config) {
 		cfg.Logger, cfg.Throttling.Off = slog.New(slog.DiscardHandler), true
 	})
-	// Both kinds have the same number of keys, because the processor gets faster with a text that
-	// it sees again.
+	// Both kinds must have the same number of keys, because the processor gets faster with a text
+	// that it has seen before.
 	const kinds, keys = 2, 90
 	var texts [kinds][keys]string
 	for i := range keys {
@@ -124,7 +124,7 @@ func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 			_, err := f.svc.Login(b.Context(), pair)
 			took := float64(time.Since(began).Nanoseconds())
 			require.ErrorIs(b, err, auth.ErrInvalidCredentials)
-			if took > 100_000 { // an interruption by the scheduler
+			if took > 100_000 { // the scheduler has interrupted the sign-in
 				continue
 			}
 			n[kind]++
@@ -139,9 +139,9 @@ func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 	b.ReportMetric(mean[1], "wrong-ns")
 }
 
-// BenchmarkSignInBesideSlowHashes reports the median time of a sign-in with a generated secret
-// while 64 clients with different addresses try imported keys. Slow hashes run on at most one
-// processor; the other clients wait or get 429.
+// BenchmarkSignInBesideSlowHashes measures a sign-in with a generated secret while 64 clients with
+// different addresses try imported keys. It reports the median time. Slow hashes use at most one
+// processor, so the other clients wait or get status 429.
 func BenchmarkSignInBesideSlowHashes(b *testing.B) {
 	for _, clients := range []int{0, 64} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {

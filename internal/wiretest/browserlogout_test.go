@@ -66,8 +66,8 @@ func TestLogoutByTokenRevokesTheCookiesSessionOnlyFromTheServicesOwnPages(t *tes
 	}
 }
 
-// faultyBrowserSessions enables browser sessions over a store whose RevokeToken returns the error
-// of fault.
+// faultyBrowserSessions enables browser sessions. RevokeToken of the store returns the error that
+// the function fault returns.
 func faultyBrowserSessions(fault func() error) githubOptions {
 	return githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.BrowserSessions = &auth.BrowserSessions{}
@@ -80,8 +80,8 @@ func faultyBrowserSessions(fault func() error) githubOptions {
 	}}
 }
 
-// The call revokes the cookie's session first and its own token last, so a call that failed halfway
-// can be retried with the same token.
+// A logout with a token and a cookie revokes the session of the cookie first and the token last. So
+// if it fails halfway, it can be repeated with the same token.
 func TestAFailedLogoutCanBeRetried(t *testing.T) {
 	t.Parallel()
 	for failing := range 2 {

@@ -18,7 +18,8 @@ var withBrowserSessions = githubOptions{configure: func(_ *githubFixture, cfg *a
 	cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/account?tab=1"}
 }}
 
-// signInByCookie signs the browser in with GitHub and returns where the browser was redirected.
+// signInByCookie signs the browser in with GitHub, so that it gets a session cookie. It returns the
+// URL to which the browser was redirected.
 func (b *browser) signInByCookie(returnTo string) string {
 	b.t.Helper()
 	p := b.stay().get(startCall + "?return_to=" + url.QueryEscape(returnTo))
@@ -96,8 +97,8 @@ func TestTheSessionCookieAuthorizesChangesOnlyFromTheServicesOwnPages(t *testing
 	}
 }
 
-// Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket and lets pages of any origin
-// open one, so the Origin header must be checked.
+// Chromium lets a page of any origin open a WebSocket, and sends no Sec-Fetch-Site header with the
+// handshake. So the library must check the Origin header.
 func TestOnlyTheServicesOwnPagesOpenAWebSocketWithTheCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -149,7 +150,8 @@ func TestTheCookieIsIgnoredIfABearerTokenIsSent(t *testing.T) {
 		"a bearer token needs no Origin")
 }
 
-// A proxy in front of the host may require an Authorization header of another scheme.
+// A proxy in front of the service may require an Authorization header of another scheme. The
+// service must then still read the cookie.
 func TestAnAuthorizationHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -163,8 +165,8 @@ func TestAnAuthorizationHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) 
 	}
 }
 
-// The state cookie, the session cookie and the session token are sealed or signed with different
-// keys.
+// The state cookie and the session cookie are sealed, and the token is signed, each with a
+// different key. None of them must be accepted in place of another.
 func TestStatesCookiesAndTokensAreNotInterchangeable_CVE_2023_48309(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -240,13 +242,13 @@ func TestAFailedBrowserSignInRedirectsWithAnErrorCode(t *testing.T) {
 	require.Equal(t, page+"not_allowed", fail(b.callbackURL(b.authURL(signInCall))))
 }
 
-// Mallory is signed in and gives the victim's browser a connect flow of her own. The victim's
-// session shows that another user completes it.
+// Mallory is signed in and begins a flow that connects a GitHub account to her user. The victim's
+// browser completes the flow. The session cookie shows that the victim is another user.
 func TestConnectingInAnotherUsersBrowserSessionIsRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
 	b := g.browser()
-	b.signInByCookie("") // the victim is octocat's user
+	b.signInByCookie("") // the victim signs in as octocat
 	callback := b.callbackURL(b.connectURL(g.signIn(g.user)))
 	p := b.stay().get(callback)
 	require.Contains(t, p.header.Get("Location"), "error=expired")

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// callers are the kinds of caller, in the order of the columns of calls.
+// callers are the kinds of callers, in the order of the columns in calls.
 var callers = []struct {
 	name  string
 	token func(f *fixture) string
@@ -27,7 +27,7 @@ var callers = []struct {
 	{"a super user", func(f *fixture) string { return f.signIn(f.admin) }},
 }
 
-// other returns a second ordinary user.
+// other returns the ordinary user mallory, and creates the user if necessary.
 func (f *fixture) other() auth.User {
 	f.t.Helper()
 	users, err := f.store.ListUsers(f.t.Context(), "", 10)
@@ -42,8 +42,8 @@ func (f *fixture) other() auth.User {
 	return made.User
 }
 
-// calls has the status that each kind of caller gets. USER, KEY and SESSION in a path belong to the
-// user of the column "the owner".
+// calls contains the status that each kind of caller gets from each call. In a path, USER, KEY and
+// SESSION stand for IDs that belong to the caller of the column "the owner".
 var calls = []struct {
 	method, path, body string
 	want               [6]int
@@ -137,7 +137,7 @@ func TestTheTableOfCallersListsEveryCall(t *testing.T) {
 	require.Subset(t, have, want)
 }
 
-// The answer must not show whether a session or a key exists.
+// The response must not show whether a session or a key of another user exists.
 func TestUnknownAndOtherUsersRecordsGetTheSame404(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

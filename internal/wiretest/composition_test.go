@@ -15,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// composed holds the components of a Service, or the same components without a Service.
+// composed contains the components of the library, either those of a Service or components that
+// were created without one.
 type composed struct {
 	tokens      *auth.TokenIssuer
 	credentials *auth.CredentialVerifier
@@ -24,7 +25,7 @@ type composed struct {
 	run         func(context.Context) error
 }
 
-// compositions are the two ways to create the components.
+// compositions maps the two ways to create the components to functions that create them.
 var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Config) composed{
 	"a Service": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
 		svc, err := auth.New(store, cfg)
@@ -59,8 +60,8 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 	},
 }
 
-// A host that composes the components itself gets the same events and hook calls as with a Service,
-// and the other components reject a revoked session at once.
+// A host may create the components itself instead of a Service. It then gets the same events and
+// calls of hooks. All of its components reject a revoked session at once.
 func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 	t.Parallel()
 	seen := map[string][]string{}
@@ -125,8 +126,8 @@ func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 	require.Equal(t, seen["a Service"], seen["by hand"])
 }
 
-// RevokeLeaked revokes the sessions of the key too. A second component over the same issuer must
-// reject them at once, not after the interval.
+// RevokeLeaked revokes a key and the sessions that the key has opened. The issuer must reject the
+// tokens of these sessions at once, not at its next read of the revocation feed.
 func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
@@ -144,7 +145,8 @@ func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T
 	f.requireRejected(t, token.Bearer.Reveal())
 }
 
-// The host disables a user of its own table and has composed only the issuer.
+// The host has its own users table and uses only the token issuer. It disables a user and calls
+// RevokeUser.
 func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
@@ -179,7 +181,7 @@ func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T)
 	require.Equal(t, identity.SessionID, list[2].SessionID)
 }
 
-// A Service takes the caller only from its own middleware.
+// A Service accepts the identity of a caller only from its own middleware.
 func TestAServiceIgnoresAnIdentityThatTheHostPutInTheContext(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -70,8 +70,8 @@ func TestPublicURLMustBeTheOriginOfTheCallbackURL(t *testing.T) {
 	}
 }
 
-// A browser sends its Origin in lower case and without the default port, even if the host writes
-// its address differently.
+// A browser writes the Origin header in lower case and without the default port. So the service
+// must accept it even if the configured URL is spelled differently.
 func TestTheOriginOfAChangeByCookieIsComparedInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	const callbackURL = "https://API.Example.com:443/api/v1/auth/github/callback"
@@ -117,8 +117,8 @@ func TestConfigRejectsEventLogsOfTheComponents(t *testing.T) {
 	require.Nil(t, cfg.GitHub.Events, "the host's GitHubConfig is not modified")
 }
 
-// With NoPepper as sealing key, anyone could seal a cookie for a super user and open every stored
-// token.
+// NoPepper contains no secret. If it were accepted as a sealing key, anyone could make a valid
+// cookie for a super user and decrypt every stored token.
 func TestNoPepperIsNotASealingKey(t *testing.T) {
 	t.Parallel()
 	for name, ring := range map[string][]auth.SymmetricKey{
@@ -155,7 +155,8 @@ func TestTrustProxiesNeedsAtLeastOneNetwork(t *testing.T) {
 	require.ErrorContains(t, err, "TrustProxies has no networks")
 }
 
-// ServeMux passes HEAD requests to a handler that a host has mounted for GET.
+// ServeMux passes a HEAD request to the handler for GET. A host may have its own handler for the
+// callback, so the library must check the method itself.
 func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -177,7 +178,7 @@ func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T
 	require.ErrorIs(t, ask(http.MethodGet), auth.ErrGitHubState)
 }
 
-// Browsers silently drop a cookie of more than 4096 bytes.
+// A browser ignores a cookie of more than 4096 bytes.
 func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")

@@ -21,12 +21,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cookieHost is a host whose browser, octocat's, has a session cookie.
+// cookieHost is a service, and the session cookie of a browser in which octocat is signed in.
 type cookieHost struct {
 	cfg    auth.Config
 	store  *memstore.Store
 	svc    *auth.Service
-	sealer *seal.Sealer // as an attacker has it who knows the sealing key
+	sealer *seal.Sealer // for an attacker who knows the sealing key
 	cookie *http.Cookie
 	origin *url.URL
 }
@@ -79,7 +79,7 @@ func newCookieHost(t *testing.T) *cookieHost {
 	return h
 }
 
-// status is what a service answers to a request with the session cookie.
+// status returns the status of a request with the session cookie at the service.
 func (h *cookieHost) status(svc *auth.Service, value string) int {
 	r := httptest.NewRequest(http.MethodGet, "/auth/user", nil)
 	r.AddCookie(&http.Cookie{Name: "__Host-auth_session", Value: value})
@@ -88,7 +88,7 @@ func (h *cookieHost) status(svc *auth.Service, value string) int {
 	return w.Code
 }
 
-// token returns the token in the cookie.
+// token returns the token that is sealed in the cookie.
 func (h *cookieHost) token(t *testing.T) string {
 	t.Helper()
 	sealed, err := base64.RawURLEncoding.DecodeString(h.cookie.Value)
@@ -98,7 +98,7 @@ func (h *cookieHost) token(t *testing.T) string {
 	return string(text)
 }
 
-// seal seals what an attacker likes, for this host.
+// seal returns a cookie with a text that the attacker chooses, sealed for this service.
 func (h *cookieHost) seal(text string) string {
 	return base64.RawURLEncoding.EncodeToString(h.sealer.Seal([]byte(text), h.cfg.Issuer, h.origin.String()))
 }
@@ -132,14 +132,15 @@ func TestACookieEndsWithTheSigningKeysAndWithTheIssuer(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, h.status(h.svc, h.cookie.Value), "replaced at run time")
 }
 
-// A sealing key, from a backup or another service, must not be enough to open a session.
+// A sealing key may leak, for example from a backup. The key alone must not be enough to open a
+// session.
 func TestASealingKeyAloneOpensNoSession(t *testing.T) {
 	t.Parallel()
 	h := newCookieHost(t)
 	token := h.token(t)
 	bearer, err := h.svc.SignIn(t.Context(), h.user(t))
 	require.NoError(t, err)
-	mallory := authtest.NewSigners(t)["ES256"] // the same key ID, another key
+	mallory := authtest.NewSigners(t)["ES256"] // another key with the same key ID
 	parts := strings.Split(token, ".")
 	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
 	require.NoError(t, err)

@@ -19,7 +19,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// credentials is a verifier over a store with the users u1 (alice) and u2 (mallory).
+// credentials is a credential verifier and its store. The store has the users u1 (alice) and u2
+// (mallory).
 type credentials struct {
 	*auth.CredentialVerifier
 	clock *authtest.Clock
@@ -35,7 +36,7 @@ func newCredentials(t testing.TB, cfg auth.CredentialConfig) *credentials {
 	return c
 }
 
-// configure replaces the verifier by one with this configuration over the same store.
+// configure replaces the verifier by one with this configuration and the same store.
 func (c *credentials) configure(t testing.TB, cfg auth.CredentialConfig) {
 	t.Helper()
 	cfg.Now, cfg.Logger = c.clock.Now, slog.New(slog.DiscardHandler)
@@ -201,22 +202,22 @@ func TestAStoredHashIsBoundToItsUserAndKey(t *testing.T) {
 			hash := c.hash(t, pair.AccessKey)
 			require.NotContains(t, hash, pair.AccessSecret.Reveal())
 
-			// Mallory can write to the store and has a key of her own.
+			// Mallory has a key of her own and can write to the store.
 			own := c.GeneratePair()
 			add := func(id, userID, hash string) {
 				require.NoError(t, c.store.AddKey(t.Context(), authtest.HostWrite, auth.AccessKey{
 					ID: id, UserID: userID, Hash: hash, CreatedAt: c.clock.Now(),
 				}))
 			}
-			// The victim's hash, copied to Mallory's key and user.
+			// The victim's hash is copied to the key and the user of Mallory.
 			add(own.AccessKey, "u2", hash)
 			c.requireBad(t, auth.KeyPair{AccessKey: own.AccessKey, AccessSecret: pair.AccessSecret})
 			second := c.GeneratePair()
-			// The victim's hash, copied to another key of the victim.
+			// The victim's hash is copied to another key of the victim.
 			add(second.AccessKey, "u1", hash)
 			c.requireBad(t, auth.KeyPair{AccessKey: second.AccessKey, AccessSecret: pair.AccessSecret})
 			require.NoError(t, c.Revoke(t.Context(), authtest.ByHost, pair.AccessKey))
-			// The victim's key, moved to Mallory.
+			// The victim's key is moved to Mallory's user.
 			add(pair.AccessKey, "u2", hash)
 			c.requireBad(t, pair)
 		})
@@ -230,8 +231,7 @@ func TestPeppersRotateThroughTheRing(t *testing.T) {
 	pair, idle := c.issue(t), c.issue(t)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$sha256$v=1$"))
 
-	// The service introduces a pepper. With NoPepper in the ring, hashes without a pepper stay
-	// valid.
+	// The service introduces a pepper. NoPepper in the ring keeps hashes without a pepper valid.
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first, auth.NoPepper()}})
 	c.requireGood(t, pair)
 	require.True(t, strings.HasPrefix(c.hash(t, pair.AccessKey), "$hmac-sha256$v=1$k=p1$"),
@@ -240,17 +240,17 @@ func TestPeppersRotateThroughTheRing(t *testing.T) {
 
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first}})
 	c.requireGood(t, pair)
-	// This key has not signed in since, so its hash has no pepper and could be forged.
+	// This key was not used since, so its hash still has no pepper. Such a hash could be forged.
 	c.requireBad(t, idle)
 
-	// With a new pepper in front, hashes of the old one stay valid and are renewed.
+	// With a new pepper at the first place, hashes with the old pepper stay valid and are renewed.
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second, first}})
 	c.requireGood(t, pair)
 	require.Contains(t, c.hash(t, pair.AccessKey), "$k=p2$")
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second}})
 	c.requireGood(t, pair)
 
-	// Another secret with the same ID is another pepper.
+	// A pepper with the same ID but another secret is a different pepper.
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p2")}})
 	c.requireBad(t, pair)
 	c.configure(t, auth.CredentialConfig{})
@@ -315,8 +315,8 @@ func TestInvalidPepperRingsAreRejected(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Peppers are introduced and replaced step by step on two instances, of which one is always a step
-// behind. No key is rejected, even if the first instance goes back a step.
+// Peppers are introduced and replaced in steps on two instances. One instance is always a step
+// behind the other. No key is rejected, on either instance.
 func TestChangingPeppersInstanceByInstanceRejectsNoKey(t *testing.T) {
 	t.Parallel()
 	none, first, second := auth.NoPepper(), authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
@@ -340,8 +340,8 @@ func TestChangingPeppersInstanceByInstanceRejectsNoKey(t *testing.T) {
 	}
 }
 
-// Every rejected pair of the generated form costs the same digest, so the time does not show what
-// was wrong. A path without the digest allocates less.
+// Every rejected pair of the generated form must cost at least one digest, so that the time does
+// not show what was wrong. A path without the digest would allocate less.
 func TestEveryRejectedWellFormedPairCostsOneDigest(t *testing.T) {
 	// Not parallel, because it counts the allocations of the whole process.
 	pepper := authtest.SymmetricKey(t, "p1")

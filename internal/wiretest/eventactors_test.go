@@ -29,7 +29,7 @@ func TestASuperUserWhoChangesAnotherUserIsTheActor(t *testing.T) {
 	require.True(t, strings.HasPrefix(string(events[0].Kind), "key."))
 }
 
-// A host may sign a user in during the request of another user.
+// A host may sign a user in while it handles a request of another user.
 func TestTheUserWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
@@ -45,14 +45,15 @@ func TestTheUserWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
 	require.Equal(t, f.user.ID, events[len(events)-1].ActorID)
 }
 
-// recordBrowserSessions enables browser sessions and records the events.
+// recordBrowserSessions enables browser sessions and adds each event to got.
 func recordBrowserSessions(got *recordedEvents) githubOptions {
 	return githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.BrowserSessions, cfg.OnEvent = &auth.BrowserSessions{}, got.Add
 	}}
 }
 
-// hubot signs in in octocat's browser, so hubot, not octocat, revokes octocat's session.
+// hubot signs in with a browser in which octocat is signed in. This revokes octocat's session. The
+// actor of the event is hubot.
 func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents

@@ -30,7 +30,7 @@ func TestEventsAreLoggedAfterRunEndsEvenIfOnEventHangs(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- f.svc.Run(ctx) }()
-		synctest.Wait() // OnEvent now hangs with the first event of the fixture
+		synctest.Wait() // OnEvent now hangs in its first call
 		stop()
 		began := time.Now()
 		require.ErrorIs(t, <-ended, context.Canceled)
@@ -42,8 +42,8 @@ func TestEventsAreLoggedAfterRunEndsEvenIfOnEventHangs(t *testing.T) {
 	})
 }
 
-// A supervisor may start a new Run before the old one has ended. The new Run waits and delivers
-// afterwards.
+// A supervisor may call Run again before the first Run has ended. The second Run waits for the
+// first one and then delivers the events.
 func TestASecondRunWaitsForTheFirst(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestASecondRunWaitsForTheFirst(t *testing.T) {
 	})
 }
 
-// causeEvent returns a function that causes a sign_in.rejected event with a request ID.
+// causeEvent returns a function that causes a sign_in.rejected event with the request ID.
 func causeEvent(t *testing.T, events *auth.EventLog) func(requestID string) {
 	t.Helper()
 	credentials, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Events: events})
@@ -197,7 +197,7 @@ func TestAnOnEventThatCausesEventsDoesNotKeepRunFromEnding(t *testing.T) {
 	})
 }
 
-// An event that arrives while Run ends is delivered or logged.
+// An event that is caused while Run ends is either delivered or logged.
 func TestNoEventIsLostWhenRunEnds(t *testing.T) {
 	t.Parallel()
 	const rounds, senders, each = 100, 4, 50
@@ -232,7 +232,7 @@ func TestNoEventIsLostWhenRunEnds(t *testing.T) {
 	}
 }
 
-// requestIDs is a log handler that records the request IDs of logged events.
+// requestIDs is a log handler that records the request IDs of the events in the log.
 type requestIDs struct {
 	slog.Handler
 	seen *sync.Map
@@ -277,7 +277,8 @@ func TestAPanicInAHookDoesNotFailTheRequest(t *testing.T) {
 	require.Equal(t, 2, bytes.Count(f.log.Bytes(), []byte("a function of Hooks panicked")))
 }
 
-// The operator must see the reason and the user of a rejected sign-in, for users of the host too.
+// The event of a rejected sign-in tells the operator the reason and the user. This also holds for
+// users in the host's own table.
 func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents

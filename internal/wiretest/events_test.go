@@ -26,7 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// eventKinds returns the event kinds declared in write.go, sorted.
+// eventKinds returns the kinds of events that write.go declares, sorted.
 func eventKinds(t testing.TB) (kinds []string) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../../write.go", nil, 0)
@@ -59,10 +59,10 @@ func TestTheEventsPageListsEveryKind(t *testing.T) {
 	require.Equal(t, eventKinds(t), listed)
 }
 
-// recordedEvents records the events passed to OnEvent.
+// recordedEvents records the events that OnEvent receives.
 type recordedEvents struct{ authtest.Record[auth.Event] }
 
-// deliver runs the service until the queued events are delivered and returns them.
+// deliver calls Run until the queued events are delivered, and returns the events.
 func (r *recordedEvents) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -71,7 +71,7 @@ func (r *recordedEvents) deliver(t testing.TB, svc *auth.Service) []auth.Event {
 	return r.Take()
 }
 
-// The test causes every kind of event, over HTTP if there is a call for it.
+// The test causes every kind of event, with an HTTP call if there is one.
 func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
@@ -152,7 +152,8 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	require.NoError(t, g.svc.RevokeEverybody(t.Context(), authtest.ByHost))
 
 	events := got.deliver(t, g.svc)
-	// An empty store stands for one restored from a backup that is older than the first revocation.
+	// The empty store simulates a store that was restored from a backup. The backup is older than
+	// the first revocation.
 	restored, err := auth.New(memstore.New(), auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{g.signer.Key}, Now: g.clock.Now,
 		OnEvent: got.Add, Logger: slog.New(slog.DiscardHandler),
@@ -192,7 +193,7 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	require.Equal(t, "192.0.2.1", events[disabled].Client.Address.String())
 }
 
-// deny begins a connect flow and denies it at GitHub.
+// deny begins a flow that connects a GitHub account, and lets the user deny it at GitHub.
 func (g *githubFixture) deny(token string) page {
 	b := g.browser()
 	state := queryOf(g.t, b.connectURL(token)).Get("state")

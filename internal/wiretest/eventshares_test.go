@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Attack: a user or a client causes events of one class in a loop to hide events of the other
-// classes.
+// Attack: a user or a client causes many events of one class, so that the queue drops events of
+// other classes.
 func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
@@ -50,7 +50,7 @@ func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
 }
 
-// Concurrent requests must not wait for the queue while Run empties it.
+// Run empties the queue while many requests add events. No request must wait for the queue.
 func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
@@ -111,7 +111,7 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/nobody's", "").status)
 	require.Empty(t, got.deliver(t, b.svc), "a session that does not exist causes no event")
 
-	// A route of the host with the middleware.
+	// This is a route of the host, protected by the middleware.
 	route := b.svc.Authenticate(b.svc.RequireSuperUser(http.NotFoundHandler()))
 	request := newBearer(alice)
 	w := httptest.NewRecorder()
@@ -124,7 +124,8 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	requireRefused("This needs a newer session: sign in again first", b.user.ID, b.user.ID,
 		session.Session.ID)
 
-	// A request of another site to which the browser has added the session cookie.
+	// Another site makes the browser send this request, to which the browser adds the session
+	// cookie.
 	browser := b.browser()
 	browser.signInByCookie("")
 	cookie := browser.client.Jar.Cookies(mustURL(t, b.server.URL))[0]
@@ -158,8 +159,8 @@ func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 		f.log.String())
 }
 
-// Each class of events has its own share of the queue. Attack: without a trail, a user signs in and
-// out in a loop to drop the events of changes.
+// Each class of events has its own share of the queue. Attack: the service has no audit trail, and
+// a user signs in and out many times so that the queue drops the events of changes.
 func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
@@ -179,8 +180,8 @@ func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	require.Equal(t, 1, kinds[auth.EventKeyIssued], "%v", kinds)
 }
 
-// Only known callers cause access.refused events. Attack: requests without a caller push the
-// refusals of known callers out of the queue.
+// Only a refused request of a known caller causes an access.refused event. Attack: many requests
+// without a caller push such events out of the queue.
 func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
@@ -206,7 +207,8 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 		"the refusal of the known caller is lost; %d events of unknown callers", unknown)
 }
 
-// Only known callers cause access.refused events, and the session of a deleted user is revoked.
+// Only a refused request of a known caller causes an access.refused event. A deleted user is not a
+// known caller, because the user's session was revoked.
 func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents

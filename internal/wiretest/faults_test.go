@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// flows returns the calls of a client, each ready to be sent.
+// flows returns functions that each send one call of a client.
 func flows(f *fixture) map[string]func() response {
 	admin, user := f.signIn(f.admin), f.signIn(f.user)
 	return map[string]func() response{
@@ -28,7 +28,7 @@ func flows(f *fixture) map[string]func() response {
 	}
 }
 
-// Whichever store call fails, and however, the answer is 503 and nothing has changed.
+// If any call of the store fails in any way, the response has status 503 and nothing has changed.
 func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 	t.Parallel()
 	failures := map[string]error{
@@ -44,7 +44,8 @@ func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 				for failAt := 1; ; failAt++ {
 					armed, revoked := false, false
 					f := newFixture(t, withFaults(func(method string) error {
-						// A revocation that is stored holds, even if the feed cannot be read back.
+						// A stored revocation takes effect even if the instance cannot read the
+						// feed afterwards.
 						if !armed || revoked && method == "ListRevocations" {
 							return nil
 						}
@@ -76,7 +77,7 @@ func TestAStoreFailureAtAnyPointOfACallIsA503(t *testing.T) {
 	}
 }
 
-// Whichever store call hangs, the request waits for Config.Timeout and no longer.
+// If any call of the store hangs, the request ends after Config.Timeout.
 func TestAHangingStoreIsA503AfterTheTimeout(t *testing.T) {
 	t.Parallel()
 	t.Run("reading the feed", func(t *testing.T) {

@@ -118,8 +118,8 @@ func TestAFailedReadOfTheFeedIsRetriedAfterASecond(t *testing.T) {
 	}
 }
 
-// delayedStore delays one read of the feed until answer is closed. The read returns what the feed
-// contained when the read began.
+// delayedStore delays one read of the revocation feed until the channel answer is closed. The read
+// returns the entries that the feed had when the read began.
 type delayedStore struct {
 	auth.Store
 	late   atomic.Bool
@@ -150,11 +150,11 @@ func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 		reading := make(chan int)
 		go func() { reading <- status(f.svc, token) }()
 		synctest.Wait()
-		// RevokeUser cannot read the feed back in time.
+		// RevokeUser cannot read the feed, because another read is in progress.
 		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
 		require.NoError(t, err)
 		close(store.answer)
-		<-reading // this request began before the revocation returned, so it may be accepted or rejected
+		<-reading // the request began before the revocation, so its status may be either
 		require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
 	})
 }
@@ -168,10 +168,10 @@ func TestANewInstanceReadsAMillionRevocationsBeforeItAcceptsAToken(t *testing.T)
 	token, err := f.svc.SignIn(t.Context(), f.user.ID)
 	require.NoError(t, err)
 	many.last = token
-	many.fail.Store(true) // the first read fails halfway
+	many.fail.Store(true) // the first read of the feed fails halfway
 	require.Equal(t, http.StatusServiceUnavailable, status(f.svc, token.Bearer.Reveal()))
 	many.fail.Store(false)
-	for { // each request reads for at most a second
+	for { // each request reads the feed for at most a second
 		if got := status(f.svc, token.Bearer.Reveal()); got != http.StatusServiceUnavailable {
 			require.Equal(t, http.StatusUnauthorized, got)
 			break
@@ -181,8 +181,8 @@ func TestANewInstanceReadsAMillionRevocationsBeforeItAcceptsAToken(t *testing.T)
 		"the pages read before the failure are not read again")
 }
 
-// manyRevocations is a store with a feed of n entries. The last entry revokes the session of the
-// token last.
+// manyRevocations is a store whose revocation feed has n entries. The last entry revokes the
+// session of the token in the field last.
 type manyRevocations struct {
 	auth.Store
 	n       int64
@@ -190,7 +190,7 @@ type manyRevocations struct {
 	last    auth.Token
 	fail    atomic.Bool
 	begun   atomic.Bool
-	again   atomic.Int64 // number of reads from the beginning
+	again   atomic.Int64 // number of times the feed is read from the beginning
 }
 
 func (m *manyRevocations) ListRevocations(

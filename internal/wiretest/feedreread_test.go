@@ -15,8 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rereadStore is a store whose feed has one entry, which revokes everybody. Each read returns a
-// newer entry, so the issuer must read the feed again from its beginning.
+// rereadStore is a store whose feed has one entry, which revokes the sessions of all users. Each
+// read returns a new entry at a higher position, so the issuer must read the feed from the
+// beginning again.
 type rereadStore struct {
 	auth.Store
 	position atomic.Int64
@@ -31,7 +32,7 @@ func (s *rereadStore) ListRevocations(_ context.Context, from int64, _ int) ([]a
 
 func (s *rereadStore) RevokeToken(context.Context, auth.SessionClaims) error { return nil }
 
-// Attack: a revoked token is presented in a loop while the feed is read again and again.
+// Attack: a revoked token is sent many times while the issuer reads the feed again and again.
 func TestARevokedTokenIsRejectedWhileTheFeedIsReread(t *testing.T) {
 	t.Parallel()
 	signer := authtest.NewSigners(t)["HS256"]
@@ -71,13 +72,13 @@ func TestARevokedTokenIsRejectedWhileTheFeedIsReread(t *testing.T) {
 	require.Zero(t, accepted.Load())
 }
 
-// replaceableStore is a store that a test can replace by another one, as a restore does.
+// replaceableStore is a store whose inner store a test can replace, to simulate a restore.
 type replaceableStore struct{ auth.Store }
 
 func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 	t.Parallel()
-	// The two stores share one session. Their feeds differ after it, and the restored feed is
-	// shorter, as long or longer.
+	// The instance has read entries that the restored store does not have. The feed of the restored
+	// store is shorter than before, as long, or longer.
 	for _, later := range []int{0, 1, 2, 3, 50} {
 		t.Run(fmt.Sprint(later), func(t *testing.T) {
 			t.Parallel()
@@ -140,8 +141,8 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 	}
 }
 
-// failSecond returns a fault that allows one read of the feed, which detects the restored store,
-// and fails all later ones.
+// failSecond returns a fault that lets the first read of the feed succeed and makes all later reads
+// fail. The first read detects that the store was restored.
 func failSecond() func(string) error {
 	var reads atomic.Int64
 	return func(method string) error {
@@ -154,8 +155,8 @@ func failSecond() func(string) error {
 
 func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 	t.Parallel()
-	// A clock that is set back by more than 30 seconds rejects older tokens for their issue time
-	// alone.
+	// If a clock is set back by more than 30 seconds, tokens are rejected because their issue time
+	// is in the future. With -20 seconds, that is not the reason.
 	for _, off := range []time.Duration{time.Hour, -20 * time.Second, -time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
 			t.Parallel()
@@ -176,7 +177,7 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 		token := in.signIn(in.user)
 		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
-		for range auth.KeptRevocations { // the last KeptRevocations entries are never pruned
+		for range auth.KeptRevocations { // the newest KeptRevocations entries are never pruned
 			session, err := in.svc.SignIn(t.Context(), in.admin.ID)
 			require.NoError(t, err)
 			require.NoError(t, in.store.RevokeSession(t.Context(), authtest.HostWrite, session.Session.ID))

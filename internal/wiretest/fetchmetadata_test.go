@@ -20,12 +20,13 @@ var withAllowedOrigins = githubOptions{configure: func(_ *githubFixture, cfg *au
 	cfg.GitHub.AllowedOrigins = []string{"https://other.example.com", allowedOrigin}
 }}
 
-// fetchedFrom returns the Fetch Metadata headers that a browser sends, and more headers.
+// fetchedFrom returns the Fetch Metadata headers that a browser sends, followed by the headers in
+// more.
 func fetchedFrom(site, mode, dest string, more ...string) []string {
 	return append([]string{"Sec-Fetch-Site", site, "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", dest}, more...)
 }
 
-// writes reports whether the response sets a cookie or contains an answer of GitHub.
+// writes reports whether the response sets a cookie or contains a result that came from GitHub.
 func (r response) writes() bool {
 	return r.header.Get("Set-Cookie") != "" || strings.Contains(r.body, `"valid"`)
 }
@@ -36,7 +37,8 @@ func TestGETsThatWriteAreServedOnlyToOwnPagesAndClicks(t *testing.T) {
 	b := g.browser()
 	b.signInByCookie("")
 	cookie := b.client.Jar.Cookies(mustURL(t, g.server.URL))[0].String()
-	// The start call answers a navigation without a click with a page that asks for one.
+	// If a browser navigates to startCall without a click of the user, the response is a page that
+	// asks for a click.
 	const rejected, asked, served = "rejected", "asked", "served"
 	for name, test := range map[string]struct {
 		header []string
@@ -124,7 +126,8 @@ func TestAllowedOriginsMayFetchTheCallsThatBeginAFlow(t *testing.T) {
 	}
 }
 
-// An allowed origin must not learn about the connection of the user whose cookie the browser adds.
+// A page of an allowed origin must not learn about the GitHub connection of the user whose cookie
+// the browser adds.
 func TestAllowedOriginsCannotVerifyTheGitHubTokenWithTheCookie(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withAllowedOrigins)
@@ -225,7 +228,8 @@ func TestTheStartPageLinksToTheSameRequest(t *testing.T) {
 		b.get(startCall+"?return_to=//evil.example", noClick...).status)
 }
 
-// GitHub's redirect follows a click on GitHub's page or no click at all.
+// The redirect from GitHub may follow a click on GitHub's page, or no click at all. So the callback
+// must not require one.
 func TestTheCallbackNeedsNoUserActivation(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -236,7 +240,8 @@ func TestTheCallbackNeedsNoUserActivation(t *testing.T) {
 	require.NotContains(t, p.header.Get("Location"), "error")
 }
 
-// Java's HTTP client offers HTTP/2 with an Upgrade header, like a browser that opens a WebSocket.
+// Java's HTTP client offers HTTP/2 with an Upgrade header. The service must not take this for a
+// browser that opens a WebSocket.
 func TestAProgramThatOffersHTTP2CanBeginAFlow(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -248,8 +253,8 @@ func TestAProgramThatOffersHTTP2CanBeginAFlow(t *testing.T) {
 	}
 }
 
-// Attack: pages of a subdomain and of another site make the browser send each call that writes,
-// again and again.
+// Attack: pages of a subdomain and of another site make the browser send each GET request that
+// changes something, many times.
 func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -277,7 +282,8 @@ func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 		"the user's own flow completes")
 }
 
-// The rule also applies to a handler of the host that calls BeginSignIn and BeginConnect.
+// A host may have its own handlers, which call BeginSignIn and BeginConnect. These must reject
+// requests of other sites too.
 func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withAllowedOrigins)
@@ -301,8 +307,8 @@ func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 	require.ErrorIs(t, begin(http.MethodHead), auth.ErrCrossOrigin)
 }
 
-// The test sends every combination of Fetch Metadata headers and compares the result with the rules
-// in docs/github.md for the callers that may begin a flow.
+// The test sends every combination of Fetch Metadata headers. It compares the responses with the
+// rules in docs/github.md, which say who may begin a flow.
 func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withAllowedOrigins)
@@ -359,8 +365,8 @@ func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 	t.Log(began)
 }
 
-// mayBeginFlow reports whether the rules allow the request to begin a flow at the service with this
-// origin.
+// mayBeginFlow reports whether the request may begin a flow according to these rules. own is the
+// origin of the service.
 func mayBeginFlow(r *http.Request, own string) bool {
 	is := func(name, value string) bool {
 		lines := r.Header[name]
@@ -381,7 +387,7 @@ func mayBeginFlow(r *http.Request, own string) bool {
 		is("Sec-Fetch-User", "?1")
 }
 
-// The page asks for a click to go on and contains the return_to of the request.
+// The page that asks for a click contains the parameter return_to of the request.
 func TestTheStartPageReflectsNoMarkup(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)

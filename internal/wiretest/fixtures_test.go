@@ -23,12 +23,12 @@ func rawStd(b []byte) string {
 	return base64.RawStdEncoding.EncodeToString(b)
 }
 
-// fixture is a service over a store in memory with the users admin and user. With a UserSource it
-// has an account store instead and creates no users.
+// fixture is a service with a store in memory and the users admin and user. If the fixture has a
+// UserSource, it has an account store instead of a store, and no users.
 type fixture struct {
 	t        testing.TB
 	clock    *authtest.Clock
-	store    auth.Store        // nil with a UserSource
+	store    auth.Store        // nil if there is a UserSource
 	accounts auth.AccountStore // the store, or the account store of the UserSource
 	source   auth.UserSource
 	signer   authtest.Signer
@@ -43,7 +43,8 @@ type fixture struct {
 	hostWritesErrors bool // whether Config.WriteError is set
 }
 
-// newFixture creates a fixture. The functions may change its fields and its configuration first.
+// newFixture creates a fixture. Before it creates the service, it calls the functions change, which
+// may change fields of the fixture and the configuration.
 func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	t.Helper()
 	f := &fixture{
@@ -84,8 +85,8 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	return f
 }
 
-// withFaults calls before with the name of each store method first. If before returns an error, the
-// method fails with it.
+// withFaults makes each call of the store first call the callback before with the name of the
+// method. If the callback returns an error, the call fails with this error.
 func withFaults(before func(method string) error) func(*fixture, *auth.Config) {
 	return func(f *fixture, _ *auth.Config) { f.injectFaults(before) }
 }
@@ -111,7 +112,7 @@ func (f *fixture) setActive(user auth.User, active bool) {
 	require.NoError(f.t, err)
 }
 
-// response is the response that a client sees.
+// response is a response as a client receives it.
 type response struct {
 	status int
 	header http.Header
@@ -125,8 +126,8 @@ func (r response) json(t testing.TB) map[string]any {
 	return object
 }
 
-// send sends a request to the handler without a network. A non-empty body is sent as JSON. header
-// alternates names and values.
+// send sends a request to the handler without a network. If the body is not empty, it is sent as
+// JSON. header contains names and values of headers in turn.
 func send(h http.Handler, method, target, body string, header ...string) response {
 	var reader io.Reader
 	if body != "" {
@@ -142,7 +143,7 @@ func send(h http.Handler, method, target, body string, header ...string) respons
 	return serve(h, r)
 }
 
-// serve sends a request to the handler and compares the response with openapi.json.
+// serve sends the request to the handler and compares the response with openapi.json.
 func serve(h http.Handler, r *http.Request) response {
 	asked, sent := r.Clone(r.Context()), new(bytes.Buffer)
 	if r.Body != nil && r.Body != http.NoBody {
@@ -166,7 +167,7 @@ func (f *fixture) send(method, target, body string, header ...string) response {
 	return send(h, method, target, body, header...)
 }
 
-// sendAs is send with the bearer token.
+// sendAs is like send, with the bearer token.
 func (f *fixture) sendAs(token, method, target, body string) response {
 	return f.send(method, target, body, "Authorization", "Bearer "+token)
 }
@@ -185,5 +186,5 @@ func (f *fixture) login(pair auth.KeyPair) response {
 	return f.send(http.MethodPost, "/auth/users/login", loginBody(pair))
 }
 
-// errorOf returns the error of a call with two results.
+// errorOf returns the error of a call that returns a value and an error.
 func errorOf[T any](_ T, err error) error { return err }

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cookieHeader returns the Cookie header with the browser's cookies whose names contain the text.
+// cookieHeader returns a Cookie header with those cookies of the browser whose names contain the
+// text.
 func (b *browser) cookieHeader(text string) string {
 	var found []string
 	for _, cookie := range b.client.Jar.Cookies(mustURL(b.t, b.g.server.URL)) {
@@ -23,8 +24,8 @@ func (b *browser) cookieHeader(text string) string {
 	return strings.Join(found, "; ")
 }
 
-// Attack: without the __Host- prefix, a subdomain can plant the cookie of the attacker's flow in
-// the victim's browser, and the victim then agrees at GitHub.
+// Attack: an attacker begins a connect flow and plants its cookie in the victim's browser, and the
+// victim agrees at GitHub. A subdomain can plant the cookie if its name lacks the prefix __Host-.
 func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -76,8 +77,8 @@ func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 	}
 }
 
-// The session of a bearer token is in no cookie, so a browser session of the same user is another
-// session.
+// A flow that a bearer token began belongs to the session of the token. A browser session of the
+// same user is a different session.
 func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -91,8 +92,8 @@ func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *t
 	require.Contains(t, b.stay().get(callback).header.Get("Location"), "error=expired")
 }
 
-// The callback needs the store to check the browser session. After a failure the same callback
-// succeeds.
+// The callback reads the store to check the browser session. If the store fails, the same callback
+// succeeds later.
 func TestAConnectFlowCanBeRetriedAfterAStoreFailure(t *testing.T) {
 	t.Parallel()
 	away := false
@@ -115,8 +116,9 @@ func TestAConnectFlowCanBeRetriedAfterAStoreFailure(t *testing.T) {
 	require.NotContains(t, b.get(callback).header.Get("Location"), "error")
 }
 
-// Attack: over plain http an attacker plants a flow that the attacker's own token began. Nothing in
-// the victim's browser distinguishes it from a flow of the victim.
+// Attack: an attacker begins a flow with a bearer token, and plants its cookie in the victim's
+// browser over plain http. Nothing in the browser would distinguish this flow from a flow of the
+// victim.
 func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -138,7 +140,8 @@ func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testi
 	}
 }
 
-// A host with its own callback handler passes the identity of the browser session to Complete.
+// A host may have its own callback handler, which passes the identity of the browser session to
+// Complete.
 func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -170,8 +173,8 @@ func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 	}
 }
 
-// Attack: a host begins the flow for a session that is too old already. The flow extends the age by
-// the ten minutes that it may take.
+// A host begins the flow although the session is already older than MaxAge. Complete rejects the
+// flow if the session is older than MaxAge plus the ten minutes that a flow may take.
 func TestAConnectFlowOfASessionThatIsTooOldConnectsNothing(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -193,8 +196,8 @@ func TestAConnectFlowOfASessionThatIsTooOldConnectsNothing(t *testing.T) {
 	require.ErrorIs(t, complete(), auth.ErrGitHubState)
 }
 
-// A flow completes only in the browser session that began it; a flow of a bearer token completes
-// only without a browser session.
+// A flow that a browser session began completes only in this session. A flow that a bearer token
+// began completes only if there is no browser session.
 func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 	t.Parallel()
 	for _, begin := range []string{"bearer", "cookie"} {
@@ -250,7 +253,7 @@ func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 	}
 }
 
-// A connect flow must not complete after its session was revoked in any way.
+// A connect flow must not complete after its session was revoked, in whichever way.
 func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func(t *testing.T, g *githubFixture, token string){

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzAuthorizationHeader passes arbitrary header lines to Identify. Only the bearer scheme, one or
-// more spaces and the token are accepted.
+// FuzzAuthorizationHeader calls Identify with arbitrary Authorization headers. A header is accepted
+// only if it consists of the bearer scheme, one or more spaces and the token.
 func FuzzAuthorizationHeader(f *testing.F) {
 	fixture := newFixture(f)
 	token := fixture.signIn(fixture.user)
@@ -44,8 +44,8 @@ func FuzzAuthorizationHeader(f *testing.F) {
 	})
 }
 
-// FuzzLoginBody posts arbitrary bodies to the sign-in. An accepted body must contain the pair in
-// fields that encoding/json reads too.
+// FuzzLoginBody sends arbitrary bodies to the sign-in call. If a body is accepted, encoding/json
+// must find the access key and secret in it too.
 func FuzzLoginBody(f *testing.F) {
 	fixture := newFixture(f, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Off = true })
 	good := loginBody(fixture.userPair)
@@ -58,7 +58,7 @@ func FuzzLoginBody(f *testing.F) {
 	}
 	handler := fixture.svc.LoginHandler()
 	f.Fuzz(func(t *testing.T, body []byte) {
-		// The space keeps the body from being empty, because send sends an empty body as none.
+		// The space is added because send sends no body at all if the body is empty.
 		r := send(handler, http.MethodPost, "/", string(body)+" ")
 		switch r.status {
 		case http.StatusOK:

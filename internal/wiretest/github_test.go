@@ -57,7 +57,7 @@ func TestConnectStatusAndDisconnect(t *testing.T) {
 	r = g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.JSONEq(t, `{"success": false, "message": "No GitHub credentials found to remove"}`, r.body)
 
-	// The user still signs in to the same account.
+	// A sign-in with GitHub still leads to the same user.
 	signedIn := g.browser().signIn()
 	require.Equal(t, "alice", signedIn["username"])
 	require.Equal(t, false, signedIn["is_new_user"])
@@ -112,7 +112,7 @@ func TestTheStateCookieIsSecureHttpOnlyAndHostOnly(t *testing.T) {
 	require.LessOrEqual(t, len(c.Value), 1024)
 }
 
-// Attack of CVE-2025-68481 and CVE-2025-68158: Mallory begins a flow and makes the victim's browser
+// Attack (CVE-2025-68481, CVE-2025-68158): Mallory begins a flow and makes the victim's browser
 // complete it.
 func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testing.T) {
 	t.Parallel()
@@ -136,7 +136,7 @@ func TestAStateOfAnotherBrowserIsRejected_CVE_2025_68481_CVE_2025_68158(t *testi
 	require.Equal(t, http.StatusNotFound, g.status(malloryToken).status,
 		"the victim's token was given to no user")
 
-	// A cookie of a flow of the victim's own does not help either.
+	// The cookie of a flow that the victim began does not make Mallory's flow valid either.
 	victim.authURL(signInCall)
 	require.Equal(t, http.StatusBadRequest, victim.get(mallory.authURL(signInCall)).status)
 }
@@ -149,7 +149,7 @@ func TestAStateIsValidOnceAndForTenMinutes(t *testing.T) {
 	cookies := b.client.Jar.Cookies(mustURL(t, g.server.URL))
 	require.Equal(t, http.StatusOK, b.get(callback).status)
 	require.Empty(t, b.client.Jar.Cookies(mustURL(t, g.server.URL)), "the cookie is removed")
-	// The browser presents the removed cookie again.
+	// The browser sends the removed cookie again.
 	b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
 	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "the state is consumed")
 
@@ -171,7 +171,7 @@ func TestFourTabsCanSignInAtTheSameTime(t *testing.T) {
 	for _, authURL := range tabs {
 		require.Equal(t, http.StatusOK, b.get(authURL).status)
 	}
-	for range 20 { // more flows than slots; the newest always works
+	for range 20 { // more flows than cookie names; the newest always works
 		tabs = append(tabs, b.authURL(signInCall))
 	}
 	require.LessOrEqual(t, len(b.client.Jar.Cookies(mustURL(t, g.server.URL))), 4)

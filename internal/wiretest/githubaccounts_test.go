@@ -18,7 +18,7 @@ func TestGitHubAccountsAreIdentifiedByIDNotLogin(t *testing.T) {
 	first := g.browser().signIn()
 	userID := g.sendAs(first["token"].(string), http.MethodGet, "/auth/user", "").json(t)["user_id"]
 
-	// octocat is renamed, and another account takes the login.
+	// octocat is renamed, and another account gets the login octocat.
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: octocat, Login: "monalisa"}))
 	require.NoError(t, g.fake.SetUser(githubtest.User{ID: 999, Login: octocatLogin}))
 	renamed := g.browser().signIn()
@@ -65,7 +65,7 @@ func TestAnUnverifiedEmailIsIgnored(t *testing.T) {
 
 func TestUsersWithReservedOrTakenLoginsGetASuffix(t *testing.T) {
 	t.Parallel()
-	logins := []string{"admin", "Root", "aLice"} // alice exists already
+	logins := []string{"admin", "Root", "aLice"} // alice is a user of the fixture
 	var users []githubtest.User
 	for i, login := range append(logins, octocatLogin) {
 		users = append(users, githubtest.User{ID: int64(i + 1), Login: login})
@@ -91,7 +91,7 @@ func TestConnectingAnotherUsersGitHubAccountIsAConflict(t *testing.T) {
 	require.Equal(t, g.user.ID, link.UserID)
 	require.Len(t, g.fake.Tokens(octocat), 1, "the token that is not stored is revoked at GitHub")
 
-	// A user cannot have two accounts of one host either.
+	// A user cannot have two accounts of the same GitHub host either.
 	require.NoError(t, g.fake.SignInAs(hubotLogin))
 	require.Equal(t, http.StatusConflict, g.browser().connect(g.signIn(g.user)).status)
 	require.Empty(t, g.fake.Tokens(hubot))

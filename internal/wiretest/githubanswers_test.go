@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Attack: the key of a user who has left the organization signs in 200 times.
+// Attack: a user who has left the organization signs in with a key 200 times.
 func TestADepartureFromTheOrganizationIsCachedForAMinute(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
@@ -38,7 +38,7 @@ func TestADepartureFromTheOrganizationIsCachedForAMinute(t *testing.T) {
 		ID: octocat, Login: octocatLogin, Memberships: []githubtest.Membership{acme},
 	}))
 	m.browser().signIn()
-	// A sign-in with GitHub replaces the cached answer at once.
+	// A sign-in with GitHub checks the membership again and replaces the cached result.
 	m.requireSignsIn()
 }
 
@@ -59,7 +59,7 @@ func TestConcurrentSignInsCheckTheMembershipOnce(t *testing.T) {
 	require.Equal(t, asked+1, m.fake.Count(githubtest.EndpointUser))
 }
 
-// A 403 of single sign-on, a 429 and a 5xx say nothing about the user.
+// A 403 because of single sign-on, a 429 and a 5xx say nothing about the membership of the user.
 func TestFailuresOfGitHubAreNotCached(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)
@@ -121,7 +121,8 @@ func TestATokenIsVerifiedAtGitHubOnceAMinute(t *testing.T) {
 	require.Equal(t, 3, checked())
 }
 
-// onDeleteToken configures a store that calls *hook once before it deletes a GitHub token.
+// onDeleteToken configures a store that calls the function *hook once, before it deletes a GitHub
+// token.
 func onDeleteToken(hook *func()) githubOptions {
 	return githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
 		g.fixture.injectFaults(func(method string) error {
@@ -134,8 +135,8 @@ func onDeleteToken(hook *func()) githubOptions {
 	}}
 }
 
-// Two instances verify a token at the same time that GitHub has revoked. The other instance removes
-// the token first; this one must still report it as revoked.
+// Two instances verify a token that GitHub has revoked. The other instance removes the token first.
+// This instance must still report the token as revoked.
 func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 	t.Parallel()
 	var hook func()
@@ -144,7 +145,7 @@ func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 	g.fake.Revoke(octocat)
 	other := g.instance()
-	hook = func() { // the other instance is faster
+	hook = func() { // the other instance removes the token
 		_, err := other.GitHub().Verify(t.Context(), g.user.ID)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}
@@ -153,8 +154,8 @@ func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 		"GitHub has reported the token as revoked: %s", answer.body)
 }
 
-// The user connects again during the verification. The answer of GitHub was about the old token, so
-// nothing is known about the new one.
+// While the token is verified, the user connects GitHub again. The response of GitHub is about the
+// old token and says nothing about the new one.
 func TestAnAnswerAboutAReplacedGitHubTokenDoesNotVouchForTheNewOne(t *testing.T) {
 	t.Parallel()
 	var hook func()

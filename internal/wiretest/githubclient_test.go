@@ -42,7 +42,8 @@ func TestTheHostCanCallGitHubAsTheUser(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// The transport of x/oauth2 would add the token again after a redirect to another host.
+// The transport of golang.org/x/oauth2 would add the token to a redirected request to another host
+// too.
 func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -75,8 +76,8 @@ func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	require.Empty(t, <-seen, "an Authorization header of the host is not sent to other hosts either")
 }
 
-// withExpiringTokens makes GitHub's tokens expire after 8 hours, as they do for apps that have
-// opted in.
+// withExpiringTokens makes the tokens of GitHub expire after 8 hours. The real GitHub does this for
+// apps that have opted in.
 var withExpiringTokens = githubOptions{fake: githubtest.Config{TokenLifetime: 8 * time.Hour}}
 
 func (g *githubFixture) accessToken() (string, error) {
@@ -108,7 +109,7 @@ func TestATokenIsRefreshedBeforeItExpires(t *testing.T) {
 	require.NotEqual(t, second, third, "refreshed with the refresh token of the second")
 }
 
-// instance returns another instance of the service over the same store.
+// instance returns another instance of the service with the same store.
 func (g *githubFixture) instance(change ...func(*auth.Config)) *auth.Service {
 	github := g.github
 	cfg := auth.Config{
@@ -143,13 +144,13 @@ func TestATemporaryRefreshFailureDoesNotDisconnect(t *testing.T) {
 	_, err := g.accessToken()
 	require.Error(t, err)
 	require.NotErrorIs(t, err, auth.ErrNotFound)
-	g.clock.Advance(31 * time.Second) // the lease of the failed refresh expires
+	g.clock.Advance(31 * time.Second) // until the lease of the failed refresh has expired
 	_, err = g.accessToken()
 	require.NoError(t, err)
 }
 
-// The caller is canceled while GitHub answers. The old token is revoked by then, so the new one
-// must be stored.
+// The request of the caller is canceled while GitHub responds. The old token is then already
+// revoked, so the library must store the new one.
 func TestARefreshContinuesAfterItsCallerIsCanceled(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withExpiringTokens)
@@ -211,7 +212,7 @@ func TestTokensAreResealedWithTheNewKeyOnRead(t *testing.T) {
 	require.NotErrorIs(t, err, auth.ErrNotFound, "a missing key does not disconnect the user")
 }
 
-// Attack: a token row of one user is copied to another user.
+// Attack: the stored token of one user is copied to the row of another user.
 func TestATokenCopiedToAnotherUsersRowIsRejected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -251,7 +252,7 @@ type closeRecorder struct{ closed bool }
 func (*closeRecorder) Read([]byte) (int, error) { return 0, io.EOF }
 func (c *closeRecorder) Close() error           { c.closed = true; return nil }
 
-// leasingStore records the duration of the last lease.
+// leasingStore is a store that records the duration of the last lease.
 type leasingStore struct {
 	auth.Store
 	lease time.Duration
@@ -264,8 +265,8 @@ func (s *leasingStore) LeaseGitHubToken(
 	return s.Store.LeaseGitHubToken(ctx, userID, host, version, now, until)
 }
 
-// If a refresh outlasts its lease, another instance redeems the same refresh token, and the loser
-// disconnects the user.
+// Only the instance that holds the lease refreshes a token. If the lease ended before the refresh,
+// another instance would use the same refresh token. One of the two would then disconnect the user.
 func TestALeaseIsLongerThanARefresh(t *testing.T) {
 	t.Parallel()
 	for timeout, want := range map[time.Duration]time.Duration{
@@ -288,8 +289,8 @@ func TestALeaseIsLongerThanARefresh(t *testing.T) {
 	}
 }
 
-// After a failed refresh its lease lasts for half a minute. A request that polled the store ten
-// times a second would cause hundreds of locking transactions.
+// After a failed refresh, other requests wait for up to half a minute until its lease ends. If they
+// polled the store ten times a second, each of them would cause hundreds of transactions.
 func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int64

@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// deletedUser is a fixture with a user who signed up with GitHub and was deleted.
+// deletedUser is a fixture with a user who has signed up with GitHub and was then deleted.
 type deletedUser struct {
 	*githubFixture
 	user  auth.User
-	token string // of the user's last session
+	token string // the token of the user's last session
 	pair  auth.KeyPair
 }
 
@@ -57,8 +57,8 @@ func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrExists)
 }
 
-// Deleting a user blanks the address, user agent and request ID of the events that the user caused.
-// For a user who signed up with GitHub, the sign-up is the first of them.
+// If a user is deleted, the client address, User-Agent and request ID are removed from the events
+// that the user caused. One of these events is the sign-up with GitHub.
 func TestDeletingAGitHubUserBlanksTheClientOfTheSignUpEvent(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {

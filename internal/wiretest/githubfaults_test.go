@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// withShortTimeout returns options with a short timeout for calls to GitHub. For the endpoints of
-// memberships and teams it configures a list that needs the endpoint.
+// withShortTimeout returns options with a short timeout for calls to GitHub. If the endpoint is
+// that of memberships or teams, the options also have a list of organizations or teams, so that the
+// library calls the endpoint.
 func withShortTimeout(endpoint githubtest.Endpoint) githubOptions {
 	org := githubtest.Org{ID: 77, Login: "acme"}
 	return githubOptions{
@@ -35,14 +36,14 @@ func withShortTimeout(endpoint githubtest.Endpoint) githubOptions {
 	}
 }
 
-// signInEndpoints are the endpoints that a first sign-in needs.
+// signInEndpoints are the endpoints that the library calls at the first sign-in of a user.
 var signInEndpoints = map[githubtest.Endpoint]bool{
 	githubtest.EndpointAccessToken: true, githubtest.EndpointUser: true, githubtest.EndpointEmails: true,
 	githubtest.EndpointMemberships: true, githubtest.EndpointTeams: true,
 }
 
-// forEachFault runs the test with every fault of each wanted endpoint. Most of these tests wait, so
-// more of them run at once than there are processors.
+// forEachFault runs the test with every fault of each endpoint in wanted. More tests run at the
+// same time than there are processors, because most of them only wait.
 func forEachFault(t *testing.T, wanted map[githubtest.Endpoint]bool,
 	test func(t *testing.T, g *githubFixture, endpoint githubtest.Endpoint, fault githubtest.NamedFault),
 ) {
@@ -68,7 +69,8 @@ func forEachFault(t *testing.T, wanted map[githubtest.Endpoint]bool,
 	require.GreaterOrEqual(t, kinds, 40)
 }
 
-// Whichever call to GitHub fails, and however, the answer is documented and nothing is left behind.
+// If any call to GitHub fails in any way, the response is one of the documented ones, and nothing
+// is left behind.
 func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	forEachFault(t, signInEndpoints,
@@ -78,7 +80,7 @@ func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 			g.fake.Inject(endpoint, fault.Fault)
 			p := b.get(callback)
 			if p.status == http.StatusOK && (fault.Harmless || endpoint == githubtest.EndpointEmails) {
-				g.requireSoundUser(p) // a missing email address does not prevent the sign-in
+				g.requireSoundUser(p) // the fault did not prevent the sign-in
 				return
 			}
 			statuses := []int{http.StatusBadRequest, http.StatusForbidden, http.StatusServiceUnavailable}
@@ -86,14 +88,14 @@ func TestAFaultyGitHubAnswerLeavesNothingBehind(t *testing.T) {
 			requireErrorBody(t, response{p.status, p.header, p.body})
 			g.requireNothingLeft(endpoint)
 
-			// After a rejected code or an outage, the next attempt succeeds.
+			// The next attempt without the fault succeeds.
 			g.fake.Heal()
 			require.Equal(t, true, g.browser().signIn()["is_new_user"])
 		})
 }
 
-// requireSoundUser fails the test unless the created user is the one who signed in, with their own
-// email address or none.
+// requireSoundUser fails the test unless the new user is octocat, with octocat's own email address
+// or none.
 func (g *githubFixture) requireSoundUser(p page) {
 	g.t.Helper()
 	signedIn := p.json(g.t)
@@ -103,13 +105,14 @@ func (g *githubFixture) requireSoundUser(p page) {
 	require.Equal(g.t, false, user["is_super_user"])
 }
 
-// requireNothingLeft fails the test if a failed sign-in has left a user, a link or a token at
-// GitHub that would never be revoked.
+// requireNothingLeft fails the test if a failed sign-in has left a user, a link, or a token at
+// GitHub that nothing would revoke.
 func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
 	g.t.Helper()
 	_, err := g.link(octocat)
 	require.ErrorIs(g.t, err, auth.ErrNotFound)
-	// The service cannot revoke a token that it never received completely.
+	// If the response with the token did not arrive completely, the service cannot revoke the
+	// token.
 	if endpoint != githubtest.EndpointAccessToken {
 		require.Empty(g.t, g.fake.Tokens(octocat))
 	}
@@ -141,7 +144,7 @@ func TestAFaultyAnswerToVerifyDisconnectsNobody(t *testing.T) {
 		r := g.sendAs(token, http.MethodGet, verifyCall, "")
 		statuses := []int{http.StatusOK, http.StatusNotFound, http.StatusServiceUnavailable}
 		require.Contains(t, statuses, r.status)
-		// Only a 404 or 422 of GitHub itself may disconnect the user.
+		// Only a response of GitHub itself with status 404 or 422 may disconnect the user.
 		if r.status != http.StatusNotFound {
 			require.Equal(t, http.StatusOK, g.status(token).status)
 		}
@@ -171,7 +174,8 @@ func TestGitHubsRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
 	}
 }
 
-// Following a redirect would send the client secret or the user's token to another host.
+// If the library followed a redirect, it would send the client secret or the user's token to
+// another host.
 func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
 	t.Parallel()
 	evil := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -16,13 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The accounts of the fake GitHub.
+// The IDs and logins of two accounts of the fake GitHub.
 const (
 	octocat, octocatLogin = 583231, "octocat"
 	hubot, hubotLogin     = 480938, "hubot"
 )
 
-// The calls of GitHub.
+// The paths of the library's calls for GitHub.
 const (
 	startCall      = "/api/v1/auth/github/start"
 	signInCall     = "/api/v1/auth/github/login-user"
@@ -34,8 +34,8 @@ const (
 	unlinkCall     = "/api/v1/auth/github/link"
 )
 
-// githubFixture is a service with GitHub behind https, which secure cookies need, and the fake
-// GitHub, where octocat agrees to everything.
+// githubFixture is a service with GitHub on an https server, because the cookies need https.
+// octocat agrees to every authorization at the fake GitHub.
 type githubFixture struct {
 	*fixture
 	fake    *githubtest.Server
@@ -44,7 +44,7 @@ type githubFixture struct {
 	sealing []auth.SymmetricKey
 }
 
-// githubOptions configure the fake and the service.
+// githubOptions configure the fake GitHub and the service.
 type githubOptions struct {
 	fake      githubtest.Config
 	configure func(*githubFixture, *auth.Config)
@@ -88,7 +88,7 @@ func newGitHub(t testing.TB, options ...githubOptions) *githubFixture {
 	return g
 }
 
-// browser is an HTTP client with cookies that follows redirects.
+// browser is an HTTP client that keeps cookies and follows redirects.
 type browser struct {
 	t      testing.TB
 	g      *githubFixture
@@ -107,7 +107,7 @@ func (g *githubFixture) browser() *browser {
 	return &browser{t: g.t, g: g, client: &http.Client{Jar: jar, Transport: newTransport(g.t)}}
 }
 
-// page is the last response that a browser got.
+// page is the response that a browser has received after all redirects.
 type page struct {
 	url    *url.URL
 	status int
@@ -120,7 +120,7 @@ func (p page) json(t testing.TB) map[string]any {
 	return response{body: p.body}.json(t)
 }
 
-// get opens a path of the service or an absolute URL.
+// get requests a path of the service, or an absolute URL.
 func (b *browser) get(target string, header ...string) page {
 	b.t.Helper()
 	return b.do(http.MethodGet, target, header...)
@@ -144,13 +144,13 @@ func (b *browser) do(method, target string, header ...string) page {
 	return page{response.Request.URL, response.StatusCode, response.Header, string(body)}
 }
 
-// stay makes the browser stop at redirects.
+// stay makes the browser not follow redirects.
 func (b *browser) stay() *browser {
 	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return b
 }
 
-// authURL begins a flow with a JSON call and returns the URL at GitHub.
+// authURL begins a flow and returns the URL to which the browser must go at GitHub.
 func (b *browser) authURL(path string, header ...string) string {
 	b.t.Helper()
 	p := b.get(path, header...)
@@ -158,14 +158,15 @@ func (b *browser) authURL(path string, header ...string) string {
 	return p.json(b.t)["auth_url"].(string)
 }
 
-// connectURL begins a connect flow of the user of the bearer token and returns the URL at GitHub.
+// connectURL begins a flow that connects a GitHub account to the user of the bearer token. It
+// returns the URL at GitHub.
 func (b *browser) connectURL(token string) string {
 	b.t.Helper()
 	return b.authURL(connectCall, "Authorization", "Bearer "+token)
 }
 
-// callbackURL opens GitHub's page and returns the callback URL that GitHub redirects to, without
-// opening it.
+// callbackURL requests the URL at GitHub, and returns the callback URL to which GitHub redirects.
+// It does not request the callback URL.
 func (b *browser) callbackURL(authURL string) string {
 	b.t.Helper()
 	follow := b.client.CheckRedirect
@@ -176,7 +177,7 @@ func (b *browser) callbackURL(authURL string) string {
 	return p.header.Get("Location")
 }
 
-// signIn signs in with GitHub as a JSON client does and returns the answer.
+// signIn signs in with GitHub and returns the JSON object of the response.
 func (b *browser) signIn() map[string]any {
 	b.t.Helper()
 	p := b.get(b.authURL(signInCall))
@@ -184,7 +185,7 @@ func (b *browser) signIn() map[string]any {
 	return p.json(b.t)
 }
 
-// connect connects GitHub to the user of the bearer token.
+// connect connects the GitHub account to the user of the bearer token.
 func (b *browser) connect(token string) page {
 	b.t.Helper()
 	return b.get(b.connectURL(token))
@@ -194,7 +195,7 @@ func (g *githubFixture) status(token string) response {
 	return g.sendAs(token, http.MethodGet, statusCall, "")
 }
 
-// link returns the stored link of a GitHub account.
+// link returns the stored link of the GitHub account with this ID.
 func (g *githubFixture) link(id int64) (auth.GitHubLink, error) {
 	return g.accounts.FindGitHubLink(g.t.Context(), auth.GitHubAccount{Host: "githubtest.invalid", ID: id})
 }

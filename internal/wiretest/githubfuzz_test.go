@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzCallbackQuery sends arbitrary queries to the callback. Without a valid cookie every one is
-// rejected with a documented answer.
+// FuzzCallbackQuery sends arbitrary queries to the callback without a valid cookie. Each of them
+// must be rejected with a documented response.
 func FuzzCallbackQuery(f *testing.F) {
 	g := newGitHub(f, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.Throttling.Off = true

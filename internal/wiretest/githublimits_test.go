@@ -17,7 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// badCallback returns a callback of a flow of this browser with a code that GitHub has not issued.
+// badCallback begins a flow and returns a callback URL for it. The code in this URL was not issued
+// by GitHub.
 func (b *browser) badCallback() string {
 	b.t.Helper()
 	state := queryOf(b.t, b.authURL(signInCall)).Get("state")
@@ -38,8 +39,8 @@ func TestFailedCallbacksAreThrottledBeforeGitHubIsAsked(t *testing.T) {
 	require.Equal(t, 20, g.exchanges())
 }
 
-// A throttled callback does not consume the state, so the browser can retry the same URL, but only
-// once.
+// A throttled callback does not use up the state, so the browser can repeat the same URL. It
+// succeeds only once.
 func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -54,7 +55,7 @@ func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	require.Equal(t, "3", p.header.Get("Retry-After"))
 	g.clock.Advance(3 * time.Second)
 
-	// The test sends the cookie itself, because the first response removes it from the browser.
+	// The test sends the cookie itself, because the first response deletes it in the browser.
 	u, err := url.Parse(g.server.URL)
 	require.NoError(t, err)
 	cookies := b.client.Jar.Cookies(u)
@@ -69,7 +70,7 @@ func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	require.Equal(t, exchanges, g.exchanges())
 }
 
-// Two instances share a limiter and receive all callbacks at once.
+// Two instances share a limiter and receive many callbacks at the same time.
 func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 	t.Parallel()
 	var shared auth.Config
@@ -102,8 +103,8 @@ func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// Callbacks that arrive before the first twenty have failed may exceed the limit. The limit
-	// applies as soon as one of them fails.
+	// Only failed callbacks count. So callbacks that arrive before others have failed may exceed
+	// the limit of twenty.
 	require.GreaterOrEqual(t, throttled.Load(), int32(20))
 	require.LessOrEqual(t, g.exchanges(), 60)
 }
@@ -168,12 +169,12 @@ func TestFailedCallbacksFromUnknownAddressesShareALimit(t *testing.T) {
 		b.get(b.badCallback(), "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
 	}
 	require.Equal(t, 50, g.exchanges())
-	// A browser with a known client address is not throttled.
+	// Clients with a known address are not throttled.
 	b.signIn()
 }
 
-// Only failed and denied sign-ins with GitHub are counted. Here 30 people behind one address sign
-// in at the same time, and none of them fails.
+// Only failed and denied sign-ins with GitHub count. Here, 30 people with the same address sign in
+// at the same time, and none of them fails.
 func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
 	t.Parallel()
 	const people = 30
@@ -212,8 +213,8 @@ func TestConcurrentGitHubSignInsFromOneAddressAreNotThrottled(t *testing.T) {
 	require.Zero(t, statuses[http.StatusTooManyRequests], "%v", statuses)
 }
 
-// Twenty failures a minute are allowed. Attack: twenty concurrent sign-ins a day earlier must not
-// give the attacker twenty more attempts.
+// Twenty failures a minute are allowed. Attack: twenty sign-ins succeed at the same time. A day
+// later, this must not allow more than twenty failures.
 func TestSuccessfulGitHubSignInsGiveNoExtraAttemptsLater(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {

@@ -18,7 +18,8 @@ const recheckAfter = 30 * 24 * time.Hour
 
 var acme = githubtest.Membership{Org: githubtest.Org{ID: 77, Login: "acme"}}
 
-// member is a fixture with a user whom a list of organizations admitted, and the user's access key.
+// member is a fixture with a user, and an access key of this user. The user was admitted as a
+// member of a listed organization.
 type member struct {
 	*githubFixture
 	user auth.User
@@ -45,12 +46,13 @@ func newMember(t *testing.T, options ...func(*fixture, *auth.Config)) member {
 	return member{g, user, pair}
 }
 
-// leave removes the user from the organization.
+// leave removes the user from the organization at GitHub.
 func (m member) leave() {
 	require.NoError(m.t, m.fake.SetUser(githubtest.User{ID: octocat, Login: octocatLogin}))
 }
 
-// requireRejected fails the test unless the key gets the same answer as a wrong secret.
+// requireRejected fails the test unless a sign-in with the key gets the same response as one with a
+// wrong secret.
 func (m member) requireRejected() {
 	m.t.Helper()
 	rejected := m.login(m.pair)
@@ -106,7 +108,7 @@ func TestAMembershipIsCheckedOncePerMaxAge(t *testing.T) {
 	require.Equal(t, asked+2, m.fake.Count(githubtest.EndpointUser))
 }
 
-// Disconnecting GitHub must not avoid the membership check.
+// A user must not be able to avoid the membership check by disconnecting GitHub.
 func TestAUserWithoutAGitHubTokenMustSignInWithGitHubAgain(t *testing.T) {
 	t.Parallel()
 	for name, remove := range map[string]func(member){
@@ -223,9 +225,9 @@ func TestMembershipMaxAgeNeedsAListOrAnAdmitFunction(t *testing.T) {
 	}
 }
 
-// Unlink returns ErrLastWayIn if the user could not sign in afterwards. With MembershipMaxAge, the
-// keys of a GitHub user stop working without GitHub's token, and an unlinked account does not sign
-// in either.
+// Unlink returns ErrLastWayIn if the user could no longer sign in. With MembershipMaxAge, the keys
+// of a user who signed up with GitHub work only with a GitHub token. After Unlink, the GitHub
+// account cannot sign in either.
 func TestUnlinkingWithMembershipMaxAgeKeepsAWayIn(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)

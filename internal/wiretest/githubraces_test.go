@@ -17,15 +17,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crowd is the number of concurrent calls of atOnce.
+// crowd is the number of concurrent calls that atOnce makes.
 const crowd = 256
 
 func raceRounds(t testing.TB) int {
 	return testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 3, Full: 200})
 }
 
-// atOnce calls do crowd times concurrently and returns the results. A barrier releases all
-// goroutines together once each of them runs.
+// atOnce calls the function do crowd times concurrently and returns the results. All goroutines
+// wait until each of them runs, and then call do together.
 func atOnce[T any](do func(i int) T) []T {
 	results := make([]T, crowd)
 	var ready, done sync.WaitGroup
@@ -44,7 +44,7 @@ func atOnce[T any](do func(i int) T) []T {
 	return results
 }
 
-// pending is a browser that GitHub is about to redirect to the callback.
+// pending is a flow that needs only the request of the callback URL.
 type pending struct {
 	callback string
 	cookies  []*http.Cookie
@@ -59,7 +59,7 @@ func (g *githubFixture) pending() pending {
 
 func (g *githubFixture) sendCallback(p pending) response { return p.sendTo(g.svc) }
 
-// sendTo sends the callback to the service.
+// sendTo sends the request of the callback to the service.
 func (p pending) sendTo(svc *auth.Service) response {
 	r := httptest.NewRequest(http.MethodGet, p.callback, nil)
 	for _, c := range p.cookies {
@@ -85,7 +85,7 @@ func TestConcurrentCallbacksWithOneStateMakeOneExchange(t *testing.T) {
 
 func TestConcurrentFirstSignInsMakeOneUser(t *testing.T) {
 	t.Parallel()
-	const tabs = 8 // GitHub keeps ten tokens of an account and revokes the oldest
+	const tabs = 8 // GitHub keeps at most ten tokens of an account
 	for range raceRounds(t) {
 		g := newGitHub(t)
 		var flows [tabs]pending
@@ -136,7 +136,8 @@ func TestConcurrentUseOfAnExpiredTokenRefreshesOnce(t *testing.T) {
 	}
 }
 
-// The token must not appear in an answer, in a log line or unsealed in the store.
+// The GitHub token must not appear in a response or in the log, and the store must contain it only
+// in sealed form.
 func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var stored strings.Builder
@@ -188,8 +189,8 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 	}
 }
 
-// Sign-ins on two instances of one database race with a call that takes power or access from the
-// user.
+// A user signs in on two instances with the same database. At the same time, a call takes rights or
+// access away from the user.
 func TestSignInsDuringADemotionOrDeletionLeaveNoAccess(t *testing.T) {
 	for _, kind := range []string{"PostgreSQL", "SQLite"} {
 		t.Run(kind, func(t *testing.T) {
@@ -241,7 +242,7 @@ func raceOnce(t *testing.T, kind, action string) {
 	}
 	all.Go(func() {
 		<-start
-		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // by then the sign-ins have asked GitHub
+		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // after the calls to GitHub
 		var err error
 		switch action {
 		case "demote", "demote listed later":
@@ -267,7 +268,7 @@ func raceOnce(t *testing.T, kind, action string) {
 	close(start)
 	all.Wait()
 	var statuses []int
-	fresh := g.instance() // a new instance reads all revocations
+	fresh := g.instance() // a new instance reads the whole feed
 	live := 0
 	for _, a := range answers {
 		statuses = append(statuses, a.status)

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// onStore configures the store and the SuperUsers of a GitHub fixture.
+// onStore configures a GitHub fixture to use the store, with these IDs in GitHubConfig.SuperUsers.
 func onStore(store auth.Store, superUsers ...int64) githubOptions {
 	return githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		g.fixture.store = store
@@ -19,7 +19,7 @@ func onStore(store auth.Store, superUsers ...int64) githubOptions {
 	}}
 }
 
-// signInOctocat signs octocat in and returns the status, the user and the token.
+// signInOctocat signs octocat in. It returns the status, the user and the token.
 func (g *githubFixture) signInOctocat() (status int, user auth.User, token string) {
 	g.t.Helper()
 	b := g.browser()
@@ -34,8 +34,8 @@ func (g *githubFixture) signInOctocat() (status int, user auth.User, token strin
 	return p.status, user, p.json(g.t)["token"].(string)
 }
 
-// unlinkOctocat creates a key for the user, because GitHub was the only way to sign in, and unlinks
-// the account.
+// unlinkOctocat unlinks the GitHub account from the user. Before that, it creates a key for the
+// user, because GitHub was the user's only way to sign in.
 func (g *githubFixture) unlinkOctocat(user auth.User) auth.KeyPair {
 	g.t.Helper()
 	pair, err := g.svc.Credentials().Issue(g.t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
@@ -136,8 +136,7 @@ func TestUnlinkingRevokesSessionsOpenedByGitHub(t *testing.T) {
 	})
 }
 
-// restartWithSuperUser replaces the service behind the server by one that lists octocat in
-// SuperUsers.
+// restartWithSuperUser replaces the service of the server by one that has octocat in SuperUsers.
 func (g *githubFixture) restartWithSuperUser(change ...func(*auth.Config)) *auth.Service {
 	g.github.SuperUsers = []int64{octocat}
 	svc := g.instance(change...)
@@ -145,7 +144,7 @@ func (g *githubFixture) restartWithSuperUser(change ...func(*auth.Config)) *auth
 	return svc
 }
 
-// SuperUsers is read at every sign-in, but it promotes each account only once.
+// Every sign-in checks SuperUsers, but an account is promoted only once.
 func TestAnAccountListedLaterIsPromotedOnce(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -164,7 +163,8 @@ func TestAnAccountListedLaterIsPromotedOnce(t *testing.T) {
 	})
 }
 
-// GitHubConfig.SuperUsers promotes an existing user, which is a change of the user.
+// GitHubConfig.SuperUsers can promote an existing user. Like every change of a user, this is an
+// event.
 func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]bool{"with the trail": false, "without the trail": true} {

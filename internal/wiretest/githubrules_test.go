@@ -22,7 +22,7 @@ func TestACallbackOfAnotherBrowserClearsNoCookies(t *testing.T) {
 	g := newGitHub(t)
 	victim := g.browser()
 	own := victim.authURL(signInCall)
-	for range 8 { // enough to reach every cookie slot
+	for range 8 { // enough flows to use every cookie name
 		require.Equal(t, http.StatusBadRequest, victim.get(g.browser().authURL(signInCall)).status)
 	}
 	require.Equal(t, http.StatusOK, victim.get(own).status, "the victim's own flow completes")
@@ -64,7 +64,7 @@ func TestPlainHTTPNeedsInsecureCookies(t *testing.T) {
 	require.Regexp(t, `^auth_github_[0-3]$`, cookie.Name)
 	require.False(t, cookie.Secure)
 
-	// InsecureCookies changes nothing on https.
+	// InsecureCookies has no effect if the callback URL uses https.
 	cfg.CallbackURL = g.github.CallbackURL
 	connector, err = auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
 	require.NoError(t, err)
@@ -87,8 +87,8 @@ func TestTheRedirectURIComesOnlyFromTheConfiguration(t *testing.T) {
 		serve(g.svc.Handler(), r).header.Get("Location"))
 }
 
-// x/oauth2 by default posts a code a second time, with the credentials in another place, if GitHub
-// answers 200 with an error.
+// If GitHub responds with status 200 and an error, golang.org/x/oauth2 by default sends the code
+// again, with the credentials in another place.
 func TestACodeIsExchangedOnlyOnce(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]githubtest.Fault{
@@ -172,8 +172,8 @@ func TestThePKCEVerifierAppearsInNoURL(t *testing.T) {
 	require.NotContains(t, g.log.String(), verifier)
 }
 
-// Unauthenticated callers can begin a flow, so a large Cookie header must not be parsed once for
-// each cookie slot.
+// Anyone can begin a flow. So the library must not parse a large Cookie header once for each cookie
+// name.
 func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 	g := newGitHub(t)
 	begin := func(cookies string) float64 {
@@ -185,7 +185,7 @@ func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 			}
 		})
 	}
-	// All slots are taken, so each try to find a free one fails.
+	// All four cookie names are in use, so the library finds no free one.
 	taken := "__Host-auth_github_0=x; __Host-auth_github_1=x; __Host-auth_github_2=x; __Host-auth_github_3=x"
 	large := taken + strings.Repeat("; a=b", 1000)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -194,7 +194,7 @@ func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 	require.Less(t, begin(large)-begin(taken), 2*once)
 }
 
-// A host shows the avatar of an account and must not run a script URL.
+// A host may show the avatar of an account. A URL that runs a script must not reach it.
 func TestAnAvatarURLThatIsNotAWebAddressIsDropped(t *testing.T) {
 	t.Parallel()
 	for avatar, want := range map[string]string{
@@ -219,7 +219,7 @@ func TestAnAvatarURLThatIsNotAWebAddressIsDropped(t *testing.T) {
 	}
 }
 
-// avatarTransport replaces the avatar URL in GitHub's answers about accounts.
+// avatarTransport replaces the avatar URL in the responses of GitHub.
 type avatarTransport struct {
 	http.RoundTripper
 	avatar string

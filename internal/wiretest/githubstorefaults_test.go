@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// githubFlows are the GitHub calls that use the store. Each function prepares a call and returns a
-// function that sends it.
+// githubFlows contains the GitHub calls that use the store. Each function prepares a call and
+// returns a function that sends it and returns the status.
 var githubFlows = map[string]func(g *githubFixture) func() int{
 	"first sign-in": func(g *githubFixture) func() int {
 		b := g.browser()
@@ -39,7 +39,7 @@ var githubFlows = map[string]func(g *githubFixture) func() int{
 	"unlink":     connected(http.MethodDelete, unlinkCall),
 }
 
-// connected returns the flow of a call by a user whose GitHub account is connected.
+// connected returns a flow in which a user with a connected GitHub account sends a request.
 func connected(method, path string) func(g *githubFixture) func() int {
 	return func(g *githubFixture) func() int {
 		token := g.signIn(g.user)
@@ -48,8 +48,8 @@ func connected(method, path string) func(g *githubFixture) func() int {
 	}
 }
 
-// Whichever store call of a flow fails, and however, the answer is 503 and no user, link or token
-// is left that did not exist before.
+// If any call of the store fails in any way, the response has status 503. The failed flow leaves no
+// user, link or token behind.
 func TestAStoreFailureDuringAGitHubFlowLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for failure, fault := range map[string]error{
@@ -68,8 +68,8 @@ func TestAStoreFailureDuringAGitHubFlowLeavesNothingBehind(t *testing.T) {
 							cfg.Timeout, cfg.GitHub.Timeout = 2*time.Second, 2*time.Second
 						}
 						g.store = authtest.FaultyStore(g.store, func(method string) error {
-							// A revocation that is stored holds, even if the feed cannot be read
-							// back.
+							// A stored revocation takes effect even if the instance cannot read the
+							// feed afterwards.
 							if !armed || unlinked && method == "ListRevocations" {
 								return nil
 							}
@@ -117,13 +117,13 @@ func TestAnUnboundStateIsValidOnlyForSignInWithAJSONAnswer(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get(callback).status, "another program may complete the flow")
 	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "but only once")
 
-	// A connect flow is bound to its browser all the same.
+	// A flow that connects an account is bound to its browser even with this option.
 	victim := g.browser()
 	connect := commandLine.connectURL(g.signIn(g.user))
 	require.Equal(t, http.StatusBadRequest, victim.get(connect).status)
 	require.Equal(t, http.StatusNotFound, g.status(g.signIn(g.user)).status)
 
-	// Without the option, such a state is rejected.
+	// Without the option, the service rejects such a state.
 	strict := newGitHub(t)
 	require.Equal(t, http.StatusBadRequest,
 		strict.browser().get(callbackCall+"?"+mustURL(t, callback).RawQuery).status)

@@ -112,7 +112,7 @@ func TestA401NamesInvalidTokenOnlyIfATokenWasSent(t *testing.T) {
 	require.Equal(t, []string{"Bearer"}, failed.header["Www-Authenticate"])
 }
 
-// The caller comes only from the verified token.
+// The service identifies the caller only by the verified token.
 func TestTheIdentityComesOnlyFromTheToken_CVE_2025_61928(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -128,7 +128,7 @@ func TestTheIdentityComesOnlyFromTheToken_CVE_2025_61928(t *testing.T) {
 		f.sendAs(token, http.MethodPost, "/api/v1/user/register", body).status)
 }
 
-// A Cookie header of 200 KB over a real HTTP/2 connection must not make a call fail.
+// A request with a Cookie header of 200 KB must not fail, over a real HTTP/2 connection.
 func TestLargeHeadersOverHTTP2DoNotFail(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)

@@ -111,8 +111,8 @@ func TestFeedAgeReportsTheLastReadOfTheFeed(t *testing.T) {
 	require.True(t, accepts)
 }
 
-// A sign-in that fails because the store fails is a sign_in.rejected event, even if the failing
-// call is the check of the session cookie.
+// If a sign-in fails because the store fails, it causes a sign_in.rejected event. This holds even
+// if the failing call is the check of the session cookie.
 func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
@@ -146,7 +146,7 @@ func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	require.EqualValues(t, 1, hooks.Load())
 }
 
-// One attempt is one event and one call of the hook.
+// One attempt causes exactly one event and one call of the hook.
 func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents

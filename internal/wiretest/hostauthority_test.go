@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A name that begins with "auth." in the audit trail means that this package made the change.
+// In the audit trail, a name that begins with "auth." means that the library itself made the
+// change.
 func TestAHostCannotActInTheNameOfThisPackage(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -101,7 +102,8 @@ func TestAnAuthorityHoldsOnlyForALiveSessionOfAnActiveUser(t *testing.T) {
 	}
 }
 
-// Otherwise a user could become a super user: the record is the user's own.
+// The authority of a session without super user rights must not change any user, not even its own.
+// Otherwise the user could become a super user.
 func TestASessionWithoutSuperUserChangesNoUserNotEvenItsOwn(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)

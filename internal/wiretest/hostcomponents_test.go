@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Without a Service, the verifier returns the ID of the key's user, and the issuer checks that the
-// user exists and is active.
+// Without a Service, the credential verifier returns only the ID of the key's user. The token
+// issuer then checks that the user exists and is active.
 func TestComponentsWorkOverAHostsUserTable(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
@@ -55,7 +55,7 @@ func TestVerifyRejectsKeysOfDisabledUsers(t *testing.T) {
 	}
 }
 
-// A store without users must not admit anyone, whatever else the host combines it with.
+// A store without users must not let anyone sign in, whatever the host combines it with.
 func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
@@ -83,7 +83,7 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 		"a store of sessions alone")
 	requireNoSession()
 
-	users := memstore.New() // the host's own table as a UserStore
+	users := memstore.New() // the host's own table of users
 	key, _, err := accounts.FindKey(t.Context(), pair.AccessKey)
 	require.NoError(t, err)
 	alice := auth.User{
@@ -110,8 +110,8 @@ func TestAStoreWithoutUsersNeedsAUserSource(t *testing.T) {
 	require.ErrorContains(t, err, "the store keeps no users")
 }
 
-// A store with users returns the whole user with the key, even if a wrapper hides its other
-// methods.
+// A store with users returns a key together with its user. That also holds if a wrapper hides the
+// other methods of the store.
 func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -136,8 +136,8 @@ func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	}
 }
 
-// A key of a host's user verifies with and without an issuer and with any interface of the store.
-// The host's table decides about the user later.
+// The verifier accepts the key of a user in the host's table, with or without an issuer, and
+// whatever interfaces the store implements. The host's table is checked later.
 func TestKeysOfAHostsUsersVerify(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
@@ -162,7 +162,7 @@ func TestKeysOfAHostsUsersVerify(t *testing.T) {
 	}
 }
 
-// Authority.SuperUser requires that the acting user is a super user.
+// Authority.SuperUser requires that the acting user is a super user, according to the host's table.
 func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
 	t.Parallel()
 	h := newHostFixture(t)
@@ -181,7 +181,7 @@ func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
 	t.Run("RevokeEverybody", func(t *testing.T) { require.ErrorIs(t, err, auth.ErrSuperUserRequired) })
 }
 
-// The host disables or deletes a super user and has not called RevokeUser yet.
+// The host disables or deletes a super user in its table, but has not called RevokeUser yet.
 func TestADisabledOrDeletedSuperUserOfTheHostHasNoPower(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*hostTable){

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostGitHubFixture is a githubFixture over a host's user table.
+// hostGitHubFixture is a githubFixture with the users table of a host.
 type hostGitHubFixture struct {
 	*githubFixture
 	table *hostTable
@@ -30,13 +30,13 @@ func newHostGitHub(t testing.TB, configure ...func(*githubFixture, *auth.Config)
 	return h
 }
 
-// callback returns the callback URL of a sign-in by the browser.
+// callback begins a sign-in in the browser and returns its callback URL.
 func (h *hostGitHubFixture) callback(b *browser) string {
 	return b.callbackURL(b.authURL(signInCall))
 }
 
-// requireNothingLeft fails the test if a sign-in as alice has left a link, a session or a token,
-// here or at GitHub.
+// requireNothingLeft fails the test if a sign-in as alice has left a link, a session, or a token in
+// the store or at GitHub.
 func (h *hostGitHubFixture) requireNothingLeft() {
 	h.t.Helper()
 	_, err := h.link(octocat)
@@ -44,7 +44,7 @@ func (h *hostGitHubFixture) requireNothingLeft() {
 	h.requireNoAccess()
 }
 
-// requireNoAccess fails the test if alice has a session or a token, here or at GitHub.
+// requireNoAccess fails the test if alice has a session, or a token in the store or at GitHub.
 func (h *hostGitHubFixture) requireNoAccess() {
 	h.t.Helper()
 	h.requireNoSession("u-alice")
@@ -70,7 +70,7 @@ func TestAGitHubAccountSignsInAsTheUserThatTheHostResolves(t *testing.T) {
 	require.Equal(t, "u-alice", r.json(t)["user_id"])
 
 	h.table.change("u-alice", func(u *auth.User) { u.Username, u.IsSuperUser = "alicia", true })
-	// The store knows the link, so the host is not asked again.
+	// The store has the link, so the library does not ask the host again.
 	h.table.accounts = nil
 	answer = h.browser().signIn()
 	require.Equal(t, "alicia", answer["username"])
@@ -259,7 +259,7 @@ func TestGitHubSettingsThatNeedAUserStoreAreRejectedWithAUserSource(t *testing.T
 	require.ErrorContains(t, err, "the components must have the same store")
 }
 
-// Whichever store call fails, nothing is left behind.
+// If any call of the store fails, the sign-in leaves nothing behind.
 func TestAStoreFailureDuringAGitHubSignInOfAHostUserLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	for failAt := 1; ; failAt++ {

@@ -11,11 +11,12 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The host disables the user between the first and the last FindUser of a sign-in.
+// During a sign-in, FindUser is called more than once. The host disables the user after the first
+// call.
 func TestAUserDisabledDuringAGitHubSignInGetsNoSession(t *testing.T) {
 	t.Parallel()
 	disableMeanwhile := func(h *hostGitHubFixture) {
-		h.table.before(func(context.Context, string) error { // the first call still finds an active user
+		h.table.before(func(context.Context, string) error { // still active at first
 			disableInNextFindUser(t, &hostFixture{fixture: h.fixture, table: h.table})
 			return nil
 		})
@@ -67,7 +68,7 @@ func TestConcurrentFirstSignInsOfAHostUserMakeOneLink(t *testing.T) {
 	require.Equal(t, 1, newcomers)
 }
 
-// Another sign-in links the account while the host resolves it for this one.
+// While the host resolves the GitHub account for one sign-in, another sign-in links the account.
 func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
 	t.Parallel()
 	h := newHostGitHub(t)
@@ -85,8 +86,9 @@ func TestAnAccountLinkedDuringASignInIsNotANewUser(t *testing.T) {
 	require.Equal(t, false, p.json(t)["is_new_user"])
 }
 
-// newDisconnected returns a fixture in which alice is linked to GitHub, has disconnected it and has
-// no session, and a browser with the callback of another sign-in of hers.
+// newDisconnected returns a fixture in which alice is linked to a GitHub account, but has
+// disconnected it and has no session. It also returns a browser with a second sign-in of alice, and
+// the callback URL of this sign-in.
 func newDisconnected(t *testing.T) (h *hostGitHubFixture, b *browser, callback string) {
 	t.Helper()
 	h = newHostGitHub(t)
@@ -99,8 +101,9 @@ func newDisconnected(t *testing.T) (h *hostGitHubFixture, b *browser, callback s
 	return h, b, h.callback(b)
 }
 
-// A failed sign-in leaves no user, link, session or token, and the token is revoked at GitHub. Here
-// alice is linked, has disconnected GitHub, and is disabled during the sign-in.
+// alice is linked to a GitHub account and has disconnected it. She signs in with GitHub and is
+// disabled during the sign-in. No user, link, session or token must be left, and the new token must
+// be revoked at GitHub.
 func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
 	t.Parallel()
 	h, b, callback := newDisconnected(t)
@@ -112,7 +115,7 @@ func TestARejectedSignInLeavesNoGitHubTokenOfADisconnectedUser(t *testing.T) {
 	h.requireNoAccess()
 }
 
-// The host's table fails at the second FindUser of the sign-in.
+// The host's table fails in the second call of FindUser during a sign-in.
 func TestASignInThatTheUserSourceFailsLeavesNoGitHubToken(t *testing.T) {
 	t.Parallel()
 	h, b, callback := newDisconnected(t)

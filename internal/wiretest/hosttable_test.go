@@ -12,12 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostTable is a host's own table of users, a UserSource. FindUser and ResolveGitHub first call
-// find and resolve, if set, and return their errors.
+// hostTable is the users table of a host, and implements auth.UserSource. If the functions find and
+// resolve are set, FindUser and ResolveGitHub call them first and return their errors.
 type hostTable struct {
 	mu       sync.Mutex
 	users    map[string]auth.User
-	accounts map[auth.GitHubAccount]string // the user IDs that ResolveGitHub returns
+	accounts map[auth.GitHubAccount]string // the user IDs of ResolveGitHub
 	find     func(ctx context.Context, id string) error
 	resolve  func(ctx context.Context) error
 	finds    int
@@ -64,7 +64,8 @@ func (h *hostTable) ResolveGitHub(
 	return id, nil
 }
 
-// change changes a user or creates one.
+// change passes the user with this ID to the given function, which may change it. If there is no
+// such user, change creates it.
 func (h *hostTable) change(id string, change func(*auth.User)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,21 +84,22 @@ func (h *hostTable) delete(id string) {
 	delete(h.users, id)
 }
 
-// before sets the function that FindUser calls first.
+// before sets the function find, which FindUser calls first.
 func (h *hostTable) before(find func(ctx context.Context, id string) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.find = find
 }
 
-// counts returns the number of calls of each function.
+// counts returns the number of calls of FindUser and of ResolveGitHub.
 func (h *hostTable) counts() (finds, resolved int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.finds, len(h.resolved)
 }
 
-// newHostTable returns a table with alice, who is octocat at GitHub, and the super user boss.
+// newHostTable returns a table with two users: alice, whose GitHub account is octocat, and the
+// super user boss.
 func newHostTable() *hostTable {
 	user := func(id, name string) auth.User {
 		return auth.User{
@@ -113,14 +115,14 @@ func newHostTable() *hostTable {
 	}
 }
 
-// hostFixture is a fixture over a host's user table.
+// hostFixture is a fixture with the users table of a host.
 type hostFixture struct {
 	*fixture
 	table *hostTable
-	pair  auth.KeyPair // alice's
+	pair  auth.KeyPair // of alice
 }
 
-// ownTable configures a service over a host's user table.
+// ownTable configures a service that uses the table of a host.
 func ownTable(table *hostTable) func(*fixture, *auth.Config) {
 	return func(f *fixture, _ *auth.Config) {
 		f.store, f.accounts, f.source = nil, memstore.NewAccounts(), table
@@ -143,7 +145,7 @@ func (h *hostFixture) issue(id string) auth.KeyPair {
 	return pair
 }
 
-// requireNoSession fails the test if the user has a session, live or not.
+// requireNoSession fails the test if the store has a session of the user, even an expired one.
 func (f *fixture) requireNoSession(id string) {
 	f.t.Helper()
 	n, err := f.accounts.RevokeUserSessions(f.t.Context(), authtest.HostWrite, id)

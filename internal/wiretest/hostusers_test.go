@@ -128,8 +128,8 @@ func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {
 	require.Equal(t, http.StatusOK, h.login(h.pair).status, "the key still works")
 }
 
-// The session is created first. RevokeUser by the host therefore finds every session whose user was
-// still active in FindUser.
+// A sign-in creates the session before it calls FindUser. So if FindUser still returns an active
+// user, a later RevokeUser of the host finds the session.
 func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 	t.Parallel()
 	var calls []string
@@ -151,8 +151,8 @@ func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser", "RevokeToken"}, calls)
 }
 
-// disableInNextFindUser disables alice during the next FindUser, when her session exists already,
-// and revokes her sessions as a host does.
+// disableInNextFindUser makes the next call of FindUser disable the user and revoke the user's
+// sessions, as a host does. At that time, the session of a sign-in already exists.
 func disableInNextFindUser(t *testing.T, h *hostFixture) {
 	h.table.before(func(ctx context.Context, id string) error {
 		h.table.before(nil)
@@ -177,8 +177,8 @@ func TestAUserDisabledDuringASignInGetsNoSession(t *testing.T) {
 	h.requireNoSession("u-alice")
 }
 
-// After the host has disabled a user and RevokeUser has returned, no token of the user is accepted,
-// even of sign-ins that were in progress.
+// Once the host has disabled a user and RevokeUser has returned, no token of the user is accepted.
+// That includes tokens of sign-ins that were in progress.
 func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 	t.Parallel()
 	for range 20 {
@@ -202,7 +202,7 @@ func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 				}
 			})
 		}
-		for done.Load() < signIns/4 { // wait until a part of the sign-ins is done
+		for done.Load() < signIns/4 { // until a quarter of the sign-ins are done
 			runtime.Gosched()
 		}
 		h.table.setActive("u-alice", false)
@@ -219,7 +219,7 @@ func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 	}
 }
 
-// tableFaults are the ways in which a function of the host fails.
+// tableFaults contains functions that fail in different ways, for FindUser of the host's table.
 var tableFaults = map[string]func(ctx context.Context, id string) error{
 	"fails":                            func(context.Context, string) error { return errors.New("down: canary") },
 	"fails with ErrUserDisabled":       func(context.Context, string) error { return fmt.Errorf("other: %w", auth.ErrUserDisabled) },
@@ -303,7 +303,7 @@ func TestAHangingUserSourceIsA503AfterTheTimeout(t *testing.T) {
 	})
 }
 
-// A canceled request must not leave a session behind.
+// If the request is canceled during FindUser, the session must not be left behind.
 func TestASignInCanceledDuringFindUserLeavesNoSession(t *testing.T) {
 	t.Parallel()
 	h := newHostFixture(t)
@@ -316,7 +316,8 @@ func TestASignInCanceledDuringFindUserLeavesNoSession(t *testing.T) {
 	h.requireNoSession("u-alice")
 }
 
-// The operator must learn of a session that could not be revoked, so the answer is not a 401.
+// If the new session cannot be revoked, the response is a 503 and not a 401, so that the operator
+// learns of the failure.
 func TestARejectedSessionThatCannotBeRevokedIsA503(t *testing.T) {
 	t.Parallel()
 	h := newHostFixture(t, withFaults(func(method string) error {
@@ -390,7 +391,7 @@ func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, test.id)
 			require.NoError(t, err)
 			require.Zero(t, n)
-			test.signIn(user) // the host has not disabled the user
+			test.signIn(user) // still works, because the user is not disabled
 
 			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, "nobody")
 			require.ErrorIs(t, err, test.unknown)

@@ -19,7 +19,7 @@ import (
 func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
-	// The last line has no line end.
+	// The text has different line ends, empty lines, and no line end after the last line.
 	text := line("a") + "\r\n\n \t" + line("b") + " \n{}\n\r\n" + line("c") + "\n" + line("d")
 	options := i.options()
 	options.BatchSize = 2
@@ -39,19 +39,19 @@ func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	require.Zero(t, progress)
 	require.Empty(t, i.progress.Take())
 
-	// If the number of lines is a multiple of the batch size, no empty batch is reported.
+	// The number of lines is a multiple of the batch size. No empty batch must be reported.
 	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost,
 		strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
 	require.NoError(t, err)
 	require.Equal(t, []auth.ImportProgress{progress}, i.progress.Take())
 
-	// A rejected line counts for its batch.
+	// A rejected line counts as a line of its batch.
 	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost,
 		strings.NewReader("{}\n{}\n{}\n"), options)
 	require.NoError(t, err)
 	require.Equal(t, []auth.ImportProgress{{Lines: 2, Bytes: 6, Rejected: 2}, progress}, i.progress.Take())
 
-	// The progress does not depend on the sizes of the reads.
+	// The progress must not depend on how many bytes a read returns.
 	for _, reader := range []io.Reader{
 		iotest.OneByteReader(strings.NewReader(text)),
 		iotest.DataErrReader(strings.NewReader(text)),
@@ -68,7 +68,7 @@ func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 func TestAnImportLineMayBe128KiBLongWithAnyLineEnd(t *testing.T) {
 	t.Parallel()
 	i := newImporting(t)
-	padded := func(length int) string { // pads with spaces before the closing brace
+	padded := func(length int) string { // adds spaces before the closing brace
 		good := line("a")
 		return good[:len(good)-1] + strings.Repeat(" ", length-len(good)) + "}"
 	}

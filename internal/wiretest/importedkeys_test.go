@@ -189,8 +189,8 @@ func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	results := make(chan error)
 	var clients atomic.Int32
 	verify := func(ctx context.Context) {
-		// Each client has an address of its own, because one address gets only a share of the
-		// queue.
+		// Each client has its own address, because the clients of one address get only a part of
+		// the queue.
 		address := netip.AddrFrom4([4]byte{203, 0, 113, byte(clients.Add(1))})
 		_, _, err := c.Verify(auth.WithClientInfo(ctx, auth.ClientInfo{Address: address}), pair)
 		results <- err
@@ -205,7 +205,7 @@ func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	for range waiters + 10 {
 		go verify(ctx)
 	}
-	// The ten that find the queue full are throttled at once; the others wait.
+	// Ten clients find the queue full and are throttled at once. The others wait.
 	for range 10 {
 		var throttled *auth.ThrottledError
 		require.ErrorAs(t, <-results, &throttled)
@@ -213,7 +213,7 @@ func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	}
 	require.Empty(t, entered, "only as many run as there are slots")
 
-	// Generated secrets do not wait for slow hashes.
+	// A generated secret is verified without waiting for slow hashes.
 	blocking.Store(false)
 	c.requireBad(t, c.GeneratePair())
 
@@ -257,7 +257,7 @@ func TestOneAddressGetsOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	go verify(t.Context(), "2001:db8:1:2::1")
 	<-entered
 	for i := range share - 1 + 20 {
-		go verify(ctx, fmt.Sprintf("2001:db8:1:2::%d", i)) // the same network counts as the same client
+		go verify(ctx, fmt.Sprintf("2001:db8:1:2::%d", i)) // a /64 network is one client
 	}
 	for range 20 {
 		requireOneThrottled()
@@ -265,7 +265,7 @@ func TestOneAddressGetsOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	for i := range 3 * share {
 		go verify(ctx, fmt.Sprintf("203.0.113.%d", i/share))
 	}
-	go verify(ctx, "203.0.113.99") // the last of the 33 places
+	go verify(ctx, "203.0.113.99") // gets the last of the 33 places
 	go verify(ctx, "203.0.113.98")
 	requireOneThrottled()
 	cancel()

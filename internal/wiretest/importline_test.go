@@ -115,8 +115,8 @@ func TestTheExampleLineOfTheImportGuideIsImported(t *testing.T) {
 	}
 }
 
-// FuzzImportLine imports arbitrary lines. A rejected line has a documented error; an accepted line
-// creates an ordinary user with keys.
+// FuzzImportLine imports arbitrary lines. If a line is rejected, the error is a documented one.
+// Otherwise the line creates an ordinary user with keys.
 func FuzzImportLine(f *testing.F) {
 	for _, seed := range []string{
 		line("a"), `{}`,

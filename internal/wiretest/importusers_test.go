@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rejectedLine holds the arguments of a call of OnRejected.
+// rejectedLine contains the arguments of one call of OnRejected.
 type rejectedLine struct {
 	Line int
 	Err  error
 }
 
-// importing is a fixture that allows imports and records the calls of the import callbacks.
+// importing is a fixture that allows imports. It records the calls of the callbacks of an import.
 type importing struct {
 	*fixture
 	rejected authtest.Record[rejectedLine]
@@ -47,7 +47,7 @@ func (i *importing) importLines(lines ...string) (auth.ImportProgress, error) {
 		strings.NewReader(strings.Join(lines, "\n")+"\n"), i.options())
 }
 
-// mustImport imports lines, fails the test if one is rejected, and returns the progress.
+// mustImport imports the lines and returns the progress. It fails the test if a line is rejected.
 func (i *importing) mustImport(lines ...string) auth.ImportProgress {
 	i.t.Helper()
 	progress, err := i.importLines(lines...)
@@ -56,7 +56,7 @@ func (i *importing) mustImport(lines ...string) auth.ImportProgress {
 	return progress
 }
 
-// users returns all users except those of the fixture, by username.
+// users returns all users except those that the fixture has created, keyed by username.
 func (i *importing) users() map[string]auth.User {
 	i.t.Helper()
 	found := map[string]auth.User{}
@@ -180,7 +180,7 @@ func TestRepeatingAnImportAddsOnlyMissingUsers(t *testing.T) {
 		AccessKey:    "key-user-1",
 		AccessSecret: auth.NewSecret("correct horse"),
 	}).status)
-	// The sign-in has renewed the hash of the first user's key.
+	// The sign-in above has renewed the hash of the key.
 	progress = i.mustImport(lines...)
 	require.Equal(t, auth.ImportProgress{Lines: 7, Bytes: progress.Bytes, Added: 1, Present: 6}, progress)
 	progress = i.mustImport(append(lines, lines...)...)
@@ -191,7 +191,7 @@ func TestRepeatingAnImportAddsOnlyMissingUsers(t *testing.T) {
 		require.Equal(t, user.ID, again[name].ID)
 	}
 
-	// A deleted user stays deleted, and a revoked key stays revoked.
+	// A repeated import must not bring back a deleted user or a revoked key.
 	require.NoError(t, i.svc.DeleteUser(t.Context(), authtest.ByHost, users["user-1"].ID))
 	require.NoError(t, i.svc.Credentials().Revoke(t.Context(), authtest.ByHost, "key-user-2"))
 	progress, err = i.importLines(lines...)
@@ -229,8 +229,8 @@ func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 	require.Len(t, i.users(), users)
 }
 
-// faultyBatchStore breaks the contract of RegisterUsers: it returns an unknown error for the second
-// of two users, and too few errors for more users.
+// faultyBatchStore is a store whose method RegisterUsers breaks its contract. For two users, it
+// returns an unknown error for the second. For more users, it returns too few errors.
 type faultyBatchStore struct{ auth.Store }
 
 var errUnknown = errors.New("no such column")
@@ -240,7 +240,7 @@ func (s faultyBatchStore) RegisterUsers(
 ) ([]error, error) {
 	refusals, err := s.Store.RegisterUsers(ctx, w, users[:1])
 	if len(users) > 2 {
-		return refusals, err // errors of the other users are missing
+		return refusals, err // too few errors
 	}
 	return append(refusals, errUnknown), err
 }

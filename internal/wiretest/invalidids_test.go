@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// No store can keep these IDs and filters. They must not cause an internal error over any store.
+// No store can store these IDs. A request with one of them, or with an invalid filter, must not
+// cause an internal error with any store.
 func TestInvalidIDsNeverAnswer5xx(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
@@ -66,8 +67,8 @@ func TestInvalidIDsAreNotFound(t *testing.T) {
 	}
 }
 
-// An ID that cannot be stored is not found. It must not cause an event, because storing the event
-// would fail with another answer.
+// For an ID that cannot be stored, the library returns ErrNotFound. It must not cause an event,
+// because storing the event would fail with another error.
 func TestAnIDThatCannotBeStoredIsNotFoundAndCausesNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, memstore.New())

@@ -57,8 +57,8 @@ func TestReplacingSigningKeysRejectsNoValidToken(t *testing.T) {
 func TestATokenIssuedAfterItsKeyWasRetiredIsRejected(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
-	// The forged tokens below need another algorithm, because golang-jwt makes ECDSA signatures
-	// that this package rejects.
+	// The forged tokens need a key of another algorithm than ES256, because this package rejects
+	// half of the ECDSA signatures that golang-jwt makes.
 	next := signers["ES256"].Key
 	for _, name := range []string{"HS256", "EdDSA"} {
 		s := signers[name]
@@ -117,7 +117,7 @@ func TestTheRingIsACopyOfTheCallersSlice(t *testing.T) {
 	require.JSONEq(t, `{"keys":[]}`, string(f.issuer.JWKS()))
 }
 
-// golang-jwt stands for another service that has only the JWKS.
+// Here, golang-jwt takes the place of another service that has only the key set (JWKS).
 func TestOtherLibrariesVerifyTokensWithTheJWKS(t *testing.T) {
 	t.Parallel()
 	signers := authtest.NewSigners(t)
@@ -155,7 +155,7 @@ func TestOtherLibrariesVerifyTokensWithTheJWKS(t *testing.T) {
 	}
 }
 
-// publicKey parses a JWK as specified in RFC 7518 and RFC 8037.
+// publicKey returns the public key in a JWK (RFC 7518, RFC 8037).
 func publicKey(t *testing.T, key map[string]string) any {
 	t.Helper()
 	x, err := base64.RawURLEncoding.DecodeString(key["x"])
@@ -216,7 +216,8 @@ func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 	instances := []*auth.TokenIssuer{f.issuer, second}
 
 	var stop atomic.Bool
-	// The operator waits until requests in progress have ended; Lock stands for that wait.
+	// Before the next step, the operator waits until requests in progress have ended. The test
+	// simulates this wait with Lock.
 	var step sync.RWMutex
 	var users sync.WaitGroup
 	for i := range 16 {
@@ -225,7 +226,7 @@ func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 		users.Go(func() {
 			var mine []string
 			for n := 0; !stop.Load(); n++ {
-				if len(mine) < 900 { // with more, the oldest sessions are revoked
+				if len(mine) < 900 { // with more sessions, the oldest are revoked
 					step.RLock()
 					token, err := instances[(i+n)%2].Issue(t.Context(), auth.IssueParams{
 						UserID: id, Method: auth.MethodHost,
@@ -243,7 +244,7 @@ func TestReplacingKeysOnTwoInstancesUnderLoadRejectsNoToken(t *testing.T) {
 					}
 				}
 			}
-			for _, token := range mine { // tokens of both keys
+			for _, token := range mine { // these tokens were signed with either key
 				if _, err := instances[i%2].Verify(t.Context(), token); err != nil {
 					t.Error("a valid token was rejected:", err)
 				}
@@ -282,7 +283,7 @@ func TestReplacingKeysUnderLoadRejectsExactlyTheTokensOfRemovedKeys(t *testing.T
 	for range 16 {
 		users.Go(func() {
 			for !stop.Load() {
-				gone := removed.Load() // read before the token is verified
+				gone := removed.Load() // must be read before Verify is called
 				_, err := f.issuer.Verify(t.Context(), stolen)
 				if gone && err == nil {
 					t.Error("a token of a removed key was accepted")

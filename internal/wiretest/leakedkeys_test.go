@@ -88,7 +88,7 @@ func TestRevokeLeakedIgnoresExpiredKeys(t *testing.T) {
 	require.Len(t, keys, 2)
 }
 
-// A caller who knows only the access key must not be able to revoke it.
+// A client that knows only the access key and not the secret must not be able to revoke the key.
 func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
@@ -98,7 +98,7 @@ func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
 	}))
 	secret := f.userPair.AccessSecret.Reveal()
-	// This is a secret of the same key with a valid checksum.
+	// This secret contains the same key ID and has a valid checksum, but is wrong.
 	forged := authtest.WrongSecret(f.userPair.AccessKey).Reveal()
 	for _, text := range []string{
 		"", f.userPair.AccessKey, strings.Replace(f.userPair.AccessKey, "ak_", "as_", 1),
@@ -151,7 +151,7 @@ func TestTheSecretPatternFindsEverySecretInAnyText(t *testing.T) {
 	}
 }
 
-// Text that secret scanners meet every day.
+// The texts are similar to a secret and common in the input of secret scanners.
 func TestTheSecretPatternDoesNotMatchSimilarText(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -173,7 +173,7 @@ func TestTheSecretPatternDoesNotMatchSimilarText(t *testing.T) {
 	}
 }
 
-// Readers copy the pattern from the page into their scanners.
+// Readers copy the pattern from docs/leaked-keys.md, so it must be the pattern of the code.
 func TestTheLeakedKeysPageHasTheSecretPattern(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/leaked-keys.md")

@@ -94,7 +94,7 @@ func TestEveryFailedSignInGetsTheSame401(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.login(f.userPair).status, "the good pair still works")
 }
 
-// flipCase changes the character at i.
+// flipCase changes the character at index i.
 func flipCase(s string, i int) string {
 	b := []byte(s)
 	if b[i] == 'A' {
@@ -165,8 +165,8 @@ func TestMalformedLoginBodiesAreRejected(t *testing.T) {
 	}
 }
 
-// requireErrorBody fails the test unless the body is a documented error: one field with one
-// sentence.
+// requireErrorBody fails the test unless the body is a documented error: a JSON object with one
+// field that contains one sentence.
 func requireErrorBody(t testing.TB, r response) {
 	t.Helper()
 	require.Equal(t, "application/json", r.header.Get("Content-Type"))

@@ -17,15 +17,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// backedUp is a service over an SQLite file that can be restored from a backup. A restore opens the
-// store again behind the same value, as a program sees a restored database.
+// backedUp is a service with an SQLite database that can be restored from a backup. A restore
+// replaces the inner store of the field store, so that the service goes on with the restored
+// database.
 type backedUp struct {
 	*fixture
 	store        *replaceableStore
 	path, backup string
 	config       auth.Config
-	fault        atomic.Pointer[func(method string) error] // of each call of the store, if set
-	calls        atomic.Int64                              // calls of the store
+	fault        atomic.Pointer[func(method string) error] // fails calls of the store
+	calls        atomic.Int64                              // number of calls of the store
 }
 
 func newBackedUp(t *testing.T) *backedUp {
@@ -55,10 +56,11 @@ func (b *backedUp) open(t *testing.T) {
 	})
 }
 
-// inject makes each later call of the store fail with the error of fault.
+// inject makes each later call of the store first call the function fault. If fault returns an
+// error, the call fails with it.
 func (b *backedUp) inject(fault func(method string) error) { b.fault.Store(&fault) }
 
-// instance returns another service over the same store.
+// instance returns another service with the same store.
 func (b *backedUp) instance() *auth.Service {
 	b.t.Helper()
 	svc, err := auth.New(b.store, b.config)
@@ -78,7 +80,7 @@ func (b *backedUp) restore(t *testing.T) {
 	b.open(t)
 }
 
-// copyDatabase copies a database file with its write-ahead log.
+// copyDatabase copies a database file together with its write-ahead log.
 func copyDatabase(t *testing.T, from, to string) {
 	t.Helper()
 	for _, suffix := range []string{"", "-wal"} {
@@ -96,7 +98,7 @@ func copyDatabase(t *testing.T, from, to string) {
 	}
 }
 
-// logOut signs the user in and out n times, which appends n entries to the feed.
+// logOut signs the user in and out n times. This adds n entries to the revocation feed.
 func (b *backedUp) logOut(svc *auth.Service, n int) {
 	b.t.Helper()
 	for range n {
@@ -106,7 +108,7 @@ func (b *backedUp) logOut(svc *auth.Service, n int) {
 	}
 }
 
-// signInAt signs the user in on this instance and returns the token.
+// signInAt signs the user in at the service svc and returns the token.
 func (b *backedUp) signInAt(svc *auth.Service, user auth.User) string {
 	b.t.Helper()
 	token, err := svc.SignIn(b.t.Context(), user.ID)
@@ -114,15 +116,16 @@ func (b *backedUp) signInAt(svc *auth.Service, user auth.User) string {
 	return token.Bearer.Reveal()
 }
 
-// revokeOnce appends one entry to the feed.
+// revokeOnce adds one entry to the revocation feed.
 func (b *backedUp) revokeOnce(svc *auth.Service) {
 	b.t.Helper()
 	_, err := svc.RevokeUser(b.t.Context(), authtest.ByHost, b.admin.ID)
 	require.NoError(b.t, err)
 }
 
-// A token with a generation ahead of the feed proves that the store has lost commits. An instance
-// that has just started concludes that too, even if the token's session was not lost.
+// A token whose generation is above the head of the feed proves that the store has lost commits.
+// This also holds for an instance that has just started, and for a token whose session was not
+// lost.
 func TestATokenAheadOfTheFeedRevokesEverybodyOnce(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
@@ -152,8 +155,8 @@ func TestATokenAheadOfTheFeedRevokesEverybodyOnce(t *testing.T) {
 	}
 }
 
-// Ordinary revocations raise the head above the generations of the lost tokens. Without the entry
-// that revokes everybody, those tokens would then be accepted.
+// Later revocations raise the head of the feed above the generation of a lost token. The token
+// would then be accepted, if the sessions of all users had not been revoked.
 func TestATokenOfALostCommitStaysRejectedAfterTheFeedCatchesUp(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
@@ -170,7 +173,7 @@ func TestATokenOfALostCommitStaysRejectedAfterTheFeedCatchesUp(t *testing.T) {
 	}
 }
 
-// An instance that kept running during the restore has read entries that the feed no longer has.
+// An instance that runs during the restore has read entries that the feed no longer has.
 func TestAnInstanceAheadOfTheFeedRevokesEverybody(t *testing.T) {
 	t.Parallel()
 	for name, later := range map[string]int{"a shorter feed": 0, "a feed as long": 1, "a longer feed": 4} {
@@ -184,7 +187,7 @@ func TestAnInstanceAheadOfTheFeedRevokesEverybody(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, status(b.svc, revoked))
 			b.restore(t)
 			other := b.instance()
-			for range later { // the feed continues with other entries
+			for range later { // the restored feed gets other entries
 				b.revokeOnce(other)
 			}
 			require.Equal(t, http.StatusOK, status(other, revoked),

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// loseSession deletes the record of the stolen session, like an instance whose clock is far ahead
-// or a backup that is older than the session.
+// loseSession deletes the record of the stolen session. The same can happen because of an instance
+// whose clock is far ahead, or because of a backup that is older than the session.
 func (s *stolen) loseSession() {
 	s.t.Helper()
 	_, err := s.store.PruneSessions(s.t.Context(), s.session.Session.ExpiresAt.Add(time.Hour), 1000)
@@ -19,7 +19,7 @@ func (s *stolen) loseSession() {
 	require.Equal(s.t, http.StatusOK, status(s.svc, s.bearer), "the feed has no entry for the session")
 }
 
-// A token whose session record is lost must be revocable like every other token.
+// A token whose session record was lost must be revocable in the same ways as every other token.
 func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 	t.Parallel()
 	bossID := func(s *stolen) string { return s.boss.User.ID }
@@ -63,8 +63,8 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 	})
 }
 
-// A feed entry for a user must be kept as long as any token can be valid, even if the only session
-// in the store expired sooner.
+// If all sessions of a user are revoked, the entry in the feed must be kept as long as any token of
+// the user can be valid. This also holds if the only session in the store expires sooner.
 func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, testStores["memory"](t))
@@ -72,7 +72,7 @@ func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 		auth.KeyOptions{ExpiresAt: s.clock.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	s.loseSession()
-	// The only session with a record expires after a minute.
+	// The store then has only this session, which expires after a minute.
 	_, err = s.svc.Login(t.Context(), short)
 	require.NoError(t, err)
 	_, err = s.svc.RevokeUser(t.Context(), authtest.ByHost, s.boss.User.ID)

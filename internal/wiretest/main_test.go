@@ -8,9 +8,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the run if a goroutine is left after all tests, because this package must leave
-// none, whatever GitHub or a store does. It also fails the run if a response differs from
-// openapi.json. With -v it lists the documented responses that no test has met.
+// TestMain fails if a goroutine is left after all tests, because the library must leave none,
+// whatever GitHub or a store does. It also fails if a response differs from openapi.json. With -v,
+// it lists the documented responses that no test has received.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(documentedRun{m})
 }

@@ -65,7 +65,7 @@ func TestRequireSuperUserReadsTheStoreOnceAndIgnoresTheToken(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNoContent, ask(user), "the user was promoted after the token was issued")
 
-	// Without Authenticate, RequireSuperUser rejects every request.
+	// RequireSuperUser alone, without Authenticate, rejects every request.
 	alone := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the handler was reached")
 	}))

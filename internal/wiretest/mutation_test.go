@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every mutation of a valid token is rejected with the same answer.
+// If a valid token is changed in any way, it is rejected, always with the same response.
 func TestMutatedTokensAllGetTheSame401(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 2_000, Moderate: 17_000, Full: 350_000})
@@ -32,7 +32,8 @@ func TestMutatedTokensAllGetTheSame401(t *testing.T) {
 			seed := rand.Uint64()
 			random := rand.New(rand.NewPCG(seed, 0))
 			for range rounds {
-				// Spaces before a token belong to the header (RFC 9110, section 11.4).
+				// Spaces before a token are part of the header and not of the token (RFC 9110,
+				// section 11.4).
 				mutant := strings.TrimLeft(mutate(random, good), " ")
 				if mutant != good {
 					require.Equal(t, want, ask(mutant), "seed %d: %q", seed, mutant)
@@ -43,7 +44,7 @@ func TestMutatedTokensAllGetTheSame401(t *testing.T) {
 	}
 }
 
-// mutate changes a token in one of eight ways.
+// mutate changes the token in one of eight ways.
 func mutate(random *rand.Rand, token string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.= \n\x00"
 	b := []byte(token)
@@ -60,7 +61,7 @@ func mutate(random *rand.Rand, token string) string {
 		b = append(b[:at:at], append([]byte{letter}, b[at:]...)...)
 	case 4: // remove a character
 		b = append(b[:at], b[at+1:]...)
-	case 5: // replace the last character, whose spare bits mean nothing
+	case 5: // replace the last character, which has unused bits
 		b[len(b)-1] = letter
 	case 6: // swap two characters
 		other := random.IntN(len(b))

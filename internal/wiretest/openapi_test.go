@@ -85,8 +85,8 @@ func requirePathParameters(t *testing.T, o operation) {
 	require.Equal(t, want, have, o)
 }
 
-// requireStatuses fails the test unless the statuses are documented that follow from the callers
-// and the body of the call.
+// requireStatuses fails the test unless the document has every status that follows from the
+// authentication and the body of the call.
 func requireStatuses(t *testing.T, o operation) {
 	t.Helper()
 	want := []string{"405"}
@@ -117,7 +117,7 @@ func requireStatuses(t *testing.T, o operation) {
 
 func protected(o operation) bool { return len(o.object["security"].([]any)) > 0 }
 
-// A check that accepts everything would accept every response.
+// This test checks the check itself, because a check that accepts everything would never fail.
 func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 	t.Parallel()
 	good := `{"token": "x", "token_type": "bearer", "expires_in": 43200, "is_super_user": false}`

@@ -18,9 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// These tests compare only the status, because send compares the rest with openapi.json.
+// The tests in this file compare only the status, because send compares everything else with
+// openapi.json.
 
-// target returns a path of the call whose parameters exist.
+// target returns a path for the call. The parameters in the path belong to existing records.
 func (f *fixture) target(o operation) string {
 	id := f.user.ID
 	if strings.Contains(o.path, "/sessions/") {
@@ -180,7 +181,7 @@ func TestAnOldSessionMakesNoLastingChangesAsDocumented(t *testing.T) {
 	}
 }
 
-// A change with the cookie of a browser session, without headers that show its origin.
+// The request has the cookie of a browser session, but no header that shows its origin.
 func TestChangesByCookieWithoutAnOriginAnswerAsDocumented(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -211,7 +212,7 @@ func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 			"%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
 				"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
 			o.method, f.target(o), token)
-		// Deferred, so that all requests wait at the same time.
+		// The responses are read at the end, so that all requests wait at the same time.
 		defer func() {
 			answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			require.NoError(t, err)
@@ -221,7 +222,8 @@ func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 	}
 }
 
-// Each unknown name costs a slow hash, and only a limited number of them may wait.
+// Each sign-in with an unknown access key costs a slow hash. Only a limited number of sign-ins may
+// wait for one.
 func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -230,7 +232,7 @@ func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 		cfg.Credentials.AllowImported, cfg.Credentials.MaxSlowHashes = true, 1
 		cfg.Proxies = auth.NoProxies()
 		f.store = authtest.FaultyStore(f.store, func(called string) error {
-			// The slow hash of the request is in progress until the test ends.
+			// The slow hash of this request takes until the test ends.
 			if called == "FindKey" {
 				<-ctx.Done()
 				return ctx.Err()
@@ -238,7 +240,7 @@ func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 			return nil
 		})
 	})
-	const requests = 40 // more than may wait
+	const requests = 40 // more than the queue holds
 	statuses := make(chan int, requests)
 	for range requests {
 		go func() {

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// net/http recovers a panic of a handler, but gRPC does not. A panic of the store must become an
-// error and must not end the process.
+// net/http recovers from a panic in a handler, but gRPC does not. So the library must turn a panic
+// of the store into an error.
 func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, inStore := range []bool{false, true} {
@@ -36,7 +36,7 @@ func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 		session, err := f.svc.Identify(request)
 		require.NoError(t, err)
 		panics.Store(true)
-		f.clock.Advance(time.Hour) // the last read of the feed is now too old
+		f.clock.Advance(time.Hour) // the last read of the feed is then too old
 
 		ctx := t.Context()
 		for name, call := range map[string]func() error{
@@ -109,7 +109,8 @@ func TestAPanicOfTheLimiterThrottlesNobody(t *testing.T) {
 	require.Contains(t, f.log.String(), "Limiter.Take panicked: a bug of the limiter")
 }
 
-// panickingTransport is a transport of the host that panics at a path while on is true.
+// panickingTransport is an HTTP transport of the host. It panics for requests of the path while on
+// is true.
 type panickingTransport struct {
 	http.RoundTripper
 	path string
@@ -135,7 +136,8 @@ func TestAPanicOfTheHostsTransportDuringARefreshIsAnError(t *testing.T) {
 	require.Equal(t, http.StatusOK, g.browser().connect(g.signIn(g.user)).status)
 	g.clock.Advance(9 * time.Hour)
 	on.Store(true)
-	// Outside an HTTP handler, as in a gRPC method or a goroutine, nothing would recover a panic.
+	// Outside an HTTP handler, for example in a gRPC method or a goroutine, nothing recovers from a
+	// panic.
 	require.NotPanics(t, func() {
 		_, err := g.svc.GitHub().Verify(t.Context(), g.user.ID)
 		require.Error(t, err)

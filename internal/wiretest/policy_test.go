@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The order of the checks shows in the answer: a caller without access learns nothing about a call,
-// and a wrong method is a 405 whether or not GitHub is configured.
+// The response shows the order of the checks. A caller without access learns nothing about a call.
+// A wrong method gets a 405, whether or not GitHub is configured.
 func TestEndpointsCheckTheCallerTheMethodAndGitHubInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -36,7 +36,8 @@ func TestEndpointsCheckTheCallerTheMethodAndGitHubInOrder(t *testing.T) {
 	}
 }
 
-// The middleware on a route of the host applies Config.Timeout to its store calls.
+// On a route of the host too, Config.Timeout limits the time that the middleware waits for the
+// store.
 func TestTheMiddlewareAnswers503IfTheStoreHangs(t *testing.T) {
 	t.Parallel()
 	for name, method := range map[string]string{

@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stolen is a fixture with a session of the super user boss, whose token an attacker holds, the key
-// that opened it, and an ordinary user. Two instances share a store; the other one has just read
-// the feed.
+// stolen is a fixture in which an attacker holds the token of the super user boss. Two instances
+// share the store. Both have read the feed, so the instance other does not read it again during a
+// test.
 type stolen struct {
 	*fixture
 	other *auth.Service
@@ -56,7 +56,7 @@ func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *st
 	return s
 }
 
-// lastingCall is a documented call that makes a lasting change.
+// lastingCall is a documented HTTP call that makes a lasting change.
 type lastingCall struct {
 	name, method, body string
 	target             func(s *stolen) string
@@ -86,11 +86,11 @@ var lastingCalls = []lastingCall{
 	{"delete a user", http.MethodDelete, "", func(s *stolen) string { return "/auth/users/" + s.user.ID }, true},
 }
 
-// powerLoss is a way to take away the power of the stolen token.
+// powerLoss is a way in which the stolen token loses its rights.
 type powerLoss struct {
 	name   string
 	apply  func(ctx context.Context, s *stolen) error
-	demote bool // takes only the power of a super user
+	demote bool // the token loses only the rights of a super user
 }
 
 var powerLosses = []powerLoss{
@@ -126,7 +126,7 @@ var powerLosses = []powerLoss{
 	}, false},
 }
 
-// snapshot returns everything in the store that a call could change.
+// snapshot returns everything in the store that a lasting call could change.
 func (s *stolen) snapshot() (all []any) {
 	s.t.Helper()
 	users, err := s.store.ListUsers(s.t.Context(), "", 1000)
@@ -141,21 +141,22 @@ func (s *stolen) snapshot() (all []any) {
 	return all
 }
 
-// expected returns the status of the call after the power loss, or 0 if the call still succeeds.
+// expected returns the status of the call after the loss of rights, or 0 if the call still
+// succeeds.
 func (c lastingCall) expected(e powerLoss) int {
 	switch {
 	case !e.demote:
 		return http.StatusUnauthorized
 	case strings.Contains(c.name, "another user's key"):
-		return http.StatusNotFound // as for every ordinary user
+		return http.StatusNotFound // as for any ordinary user
 	case c.ofSuperUsers:
 		return http.StatusForbidden
 	}
 	return 0 // the call still succeeds
 }
 
-// The other instance has not read the feed since, so its middleware still accepts the token. The
-// store must reject the change.
+// The instance other has not read the feed since the loss of rights, so its middleware still
+// accepts the token. The store must reject the change.
 func TestARevokedTokenMakesNoLastingChangeOnAnInstanceBehindTheFeed(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -181,7 +182,8 @@ func (s *stolen) call(svc *auth.Service, c lastingCall) int {
 	return send(svc.Handler(), c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer).status
 }
 
-// The middleware has accepted the request before the power loss; its body arrives afterwards.
+// The middleware accepts the request before the loss of rights, and the body of the request arrives
+// afterwards.
 func TestARequestWhoseBodyArrivesAfterARevocationMakesNoLastingChange(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -208,7 +210,7 @@ func TestARequestWhoseBodyArrivesAfterARevocationMakesNoLastingChange(t *testing
 	})
 }
 
-// heldRequest is a request that the middleware has accepted and whose body has not arrived.
+// heldRequest is a request that the middleware has accepted, but whose body has not arrived yet.
 type heldRequest struct {
 	call   lastingCall
 	body   *heldBody

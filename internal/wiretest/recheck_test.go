@@ -13,11 +13,12 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// sessionsStore is a store whose FindSession and ListRevocations can be replaced.
+// sessionsStore is a store in which a test can replace the result of FindSession and make
+// ListRevocations fail.
 type sessionsStore struct {
 	auth.Store
 	find atomic.Pointer[func(auth.Session) (auth.Session, error)]
-	fail atomic.Pointer[error] // of ListRevocations
+	fail atomic.Pointer[error] // error of ListRevocations
 }
 
 func (s *sessionsStore) FindSession(ctx context.Context, id string) (auth.Session, error) {

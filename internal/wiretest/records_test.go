@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shownFields lists the text fields of each store record that may be printed. Every other text
+// shownFields lists, for each type of record, the text fields that may be printed. Every other text
 // field must print as "[redacted]".
 var shownFields = map[string][]string{
 	"AccessKey":          {"ID", "UserID", "Label"},
@@ -34,8 +34,8 @@ var shownFields = map[string][]string{
 	"User":               {"ID", "Username", "Email"},
 }
 
-// recordTypes returns the structs that the methods of a store take and return, including nested
-// ones.
+// recordTypes returns the struct types that the methods of a store take and return, including
+// nested struct types.
 func recordTypes() map[string]reflect.Type {
 	found := map[string]reflect.Type{}
 	var look func(reflect.Type)
@@ -47,7 +47,7 @@ func recordTypes() map[string]reflect.Type {
 			if t.PkgPath() != reflect.TypeFor[auth.User]().PkgPath() || found[t.Name()] != nil {
 				return
 			}
-			if t != reflect.TypeFor[auth.Write]() { // no store keeps a Write, but it contains records
+			if t != reflect.TypeFor[auth.Write]() { // is not stored, but contains records
 				found[t.Name()] = t
 			}
 			for field := range t.Fields() {
@@ -66,8 +66,8 @@ func recordTypes() map[string]reflect.Type {
 	return found
 }
 
-// fill sets every text in the value to a canary that names the field, and collects in secret the
-// canaries that must not be printed.
+// fill sets every text in the value to a canary, which is a text that names the field. It adds the
+// canaries that must not be printed to secret.
 func fill(v reflect.Value, path string, secret map[string]bool) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -104,7 +104,7 @@ func canaryOf(path string, secret map[string]bool) string {
 	return text
 }
 
-// A host may log a whole record without thinking of its secret fields.
+// A host may log a whole record and forget that it has secret fields.
 func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 	t.Parallel()
 	types := recordTypes()
@@ -162,7 +162,7 @@ func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 		fmt.Sprintf("%+v", auth.AccessKey{ID: "k", Hash: "h"}))
 }
 
-// A store may keep records as JSON, as examples/kvstore does.
+// A store may encode records as JSON, as examples/kvstore does.
 func TestRecordsSurviveARoundTripThroughJSON(t *testing.T) {
 	t.Parallel()
 	for name, typ := range recordTypes() {

@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// keyServer answers key fetches without a network, so that the clock of a synctest bubble advances.
+// keyServer is an HTTP transport that serves the keys of an issuer. It uses no network, so that it
+// works in a synctest bubble.
 type keyServer struct {
 	*tokens
 	verifier *auth.RemoteVerifier
@@ -65,7 +66,7 @@ func (s *keyServer) hangs() {
 	})
 }
 
-// verify returns the duration and the error of Verify.
+// verify calls Verify, and returns the time that the call took and its error.
 func (s *keyServer) verify(t *testing.T, token string) (time.Duration, error) {
 	t.Helper()
 	began := time.Now()
@@ -80,14 +81,14 @@ func (s *keyServer) requireAtOnce(t *testing.T, token string) {
 	require.Zero(t, took)
 }
 
-// long returns a token with a lifetime of 29 days.
+// long returns a token that is valid for 29 days.
 func (s *keyServer) long(t *testing.T) string {
 	return s.Forge(t, s.header(nil), s.claims(t, map[string]any{
 		"exp": s.clock.Now().Add(29 * 24 * time.Hour).Unix(),
 	}))
 }
 
-// ofUnknownKey returns a token that names an unknown key ID.
+// ofUnknownKey returns a token whose key ID is name, which no key has.
 func (s *keyServer) ofUnknownKey(t *testing.T, name string) string {
 	return s.Forge(t, strings.Replace(s.header(nil), s.Key.ID(), name, 1), s.claims(t, nil))
 }
@@ -116,8 +117,8 @@ func TestAHangingKeyServerDelaysNoTokenOfAKnownKey(t *testing.T) {
 	})
 }
 
-// If no token was verified for hours, the keys may be outdated. The first request then waits for a
-// fetch; later ones do not.
+// If the verifier has verified no token for hours, its keys may be outdated. The first request then
+// waits for a fetch of the keys. Later requests do not wait.
 func TestStaleKeysAreFetchedBeforeTheyVerify(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -126,7 +127,7 @@ func TestStaleKeysAreFetchedBeforeTheyVerify(t *testing.T) {
 		s.requireAtOnce(t, token)
 		s.answers(func(*http.Request) (int, string, error) { return 0, "", errors.New("away") })
 		time.Sleep(3 * time.Minute)
-		// The fetch that this request begins fails.
+		// This request starts a fetch, which fails.
 		s.requireAtOnce(t, token)
 		s.answers(func(*http.Request) (int, string, error) {
 			time.Sleep(100 * time.Millisecond)
@@ -150,7 +151,7 @@ func TestStaleKeysAreFetchedBeforeTheyVerify(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		s.requireAtOnce(t, token)
 		synctest.Wait()
-		time.Sleep(5 * time.Second) // the fetch ends
+		time.Sleep(5 * time.Second) // until the fetch ends
 	})
 }
 
@@ -198,7 +199,7 @@ func TestFewRequestsWaitBrieflyForUnknownKeys(t *testing.T) {
 	})
 }
 
-// The fetch of the canceled request continues and serves the next request.
+// If the request that started a fetch is canceled, the fetch continues and serves the next request.
 func TestACanceledRequestDoesNotWaitForKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -218,7 +219,8 @@ func TestACanceledRequestDoesNotWaitForKeys(t *testing.T) {
 	})
 }
 
-// A status that denies the key set drops the keys; a temporary failure keeps them.
+// If the status says that the key set is not available, the verifier drops its keys. If the status
+// is that of a temporary failure, it keeps them.
 func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 	t.Parallel()
 	for status, denies := range map[int]bool{
@@ -248,7 +250,7 @@ func TestOnlySomeStatusesOfTheKeyServerDropTheKeys(t *testing.T) {
 	}
 }
 
-// The verifier's machine was suspended for eight hours.
+// The machine of the verifier was suspended for eight hours.
 func TestKeysAreFetchedAgainAfterASuspend(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
@@ -266,9 +268,10 @@ func TestKeysAreFetchedAgainAfterASuspend(t *testing.T) {
 	require.EqualValues(t, 2, r.fetches.Load())
 }
 
-// Attack: the issuer has dropped a key that the attacker holds, and no token was verified for 23
-// hours. With 100 tokens of unknown keys the attacker takes all places for requests that wait for a
-// fetch, so that the forged token is verified with the old keys.
+// Attack: the attacker holds a key that the issuer has removed, and the verifier has verified no
+// token for 23 hours. Only a limited number of requests may wait for a fetch. The attacker makes
+// 100 requests with tokens of unknown keys wait. A forged token must not be verified with the old
+// keys meanwhile.
 func TestTokensOfUnknownKeysDoNotRestoreADroppedKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -292,8 +295,8 @@ func TestTokensOfUnknownKeysDoNotRestoreADroppedKey(t *testing.T) {
 	})
 }
 
-// The clock of the second request was read a microsecond before that of the first, which fetched
-// the keys.
+// The first request fetches the keys. The second request has read the clock a microsecond before
+// the first. It must use these keys and not fetch them again.
 func TestAnEarlierRequestTimeUsesKeysFetchedByALaterOne(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")
@@ -315,7 +318,7 @@ func TestAnEarlierRequestTimeUsesKeysFetchedByALaterOne(t *testing.T) {
 	require.EqualValues(t, 1, r.fetches.Load())
 }
 
-// No goroutine is left after 200 fetches that fail in every way.
+// After 200 fetches that fail in different ways, no goroutine is left.
 func TestKeyFetchesLeaveNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)

@@ -63,8 +63,8 @@ func TestUnsupportedKeysInTheSetAreIgnored(t *testing.T) {
 	r.requireUnknown(t, r.token.Bearer.Reveal())
 }
 
-// The issuer has dropped a stolen key and now publishes other keys or none. Forged tokens must be
-// rejected after the next fetch, not a day later.
+// The issuer has removed a stolen key and now publishes other keys, or no keys. Forged tokens must
+// be rejected after the next fetch, not a day later.
 func TestAnEmptyKeySetDropsTheKeys(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
@@ -86,7 +86,8 @@ func TestAnEmptyKeySetDropsTheKeys(t *testing.T) {
 	}
 }
 
-// A body that is not a key set, such as a maintenance page, says nothing about the keys.
+// A response whose body is not a key set, such as a maintenance page, says nothing about the keys.
+// So the verifier keeps its keys.
 func TestAResponseThatIsNotAKeySetKeepsTheKeys(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -100,7 +101,7 @@ func TestAResponseThatIsNotAKeySetKeepsTheKeys(t *testing.T) {
 	}
 }
 
-// The verifier knows nothing about the keys of an issuer that has never published any.
+// If an issuer has never published keys, the verifier cannot know whether a token is valid.
 func TestAnIssuerThatNeverPublishedKeysIsA503(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "ES256")
@@ -108,8 +109,8 @@ func TestAnIssuerThatNeverPublishedKeysIsA503(t *testing.T) {
 	r.requireUnknown(t, r.token.Bearer.Reveal())
 }
 
-// newLongRemote returns a verifier that accepts tokens for a month and a token that it has
-// verified.
+// newLongRemote returns a verifier that accepts tokens for a month, and a token that the verifier
+// has verified.
 func newLongRemote(t *testing.T) (r *remote, token string) {
 	t.Helper()
 	r = newRemote(t, "EdDSA")
@@ -120,8 +121,8 @@ func newLongRemote(t *testing.T) (r *remote, token string) {
 	return r, token
 }
 
-// A readable key set replaces the known keys. A set with a duplicate key ID must count as read and
-// not as an outage, because otherwise a dropped key would be used for another day.
+// A key set with a duplicate key ID replaces the known keys, as every readable key set does. If it
+// counted as an outage, a removed key would be used for another day.
 func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 	t.Parallel()
 	r, token := newLongRemote(t)
@@ -133,7 +134,8 @@ func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 	r.requireForgotten(t, token, "the published set does not contain the key")
 }
 
-// A redirect is an answer and not an outage, even if its Location cannot be parsed.
+// A redirect means that the key set is not at its URL. It does not count as an outage, even if its
+// Location header cannot be parsed.
 func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
 	t.Parallel()
 	r, token := newLongRemote(t)
@@ -152,7 +154,7 @@ func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T)
 		before := r.token.Bearer.Reveal()
 		r.requireGood(t, before)
 		retired := r.clock.Now()
-		r.clock.Advance(2 * time.Second) // the holder of the stolen key continues to sign
+		r.clock.Advance(2 * time.Second) // the attacker still signs tokens
 		forged := issue(t, r.issuer)
 		r.requireGood(t, forged)
 
@@ -170,7 +172,7 @@ func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T)
 	}
 }
 
-// A retirement time that cannot be parsed must not count as none.
+// If the retirement time of a key cannot be parsed, the key must not count as a key without one.
 func TestAKeyWithAnInvalidRetirementTimeIsIgnored(t *testing.T) {
 	t.Parallel()
 	for _, value := range []any{"1", 1.5, true, []int{1}, 1e30} {

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// remote is a RemoteVerifier and the issuer whose public keys it fetches.
+// remote is a RemoteVerifier, together with the issuer whose public keys it fetches.
 type remote struct {
 	*tokens
 	verifier *auth.RemoteVerifier
@@ -28,7 +28,7 @@ type remote struct {
 	cfg      auth.RemoteVerifierConfig
 
 	fetches atomic.Int64
-	answer  atomic.Pointer[http.HandlerFunc] // replaces the issuer's answer if set
+	answer  atomic.Pointer[http.HandlerFunc] // serves the key set, if set
 }
 
 func newRemote(t *testing.T, alg string) *remote {
@@ -62,8 +62,8 @@ func (r *remote) verifierWith(t *testing.T, edit func(*auth.RemoteVerifierConfig
 
 func (r *remote) answers(handler http.HandlerFunc) { r.answer.Store(&handler) }
 
-// verify repeats Verify while the first fetch is in progress, because on a busy machine a fetch
-// takes longer than a request waits.
+// verify calls Verify again while the first fetch of the keys is in progress. On a busy machine,
+// this fetch can take longer than a call of Verify waits.
 func (r *remote) verify(t *testing.T, token string) (auth.Identity, error) {
 	t.Helper()
 	for {
@@ -75,7 +75,7 @@ func (r *remote) verify(t *testing.T, token string) (auth.Identity, error) {
 	}
 }
 
-// requireForgotten fails the test unless the token is rejected once the fetch in the background has
+// requireForgotten fails the test unless the token is rejected after a fetch in the background has
 // ended.
 func (r *remote) requireForgotten(t *testing.T, token string, why string) {
 	t.Helper()
@@ -98,7 +98,8 @@ func (r *remote) requireRejected(t *testing.T, token string) {
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
 }
 
-// requireUnknown fails the test unless Verify fails without rejecting the token.
+// requireUnknown fails the test unless Verify returns an error that does not mean that the token
+// was rejected.
 func (r *remote) requireUnknown(t *testing.T, token string) {
 	t.Helper()
 	_, err := r.verify(t, token)
@@ -150,7 +151,7 @@ func TestARemoteVerifierRejectsInvalidTokens(t *testing.T) {
 	}
 	mutant := []byte(r.token.Bearer.Reveal())
 	mutant[len(mutant)-20] ^= 1
-	// The original token is now in the cache.
+	// Now the cache contains the original token.
 	r.requireGood(t, r.token.Bearer.Reveal())
 	r.requireRejected(t, string(mutant))
 }
@@ -174,13 +175,13 @@ func TestNewKeysAreFetchedAtALimitedRate(t *testing.T) {
 	next := authtest.NewSigners(t)["EdDSA"].Key
 	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{next, r.Key}))
 	token := issue(t, r.issuer)
-	r.requireRejected(t, token) // too early for another fetch
+	r.requireRejected(t, token) // the keys are not fetched again yet
 	require.EqualValues(t, 1, r.fetches.Load())
 	r.clock.Advance(10 * time.Second)
 	r.requireGood(t, token)
 	require.EqualValues(t, 2, r.fetches.Load())
 
-	for i := range 100 { // tokens of made-up keys
+	for i := range 100 { // tokens with key IDs that do not exist
 		forged := strings.Replace(r.header(nil), r.Key.ID(), fmt.Sprint("made-up-", i), 1)
 		r.requireRejected(t, r.Forge(t, forged, r.claims(t, nil)))
 	}
@@ -250,7 +251,8 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// A canceled request must neither cancel the fetch for other requests nor wait for it.
+// If a request is canceled, it returns at once. The fetch of the keys must continue for other
+// requests.
 func TestACanceledRequestDoesNotCancelTheFetchForOthers(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")

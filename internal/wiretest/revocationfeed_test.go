@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// instances is a fixture with two instances of a service over one store.
+// instances is a fixture with two instances of a service that share a store.
 type instances struct {
 	*fixture
 	other *auth.Service
-	fault atomic.Pointer[error] // the error of reads of the feed, if any
+	fault atomic.Pointer[error] // error of each read of the feed; may be nil
 	reads atomic.Int64          // number of reads of the feed
 }
 
@@ -56,13 +56,13 @@ func (in *instances) fail(err error) {
 	in.fault.Store(&err)
 }
 
-// status returns the HTTP status of a request with the token to a route behind Authenticate.
+// status sends a request with the token to a route that requires one, and returns the status.
 func status(svc *auth.Service, token string) int {
 	return send(svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
 		http.MethodGet, "/", "", "Authorization", "Bearer "+token).status
 }
 
-// revocations are the ways to revoke a user's token.
+// revocations maps each way to revoke the token of a user to a function that does it.
 var revocations = map[string]func(in *instances, token string) error{
 	"signing out": func(in *instances, token string) error {
 		if r := in.sendAs(token, http.MethodPost, "/auth/logout", ""); r.status != http.StatusOK {
@@ -192,7 +192,7 @@ func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 func TestCheckSessionsInStoreRejectsEverywhereAtOnceWithoutTheFeed(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t, func(c *auth.Config) { c.Tokens.CheckSessionsInStore = true })
-	// The feed is not read, so its failure does not matter.
+	// With this option, no request reads the feed. So a failing feed does not matter.
 	in.fail(authtest.ErrStoreAway)
 	token, another := in.signIn(in.user), in.signIn(in.user)
 	require.Equal(t, http.StatusOK, status(in.other, token))
@@ -202,9 +202,9 @@ func TestCheckSessionsInStoreRejectsEverywhereAtOnceWithoutTheFeed(t *testing.T)
 	require.Zero(t, in.reads.Load())
 }
 
-// A user who signs in and out all the time comes to have the user's oldest sessions revoked with
-// those that the feed no longer names one by one. The memory that this bounds is tested in
-// internal/revocation.
+// The revocation feed names only a limited number of sessions of a user one by one. If a user signs
+// in and out many times, it is shortened: one entry then revokes all older sessions of the user,
+// including sessions that are still in use. internal/revocation tests that this limits the memory.
 func TestALoopOfSignInAndLogoutRevokesTheOldestSessionsAndNoNewOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -14,19 +14,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// After a revocation has returned, the instance that revoked rejects the token at once, and the
-// other instance rejects it after its interval.
+// Once a revocation has returned, the instance that has revoked the session rejects its token at
+// once. The other instance rejects the token after its interval.
 func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 8, Full: 30})
 	f := newFixture(t)
-	var ahead atomic.Int64 // how far the other instance's clock is ahead
+	var ahead atomic.Int64 // by how much the other clock is ahead
 	other, err := auth.New(f.store, auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
 		Now: func() time.Time { return f.clock.Now().Add(time.Duration(ahead.Load())) },
 	})
 	require.NoError(t, err)
-	// Many goroutines advance the clock, so intervals pass fast.
+	// Many goroutines advance the clock of the other instance, so its interval passes quickly.
 	advance := func() { ahead.Add(int64(time.Second)) }
 
 	var group errgroup.Group
@@ -50,7 +50,7 @@ func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 }
 
 // revokeUnderLoad signs the user in and revokes the session in one of four ways. It returns an
-// error if an instance rejects the token before or accepts it afterwards.
+// error if an instance rejects the token before the revocation or accepts it afterwards.
 func revokeUnderLoad(
 	t *testing.T, svc, other *auth.Service, made auth.Registration, way int, advance func(),
 ) error {
@@ -98,7 +98,8 @@ func revokeUnderLoad(
 	return nil
 }
 
-// A token does not make a super user, so a demotion takes effect at once on every instance.
+// Whether a user is a super user is read from the store, not from the token. So a demotion takes
+// effect at once on every instance.
 func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
@@ -141,8 +142,8 @@ func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// An instance that has not been able to read the feed for MaxStaleness accepts no token, even from
-// many concurrent requests.
+// If an instance has not read the feed for MaxStaleness, it accepts no token, even if many requests
+// arrive at once.
 func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
@@ -164,8 +165,8 @@ func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// The second instance finds no session, because the first has revoked it. Its logout must not
-// report success while the instance still accepts the token.
+// The second instance finds no session, because the first instance has revoked it. The logout must
+// not succeed while the second instance still accepts the token.
 func TestASecondLogoutOnAnotherInstanceRejectsTheTokenThere(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)

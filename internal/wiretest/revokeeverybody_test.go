@@ -39,8 +39,8 @@ func TestRevokeEverybodyKeepsKeysAndAllowsNewSignIns(t *testing.T) {
 	})
 }
 
-// RevokeEverybody rejects every token. With CheckSessionsInStore that holds from the next request
-// on, on every instance (docs/token-lifecycle.md).
+// After RevokeEverybody, every token is rejected. With CheckSessionsInStore, every instance rejects
+// them from its next request on (docs/token-lifecycle.md).
 func TestRevokeEverybodyRejectsTokensWithCheckSessionsInStore(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -57,7 +57,7 @@ func TestRevokeEverybodyRejectsTokensWithCheckSessionsInStore(t *testing.T) {
 
 func checkSessionsInStore(cfg *auth.Config) { cfg.Tokens.CheckSessionsInStore = true }
 
-// Recheck returns ErrTokenRejected if the session is not live.
+// Recheck returns ErrTokenRejected if the session of the token was revoked.
 func TestRecheckRejectsTokensAfterRevokeEverybody(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -72,30 +72,30 @@ func TestRecheckRejectsTokensAfterRevokeEverybody(t *testing.T) {
 	})
 }
 
-// docs/running.md tells the operator to call RevokeEverybody after a restore, because the restore
-// brings back everything revoked since the backup. Every token is then rejected.
+// A restore undoes every revocation since the backup. So docs/running.md tells the operator to call
+// RevokeEverybody after a restore. Every token is then rejected.
 func TestRevokeEverybodyAfterARestoreRejectsEveryToken(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
 	b.backUp(t)
 	b.logOut(b.svc, 5)
 	stolen := b.signIn(b.admin)
-	require.NoError(t, b.svc.Tokens().RevokeToken(t.Context(), stolen)) // this revocation will be lost too
+	require.NoError(t, b.svc.Tokens().RevokeToken(t.Context(), stolen)) // the restore undoes this too
 	require.Equal(t, http.StatusUnauthorized, status(b.svc, stolen))
 
 	// All instances are stopped during the restore.
 	b.restore(t)
 	b.svc = b.instance()
 	require.NoError(t, b.svc.RevokeEverybody(t.Context(), authtest.ByHost))
-	b.logOut(b.svc, 10) // the feed grows beyond the token
+	b.logOut(b.svc, 10) // the head is now above the token's generation
 	require.Equal(t, http.StatusUnauthorized, status(b.svc, stolen),
 		"the token was revoked, and everybody was revoked")
 	require.Equal(t, http.StatusUnauthorized,
 		b.sendAs(stolen, http.MethodGet, "/auth/users", "").status)
 }
 
-// The old token is presented right after RevokeEverybody. It proves lost commits, but everybody was
-// revoked already, so new sessions must be kept.
+// After RevokeEverybody, a token arrives that proves lost commits. The sessions of all users were
+// revoked already, so new sessions must not be revoked again.
 func TestAnOldTokenAfterRevokeEverybodyRevokesNoNewSessions(t *testing.T) {
 	t.Parallel()
 	b, svc, old := loseCommits(t)

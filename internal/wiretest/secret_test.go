@@ -20,7 +20,7 @@ import (
 
 const canary = "canary-5f2c0e-that-nobody-may-see"
 
-// printed returns the output of every way in which Go code may print a value by accident.
+// printed returns the value as text, in every way in which Go code may print it by accident.
 func printed(t testing.TB, v any) string {
 	t.Helper()
 	var out strings.Builder
@@ -38,7 +38,7 @@ func printed(t testing.TB, v any) string {
 	return out.String()
 }
 
-// hexes returns the texts in which secret bytes may be printed.
+// hexes returns the texts as which the bytes of a secret could be printed.
 func hexes(secret []byte) []string {
 	return []string{
 		string(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret),
@@ -124,8 +124,9 @@ func TestInvalidSymmetricKeysAreRejected(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Every purpose has a key of its own, derived from the one that the host configures: HKDF-SHA-256
-// (RFC 5869) with the purpose as info. Another derivation would make every stored hash worthless.
+// For each purpose, SymmetricKey derives a key from the configured secret: HKDF-SHA-256 (RFC 5869)
+// with the purpose as info. The derivation must not change, because no stored hash could then be
+// verified.
 func TestAPepperIsDerivedForItsPurpose(t *testing.T) {
 	t.Parallel()
 	secret := authtest.Random(32)
@@ -142,7 +143,7 @@ func TestAPepperIsDerivedForItsPurpose(t *testing.T) {
 	require.NotEqual(t, hashUnder(secret), c.hash(t, pair.AccessKey))
 }
 
-// derived returns the key that SymmetricKey derives from the secret for one purpose.
+// derived returns the key that SymmetricKey derives from the secret for the purpose.
 func derived(t testing.TB, secret []byte, purpose string) []byte {
 	t.Helper()
 	key, err := hkdf.Key(sha256.New, secret, nil, "sallyport "+purpose, 32)
@@ -150,8 +151,8 @@ func derived(t testing.TB, secret []byte, purpose string) []byte {
 	return key
 }
 
-// The test makes many successful and failing calls and searches all logs and answers for the
-// secrets of the service.
+// The test makes many calls, of which some fail. It searches all logs and responses for the secrets
+// of the service.
 func TestSecretsAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var failing bool
@@ -190,7 +191,7 @@ func TestSecretsAppearInNoOutput(t *testing.T) {
 		legacy := f.login(auth.KeyPair{
 			AccessKey: "as_other_pasted_secret", AccessSecret: auth.NewSecret("correct horse"),
 		})
-		// A successful answer contains a token, as it must.
+		// The response to a successful sign-in contains a token, so it is not searched.
 		if legacy.status != http.StatusOK {
 			record(legacy)
 		}
@@ -201,7 +202,7 @@ func TestSecretsAppearInNoOutput(t *testing.T) {
 		record(f.sendAs(token, http.MethodPost, "/api/v1/user/register",
 			`{"username":"root","email":"`+canary+`"}`))
 		record(f.sendAs(token, http.MethodDelete, "/"+canary, ""))
-		failing = true // repeat all calls with a failing store
+		failing = true // all calls are repeated with a failing store
 		record(f.login(f.userPair))
 	}
 	require.Contains(t, f.log.String(), "store is down")

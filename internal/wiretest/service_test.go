@@ -243,7 +243,7 @@ func TestPingReturnsTheErrorOfTheStore(t *testing.T) {
 func TestPruneRemovesExpiredRecordsInBatches(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	const sessions = 510 // a batch removes 500 records
+	const sessions = 510 // a batch removes at most 500 records
 	for range sessions {
 		f.signIn(f.user)
 	}
@@ -279,8 +279,8 @@ func TestPruneReportsItsProgressIfItFails(t *testing.T) {
 	require.Equal(t, 1, removed)
 }
 
-// The tests of Run use a synctest bubble. Its clock advances when every goroutine waits, and it
-// fails the test if a goroutine is left.
+// The tests of Run use a synctest bubble. Its clock advances when all goroutines wait. A goroutine
+// that is left at the end fails the test.
 func TestRunReadsTheFeedWhilePruningHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -368,7 +368,7 @@ func TestARequestWithoutABodyIsA400(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, serve(f.svc.LoginHandler(), r).status)
 }
 
-// A client that stops sending its body gets a 408, and the log does not report a failing store.
+// If a client stops sending its body, it gets a 408. The log must not say that the store fails.
 func TestAStalledBodyIsA408(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 500 * time.Millisecond })
@@ -385,7 +385,7 @@ func TestAStalledBodyIsA408(t *testing.T) {
 	require.Equal(t, http.StatusRequestTimeout, answer.StatusCode)
 	require.NotContains(t, f.log.String(), "failed")
 
-	// The deadline does not stay on a connection that is reused.
+	// The read deadline must not stay on the connection, which later requests use.
 	client := server.Client()
 	for range 2 {
 		response, err := client.Post(server.URL+"/auth/users/login", "application/json",

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// loginFrom signs in with the user's key and this User-Agent and returns the token.
+// loginFrom signs in with the user's key and this User-Agent header, and returns the token.
 func (f *fixture) loginFrom(userAgent string, header ...string) string {
 	f.t.Helper()
 	r := f.send("POST", "/auth/users/login", loginBody(f.userPair),
@@ -192,8 +192,8 @@ func TestInvalidSessionConfigurationsAreRejected(t *testing.T) {
 	}
 }
 
-// With ReauthAfter, calls that create credentials or power need a recent session, and no other call
-// does.
+// With ReauthAfter, a call that creates credentials or gives rights needs a recent session. Other
+// calls do not.
 func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 	t.Parallel()
 	const age = 10 * time.Minute
@@ -243,7 +243,7 @@ func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 	}
 }
 
-// agingBody lets the session become too old before the body arrives.
+// agingBody is a body that makes the session too old before it is read.
 type agingBody struct {
 	io.Reader
 	age func()
@@ -268,7 +268,7 @@ func TestASessionThatBecomesTooOldBeforeTheBodyArrivesGetsNoSecret(t *testing.T)
 	}
 }
 
-// A token says in whole seconds when its session began.
+// A token contains the start of its session in whole seconds.
 func TestReauthAfterCountsFromTheSecondInWhichTheSessionBegan(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {

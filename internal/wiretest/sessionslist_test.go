@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Attack: a client signs in many times with a User-Agent whose JSON form is as long as possible.
+// Attack: a client signs in many times. Its User-Agent becomes as long as possible when it is
+// encoded as JSON.
 func TestTheListOfSessionsIsLimited(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -19,7 +19,7 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// testStores has a function for each kind of store that opens an empty one.
+// testStores maps each kind of store to a function that opens an empty store.
 var testStores = map[string]func(t testing.TB) auth.Store{
 	"memory": func(testing.TB) auth.Store { return memstore.New() },
 	"SQLite": func(t testing.TB) auth.Store {
@@ -34,7 +34,7 @@ var testStores = map[string]func(t testing.TB) auth.Store{
 	},
 }
 
-// onStores runs the test with each kind of store in parallel.
+// onStores runs the test with each kind of store, in parallel.
 func onStores(t *testing.T, test func(t *testing.T, open func(testing.TB) auth.Store)) {
 	for name, open := range testStores {
 		t.Run(name, func(t *testing.T) {
@@ -44,7 +44,8 @@ func onStores(t *testing.T, test func(t *testing.T, open func(testing.TB) auth.S
 	}
 }
 
-// serverDSN returns the DSN in the environment variable or skips the test.
+// serverDSN returns the DSN in the environment variable. If the variable is not set, it skips the
+// test.
 func serverDSN(t testing.TB, variable string) string {
 	dsn := os.Getenv(variable)
 	if dsn == "" {
@@ -59,8 +60,8 @@ func sqliteDSN(path string) string {
 	return "file:" + path + "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"
 }
 
-// openSQL opens a store with empty tables. On a server it creates a schema and drops it when the
-// test ends.
+// openSQL opens a store with empty tables. If schema is not empty, openSQL creates this schema on
+// the database server and drops it when the test ends.
 func openSQL(t testing.TB, dialect sqlstore.Dialect, driver, dsn, schema string) auth.Store {
 	t.Helper()
 	if schema != "" {
@@ -88,7 +89,7 @@ func openSQL(t testing.TB, dialect sqlstore.Dialect, driver, dsn, schema string)
 	return store
 }
 
-// inSchema returns the DSN with schema as the default schema.
+// inSchema returns a DSN that makes schema the default schema.
 func inSchema(dialect sqlstore.Dialect, dsn, schema string) string {
 	if dialect == sqlstore.MySQL {
 		head, query, _ := strings.Cut(dsn, "?")

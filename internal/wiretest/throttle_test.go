@@ -21,10 +21,10 @@ func from(t testing.TB, address string) context.Context {
 	return auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
 }
 
-// wrong returns a well-formed pair of a key that does not exist.
+// wrong returns a well-formed key pair that does not exist in the store.
 func (f *fixture) wrong() auth.KeyPair { return f.svc.Credentials().GeneratePair() }
 
-// requireThrottled fails the test unless err is a ThrottledError with a wait in this range.
+// requireThrottled fails the test unless err is a ThrottledError whose wait is in this range.
 func requireThrottled(t testing.TB, err error, atLeast, atMost time.Duration) {
 	t.Helper()
 	var throttled *auth.ThrottledError
@@ -58,7 +58,7 @@ func TestFailuresFromOneAddressAreThrottledWithGrowingWaits(t *testing.T) {
 		f.clock.Advance(3 * time.Second)
 		fail(1)
 	}
-	for { // until the limit of the hour is reached too
+	for { // until the limit per hour is reached
 		f.clock.Advance(3 * time.Second)
 		if _, err = f.svc.Login(ctx, f.wrong()); !errors.Is(err, auth.ErrInvalidCredentials) {
 			break
@@ -144,7 +144,8 @@ func TestIPv4MappedAddressesCountAsIPv4(t *testing.T) {
 	requireThrottled(t, err, time.Minute, time.Hour)
 }
 
-// Config.Proxies is not set. Behind a proxy all clients have the same peer address.
+// Config.Proxies is not set, and the service is behind a proxy. All clients then have the same peer
+// address.
 func TestFailuresBehindAnUnknownProxyShareALimitAndAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -152,7 +153,7 @@ func TestFailuresBehindAnUnknownProxyShareALimitAndAreLoggedOnce(t *testing.T) {
 		return f.send("POST", "/auth/users/login", loginBody(pair),
 			"X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i%250)).status
 	}
-	for i := range 1000 { // 50 times the limit of one client
+	for i := range 1000 { // 50 times the limit for one client
 		require.Equal(t, http.StatusUnauthorized, send(f.wrong(), i))
 	}
 	for i := range 100 {
@@ -176,7 +177,7 @@ func TestFailuresBehindAnUnknownProxyShareALimitAndAreLoggedOnce(t *testing.T) {
 		"from an address that Config.Proxies does not trust"))
 }
 
-// countReads counts the calls of FindKey.
+// countReads makes the fixture count the calls of FindKey in reads.
 func countReads(reads *int) func(*fixture, *auth.Config) {
 	return withFaults(func(method string) error {
 		if method == "FindKey" {
@@ -186,8 +187,8 @@ func countReads(reads *int) func(*fixture, *auth.Config) {
 	})
 }
 
-// newWithImportedKey returns a fixture whose user has an imported key, the pair of the key, the
-// same key with a wrong secret, and the number of calls of FindKey.
+// newWithImportedKey returns a fixture whose user has an imported key. pair is the key with its
+// secret, guess is the key with a wrong secret, and reads counts the calls of FindKey.
 func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, reads *int) {
 	reads = new(int)
 	f = newFixture(t, countReads(reads), func(_ *fixture, cfg *auth.Config) {
@@ -234,7 +235,7 @@ func TestAThrottledAddressCausesNoSlowHashes(t *testing.T) {
 	t.Parallel()
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "2001:db8:1:2::7"), from(t, "2001:db8:1:3::7")
-	for range 20 { // failures with any key count
+	for range 20 { // a failure counts whichever key it names
 		_, err := f.svc.Login(attacker, f.wrong())
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
@@ -245,7 +246,7 @@ func TestAThrottledAddressCausesNoSlowHashes(t *testing.T) {
 
 	seen := *reads
 	for i := range 100 {
-		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each name has its own limit
+		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each key has a limit of its own
 		_, err = f.svc.Login(from(t, fmt.Sprintf("2001:db8:1:2::%d", i)), guess)
 		requireThrottled(t, err, 2*time.Second, 3*time.Second)
 	}
@@ -293,7 +294,7 @@ func TestFailedGitHubCallbacksAreThrottledAndConsumeNoState(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.get(pending).status, "the callback of another flow succeeds")
 }
 
-// failingLimiter is a limiter whose server is unreachable.
+// failingLimiter is a limiter whose calls fail, as if its server did not answer.
 type failingLimiter struct{}
 
 func (failingLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {
@@ -346,7 +347,8 @@ func TestInvalidRatesAreRejected(t *testing.T) {
 	}
 }
 
-// longWaitLimiter is a limiter on a server whose clock was set back, so its waits are too long.
+// longWaitLimiter is a limiter that returns too long waits. A limiter does this if its server's
+// clock was set back.
 type longWaitLimiter struct{ wait time.Duration }
 
 func (l longWaitLimiter) Take(context.Context, string, []limit.Rate) (time.Duration, error) {

@@ -19,8 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// twoInstances returns a fixture and two services over its store with a shared limiter. It imports
-// a key with a cheap hash and returns its pair and the same key with a wrong secret.
+// twoInstances returns a fixture and two services that share its store and a limiter. The user has
+// an imported key with a cheap hash. pair is the key with its secret, and guess is the key with a
+// wrong secret.
 func twoInstances(t *testing.T, change ...func(*fixture, *auth.Config)) (
 	f *fixture, services []*auth.Service, pair, guess auth.KeyPair,
 ) {
@@ -61,8 +62,8 @@ func TestImportedKeysNeedADecisionAboutProxies(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Attack: Config.Proxies is not set, and an X-Forwarded-For header makes the client address
-// unknown.
+// Config.Proxies is not set. Attack: with an X-Forwarded-For header, the attacker makes the client
+// address unknown.
 func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 	t.Parallel()
 	reads := 0
@@ -87,12 +88,12 @@ func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 	require.Equal(t, 100, reads, "the others are throttled before the store is read")
 	require.Equal(t, http.StatusOK, post("198.51.100.8:1234", "x"), "another peer address is not throttled")
 	_, err := f.svc.Login(from(t, "198.51.100.7"), f.userPair)
-	// The header does not double the limit of the peer address.
+	// Requests without the header count for the same limit of the peer address.
 	requireThrottled(t, err, time.Millisecond, time.Minute)
 }
 
-// Attack: a client without a known address sends a wrong secret every five seconds. All such
-// clients share a limit, so it must exceed the attempts of one client.
+// All clients whose address is unknown share a limit. Attack: one such client sends a wrong secret
+// every five seconds. This must not block the others.
 func TestAFewWrongSecretsDoNotBlockOtherUnknownAddresses(t *testing.T) {
 	t.Parallel()
 	f, services, pair, guess := twoInstances(t)
@@ -133,7 +134,7 @@ func TestGuessesAtAnImportedKeyFromUnknownAddressesShareALimit(t *testing.T) {
 
 func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	t.Parallel()
-	const share = 8 // of the 33 places
+	const share = 8 // of the 33 places in the queue
 	entered, release := make(chan struct{}, 100), make(chan struct{})
 	c := newCredentials(t, auth.CredentialConfig{})
 	c.store = authtest.FaultyStore(c.store, func(string) error {
@@ -160,7 +161,7 @@ func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 		require.ErrorAs(t, <-results, &throttled)
 	}
 	go verify(from(t, "203.0.113.8"))
-	cancel() // the waiting requests leave, and the client with a known address is next
+	cancel() // the waiting requests end; the client with the known address is next
 	for range share - 1 {
 		require.ErrorIs(t, <-results, context.Canceled)
 	}
@@ -170,7 +171,8 @@ func TestUnknownAddressesGetOnlyAShareOfTheSlowHashQueue(t *testing.T) {
 	}
 }
 
-// Attack: unknown names push the counts of other keys and clients out of a limiter of limited size.
+// Attack: sign-ins with many unknown access keys fill a limiter of limited size, so that it forgets
+// the counts of other keys and clients.
 func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 	t.Parallel()
 	f, _, pair, guess := twoInstances(t)
@@ -193,7 +195,7 @@ func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 		}
 	}
 	require.Equal(t, 20, compared)
-	for i := range 200 { // from many networks too
+	for i := range 200 { // the attack continues from many networks
 		_, err := svc.Login(from(t, fmt.Sprintf("2001:db8:1:%x::1", i)), f.wrong())
 		require.Error(t, err)
 	}
@@ -266,8 +268,8 @@ func TestConcurrentGuessesOnTwoInstancesShareOneLimit(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Two services with different rates share a limiter. They name their buckets alike, so the rates of
-// one must not replace those of the other.
+// Two services share a limiter and give the same names to its buckets, but have different rates.
+// The rates of one service must not apply to the other.
 func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	t.Parallel()
 	shared := limit.NewMemory(0, authtest.NewClock().Now)
@@ -290,8 +292,8 @@ func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	require.LessOrEqual(t, failed, 5, "failures that were not throttled; log: %.200s", b.log.String())
 }
 
-// wrongOnceLimiter is a limiter that returns the wait lie once and is right afterwards. With the
-// default of 500 failures a day, the longest real wait is about three minutes.
+// wrongOnceLimiter is a limiter that returns the wait in lie once, and correct waits afterwards. By
+// default, 500 failures a day are allowed, so a correct wait is at most about three minutes.
 type wrongOnceLimiter struct {
 	limit.Limiter
 	lie *atomic.Int64

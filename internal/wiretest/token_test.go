@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tokens is an issuer with one live session and a signer that forges tokens for it.
+// tokens is a token issuer with one session, and a signer that can forge tokens of this issuer.
 type tokens struct {
 	authtest.Signer
 	issuer *auth.TokenIssuer
@@ -30,7 +30,8 @@ type tokens struct {
 	token  auth.Token
 }
 
-// newTokens creates an issuer with the key ring. An empty ring means the signer's key.
+// newTokens creates an issuer with the keys in ring. If ring is empty, the issuer has only the key
+// of the signer.
 func newTokens(t testing.TB, s authtest.Signer, cfg auth.TokenConfig, ring ...auth.SigningKey) *tokens {
 	t.Helper()
 	if len(ring) == 0 {
@@ -47,7 +48,7 @@ func newTokens(t testing.TB, s authtest.Signer, cfg auth.TokenConfig, ring ...au
 	return f
 }
 
-// register stores a user with a key that has no valid secret.
+// register stores a user with an access key that no secret matches.
 func register(t testing.TB, store auth.Store, c *authtest.Clock, id, username string) {
 	t.Helper()
 	require.NoError(t, store.Register(t.Context(), authtest.HostWrite,
@@ -55,13 +56,14 @@ func register(t testing.TB, store auth.Store, c *authtest.Clock, id, username st
 		auth.AccessKey{ID: "key of " + id, UserID: id, Hash: "$none", CreatedAt: c.Now()}))
 }
 
-// header returns the header of the fixture's tokens with changes.
+// header returns the header of the issuer's tokens, with these changes.
 func (f *tokens) header(changes map[string]any) string {
 	header := map[string]any{"alg": f.Method.Alg(), "kid": f.Key.ID(), "typ": "JWT"}
 	return encode(header, changes)
 }
 
-// claims returns the claims of the live token with changes. A nil value removes a claim.
+// claims returns the claims of the session's token, with these changes. A nil value removes a
+// claim.
 func (f *tokens) claims(t testing.TB, changes map[string]any) string {
 	t.Helper()
 	parts := strings.Split(f.token.Bearer.Reveal(), ".")
@@ -98,7 +100,7 @@ func (f *tokens) requireRejected(t testing.TB, token string) {
 	require.Zero(t, identity)
 }
 
-// eachAlgorithm runs the test with each kind of signing key.
+// eachAlgorithm runs the test with a signing key of each algorithm.
 func eachAlgorithm(t *testing.T, test func(t *testing.T, f *tokens)) {
 	for name, s := range authtest.NewSigners(t) {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +129,7 @@ func TestAnIssuedTokenHasTheDocumentedClaims(t *testing.T) {
 	})
 }
 
-// verifyingKey returns the key with which golang-jwt verifies.
+// verifyingKey returns the key with which golang-jwt verifies the tokens of the signer.
 func verifyingKey(s authtest.Signer) any {
 	if private, ok := s.Secret.(crypto.Signer); ok {
 		return private.Public()
@@ -148,8 +150,8 @@ func TestVerifyReturnsTheIdentity(t *testing.T) {
 	})
 }
 
-// Forged tokens are accepted unless a test changes them, so the tests below fail for their changes
-// alone.
+// A forged token without changes is accepted. So if a test below changes a token and it is
+// rejected, the change is the reason.
 func TestTheForgerCanMakeAGoodToken(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
@@ -163,7 +165,7 @@ func TestTheForgerCanMakeAGoodToken(t *testing.T) {
 	})
 }
 
-// lowS forges tokens until the signature has the smaller s, which half of them have.
+// lowS forges tokens until the signature has the smaller of the two possible values of s.
 func (f *tokens) lowS(t testing.TB, header, claims string) string {
 	for {
 		token := f.Forge(t, header, claims)
@@ -223,7 +225,7 @@ func TestATokenExpiresWithItsAccessKey(t *testing.T) {
 			ID: id, UserID: "u1", Hash: "$none", CreatedAt: f.clock.Now(), ExpiresAt: f.clock.Now().Add(life),
 		}))
 	}
-	addKey("short", 90*time.Second) // from x.678 to y.678, which the token counts as 90 whole seconds
+	addKey("short", 90*time.Second) // counts as 90 whole seconds in the token
 	token, err := f.issuer.Issue(t.Context(), auth.IssueParams{
 		UserID: "u1", Method: auth.MethodAccessKey, AccessKeyID: "short",
 	})
@@ -292,7 +294,7 @@ func TestASessionExpiredInTheStoreIsRejected(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
 }
 
-// expiredSessions is a store in which every session expires now.
+// expiredSessions is a store in which every session expires at the current time.
 type expiredSessions struct {
 	auth.Store
 	clock *authtest.Clock
@@ -307,7 +309,7 @@ func (s expiredSessions) FindSession(ctx context.Context, id string) (auth.Sessi
 func TestASignInWithAClockBefore1970IsA503(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.clock.Advance(-60 * 365 * 24 * time.Hour) // a machine that booted without a clock
+	f.clock.Advance(-60 * 365 * 24 * time.Hour) // as on a machine without a clock
 	require.Equal(t, http.StatusServiceUnavailable, f.login(f.userPair).status)
 }
 

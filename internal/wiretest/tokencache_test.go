@@ -21,7 +21,8 @@ func TestACachedTokenIsRejectedAsSoonAsItIsInvalid(t *testing.T) {
 		"its user was deleted": func(f *tokens) {
 			_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, "u1")
 			require.NoError(t, err)
-			// The test deletes past the service, so the issuer learns of it from the feed.
+			// The test deletes the record directly in the store, so the issuer learns of it only
+			// from the feed.
 			f.clock.Advance(5 * time.Second)
 		},
 		"its key was retired earlier": func(f *tokens) {

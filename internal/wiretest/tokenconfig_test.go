@@ -19,7 +19,7 @@ func TestTheLongestPossibleTokenIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, s := range authtest.NewSigners(t) {
 		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
-		// A quote takes two bytes in JSON, more than any other allowed character.
+		// In JSON, a quote takes two bytes. No other allowed character takes more.
 		long := strings.Repeat(`"`, 256)
 		var err error
 		f.issuer, err = auth.NewTokenIssuer(f.store, long, []auth.SigningKey{s.Key},

@@ -90,8 +90,8 @@ func TestEveryPrefixOfATokenIsRejected_CVE_2026_27840(t *testing.T) {
 	})
 }
 
-// The last character of a segment has spare bits. A lax decoder accepts up to sixteen encodings of
-// one signature.
+// The last character of a segment has unused bits. A decoder that ignores them accepts up to
+// sixteen encodings of the same signature.
 func TestOtherEncodingsOfASignatureAreRejected(t *testing.T) {
 	t.Parallel()
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -116,7 +116,7 @@ func TestOtherEncodingsOfASignatureAreRejected(t *testing.T) {
 }
 
 func TestAMillionDotsCostNoMemory_CVE_2025_30204(t *testing.T) {
-	// Not parallel: it looks at what the whole process allocates.
+	// Not parallel, because it counts the allocations of the whole process.
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	dots := strings.Repeat(".", 1_000_000)
 	var before, after runtime.MemStats
@@ -188,7 +188,7 @@ func TestTokensWithOtherHeadersAreRejected(t *testing.T) {
 	})
 }
 
-// claimFaults returns changes after which valid claims must be rejected.
+// claimFaults returns changes to valid claims. After each of them, the token must be rejected.
 func claimFaults(now int64) map[string]map[string]any {
 	far := json.Number("1000000000000000000")
 	faults := map[string]map[string]any{
@@ -288,7 +288,7 @@ func TestTokenTimesAreCheckedToTheSecond(t *testing.T) {
 	})))
 	f.requireAccepted(t, f.Forge(t, f.header(nil), f.claims(t, map[string]any{"nbf": f.clock.Now().Unix()})))
 
-	f.clock.Advance(12*time.Hour - 679*time.Millisecond) // one millisecond before the expiry
+	f.clock.Advance(12*time.Hour - 679*time.Millisecond) // a millisecond before the expiry
 	f.requireAccepted(t, good)
 	f.clock.Advance(time.Millisecond)
 	f.requireRejected(t, good)
@@ -301,7 +301,7 @@ func TestATokenOfAnotherIssuerIsRejected(t *testing.T) {
 	other := newTokens(t, s, auth.TokenConfig{Audiences: []string{"https://other.example"}})
 	other.requireRejected(t, f.token.Bearer.Reveal())
 	f.requireRejected(t, other.token.Bearer.Reveal())
-	// This is another key with the same key ID.
+	// This issuer has another key with the same key ID.
 	third := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
 	third.requireRejected(t, f.token.Bearer.Reveal())
 }
@@ -324,7 +324,8 @@ func TestATokenWithTheAlgorithmOfAnotherKeyIsRejected(t *testing.T) {
 	}
 }
 
-// Attack: the public key of the verifier, which everyone knows, is the secret of an HMAC.
+// Attack: the verifier's public key, which everyone knows, is used as the secret of an HS256
+// signature.
 func TestHS256UnderAPublicKeyIsRejected(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"ES256", "EdDSA"} {
@@ -352,8 +353,8 @@ func TestAnUnsignedTokenIsRejected(t *testing.T) {
 	})
 }
 
-// A holder of the signing key can forge tokens for any user. With CheckSessionsInStore a forged
-// token must also name a live session of its user.
+// An attacker who holds the signing key can forge tokens for any user. With CheckSessionsInStore,
+// the token must also name a session of this user that is in the store.
 func TestCheckSessionsInStoreRejectsATokenWithoutItsSession(t *testing.T) {
 	t.Parallel()
 	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{CheckSessionsInStore: true})

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// trail returns all events in the fixture's store, newest first.
+// trail returns all events in the audit trail, newest first.
 func (f *fixture) trail() []auth.Event {
 	f.t.Helper()
 	events, err := f.svc.Events(f.t.Context(), auth.EventFilter{}, 200)
@@ -163,8 +163,8 @@ func TestDisableAuditTrailRemovesTheTrail(t *testing.T) {
 	require.Equal(t, want, kinds, "the events go through the queue instead")
 }
 
-// An OnEvent that is slow or panics delays no request and loses no event, and neither does an
-// instance without Run.
+// If OnEvent is slow or panics, no request is delayed and no event is lost. The same holds for an
+// instance that does not call Run.
 func TestEventsOfChangesAreDeliveredFromTheTrail(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

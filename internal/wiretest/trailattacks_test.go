@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// trailAttack is a store with a trail under attack, used without a Service.
+// trailAttack is a store with an audit trail that a test attacks without a Service.
 type trailAttack struct {
 	t      *testing.T
 	store  auth.Store
@@ -35,7 +35,7 @@ func newTrailAttack(t *testing.T, store auth.Store) *trailAttack {
 
 var trailTime = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// write returns a write by the host at this time with an event that is to be delivered.
+// write returns a write by the host at this time, with an event that must be delivered.
 func (a *trailAttack) write(at time.Time) auth.Write {
 	return auth.Write{
 		By: authtest.ByHost, Now: func() time.Time { return at }, MaxTokenLifetime: time.Hour,
@@ -43,7 +43,7 @@ func (a *trailAttack) write(at time.Time) auth.Write {
 	}
 }
 
-// user registers a user without an event.
+// user registers a user. The registration is not an event.
 func (a *trailAttack) user() auth.User {
 	a.t.Helper()
 	user := auth.User{ID: rand.Text(), Username: rand.Text(), IsActive: true, CreatedAt: trailTime}
@@ -57,13 +57,13 @@ func (a *trailAttack) key(user auth.User) auth.AccessKey {
 	return auth.AccessKey{ID: rand.Text(), UserID: user.ID, Hash: "hash", CreatedAt: trailTime}
 }
 
-// add makes a change of the user with the event.
+// add makes a change of the user with the write w, so that the event of w is stored.
 func (a *trailAttack) add(w auth.Write, user auth.User) error {
 	_, err := a.store.RevokeUserSessions(a.t.Context(), w, user.ID)
 	return err
 }
 
-// list returns all events that match the filter, newest first, read in pages of this size.
+// list returns all events that match the filter, newest first. It reads them in pages of this size.
 func (a *trailAttack) list(filter auth.EventFilter, size int) (all []auth.Event, err error) {
 	for {
 		page, err := a.events.ListEvents(a.t.Context(), filter, size)
@@ -75,7 +75,7 @@ func (a *trailAttack) list(filter auth.EventFilter, size int) (all []auth.Event,
 	}
 }
 
-// inParallel calls do with 0 to n-1 concurrently.
+// inParallel calls the function do concurrently with each i from 0 to n-1.
 func inParallel(n int, do func(i int) error) error {
 	errs := make([]error, n)
 	var all sync.WaitGroup
@@ -86,8 +86,8 @@ func inParallel(n int, do func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// A store calls Write.Now while it holds a lock on the user, so the calls are in the order of the
-// commits. The clock jumps back and forth by up to an hour.
+// A store calls Write.Now while it holds a lock on the user, so the order of the calls is that of
+// the commits. The clock in this test returns random times within two hours.
 func TestEventsOfOneUserAreListedInTheOrderOfTheirChanges(t *testing.T) {
 	t.Parallel()
 	const writers, each = 32, 10
@@ -103,7 +103,8 @@ func TestEventsOfOneUserAreListedInTheOrderOfTheirChanges(t *testing.T) {
 					w.Now = func() time.Time {
 						mu.Lock()
 						defer mu.Unlock()
-						// A retried transaction calls Now again; only its last call counts.
+						// If a transaction is retried, it calls Now again. Only the last call
+						// counts.
 						committed = slices.DeleteFunc(committed, func(reason string) bool {
 							return reason == w.Event.Reason
 						})
@@ -128,8 +129,8 @@ func TestEventsOfOneUserAreListedInTheOrderOfTheirChanges(t *testing.T) {
 	})
 }
 
-// The events that exist while all pages are read are listed once each and in order, while newer
-// events are added, the oldest are pruned and others are delivered.
+// While the test reads all pages, newer events are added, the oldest are pruned, and others are
+// delivered. Each event that exists throughout is listed once and in order.
 func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 	t.Parallel()
 	const kept, old, users = 60, 60, 6
@@ -178,7 +179,7 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 						{}, {UserID: people[size].ID}, {Kind: auth.EventKeyIssued},
 					} {
 						listed, err := a.list(filter, 5+7*size)
-						for errors.Is(err, auth.ErrNotFound) { // the last event of the page was pruned
+						for errors.Is(err, auth.ErrNotFound) { // the last event of a page was pruned
 							require.NotEmpty(t, listed)
 							err = nil
 						}
@@ -208,8 +209,8 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 	})
 }
 
-// Eight instances claim events while 32 writers add more. Each event goes to one of them, and the
-// next event of a user is claimed only after the one before is finished.
+// Eight instances claim events while 32 writers add more. Each event is claimed by only one
+// instance. The next event of a user is claimed only after the previous one is finished.
 func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 	t.Parallel()
 	const users, writers, each, deliverers = 5, 32, 10, 8
@@ -264,8 +265,8 @@ func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 					case err == nil:
 						if err = take(e); err == nil {
 							mu.Lock()
-							// Reset first, because another instance may claim the next event as
-							// soon as this one is finished.
+							// This must be before FinishEvent, because another instance may then
+							// claim the next event at once.
 							busy[e.UserID] = false
 							mu.Unlock()
 							err = a.events.FinishEvent(t.Context(), e.ID)
@@ -293,8 +294,9 @@ func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 	})
 }
 
-// An instance whose clock was an hour ahead claims an event and then crashes or sets its clock
-// back. Neither that event nor the user's later ones are delayed, and their times keep increasing.
+// An instance whose clock is an hour ahead claims an event. Then it crashes or its clock is set
+// back. Neither this event nor later events of the user must be delayed, and their times must
+// increase.
 func TestAClockThatJumpsBackDelaysNoEventOfTheTrail(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
@@ -318,7 +320,8 @@ func TestAClockThatJumpsBackDelaysNoEventOfTheTrail(t *testing.T) {
 	})
 }
 
-// Attack: a client sends invalid headers so that its change fails or leaves no event.
+// Attack: a client sends invalid headers with a change, so that the change fails or is not in the
+// audit trail.
 func TestMalformedClientHeadersKeepNoChangeOutOfTheTrail(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
@@ -344,8 +347,8 @@ func TestMalformedClientHeadersKeepNoChangeOutOfTheTrail(t *testing.T) {
 	}
 }
 
-// An event that crashes the process at each delivery is skipped after five attempts. An event that
-// is accepted at the fifth attempt is not logged as failed.
+// An event that crashes the process at each delivery is skipped after five attempts. If OnEvent
+// accepts an event at the fifth attempt, the event is not logged as failed.
 func TestAnEventThatCrashesTheProcessIsSkippedAfterFiveAttempts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -363,7 +366,7 @@ func TestAnEventThatCrashesTheProcessIsSkippedAfterFiveAttempts(t *testing.T) {
 		}
 		require.NoError(t, a.add(late, a.user()))
 		var logged bytes.Buffer
-		attempts := map[string]int{} // attempts by reason
+		attempts := map[string]int{} // number of attempts, keyed by reason
 		log := auth.NewEventLog(auth.EventLogConfig{
 			Trail: a.events, Logger: slog.New(slog.NewTextHandler(&logged, nil)),
 			OnEvent: func(e auth.Event) {

@@ -104,8 +104,8 @@ func TestOnlySuperUsersRegisterUsers(t *testing.T) {
 	require.Empty(t, r.header.Get("WWW-Authenticate"))
 	require.Equal(t, http.StatusUnauthorized, f.send(http.MethodPost, "/api/v1/user/register", body).status)
 
-	// The store, not the token, decides who is a super user: the demoted user still holds a token
-	// that says otherwise.
+	// The store decides who is a super user, not the token. The token of the demoted user still
+	// says that its user is one.
 	token := f.signIn(f.admin)
 	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
 		Username: "second", IsSuperUser: true,
@@ -203,13 +203,14 @@ func TestBootstrapSucceedsOnce(t *testing.T) {
 	_, err = f.svc.Login(t.Context(), second)
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 
-	// A program that crashed before it showed the secret can repeat the call with the same pair.
+	// If a program crashes before it has shown the secret, it can repeat the call with the same
+	// pair.
 	user, err := f.svc.Bootstrap(t.Context(),
 		auth.UserParams{Username: "root", Email: "root@example.com"}, f.adminPair)
 	require.NoError(t, err)
 	require.Equal(t, f.admin.ID, user.ID)
 
-	// The pair of another user does not succeed.
+	// A call with the pair of another user fails.
 	_, err = f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, f.userPair)
 	require.ErrorIs(t, err, auth.ErrBootstrapped)
 	require.NoError(t, f.svc.Credentials().Revoke(t.Context(), authtest.ByHost, f.adminPair.AccessKey))
@@ -300,12 +301,12 @@ func TestSignInCreatesASession(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// The instance has not read the revocation yet, so its middleware accepts the token.
+// The instance has not read the revocation from the feed yet, so its middleware accepts the token.
 func TestCreatingAKeyForAUserDeletedElsewhereIsA401(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	token := f.signIn(f.user)
-	// The test deletes in the store, past the service.
+	// The test deletes the user directly in the store.
 	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)

@@ -18,7 +18,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// wire compares the responses of all tests with openapi.json.
+// wire compares the responses in all tests with openapi.json.
 var wire = newWireCheck(auth.OpenAPI())
 
 // wireCheck compares requests and responses with an OpenAPI document.
@@ -28,7 +28,7 @@ type wireCheck struct {
 	compiler *jsonschema.Compiler
 
 	mu       sync.Mutex
-	schemas  map[string]*jsonschema.Schema // by JSON pointer
+	schemas  map[string]*jsonschema.Schema // keyed by JSON pointer
 	met      map[string]bool               // "POST /auth/logout 200"
 	problems []string
 }
@@ -62,7 +62,7 @@ func newWireCheck(document []byte) *wireCheck {
 	return c
 }
 
-// operation is one call of the document.
+// operation is a call in the document.
 type operation struct {
 	method, path string
 	pointer      string // JSON pointer to the operation
@@ -78,7 +78,7 @@ func pointerTo(names ...string) (pointer string) {
 	return pointer
 }
 
-// resolve follows references from the pointer and returns the final pointer and value.
+// resolve follows references from the pointer. It returns the final pointer and the value there.
 func (c *wireCheck) resolve(pointer string) (string, any) {
 	var at any = c.document
 	for _, name := range strings.Split(pointer, "/")[1:] {
@@ -116,8 +116,8 @@ func (o operation) statuses() (list []string) {
 	return list
 }
 
-// find returns the documented calls of the path: the one with the method if there is one, and
-// otherwise all. A path without parameters takes precedence, as in the handler.
+// find returns the documented calls of the path. If one of them has the method, find returns only
+// this call, and exact is true. As in the handler, a path without parameters takes precedence.
 func (c *wireCheck) find(method, path string) (found []operation, exact bool) {
 	if method == http.MethodHead {
 		method = http.MethodGet
@@ -155,8 +155,8 @@ func isOfPath(path, template string) bool {
 	return true
 }
 
-// answers checks the response to a request with the body sent and records the problems. where names
-// the test.
+// answers checks the response to a request and records the problems. sent is the body of the
+// request, and where names the test.
 func (c *wireCheck) answers(where string, r *http.Request, sent []byte, got response) {
 	for _, problem := range c.check(r, sent, got) {
 		c.mu.Lock()
@@ -166,8 +166,8 @@ func (c *wireCheck) answers(where string, r *http.Request, sent []byte, got resp
 	}
 }
 
-// check returns the differences from the document. A path that is not documented has none, because
-// it belongs to the host or to a handler that the host has mounted elsewhere.
+// check returns the differences between the response and the document. A path that is not
+// documented has no differences, because it belongs to the host.
 func (c *wireCheck) check(r *http.Request, sent []byte, got response) (problems []string) {
 	found, exact := c.find(r.Method, r.URL.EscapedPath())
 	if len(found) > 0 && !exact && got.status != http.StatusMethodNotAllowed {
@@ -243,7 +243,7 @@ func (c *wireCheck) checkBody(pointer string, documented map[string]any, got res
 	return nil
 }
 
-// checkSent returns a problem if a body was accepted that the document does not allow.
+// checkSent returns a problem if the service has accepted a body that the document does not allow.
 func (c *wireCheck) checkSent(o operation, sent []byte) []string {
 	pointer, documented := c.object(o.pointer + "/requestBody")
 	switch {
@@ -279,8 +279,8 @@ func (c *wireCheck) validate(pointer string, value any) error {
 	return schema.Validate(value)
 }
 
-// neverMet returns the documented pairs of a call and a status that no test has met, and the number
-// of all pairs.
+// neverMet returns the documented pairs of a call and a status that no test has received.
+// documented is the number of all pairs.
 func (c *wireCheck) neverMet() (pairs []string, documented int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -295,11 +295,12 @@ func (c *wireCheck) neverMet() (pairs []string, documented int) {
 	return pairs, documented
 }
 
-// hostHandler marks a handler whose responses are not checked, because the host's mux or
-// Config.WriteError writes some of them.
+// hostHandler is a handler whose responses are not checked, because some of them come from the
+// host's mux or from Config.WriteError.
 type hostHandler struct{ http.Handler }
 
-// documented returns a handler for a server whose responses are checked as serve does.
+// documented returns a handler that checks the responses of handler, as serve does. It is for tests
+// that use a real server.
 func documented(t testing.TB, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var sent bytes.Buffer
@@ -337,7 +338,7 @@ func (a *recordedAnswer) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController set the read deadline of the body.
 func (a *recordedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// askedAt returns the file and line of the test that called a helper of this package.
+// askedAt returns the file and line of the test that has called a helper.
 func askedAt() string {
 	callers := make([]uintptr, 32)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])

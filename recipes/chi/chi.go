@@ -1,5 +1,5 @@
-// Package chiauth provides sign-in on a chi router. chi accepts the paths of the calls and the
-// middleware of net/http unchanged.
+// Package chiauth provides sign-in on a chi router. chi takes the paths of the library's routes and
+// the middleware of net/http unchanged.
 package chiauth
 
 import (
@@ -12,15 +12,15 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Mount registers the calls of the given groups, or all calls if no group is given.
+// Mount registers the routes of the given groups, or all routes if no group is given.
 func Mount(router chi.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	for _, route := range svc.Routes(groups...) {
 		router.Method(route.Method, route.Path, decoded(route.Handler))
 	}
 }
 
-// decoded unescapes the path parameters. If the client escaped more characters than necessary, chi
-// sets the parameters as they were sent, for example with %40 for an @.
+// decoded unescapes the path parameters. If a client escapes more characters than necessary, such
+// as an @ as %40, chi does not unescape the parameters.
 func decoded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if params := chi.RouteContext(r.Context()).URLParams; r.URL.RawPath != "" {
@@ -33,7 +33,7 @@ func decoded(next http.Handler) http.Handler {
 	})
 }
 
-// New returns a router with the calls and two routes of the host.
+// New returns a router with the routes of the library and two routes of its own.
 func New(svc *auth.Service) *chi.Mux {
 	router := chi.NewRouter()
 	router.Use(middleware.Recoverer)

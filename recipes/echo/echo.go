@@ -1,5 +1,5 @@
-// Package echoauth provides sign-in on echo. echo's wrappers of net/http do most of the work: they
-// set the path parameters, and give the handler the context that a middleware has set.
+// Package echoauth provides sign-in on echo. Most of the work is done by echo's wrappers of
+// net/http: they set the path parameters, and pass on the context that a middleware has set.
 package echoauth
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Mount registers the calls of the given groups, or all calls if no group is given.
+// Mount registers the routes of the given groups, or all routes if no group is given.
 func Mount(router *echo.Echo, svc *auth.Service, groups ...auth.RouteGroup) {
 	colons := strings.NewReplacer("{", ":", "}", "") // echo writes {id} as :id
 	for _, route := range svc.Routes(groups...) {
@@ -19,10 +19,10 @@ func Mount(router *echo.Echo, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// New returns a router with the calls and two routes of the host.
+// New returns a router with the routes of the library and two routes of its own.
 func New(svc *auth.Service) *echo.Echo {
 	router := echo.NewWithConfig(echo.Config{Router: echo.NewRouter(echo.RouterConfig{
-		// Without this option, a parameter stays as it was sent, with %40 for an @.
+		// Without this option, echo does not unescape the path parameters, such as %40 for an @.
 		UnescapePathParamValues: true,
 	})})
 	router.Use(middleware.Recover())

@@ -1,9 +1,9 @@
-// Package fiberauth provides sign-in on fiber, through fiber's adaptor for net/http.
+// Package fiberauth provides sign-in on fiber, with fiber's adaptor for net/http.
 //
-// fiber does not use the server of net/http. fiber's server reads the whole body, up to BodyLimit
-// of fiber's Config, before any handler runs. Reading may take as long as ReadTimeout, which by
-// default is unlimited. Config.Timeout of package auth does not limit this time. The server also
-// does not tell a handler that the client has disconnected.
+// fiber does not use the server of net/http. Before any handler runs, its server reads the whole
+// body, up to BodyLimit of fiber's Config. This may take as long as ReadTimeout, which is unlimited
+// by default. Config.Timeout of package auth does not limit it. The server also does not tell a
+// handler that the client has disconnected.
 package fiberauth
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Mount registers the calls of the given groups, or all calls if no group is given.
+// Mount registers the routes of the given groups, or all routes if no group is given.
 func Mount(router fiber.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	colons := strings.NewReplacer("{", ":", "}", "") // fiber writes {id} as :id
 	for _, route := range svc.Routes(groups...) {
@@ -28,8 +28,8 @@ func Mount(router fiber.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use converts svc.Authenticate or svc.RequireSuperUser to a fiber middleware. The caller's
-// identity is in c.Context(), not in c.Locals.
+// Use converts svc.Authenticate or svc.RequireSuperUser to a fiber middleware. It stores the
+// caller's identity in c.Context(), not in c.Locals.
 func Use(middleware func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		passed := false
@@ -50,17 +50,17 @@ func serve(c fiber.Ctx, handler http.Handler) error {
 	}))(c)
 }
 
-// request repairs the request that the adaptor created:
+// request corrects the request that the adaptor created:
 //
-//   - If a header was sent more than once, the adaptor keeps only the last line. request restores
-//     all lines, because a request with two Authorization headers must be refused.
+//   - If a client sends a header more than once, the adaptor keeps only the last value. request
+//     restores all values, because a request with two Authorization headers must be refused.
 //   - The strings of the adaptor's request are in memory that the next request overwrites. request
-//     copies them, because a session keeps its User-Agent.
-//   - The context of the adaptor's request is reused by the server too, and has no values of
+//     copies them, because the library stores some of them, such as the User-Agent of a session.
+//   - The server also reuses the context of the adaptor's request, which lacks the values of
 //     c.Context(). request replaces it by c.Context().
 //
-// The remote address is already correct, because it is the address of the connection.
-// [auth.Config.Proxies] decides about proxies, and ProxyHeader of fiber's Config has no effect.
+// The remote address is correct already: it is the address of the connection. Which proxies to
+// trust is decided by [auth.Config.Proxies]. ProxyHeader of fiber's Config has no effect.
 func request(c fiber.Ctx, r *http.Request) *http.Request {
 	r = r.WithContext(c.Context())
 	r.Header = http.Header{}
@@ -80,7 +80,7 @@ func request(c fiber.Ctx, r *http.Request) *http.Request {
 	return r
 }
 
-// New returns an app with the calls and two routes of the host.
+// New returns an app with the routes of the library and two routes of its own.
 func New(svc *auth.Service) *fiber.App {
 	app := fiber.New(fiber.Config{BodyLimit: 64 << 10, ReadTimeout: 10 * time.Second,
 		CaseSensitive: true})

@@ -9,7 +9,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Mount registers the calls of the given groups, or all calls if no group is given.
+// Mount registers the routes of the given groups, or all routes if no group is given.
 func Mount(router gin.IRoutes, svc *auth.Service, groups ...auth.RouteGroup) {
 	colons := strings.NewReplacer("{", ":", "}", "") // gin writes {id} as :id
 	for _, route := range svc.Routes(groups...) {
@@ -22,8 +22,8 @@ func Mount(router gin.IRoutes, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use converts svc.Authenticate or svc.RequireSuperUser to a gin middleware. The caller's identity
-// is in the context of the request, not in gin's own context.
+// Use converts svc.Authenticate or svc.RequireSuperUser to a gin middleware. It stores the caller's
+// identity in the context of the request, not in gin's own context.
 func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		passed := false
@@ -38,7 +38,7 @@ func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	}
 }
 
-// New returns an engine with the calls and two routes of the host.
+// New returns an engine with the routes of the library and two routes of its own.
 func New(svc *auth.Service) *gin.Engine {
 	router := gin.New()
 	router.Use(gin.Recovery())

@@ -1,5 +1,5 @@
-// Package grpcauth identifies the callers of gRPC services. Sign-in remains a call over HTTP. A
-// gRPC client sends the token of that sign-in as the metadata "authorization: Bearer …".
+// Package grpcauth identifies the callers of gRPC services. A client signs in over HTTP and gets a
+// token. It sends the token in each gRPC call as the metadata "authorization: Bearer …".
 package grpcauth
 
 import (
@@ -15,9 +15,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Unary returns an interceptor that rejects calls whose caller the service cannot identify. The
-// handler's context holds the caller's identity, which [auth.IdentityFromContext],
-// [auth.Service.User] and [auth.Service.SuperUser] read.
+// Unary returns an interceptor that rejects a call if it cannot identify the caller. It stores the
+// caller's identity in the context of the handler. [auth.IdentityFromContext], [auth.Service.User]
+// and [auth.Service.SuperUser] read the identity from there.
 func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any,
 		error) {
@@ -29,9 +29,9 @@ func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	}
 }
 
-// Stream is Unary for streams. The caller of a stream is identified when the stream is opened. The
-// stream continues after the token has expired or the session was revoked. If a handler must not
-// continue then, it must check ExpiresAt of the caller, or end the stream from time to time.
+// Stream is like [Unary], for streams. It identifies the caller once, when the stream is opened.
+// The stream continues after the token has expired or the session was revoked. To prevent that, a
+// handler can check ExpiresAt of the caller, or end the stream from time to time.
 func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
 		handler grpc.StreamHandler) error {
@@ -50,9 +50,9 @@ type identified struct {
 
 func (s *identified) Context() context.Context { return s.ctx }
 
-// request returns the call as an HTTP request with the same headers. The headers contain the token,
-// and the data about the client that events record. All values of a header are passed on, so that a
-// call with more than one token is refused.
+// request returns an HTTP request with the metadata that the library needs from the call: the
+// token, and the data about the client that events record. It passes on all values of each header,
+// so that a call with more than one token is refused.
 func request(ctx context.Context) *http.Request {
 	r := &http.Request{Header: http.Header{}}
 	for _, name := range []string{"Authorization", "User-Agent", "X-Request-Id", "X-Forwarded-For"} {
@@ -72,8 +72,8 @@ func identify(ctx context.Context, svc *auth.Service) (context.Context, error) {
 	return called, nil
 }
 
-// Failure converts an error of the service to a gRPC error with the same sentence as over HTTP.
-// Handlers that call [auth.Service.SuperUser] can use it too.
+// Failure converts an error of the library to a gRPC error. The message is the same as over HTTP. A
+// handler that calls [auth.Service.SuperUser] can use Failure too.
 func Failure(ctx context.Context, err error) error {
 	if ctx.Err() != nil { // the client has disconnected, or its deadline has passed
 		return status.FromContextError(ctx.Err()).Err()
@@ -87,7 +87,7 @@ func Failure(ctx context.Context, err error) error {
 	case http.StatusTooManyRequests:
 		return status.Error(codes.ResourceExhausted, detail)
 	}
-	// Only the operator can solve this problem, so it goes to the log.
+	// The client cannot solve this problem, so the error goes to the operator's log.
 	slog.ErrorContext(ctx, "a caller could not be identified", "error", err)
 	return status.Error(codes.Unavailable, detail)
 }

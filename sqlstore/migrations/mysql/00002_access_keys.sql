@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS auth_access_keys (
 	label          VARBINARY(256) NOT NULL,
 	created_at     BIGINT         NOT NULL,
 	expires_at     BIGINT         NOT NULL,
-	previous_hash  VARBINARY(255) NOT NULL, -- '' where there is none
+	previous_hash  VARBINARY(255) NOT NULL, -- '' if there is none
 	previous_until BIGINT         NOT NULL,
 	last_used_at   BIGINT         NOT NULL,
 	INDEX auth_access_keys_by_user (user_id, created_at, id),

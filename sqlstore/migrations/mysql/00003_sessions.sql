@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS auth_sessions (
 	id            VARBINARY(64)  NOT NULL PRIMARY KEY,
 	user_id       VARBINARY(64)  NOT NULL,
 	method        VARBINARY(64)  NOT NULL,
-	access_key_id VARBINARY(128) NOT NULL, -- '' where no key opened the session
+	access_key_id VARBINARY(128) NOT NULL, -- '' if no access key opened the session
 	created_at    BIGINT         NOT NULL,
 	expires_at    BIGINT         NOT NULL,
 	user_agent    VARBINARY(256) NOT NULL,

@@ -1,7 +1,8 @@
 -- +goose Up
 
--- Which GitHub account signs in as whom: an account as one user at most, and a
--- user with one account of each host at most.
+-- A row links a GitHub account to the user who signs in with it. An account is
+-- linked to at most one user. A user is linked to at most one account of each
+-- GitHub host.
 CREATE TABLE IF NOT EXISTS auth_github_links (
 	host       VARBINARY(253) NOT NULL,
 	account_id BIGINT         NOT NULL,

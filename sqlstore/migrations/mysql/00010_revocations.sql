@@ -1,12 +1,12 @@
 -- +goose Up
 
--- The feed of revocations: sessions that have ended before they expired, in the
--- order of the commits.
+-- The revocation feed. Its entries revoke sessions that have not expired. The
+-- positions of the entries are in the order of the commits.
 CREATE TABLE IF NOT EXISTS auth_revocations (
 	position   BIGINT        NOT NULL PRIMARY KEY,
 	id         VARBINARY(64) NOT NULL, -- random
 	user_id    VARBINARY(64) NOT NULL,
-	session_id VARBINARY(64) NOT NULL, -- '' for all sessions below the generation
+	session_id VARBINARY(64) NOT NULL, -- '' for all sessions with a lower generation
 	generation BIGINT        NOT NULL,
 	expires_at BIGINT        NOT NULL,
 	INDEX auth_revocations_by_user (user_id, generation),

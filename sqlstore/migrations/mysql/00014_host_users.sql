@@ -1,8 +1,8 @@
 -- +goose Up
 
--- Rows to lock if the host has a users table of its own: the ID of each user that a change has
--- been about. A row is added with the first change and never removed. If the users are in
--- auth_users, this table is empty.
+-- If the host has its own users table, each row is a lock for one user, and has the ID of the
+-- user. The first change that concerns the user inserts the row, and nothing removes it. If the
+-- users are in auth_users, this table is empty.
 CREATE TABLE IF NOT EXISTS auth_host_users (
 	id VARBINARY(64) NOT NULL PRIMARY KEY
 ) ENGINE = InnoDB;

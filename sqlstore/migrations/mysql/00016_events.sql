@@ -1,8 +1,8 @@
 -- +goose Up
 
--- The audit trail: the events of lasting changes, each added in the transaction of its change.
--- There are no foreign keys: an event stays when its user is deleted. Text is '' and github_id 0
--- where there is none.
+-- The audit trail: the events of lasting changes. The transaction that makes a change also adds
+-- the event. There are no foreign keys, so that an event stays when its user is deleted. If a
+-- value is missing, a text is '' and github_id is 0.
 CREATE TABLE IF NOT EXISTS auth_events (
 	id            VARBINARY(64)  NOT NULL PRIMARY KEY, -- random
 	at            BIGINT         NOT NULL,
@@ -16,11 +16,11 @@ CREATE TABLE IF NOT EXISTS auth_events (
 	github_host   VARBINARY(253) NOT NULL,
 	github_id     BIGINT         NOT NULL,
 	reason        VARBINARY(512) NOT NULL,
-	address       VARBINARY(64)  NOT NULL, -- '' also if the actor has been deleted, as in the next two columns
+	address       VARBINARY(64)  NOT NULL, -- '' in this and the next two columns if the actor was deleted
 	user_agent    VARBINARY(256) NOT NULL,
 	request_id    VARBINARY(256) NOT NULL,
-	pending       TINYINT        NOT NULL CHECK (pending IN (0, 1)), -- 1 while it waits for delivery
-	claimed_until BIGINT         NOT NULL, -- an instance delivers it until then
+	pending       TINYINT        NOT NULL CHECK (pending IN (0, 1)), -- 1 while the event waits for delivery
+	claimed_until BIGINT         NOT NULL, -- until then, one instance tries to deliver the event
 	attempts      BIGINT         NOT NULL,
 	INDEX auth_events_by_time (at, id),
 	INDEX auth_events_by_user (user_id, at, id),

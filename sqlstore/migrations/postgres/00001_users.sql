@@ -1,19 +1,20 @@
 -- +goose Up
 
--- Times are microseconds since 1970 in UTC, 0 where there is none. Booleans are 0
--- and 1, as in the other databases. Users are listed in the order of their ids'
--- bytes, whatever the collation of the database.
+-- In all tables, a time is a number of microseconds since 1970 in UTC, or 0 if
+-- there is none. A boolean is 0 or 1, as in the other databases. IDs have the
+-- collation "C", so that users are listed in the order of the bytes of their
+-- IDs, whatever the collation of the database is.
 --
--- There are no foreign keys. A host may bring a user table of its own, and then
--- auth_users is empty; the verbs of the store keep the tables together, each in
--- one transaction.
+-- There are no foreign keys, because auth_users is empty if the host has its
+-- own users table. Instead, each method of the store changes all tables that
+-- belong together in one transaction.
 
 CREATE TABLE auth_users (
 	id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
 	username        TEXT     NOT NULL,
-	username_folded TEXT     NOT NULL UNIQUE, -- username as auth.FoldASCII makes it
-	email           TEXT     NOT NULL,        -- '' where there is none
-	email_folded    TEXT              UNIQUE, -- NULL where there is none: NULLs never collide
+	username_folded TEXT     NOT NULL UNIQUE, -- auth.FoldASCII of the username
+	email           TEXT     NOT NULL,        -- '' if there is none
+	email_folded    TEXT              UNIQUE, -- NULL if there is none, because many rows may have NULL
 	is_super_user   SMALLINT NOT NULL CHECK (is_super_user IN (0, 1)),
 	is_active       SMALLINT NOT NULL CHECK (is_active IN (0, 1)),
 	created_at      BIGINT   NOT NULL,
@@ -21,5 +22,5 @@ CREATE TABLE auth_users (
 	admitted_at     BIGINT   NOT NULL
 );
 
--- Demoting a super user asks whether another one remains.
+-- Before a super user is demoted, the store uses this index to look for another one.
 CREATE INDEX auth_users_who_administer ON auth_users (id) WHERE is_super_user = 1 AND is_active = 1;

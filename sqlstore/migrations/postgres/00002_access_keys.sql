@@ -7,7 +7,7 @@ CREATE TABLE auth_access_keys (
 	label          TEXT   NOT NULL,
 	created_at     BIGINT NOT NULL,
 	expires_at     BIGINT NOT NULL,
-	previous_hash  TEXT   NOT NULL, -- '' where there is none
+	previous_hash  TEXT   NOT NULL, -- '' if there is none
 	previous_until BIGINT NOT NULL,
 	last_used_at   BIGINT NOT NULL
 );

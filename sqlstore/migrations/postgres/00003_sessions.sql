@@ -4,7 +4,7 @@ CREATE TABLE auth_sessions (
 	id            TEXT   NOT NULL PRIMARY KEY,
 	user_id       TEXT   NOT NULL,
 	method        TEXT   NOT NULL,
-	access_key_id TEXT   NOT NULL, -- '' where no key opened the session
+	access_key_id TEXT   NOT NULL, -- '' if no access key opened the session
 	created_at    BIGINT NOT NULL,
 	expires_at    BIGINT NOT NULL,
 	user_agent    TEXT   NOT NULL,

@@ -4,10 +4,10 @@ CREATE TABLE auth_github_tokens (
 	user_id     TEXT   NOT NULL,
 	host        TEXT   NOT NULL,
 	account_id  BIGINT NOT NULL,
-	version     TEXT   NOT NULL, -- another with every write, but that of a lease
+	version     TEXT   NOT NULL, -- changes with every write, except the write of a lease
 	scopes      TEXT   NOT NULL,
 	sealed      BYTEA  NOT NULL,
-	lease_until BIGINT NOT NULL, -- 0 where there is none
+	lease_until BIGINT NOT NULL, -- 0 if there is no lease
 	updated_at  BIGINT NOT NULL,
 	PRIMARY KEY (user_id, host)
 );

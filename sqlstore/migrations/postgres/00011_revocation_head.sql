@@ -1,7 +1,8 @@
 -- +goose Up
 
--- One row, with the position of the newest entry of the feed. Whoever adds entries
--- holds it until the commit.
+-- This table has one row, with the position of the newest entry in
+-- auth_revocations. A transaction that adds entries locks the row until it
+-- ends.
 CREATE TABLE auth_revocation_head (
 	id       BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
 	position BIGINT NOT NULL

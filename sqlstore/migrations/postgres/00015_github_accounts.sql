@@ -1,14 +1,16 @@
 -- +goose Up
 
--- The GitHub accounts that were ever linked, apart from their links: the user that an account was
--- last linked to, and whether it has used its one grant to make a user a super user.
+-- The GitHub accounts that were ever linked, including those that are no longer linked. A row
+-- has the user to whom the account was last linked. Each account has one grant, which can make
+-- a user a super user once. grant_spent is 1 if the grant has been used.
 --
--- Of the accounts that are linked now, no record says whether they have used their grant. They
--- count as if they had: otherwise a super user who was demoted would be one again.
+-- For accounts that were linked before this table existed, no record says whether they have
+-- used their grant. Their grant_spent is 1: with 0, a super user who was demoted could become
+-- one again.
 CREATE TABLE auth_github_accounts (
 	host        TEXT     NOT NULL,
 	account_id  BIGINT   NOT NULL,
-	user_id     TEXT     NOT NULL, -- '' if the account is remembered for nobody
+	user_id     TEXT     NOT NULL, -- '' if the account is remembered for no user
 	grant_spent SMALLINT NOT NULL CHECK (grant_spent IN (0, 1)),
 	PRIMARY KEY (host, account_id)
 );

@@ -7,7 +7,7 @@ CREATE TABLE auth_access_keys (
 	label          TEXT    NOT NULL,
 	created_at     INTEGER NOT NULL,
 	expires_at     INTEGER NOT NULL,
-	previous_hash  TEXT    NOT NULL, -- '' where there is none
+	previous_hash  TEXT    NOT NULL, -- '' if there is none
 	previous_until INTEGER NOT NULL,
 	last_used_at   INTEGER NOT NULL
 ) STRICT;

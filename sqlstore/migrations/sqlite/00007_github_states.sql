@@ -1,6 +1,7 @@
 -- +goose Up
 
--- The states that have been used.
+-- The values of the OAuth parameter "state" that have been used. Each value can
+-- be used only once.
 CREATE TABLE auth_github_states (
 	id         TEXT    NOT NULL PRIMARY KEY,
 	expires_at INTEGER NOT NULL

@@ -1,7 +1,8 @@
 -- +goose Up
 
--- Rows to lock for what is about more than one user. Whoever takes power away from
--- a super user holds 'super users' while looking for another who stays.
+-- Each row is a lock for a change that concerns several users. A transaction
+-- that demotes, disables or deletes a super user locks the row 'super users',
+-- and then looks for another super user who remains.
 CREATE TABLE auth_locks (
 	name TEXT NOT NULL PRIMARY KEY
 ) STRICT, WITHOUT ROWID;

@@ -1,12 +1,12 @@
 -- +goose Up
 
--- The feed of revocations: sessions that have ended before they expired, in the
--- order of the commits.
+-- The revocation feed. Its entries revoke sessions that have not expired. The
+-- positions of the entries are in the order of the commits.
 CREATE TABLE auth_revocations (
 	position   INTEGER NOT NULL PRIMARY KEY,
 	id         TEXT    NOT NULL, -- random
 	user_id    TEXT    NOT NULL,
-	session_id TEXT    NOT NULL, -- '' for all sessions below the generation
+	session_id TEXT    NOT NULL, -- '' for all sessions with a lower generation
 	generation INTEGER NOT NULL,
 	expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

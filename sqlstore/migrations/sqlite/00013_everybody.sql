@@ -1,8 +1,11 @@
 -- +goose Up
 
--- One row. Every lasting change locks it shared, and the revocation of all sessions of all
--- users locks it exclusively, so that the one waits for the other. Sessions below the generation
--- are revoked; it is 0 until all sessions are revoked for the first time.
+-- This table has one row. Every transaction that makes a lasting change takes a shared lock on
+-- the row. A transaction that revokes all sessions of all users takes an exclusive lock, so the
+-- two wait for each other.
+--
+-- Sessions with a generation below that of the row are revoked. The generation of the row is 0
+-- until all sessions are revoked for the first time.
 CREATE TABLE auth_everybody (
 	id         INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
 	generation INTEGER NOT NULL

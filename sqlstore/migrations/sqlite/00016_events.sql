@@ -1,8 +1,8 @@
 -- +goose Up
 
--- The audit trail: the events of lasting changes, each added in the transaction of its change.
--- There are no foreign keys: an event stays when its user is deleted. Text is '' and github_id 0
--- where there is none.
+-- The audit trail: the events of lasting changes. The transaction that makes a change also adds
+-- the event. There are no foreign keys, so that an event stays when its user is deleted. If a
+-- value is missing, a text is '' and github_id is 0.
 CREATE TABLE auth_events (
 	id            TEXT    NOT NULL PRIMARY KEY, -- random
 	at            INTEGER NOT NULL,
@@ -16,11 +16,11 @@ CREATE TABLE auth_events (
 	github_host   TEXT    NOT NULL,
 	github_id     INTEGER NOT NULL,
 	reason        TEXT    NOT NULL,
-	address       TEXT    NOT NULL, -- '' also if the actor has been deleted, as in the next two columns
+	address       TEXT    NOT NULL, -- '' in this and the next two columns if the actor was deleted
 	user_agent    TEXT    NOT NULL,
 	request_id    TEXT    NOT NULL,
-	pending       INTEGER NOT NULL CHECK (pending IN (0, 1)), -- 1 while it waits for delivery
-	claimed_until INTEGER NOT NULL, -- an instance delivers it until then
+	pending       INTEGER NOT NULL CHECK (pending IN (0, 1)), -- 1 while the event waits for delivery
+	claimed_until INTEGER NOT NULL, -- until then, one instance tries to deliver the event
 	attempts      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -270,12 +270,13 @@ type SessionStore interface {
 	// nor a SessionID. FindSession and ListSessions no longer return a session whose Generation is
 	// below the entry's Generation, even if the store still has the record of the session.
 	//
-	// If above is positive, the caller has found that the store has lost commits, for example
-	// because a backup was restored. If the feed's newest Position is not less than above, another
-	// call has already added the entry, and this call changes nothing. If it is less, the entry's
-	// Position is one more than the greater of above and the time of the Write in microseconds
-	// since 1970. The lost entries did not reach this Position, because no store adds an entry
-	// every microsecond. So no Generation is assigned twice.
+	// The entry's Position is one more than the greatest of three numbers: the feed's newest
+	// Position, above, and the time of the Write in microseconds since 1970. The store may have lost
+	// commits, for example because a backup was restored. The lost entries did not reach this
+	// Position, because no store adds an entry every microsecond. So no Generation is assigned twice.
+	//
+	// A caller that has found lost commits passes a positive above. If the feed's newest Position is
+	// not less than above, another call has already added an entry, and this call changes nothing.
 	RevokeEverybody(ctx context.Context, w Write, above int64) error
 
 	// RevocationHead returns the Position of the newest entry that was ever added to the feed, or 0

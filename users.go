@@ -258,15 +258,8 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if err := s.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
-	head, err := s.store.RevocationHead(ctx)
-	if err != nil {
-		return fmt.Errorf("auth: revoking all sessions: %w", err)
-	}
-	// With a positive third argument, the store's RevokeEverybody adds an entry whose Generation is
-	// above every Generation that was ever assigned, even before a backup was restored. So the
-	// entry also revokes tokens that were issued between the backup and its restoration.
 	c := s.newChange(ctx, by, Event{Kind: EventEverybodyRevoked})
-	if err := s.store.RevokeEverybody(ctx, c.write, head+1); err != nil {
+	if err := s.store.RevokeEverybody(ctx, c.write, 0); err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
 	}
 	s.tokens.learnRevocations(ctx)

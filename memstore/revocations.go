@@ -106,12 +106,10 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	if err != nil {
 		return err
 	}
-	if above > 0 {
-		if s.feed.head >= above {
-			return nil
-		}
-		s.feed.head = max(above, now.UnixMicro())
+	if above > 0 && s.feed.head >= above {
+		return nil
 	}
+	s.feed.head = max(s.feed.head, above, now.UnixMicro())
 	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}
 	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
 		old := s.sessionsByExpiry[n-1].record // removing the last entry moves no other

@@ -33,20 +33,6 @@ func TestRevokeUserSessionsRefusesEmptyAndOverlongUserID(t *testing.T) {
 	require.Empty(t, feedOf(t, store))
 }
 
-// RevokeEverybody can skip positions. The difference between two positions is then greater than the
-// number of entries between them. The feed of this test has so few entries that all of them must
-// stay.
-func TestPruneKeepsNewestEntriesAcrossSkippedPositions(t *testing.T) {
-	t.Parallel()
-	store := memstore.New()
-	require.NoError(t, store.RevokeToken(t.Context(), claimsOf("s", now)))
-	require.NoError(t, store.RevokeEverybody(t.Context(), byHost, 10*auth.KeptRevocations))
-	pruned, err := store.PruneRevocations(t.Context(), now.Add(24*time.Hour), 10)
-	require.NoError(t, err)
-	require.Zero(t, pruned)
-	require.Len(t, feedOf(t, store), 2)
-}
-
 func TestRevokeTokenAddsEntryForTokenThatOutlivesRevokeEverybody(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()

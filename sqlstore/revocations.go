@@ -94,9 +94,11 @@ func (s *core) RevocationHead(ctx context.Context) (int64, error) {
 }
 
 const (
+	// The subquery counts entries, because RevokeEverybody skips positions. Every position is
+	// greater than 0; that condition makes each planner use the index for the subquery.
 	expiredRevocations = `
-SELECT position FROM auth_revocations WHERE expires_at <= ?
-	AND position <= (SELECT h.position FROM auth_revocation_head h WHERE h.id = 1) - ?
+SELECT position FROM auth_revocations WHERE expires_at <= ? AND position <= (
+	SELECT r.position FROM auth_revocations r WHERE r.position > 0 ORDER BY r.position DESC LIMIT 1 OFFSET ?)
 ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 	deleteRevocations = `DELETE FROM auth_revocations WHERE position `
 )
@@ -269,9 +271,7 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 		if err != nil || above > 0 && head >= above {
 			return err
 		}
-		if above > 0 {
-			head = max(above, toMicros(a.now))
-		}
+		head = max(head, above, toMicros(a.now))
 		return runInOrder(
 			func() error { return a.addEvent(ctx, about{}) },
 			func() error { return t.change(ctx, replaceEverybody) },

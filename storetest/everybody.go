@@ -17,6 +17,7 @@ var everybodyPromises = []promise[auth.AccountStore]{
 	{"the sessions of all users are revoked with one entry", everybodyEnded},
 	{"a newer entry for all users replaces only the older one for all users", everybodyReplaces},
 	{"after lost commits, positions and generations continue above the known ones", aboveTheSeen},
+	{"pruning counts entries and not the positions that an entry for all users skips", skippedStay},
 	{"of several concurrent repairs of the feed, one adds an entry", racingRepairs},
 	{"a session created while all are revoked is revoked by the feed or comes later", createdWithEverybody},
 }
@@ -63,7 +64,7 @@ func everybodyEnded(t *testing.T, store auth.AccountStore) {
 	endEverybody(t, store, 0)
 	feed := readFeed(t, store)
 	require.Len(t, feed, 1)
-	requireEntryForEverybody(t, 1, feed[0])
+	requireEntryForEverybody(t, now.UnixMicro()+1, feed[0])
 	for _, session := range []auth.Session{a.session, b.session, lost} {
 		require.True(t, isDead(feed, session))
 		require.ErrorIs(t, store.AddKey(t.Context(), bySession(session, now),
@@ -89,7 +90,7 @@ func everybodyReplaces(t *testing.T, store auth.AccountStore) {
 	require.Len(t, feed, 4)
 	require.Equal(t, before[:2], feed[:2])
 	require.Zero(t, feed[2].ExpiresAt)
-	requireEntryForEverybody(t, 4, feed[3])
+	requireEntryForEverybody(t, before[2].Position+1, feed[3])
 }
 
 func aboveTheSeen(t *testing.T, store auth.AccountStore) {
@@ -126,6 +127,22 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	page, err := store.ListRevocations(t.Context(), 2, 1)
 	require.NoError(t, err)
 	require.Equal(t, feed[1:2], page, "the reader must continue after the skipped positions")
+}
+
+// skippedStay finds a store that keeps the entries whose positions are at most KeptRevocations below
+// the head. An entry for all users skips so many positions that such a store keeps no older entry.
+func skippedStay(t *testing.T, store auth.AccountStore) {
+	for range 2 {
+		revokeToken(t, store, claimsOf(newAccount(t, store).session))
+	}
+	endEverybody(t, store, 0)
+	endEverybody(t, store, 0) // the older entry for all users now has a zero ExpiresAt
+	feed := readFeed(t, store)
+	require.Len(t, feed, 4)
+	n, err := store.PruneRevocations(t.Context(), latest, math.MaxInt)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Equal(t, feed, readFeed(t, store))
 }
 
 func racingRepairs(t *testing.T, store auth.AccountStore) {

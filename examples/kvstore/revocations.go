@@ -137,12 +137,10 @@ func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) 
 			return err
 		}
 		head := c.head()
-		if above > 0 {
-			if head >= above {
-				return nil
-			}
-			head = max(above, c.now.UnixMicro())
+		if above > 0 && head >= above {
+			return nil
 		}
+		head = max(head, above, c.now.UnixMicro())
 		e := auth.Revocation{ExpiresAt: latest(c.latestEnd(), c.lastExpiry(sessionExpiry))}
 		older, err := c.entriesInForce("", "")
 		if err != nil {

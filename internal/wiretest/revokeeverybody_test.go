@@ -107,3 +107,27 @@ func TestAnOldTokenAfterRevokeEverybodyRevokesNoNewSessions(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, status(svc, old))
 	require.Equal(t, http.StatusOK, status(svc, again), "a session opened after RevokeEverybody is kept")
 }
+
+// An operator revokes everybody while users sign out. A sign-out between two calls of the store
+// must not keep RevokeEverybody from revoking the other sessions.
+func TestRevokeEverybodyRevokesDespiteConcurrentSignOuts(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		s := newStolen(t, open(t))
+		signOut := func(string) error {
+			token, err := s.other.Login(t.Context(), s.userPair)
+			require.NoError(t, err)
+			require.NoError(t, s.other.Tokens().RevokeToken(t.Context(), token.Bearer.Reveal()))
+			return nil
+		}
+		svc, err := auth.New(authtest.FaultyStore(s.store, signOut), auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key}, Now: s.clock.Now,
+		})
+		require.NoError(t, err)
+		require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
+		s.clock.Advance(time.Minute)
+		for _, svc := range []*auth.Service{svc, s.svc, s.other} {
+			require.Equal(t, http.StatusUnauthorized, status(svc, s.bearer))
+		}
+	})
+}

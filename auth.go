@@ -20,22 +20,22 @@ import (
 // Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
 // should be set. For every other field, the zero value is the safe choice.
 type Config struct {
-	// Issuer is the URL of this service, such as "https://api.example.com". Tokens name this URL as
-	// their issuer and, unless Tokens.Audiences is set, as their audience. At most 256 bytes.
+	// Issuer is the URL of this service, such as "https://api.example.com". Tokens name it as their
+	// issuer, and also as their audience if Tokens.Audiences is nil. At most 256 bytes.
 	Issuer string
 
 	// PublicURL is the origin at which browsers reach the service, such as
 	// "https://api.example.com". Cookies and redirects are made for this origin. It must be https,
-	// except on loopback or if GitHub.InsecureCookies is set. Empty means the origin of GitHub's
-	// CallbackURL. If both URLs are set, they must have the same origin.
+	// except on loopback or if GitHub.InsecureCookies is set. Empty means the origin of
+	// GitHub.CallbackURL. If both URLs are set, they must have the same origin.
 	PublicURL string
 
 	// SigningKeys sign and verify tokens. The first key signs, and all keys verify.
 	// [NewTokenIssuer] says how to change the keys.
 	SigningKeys []SigningKey
 
-	// SealingKeys encrypt GitHub tokens in the store and the contents of cookies. They are required
-	// with GitHub, and must be the same on all instances. The first key encrypts, all keys decrypt.
+	// SealingKeys encrypt cookies, and the GitHub tokens in the store. They are required if GitHub
+	// is set, and must be the same on all instances. The first key encrypts, and all keys decrypt.
 	SealingKeys []SymmetricKey
 
 	// Tokens configures tokens, and how soon an instance learns of a revocation.
@@ -48,31 +48,31 @@ type Config struct {
 	// calls for GitHub answer 503.
 	GitHub *GitHubConfig
 
-	// BrowserSessions enables session cookies: a sign-in with GitHub sets such a cookie in the
-	// browser. nil means that the response to a sign-in with GitHub contains a token.
+	// BrowserSessions, if set, makes a sign-in with GitHub set a session cookie in the browser. nil
+	// means that the response to the sign-in contains a token instead.
 	BrowserSessions *BrowserSessions
 
-	// ReauthAfter, if positive, is the maximum age of a session for calls that return an access
-	// secret, connect a GitHub account, or enable or promote a user. With an older session, they
-	// return ErrSessionTooOld. A stolen token of such a session cannot be turned into a lasting
+	// ReauthAfter, if positive, limits the calls that return an access secret, connect a GitHub
+	// account, or enable or promote a user. If the session is older than ReauthAfter, such a call
+	// returns ErrSessionTooOld. A stolen token of an old session then cannot make a lasting
 	// credential. Zero means any age.
 	ReauthAfter time.Duration
 
 	// Proxies is the result of [NoProxies] or [TrustProxies]. It determines the client address. If
-	// Proxies is not set, clients that send X-Forwarded-For have no known address and are throttled
-	// together. Credentials.AllowImported requires Proxies.
+	// Proxies is not set, a client that sends X-Forwarded-For has no known address: see
+	// [Throttling]. Credentials.AllowImported requires Proxies.
 	Proxies Proxies
 
-	// Throttling limits the attempts of each client. Instances that share a Limiter count together.
+	// Throttling limits the sign-in attempts of each client address.
 	Throttling Throttling
 
-	// WriteError answers a request with an error. nil means the function [WriteError]. A function
-	// of the host can call [WriteError] for errors that it does not handle itself.
+	// WriteError writes the response to a request that failed with err. nil means the function
+	// [WriteError]. The host's function can call [WriteError] for errors that it does not handle.
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Timeout limits the duration of each HTTP call of this package, including the reading of its
-	// body. On a host's own route, it limits only how long the middleware waits for the store. Zero
-	// means 10 seconds.
+	// Timeout limits the duration of each HTTP call of this package, including the time to read the
+	// request. On a host's own route, Timeout limits only how long the middleware waits for the
+	// store. Zero means 10 seconds.
 	Timeout time.Duration
 
 	// OnEvent receives the events. [Service.Run] calls OnEvent: see [EventLogConfig.OnEvent] and
@@ -82,8 +82,8 @@ type Config struct {
 	// Hooks measure sign-ins and verifications of tokens.
 	Hooks Hooks
 
-	// DisableAuditTrail turns the audit trail off. By default, a store that is an [EventStore]
-	// keeps the event of each lasting change, in the transaction of the change.
+	// DisableAuditTrail turns the audit trail off. By default, an [EventStore] stores the event of
+	// each lasting change in the same transaction as the change.
 	DisableAuditTrail bool
 
 	// AuditRetention is how long the events of the audit trail are kept. [Service.Prune] removes
@@ -120,8 +120,8 @@ type Service struct {
 	log         *slog.Logger
 }
 
-// New returns a Service over the store, or an error that says what to change in the configuration.
-// New calls no method of the store and starts no goroutine.
+// New returns a Service that uses the store, or an error that says what to change in the
+// configuration. New calls no method of the store and starts no goroutine.
 func New(store Store, cfg Config) (*Service, error) {
 	if defaults.IsNil(store) {
 		return nil, errors.New("auth: New needs a store")
@@ -130,12 +130,12 @@ func New(store Store, cfg Config) (*Service, error) {
 }
 
 // NewWithUsers returns a Service for a host that has a users table of its own. In all other
-// respects, it is like [New]. The store must keep no users: it can be one from memstore.NewAccounts
-// or sqlstore.OpenAccounts. The host must call [Service.RevokeUser] after it has disabled or
-// deleted a user.
+// respects, NewWithUsers is like [New]. The store must keep no users, like the stores of
+// memstore.NewAccounts and sqlstore.OpenAccounts. The host must call [Service.RevokeUser] after it
+// has disabled or deleted a user.
 //
-// Such a Service has no routes that make or change users, and its methods that make or change users
-// return an error. SuperUsers and MembershipMaxAge of the GitHubConfig cannot be set.
+// This Service cannot make or change users: it has no routes for that, and its methods for that
+// return an error. GitHubConfig.SuperUsers and GitHubConfig.MembershipMaxAge cannot be set.
 func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service, error) {
 	if defaults.IsNil(accounts) {
 		return nil, errors.New("auth: NewWithUsers needs a store")
@@ -329,7 +329,7 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // address are counted together, and Throttling.Flood does not limit these clients.
 //
 // Login returns ErrInvalidCredentials if it rejects the pair, and a *[ThrottledError] if the client
-// has made too many attempts. Any other error means that the store could not answer.
+// has made too many attempts. Any other error means that the store or GitHub could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 	began := time.Now()
 	token, err := s.login(ctx, pair)
@@ -402,9 +402,9 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	return err
 }
 
-// SignIn opens a session for the user without a credential and returns its token. It is for the
-// tests of a host, and for hosts that authenticate users by other means. It returns ErrNotFound if
-// the user does not exist and ErrUserDisabled if the user is disabled.
+// SignIn opens a session for the user and returns the session's token. It checks no credential: it
+// is for the tests of a host, and for hosts that authenticate users by other means. It returns
+// ErrNotFound if the user does not exist and ErrUserDisabled if the user is disabled.
 func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
 	return s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost})
 }

@@ -14,17 +14,18 @@ import (
 // TokenConfig configures the contents of tokens and their verification. The zero value is a good
 // choice.
 type TokenConfig struct {
-	// Audiences is the aud claim, which names the services that accept the tokens. It must have
-	// exactly one element. nil means the issuer. A token with another audience, or with a list
-	// of audiences, is rejected.
+	// Audiences has exactly one element: the aud claim of the tokens, which names the services that
+	// accept them. nil means the issuer. A token is rejected if its aud claim is another text or a
+	// list.
 	Audiences []string
 
-	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero
-	// means 12 hours. If the access key expires sooner, its token expires at the same time.
+	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero means
+	// 12 hours. If the access key that opens a session expires sooner, the token expires together
+	// with the key.
 	Lifetime time.Duration
 
-	// MaxLifetime is the longest lifetime of a token that is accepted, at most 30 days. A token
-	// that claims a longer lifetime is rejected, whichever key signed it. Zero means the greater of
+	// MaxLifetime is the longest lifetime of an accepted token, at most 30 days. A token that
+	// claims a longer lifetime is rejected, whichever key signed it. Zero means the greater of
 	// Lifetime and 12 hours. If you lower Lifetime, set MaxLifetime to the old Lifetime until the
 	// last token with the old Lifetime has expired.
 	MaxLifetime time.Duration
@@ -40,19 +41,18 @@ type TokenConfig struct {
 
 	// RevocationInterval is the maximum age of an instance's copy of the revocation feed, which is
 	// the store's list of revocations. The default and the maximum are 5 seconds. If the copy is
-	// older, the next request reads the feed, and all requests wait for this read, at most one
-	// second.
+	// older, the next request reads the feed, and every request waits up to one second for this
+	// read.
 	RevocationInterval time.Duration
 
-	// MaxStaleness is the maximum age of the instance's copy of the revocation feed while the store
-	// does not answer. Once the copy is older than MaxStaleness, the instance accepts no token. The
-	// default and the maximum are one minute.
+	// MaxStaleness limits how long an instance accepts tokens while the store does not answer. If
+	// the instance's copy of the revocation feed is older than MaxStaleness, the instance accepts
+	// no token. The default and the maximum are one minute.
 	MaxStaleness time.Duration
 
 	// CheckSessionsInStore makes each request read its session from the store. The instance then
-	// does not use the revocation feed. Every instance rejects a revoked session at once. The cost
-	// is that each request waits for the store, and that no token is accepted while the store does
-	// not answer.
+	// does not use the revocation feed, and rejects a revoked session at once. But each request
+	// waits for the store, and no token is accepted while the store does not answer.
 	CheckSessionsInStore bool
 
 	// MaxSessions is how many sessions one user can have at a time, from 1 to 1000. Zero means
@@ -131,22 +131,21 @@ type CredentialConfig struct {
 	AccessKeyPrefix    string
 	AccessSecretPrefix string
 
-	// Peppers are secret keys for the hashes of access secrets. The store does not contain the
-	// peppers, so an attacker who can write to the store still cannot add an access key that is
-	// accepted. New hashes are made with the first pepper. A hash that was made with any of the
-	// peppers is accepted.
+	// Peppers are secret keys for the hashes of access secrets. They are not in the store, so an
+	// attacker who can write to the store cannot add an access key that is accepted. New hashes are
+	// made with the first pepper. A hash that was made with any of the peppers is accepted.
 	//
 	// To add a pepper, first append it to the list on every instance, and only then move it to the
-	// front. The next sign-in with an access key renews a hash that was not made with the first
-	// pepper. An instance whose list does not contain that pepper would from then on reject the
+	// front. If the hash of an access key was not made with the first pepper, the next sign-in with
+	// the key renews the hash. After that, an instance that does not have this pepper rejects the
 	// access key.
 	//
 	// [NoPepper] in the list stands for hashes without a pepper. An empty list means NoPepper
-	// alone. To introduce the first pepper, put it after NoPepper on every instance, and then move
-	// it to the front. Keep NoPepper at the end of the list until every access key has signed in.
-	// While NoPepper is in the list, the peppers do not protect against an attacker who can write
-	// to the store. An imported hash has no pepper, so it is accepted only while NoPepper is in the
-	// list.
+	// alone. To begin to use peppers, first add a pepper after NoPepper on every instance, and then
+	// move it to the front. Keep NoPepper at the end of the list until every access key has been
+	// used to sign in. While NoPepper is in the list, the peppers do not protect against an
+	// attacker who can write to the store. An imported hash has no pepper, so it is accepted only
+	// while NoPepper is in the list.
 	Peppers []SymmetricKey
 
 	// AllowImported makes the service accept access keys that were imported from another system.
@@ -159,10 +158,11 @@ type CredentialConfig struct {
 	// imported hash by a hash with the service's own parameters, and the difference disappears.
 	AllowImported bool
 
-	// MaxSlowHashes is the maximum number of slow hashes that are computed at once. Each takes up
-	// to 64 MiB of memory. Zero means half of GOMAXPROCS, but at least one. At most 32 times
-	// MaxSlowHashes attempts wait, each for at most 3 seconds. An attempt that cannot wait, or has
-	// waited too long, gets a *[ThrottledError].
+	// MaxSlowHashes is the maximum number of slow hashes that are computed at the same time. Each
+	// takes up to 64 MiB of memory. Zero means half of GOMAXPROCS, but at least one. Further
+	// sign-ins wait in a queue for at most 3 seconds. The queue has room for 32 times MaxSlowHashes
+	// sign-ins. If the queue is full or the wait is too long, the sign-in fails with a
+	// *[ThrottledError].
 	MaxSlowHashes int
 
 	// Events receives the verifier's events. nil means no events. In a [Config] it must be nil,
@@ -172,7 +172,7 @@ type CredentialConfig struct {
 	// Now is the clock. nil means time.Now; in a [Config], it means the Service's clock.
 	Now func() time.Time
 
-	// Logger receives failures that do not make a call fail. nil means slog.Default(); in a
+	// Logger receives the failures that no call returns as an error. nil means slog.Default(); in a
 	// [Config], it means the Service's logger.
 	Logger *slog.Logger
 }
@@ -180,14 +180,14 @@ type CredentialConfig struct {
 // Throttling limits the attempts of each client. The zero value is a good choice.
 //
 // A correct secret that this package generated is rejected only if the client's own address exceeds
-// Flood. The service verifies such a secret first, and counts the attempt only if the secret is
-// wrong. Once an address has too many failures, its further failures are answered with a
-// *[ThrottledError].
+// Flood. The service verifies a generated secret before it applies any other limit. If an address
+// has too many failures, its further failures return a *[ThrottledError]. Imported keys and
+// sign-ins with GitHub have less protection: see Failures and SlowAttempts.
 //
 // Attempts are counted separately for each client address ([WithClientInfo]). Two IPv6 addresses
 // with the same first 64 bits are counted as one address. All clients without a known address are
-// counted together, and may fail 50 times as often as one address. Flood differs: it counts a
-// client without a known address by the address of the connection.
+// counted together: their limit for failures is 50 times that of one address. Flood differs: it
+// counts a client without a known address by the address of the connection.
 type Throttling struct {
 	// Limiter counts the attempts. nil means that each instance counts in its own memory. Two
 	// services that share a Limiter must have different issuers, because attempts at services with
@@ -210,12 +210,12 @@ type Throttling struct {
 	// correct. A successful sign-in with the key resets the count.
 	//
 	// An attempt counts only if a slow hash is computed for it. An attempt that fails earlier, in
-	// the store or in the queue of slow hashes, does not count. For each key, all clients without a
-	// known address together may make 200 times as many attempts as one address.
+	// the store or in the queue of slow hashes, does not count. All clients without a known address
+	// are counted together: their limit for a key is 200 times that of one address.
 	SlowAttempts []limit.Rate
 
 	// Flood are the limits for attempts of any kind from one address. nil means 60,000 a minute.
-	// The service checks these limits before it calls the store. No other limit can reject a
+	// The service checks these limits before it calls the store. Only these limits can reject a
 	// correct generated secret.
 	Flood []limit.Rate
 

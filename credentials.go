@@ -85,8 +85,8 @@ type KeyOptions struct {
 	ExpiresAt time.Time // zero means never
 }
 
-// These errors say why a pair was rejected. The reason goes only into events. The client gets the
-// same answer for all reasons.
+// These errors say why a pair, which is an access key and its secret, was rejected. The reason goes
+// only into events. The client gets the same answer for all reasons.
 var (
 	errPairForm      = fmt.Errorf("%w: not of the form of a pair", ErrInvalidCredentials)
 	errKeyUnknown    = fmt.Errorf("%w: no such key", ErrInvalidCredentials)
@@ -97,7 +97,7 @@ var (
 )
 
 // GeneratePair returns a new random pair for [Service.Bootstrap]. It does not store the pair, so
-// until the call of Bootstrap, nobody can sign in with it.
+// the pair works only after the call of Bootstrap.
 func (v *CredentialVerifier) GeneratePair() KeyPair {
 	key, secret := v.format.Generate()
 	return KeyPair{AccessKey: key, AccessSecret: NewSecret(secret)}
@@ -106,9 +106,9 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 // Issue adds a new access key for the user and returns the pair. The secret cannot be read again
 // later. If the authority is a session without SuperUser, the user must be the session's own user.
 //
-// It returns ErrNotFound if the store keeps users and the user does not exist, or if the user is
-// not the session's own user. It returns ErrTooManyKeys if the user has [MaxKeys] keys already, an
-// *[InvalidError] for options that are not valid, and the errors of [Authority.Check].
+// Issue returns ErrNotFound if that rule is broken, or if the store keeps users and the user does
+// not exist. It returns ErrTooManyKeys if the user has [MaxKeys] keys already, and an
+// *[InvalidError] if the options are not valid. It also returns the errors of [Authority.Check].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -136,7 +136,7 @@ func (v *CredentialVerifier) issue(
 	return pair, key, nil
 }
 
-// newChange prepares a change of the verifier's store and its event.
+// newChange prepares a change of the verifier's store, and the event of the change.
 func (v *CredentialVerifier) newChange(ctx context.Context, by Authority, e Event) change {
 	var lifetime time.Duration
 	if v.tokens != nil {
@@ -164,12 +164,12 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 	return key, key.Validate()
 }
 
-// Verify checks the pair and returns the access key and its owner. It opens no session. To sign in,
-// use [Service.Login].
+// Verify checks the pair and returns the access key and its owner. It opens no session. To sign a
+// user in, use [Service.Login].
 //
-// It returns ErrInvalidCredentials if it rejects the pair, whatever the reason. If AllowImported is
-// set, it returns a *[ThrottledError] if too many attempts wait for a slow hash. Any other error
-// means that the store could not answer.
+// It returns ErrInvalidCredentials if it rejects the pair, whatever the reason. With AllowImported,
+// it returns a *[ThrottledError] if too many attempts wait for a slow hash. Any other error means
+// that the store could not answer.
 //
 // If the host has a users table of its own, the returned User has only an ID, and IsActive is
 // false. The host's table is read later, when the session is opened.
@@ -181,8 +181,7 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // minute.
 //
 // If Verify rejects the pair, it emits the event of a rejected sign-in and calls the SignIn hook.
-// If it accepts the pair, it does neither, because [TokenIssuer.Issue] does both when it opens a
-// session.
+// If Verify accepts the pair, [TokenIssuer.Issue] does both later, when it opens the session.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	began := time.Now()
 	key, user, err := v.verifyAndTouch(ctx, pair)
@@ -244,7 +243,7 @@ func (v *CredentialVerifier) checkPair(
 	return v.matchStored(ctx, pair.AccessKey, secret, v.hasher.Slow, countAttempt)
 }
 
-// waitForSlowHash waits until a slow hash for the client may begin. After the hash, the caller must
+// waitForSlowHash waits until a slow hash for the client can begin. After the hash, the caller must
 // call release, so that another slow hash can begin. waitForSlowHash returns a [ThrottledError] if
 // too many attempts wait.
 func (v *CredentialVerifier) waitForSlowHash(
@@ -278,8 +277,9 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 	return noPair
 }
 
-// decoyUserID stands for the owner of a key that does not exist. It is as long as the IDs that this
-// package makes, so that hashing it takes the same time. This package never makes this ID.
+// decoyUserID stands for the owner of a key that does not exist. It is as long as the user IDs that
+// this package makes, so hashing it takes the same time as hashing one of those. This package never
+// makes this ID.
 const decoyUserID = "--------------------------"
 
 // matchStored looks up the access key and compares the secret with the stored hash. It does the
@@ -332,9 +332,9 @@ func (v *CredentialVerifier) matchStored(
 	return key, owner, nil
 }
 
-// matchSecret reports whether the secret is the current secret of the key, or the previous secret
-// while the previous secret still works. The stale result reports whether the hash should be
-// renewed. It is always false for the previous secret.
+// matchSecret reports whether the secret is the current secret of the key, or a previous secret
+// that still works. The stale result reports whether the hash should be renewed. For a previous
+// secret, stale is always false.
 func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
 ) (matches, stale bool) {
@@ -370,7 +370,7 @@ func (v *CredentialVerifier) revoke(
 	return nil
 }
 
-// loggableName returns the access key in the form that logs and events may contain.
+// loggableName returns the text that stands for the access key in logs and events.
 func (v *CredentialVerifier) loggableName(accessKey string) string {
 	if !v.format.IsKey(accessKey) {
 		return "imported" // the text may be a secret that a person has pasted into the wrong field

@@ -25,14 +25,14 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 
 // Rotate gives the access key a new secret and returns the pair. The previous secret keeps working
 // for the overlap, which is at most 7 days. The label and the expiry of the key do not change, and
-// the sessions that it opened are not revoked. For a secret that has leaked, use
+// the sessions that the key opened are not revoked. If the secret has leaked, use
 // [CredentialVerifier.Revoke] or [CredentialVerifier.RevokeLeaked] instead.
 //
-// It returns ErrNotFound if the key does not exist or has expired, or if the authority is a session
-// without SuperUser and the key belongs to another user. It returns ErrRotating if a previous
-// secret still works, and the errors of [Authority.Check]. It returns an *[InvalidError] if the
-// overlap is out of range or if the key was imported. No secret can be generated for an imported
-// key, because a generated secret contains the name of a generated key.
+// Rotate returns ErrNotFound if the key does not exist or has expired. It also returns ErrNotFound
+// if the authority is a session without SuperUser and the key belongs to another user. It returns
+// ErrRotating if a previous secret still works, and an *[InvalidError] if the overlap is out of
+// range or the key was imported. It also returns the errors of [Authority.Check]. An imported key
+// cannot be rotated, because a generated secret contains the name of a generated key.
 func (v *CredentialVerifier) Rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, error) {
@@ -85,9 +85,9 @@ func (v *CredentialVerifier) SecretPattern() string {
 // RevokeLeaked revokes the access key of a leaked secret, and the sessions that the key opened. It
 // returns the record of the key without its hashes, so that the host can notify the owner.
 //
-// The secret must be one that this package generated and that still works; the owner of its key may
-// be disabled. For any other text, RevokeLeaked returns ErrInvalidCredentials. In particular, an
-// access key without its secret revokes nothing, because access keys are not secret.
+// This package must have generated the secret, and the secret must still work. The owner of the key
+// can be disabled. For any other text, RevokeLeaked returns ErrInvalidCredentials. In particular,
+// an access key without its secret revokes nothing, because access keys are not secret.
 func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
 	text := secret.Reveal()
 	if !v.format.IsSecret(text) {

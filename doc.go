@@ -1,6 +1,5 @@
-// Package auth adds sign-in to a Go service. It runs inside the service, which this documentation
-// calls the host. Users exchange an access key and its secret for a bearer token, or sign in with
-// GitHub.
+// Package auth adds sign-in to a Go service. This documentation calls that service the host. Users
+// exchange an access key and its secret for a bearer token, or sign in with GitHub.
 //
 // # A service in a few lines
 //
@@ -24,19 +23,19 @@
 // A new store has no users. [Service.Bootstrap] makes the first super user, who registers the other
 // users. If the keys of all super users are lost, [Service.RecoverSuperUser] restores access.
 //
-// On every instance of the service, start [Service.Run] in a goroutine. Run keeps the instance's
-// copy of the revocation feed, which is the store's list of revocations, up to date. Run also
-// delivers events and removes expired records.
+// On every instance of the service, start [Service.Run] in a goroutine. Run updates the instance's
+// copy of the revocation feed, which is the store's list of revocations. Run also delivers events
+// and removes expired records.
 //
 // # Tokens
 //
 // A token is a JWT, signed with HS256, ES256 or EdDSA, and valid for 12 hours by default. Each
-// token names a session, and is rejected once that session is revoked. A session is revoked when
-// the user signs out, when [Service.UpdateUser] disables the user, or when the access key that
-// opened the session is revoked.
+// token names a session, and is rejected after that session has been revoked. For example, a
+// session is revoked when the user signs out, when [Service.UpdateUser] disables the user, or when
+// the access key that opened the session is revoked.
 //
-// An instance verifies tokens without reading the store. A revocation takes effect at once on the
-// instance that makes it, and within 5 seconds on the other instances. If
+// By default, an instance verifies tokens without reading the store. A revocation takes effect at
+// once on the instance that makes it, and within 5 seconds on the other instances. If
 // [TokenConfig.CheckSessionsInStore] is set, each request reads its session from the store, and a
 // revocation takes effect at once on all instances.
 //
@@ -52,10 +51,10 @@
 // A user has up to [TokenConfig.MaxSessions] sessions. The record of a session names the client
 // that opened the session ([WithClientInfo]).
 //
-// If another person may have the credentials of a user, [Service.RegenerateCredentials] removes all
-// keys, sessions and GitHub links of the user and makes one new key. [Config.ReauthAfter] limits
-// what a stolen token can do: once its session is older than ReauthAfter, the token cannot be used
-// to make an access key.
+// If another person could have the credentials of a user, [Service.RegenerateCredentials] removes
+// all keys, sessions and GitHub links of the user and makes one new key. [Config.ReauthAfter]
+// limits what a stolen token can do. If the token's session is older than ReauthAfter, the token
+// cannot be used to make an access key.
 //
 // # A users table of your own
 //
@@ -66,17 +65,18 @@
 //
 // If Config.GitHub is set, users can sign in with GitHub and connect their GitHub accounts.
 // [GitHubConnector.Client] returns an HTTP client with which the host calls GitHub as one of these
-// users. If Config.BrowserSessions is set, a browser in which a user signs in with GitHub gets a
-// session cookie. Package githubtest is a fake GitHub for tests.
+// users. If Config.BrowserSessions is set, a sign-in with GitHub sets a session cookie in the
+// browser. Package githubtest is a fake GitHub for tests.
 //
 // # Attacks
 //
-// [Config.Throttling] limits the sign-in attempts of each client address. These limits never reject
-// a correct secret that this package generated, unless the client's own address floods the service.
+// [Config.Throttling] limits the sign-in attempts of each client address. A correct secret that
+// this package generated passes these limits, unless the client's own address floods the service.
 // [Config.Proxies] names the proxies that are trusted to report the client address.
 //
 // [Config.OnEvent] receives the events, which are sign-ins, refusals and lasting changes. An event
-// names the user who caused it and the reason. If OnEvent is nil, events go to the log.
+// names the user who caused it. The event of a refusal also gives the reason. If OnEvent is nil,
+// events go to the log.
 //
 // # Tests of a host
 //
@@ -85,8 +85,8 @@
 //
 // # Other routers and protocols
 //
-// [Service.Routes] lists the calls for routers other than [http.ServeMux]. For paths of your own,
-// each call has a constructor, such as [Service.LoginHandler].
+// [Service.Routes] lists the calls for routers other than [http.ServeMux]. To mount a call at a
+// path of your own, use the constructor of its handler, such as [Service.LoginHandler].
 //
 // For protocols that cannot use HTTP middleware, plain functions do the same work.
 // [Service.Identify] returns the caller of a request, [Service.IdentifyContext] puts the caller
@@ -115,14 +115,14 @@
 //
 // A host can import secrets that people chose, and bcrypt or argon2id hashes of secrets from
 // another system. To verify such a secret, an instance computes a slow hash. Only a few slow hashes
-// are computed at once, and the queue of waiting attempts is limited.
+// are computed at the same time, and the queue of waiting attempts is limited.
 //
 // # Writing a store
 //
 // The documentation of [AccountStore] has the rules for a store, and package storetest tests them.
-// Before a store writes, it must check the values with the Validate methods of the records,
-// [ValidateHash] and [ValidateState]. It must compare names in the form that [FoldASCII] returns.
-// To change a record, a store calls [KeyRotation.Apply] or [UserChange.Apply]. The limits of a
-// store are [MaxIDLength], [MaxAccessKeyLength], [MaxGitHubHostLength], [MaxKeys],
-// [KeyUsePrecision], [MaxNamedRevocations] and [KeptRevocations].
+// Before a store writes a record, it must call the record's Validate method. It must check each
+// hash with [ValidateHash], and each state with [ValidateState]. It must compare names in the form
+// that [FoldASCII] returns. To change a record, a store calls [KeyRotation.Apply] or
+// [UserChange.Apply]. The limits of a store are [MaxIDLength], [MaxAccessKeyLength],
+// [MaxGitHubHostLength], [MaxKeys], [KeyUsePrecision], [MaxNamedRevocations] and [KeptRevocations].
 package auth

@@ -16,8 +16,8 @@ import (
 )
 
 // Callers test for these errors with errors.Is. The types *[InvalidError], *[ExistsError] and
-// *[ThrottledError] are for errors.As. Apart from errors in the configuration, any other error of
-// this package means that the store or GitHub could not answer, or that a context ended.
+// *[ThrottledError] are for errors.As. Any other error of this package means that the configuration
+// is not valid, that the store or GitHub could not answer, or that a context ended.
 var (
 	// ErrInvalidCredentials means that an access key and its secret were rejected. The key is
 	// unknown, expired or revoked, the secret is wrong, the user is disabled, or the user must sign
@@ -39,16 +39,16 @@ var (
 	// user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
 
-	// ErrCrossOrigin means that a page of another origin may have sent a request. It is returned
-	// for requests that use the cookie of a browser session to change something, and for requests
-	// that begin a sign-in with GitHub or connect a GitHub account.
+	// ErrCrossOrigin means that a page of another origin may have sent the request. This package
+	// checks the origin of requests that change something with a session cookie, begin a sign-in
+	// with GitHub, or connect a GitHub account.
 	ErrCrossOrigin = errors.New("auth: request from another origin")
 
 	// ErrNotFound means that the record does not exist.
 	ErrNotFound = errors.New("auth: not found")
 
-	// ErrExists means that a name or ID is taken. The error may be an *[ExistsError], which
-	// names the field.
+	// ErrExists means that a name or ID is taken. The error can be an *[ExistsError], which names
+	// the field.
 	ErrExists = errors.New("auth: already exists")
 
 	// ErrInvalid means that a value cannot be accepted. The error is an *[InvalidError], which
@@ -99,8 +99,8 @@ var (
 	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
-// These errors say why a token, or the authority of a session, was rejected. Each of them means
-// that the token or the session was valid before.
+// These errors say why a token, or the authority of a session, was rejected. Each error means that
+// the token or the session was valid before.
 var (
 	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
 	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
@@ -139,8 +139,8 @@ func invalidf(field, format string, args ...any) error {
 	return &InvalidError{Field: field, Reason: fmt.Sprintf(format, args...)}
 }
 
-// readError converts a *wire.FieldError, which means that a field of a JSON object is not valid,
-// into an *[InvalidError]. It returns any other error as it is.
+// readError converts a *wire.FieldError into an *[InvalidError]. A FieldError means that a field of
+// a JSON object is not valid. readError returns any other error as it is.
 func readError(err error) error {
 	if field, ok := err.(*wire.FieldError); ok {
 		return (*InvalidError)(field)
@@ -152,9 +152,9 @@ func readError(err error) error {
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
 
-	// SameUserID is set only by [UserStore.RegisterUsers], and only if one existing user already
-	// has the username and all the access keys of the rejected user. It is the ID of that existing
-	// user. In all other cases, it is empty.
+	// SameUserID is the ID of an existing user who already has the username and all the access keys
+	// of the rejected user. Only [UserStore.RegisterUsers] sets it. If there is no such user, it is
+	// empty.
 	SameUserID string
 }
 
@@ -167,7 +167,7 @@ func (e *ExistsError) Error() string {
 func (e *ExistsError) Unwrap() error { return ErrExists }
 
 // ThrottledError means that a request was refused because the service is too busy or because there
-// were too many attempts. The client may send the same request again after RetryAfter.
+// were too many attempts. The client can send the same request again after RetryAfter.
 type ThrottledError struct {
 	RetryAfter time.Duration // how long to wait; always positive
 }
@@ -207,9 +207,9 @@ func rejectionOf(userID, sessionID string, err error) error {
 	return &rejection{err, userID, sessionID}
 }
 
-// rejectionReason returns the Reason for the event of a rejection with err. If err adds a text to
-// one of the sentinels below, the reason is that text. If not, the reason is the detail of
-// [ErrorStatus]. The reason contains nothing from the request.
+// rejectionReason returns the Reason of the event about a request that err rejected. If err adds a
+// text to one of the sentinels in the loop, the reason is that text. If not, the reason is the
+// detail of [ErrorStatus]. The reason contains nothing from the request.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {

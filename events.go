@@ -17,22 +17,22 @@ type EventLogConfig struct {
 	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event at a time. nil means
 	// that events go to Logger.
 	//
-	// No request waits for OnEvent, so OnEvent may be slow. A panic in OnEvent is logged. Up to
-	// 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512 rejected tokens and 512
-	// other refusals wait for OnEvent. Further events of such a class are dropped, and the log says
-	// how many.
+	// OnEvent can be slow, because no request waits for it. A panic in OnEvent is logged. The queue
+	// for OnEvent has room for 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512
+	// rejected tokens and 512 other refusals. If a class has no room left, its further events are
+	// dropped, and the log says how many.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and verifications.
 	Hooks Hooks
 
-	// Trail is the audit trail, which keeps the events of lasting changes. It is the store that
-	// the components share. nil means no audit trail.
+	// Trail keeps the audit trail, which has the events of lasting changes. It must be the store
+	// that the components share. nil means no audit trail.
 	//
 	// Each event is stored in the transaction of its change. Run delivers the stored events of all
-	// instances to OnEvent, each event at least once and the events of one user in order. An event
-	// waits in the trail until an instance calls Run. If OnEvent panics or the process ends during
-	// the call, the event is delivered again, at most five times in all.
+	// instances to OnEvent. It delivers the events of one user in order, and each event at least
+	// once. An event waits in the trail until an instance calls Run. If OnEvent panics or the
+	// process ends during the call, Run delivers the event again, but gives up after five attempts.
 	Trail EventStore
 
 	// Now is the clock. nil means time.Now.
@@ -56,10 +56,10 @@ type EventLog struct {
 	wake    chan struct{} // one-slot signal: an event was just added to the trail
 
 	queue   chan Event                 // has room for maxWaiting of every class
-	waiting [eventClasses]atomic.Int32 // queued events of each class; may be too high for a moment
+	waiting [eventClasses]atomic.Int32 // queued events of each class; can be too high for a moment
 	dropped atomic.Int64               // events dropped since the log last reported a number
 
-	delivering chan struct{}            // one-slot semaphore; its holder may call OnEvent
+	delivering chan struct{}            // one-slot semaphore; only its holder calls OnEvent
 	current    atomic.Pointer[delivery] // the Run that empties the queue; nil if no Run does
 	everRan    atomic.Bool              // Run has been called
 }
@@ -73,7 +73,7 @@ const (
 	deliverTimeout = 5 * time.Second // how long Run waits for OnEvent after its context is done
 
 	trailPoll        = time.Second      // interval between two reads of the trail
-	trailClaim       = time.Minute      // how long an instance may take to deliver a claimed event
+	trailClaim       = time.Minute      // how long an instance has to deliver a claimed event
 	trailBatch       = 64               // stored events delivered before the queue is read again
 	trailAttempts    = 5                // deliveries of one event before it is skipped
 	trailCallTimeout = 10 * time.Second // time limit of one call of the store
@@ -100,7 +100,7 @@ func NewEventLog(cfg EventLogConfig) *EventLog {
 //
 // If these last deliveries take more than 5 seconds, Run writes the remaining events to the log and
 // returns, although OnEvent may still be running. Events that occur after ctx is done also go to
-// the log, because the host may not call Run again.
+// the log, because the host might never call Run again.
 //
 // Only one call of Run delivers at a time. A second call waits until the first call's last OnEvent
 // has returned.
@@ -156,8 +156,8 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 			}
 		}
 	}
-	// From this call on, emit also logs each event. So an event that is queued after drain has read
-	// the queue is not lost.
+	// After this call, emit also logs each event. So an event that drain no longer finds in the
+	// queue is not lost.
 	l.stopQueueing(d)
 	l.drain(func(e Event) { l.callOnEvent(e) })
 	if l.trail != nil {
@@ -165,11 +165,11 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 	}
 }
 
-// stopQueueing records that d delivers no further events, unless another Run delivers now.
+// stopQueueing sets l.current to nil if d is still the delivery that empties the queue.
 func (l *EventLog) stopQueueing(d *delivery) { l.current.CompareAndSwap(d, nil) }
 
-// drain calls take with each event that is in the queue now. It takes at most as many events as the
-// queue has at the start, so it ends even if take causes further events.
+// drain removes the events that are in the queue at the start, and calls take with each. It ends
+// even if take causes further events, because it leaves those in the queue.
 func (l *EventLog) drain(take func(Event)) {
 	for range len(l.queue) {
 		select {
@@ -281,7 +281,7 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 		l.enqueue(ctx, e)
 	}
 	// The event is queued before l.current is read. So either the last Run finds the event in the
-	// queue, or this line finds that no Run delivers events, and logs the event.
+	// queue, or l.current shows that no Run delivers events, and the event is logged.
 	if l.onEvent == nil || l.everRan.Load() && l.current.Load() == nil {
 		l.writeToLog(ctx, e)
 	}
@@ -301,8 +301,8 @@ func (l *EventLog) writeToLog(ctx context.Context, e Event) {
 func (l *EventLog) enqueue(ctx context.Context, e Event) {
 	class := e.class()
 	if l.waiting[class].Add(1) <= maxWaiting[class] {
-		// This send never blocks. An event counts as waiting before it enters the queue and until
-		// it has left, and the queue has room for maxWaiting events of every class.
+		// This send never blocks: the queue has room for maxWaiting events of every class, and
+		// l.waiting counts an event until the event has left the queue.
 		l.queue <- e
 		return
 	}
@@ -364,16 +364,16 @@ func (l *EventLog) callHook(hook func()) {
 	hook()
 }
 
-// change is a lasting change that a component makes. The component passes the field write to the
-// store, and calls recordEvent after that.
+// change is a lasting change that a component makes. The component passes the Write to the store,
+// and then calls recordEvent.
 type change struct {
 	write Write
 	event Event // for the queue or the log, unless it is delivered from the trail
 	log   *EventLog
 }
 
-// newChange prepares a change by the authority and its event. If the EventLog is nil, the change
-// has no event.
+// newChange prepares a change by the authority, and the event of the change. If the EventLog is
+// nil, the change has no event.
 func (l *EventLog) newChange(
 	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
 ) change {
@@ -388,8 +388,8 @@ func (l *EventLog) newChange(
 	if e.SessionID == "" {
 		e.SessionID = by.SessionID
 	}
-	// The caller must get ErrNotFound for an ID that no record can have. But the store returns
-	// ErrInvalid if an event contains such an ID, so the event leaves it out.
+	// If an ID is too long for any record, the caller must get ErrNotFound. A store returns
+	// ErrInvalid for an event with that ID, so the event leaves the ID out.
 	for _, id := range []*string{&e.UserID, &e.SessionID} {
 		if checkText("id", *id, MaxIDLength) != nil {
 			*id = ""

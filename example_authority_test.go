@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// A caller starts a job that continues after the request and issues an access key at its end. If
-// the caller's session has been revoked meanwhile, the store refuses the change.
+// A caller starts a job that continues after the request. At its end, the job issues an access key.
+// If the caller's session has been revoked meanwhile, the store refuses the change.
 func ExampleAuthority() {
 	svc, _, err := newAPI([]byte("a secret of 32 random bytes, say"))
 	if err != nil {

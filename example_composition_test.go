@@ -19,7 +19,7 @@ type parts struct {
 	github      *auth.GitHubConnector
 }
 
-// compose creates the components over one store. They share the EventLog and the issuer.
+// compose creates the components over one store. The components share the EventLog and the issuer.
 func compose(store auth.Store, events *auth.EventLog) (parts, error) {
 	signing, err1 := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
 	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte("another one of 32 random bytes, say"))
@@ -41,8 +41,8 @@ func compose(store auth.Store, events *auth.EventLog) (parts, error) {
 	return parts{tokens, credentials, github}, errors.Join(err1, err2)
 }
 
-// signIn verifies the pair and opens a session. If the user of a valid pair may not sign in, signIn
-// returns the same error as for a wrong pair.
+// signIn verifies the pair and opens a session. If the pair is valid but its user is not allowed to
+// sign in, signIn returns the same error as for a wrong pair.
 func (p parts) signIn(ctx context.Context, pair auth.KeyPair) (auth.Token, error) {
 	key, user, err := p.credentials.Verify(ctx, pair)
 	if err != nil {
@@ -93,8 +93,9 @@ func (p parts) revokeKey(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A host makes the three components one by one. They behave as in a Service: they emit events to
-// one EventLog, and after a key has been revoked, the tokens of its sessions are rejected at once.
+// A host makes the three components one by one. They work together as in a Service. For example,
+// they emit events to one EventLog. If a key is revoked, the tokens of its sessions are rejected at
+// once.
 func Example_composition() {
 	ctx := context.Background()
 	events := auth.NewEventLog(auth.EventLogConfig{

@@ -29,8 +29,8 @@ func (p *people) FindUser(_ context.Context, id string) (auth.User, error) {
 	return user, nil
 }
 
-// ResolveGitHub refuses every GitHub account that is not linked to a user. So a user can sign in
-// with GitHub only after signing in by other means and connecting the account.
+// ResolveGitHub refuses every GitHub account that is not linked to a user. A user who wants to sign
+// in with GitHub must first sign in by other means and connect the account.
 func (p *people) ResolveGitHub(context.Context, auth.GitHubProfile, string) (string, error) {
 	return "", auth.ErrNotFound
 }

@@ -23,8 +23,8 @@ import (
 )
 
 // GitHubConfig configures how users sign in with GitHub and connect their GitHub accounts.
-// ClientID, ClientSecret and CallbackURL are required. They are those of an OAuth app that the host
-// has registered at GitHub.
+// ClientID, ClientSecret and CallbackURL are required. Take their values from an OAuth app that you
+// have registered at GitHub.
 type GitHubConfig struct {
 	ClientID     string
 	ClientSecret Secret
@@ -34,11 +34,11 @@ type GitHubConfig struct {
 	// pages.
 	CallbackURL string
 
-	// BaseURL is the URL of GitHub's pages. Default "https://github.com". It is https://HOST for
-	// GitHub Enterprise Server and https://SUB.ghe.com for GitHub with data residency.
+	// BaseURL is the URL of GitHub's pages. Default "https://github.com". Set https://HOST for
+	// GitHub Enterprise Server, and https://SUB.ghe.com for GitHub with data residency.
 	BaseURL string
 
-	// APIURL is the URL of GitHub's REST API. The default depends on BaseURL. It is
+	// APIURL is the URL of GitHub's REST API. The default follows from BaseURL:
 	// "https://api.github.com" for github.com, https://HOST/api/v3 for GitHub Enterprise Server,
 	// and https://api.SUB.ghe.com for GitHub with data residency.
 	APIURL string
@@ -54,45 +54,48 @@ type GitHubConfig struct {
 	SignInScopes  []string
 	ConnectScopes []string
 
-	// SuperUsers are the numbers of the accounts whose users become super users when they next sign
-	// in with GitHub. This works once for each account. It no longer works after the account's user
-	// has been demoted, reset or deleted. SuperUsers cannot be set with [NewWithUsers].
+	// SuperUsers lists the numbers of GitHub accounts. The user of a listed account becomes a super
+	// user at the next sign-in with GitHub. This works one time for each account. It no longer
+	// works after the account's user has been demoted, reset or deleted. SuperUsers cannot be set
+	// with [NewWithUsers].
 	SuperUsers []int64
 
 	// AllowedUsers, AllowedOrganizations and AllowedTeams are the numbers of accounts,
-	// organizations and teams. An account may sign in or be connected if it is listed or belongs to
-	// a listed organization or team. If all three lists are empty, every account is allowed. If an
-	// organization or a team is listed, the scope "read:org" is requested too.
+	// organizations and teams. An account is allowed to sign in and to be connected if it is
+	// listed, or if it belongs to a listed organization or team. If all three lists are empty,
+	// every account is allowed. If an organization or a team is listed, the scope "read:org" is
+	// requested too.
 	AllowedUsers         []int64
 	AllowedOrganizations []int64
 	AllowedTeams         []int64
 
-	// Admit, if set, decides about each account that the lists allow. If it returns false, the
-	// account is refused. If it returns an error, the call answers 503.
+	// Admit, if set, decides about each account that the lists allow. If Admit returns false, the
+	// account is refused. If it returns an error, the response is a 503.
 	Admit func(ctx context.Context, profile GitHubProfile) (bool, error)
 
 	// MembershipMaxAge limits the access keys of users that a GitHub sign-in created. If the last
 	// successful check of such a user's account is older than MembershipMaxAge, [Service.Login]
-	// asks GitHub about the account again, with the user's GitHub token and in one or a few calls.
-	// Zero means that Login never asks, so the keys of a user who leaves an organization keep
-	// working. MembershipMaxAge cannot be set with [NewWithUsers].
+	// repeats the check: it asks GitHub with the user's GitHub token. Zero means that Login never
+	// asks. The keys of a user who leaves an organization then keep working. MembershipMaxAge
+	// cannot be set with [NewWithUsers].
 	//
 	// The keys of the user stop working if the lists or Admit refuse the account. They also stop
-	// working if the store has no GitHub token of the user, or if the token lacks the scope
-	// "read:org" and the lists require it. The keys work again after the user has signed in with
-	// GitHub. A refusal is remembered for a minute. If GitHub does not answer, the login call
-	// answers 503.
+	// working if the store has no GitHub token of the user, or if the lists require the scope
+	// "read:org" and the token lacks it. The keys work again after the user has signed in with
+	// GitHub. A refusal is remembered for a minute. If GitHub does not answer, the response to the
+	// login is a 503.
 	MembershipMaxAge time.Duration
 
 	// DisableSignUp makes a sign-in with GitHub refuse accounts that are not yet linked to a user.
-	// Such a sign-in then creates no user and does not call UserSource.ResolveGitHub.
+	// A sign-in then never creates a user and never calls UserSource.ResolveGitHub.
 	DisableSignUp bool
 
-	// AllowedOrigins are further origins of the host. Their pages may begin a sign-in, or the
-	// connecting of an account, with JavaScript's fetch. They must be on the same site as the
-	// service, such as "https://app.example.com" for a service at https://api.example.com. Pages of
-	// the service's own origin need no entry. A browser sends and keeps cookies in such a fetch
-	// only if the fetch has credentials: "include" and the host sets CORS headers.
+	// AllowedOrigins are further origins of the host. Their pages are allowed to call fetch in
+	// JavaScript to begin a sign-in or to begin connecting an account. The origins must be on the
+	// same site as the service. For example, "https://app.example.com" is on the same site as
+	// https://api.example.com. The service's own origin needs no entry. The fetch must have the
+	// option credentials: "include", and the host must set CORS headers. Without both, the browser
+	// neither sends nor keeps cookies.
 	AllowedOrigins []string
 
 	// ConnectedPage is the path of the host's page to which the browser is sent after an account
@@ -102,22 +105,23 @@ type GitHubConfig struct {
 
 	// InsecureUnboundState lets one program begin a sign-in and another program complete that
 	// sign-in. For example, a command-line program prints the URL, and a browser opens the URL and
-	// shows the answer. It is insecure because an attacker can send such a URL to a person, who is
-	// then signed in as the attacker. Connecting an account is always bound to the browser.
+	// shows the answer. This is insecure: an attacker can send such a URL to a person, who is then
+	// signed in as the attacker. Connecting an account is always bound to the browser.
 	InsecureUnboundState bool
 
 	// InsecureCookies allows plain http on hosts other than loopback. An attacker who can read the
 	// traffic can then sign in as any user. An attacker who controls another host of the same
-	// domain can plant cookies, so that a person signs in or connects an account as the attacker.
-	// If browser sessions are enabled, a bearer token cannot connect an account over plain http.
+	// domain can plant cookies in a browser. The person at the browser then signs in or connects an
+	// account as the attacker. If browser sessions are enabled, a bearer token cannot connect an
+	// account over plain http.
 	InsecureCookies bool
 
 	// HTTPClient makes the calls to GitHub. Only its Transport is used. nil means
 	// http.DefaultTransport.
 	HTTPClient *http.Client
 
-	// Timeout is the maximum total time that a sign-in, or the connecting of an account, may wait
-	// for GitHub. Zero means 10 seconds.
+	// Timeout is the maximum total time for which a sign-in waits for GitHub. It also holds for
+	// connecting an account. Zero means 10 seconds.
 	Timeout time.Duration
 
 	// Events records the connector's events and calls the hooks. nil means no events and no hooks.
@@ -127,8 +131,8 @@ type GitHubConfig struct {
 	// Now is the clock. nil means time.Now or, in a [Config], the Service's clock.
 	Now func() time.Time
 
-	// Logger receives failures that do not make a call fail. nil means slog.Default() or, in a
-	// [Config], the Service's logger.
+	// Logger receives the failures that no call returns as an error. nil means slog.Default() or,
+	// in a [Config], the Service's logger.
 	Logger *slog.Logger
 }
 
@@ -142,7 +146,7 @@ func (cfg GitHubConfig) checksMembership() bool {
 	return len(cfg.AllowedOrganizations)+len(cfg.AllowedTeams) > 0
 }
 
-// restrictsAccounts reports whether some accounts may not sign in.
+// restrictsAccounts reports whether the configuration can refuse an account.
 func (cfg GitHubConfig) restrictsAccounts() bool {
 	return cfg.checksMembership() || len(cfg.AllowedUsers) > 0 || cfg.Admit != nil
 }
@@ -277,8 +281,9 @@ type GitHubConnector struct {
 // NewGitHubConnector returns a connector. If the configuration is not valid, the error names the
 // setting to change.
 //
-// The tokens argument is the issuer of the tokens of GitHub sign-ins. It must use the same store as
-// the connector. If it has a [UserSource], the connector uses that UserSource, too.
+// The tokens argument is the issuer that makes the tokens for GitHub sign-ins. It must use the same
+// store as the connector. If the issuer has a [UserSource], the connector uses that UserSource,
+// too.
 //
 // The sealing argument contains the keys that encrypt cookies and the GitHub tokens in the store.
 // The first key encrypts, and all keys decrypt. All instances must have the same keys.
@@ -376,9 +381,9 @@ func originOf(rawURL string) string {
 }
 
 // BrowserSessions configures session cookies. If they are enabled, a sign-in with GitHub ends with
-// a redirect to a page of the host. If the sign-in succeeded, the response sets the cookie. If it
-// failed, the URL of the page has the parameter error. The middleware accepts the cookie if a
-// request has no bearer token. Signing out removes the cookie.
+// a redirect to a page of the host. If the sign-in succeeded, the response sets the cookie. If the
+// sign-in failed, the page's URL has a query parameter named error. The middleware accepts the
+// cookie if a request has no bearer token. Signing out removes the cookie.
 type BrowserSessions struct {
 	// LandingPath is the path of the host's page to which the browser is redirected. Default "/".
 	LandingPath string

@@ -25,8 +25,8 @@ type GitHubOutcome struct {
 	ReturnTo  string      // the returnTo argument of BeginSignIn or BeginConnect; may be empty
 
 	// ClearCookie removes the flow's cookie. If it is not nil, set it in the response, even if
-	// there is an error. It is nil if the error is ErrGitHubState: the state may then be forged,
-	// and removing the cookie could end another flow of this browser.
+	// there is an error. If the error is ErrGitHubState, ClearCookie is nil. The state could then
+	// be forged, and removing the cookie could end another flow of this browser.
 	ClearCookie *http.Cookie
 }
 
@@ -35,9 +35,9 @@ type GitHubOutcome struct {
 // complete the sign-in. The returnTo argument is a path of the host, or empty; it becomes the
 // ReturnTo of the [GitHubOutcome]. BeginSignIn stores nothing.
 //
-// It returns ErrCrossOrigin for a HEAD request and for a prefetch. It also returns ErrCrossOrigin
-// if the request headers say that a page of another origin sent the request by fetch or from a
-// frame, unless [GitHubConfig.AllowedOrigins] contains that origin.
+// BeginSignIn returns ErrCrossOrigin for a HEAD request and for a prefetch. It also returns
+// ErrCrossOrigin if a page of another origin sent the request by fetch or from a frame, according
+// to the request headers. The origins in [GitHubConfig.AllowedOrigins] are exempt.
 //
 // BeginSignIn accepts a navigation of a whole window, although a page of another origin may have
 // caused it. The caller must therefore check that the person asked for the sign-in, as the handlers
@@ -53,12 +53,12 @@ func (g *GitHubConnector) BeginSignIn(
 // host, BeginConnect returns an *[InvalidError]. The person chooses the account at GitHub.
 //
 // BeginConnect does not check whether the authority holds, but [GitHubConnector.Complete] does. If
-// the MaxAge of the authority is set, 10 minutes are added to it, because the person may take that
+// the authority has a MaxAge, Complete allows 10 minutes more, because the person can take that
 // long at GitHub.
 //
-// If the request has no bearer token, BeginConnect assumes that it comes from a browser session.
-// The account can then be connected only in the same browser session, and the caller of Complete
-// must pass the identity of that session.
+// If the request has no bearer token, BeginConnect assumes that the request comes from a browser
+// session. The account can then be connected only in the same browser session, and the caller of
+// Complete must pass the identity of that session.
 func (g *GitHubConnector) BeginConnect(
 	r *http.Request, by Authority, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
@@ -116,19 +116,20 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 
 // Complete completes the sign-in or connects the account. The request r is the one with which
 // GitHub sends the browser back to the CallbackURL. Complete consumes the OAuth state in the
-// request even if it fails later. For a HEAD request, for a prefetch and for a state that was given
-// to another browser, it returns ErrGitHubState and does not consume the state.
+// request, even if it fails later. There are three exceptions: a HEAD request, a prefetch, and a
+// state that was given to another browser. Complete then returns ErrGitHubState and does not
+// consume the state.
 //
 // The browser argument is the identity of the browser session that sends the request, or the zero
 // Identity if there is none. It matters only for connecting an account. If there is a browser
 // session, it must be the session that called BeginConnect. If there is none, the request to
-// BeginConnect must have had a bearer token. Without this rule, if the cookie's name does not have
-// the prefix __Host-, another host of the same domain could plant the cookie of its own flow in the
+// BeginConnect must have had a bearer token. This rule is needed if the cookie's name lacks the
+// prefix __Host-. Another host of the same domain can then plant the cookie of its own flow in the
 // browser.
 //
 // Complete returns one of the ErrGitHub… errors, or another error if GitHub or the store did not
 // answer within GitHubConfig.Timeout. If Complete fails, it leaves no new user, link, session or
-// token in the store, and revokes the token that GitHub issued. There is one exception: if a
+// token in the store, and revokes the token that GitHub issued. There is one exception. If a
 // [UserSource] keeps the users and the user is disabled during the call, the link to the user can
 // stay.
 func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
@@ -219,8 +220,8 @@ func (g *GitHubConnector) completeFlow(
 	return flow, outcome, err
 }
 
-// mayCompleteIn reports whether the flow may complete in the browser session with this identity, or
-// without a browser session if the identity is zero.
+// mayCompleteIn reports whether the flow is allowed to complete in the browser session with this
+// identity, or without a browser session if the identity is zero.
 func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
 	switch {
 	case flow.UserID == "":
@@ -232,7 +233,7 @@ func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
 }
 
 // openFlow returns the flow of the state. It returns false unless the browser that sends the
-// request may complete the flow.
+// request is allowed to complete the flow.
 func (g *GitHubConnector) openFlow(r *http.Request, state string) (oauthstate.Flow, bool) {
 	if g.unbound != nil && oauthstate.IsUnbound(state) {
 		return oauthstate.OpenUnboundState(g.unbound, state, g.cfg.Now())
@@ -346,17 +347,17 @@ func (g *GitHubConnector) callAdmit(ctx context.Context, profile GitHubProfile) 
 	return g.cfg.Admit(ctx, profile)
 }
 
-// StillAdmitted returns an error if the configuration no longer allows the GitHub account of a user
-// that a GitHub sign-in created. For every other user, it returns nil. StillAdmitted asks GitHub
-// only if the last check was longer than GitHubConfig.MembershipMaxAge ago. [Service.Login] calls
-// StillAdmitted. A host that signs users in by other means can call it with the User that the store
-// returned.
+// StillAdmitted is for users that a GitHub sign-in created. It returns an error if the
+// configuration no longer allows the user's GitHub account. For every other user, it returns nil.
+// StillAdmitted asks GitHub only if the last check was longer than GitHubConfig.MembershipMaxAge
+// ago. [Service.Login] calls StillAdmitted. A host that signs users in by other means can call it
+// with the User that the store returned.
 //
 // It returns ErrGitHubNotAllowed if the account is no longer allowed, or if the store has no GitHub
-// token of the user with which to ask. In the second case, the user must sign in with GitHub again.
-// Any other error means that GitHub or the store did not answer within GitHubConfig.Timeout. The
-// connector remembers a refusal for a minute, and never asks GitHub twice at the same time about
-// one user.
+// token with which the connector can ask. In the second case, the user must sign in with GitHub
+// again. Any other error means that GitHub or the store did not answer within GitHubConfig.Timeout.
+// The connector remembers a refusal for a minute, and never asks GitHub twice at the same time
+// about one user.
 func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	longest := g.cfg.MembershipMaxAge
 	if longest == 0 || user.AdmittedAt.IsZero() || g.cfg.Now().Before(user.AdmittedAt.Add(longest)) {

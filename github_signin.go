@@ -67,7 +67,7 @@ func (g *GitHubConnector) signIn(
 }
 
 // signInChange prepares the write of a sign-in and its event. If the account is not linked yet, the
-// event is EventUserCreated. If the account is linked and the sign-in may make its user a super
+// event is EventUserCreated. If the account is linked and the sign-in can make its user a super
 // user, the event is EventUserChanged. In all other cases, the event has no kind.
 func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInWrite, isNew bool) change {
 	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account,
@@ -81,7 +81,7 @@ func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInW
 	return g.tokens.newChange(ctx, ByHost("auth.SignInGitHub"), e)
 }
 
-// mayPromote reports whether the sign-in may make an existing user a super user.
+// mayPromote reports whether the sign-in can make an existing user a super user.
 func (g *GitHubConnector) mayPromote(ctx context.Context, signIn GitHubSignInWrite) (bool, error) {
 	if !signIn.GrantSuperUser || signIn.NewUser != nil || g.users == nil {
 		return false, nil
@@ -93,10 +93,10 @@ func (g *GitHubConnector) mayPromote(ctx context.Context, signIn GitHubSignInWri
 	return err == nil && !user.IsSuperUser, nil
 }
 
-// finishSignIn issues the token of the session. If this fails, for example because the host has
-// disabled the user meanwhile, issueFor revokes the session. If the sign-in stored the user's first
-// GitHub token, finishSignIn also removes that token. The link stays, because the user existed and
-// was active when the link was written.
+// finishSignIn issues the token of the session. If issueFor fails, it revokes the session. For
+// example, it fails if the host has disabled the user meanwhile. If the sign-in stored the user's
+// first GitHub token, finishSignIn then removes that token. The link stays, because the user
+// existed and was active when the link was written.
 func (g *GitHubConnector) finishSignIn(
 	ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User,
 ) (githubSignInResult, error) {
@@ -174,8 +174,8 @@ func (g *GitHubConnector) signInRecords(
 	return signIn, isNew, g.chooseToken(&signIn, grant, stored)
 }
 
-// prepareNewUser adds a user to the sign-in with an account that is not linked yet. If there is a
-// UserSource, the host says which user. If there is none, prepareNewUser makes a new user.
+// prepareNewUser sets the user of a sign-in whose account is not linked yet. If there is a
+// UserSource, the host chooses the user. If there is none, prepareNewUser makes a new user.
 func (g *GitHubConnector) prepareNewUser(
 	ctx context.Context, signIn *GitHubSignInWrite, profile GitHubProfile, email func() (string, error),
 ) error {

@@ -139,9 +139,10 @@ func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID 
 }
 
 // Forget allows an account that was unlinked to sign in again, as a new user.
-// GitHubConfig.SuperUsers works only once for an account, even after Forget. The authority must be
-// an authority of the host or have SuperUser. Forget returns ErrNotFound if the account was never
-// linked to a user, ErrExists if it is linked to a user now, and the errors of [Authority.Check].
+// GitHubConfig.SuperUsers works only one time for an account, even after Forget. The authority must
+// be an authority of the host or have SuperUser. Forget returns ErrNotFound if the store remembers
+// no user for the account, and ErrExists if the account is still linked. It also returns the errors
+// of [Authority.Check].
 func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
@@ -173,9 +174,9 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 // freshGrant refreshes it first. It returns ErrNotFound if there is no token, or if GitHub rejects
 // the refresh token.
 //
-// A refresh token can be redeemed only once. So only one call on an instance refreshes at a time,
-// and the instance must hold a lease in the store. A call that has waited reads the record again,
-// because another call may have refreshed the token.
+// A refresh token can be redeemed only one time. So only one call on an instance refreshes at a
+// time, and the instance must hold a lease in the store. A call that has waited reads the record
+// again, because another call may have refreshed the token.
 func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubapi.Grant, string, error) {
 	leave := func() {}
 	defer func() { leave() }()
@@ -223,8 +224,8 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 	}
 }
 
-// leaseTime returns how long a lease lasts. A lease must be longer than a refresh may take. If it
-// ended during the refresh, two instances could redeem the same refresh token.
+// leaseTime returns how long a lease lasts. A lease must be longer than a refresh can take. If the
+// lease ended during the refresh, two instances could redeem the same refresh token.
 func (g *GitHubConnector) leaseTime() time.Duration {
 	return max(minLeaseTime, g.cfg.Timeout+leaseMargin)
 }
@@ -261,8 +262,8 @@ func (g *GitHubConnector) reseal(
 }
 
 // refresh redeems the refresh token and stores the new token. This instance must hold the lease.
-// refresh ignores the cancellation of ctx: after GitHub's answer, the old token no longer works,
-// and without the new token the user would be disconnected.
+// refresh ignores the cancellation of ctx. After GitHub has answered, the old token no longer
+// works, so the new token must be stored.
 func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant githubapi.Grant) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout)
 	defer cancel()
@@ -307,10 +308,10 @@ func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version str
 	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
 }
 
-// TokenSource returns a source of the user's GitHub token that refreshes the token when needed. Its
-// Token method returns ErrNotFound if there is no token. A program that has the token can do at
-// GitHub whatever the scopes of the token allow. Prefer [GitHubConnector.Client], which does not
-// reveal the token.
+// TokenSource returns a source of the user's GitHub token that refreshes the token when needed. The
+// source's Token method returns ErrNotFound if there is no token. A program that has the token can
+// do at GitHub whatever the scopes of the token allow. Prefer [GitHubConnector.Client], which does
+// not reveal the token.
 func (g *GitHubConnector) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
 	return githubTokenSource{ctx, g, userID}
 }

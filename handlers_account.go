@@ -99,8 +99,8 @@ func (s *Service) revokeCaller(r *http.Request) error {
 }
 
 // revokeCookieSession revokes the session of the request's session cookie, unless that session has
-// the ID exceptID. It is for a browser that is about to lose the cookie, after which nobody could
-// use the session or sign out of it.
+// the ID exceptID. Call it before a browser loses the cookie. After that, nobody could use the
+// session or sign out of it.
 func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, exceptID string) error {
 	v, err := s.verifyCookie(r, s.now())
 	if err != nil || v.Identity.SessionID == exceptID {
@@ -148,7 +148,7 @@ func newUserResponse(user User) userResponse {
 }
 
 // maxListedSessions limits the size of ListSessionsHandler's response. Without the limit, the
-// response could take 1.7 MB: a user may have 1000 sessions, and JSON may escape each of the 256
+// response could take 1.7 MB. A user may have 1000 sessions, and JSON may escape each of the 256
 // bytes of a user agent as six bytes.
 const maxListedSessions = 100
 
@@ -229,8 +229,8 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 }
 
 // explainNotFound returns the error to report for a look-up that failed with err. If err is
-// ErrNotFound and the caller's own session is not live, it returns the error for that session: the
-// revocation of the session may have removed the record that was looked up.
+// ErrNotFound, the record may be missing because the caller's own session was revoked. If that
+// session is not live, explainNotFound returns the error for the session instead.
 func (s *Service) explainNotFound(ctx context.Context, err error) error {
 	caller, _ := IdentityFromContext(ctx)
 	if errors.Is(err, ErrNotFound) {

@@ -9,8 +9,9 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// RegisterUserHandler handles POST /api/v1/user/register: it creates a user for a super user, and
-// returns the only copy of the access secret. If the host has a [UserSource], it answers 404.
+// RegisterUserHandler handles POST /api/v1/user/register: a super user calls it to create a user.
+// It returns the only copy of the user's access secret. If the host has a [UserSource], it answers
+// 404.
 func (s *Service) RegisterUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveRegister})
@@ -67,8 +68,8 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 	return response
 }
 
-// The constants are for the gives parameter of administrator. givesPower is for a call that gives a
-// user more rights or a new secret. Such a call needs a session that is not older than
+// The constants are the values of administrator's gives parameter. givesPower is for a call that
+// gives a user more rights or a new secret. Such a call needs a session that is not older than
 // Config.ReauthAfter. takesPower is for a call that only takes rights or sessions away.
 const (
 	takesPower = false
@@ -93,9 +94,9 @@ const (
 	maxUsersPerPage = 200
 )
 
-// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: it returns to a super user a
-// page of users in the order of their IDs, beginning after the given ID. If there are more users,
-// the response has a Link header with the URL of the next page.
+// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: it returns a page of users to
+// a super user. The users are sorted by ID, and the page begins after the given ID. If there are
+// more users, the response has a Link header with the URL of the next page.
 func (s *Service) ListUsersHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUsers})
 }
@@ -267,10 +268,10 @@ const (
 	maxEventsPerPage = 100
 )
 
-// ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns to a super user a
-// page of the audit trail, the newest event first. The parameters user_id and kind select events.
-// If there are older events, the response has a Link header with the URL of the next page. If there
-// is no audit trail, the handler answers 404.
+// ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns a page of the audit
+// trail to a super user, the newest event first. The page begins after the event with the given ID.
+// The parameters user_id and kind select events. If there are older events, the response has a Link
+// header with the URL of the next page. If there is no audit trail, the handler answers 404.
 func (s *Service) ListEventsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveEvents})
 }

@@ -66,11 +66,11 @@ func (s *Service) GitHubConnectHandler() http.Handler {
 		serve: s.serveGitHubConnect})
 }
 
-// errConnectByCookie is the answer if a request to connect a GitHub account has a bearer token, and
-// the cookies are insecure because browsers reach the service over plain http. A page of a sibling
-// domain can set such cookies. An attacker could begin a flow with the attacker's own token, and
-// set the cookie of that flow in another person's browser. That person's GitHub account would then
-// be connected to the attacker's user.
+// errConnectByCookie refuses a request to connect a GitHub account if the request has a bearer
+// token and browsers reach the service over plain http. Over plain http, the cookie of the flow is
+// insecure: a page of a sibling domain can set it. An attacker could begin a flow with the
+// attacker's own token, and set the cookie of that flow in another person's browser. That person's
+// GitHub account would then be connected to the attacker's user.
 var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden,
 	Detail: "Connecting GitHub needs a browser session here: sign in with GitHub first"}
 
@@ -223,8 +223,8 @@ func (s *Service) browserCaller(r *http.Request) (Identity, error) {
 	return Identity{}, err
 }
 
-// errorCode returns the value of the error parameter in the URL to which the browser is sent after
-// err.
+// errorCode returns the code for err. After a failed flow, the browser is sent to a URL whose error
+// parameter has this code.
 func errorCode(err error) string {
 	switch {
 	case errors.Is(err, ErrGitHubState):
@@ -246,8 +246,8 @@ type githubSignInResponse struct {
 	IsNewUser bool   `json:"is_new_user"`
 }
 
-// replaceTimeout limits how long answerSignIn waits for the store to revoke the session whose
-// cookie it replaces.
+// replaceTimeout limits how long answerSignIn waits for the store to revoke the session of the
+// replaced cookie.
 const replaceTimeout = 2 * time.Second
 
 func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome GitHubOutcome) (any, error) {
@@ -259,8 +259,8 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	if err != nil {
 		return nil, s.tokens.discardSession(r.Context(), issued.Session, err)
 	}
-	// The new cookie replaces the old one, so no browser has the old cookie any longer. Revoke its
-	// session. If the store fails or hangs now, the person is signed in anyway.
+	// The new cookie replaces the old one, and no browser has the old cookie any longer. So revoke
+	// the old cookie's session. If the store fails or hangs now, the person is signed in anyway.
 	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
 		replaceTimeout)
 	defer cancel()
@@ -323,8 +323,8 @@ var connectedPage = template.Must(template.New("connected").Parse(pageHead + `<t
 `))
 
 // GitHubStatusHandler handles GET /api/v1/auth/github/token: it returns the GitHub account whose
-// token the store has for the caller, or 404 if there is no token. With ?verify=true it also asks
-// GitHub whether the token is still valid.
+// token the store keeps for the caller. If there is no token, it answers 404. With ?verify=true it
+// also asks GitHub whether the token is still valid.
 func (s *Service) GitHubStatusHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, github: true,
 		serve: s.serveGitHubStatus})

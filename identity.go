@@ -29,10 +29,10 @@ type Identity struct {
 }
 
 // BearerToken returns the token in the Authorization header of the request (RFC 6750, section 2.1),
-// for [TokenIssuer.Verify]. It returns ErrTokenMissing if there is no such header or if the header
-// has a scheme other than Bearer. It returns ErrTokenRejected if there is more than one such
-// header. It does not look for a token in the query or in a form, because tokens there end up in
-// logs.
+// for [TokenIssuer.Verify]. It returns ErrTokenMissing if there is no Authorization header or if
+// the header has a scheme other than Bearer. It returns ErrTokenRejected if there is more than one
+// Authorization header. It does not look for a token in the query or in a form, because tokens
+// there end up in logs.
 func BearerToken(r *http.Request) (string, error) {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
@@ -58,7 +58,7 @@ func (i Identity) Authority() Authority {
 }
 
 // IdentityFromContext returns the caller that a middleware of this package, or [WithIdentity], has
-// put into ctx. It returns false if there is none.
+// put into ctx. It returns false if ctx has no caller.
 func IdentityFromContext(ctx context.Context) (Identity, bool) {
 	caller := callerOf(ctx)
 	if caller == nil {
@@ -77,8 +77,9 @@ func WithIdentity(ctx context.Context, identity Identity) context.Context {
 }
 
 // WithClientInfo returns a context that carries the client. If the context is passed to a method
-// that opens a session, the session records the client. Attempts to sign in count for this client,
-// and events name it. UserAgent and RequestID are cut to 256 bytes of readable text.
+// that opens a session, the session records the client. [Throttling] counts this client's attempts
+// to sign in, and events name the client. UserAgent and RequestID are cut to 256 bytes of readable
+// text.
 //
 // The handlers of [Service] read the client from the request, unless the context of the request
 // carries a client already. Call WithClientInfo to override what the handlers would read. Also call
@@ -87,8 +88,8 @@ func WithClientInfo(ctx context.Context, client ClientInfo) context.Context {
 	return context.WithValue(ctx, clientKey{}, client.readable())
 }
 
-// readable returns the client in the form that is stored and logged: with the address normalized,
-// and with UserAgent and RequestID cut to their maximum length and stripped of control characters.
+// readable returns the client in the form that is stored and logged. The address is normalized.
+// UserAgent and RequestID are cut to their maximum length and stripped of control characters.
 func (c ClientInfo) readable() ClientInfo {
 	return ClientInfo{
 		Address:   clientaddr.Normalize(c.Address),
@@ -98,9 +99,10 @@ func (c ClientInfo) readable() ClientInfo {
 	}
 }
 
-// network returns the network of the client, for the queue of slow hashes: one network can take
-// only a part of the places in the queue. If the client address is not known, network returns the
-// network of the connection's peer. If the peer is not known either, it returns the zero Addr.
+// network returns the network of the client. The queue of slow hashes needs it, because one network
+// can take only a part of the places in the queue. If the client address is not known, network
+// returns the network of the connection's peer. If the peer is not known either, it returns the
+// zero Addr.
 func (c ClientInfo) network() netip.Addr {
 	if !c.Address.IsValid() {
 		return clientaddr.Network(c.peer)
@@ -130,9 +132,9 @@ func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	return client
 }
 
-// callerContext is the context of an authenticated request. It carries the caller. It also carries
-// the client, but determines the client only when it is needed. A callerContext costs one
-// allocation for each request; context.WithValue would cost several.
+// callerContext is the context of an authenticated request. It carries the caller and the client,
+// but determines the client only when the client is needed. A callerContext costs one allocation
+// for each request. With context.WithValue, there would be several.
 type callerContext struct {
 	request  *http.Request        // the request whose context it extends
 	clients  *clientaddr.Resolver // of the Service that authenticated the caller; nil if none did
@@ -164,8 +166,8 @@ func (c *callerContext) Value(key any) any {
 }
 
 // userContext is a callerContext that also has the caller's user record, which a middleware has
-// read. It is a separate type because few requests need the record, and a larger callerContext
-// would slow down every request.
+// read. The type is separate because few requests need the record, and a larger callerContext would
+// slow down every request.
 type userContext struct {
 	callerContext
 	user User
@@ -184,8 +186,8 @@ func (c *userContext) Value(key any) any {
 // header only if it comes from one of these proxies. Make a Proxies with [NoProxies] or
 // [TrustProxies].
 //
-// The zero value means that the host has not decided. If a request then has an X-Forwarded-For
-// header, its client address is unknown, because the connection may come from a proxy that all
+// The zero value means that the host has not decided. The client address of a request with an
+// X-Forwarded-For header is then unknown, because the connection may come from a proxy that all
 // clients share. The service logs one warning. All clients without a known address share one
 // budget: see [Throttling].
 type Proxies struct {
@@ -223,10 +225,10 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 }
 
 // UserSource gives a Service access to a host's own users table: see [NewWithUsers]. Its methods
-// must be safe for concurrent use. They receive the context of the call, with the remaining time as
-// its deadline, and must return when the context is done. If a method cannot answer, it must return
-// an error other than ErrNotFound. If a method returns such an error or panics, the sign-in or the
-// request fails.
+// must be safe for concurrent use. Each method receives the context of the call, with the remaining
+// time as its deadline, and must return when the context is done. If a method cannot answer, it
+// must return an error other than ErrNotFound. The sign-in or the request then fails. It also fails
+// if a method panics.
 //
 // A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
 // afterwards. A sign-in opens the session first and calls FindUser afterwards. If both happen at
@@ -236,16 +238,16 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 type UserSource interface {
 	// FindUser returns the user with this ID, or ErrNotFound. The ID of the result must be the
 	// requested one. IsActive decides whether the user may sign in. IsActive and IsSuperUser decide
-	// whether the user may make a call that is for super users only. The Service calls FindUser
-	// each time. The Username must be at most 128 bytes of text, because it goes into tokens. The
-	// other fields are for GET /auth/user alone. They may be zero, but a zero CreatedAt is shown as
-	// the year 1.
+	// whether the user may make a call that is for super users only. The Service calls FindUser for
+	// each such decision. The Username must be at most 128 bytes of text, because it goes into
+	// tokens. The other fields are for GET /auth/user alone. They may be zero, but a zero CreatedAt
+	// is shown as the year 1.
 	FindUser(ctx context.Context, id string) (User, error)
 
 	// ResolveGitHub returns the ID of the user who signs in with this GitHub account from now on,
-	// or ErrNotFound to refuse the account. It may add a user. It is called if the account is not
-	// linked to a user, before the link is written. So it may be called more than once for the same
-	// account, also concurrently. It must return the same ID each time.
+	// or ErrNotFound to refuse the account. ResolveGitHub may add a user. The Service calls it if
+	// the account is not linked to a user, before it writes the link. So several calls for the same
+	// account are possible, even at the same time. Each of them must return the same ID.
 	//
 	// The email argument is the verified primary address of the account, or empty. Never choose a
 	// user because this address is the user's e-mail: an address does not prove who a person is.
@@ -270,7 +272,7 @@ func hasUsers(store any) bool {
 
 // keepsNoUsers reports whether the store is an AccountStore that keeps no users. It reports false
 // for a store that is not a complete AccountStore, because the type of such a store does not show
-// whether users are kept.
+// whether it keeps users.
 func keepsNoUsers(store any) bool {
 	_, accounts := store.(AccountStore)
 	return accounts && !hasUsers(store)
@@ -312,7 +314,7 @@ func (h hostUsers) FindUser(ctx context.Context, id string) (user User, err erro
 	return user, nil
 }
 
-// activeUser is FindUser, but it returns ErrUserDisabled if the user is not active.
+// activeUser does the same as FindUser, but returns ErrUserDisabled if the user is not active.
 func (h hostUsers) activeUser(ctx context.Context, id string) (User, error) {
 	user, err := h.FindUser(ctx, id)
 	switch {
@@ -351,10 +353,10 @@ func (h hostUsers) resolveID(
 	return id, nil
 }
 
-// hostError wraps an error that the UserSource method with this name has returned. If err matches
+// hostError wraps err, which the UserSource method with this name has returned. If err matches
 // ErrNotFound, so does the result. In every other case, the result matches no error of this
-// package, so its status is 503. For example, a host may call another Service and return its
-// ErrTokenRejected, which says nothing about the token of this request.
+// package, so its status is 503. This matters if, for example, the host calls another Service and
+// returns its ErrTokenRejected, which says nothing about the token of this request.
 func hostError(name string, err error) error {
 	if status, _ := ErrorStatus(err); status != http.StatusServiceUnavailable &&
 		!errors.Is(err, ErrNotFound) {

@@ -27,13 +27,14 @@ type ImportedKey struct {
 	// a generated key or secret.
 	AccessKey string
 
-	// Hash is a bcrypt hash ($2a$, $2b$ or $2y$, cost 10 to 13) or an argon2id hash in the PHC
-	// format (version 19, 8 to 64 MiB, t and p from 1 to 4).
+	// Hash is a bcrypt hash or an argon2id hash. A bcrypt hash begins with $2a$, $2b$ or $2y$ and
+	// has cost 10 to 13. An argon2id hash has the PHC format, version 19, 8 to 64 MiB, and t and p
+	// from 1 to 4.
 	Hash string
 
 	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. By setting it, the host vouches
-	// that the secret was generated with at least 112 random bits. A secret that a person chose is
-	// too weak for such a fast hash, because an attacker can find it by guessing (NIST SP 800-63B).
+	// that the secret was generated with at least 112 random bits. Never set it for a secret that a
+	// person chose, because an attacker can guess such a secret from a fast hash (NIST SP 800-63B).
 	GeneratedSHA256 string
 
 	// Secret is the secret in clear text, 8 to 1024 bytes long. A person may have chosen it. The
@@ -50,12 +51,12 @@ const minChosenSecret = 8
 // Import adds an access key that another system made. To add users together with their keys, use
 // [Service.ImportUsers].
 //
-// It returns ErrExists if the access key is taken, and never overwrites a key. It returns
-// ErrNotFound if the user does not exist, and the errors of [Authority.Check].
+// Import returns ErrExists if the access key is taken, and never overwrites a key. It returns
+// ErrNotFound if the user does not exist. It also returns the errors of [Authority.Check].
 //
-// It returns an *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept later.
-// Without [CredentialConfig.AllowImported], this applies to every key. If Peppers are set without
-// [NoPepper], this applies to every key with Hash or GeneratedSHA256.
+// Import returns an *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept
+// later. Without [CredentialConfig.AllowImported], this applies to every key. If Peppers are set
+// without [NoPepper], this applies to every key with Hash or GeneratedSHA256.
 func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -149,7 +150,7 @@ func (v *CredentialVerifier) hashChosen(ctx context.Context, imported ImportedKe
 	if len(secret) < minChosenSecret || len(secret) > secrethash.MaxSecret {
 		return "", invalidf("secret", "must be %d to %d bytes long", minChosenSecret, secrethash.MaxSecret)
 	}
-	release, err := v.waitForSlowHash(ctx, netip.Addr{}) // no client waits, because the host imports
+	release, err := v.waitForSlowHash(ctx, netip.Addr{}) // no client waits for this hash
 	if err != nil {
 		return "", err
 	}
@@ -171,8 +172,8 @@ var (
 )
 
 // importedUser parses a line. It returns an [InvalidError] if the line cannot be imported. The
-// vouched parameter says whether the host vouches for SHA-256 hashes. If vouched is false, a line
-// with such a hash cannot be imported.
+// vouched argument says whether the host vouches for SHA-256 hashes. If vouched is false, a line
+// with a SHA-256 hash cannot be imported.
 func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (importedUser, error) {
 	fields, err := wire.Parse(line, importedUserFields)
 	if err != nil {
@@ -273,8 +274,8 @@ func lineError(err error) error {
 }
 
 // checkImportedID returns an [InvalidError] unless the ID can be an element of a URL path without
-// escaping. It also refuses words that have another meaning in a path, such as ".." and the "login"
-// of /auth/users/login.
+// escaping. It also refuses words that have another meaning in a path. Examples are ".." and,
+// because of the path /auth/users/login, "login".
 func checkImportedID(id string) error {
 	for _, c := range []byte(id) {
 		if c <= ' ' || c > '~' || strings.IndexByte(`/\?#%`, c) >= 0 {
@@ -288,7 +289,7 @@ func checkImportedID(id string) error {
 	return nil
 }
 
-// newImportedID returns a new ID that begins with the time. The users of one import are then
+// newImportedID returns a new ID that begins with the time. The users of one import are therefore
 // adjacent in a database index. With random IDs, each user would change a different page of the
 // index.
 func newImportedID(now time.Time) string {

@@ -14,33 +14,33 @@ import (
 
 // ImportOptions are the options of [Service.ImportUsers]. The zero value is a good choice.
 type ImportOptions struct {
-	// VouchForSHA256 accepts lines that contain the SHA-256 of a secret. By setting it, the host
+	// VouchForSHA256 allows lines that contain the SHA-256 of a secret. By setting it, the host
 	// vouches that all these secrets were generated, as with [ImportedKey.GeneratedSHA256].
 	VouchForSHA256 bool
 
-	// BatchSize is the number of users that the store adds in one transaction if every user has one
-	// key, from 1 to 100,000. Zero means 20,000. If users have more keys, fewer users are added in
-	// one transaction: a batch ends once its users and keys together are 2 × BatchSize or more.
+	// BatchSize, from 1 to 100,000, is the number of users that the store adds in one transaction
+	// if every user has one key. Zero means 20,000. If users have more keys, one transaction adds
+	// fewer users: a batch ends when the sum of its users and keys is 2 × BatchSize or more.
 	//
 	// The transaction must take less time than the store's own limit, such as Config.Timeout of
-	// sqlstore. SQLite has one writer at a time, so sign-ins wait for the transaction: about one
-	// second for a batch of 20,000 users.
+	// sqlstore. SQLite has one writer at a time, so sign-ins wait for the transaction. For a batch
+	// of 20,000 users, they wait about one second.
 	BatchSize int
 
 	// OnRejected is called for each rejected line, in order. The first line has the number 1. The
-	// error is an *[InvalidError] or an *[ExistsError] and contains no text of the line. A panic
-	// ends the import with an error.
+	// error is an *[InvalidError] or an *[ExistsError] and contains no text of the line. If
+	// OnRejected panics, the import ends with an error.
 	OnRejected func(line int, err error)
 
 	// OnProgress is called after each batch, when OnRejected has been called for the lines of the
-	// batch. A panic ends the import with an error.
+	// batch. If OnProgress panics, the import ends with an error.
 	OnProgress func(ImportProgress)
 }
 
 const (
 	defaultImportBatch = 20_000
 	maxImportBatch     = 100_000
-	maxImportBytes     = 64 << 20  // a batch also ends once it has read this many bytes
+	maxImportBytes     = 64 << 20  // a batch also ends when it has this many bytes
 	maxImportLine      = 128 << 10 // MaxKeys keys of the greatest length take about 70,000 bytes
 )
 
@@ -50,28 +50,28 @@ type ImportProgress struct {
 	Bytes int64 // bytes read, to compare with the size of the file
 
 	Added    int // users added
-	Present  int // lines whose user already exists with all keys; an earlier line may have added it
+	Present  int // lines whose user exists with all keys, possibly from an earlier line
 	Rejected int // lines that were rejected
 }
 
-// ImportUsers adds users from another system, with the access keys that they have there. It reads
-// one user from each line of a stream of JSON lines: docs/import.md describes the format.
-// ImportUsers returns the progress. The error is nil only if the import has reached the end of the
-// stream.
+// ImportUsers adds users from another system, with the access keys that they have there. The lines
+// argument is a stream of JSON lines with one user in each line: docs/import.md describes the
+// format. ImportUsers returns the progress. The error is nil only if the import has reached the end
+// of the stream.
 //
 // ImportUsers needs [CredentialConfig.AllowImported] and a store that keeps users. If the host has
 // a [UserSource], use [CredentialVerifier.Import].
 //
 // Each user is added with all keys or not at all. A line is rejected if it is not valid, or if its
 // user ID, username, e-mail address or one of its access keys is taken. The import continues after
-// a rejected line. It makes no super users and changes no existing user.
+// a rejected line. The import makes no super users and changes no existing user.
 //
 // To continue after an interruption, call ImportUsers again with the same lines, starting with the
 // first. A line counts as Present if one user has its username and all its keys. If the line has a
 // user_id, that user must also have this ID. ImportUsers compares and changes nothing else: if the
 // e-mail address or a hash in the line has changed since, the store keeps the earlier value. To add
-// rejected lines, correct them and call ImportUsers again. If several imports run concurrently,
-// even with the same lines, each user is added once.
+// rejected lines, correct them and call ImportUsers again. If several imports run at the same time,
+// even with the same lines, no user is added twice.
 //
 // If ctx is done, or if the stream or the store fails, the import ends with an error. The last
 // batch may or may not have been added then. ImportUsers checks ctx between two reads of the
@@ -219,8 +219,9 @@ func (i *userImport) addUsers(ctx context.Context, batch []importedLine) error {
 	return err
 }
 
-// setRefusal sets the result of a line whose user the store refused with err. It keeps only the
-// [ExistsError] in err, because the rest of err may contain text of the line.
+// setRefusal sets the result of a line after the store has refused to add the line's user. The err
+// argument is the store's error for this user. setRefusal keeps only the [ExistsError] in err,
+// because the rest of err may contain text of the line.
 func (l *importedLine) setRefusal(err error) error {
 	exists, ok := errors.AsType[*ExistsError](err)
 	if !ok {

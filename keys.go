@@ -17,8 +17,8 @@ import (
 )
 
 // Secret is text that must not be shown, such as an access secret or a token. Packages fmt,
-// log/slog and encoding/json print it as "[redacted]", also if it is part of another value. Reveal
-// returns the text. The zero Secret is empty. Secrets cannot be compared with ==.
+// log/slog and encoding/json print "[redacted]" in its place, even if the Secret is part of another
+// value. Reveal returns the text. The zero Secret is empty. Secrets cannot be compared with ==.
 type Secret struct {
 	redacted
 	text *string // a pointer, because fmt does not follow it: see redacted
@@ -45,9 +45,9 @@ func (s Secret) Reveal() string {
 //	as_live_ + the same 20 characters + 43 characters of 256 random bits + 6 characters of checksum
 //
 // with the characters 0-9, A-Z and a-z. The checksum is the CRC-32 of everything before it. With
-// the checksum, the service rejects a mistyped key without a call of the store, and a scanner can
-// distinguish a leaked secret from other text. If a secret has leaked, its first 20 characters
-// after the prefix say which key it belongs to.
+// the checksum, the service rejects a mistyped key without a call of the store. A scanner can use
+// the checksum to distinguish a leaked secret from other text. If a secret has leaked, its first 20
+// characters after the prefix say which key it belongs to.
 type KeyPair struct {
 	AccessKey    string // public: it may be logged and shown
 	AccessSecret Secret
@@ -61,8 +61,8 @@ const maxSymmetricKeyID = secrethash.MaxPepperID // each stored hash contains th
 //
 // A slice of the keys in use is called a ring. The first key makes new hashes and ciphertexts, and
 // all keys can check or decrypt existing ones. To replace a key, first append the new key on every
-// instance, and then move it to the front. Remove the old key once no hash and no ciphertext of the
-// old key is left.
+// instance, and then move it to the front. Remove the old key when no hash and no ciphertext that
+// it made is left.
 type SymmetricKey struct {
 	redacted
 	id  string
@@ -203,10 +203,10 @@ func (k SigningKey) ID() string {
 	return k.get().ID()
 }
 
-// RetiredAt returns a copy of the key that verifies only tokens that were issued at the given time
-// or earlier, to the second. Use it for a key that no longer signs on any instance. If an attacker
-// obtains the key later, the attacker can only make tokens that claim to be issued by the given
-// time, and these expire at most [TokenConfig.MaxLifetime] after it.
+// RetiredAt returns a copy of the key. The copy verifies only tokens that were issued at the given
+// time or earlier, to the second. Use RetiredAt for a key that no longer signs on any instance. An
+// attacker who obtains the key later can make only tokens that claim to be issued at the given time
+// or earlier. These tokens expire at most [TokenConfig.MaxLifetime] after the given time.
 //
 // A retired key cannot be the first of a ring. The time is published with the public key, so that a
 // [RemoteVerifier] rejects later tokens too.
@@ -232,14 +232,13 @@ func newRing(keys []SigningKey) (*signing.Ring, error) {
 // redacted is embedded in types with a secret. It makes their values print as "[redacted]", so that
 // the secret does not get into logs and responses.
 //
-// The methods of redacted do not help if the value is in an unexported field of a host's struct.
-// For such a field, fmt calls no methods. It prints the fields of the value and follows pointers to
-// structs, slices and maps. For a function or a pointer to a string, it prints only the address.
-// Therefore, a type that embeds redacted keeps its secret in a function or behind a pointer to a
-// string.
+// Package fmt calls no methods for the value of an unexported field in a host's struct. It prints
+// the fields of that value, and follows pointers to structs, slices and maps. For a function or a
+// pointer to a string, it prints only the address. Therefore, a type that embeds redacted keeps its
+// secret in a function or behind a pointer to a string.
 //
-// Printers that follow every pointer, such as those of test libraries, print the string, but not a
-// secret in a function.
+// Some other printers, such as those of test libraries, follow every pointer. They print a string
+// behind a pointer, but not a secret in a function.
 type redacted struct {
 	_ [0]func() // makes == a compile error, because == would compare addresses
 }

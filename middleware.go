@@ -18,10 +18,11 @@ import (
 // Authorization header. If there is no bearer token and [Config.BrowserSessions] is set, the caller
 // is the user of the session cookie. Identify writes nothing to the store.
 //
-// It returns ErrTokenMissing if there is no token, and ErrTokenRejected if the token is not valid
-// now. A request with the session cookie gets ErrCrossOrigin if it may change something, unless its
-// headers show that a page of the host sends it. Every request may change something, except a GET,
-// HEAD or OPTIONS without an Upgrade header. Any other error means that the store could not answer.
+// Identify returns ErrTokenMissing if there is no token, and ErrTokenRejected if the token is not
+// valid now. With the session cookie, a request that may change something must come from a page of
+// the host. If its headers do not show this, Identify returns ErrCrossOrigin. Every request may
+// change something, except a GET, HEAD or OPTIONS without an Upgrade header. Any other error means
+// that the store could not answer.
 //
 // [WriteError] answers the request with the error. Without an http.ResponseWriter, use
 // [ErrorStatus].
@@ -33,9 +34,9 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 	return *identity, nil
 }
 
-// IdentifyContext returns the context of the request with the caller in it. It is for routers and
-// protocols for which [Service.Authenticate] cannot be used. [IdentityFromContext], [Service.User]
-// and [Service.SuperUser] accept this context. IdentifyContext returns the errors of
+// IdentifyContext returns the context of the request with the caller in it. Use it for routers and
+// protocols that cannot use [Service.Authenticate]. [IdentityFromContext], [Service.User] and
+// [Service.SuperUser] accept this context. IdentifyContext returns the errors of
 // [Service.Identify].
 func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	identity, err := s.identify(r)
@@ -45,8 +46,8 @@ func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	return &callerContext{request: r, clients: s.clients, identity: identity}, nil
 }
 
-// identify is Identify, but it returns an Identity that other requests may share. Callers must not
-// change it.
+// identify does the same as Identify, but returns an Identity that other requests may share.
+// Callers must not change it.
 func (s *Service) identify(r *http.Request) (*Identity, error) {
 	identity, err := s.identifySilently(r)
 	if err != nil {
@@ -104,9 +105,9 @@ func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified,
 // clientInfo returns the client that sent the request.
 func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }
 
-// Authenticate returns a handler that calls next if [Service.Identify] accepts the request, with
-// the caller in the context for [IdentityFromContext]. It answers every other request with the
-// error of Identify.
+// Authenticate returns a handler that calls [Service.Identify] for each request. If Identify
+// accepts the request, the handler calls next, with the caller in the context for
+// [IdentityFromContext]. If not, the handler answers with the error of Identify.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
@@ -118,11 +119,11 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// RequireSuperUser returns a handler that calls next if the caller is an active super user, with
-// the caller's user record in the context for [Service.User]. On each request, the handler reads
-// the record from the store or the [UserSource], because the token may be older than a change of
-// the user. The handler must be inside Authenticate of the same Service. Outside Authenticate, it
-// refuses every request.
+// RequireSuperUser returns a handler that lets only active super users pass. For such a caller, the
+// handler calls next, with the caller's user record in the context for [Service.User]. On each
+// request, the handler reads the record from the store or the [UserSource], because the user may
+// have changed after the token was issued. The handler must be inside Authenticate of the same
+// Service. Outside Authenticate, it refuses every request.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r)
@@ -156,8 +157,11 @@ type endpoint struct {
 	recent bool // the session must not be older than Config.ReauthAfter
 	github bool // without Config.GitHub, the call answers 503
 
-	// serve returns an error, or one of three values: the body of a response with status 200, an
-	// answer with another status, or written if serve has written the response itself.
+	// serve returns an error, or one of three values:
+	//
+	//   - a value of type written, if serve has written the response itself
+	//   - a value of type answer, for a response with a status other than 200
+	//   - any other value, which is the body of a response with status 200
 	serve func(w http.ResponseWriter, r *http.Request) (body any, err error)
 }
 
@@ -208,9 +212,9 @@ func (s *Service) handler(e endpoint) http.Handler {
 	})
 }
 
-// applyPolicy checks the request against the conditions of the endpoint. It returns the request,
-// with the caller in its context if the caller is known. It returns the request even if it also
-// returns an error.
+// applyPolicy checks the request against the conditions of the endpoint. It returns the request
+// even if it also returns an error. If the caller is known, the context of the returned request
+// contains the caller.
 func (s *Service) applyPolicy(e endpoint, r *http.Request) (*http.Request, error) {
 	if e.access == anyone {
 		return r, nil
@@ -330,7 +334,7 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 		e.ActorID = e.UserID
 	}
 	if e.ActorID == "" {
-		return // no event, because anyone can send any number of such requests
+		return // no event, because anyone can send any number of requests without a known caller
 	}
 	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 }

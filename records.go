@@ -13,8 +13,8 @@ import (
 // User is the record of one user.
 type User struct {
 	// ID identifies the user permanently and is never given to another user. It has at most
-	// [MaxIDLength] bytes. Authorize by the ID, because usernames and e-mails can pass to another
-	// user.
+	// [MaxIDLength] bytes. Authorize by the ID, because an e-mail, or a username in a host's own
+	// table, can pass to another user.
 	ID string
 
 	// Username and Email are each unique without regard to ASCII case. An empty Email means none,
@@ -47,12 +47,13 @@ type AccessKey struct {
 	// [MaxAccessKeyLength] bytes.
 	ID string
 
-	// UserID is the user who signs in with the key.
+	// UserID is the ID of the user who signs in with the key.
 	UserID string
 
-	// Hash is the hash of the secret in its stored form, which names the algorithm and its
-	// parameters. It has 1 to 255 bytes of visible ASCII. A hash that this package made also
-	// depends on ID and UserID, so a row that is copied to another user authenticates no one.
+	// Hash is the stored hash of the secret, which also names the algorithm and its parameters. It
+	// has 1 to 255 bytes of visible ASCII. A hash that this package made also depends on ID and
+	// UserID. Therefore, a row that is copied to another user does not let anyone sign in as that
+	// user.
 	Hash string
 
 	// Label is the owner's own name for the key, at most 256 bytes. It may be empty.
@@ -69,7 +70,7 @@ type AccessKey struct {
 	PreviousUntil time.Time
 
 	// LastUsedAt is when a user last signed in with the key. Zero means never. A store does not
-	// record every use, so LastUsedAt may be too early by up to [KeyUsePrecision].
+	// record every use, so LastUsedAt can be too early by up to [KeyUsePrecision].
 	LastUsedAt time.Time
 }
 
@@ -82,10 +83,10 @@ type KeyRotation struct {
 	Overlap time.Duration
 }
 
-// Apply returns the key as it is after a rotation at the time now. Implementations of
-// [CredentialStore.RotateKey] call it, after they have truncated now to the precision of the store.
-// It returns ErrNotFound if the key has expired, and ErrRotating if the key's PreviousHash still
-// works.
+// Apply returns the key after the rotation. The now argument is the time of the rotation. An
+// implementation of [CredentialStore.RotateKey] truncates now to the precision of the store, and
+// then calls Apply. Apply returns ErrNotFound if the key has expired, and ErrRotating if the key's
+// PreviousHash still works.
 func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
 	switch {
 	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
@@ -118,7 +119,7 @@ type UserChange struct {
 	IsActive    *bool
 }
 
-// Apply returns the user after the change, for implementations of [UserStore.UpdateUser].
+// Apply returns the user after the change. Implementations of [UserStore.UpdateUser] call it.
 func (c UserChange) Apply(user User) User {
 	if c.IsSuperUser != nil {
 		user.IsSuperUser = *c.IsSuperUser
@@ -183,8 +184,8 @@ type Session struct {
 	Generation int64
 }
 
-// ClientInfo describes the client that sends a request, as far as the service can see it. It helps
-// people to recognize their sessions. It proves nothing, because a client chooses most of it.
+// ClientInfo describes the client that sends a request. It helps people to recognize their
+// sessions. It proves nothing, because a client chooses most of it.
 type ClientInfo struct {
 	Address   netip.Addr // the client address; the zero Addr if not known
 	UserAgent string
@@ -205,13 +206,13 @@ func (c ClientInfo) address() string {
 // they expired. Every instance reads the feed, so that it does not have to ask the store about each
 // token.
 type Revocation struct {
-	// Position is the entry's place in the feed. It is 1 for the first entry, and grows by one with
-	// each entry. An entry that revokes the sessions of all users may skip Positions.
+	// Position is the entry's place in the feed. The first entry has Position 1. Each later entry
+	// has the next Position, but an entry that revokes the sessions of all users can skip
+	// Positions.
 	Position int64
 
-	// ID is random and different for every entry. A reader may find another ID at a Position that
-	// it has read before. The store has then been restored from a backup, and entries have been
-	// added since.
+	// ID is random and different for every entry. If a reader finds another ID at a Position that
+	// it has read before, the store was restored from a backup, and entries have been added since.
 	ID string
 
 	// UserID is the user whose sessions are revoked. If UserID is empty, the entry is for all
@@ -228,11 +229,11 @@ type Revocation struct {
 	ExpiresAt time.Time
 }
 
-// Capped reports whether the entry names a session and has its own Position as its Generation. A
-// store adds such an entry if the Generation of a revoked token is greater than every Position in
-// the feed, because the store has lost commits. A later entry for the user or for all users may
-// then fail to revoke that token, because it revokes only Generations below its own. Therefore, a
-// store replaces a capped entry only by another entry for the same session.
+// Capped reports whether the entry names a session and has a Generation equal to its Position. A
+// store adds such an entry after it has lost commits, if the Generation of a revoked token is
+// greater than every Position in the feed. A later entry for the user or for all users revokes only
+// Generations below its own, so it can miss that token. Therefore, a store replaces a capped entry
+// only by another entry for the same session.
 func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 
 // GitHubAccount identifies an account at GitHub by the GitHub host and by the number of the account
@@ -288,14 +289,14 @@ type GitHubToken struct {
 // GitHubSignInWrite contains everything that a sign-in with GitHub writes.
 type GitHubSignInWrite struct {
 	// Link describes the account as GitHub reported it. If NewUser is set, the UserID of Link is
-	// NewUser's ID. If not, it is the ID of the user to whom the account is linked, or to whom the
-	// host has assigned it: see [UserSource.ResolveGitHub].
+	// the ID of NewUser. If not, the UserID is that of the user to whom the account is linked, or
+	// of the user whom [UserSource.ResolveGitHub] returned.
 	Link GitHubLink
 
 	// NewUser is the user to add, or nil if no user is to be added.
 	NewUser *User
 
-	// GrantSuperUser makes the user a super user. An account can do so only once in its life: see
+	// GrantSuperUser makes the user a super user. Each account can do this only one time: see
 	// [GitHubStore.SignInGitHub].
 	GrantSuperUser bool
 
@@ -304,7 +305,8 @@ type GitHubSignInWrite struct {
 	Token        *GitHubToken
 	TokenVersion string
 
-	// Session is created as [SessionStore.CreateSession] does it, with SessionLimit as the limit.
+	// Session is the session to create. SessionLimit is the maximum number of the user's sessions:
+	// see [SessionStore.CreateSession].
 	Session      Session
 	SessionLimit int
 }
@@ -317,16 +319,16 @@ type GitHubConnectWrite struct {
 }
 
 // GitHubAccountState is the stored state of a GitHub account and of the user to be linked to it. A
-// store reads it while it holds the locks of the write.
+// store reads the state while it holds the locks of the write.
 type GitHubAccountState struct {
 	// LinkedTo is the ID of the user to whom the account is linked. Empty means none.
 	LinkedTo string
 
-	// RememberedFor is the ID of the user for whom the account is remembered, which is the user to
-	// whom the account was last linked. Empty means none. See [GitHubStore.SignInGitHub].
+	// RememberedFor is the ID of the user for whom the store remembers the account. This is the
+	// user to whom the account was last linked. Empty means none. See [GitHubStore.SignInGitHub].
 	RememberedFor string
 
-	// GrantSpent means that the account has used its one grant and can no longer make a user a
+	// GrantSpent means that the account has used its one grant. It can no longer make a user a
 	// super user.
 	GrantSpent bool
 
@@ -348,8 +350,8 @@ type SessionClaims struct {
 }
 
 // The types below print without their hashes and sealed bytes, so that a host can log them safely.
-// They have no MarshalJSON method that would hide these fields, because a store may keep records as
-// JSON.
+// They have no MarshalJSON method, because a store may keep records as JSON, including these
+// fields.
 
 // redactHash returns the text to print in place of a hash.
 func redactHash(hash string) string {
@@ -375,8 +377,8 @@ func (k AccessKey) Format(f fmt.State, verb rune) {
 }
 
 // LogValue returns the record for package log/slog, with "[redacted]" in place of its hashes. A
-// slog.JSONHandler calls LogValue only if the record itself is the value. It does not call LogValue
-// for a record inside a slice or a struct.
+// slog.JSONHandler calls LogValue only if the record itself is the value of an attribute. It does
+// not call LogValue for a record inside a slice or a struct.
 func (k AccessKey) LogValue() slog.Value { return slog.AnyValue(k.printed()) }
 
 type printedKeyRotation KeyRotation

@@ -16,20 +16,21 @@ import (
 // RemoteVerifierConfig configures a [RemoteVerifier]. JWKSURL, Issuer and Audience are required.
 type RemoteVerifierConfig struct {
 	// JWKSURL is where the issuer publishes its public keys, such as
-	// "https://api.example.com/.well-known/jwks.json". It must be https, because a server that
-	// answers in the issuer's place can make valid tokens.
+	// "https://api.example.com/.well-known/jwks.json". It must be an https URL. Without https,
+	// another server could answer in the issuer's place and make valid tokens.
 	JWKSURL string
 
 	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
 	// Config.Issuer of the issuing service. Audience is the only element of the issuing service's
-	// Config.Tokens.Audiences. It must name the services that accept the tokens, including this
-	// one. The issuing service must therefore not use the default, which names the issuer alone.
+	// Config.Tokens.Audiences. This element must name the services that accept the tokens,
+	// including this one. The issuing service must therefore set Audiences, because the default
+	// audience is the issuer alone.
 	Issuer   string
 	Audience string
 
-	// MaxAge is the maximum time since a token was issued, at most 30 days. Zero means 15 minutes.
-	// MaxAge limits how long this service accepts a revoked token, because a RemoteVerifier cannot
-	// see revocations.
+	// MaxAge is the maximum age of a token, counted from the time when the token was issued. It is
+	// at most 30 days. Zero means 15 minutes. MaxAge limits how long this service accepts a revoked
+	// token, because a RemoteVerifier cannot see revocations.
 	MaxAge time.Duration
 
 	// CacheSize is the number of verified tokens to remember: see [TokenConfig].
@@ -46,27 +47,32 @@ type RemoteVerifierConfig struct {
 const defaultMaxAge = 15 * time.Minute
 
 // RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys. It
-// uses the public keys that the issuer publishes, which are ES256 and EdDSA keys. It is safe for
-// concurrent use.
+// uses the public keys that the issuer publishes, which are ES256 and EdDSA keys. A RemoteVerifier
+// is safe for concurrent use.
 //
 // A RemoteVerifier cannot see revocations. It accepts a token for MaxAge after the token was
 // issued, even if the session has been revoked since. It does not know the user's permissions
 // either, so the service must decide by the user's ID what the user may do.
 //
 // The verifier fetches the keys when the first token arrives. It fetches them again when a token
-// arrives and the keys are two and a half minutes old, or when a token names an unknown key. It
-// fetches them at most once in ten seconds, in one goroutine. The goroutine ends after five seconds
-// at the latest if the HTTPClient respects its context.
+// names an unknown key, or when a token arrives and the keys are two and a half minutes old. At
+// most one fetch begins in ten seconds. Each fetch has its own goroutine, which ends after five
+// seconds at the latest if the HTTPClient respects its context.
 //
-// A request waits for a fetch if there are no keys or if its token names an unknown key. It also
-// waits if the keys are older than five minutes, unless the last completed fetch, successful or
-// not, began less than five minutes ago. It waits for at most one second. At most 100 requests wait
-// at a time. While 100 requests wait, every further request that would have to wait gets an error.
+// A request waits for a fetch in these cases:
+//
+//   - The verifier has no keys, or only keys that are older than a day.
+//   - The token of the request names an unknown key.
+//   - The keys are older than five minutes, and the last completed fetch began at least five
+//     minutes ago, whether or not it succeeded.
+//
+// A request waits for at most one second. At most 100 requests wait at a time. While 100 requests
+// wait, every further request that would have to wait gets an error.
 //
 // If fetches fail, the last fetched keys remain in use for a day. A token that names an unknown key
-// then gets an error that is not ErrTokenRejected. If the issuer answers a later fetch that it has
-// no keys, all tokens are rejected. Three responses count as such an answer: a set without usable
-// keys, a redirect, and a 4xx other than 408, 425 and 429.
+// then gets an error that is not ErrTokenRejected. If a later fetch shows that the issuer has no
+// keys any longer, all tokens are rejected. Three responses show this: a set without usable keys, a
+// redirect, and a 4xx status other than 408, 425 and 429.
 //
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
@@ -77,8 +83,8 @@ type RemoteVerifier struct {
 	now      func() time.Time
 }
 
-// NewRemoteVerifier returns a verifier. It returns an error that names the setting to change if the
-// configuration is not valid. It does not fetch the keys yet.
+// NewRemoteVerifier returns a verifier. If the configuration is not valid, it returns an error that
+// names the setting to change. It does not fetch the keys yet.
 func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if err := checkJWKSURL(cfg.JWKSURL); err != nil {
 		return nil, err
@@ -121,9 +127,9 @@ func checkJWKSURL(text string) error {
 	return nil
 }
 
-// Verify returns the identity that the token proves. It returns ErrTokenRejected for every token
-// that is not valid now. Any other error means that the token could not be checked: the keys could
-// not be fetched in time, or ctx ended while Verify waited for them.
+// Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
+// not valid now. Any other error means that the token could not be checked: the keys could not be
+// fetched in time, or ctx ended while Verify waited for them.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := v.verify(ctx, token)
 	if err != nil && !errors.Is(err, ErrTokenRejected) {
@@ -132,7 +138,7 @@ func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, er
 	return identity, err
 }
 
-// verify is Verify, but its errors from fetching the keys lack the prefix that Verify adds.
+// verify does the same as Verify, but adds no prefix to an error from fetching the keys.
 func (v *RemoteVerifier) verify(ctx context.Context, text string) (Identity, error) {
 	now := v.now()
 	ring, err := v.keys.Current(ctx, now)
@@ -171,8 +177,9 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	return v.Verify(r.Context(), token)
 }
 
-// Authenticate returns a handler that calls next if Identify accepts the request, with the caller
-// in the context for [IdentityFromContext]. It answers every other request with [WriteError].
+// Authenticate returns a handler that calls Identify for each request. If Identify accepts the
+// request, the handler calls next, with the caller in the context for [IdentityFromContext]. If
+// not, the handler answers with [WriteError].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)

@@ -18,19 +18,22 @@ const (
 	expiredKeyRetention = 30 * 24 * time.Hour
 )
 
-// Run does the background work of an instance until ctx is done, and returns ctx's error. It reads
-// the revocation feed twice in each RevocationInterval, delivers events to Config.OnEvent (see
-// [EventLog.Run]), and calls [Service.Prune] at once and every ten minutes. Failures are logged,
-// and the work is tried again the next time.
+// Run does the background work of an instance until ctx is done, and returns ctx's error:
+//
+//   - It reads the revocation feed twice in each RevocationInterval.
+//   - It delivers events to Config.OnEvent: see [EventLog.Run].
+//   - It calls [Service.Prune] at once, and then every ten minutes.
+//
+// If one of these fails, Run logs the failure and tries again the next time.
 //
 // Call Run on every instance. Without Run, the first request in each RevocationInterval reads the
 // feed, no event is delivered, and the host must call Prune itself.
 //
-// The goroutines of Run end before Run returns. There is one exception: if a call of OnEvent still
-// runs 5 seconds after ctx is done, Run does not wait for it any longer.
+// The goroutines of Run end before Run returns, with one exception. If a call of OnEvent still runs
+// 5 seconds after ctx is done, Run returns without waiting for it any longer.
 //
-// Stop the HTTP server before ctx is done. After Run has returned, no event is delivered, and an
-// event that is not in the audit trail is written to the log instead.
+// Stop the HTTP server before ctx is done. After Run has returned, no event is delivered. An event
+// that is not in the audit trail is then written to the log instead.
 func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()
@@ -52,8 +55,8 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// pruneRegularly prunes now and every ten minutes until ctx is done. It runs in its own goroutine,
-// because Run must keep reading the feed during a long pruning.
+// pruneRegularly prunes at once, and then every ten minutes until ctx is done. It runs in its own
+// goroutine, because Run must keep reading the feed during a long pruning.
 func (s *Service) pruneRegularly(ctx context.Context) {
 	again := time.NewTicker(pruneInterval)
 	defer again.Stop()
@@ -89,10 +92,10 @@ func (s *Service) readFeed(ctx context.Context, failing bool) bool {
 }
 
 // Prune removes expired records in batches and returns the number of removed records. It removes
-// expired sessions, used states of GitHub flows, entries of the revocation feed, access keys that
-// expired at least 30 days ago, and events of the audit trail that are older than
-// Config.AuditRetention. If Prune returns an error, the records that were removed before the error
-// stay removed.
+// expired sessions, used states of GitHub flows, and expired entries of the revocation feed. It
+// also removes access keys that expired at least 30 days ago, and events of the audit trail that
+// are older than Config.AuditRetention. If Prune returns an error, the records that were removed
+// before the error stay removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
 	type prunable struct {
@@ -124,10 +127,10 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// FeedAge returns the age of this instance's latest complete read of the revocation feed, and
-// whether the instance still accepts tokens with a read of this age. It is for the host's
-// monitoring. Before the first complete read, the age is math.MaxInt64. With CheckSessionsInStore,
-// FeedAge returns 0 and true.
+// FeedAge returns how long ago this instance last read the revocation feed completely. It also
+// reports whether the instance still accepts tokens with a read of this age. The host can use
+// FeedAge for monitoring. Before the first complete read, the age is math.MaxInt64. With
+// CheckSessionsInStore, FeedAge returns 0 and true.
 func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	feed := s.tokens.feed
 	if feed == nil {
@@ -148,9 +151,9 @@ var errNoTrail = errors.New("auth: there is no audit trail: the store is no Even
 // The limit is from 1 to 200. To list the next page, set the filter's Before to the ID of the last
 // event.
 //
-// It returns ErrNotFound if no event has the ID in the filter's Before, and an *InvalidError if
-// limit is out of range. It returns another error if there is no audit trail, because the store is
-// no [EventStore] or Config.DisableAuditTrail is set.
+// Events returns ErrNotFound if no event has the ID in the filter's Before, and an *InvalidError if
+// limit is out of range. If the store is no [EventStore] or Config.DisableAuditTrail is set, there
+// is no audit trail, and Events returns another error.
 func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
 	switch {
 	case s.events.trail == nil:

@@ -17,48 +17,49 @@ type Store interface {
 }
 
 // AccountStore keeps access keys, sessions and GitHub accounts. It is all that a host with its own
-// users table needs: see [NewWithUsers]. An AccountStore that is not also a [UserStore] keeps no
-// users and treats every user ID as that of an active user:
+// users table needs: see [NewWithUsers]. If an AccountStore is not also a [UserStore], it keeps no
+// users and treats every user ID as the ID of an active user:
 //
-//   - If a method returns a User, it sets only the ID. IsActive is false, so that no user can sign
-//     in if a program mistakes this store for one that keeps users.
+//   - A returned User has only an ID. IsActive is false, so that no user can sign in if a program
+//     mistakes this store for one that keeps users.
 //   - No method returns ErrUserDisabled, and none returns ErrNotFound because a user does not
 //     exist.
-//   - SignInGitHub returns ErrInvalid if there is a NewUser. If the GitHub account is linked to no
-//     user, SignInGitHub links it to the UserID of the Link, or returns ErrChanged if that user is
-//     linked to another account of the same GitHub host.
+//   - SignInGitHub returns ErrInvalid if NewUser is set. If the GitHub account is linked to no
+//     user, SignInGitHub links it to the Link's UserID. If that user is linked to another account
+//     of the same GitHub host, SignInGitHub returns ErrChanged.
 //   - UnlinkGitHub counts only access keys and GitHub links as ways to sign in.
-//   - A store that locks records keeps one for each user ID that it has received. Without this
-//     lock, a session could still add an access key after its revocation has returned.
+//   - A store that locks records keeps a record to lock for each user ID that it has received.
+//     Without this lock, a revoked session could still add an access key.
 //   - The store checks the session of an Authority, but not the user. If the host disables the user
 //     in its own table, the user's sessions lose their authority when RevokeUserSessions returns.
 //
 // The following rules hold for every method of every store, with or without users:
 //
 //   - Methods are safe for concurrent use. Each call takes effect entirely or not at all, as if
-//     calls ran one after another. After a call has returned, every later call sees its result,
-//     whichever instance makes the later call.
+//     calls ran one after another. After a call has returned, every later call on every instance
+//     sees its result.
 //   - If a method returns an error that its comment names, it has changed nothing. Callers test for
-//     these errors with errors.Is. Any other error means that the store has failed. If a write
-//     returns such an error, the change may or may not have been made.
+//     these errors with errors.Is. Any other error means that the store has failed. After such a
+//     failure of a write, it is unknown whether the change was made.
 //   - If ctx is done before a call, the call changes nothing and returns an error that wraps
 //     ctx.Err(). If ctx ends during a call, the call returns soon, and it has made its whole change
 //     or no change.
 //   - A method with a [Write] checks the write's Authority in the transaction of the change, after
-//     it has locked the records on which the check depends. It calls [Authority.Check], and then
-//     [Authority.CheckOwner] with the ID of the user whose record it changes, or "" if it changes
-//     records of several users or of none. Because of the locks, the change and a revocation of the
-//     session wait for each other. Once the revocation has returned, the session can change
-//     nothing. An error of Check or CheckOwner comes after ErrInvalid and before the other errors
-//     that the method's comment names. Only ErrNotFound for the changed record may come earlier.
+//     it has locked the records on which the check depends. It calls [Authority.Check] and then
+//     [Authority.CheckOwner]. The argument of CheckOwner is the ID of the user whose record
+//     changes, or "" if the change is about several users or none. Because of the locks, the change
+//     and a revocation of the session wait for each other. After the revocation has returned, the
+//     session can change nothing.
 //   - A store that locks records takes the locks in this order: the record of everybody (one record
 //     that stands for all users), one record for the set of super users, user records by ascending
 //     ID, keys, sessions, links, the head of the revocation feed. RevokeEverybody locks the record
 //     of everybody exclusively. Every other method with a Write takes a shared lock on it.
 //   - An [EventStore] stores the Event of a Write in the transaction of the change.
 //   - A method returns [ErrInvalid] if Validate of a record or of the Write returns an error, or if
-//     [ValidateHash] or [ValidateState] rejects a value. If several errors apply, the error of a
-//     context that is done comes first, ErrInvalid second, and every other error after them.
+//     [ValidateHash] or [ValidateState] rejects a value. If several errors apply, a method returns
+//     the first of this list: the error of a context that is done, ErrInvalid, an error of the
+//     check of the Authority, any other error that the method's comment names. Only ErrNotFound for
+//     the changed record can come before an error of that check.
 //   - A look-up of an ID that is invalid, for example too long, returns [ErrNotFound].
 //   - A record whose ExpiresAt is equal to the given time has expired.
 //   - The store compares IDs byte for byte. It keeps usernames and e-mails as given. Two usernames
@@ -79,8 +80,8 @@ type AccountStore interface {
 type UserStore interface {
 	// Register adds a user and the user's first access key, or neither.
 	//
-	// It returns ErrExists if the ID, username or e-mail of the user or the ID of the key is taken.
-	// It returns ErrInvalid if the key belongs to another user.
+	// It returns ErrExists if the user's ID, username or e-mail is taken, or if the key's ID is
+	// taken. It returns ErrInvalid if the key belongs to another user.
 	Register(ctx context.Context, w Write, user User, key AccessKey) error
 
 	// RegisterUsers adds many users in one transaction, each with 1 to MaxKeys access keys.
@@ -88,14 +89,14 @@ type UserStore interface {
 	//
 	// It processes the users in order and returns one error for each user. The error is nil if the
 	// user was added with all keys. If a value of the user is taken, the user is not added, and the
-	// error is an [ExistsError] for the first such value. The order of the values is: user ID,
-	// username, e-mail, IDs of the keys. The values of users that the call has already added are
-	// taken, too. SameUserID of the error says whether the user is already registered. A taken
-	// value does not prevent the other users from being added. If other calls write at the same
-	// time, two errors may describe the store at two different moments during the call.
+	// error is an [ExistsError] for the first taken value in this order: user ID, username, e-mail,
+	// IDs of the keys. The values of users that the call has already added are taken, too.
+	// SameUserID of the error says whether the user is already registered. The other users are
+	// still added. If other calls write at the same time, two errors can describe the store at two
+	// different moments during the call.
 	//
-	// It returns ErrInvalid and adds no user if a user has no key or more than MaxKeys keys, or if
-	// a key belongs to another user. If it adds any users, it stores one event.
+	// If any user has no key, more than MaxKeys keys or the key of another user, RegisterUsers adds
+	// no user and returns ErrInvalid. If it adds at least one user, it stores one event.
 	RegisterUsers(ctx context.Context, w Write, users []UserWithKeys) ([]error, error)
 
 	// Bootstrap adds the first super user as Register adds a user. In the same transaction it
@@ -107,23 +108,23 @@ type UserStore interface {
 	// FindUser returns the user with this ID, or ErrNotFound.
 	FindUser(ctx context.Context, id string) (User, error)
 
-	// ListUsers returns at most limit users whose IDs are greater than the ID after, sorted by the
-	// bytes of their IDs. Every ID is greater than "". A result of fewer than limit users is the
-	// last page. If limit is below one, ListUsers returns no users.
+	// ListUsers returns one page of users, sorted by the bytes of their IDs: the first limit users
+	// with an ID > after. Every ID is > "". A page of fewer than limit users is the last page. If
+	// limit is below one, ListUsers returns no users.
 	//
-	// If a caller passes the last ID of each page to get the next page, the pages contain every
-	// user that exists during the whole iteration exactly once.
+	// To get the next page, a caller passes the last ID of a page. If a user exists during the
+	// whole iteration, exactly one page contains the user.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 
 	// UpdateUser changes the user and returns the changed record. If the change sets IsActive to
 	// false, UpdateUser revokes the user's sessions in the same transaction, as RevokeUserSessions
 	// does. Setting IsActive to true again restores no session. If the change sets IsSuperUser to
 	// false, the grants of all GitHub accounts that are remembered for the user become spent: see
-	// SignInGitHub. None of these accounts can then make a user a super user again.
+	// SignInGitHub. These accounts can then never make a user a super user again.
 	//
-	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if the user is
-	// the only active super user and would no longer be one after the change. If two concurrent
-	// calls would remove the last two super users, one of them fails.
+	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if the change
+	// would disable or demote the only active super user. If two concurrent calls would do this to
+	// the last two, one of the calls fails.
 	UpdateUser(ctx context.Context, w Write, id string, change UserChange) (User, error)
 
 	// ResetUser replaces every way in which the user can sign in. In one transaction it removes all
@@ -134,8 +135,8 @@ type UserStore interface {
 	// must still revoke at GitHub.
 	//
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key belongs to another
-	// user, and ErrLastSuperUser as UpdateUser does. It returns ErrExists if the ID of the key is
-	// already the ID of a key, even of a key that ResetUser would remove.
+	// user, and ErrLastSuperUser as UpdateUser does. It returns ErrExists if the new key's ID is
+	// taken, even by a key that ResetUser would remove.
 	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User,
 		[]GitHubToken, error)
 
@@ -154,7 +155,7 @@ type UserStore interface {
 // CredentialStore has the methods of a store that are about access keys. See [AccountStore] for the
 // rules that all methods follow.
 type CredentialStore interface {
-	// AddKey adds an access key to a user. The user may be disabled. It returns ErrNotFound if
+	// AddKey adds an access key to a user. The user can be disabled. AddKey returns ErrNotFound if
 	// there is no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the user
 	// already has MaxKeys keys, including expired ones. It locks the user's record, so that
 	// concurrent calls cannot exceed MaxKeys.
@@ -178,8 +179,8 @@ type CredentialStore interface {
 	// that still works. Of two concurrent calls with an Overlap, one fails.
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
-	// TouchKey sets the key's LastUsedAt to the time at if this time is at least [KeyUsePrecision]
-	// later than LastUsedAt. It returns ErrNotFound if there is no such key.
+	// TouchKey sets the key's LastUsedAt to the argument at. It changes nothing if at is less than
+	// [KeyUsePrecision] later than LastUsedAt. It returns ErrNotFound if there is no such key.
 	TouchKey(ctx context.Context, id string, at time.Time) error
 
 	// RevokeKey removes the key and revokes the sessions that the key opened. It returns
@@ -197,68 +198,67 @@ type CredentialStore interface {
 // [AccountStore] for the rules that all methods follow.
 type SessionStore interface {
 	// CreateSession adds a session, sets the user's LastLogin to the session's CreatedAt, and
-	// returns the stored session and user. If an access key opens the session and expires earlier,
-	// the session gets the key's ExpiresAt. CreateSession records the use of the key as TouchKey
-	// does. It sets the session's Generation to the head of the revocation feed, which it reads
-	// while the user's record is locked. An entry that revokes all of the user's sessions therefore
-	// revokes exactly those sessions that were added before the entry.
+	// returns the stored session and user. If an access key opens the session, CreateSession
+	// records the use of the key as TouchKey does. If the key expires before the session, the
+	// session gets the key's ExpiresAt. While the user's record is locked, CreateSession reads the
+	// head of the revocation feed, which becomes the session's Generation. So an entry that revokes
+	// all of the user's sessions revokes exactly the sessions that were added before the entry.
 	//
-	// If the user already has limit or more sessions that have not expired at CreatedAt,
-	// CreateSession revokes the oldest of them until limit minus one are left. It compares them by
-	// CreatedAt, then Generation, then ID. It revokes them before it reads the new session's
-	// Generation. A limit below one means no limit. A store without users may leave a few more
-	// sessions if calls are concurrent.
+	// A user can have at most limit sessions. Sessions that have expired at CreatedAt do not count.
+	// To make room for the new session, CreateSession revokes the oldest sessions before it reads
+	// the head of the feed. It sorts them by CreatedAt, then Generation, then ID. A limit below one
+	// means no limit. In a store without users, concurrent calls can leave a few more sessions.
 	//
-	// It returns ErrNotFound if there is no such user, or if AccessKeyID is set and that key is
-	// missing, belongs to another user, or has expired at CreatedAt. It returns ErrUserDisabled if
-	// the user is not active, and ErrExists if the session's ID is taken.
+	// It returns ErrNotFound if there is no such user, ErrUserDisabled if the user is not active,
+	// and ErrExists if the session's ID is taken. If AccessKeyID is set, it also returns
+	// ErrNotFound if the key is missing, belongs to another user, or has expired at CreatedAt.
 	//
 	// CreateSession locks the records of the user and of the key until it commits. The same locks
 	// are taken by [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
 	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys], RevokeSession and
-	// RevokeUserSessions. Once one of these methods has returned, no session is left that the
-	// method should have revoked.
+	// RevokeUserSessions. So after one of these methods has returned, every session that it must
+	// revoke is revoked.
 	CreateSession(ctx context.Context, session Session, limit int) (Session, User, error)
 
 	// FindSession returns the session with this ID, or ErrNotFound. It also returns an expired
 	// session that has not been pruned.
 	FindSession(ctx context.Context, id string) (Session, error)
 
-	// ListSessions returns the sessions of the user that have not expired at the time now, the
-	// newest first. This is the reverse of the order in which CreateSession revokes sessions.
-	// ListSessions returns no sessions if there is no such user.
+	// ListSessions returns the user's sessions that have not expired at the given time, the newest
+	// first. The order is the reverse of that in which CreateSession revokes sessions. ListSessions
+	// returns no sessions if there is no such user.
 	ListSessions(ctx context.Context, userID string, now time.Time) ([]Session, error)
 
 	// RevokeSession revokes the session and removes its record. It returns ErrNotFound if there is
-	// no such session. Of several calls for one session, one succeeds.
+	// no such session. Of several calls for one session, only one succeeds.
 	//
 	// Every method that revokes sessions adds entries to the revocation feed in the same
-	// transaction: one entry for each session, or one for the user if all of the user's sessions
-	// are revoked. This also holds for methods of the other interfaces, but not for PruneKeys and
-	// PruneSessions, which remove expired sessions. Positions follow the order in which
-	// transactions commit: after a reader has seen an entry, no entry with a lower Position may
+	// transaction, also if it is a method of another interface. It adds one entry for each session,
+	// or one for the user if it revokes all of the user's sessions. PruneKeys and PruneSessions add
+	// no entry, because they remove only expired sessions. Positions follow the order in which
+	// transactions commit: after a reader has seen an entry, no entry with a lower Position can
 	// appear. A counter that stays locked until the commit ensures this order. A timestamp or a
 	// database sequence does not.
 	//
-	// The entry for a user is added even if the store has no session of the user, because the
-	// record of a session may be lost while its token is valid. The entry's ExpiresAt is the latest
-	// ExpiresAt of the sessions, or Now plus MaxTokenLifetime if that is later. An entry for a
-	// session replaces an older entry for the session. An entry for a user replaces the older
+	// The entry for a user is added even if the store has no session of the user: the record of a
+	// session can be lost while the session's token is still valid. The entry's ExpiresAt is the
+	// latest ExpiresAt of the sessions, or Now plus MaxTokenLifetime if that is later. An entry for
+	// a session replaces an older entry for the session. An entry for a user replaces the older
 	// entries for the user and for the user's sessions, except [Revocation.Capped] ones. A replaced
 	// entry gets a zero ExpiresAt. An entry that has not been replaced is in force.
 	//
 	// If more than [MaxNamedRevocations] entries in force then name sessions of one user, the store
 	// adds the entry that [FoldRevocations] returns, in the same transaction. That entry replaces
-	// the older of these entries. It also revokes every other session of the user whose Generation
-	// is below the entry's.
+	// most of the others. It also revokes the user's other sessions whose Generation is below its
+	// own.
 	RevokeSession(ctx context.Context, w Write, id string) error
 
 	// RevokeToken revokes the session that a verified token names, and removes the record of the
 	// session if there is one. It adds an entry for the session even if the store has no record of
-	// the session or of the user. It adds no entry if an entry in force already revokes the session
-	// and expires no earlier than the new entry would. The new entry's ExpiresAt is that of the
-	// token or of the session, whichever is later. Its Generation is that of the token, but at most
-	// its own Position.
+	// the session or of the user. The entry's ExpiresAt is that of the token or that of the
+	// session, whichever is later. The entry's Generation is that of the token, but at most the
+	// entry's Position. If an entry in force already revokes the session and expires at that time
+	// or later, RevokeToken adds no entry.
 	RevokeToken(ctx context.Context, claims SessionClaims) error
 
 	// RevokeUserSessions removes all sessions of the user and returns how many of them had not
@@ -267,16 +267,16 @@ type SessionStore interface {
 	RevokeUserSessions(ctx context.Context, w Write, userID string) (int, error)
 
 	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a UserID
-	// nor a SessionID. FindSession and ListSessions no longer return a session whose Generation is
-	// below the entry's Generation, even if the store still has the record of the session.
+	// nor a SessionID. FindSession and ListSessions then return only sessions whose Generation is
+	// at least the entry's. The store can keep the records of the other sessions.
 	//
 	// The entry's Position is one more than the greatest of three numbers: the feed's newest
-	// Position, above, and the time of the Write in microseconds since 1970. The store may have lost
-	// commits, for example because a backup was restored. The lost entries did not reach this
-	// Position, because no store adds an entry every microsecond. So no Generation is assigned twice.
+	// Position, the argument above, and the time of the Write in microseconds since 1970. Entries
+	// that the store has lost, for example after a backup was restored, had lower Positions: no
+	// store adds an entry every microsecond. So no Generation is assigned twice.
 	//
-	// A caller that has found lost commits passes a positive above. If the feed's newest Position is
-	// not less than above, another call has already added an entry, and this call changes nothing.
+	// A caller that has found lost commits passes a positive above. If the feed's newest Position
+	// is at least that number, another call has already added an entry, and this call does nothing.
 	RevokeEverybody(ctx context.Context, w Write, above int64) error
 
 	// RevocationHead returns the Position of the newest entry that was ever added to the feed, or 0
@@ -287,14 +287,13 @@ type SessionStore interface {
 	// the number of removed sessions, as PruneKeys does.
 	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)
 
-	// ListRevocations returns at most limit entries of the feed, sorted by Position, beginning with
-	// the first whose Position is at least from. If it returns fewer than limit entries, the last
-	// of them is the newest entry of the feed. If limit is below one, ListRevocations returns no
-	// entries.
+	// ListRevocations returns entries of the feed, sorted by Position: the first limit entries with
+	// a Position >= from. If it returns fewer than limit entries, the last of them is the newest
+	// entry of the feed. If limit is below one, ListRevocations returns no entries.
 	//
-	// A database may show an entry before it shows an earlier one. ListRevocations must not return
-	// the later entry without the earlier one: the Positions of the newest [KeptRevocations]
-	// entries have no gap, except right before an entry that revokes everybody.
+	// A database can show an entry before an earlier one. ListRevocations must not return the later
+	// entry without the earlier one. A gap shows that one is missing: the Positions of the newest
+	// [KeptRevocations] entries have no gap, except right before an entry that revokes everybody.
 	ListRevocations(ctx context.Context, from int64, limit int) ([]Revocation, error)
 
 	// PruneRevocations removes at most limit entries of the feed that had expired at the given
@@ -308,7 +307,7 @@ type SessionStore interface {
 type GitHubStore interface {
 	// ConsumeState records that the state of a GitHub flow (the OAuth state parameter) has been
 	// used. It returns ErrExists if the state is already recorded. Of several calls for one state,
-	// one succeeds.
+	// only one succeeds.
 	ConsumeState(ctx context.Context, id string, expiresAt time.Time) error
 
 	// PruneStates removes at most limit states that had expired at the given time. It returns the
@@ -319,24 +318,24 @@ type GitHubStore interface {
 	FindGitHubLink(ctx context.Context, account GitHubAccount) (GitHubLink, error)
 
 	// FindGitHubConnection returns the user's link to an account of the GitHub host, and the user's
-	// token for that account, which is nil if there is none. It returns ErrNotFound if there is no
-	// link. It makes only one query.
+	// token for that account. The token is nil if there is none. FindGitHubConnection returns
+	// ErrNotFound if there is no link, and makes only one query.
 	FindGitHubConnection(ctx context.Context, userID, host string) (GitHubLink, *GitHubToken, error)
 
-	// SignInGitHub writes everything that a sign-in with GitHub changes. It adds the NewUser if
-	// there is one, writes the Link, writes the Token if there is one, and creates the Session as
-	// CreateSession does. It writes the link's CreatedAt only if the link is new. If the new user's
-	// e-mail is taken, the user is added without an e-mail. If an existing user's AdmittedAt is not
-	// zero, it is set to the link's SeenAt.
+	// SignInGitHub writes everything that a sign-in with GitHub changes. It writes the Link, adds
+	// the NewUser and the Token if they are set, and creates the Session as CreateSession does. It
+	// writes the link's CreatedAt only if the link is new. If the new user's e-mail is taken, the
+	// user is added without an e-mail. If the AdmittedAt of an existing user is not zero,
+	// SignInGitHub sets it to the link's SeenAt.
 	//
 	// A store also remembers every GitHub account that was ever linked, even after it is unlinked.
 	// It remembers the account for the user to whom the account was last linked. Each account has
-	// one grant, which can make a user a super user once. If GrantSuperUser is set and the
+	// one grant, which can make a user a super user one time. If GrantSuperUser is set and the
 	// account's grant is not spent, the user becomes a super user and the grant becomes spent. The
 	// event is stored if the link is new or the user becomes a super user.
 	//
-	// It returns the error of [GitHubSignInWrite.Check]: ErrChanged if the link or the token has
-	// changed since the caller read it, or ErrGitHubNotAllowed if the account is remembered for a
+	// It returns the errors of [GitHubSignInWrite.Check]: ErrChanged if the link or the token has
+	// changed since the caller read it, and ErrGitHubNotAllowed if the account is remembered for a
 	// user but no longer linked. It returns ErrExists if the username, the user's ID or the
 	// session's ID is taken, ErrUserDisabled if the user is not active, and ErrNotFound if there is
 	// no such user.
@@ -345,9 +344,9 @@ type GitHubStore interface {
 	// ConnectGitHub writes the link and the token of a user who is already signed in. It sets
 	// AdmittedAt and remembers the account as SignInGitHub does.
 	//
-	// It returns the error of [GitHubConnectWrite.Check]: ErrExists if the account is linked to or
-	// remembered for another user, or if the user is linked to another account of the GitHub host,
-	// and ErrChanged if the stored token's Version is not TokenVersion.
+	// It returns the errors of [GitHubConnectWrite.Check]. ErrExists means that the account is
+	// linked to another user or remembered for one, or that the user is linked to another account
+	// of the GitHub host. ErrChanged means that the stored token's Version is not TokenVersion.
 	ConnectGitHub(ctx context.Context, w Write, connect GitHubConnectWrite) error
 
 	// UpdateGitHubLink replaces the stored link of the account, except for its CreatedAt. It sets
@@ -356,9 +355,9 @@ type GitHubStore interface {
 	UpdateGitHubLink(ctx context.Context, link GitHubLink) error
 
 	// LeaseGitHubToken gives a caller the lease on the user's token, so that only this caller
-	// refreshes the token. It returns false if another caller holds the lease at the time now. The
-	// lease ends at the time until, or at the next write of the token if that is earlier.
-	// LeaseGitHubToken returns ErrNotFound if there is no token or its Version is different.
+	// refreshes the token. The lease ends at until, or at the next write of the token if that is
+	// earlier. If another caller's lease has not ended at now, LeaseGitHubToken returns false. It
+	// returns ErrNotFound if there is no token or its Version is different.
 	LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error)
 
 	// ReplaceGitHubToken replaces the stored token of the same user and account if its Version is
@@ -368,17 +367,17 @@ type GitHubStore interface {
 
 	// DeleteGitHubToken removes the user's token for the GitHub host and returns it. The link
 	// stays. It returns ErrNotFound if there is no token, or if version is not empty and the token
-	// has a different Version. Of several calls for one token, one succeeds.
+	// has a different Version. Of several calls for one token, only one succeeds.
 	DeleteGitHubToken(ctx context.Context, w Write, userID, host, version string) (GitHubToken, error)
 
 	// UnlinkGitHub removes and returns the user's link to an account of the GitHub host, and the
 	// token if there is one. It revokes the user's sessions whose Method is MethodGitHub. The
 	// account stays remembered for the user. UnlinkGitHub returns ErrNotFound if there is no link,
-	// and ErrLastWayIn if the user has no other link and no access key that has not expired.
+	// and ErrLastWayIn if the user has no other link and no unexpired access key.
 	UnlinkGitHub(ctx context.Context, w Write, userID, host string) (GitHubLink, *GitHubToken, error)
 
-	// ForgetGitHubAccount makes the store forget for which user it remembers the account, so that
-	// the account can sign in as a new user again. A spent grant stays spent. It returns
+	// ForgetGitHubAccount makes the store forget the user of an account that is no longer linked. A
+	// sign-in with the account can then create a new user. A spent grant stays spent. It returns
 	// ErrNotFound if the account is remembered for no user, and ErrExists if the account is linked.
 	ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) error
 }
@@ -389,23 +388,23 @@ type GitHubStore interface {
 //
 // The store adds the Event of each [Write] in the transaction of the change, with a random ID. It
 // sets At to the time that Now returned after the locks were taken. If the newest event of the same
-// UserID is not older than that, At is one microsecond after that event, so that the events of a
-// user are in order. Events have no foreign keys, because they stay when their user is deleted.
+// UserID has the same or a later At, the store sets At to one microsecond after it, to keep the
+// user's events in order. Events stay when their user is deleted, so they have no foreign keys.
 type EventStore interface {
 	// ListEvents returns at most limit events that match the filter, sorted by At and then by ID,
 	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event. If
 	// limit is below one, ListEvents returns no events.
 	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
 
-	// ClaimEvent claims the oldest event that waits for delivery and that no earlier claim holds
-	// back. It returns the event and the number of its claims so far, which is 1 the first time.
-	// The claim ends at the time until. Before that time, no other call gets this event or a later
-	// event of the same user. ClaimEvent returns ErrNotFound if it can claim no event at the time
-	// now. It may also return ErrNotFound because concurrent calls have locked the events.
+	// ClaimEvent claims the oldest event that waits for delivery and that no claim holds back. The
+	// claim ends at until. Before that, no other call gets this event or a later event of the same
+	// user. ClaimEvent returns the event and the number of its claims so far, which is 1 for the
+	// first claim. It returns ErrNotFound if no event can be claimed at now. It can also return
+	// ErrNotFound because concurrent calls have locked the events.
 	//
-	// ClaimEvent ignores an earlier claim that ends after until by more than the time from now to
-	// until. A caller whose clock was ahead has made such a claim. Without this rule, the claim
-	// would hold back the user's events for as long as that clock was ahead.
+	// ClaimEvent ignores an earlier claim that ends more than until.Sub(now) after until. Only a
+	// caller whose clock was ahead makes such a claim. Without this rule, the user's events would
+	// wait until that claim ends.
 	ClaimEvent(ctx context.Context, now, until time.Time) (event Event, attempt int, err error)
 
 	// FinishEvent records that the event no longer waits for delivery. The event stays in the

@@ -10,10 +10,10 @@ import (
 	"github.com/sallyport-go/auth/internal/revocation"
 )
 
-// Every component calls its store through one of the types below. They convert a panic in the store
-// into an error, so that the call fails as if the store could not answer. Under net/http, a panic
-// would end only one request. In a gRPC method, in [Service.Run] or in a host's own goroutine, a
-// panic would end the process.
+// Every component calls its store through one of the types below. These types convert a panic in
+// the store into an error, so that the call fails as if the store could not answer. Under net/http,
+// a panic would end only one request. In a gRPC method, in [Service.Run] or in a host's own
+// goroutine, a panic would end the process.
 
 // recoverStore converts a panic in a method of the store into an error that says where the panic
 // was. It must be deferred directly, because recover has no effect in a function that a deferred
@@ -24,8 +24,8 @@ func recoverStore(method string, err *error) {
 	}
 }
 
-// panicOrigin returns the file and line of the panic that the caller has just recovered. It must be
-// called by the deferred function that recovered, because the frames of the panic leave the stack
+// panicOrigin returns the file and line of the panic that its caller has just recovered. The caller
+// must be the deferred function that recovered, because the frames of the panic leave the stack
 // when that function returns. The origin is the first frame after runtime.gopanic that is outside
 // the runtime.
 func panicOrigin() string {
@@ -64,7 +64,8 @@ func guardAccounts(store AccountStore) guardedAccounts {
 	return guardedAccounts{guardedCredentials{store}, guardedSessions{store}, guardedGitHub{store}, store}
 }
 
-// guardUsers returns the guarded store, or nil if store is nil because the host keeps the users.
+// guardUsers returns the guarded store. If the host keeps the users, store is nil, and guardUsers
+// returns nil.
 func guardUsers(store UserStore) UserStore {
 	if store == nil {
 		return nil
@@ -72,7 +73,8 @@ func guardUsers(store UserStore) UserStore {
 	return guardedUsers{store}
 }
 
-// guardEvents returns the guarded store, or nil if store is nil because there is no audit trail.
+// guardEvents returns the guarded store. If there is no audit trail, store is nil, and guardEvents
+// returns nil.
 func guardEvents(store EventStore) EventStore {
 	if store == nil {
 		return nil

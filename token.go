@@ -17,8 +17,8 @@ import (
 
 // TokenIssuer issues and verifies session tokens. It is safe for concurrent use.
 //
-// A token is a JWT (RFC 7519) that is signed with one of the signing keys. It names a session in
-// the store and is accepted only while the session is live.
+// A token is a JWT (RFC 7519) that is signed with one of the signing keys. Each token names a
+// session in the store, and is accepted only while that session is live.
 type TokenIssuer struct {
 	sessions SessionStore
 	users    *hostUsers // nil if the store keeps users
@@ -32,29 +32,29 @@ type TokenIssuer struct {
 	onVerify func(ctx context.Context, err error, cached bool, took time.Duration)
 
 	ring  atomic.Pointer[signing.Ring]
-	cache *token.Cache     // nil for none
+	cache *token.Cache     // nil if caching is off
 	feed  *revocation.Feed // nil with CheckSessionsInStore
 }
 
-// NewTokenIssuer returns an issuer of tokens whose sessions are in the store. It returns an error
-// that names the setting to change if the configuration is not valid.
+// NewTokenIssuer returns an issuer of tokens whose sessions are in the store. If the configuration
+// is not valid, it returns an error that names the setting to change.
 //
-// The issuer argument is the iss claim of the tokens: the URL of this service, such as
-// "https://api.example.com". It has at most 256 bytes.
+// The issuer argument is the iss claim of the tokens, at most 256 bytes long. It is the URL of this
+// service, such as "https://api.example.com".
 //
 // The first key signs, and all keys verify. To replace a key, first append the new key on every
 // instance. Then move the new key to the front. When no instance signs with the old key any longer,
-// replace it by the copy that [SigningKey.RetiredAt] returns. Remove this copy when its last token
-// has expired. If somebody else may have a key, remove that key at once. [TokenIssuer.SetKeys]
-// makes each of these changes without a restart.
+// replace the old key with the copy that [SigningKey.RetiredAt] returns. Remove this copy when its
+// last token has expired. If a key may have leaked, remove it from every instance at once.
+// [TokenIssuer.SetKeys] makes each of these changes without a restart.
 func NewTokenIssuer(
 	store SessionStore, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
 	return newTokenIssuer(store, nil, issuer, keys, cfg)
 }
 
-// NewTokenIssuerWithUsers is [NewTokenIssuer] for a host that has its own users table. The store
-// must keep no users, such as a store of memstore.NewAccounts.
+// NewTokenIssuerWithUsers does the same as [NewTokenIssuer], but for a host that has its own users
+// table. The store must keep no users. An example is a store that memstore.NewAccounts returns.
 func NewTokenIssuerWithUsers(
 	store SessionStore, users UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -122,8 +122,8 @@ func newTokenIssuer(
 	return t, nil
 }
 
-// checkStore returns an error if another component's store cannot be the issuer's store, because
-// only one of the two keeps users.
+// checkStore checks the store of another component. It returns an error if the store and the
+// issuer's UserSource both know users, or if neither does.
 func (t *TokenIssuer) checkStore(store any) error {
 	switch {
 	case t.sessions == nil:
@@ -135,10 +135,10 @@ func (t *TokenIssuer) checkStore(store any) error {
 	return nil
 }
 
-// SetKeys replaces the signing keys. It can be called while requests are served. After it returns
-// nil, no token that was signed with a key outside the new set is accepted. If it returns an error,
-// the keys stay as they were, and the error says what to change. [NewTokenIssuer] says in which
-// order to change keys on several instances.
+// SetKeys replaces the signing keys. It can be called while requests are served. After SetKeys has
+// returned nil, a token is accepted only if the key that signed it is in the new set. If SetKeys
+// returns an error, the keys stay as they were, and the error says what to change. [NewTokenIssuer]
+// says in which order to change keys on several instances.
 func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	ring, err := newRing(keys)
 	if err != nil {
@@ -149,20 +149,20 @@ func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 }
 
 // JWKS returns the public keys with which other services can verify the tokens, as a JWK set (RFC
-// 7517). It contains the ES256 and EdDSA keys, including retired ones. It never contains an HS256
-// key, because such a key could also sign. [Service.JWKSHandler] serves the set.
+// 7517). The set contains the ES256 and EdDSA keys, including retired ones. It never contains an
+// HS256 key, because an HS256 key can also sign. [Service.JWKSHandler] serves the set.
 func (t *TokenIssuer) JWKS() []byte {
 	return bytes.Clone(t.ring.Load().JWKS())
 }
 
-// IssueParams says for which user [TokenIssuer.Issue] issues a token and how that user signed in.
-// Issue does not verify either.
+// IssueParams contains the user for whom [TokenIssuer.Issue] issues a token, and the way in which
+// this user signed in. Issue verifies neither.
 type IssueParams struct {
 	UserID string
 	Method SignInMethod
 
-	// AccessKeyID is the ID of the key if Method is MethodAccessKey, and empty if not. Revoking the
-	// key revokes the session.
+	// AccessKeyID is the ID of the access key with which the user signed in. It must be empty
+	// unless Method is MethodAccessKey. Revoking the key revokes the session.
 	AccessKeyID string
 }
 
@@ -175,19 +175,19 @@ type Token struct {
 	User    User
 }
 
-// ExpiresIn returns how long the token is valid, counted from the time when it was issued, in whole
-// seconds.
+// ExpiresIn returns the lifetime of the token, counted from the time when the token was issued. It
+// is a whole number of seconds.
 func (t Token) ExpiresIn() time.Duration {
 	return t.Session.ExpiresAt.Sub(t.Session.CreatedAt)
 }
 
-// Issue creates a session and returns its token. The session records the client of
-// [WithClientInfo]. If the user already has MaxSessions sessions, Issue revokes the oldest. Each
-// call is reported to the events and hooks as an attempt to sign in.
+// Issue creates a session and returns its token. If [WithClientInfo] has put a client into ctx, the
+// session records that client. If the user already has MaxSessions sessions, Issue revokes the
+// oldest. Each call is reported to the events and hooks as an attempt to sign in.
 //
-// It returns ErrNotFound if the user or the key does not exist or the key has expired, and
-// ErrUserDisabled if the user is disabled. If it returns an error, it leaves no session behind,
-// unless the store has failed.
+// Issue returns ErrUserDisabled if the user is disabled. It returns ErrNotFound if the user or the
+// access key does not exist, or if the access key has expired. If Issue returns an error, it leaves
+// no session behind, unless the store has failed.
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
 	began := time.Now()
 	token, err := t.issue(ctx, params)
@@ -196,7 +196,7 @@ func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, err
 	return token, err
 }
 
-// issue is Issue without an event.
+// issue does the same as Issue, but records no event.
 func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, error) {
 	if (params.Method == MethodAccessKey) != (params.AccessKeyID != "") {
 		// Without AccessKeyID, revoking the key would not revoke the session.
@@ -215,11 +215,12 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 	return t.issueFor(ctx, session, user)
 }
 
-// issueFor returns the token of a session that the store has just created. The user is the one that
-// the store returned with the session. If issueFor fails, it revokes the session.
+// issueFor returns the token of a session that the store has just created. The user argument is the
+// user that the store returned with the session. If issueFor fails, it revokes the session.
 //
-// issueFor asks a UserSource for the user, after the session was created. So if the host disables
-// the user at the same time, either issueFor refuses the user or RevokeUser finds the session.
+// If there is a UserSource, issueFor asks it for the user after the session was created. This order
+// matters if the host disables the user at the same moment: either issueFor refuses the user, or
+// the host's call of RevokeUser finds the session.
 func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) (Token, error) {
 	if t.feed != nil {
 		t.feed.CatchUp(ctx, session.Generation)
@@ -280,13 +281,13 @@ func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	return err
 }
 
-// newChange prepares a change of the issuer's store and its event.
+// newChange prepares a change of the issuer's store, and the event of the change.
 func (t *TokenIssuer) newChange(ctx context.Context, by Authority, e Event) change {
 	return t.events.newChange(ctx, by, e, t.cfg.Now, t.cfg.MaxLifetime)
 }
 
-// newSession returns the record of a session that begins now. Its times are in whole seconds,
-// because the times in a token are.
+// newSession returns the record of a session that begins now. The times of the session are in whole
+// seconds, because the times in a token are.
 func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Session {
 	now := t.cfg.Now().UTC().Truncate(time.Second)
 	client := clientOf(ctx)
@@ -329,9 +330,9 @@ func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, er
 	return text, nil
 }
 
-// Verify returns the identity that the token proves. It returns ErrTokenRejected for every token
-// that is not valid now. Any other error means that the token could not be checked, because the
-// store did not answer.
+// Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
+// not valid now. Any other error means that the token could not be checked, because the store did
+// not answer.
 //
 // If this issuer, or a component that uses it, revokes a session, Verify rejects the session's
 // token at once. If another instance, or a direct call of the store, revokes a session, Verify
@@ -346,7 +347,8 @@ func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error
 	return *identity, nil
 }
 
-// verify is Verify without an event. Callers share its result and must not change it.
+// verify does the same as Verify, without an event. Callers share its result and must not change
+// it.
 func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
 	if t.onVerify != nil {
 		return t.measureVerify(ctx, token)
@@ -378,8 +380,8 @@ func (t *TokenIssuer) verifyToken(
 	return (*Identity)(&v.Identity), cached, nil
 }
 
-// requireLive returns an error unless the session of the claims is live. The checked parameter
-// belongs to the session, and is for [revocation.Feed.RequireLive].
+// requireLive returns an error unless the session of the claims is live. The checked argument must
+// be the one that is kept for this session: see [revocation.Feed.RequireLive].
 func (t *TokenIssuer) requireLive(
 	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
 ) error {

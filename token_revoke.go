@@ -39,10 +39,10 @@ func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) 
 	return nil
 }
 
-// Revoke revokes the session, so that its token is rejected from now on. It returns ErrNotFound if
-// there is no such session. It also returns ErrNotFound if the session belongs to another user and
-// the authority is a session without SuperUser. It returns the errors of [Authority.Check]. To
-// revoke the session of a token, use RevokeToken.
+// Revoke revokes the session, so that its token is rejected from then on. An authority that is a
+// session without SuperUser can revoke only sessions of its own user. Revoke returns ErrNotFound if
+// there is no such session, or if the authority cannot revoke that session. It also returns the
+// errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
 func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string) error {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return err
@@ -50,8 +50,8 @@ func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string
 	return t.revoke(ctx, by, sessionID, "")
 }
 
-// revoke is Revoke without the check of the authority. The userID is that of the session's user, or
-// empty if the user is not known.
+// revoke does the same as Revoke, but does not check the authority. The userID argument is the ID
+// of the session's user, or empty if the user is not known.
 func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userID string) error {
 	c := t.newChange(ctx, by, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
 	err := t.sessions.RevokeSession(ctx, c.write, sessionID)
@@ -66,11 +66,12 @@ func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userI
 }
 
 // RevokeToken revokes the session of a token that this issuer has signed and that has not expired.
-// Use it to sign a user out. It needs no [Authority]: anyone who has the token may revoke its session.
+// Use it to sign a user out. RevokeToken needs no [Authority], because everybody who has the token
+// is allowed to revoke its session.
 //
-// RevokeToken also succeeds if the session was revoked before or the store has no record of the
-// session. After it returns nil, this instance rejects the token. It returns ErrTokenRejected if
-// the token is not valid.
+// RevokeToken also succeeds if the session was revoked before, or if the store has no record of the
+// session. After RevokeToken has returned nil, this instance rejects the token. RevokeToken returns
+// ErrTokenRejected if the token is not valid.
 func (t *TokenIssuer) RevokeToken(ctx context.Context, token string) error {
 	v, _, err := t.verifier.Verify(t.cache, t.ring.Load(), token, t.now().Unix())
 	if err != nil {
@@ -97,14 +98,14 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 	return nil
 }
 
-// RevokeUser revokes all sessions of the user, so that their tokens are rejected from now on. It
+// RevokeUser revokes all sessions of the user, so that their tokens are rejected from then on. It
 // returns how many of the sessions were live. If the store keeps users and there is no such user,
 // it returns ErrNotFound. It also returns the errors of [Authority.Check]. If the authority is a
 // session, it must be a session of this user, or its SuperUser must be set.
 //
 // The user can sign in again, unless the user is disabled. A host with a [UserSource] calls
-// RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser returns, no session
-// that it has revoked can make a lasting change.
+// RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser has returned, the
+// store refuses every change under the [Authority] of a revoked session.
 func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID string) (int, error) {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return 0, err
@@ -119,9 +120,9 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 	return live, nil
 }
 
-// learnRevocations makes this instance reject the sessions that a call of the store has just
-// revoked. Every component calls it after each call of the store that may revoke sessions. For a
-// nil issuer, it does nothing.
+// learnRevocations makes this instance reject the tokens of the sessions that a call of the store
+// has just revoked. Each component calls learnRevocations after every call of the store that may
+// revoke sessions. For a nil issuer, it does nothing.
 func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 	if t != nil && t.feed != nil {
 		t.feed.ReadAfterWrite(ctx)

@@ -23,10 +23,10 @@ type Registration struct {
 }
 
 // Register adds a user and the user's first access key, or neither. If the authority is a session,
-// its SuperUser must be set. This also holds for the other methods that change users.
+// its SuperUser must be set. The other methods that change users also require this.
 //
-// It returns ErrExists if the username or the e-mail is taken, an *InvalidError for a field that is
-// not valid, and the errors of [Authority.Check].
+// Register returns ErrExists if the username or the e-mail is taken. It returns an *InvalidError
+// for a field that is not valid. It also returns the errors of [Authority.Check].
 func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (Registration, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err
@@ -43,7 +43,7 @@ func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (
 	return r, nil
 }
 
-// newChange prepares a change of the service's store and its event.
+// newChange prepares a change of the service's store, and the event of the change.
 func (s *Service) newChange(ctx context.Context, by Authority, e Event) change {
 	return s.tokens.newChange(ctx, by, e)
 }
@@ -77,11 +77,10 @@ func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, 
 }
 
 // Bootstrap creates the first super user of a new service. Only one call in the life of the store
-// succeeds, whichever instance makes it. Every other call returns ErrBootstrapped, with one
-// exception: if a later call has the pair of the successful call, and that pair still signs in as a
-// super user, the call returns that user.
+// creates a user, whichever instance makes the call. A later call with the same pair returns that
+// user, if the pair still signs in as a super user. Every other later call returns ErrBootstrapped.
 //
-// Create the pair with [CredentialVerifier.GeneratePair] and store it before the call. If the
+// Create the pair with [CredentialVerifier.GeneratePair] and store the pair before the call. If the
 // program dies before it has shown the secret, it can call Bootstrap again with the same pair.
 func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) (User, error) {
 	if s.users == nil {
@@ -111,13 +110,13 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 	return User{}, fmt.Errorf("auth: making the first super user: %w", err)
 }
 
-// RecoverSuperUser makes the user an active super user and returns the only pair that now signs in
-// as this user. It removes every earlier key, session and GitHub link. Use RecoverSuperUser if no
-// super user has a working key any longer, or if somebody else has a super user's key. It returns
-// ErrNotFound if there is no such user.
+// RecoverSuperUser makes the user an active super user and returns a new pair. It removes every
+// earlier key, session and GitHub link, so that only the new pair signs in as this user. Use
+// RecoverSuperUser if no super user has a working key any longer, or if somebody else has a super
+// user's key. It returns ErrNotFound if there is no such user.
 //
 // RecoverSuperUser needs no authority. Call it from a program that an operator runs next to the
-// store. No handler of this package calls it.
+// store. The handlers of this package never call it.
 func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
 	if s.users == nil {
 		return KeyPair{}, errHostUsers
@@ -132,10 +131,11 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	return recovered.Pair, nil
 }
 
-// RegenerateCredentials removes everything with which the user can sign in, and returns a new pair.
-// Use it if another person may have the user's credentials. It removes every earlier key, session
-// and GitHub link, and revokes the GitHub token at GitHub if GitHub answers. A disabled user stays
-// disabled. It returns ErrNotFound if there is no such user, and the errors of [Authority.Check].
+// RegenerateCredentials replaces everything with which the user can sign in, and returns a new
+// pair. Use it if another person may have the user's credentials. RegenerateCredentials removes
+// every earlier key, session and GitHub link. It also tries to revoke the user's token at GitHub. A
+// disabled user stays disabled. RegenerateCredentials returns ErrNotFound if there is no such user,
+// and the errors of [Authority.Check].
 func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userID string) (KeyPair, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return KeyPair{}, err
@@ -165,11 +165,11 @@ func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string
 }
 
 // resetUser removes everything with which the user can sign in, applies the change, and adds a new
-// pair. It adds the user and the access key to the event e.
+// pair. It sets the user and the access key of the event e.
 func (s *Service) resetUser(
 	ctx context.Context, by Authority, userID string, change UserChange, e Event,
 ) (Registration, error) {
-	// No store can have a user with such an ID. Without this check, newKey would return an
+	// An ID that is not valid belongs to no user. Without this check, newKey would return an
 	// [InvalidError] instead of ErrNotFound.
 	if checkID("user_id", userID, MaxIDLength) != nil {
 		return Registration{}, ErrNotFound
@@ -191,8 +191,8 @@ func (s *Service) resetUser(
 	return Registration{User: user, Pair: pair}, nil
 }
 
-// revokeAtGitHub revokes the tokens at GitHub, after the store has removed them. It skips the
-// tokens of a GitHub host that is not configured.
+// revokeAtGitHub revokes the tokens at GitHub, after the store has removed them. It skips a token
+// if its GitHub host is not configured.
 func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	for _, token := range tokens {
 		if s.github != nil && token.Account.Host == s.github.cfg.Host {
@@ -203,8 +203,8 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 
 // UpdateUser enables, disables, promotes or demotes the user, and returns the changed record. If it
 // disables the user, it revokes all sessions of the user, and this instance rejects their tokens
-// from then on. It returns ErrNotFound if there is no such user, ErrLastSuperUser if the change
-// would leave no active super user, and the errors of [Authority.Check].
+// from then on. UpdateUser returns ErrNotFound if there is no such user, ErrLastSuperUser if the
+// change would leave no active super user, and the errors of [Authority.Check].
 func (s *Service) UpdateUser(
 	ctx context.Context, by Authority, userID string, change UserChange,
 ) (User, error) {
@@ -221,10 +221,10 @@ func (s *Service) UpdateUser(
 	return user, nil
 }
 
-// DeleteUser removes the user with all keys, sessions and GitHub links, and revokes the user's
-// token at GitHub if GitHub answers. The username is never given to another user. It returns
-// ErrNotFound if there is no such user, ErrLastSuperUser if no active super user would be left, and
-// the errors of [Authority.Check].
+// DeleteUser removes the user, and all keys, sessions and GitHub links of the user. It also tries
+// to revoke the user's token at GitHub. The username is never given to another user. DeleteUser
+// returns ErrNotFound if there is no such user, ErrLastSuperUser if no active super user would be
+// left, and the errors of [Authority.Check].
 func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) error {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return err
@@ -248,8 +248,8 @@ func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (
 
 // RevokeEverybody revokes all sessions of all users, so that every user must sign in again. Use it
 // after a leaked signing key has been replaced, or after a backup has been restored. Access keys
-// and GitHub links stay. When RevokeEverybody has returned, this instance rejects the tokens of the
-// revoked sessions. If the authority is a session, its SuperUser must be set. RevokeEverybody
+// and GitHub links stay. After RevokeEverybody has returned, this instance rejects the tokens of
+// the revoked sessions. If the authority is a session, its SuperUser must be set. RevokeEverybody
 // returns the errors of [Authority.Check].
 func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if by.Host == "" && !by.SuperUser {
@@ -267,11 +267,11 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	return nil
 }
 
-// User returns the current record of the caller, from the store or the [UserSource]. The caller is
-// that of the request to which ctx belongs. Inside [Service.RequireSuperUser], User returns the
-// record that this middleware has read.
+// User returns the current record of the caller in ctx. It reads the record from the store or the
+// [UserSource]. Inside [Service.RequireSuperUser], User returns the record that this middleware has
+// read.
 //
-// It returns ErrTokenMissing unless [Service.Authenticate] or [Service.IdentifyContext] of this
+// User returns ErrTokenMissing unless [Service.Authenticate] or [Service.IdentifyContext] of this
 // Service has put the caller into ctx. It returns ErrTokenRejected if the user does not exist or is
 // disabled.
 func (s *Service) User(ctx context.Context) (User, error) {
@@ -297,16 +297,16 @@ func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
 	return user, nil
 }
 
-// Recheck reads the caller's session and record again, and returns the record. It is for a handler
-// that still runs a long time after the middleware has authenticated the request, such as a handler
-// that holds a connection open.
+// Recheck reads the caller's session and record again, and returns the record. Use it in a handler
+// that runs for a long time after the middleware has authenticated the request. An example is a
+// handler that holds a connection open.
 //
 // A session can be revoked a moment after Recheck has returned. To make a revocation wait until a
-// write is complete, use an [Authority], or package sqlstore's HoldAuthority inside a transaction
-// of the host.
+// write of the handler is complete, use an [Authority]. Inside a transaction of the host, use
+// package sqlstore's HoldAuthority.
 //
-// It returns ErrTokenMissing as [Service.User] does, and ErrTokenRejected if the session is not
-// live or the user is not active.
+// Recheck returns ErrTokenMissing as [Service.User] does. It returns ErrTokenRejected if the
+// session is not live or the user is not active.
 func (s *Service) Recheck(ctx context.Context) (User, error) {
 	caller := callerOf(ctx)
 	if caller == nil || caller.clients != s.clients {
@@ -318,8 +318,8 @@ func (s *Service) Recheck(ctx context.Context) (User, error) {
 	return s.readUser(ctx, caller.identity.UserID)
 }
 
-// SuperUser is [Service.User], but it returns ErrSuperUserRequired unless the caller is a super
-// user now. [Service.RequireSuperUser] is the middleware with the same check.
+// SuperUser does the same as [Service.User], but returns ErrSuperUserRequired if the caller is not
+// a super user. [Service.RequireSuperUser] is the middleware with the same check.
 func (s *Service) SuperUser(ctx context.Context) (User, error) {
 	user, err := s.User(ctx)
 	if err == nil && !user.IsSuperUser {

@@ -16,7 +16,7 @@ import (
 // Limits that the authors of a store need. Lengths are in bytes. The maximum length of every other
 // field of a record is in the comment of that field.
 const (
-	MaxIDLength         = limits.ID         // the ID of a user or session, the Version of a token
+	MaxIDLength         = limits.ID         // the ID of a user or session, the Version of a GitHubToken
 	MaxAccessKeyLength  = limits.AccessKey  // an access key's ID
 	MaxGitHubHostLength = limits.GitHubHost // a GitHub account's Host
 
@@ -24,7 +24,7 @@ const (
 	MaxKeys = 100
 
 	// KeyUsePrecision is the minimum time between two recorded uses of a key. If a use comes sooner
-	// after the last recorded use, a store does not record it.
+	// after the last recorded use, a store does not record the new use.
 	KeyUsePrecision = time.Minute
 
 	// MaxNamedRevocations is the maximum number of sessions of one user that the revocation feed
@@ -50,7 +50,7 @@ const (
 )
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
-// are valid. A store calls it before it writes the record.
+// are valid. A store calls Validate before it writes the record.
 func (u User) Validate() error {
 	return cmp.Or(
 		checkID("user_id", u.ID, MaxIDLength),
@@ -63,7 +63,7 @@ func (u User) Validate() error {
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
-// are valid. A store calls it before it writes the record.
+// are valid. A store calls Validate before it writes the record.
 func (k AccessKey) Validate() error {
 	return cmp.Or(
 		checkID("access_key", k.ID, MaxAccessKeyLength),
@@ -78,8 +78,8 @@ func (k AccessKey) Validate() error {
 }
 
 // Validate returns an [InvalidError] for the first field of the user or of a key that is not valid.
-// It also returns an [InvalidError] if there are not 1 to [MaxKeys] keys, or if a key belongs to
-// another user. A store calls it before it writes the records.
+// It also returns an [InvalidError] if the number of keys is not from 1 to [MaxKeys], or if a key
+// belongs to another user. A store calls Validate before it writes the records.
 func (u UserWithKeys) Validate() error {
 	if err := u.User.Validate(); err != nil {
 		return err
@@ -110,7 +110,7 @@ func checkPrevious(hash string, until time.Time) error {
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
-// are valid. A store calls it before it rotates the key.
+// are valid. A store calls Validate before it rotates the key.
 func (r KeyRotation) Validate() error {
 	return cmp.Or(
 		ValidateHash(r.Hash),
@@ -126,7 +126,7 @@ func checkOverlap(overlap time.Duration) error {
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
-// are valid. A store calls it before it revokes the session.
+// are valid. A store calls Validate before it revokes the session.
 func (c SessionClaims) Validate() error {
 	return cmp.Or(
 		checkID("session_id", c.SessionID, MaxIDLength),
@@ -136,7 +136,7 @@ func (c SessionClaims) Validate() error {
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
-// are valid. A store calls it before it writes the record.
+// are valid. A store calls Validate before it writes the record.
 func (s Session) Validate() error {
 	return cmp.Or(
 		checkID("session_id", s.ID, MaxIDLength),
@@ -151,7 +151,7 @@ func (s Session) Validate() error {
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
-// are valid. A store calls it before it writes the record.
+// are valid. A store calls Validate before it writes the record.
 func (l GitHubLink) Validate() error {
 	return cmp.Or(
 		l.Account.validate(),
@@ -165,7 +165,7 @@ func (l GitHubLink) Validate() error {
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
-// are valid. A store calls it before it writes the record.
+// are valid. A store calls Validate before it writes the record.
 func (t GitHubToken) Validate() error {
 	if len(t.Sealed) == 0 || len(t.Sealed) > maxSealedLength {
 		return invalidf("token", "must be 1 to %d bytes long when sealed", maxSealedLength)
@@ -186,8 +186,9 @@ func (a GitHubAccount) validate() error {
 	return checkID("host", a.Host, MaxGitHubHostLength)
 }
 
-// Validate returns an [InvalidError] for the first record in w that is not valid, or whose user or
-// account differs from that of the Link. It returns nil if there is no such record.
+// Validate returns an [InvalidError] for the first record in w that has a fault, or nil if no
+// record has a fault. There are two faults: the record itself is not valid, or its user or account
+// is not that of the Link.
 func (w GitHubSignInWrite) Validate() error {
 	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
 	if err == nil && w.NewUser != nil {
@@ -199,8 +200,9 @@ func (w GitHubSignInWrite) Validate() error {
 	return err
 }
 
-// Validate returns an [InvalidError] for the first record in w that is not valid, or whose user or
-// account differs from that of the Link. It returns nil if there is no such record.
+// Validate returns an [InvalidError] for the first record in w that has a fault, or nil if no
+// record has a fault. There are two faults: the record itself is not valid, or its user or account
+// is not that of the Link.
 func (w GitHubConnectWrite) Validate() error {
 	return cmp.Or(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
 }
@@ -226,15 +228,16 @@ func sameUser(userID string, link GitHubLink) error {
 // store has read about the account and the user. The hasUsers argument says whether the store keeps
 // users.
 //
-// It returns ErrGitHubNotAllowed if the account is remembered for a user to whom the account is no
-// longer linked. In the following cases, it returns ErrChanged, and the caller must read the link
-// and the token again:
+// If the account is not linked, but is remembered for a user, Check returns ErrGitHubNotAllowed:
+// the account was linked before and has been unlinked. In the following cases, Check returns
+// ErrChanged, and the caller must read the link and the token again:
 //
 //   - The account is linked to another user.
 //   - The account is linked, and there is a NewUser.
 //   - The account is not linked, there is no NewUser, and the store keeps users.
-//   - The account is not linked, and the user of the Link has another account of the GitHub host.
-//   - There is a Token, and the stored token has another Version than TokenVersion.
+//   - The account is not linked, and the user of the Link is linked to another account of the
+//     GitHub host.
+//   - There is a Token, and the Version of the stored token is not TokenVersion.
 func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error {
 	switch {
 	case state.LinkedTo == "" && state.RememberedFor != "":
@@ -251,9 +254,11 @@ func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error 
 }
 
 // Check returns an error if a store must not write the connection. The state argument is what the
-// store has read about the account and the user. Check returns ErrExists if the account is linked
-// to or remembered for another user, or if the user is linked to another account of the GitHub
-// host. It returns ErrChanged if the Version of the stored token is not TokenVersion.
+// store has read about the account and the user. Check returns ErrChanged if the Version of the
+// stored token is not TokenVersion. It returns ErrExists in two cases:
+//
+//   - The account is linked to another user, or remembered for another user.
+//   - The user is linked to another account of the GitHub host.
 func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
 	isAnother := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
 	switch {
@@ -267,7 +272,7 @@ func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
 }
 
 // ValidateHash returns an [InvalidError] unless the hash of an access secret has 1 to 255 bytes of
-// visible ASCII. A store does not keep other hashes.
+// visible ASCII. A store refuses every other hash.
 func ValidateHash(hash string) error {
 	if hash == "" || len(hash) > maxHashLength {
 		return invalidf("hash", "must be 1 to %d bytes long", maxHashLength)
@@ -327,7 +332,7 @@ func checkEmail(email string) error {
 	return nil
 }
 
-// checkReturnTo accepts a path of the host, or an empty one: see oauthstate.IsReturnTo.
+// checkReturnTo accepts a path of the host, or an empty text: see oauthstate.IsReturnTo.
 func checkReturnTo(path string) error {
 	if !oauthstate.IsReturnTo(path) {
 		return invalidf("return_to", "must be a path such as /settings?tab=github")
@@ -336,7 +341,7 @@ func checkReturnTo(path string) error {
 }
 
 // Stores keep times as microseconds since 1970. Zero means no time, so the earliest time is one
-// microsecond.
+// microsecond after the beginning of 1970.
 var (
 	earliestTime = time.UnixMicro(1)
 	latestTime   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
@@ -356,19 +361,21 @@ func checkOptionalTime(field string, t time.Time) error {
 	return checkTime(field, t)
 }
 
-// FoldRevocations keeps the revocation feed short if it names many sessions of the same user, each
-// in its own entry. The named argument contains these entries in any order, without entries that a
+// FoldRevocations keeps the revocation feed short if many of its entries each revoke one session of
+// the same user. The named argument contains these entries in any order, without entries that a
 // newer entry has replaced. If more than [MaxNamedRevocations] of them are not [Revocation.Capped],
-// FoldRevocations returns an entry for the user that replaces most of them. If not, it returns
-// false.
+// FoldRevocations returns one entry for the user, which replaces most of them. If not,
+// FoldRevocations returns false.
 //
-// Capped entries stay. Of the other entries, those with the greatest Generations stay, at most half
-// of MaxNamedRevocations. The store does the following in its transaction:
+// Capped entries stay in the feed. Of the other entries, those with the greatest Generations stay,
+// at most half of MaxNamedRevocations. If FoldRevocations returns true, the store does the
+// following in its transaction:
 //
 //   - It sets a zero ExpiresAt on each named entry that is not capped and whose Generation is below
 //     that of the returned entry.
-//   - It sets a zero ExpiresAt on the current entry for all sessions of the user, if there is one,
-//     unless the Generation of that entry is greater than that of the returned entry.
+//   - It looks for the current entry for all sessions of the user. If there is one, and its
+//     Generation is not greater than that of the returned entry, the store sets a zero ExpiresAt on
+//     it.
 //   - It removes the user's sessions whose Generations are below that of the returned entry.
 //   - It raises the ExpiresAt of the returned entry to the latest ExpiresAt of the removed sessions
 //     and the replaced entries.

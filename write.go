@@ -18,7 +18,7 @@ import (
 // of a caller's session.
 type Authority struct {
 	// Host is the name of the part of the host program that makes the change without a session,
-	// such as "billing". It may also be the name of an operator. If Host is set, the other fields
+	// such as "billing". It can also be the name of an operator. If Host is set, the other fields
 	// must be zero. Host is at most 64 bytes long. Names that begin with "auth." are reserved for
 	// this package.
 	Host string
@@ -33,7 +33,7 @@ type Authority struct {
 	//
 	// A store that keeps no users cannot check whether the user is a super user. The methods of
 	// this package therefore ask the [UserSource] before the transaction of the change. If a user
-	// loses the role in the host's table, the host must call [Service.RevokeUser]. Once that call
+	// loses the role in the host's table, the host must call [Service.RevokeUser]. After that call
 	// has returned, the user's old sessions can make no change.
 	SuperUser bool
 
@@ -70,18 +70,18 @@ func (a Authority) checkHost() error {
 	return a.Validate()
 }
 
-// Check returns an error unless the authority holds at the time now. If Host is set, Check returns
-// nil. A store calls Check inside the transaction of the change, after it has locked the user's
-// record. If Check returns an error, the store must change nothing.
+// Check returns an error unless the authority holds at the given time. An authority with a Host
+// always holds. A store calls Check inside the transaction of the change, after it has locked the
+// user's record. If Check returns an error, the store must change nothing.
 //
 // The store reads the other arguments from its records:
 //
 //   - session is the session with the ID SessionID, or zero if there is none.
 //   - user is the user with the ID UserID, or zero if there is none. A store that keeps no users
 //     passes User{ID: UserID}.
-//   - revokedBelow is the greatest Generation of the entries in the revocation feed that revoke all
-//     sessions of this user or of all users. It is zero if there is no such entry. The store reads
-//     it in a statement that it runs after it has taken the lock.
+//   - revokedBelow is the greatest Generation of those entries of the revocation feed that revoke
+//     all sessions of this user or of all users. It is zero if there is no such entry. The store
+//     must read it in a separate statement after it has taken the lock.
 //
 // Check returns ErrTokenRejected if the session does not exist, is revoked or has expired, or if
 // the user is not active. It returns ErrSuperUserRequired if the user must be a super user and is
@@ -111,9 +111,9 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 	return nil
 }
 
-// CheckOwner returns ErrNotFound unless the authority may change a record of the user with this ID.
-// If SuperUser is false, a session may change only records of its own user. A store passes the
-// UserID of the record, or "" if the change is not about one user.
+// CheckOwner returns ErrNotFound if the authority is not allowed to change a record of the user
+// with this ID. If SuperUser is false, a session is allowed to change only records of its own user.
+// A store passes the UserID of the record, or "" if the change is not about one user.
 func (a Authority) CheckOwner(userID string) error {
 	if a.Host == "" && !a.SuperUser && userID != a.UserID {
 		return fmt.Errorf("auth: record of the caller: %w", ErrNotFound)
@@ -121,7 +121,7 @@ func (a Authority) CheckOwner(userID string) error {
 	return nil
 }
 
-// Write is an argument of the methods of a store that make a change for an [Authority]. It contains
+// Write is an argument of every store method that makes a change for an [Authority]. It contains
 // the authority, the event and the clock of the change. [AccountStore] says what a store must do
 // with them.
 type Write struct {
@@ -142,9 +142,9 @@ type Write struct {
 	// change depends.
 	Now func() time.Time
 
-	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid. An
-	// entry of the revocation feed that revokes all sessions of a user must stay in the feed for
-	// this time, even if the store has no session of the user.
+	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid. If an
+	// entry of the revocation feed revokes all sessions of a user, the entry must stay in the feed
+	// for at least this time, even if the store has no session of the user.
 	MaxTokenLifetime time.Duration
 }
 
@@ -219,8 +219,8 @@ const (
 // zero if its value is unknown or does not apply.
 type Event struct {
 	// ID identifies an event of the audit trail. It is at most [MaxIDLength] bytes long. It is
-	// empty for an event that is not in the trail. The host may receive an event of the trail more
-	// than once, each time with the same ID.
+	// empty for an event that is not in the trail. The host can receive an event of the trail
+	// several times, each time with the same ID.
 	ID string
 
 	Kind EventKind
@@ -229,21 +229,21 @@ type Event struct {
 	UserID string // the user that the event is about
 
 	// ActorID is the ID of the user who caused the event. If users change their own records,
-	// ActorID is equal to UserID. If the host makes a change in a request that a middleware has
-	// authenticated, ActorID is the ID of the caller of that request. ActorID is empty if no user
-	// is known to have caused the event.
+	// ActorID is equal to UserID. If the host makes a change while it handles an authenticated
+	// request, ActorID is the ID of the request's caller. ActorID is empty if no user is known to
+	// have caused the event.
 	ActorID string
 
 	// Host is the name of the part of the host program that caused the event, as in [Authority].
 	Host string
 
 	// SessionID is the ID of the session that the event is about. If the event is about no session,
-	// it is the ID of the session that caused the event.
+	// SessionID is the ID of the session that caused the event.
 	SessionID string
 
-	// AccessKey is the ID of the access key that the event is about. If a client sent this text and
-	// it is not known whether such a key exists, AccessKey is set only if the text has the form of
-	// a generated key. Any other text may be a secret.
+	// AccessKey is the ID of the access key that the event is about, or "imported" if the key was
+	// imported. For a rejected sign-in, AccessKey is set only if the text from the client has the
+	// form of a generated key. Any other text could be a secret.
 	AccessKey string
 
 	Method SignInMethod
@@ -300,8 +300,8 @@ func (e *Event) setSubject(err error) {
 // function is not called. Module otelauth provides Hooks for OpenTelemetry.
 //
 // The functions are called during requests, from several goroutines at the same time, so they must
-// return quickly. If a function panics, the panic is logged and the request continues. To
-// distinguish an error that rejects a request from a failure, call [ErrorStatus].
+// return quickly. If a function panics, the panic is logged and the request continues. To find out
+// whether an error is a rejection or a failure, call [ErrorStatus].
 type Hooks struct {
 	// SignIn is called after each attempt to sign in. The parameter err is nil if the attempt
 	// succeeded. The parameter took is the duration of the attempt. For a sign-in with GitHub, it
@@ -327,7 +327,7 @@ const (
 	eventClasses // the number of classes
 )
 
-// maxWaiting is the maximum number of events of each class that may wait for OnEvent. A full queue
+// maxWaiting is the maximum number of events of each class that can wait for OnEvent. A full queue
 // takes one to two megabytes.
 var maxWaiting = [eventClasses]int32{
 	classChange:         1024,

@@ -44,9 +44,8 @@ func goodClaims() jwt.MapClaims {
 	}
 }
 
-// sign returns a token with valid claims, in which the claims in change replace others. If kid is
-// empty, the token has no key ID. This library requires a key ID, and kataras rejects tokens that
-// have one.
+// sign returns a token with valid claims, except for the claims in change. If kid is empty, the
+// token has no key ID. This library requires a key ID, and kataras rejects tokens that have one.
 func sign(t testing.TB, alg string, key any, kid string, change jwt.MapClaims) string {
 	t.Helper()
 	c := goodClaims()
@@ -68,7 +67,7 @@ func sign(t testing.TB, alg string, key any, kid string, change jwt.MapClaims) s
 
 // hasLowS reports whether the value S of the ES256 signature is in the lower half of its range.
 // From any ES256 signature, anyone can compute a second valid signature with the negated S. This
-// library accepts only the one with the low S. golang-jwt creates either of them with equal
+// library accepts only the signature with the low S. golang-jwt creates both with equal
 // probability.
 func hasLowS(t testing.TB, token string) bool {
 	t.Helper()
@@ -125,8 +124,8 @@ func status(m Middleware, token string) int {
 	return w.Code
 }
 
-// badTokens returns tokens that every middleware must reject, because otherwise the comparison is
-// not fair.
+// badTokens returns tokens that every middleware must reject. If a middleware accepted one of them,
+// the comparison would not be fair.
 func badTokens(t testing.TB, k Keys, alg, kid string) map[string]string {
 	t.Helper()
 	other, key, now := newKeys(t), k.private(alg), time.Now().Unix()
@@ -199,7 +198,7 @@ func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
 // The two allocations are the context with the caller, and the request that carries this context. A
-// handler that calls Identify instead needs no context and saves both.
+// handler that calls Identify, without the middleware, needs no context and saves both.
 func TestCachedTokenCostsTwoAllocations(t *testing.T) {
 	k := newKeys(t)
 	for _, alg := range algorithms {
@@ -217,8 +216,8 @@ func TestCachedTokenCostsTwoAllocations(t *testing.T) {
 // BenchmarkAuthenticated measures a request with a token that was verified before.
 func BenchmarkAuthenticated(b *testing.B) {
 	k := newKeys(b)
-	// This is the minimal middleware, which verifies nothing and only sets a context. It runs
-	// first, because a process is slower while its heap is new.
+	// The minimal middleware verifies nothing and only sets a context. It runs first, because a
+	// process is slower while its heap is new.
 	b.Run("context alone", func(b *testing.B) {
 		serve(b, byHand(func(string) (any, error) { return nil, nil }), "")
 	})

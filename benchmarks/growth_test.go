@@ -16,8 +16,8 @@ import (
 )
 
 // manyStore is a store that pretends to have a million sessions. It does not store the sessions
-// that are created, because the verification of a token does not read them. It generates revoked
-// sessions when it is asked for them.
+// that are created, because the verification of a token does not read them. It generates the
+// entries of the revocation feed when they are read.
 type manyStore struct {
 	auth.Store
 	revoked int64
@@ -45,7 +45,7 @@ func (s *manyStore) RevokeSession(context.Context, auth.Write, string) error {
 // RevocationHead returns the position of the last entry.
 func (s *manyStore) RevocationHead(context.Context) (int64, error) { return s.revoked, nil }
 
-// ListRevocations generates entries, each of which revokes a session of another user. The entries
+// ListRevocations generates entries. Each entry revokes a session of a different user. The entries
 // share no memory, as if they came from a database.
 func (s *manyStore) ListRevocations(
 	_ context.Context, from int64, limit int,
@@ -86,7 +86,7 @@ func manyTokens(b *testing.B, k Keys, n int) []string {
 	return tokens
 }
 
-// verifyAll verifies each token once.
+// verifyAll verifies each token one time.
 func verifyAll(b *testing.B, issuer *auth.TokenIssuer, tokens []string) {
 	for _, token := range tokens {
 		if _, err := issuer.Verify(context.Background(), token); err != nil {
@@ -130,9 +130,9 @@ const scattered = 7919
 
 // BenchmarkGrowth measures the verification of a token that was verified before, for different
 // numbers of such tokens and of revoked sessions. It verifies the tokens in turn. So with more
-// tokens, a smaller part of them fits into the processor's caches. That also slows down reading the
-// text of the token, although a server would have the text in its cache because it has just
-// received it. The benchmark "text" measures this part separately.
+// tokens, a smaller part of them fits into the processor's caches. Reading the text of a token then
+// gets slower too. In a server, the text would be in the cache, because it has just arrived. So the
+// benchmark "text" measures the reading of the text separately.
 func BenchmarkGrowth(b *testing.B) {
 	k := newKeys(b)
 	all := manyTokens(b, k, liveCounts[len(liveCounts)-1])
@@ -179,9 +179,9 @@ func BenchmarkGrowth(b *testing.B) {
 }
 
 // BenchmarkNews measures how one more revoked session slows down requests with the tokens of other
-// sessions. After a revocation, each token is looked up once among all revoked sessions. An
-// operation is one revocation and one request with each live token. ns/token is the time of one
-// such request.
+// sessions. After a revocation, the first request with each token looks up its session among all
+// revoked sessions. An operation is one revocation and one request with each live token. ns/token
+// is the time of one such request.
 func BenchmarkNews(b *testing.B) {
 	const live = 10_000
 	k := newKeys(b)

@@ -190,8 +190,8 @@ func auth0JWT(k Keys, alg string) (Middleware, error) {
 	return auth0.New(v.ValidateToken).CheckJWT, nil
 }
 
-// ginJWT returns the middleware of gin-jwt. gin-jwt supports only symmetric and RSA keys. It does
-// not check iss and aud, so the Authorizator does.
+// ginJWT returns the middleware of gin-jwt. gin-jwt supports only symmetric and RSA keys. gin-jwt
+// does not check iss and aud, so the function Authorizator checks them.
 func ginJWT(k Keys, alg string) (Middleware, error) {
 	if alg != "HS256" {
 		return nil, nil

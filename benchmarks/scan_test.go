@@ -35,12 +35,12 @@ func allocationsPerMiss(b *testing.B, k Keys, tokens []string) float64 {
 
 // BenchmarkScan measures the cache if there are more tokens than it can hold. In the first two
 // cases, requests repeat a set of tokens that fills a tenth of the cache (the hot tokens). In the
-// second case, there are also requests with ten times as many other tokens as the cache can hold,
-// each used once per round. In the remaining cases, the tokens of the requests are picked at
+// second case, there are also other tokens, ten times as many as the cache can hold. Each round has
+// one request with each of them. In the remaining cases, the tokens of the requests are picked at
 // random.
 //
-// The relevant results are hit-% and ns/hot, which is the time of a request with a hot token. ns/op
-// is the time of a whole round.
+// The relevant results are hit-% and ns/hot. ns/hot is the time of a request with a hot token, and
+// ns/op is the time of a whole round.
 func BenchmarkScan(b *testing.B) {
 	k := newKeys(b)
 	all := manyTokens(b, k, scanCache/10+10*scanCache)

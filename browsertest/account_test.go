@@ -15,8 +15,7 @@ import (
 // hostile is text with markup, which a page must display as text.
 const hostile = `<img src=x onerror=alert(1)>`
 
-// login signs in with a request of its own, not in the browser. It returns the token and the
-// status.
+// login sends a sign-in request outside the browser, and returns the token and the status.
 func (q *quickstart) login(t *testing.T, key, secret, userAgent string) (token string, status int) {
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"access_key": key, "access_secret": secret})
@@ -59,7 +58,7 @@ func (b *tab) text(selector string) string {
 }
 
 // takeSecret returns the access key and secret that the open dialog shows, and closes the dialog.
-// It checks that the secret is then nowhere in the page.
+// After that, takeSecret checks that the secret is nowhere in the page.
 func (b *tab) takeSecret(heading string) (key, secret string) {
 	b.t.Helper()
 	b.shows("#secret-heading", heading)
@@ -234,8 +233,8 @@ func TestSuperUserManagesUsersOnThePage(t *testing.T) {
 	q.requireLogin(t, last, lastSecret, http.StatusUnauthorized)
 }
 
-// Users who replace their own credentials are signed out and can sign in only with the new ones. So
-// the page must show these first.
+// Users who replace their own credentials are signed out and can sign in only with the new
+// credentials. So the page must show the new credentials before the sign-out.
 func TestOwnNewCredentialsAreShownBeforeSignOut(t *testing.T) {
 	q, b := startSignedIn(t)
 	b.pressOn("#user-list", "admin", "New credentials")

@@ -126,8 +126,8 @@ func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 	return b
 }
 
-// expected maps paths to errors that the console reports although the page works, because no user
-// is signed in or GitHub is not connected.
+// expected maps paths to errors that the console reports although the page works. The reason for
+// these errors is that no user is signed in or GitHub is not connected.
 var expected = map[string]string{
 	"/auth/users":                "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
 	"/auth/user":                 "Failed to load resource: the server responded with a status of 401 (Unauthorized)",
@@ -138,7 +138,8 @@ var expected = map[string]string{
 	"/favicon.ico": "Failed to load resource: the server responded with a status of 404 (Not Found)",
 }
 
-// lastSuperUser is another such error. Its path contains the ID of a user.
+// lastSuperUser is another error that the console reports although the page works. The error is not
+// in expected, because its path contains the ID of a user.
 const lastSuperUser = "Failed to load resource: the server responded with a status of 409 (Conflict)"
 
 // mistakeOf returns the error of the page that the event reports, or "".

@@ -150,8 +150,8 @@ func TestTwoTabsSignInAtOnce(t *testing.T) {
 	q, first := start(t)
 	second := first.another()
 	// Each flow has a cookie, whose name is one of a few names, picked at random. If both flows get
-	// the same name, the later cookie replaces the earlier one and the earlier flow fails. So the
-	// test then starts again.
+	// the same name, the later cookie replaces the earlier one and the earlier flow fails. In this
+	// case, the test starts again.
 	for flows := 0; flows != 2; flows = len(first.cookies()) {
 		first.clearCookies()
 		for _, b := range []*tab{first, second} {

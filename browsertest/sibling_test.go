@@ -55,9 +55,9 @@ type site struct {
 	requests []seen
 }
 
-// newSite starts a site, with http if plain is true and with https otherwise. If autoApprove is
-// empty, the fake GitHub shows a page that asks which user agrees. Otherwise, the user with this
-// login agrees at once.
+// newSite starts a site, with http if plain is true and with https otherwise. If autoApprove is a
+// login, the user with this login agrees to every authorization at the fake GitHub. If autoApprove
+// is empty, the fake GitHub shows a page that asks which user agrees.
 func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	t.Helper()
 	needChromium(t)
@@ -101,7 +101,8 @@ func newSite(t *testing.T, plain bool, autoApprove string) *site {
 	return s
 }
 
-// The browser sends the cookie with a WebSocket handshake, even if a page of a sibling starts it.
+// The browser sends the session cookie with a WebSocket handshake, even if a page of a sibling host
+// starts the handshake.
 func TestSiblingSiteCannotOpenAWebSocket(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
@@ -145,7 +146,7 @@ func TestHiddenFrameCannotSignTheUserIn(t *testing.T) {
 
 // After a click, a page can make one navigation that the browser marks as started by the user. The
 // service responds to all other navigations with a page that asks for confirmation. Safari does not
-// mark navigations, so there the service always asks.
+// mark navigations, so the service always asks if the browser is Safari.
 func TestPopupNavigatedRepeatedlyCannotSignTheUserIn(t *testing.T) {
 	s, b := signedInSite(t)
 	b.tolerant = true
@@ -271,8 +272,8 @@ func TestLinkOnAnotherSiteSignsInAfterConfirmation(t *testing.T) {
 }
 
 // plant simulates an attacker who uses the tab mallory. It starts a flow that connects a GitHub
-// account to the attacker's user, and sets the flow's cookie in the victim's browser from a sibling
-// page. It returns the GitHub URL of the flow.
+// account to the attacker's user. From a sibling page, it sets the cookie of the flow in the
+// victim's browser. It returns the GitHub URL of the flow.
 func (s *site) plant(mallory, victim *tab) (authURL string) {
 	s.t.Helper()
 	eval[bool](mallory,
@@ -337,7 +338,7 @@ func TestPlantedConnectFlowIsRefused(t *testing.T) {
 	}
 }
 
-// As a check of the test above, the session that began the flow can complete it.
+// This test checks the test above: the same flow completes in the session that began it.
 func TestSessionThatBeganAConnectFlowCompletesIt(t *testing.T) {
 	for name, plain := range map[string]bool{"http": true, "https": false} {
 		t.Run(name, func(t *testing.T) {

@@ -109,8 +109,8 @@ func (s *site) arrived(path string) (taken []seen) {
 }
 
 // provoke repeats the action until a request for the path arrives, and returns that request. One
-// attempt may not be enough, because a browser can drop a navigation that begins while another one
-// ends.
+// attempt may not be enough: a browser can drop a navigation if another navigation ends at the same
+// moment.
 func (s *site) provoke(path string, action func()) seen {
 	s.t.Helper()
 	for range 30 {

@@ -84,9 +84,9 @@ func (s *Server) exchange(secret string, form url.Values) (*Token, *oauthError) 
 	return nil, errGrantType
 }
 
-// exchangeCode exchanges a code for a token. A code works once. A failed exchange also uses the
-// code up, because a client that sends a wrong PKCE verifier may have stolen it. The caller holds
-// the lock.
+// exchangeCode exchanges a code for a token. A code can be used only one time, even if the exchange
+// fails: a client that sends a wrong PKCE verifier may have stolen the code. The caller holds the
+// lock.
 func (s *Server) exchangeCode(form url.Values) (*Token, *oauthError) {
 	value := form.Get("code")
 	found := s.grants.codes[value]

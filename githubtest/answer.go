@@ -6,7 +6,8 @@ import (
 	"net/http"
 )
 
-// answer records the response of an endpoint, so that a fault can change it before it is sent.
+// answer records the response of an endpoint, so that a fault can change the response before it is
+// sent.
 type answer struct {
 	status int
 	header http.Header
@@ -56,9 +57,9 @@ func (a *answer) setJSON(value any) {
 	a.header.Set("Content-Type", "application/json; charset=utf-8")
 }
 
-// setField sets the field to the JSON value in the object in the body, or in each object of the
-// list in the body. An empty value removes the field. A body that is neither an object nor a list,
-// such as a form, stays unchanged.
+// setField sets a field of the JSON object in the body. If the body is a list, setField sets the
+// field in each object of the list. value is JSON; an empty value removes the field. A body that is
+// neither an object nor a list, such as a form, stays unchanged.
 func (a *answer) setField(field, value string) {
 	a.eachObject(func(object fields) {
 		if value == "" {
@@ -69,8 +70,8 @@ func (a *answer) setField(field, value string) {
 	})
 }
 
-// eachObject calls the function change for the object in the body, or for each object of the list
-// in the body, and then replaces the body with the result.
+// eachObject calls change for the JSON object in the body. If the body is a list, eachObject calls
+// change for each object of the list. It then replaces the body with the changed JSON.
 func (a *answer) eachObject(change func(fields)) {
 	var one fields
 	if json.Unmarshal(a.body, &one) == nil {

@@ -23,8 +23,8 @@ type object = map[string]any
 type resource struct {
 	endpoint Endpoint
 
-	// A token needs at least one of the scopes. If scopes is empty, it needs none. denied is the
-	// status of the response to a token without such a scope.
+	// If scopes is empty, every token can read the resource. If not, a token needs at least one of
+	// the scopes, and the response to any other token has the status denied.
 	scopes []string
 	denied int
 
@@ -85,8 +85,8 @@ func (s *Server) authenticate(r *http.Request) (apiRequest, string) {
 	return apiRequest{apiURL(r), baseURL(r), user, token.Scopes, r.URL.Query()}, ""
 }
 
-// deny responds to a token without an accepted scope. The status is 404 for a resource whose
-// existence GitHub hides from such a token.
+// deny responds to a request whose token lacks the scopes for the resource. If GitHub hides the
+// existence of the resource, the status is 404.
 func deny(w http.ResponseWriter, res resource) {
 	if res.denied == http.StatusNotFound {
 		apiError(w, http.StatusNotFound, "Not Found")
@@ -95,8 +95,8 @@ func deny(w http.ResponseWriter, res resource) {
 	apiError(w, res.denied, fmt.Sprintf("You need at least %s scope to do this.", res.scopes[0]))
 }
 
-// paginate returns the page of the list that the request asks for. It sets a Link header with the
-// URLs of other pages.
+// paginate returns one page of the list. The query of the request selects the page. paginate also
+// sets a Link header with the URLs of other pages.
 func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
 	query := r.URL.Query()
 	size := between(query.Get("per_page"), defaultPage, maxPage)
@@ -127,8 +127,8 @@ func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
 	return list[from:min(from+size, len(list))]
 }
 
-// between parses a positive number and returns it, or limit if the number is greater. For any other
-// text it returns the parameter otherwise, which is the default at GitHub.
+// between parses a positive number and returns it, but at most limit. If text is not a positive
+// number, the result is the value of the parameter otherwise, GitHub's default.
 func between(text string, otherwise, limit int) int {
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 1 {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// application returns the handler of a call in which the app asks about an access token. The app
-// authenticates with its client ID and client secret, and sends the token in the body.
+// application returns the handler of a call in which the app checks or revokes an access token. The
+// app authenticates with its client ID and client secret, and sends the token in the body.
 func (s *Server) application(handle func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)

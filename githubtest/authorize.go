@@ -16,7 +16,7 @@ const challengeLength = 43
 // authorization is a request to authorize the app.
 type authorization struct {
 	redirect    *url.URL
-	redirectURI string // as in the request; a token request that has one must repeat it
+	redirectURI string // copied from the query; a token request can omit it but must not change it
 	scopes      []string
 	state       string
 	hasState    bool
@@ -26,8 +26,8 @@ type authorization struct {
 
 // authorize serves the page that asks which user agrees. If a user agrees automatically (see
 // [Server.SignInAs]), authorize shows no page and redirects the browser at once. The form of the
-// page posts to the URL of the page. Both requests therefore have the same query and get the same
-// checks, and the server keeps no state between them.
+// page posts to the URL of the page. So the request for the page and the request of the form have
+// the same query. Both get the same checks, and the server keeps no state between them.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if query.Get("client_id") != s.clientID {
@@ -102,8 +102,8 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, request authori
 	s.redirectBack(w, r, request, url.Values{"code": {value}})
 }
 
-// redirectBack redirects the browser to the app's callback URL with the answer. It adds the state
-// of the request and the issuer (RFC 9207). As at GitHub, errors get the issuer too.
+// redirectBack redirects the browser to the app's callback URL. The query has the answer, the state
+// of the request, and the issuer (RFC 9207). As at GitHub, an error answer has the issuer too.
 func (s *Server) redirectBack(
 	w http.ResponseWriter, r *http.Request, request authorization, answer url.Values,
 ) {
@@ -122,8 +122,8 @@ func (s *Server) redirectBack(
 	w.WriteHeader(http.StatusFound)
 }
 
-// parseAuthorization parses an authorization request. The error, if any, is the one to report to
-// the app. If request.redirect is nil, there is no URL at which to report it.
+// parseAuthorization parses an authorization request. The caller reports the error, if any, to the
+// app. If the redirect field of the result is nil, there is no URL at which to report the error.
 func (s *Server) parseAuthorization(query url.Values) (authorization, *oauthError) {
 	request := authorization{
 		redirectURI: query.Get("redirect_uri"),
@@ -149,10 +149,10 @@ func (s *Server) parseAuthorization(query url.Values) (authorization, *oauthErro
 	return request, nil
 }
 
-// matchRedirect returns the URL to which to redirect the browser. ok reports whether the app may
-// use the requested URL. If the request names no URL, redirect is the first registered URL. If ok
-// is false, redirect is the first registered URL too, because the error is reported there. If the
-// app has no registered URL, redirect is nil in both cases.
+// matchRedirect returns the URL to which to redirect the browser. ok reports whether the app is
+// allowed to use the requested URL. If the request names no URL, redirect is the first registered
+// URL. If ok is false, redirect is the first registered URL too, because the error is reported
+// there. If the app has no registered URL, redirect is nil in both cases.
 func (s *Server) matchRedirect(requested string) (redirect *url.URL, ok bool) {
 	var first *url.URL
 	if len(s.redirects) > 0 {

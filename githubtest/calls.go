@@ -14,7 +14,7 @@ type Call struct {
 	Status       int // 0 until the response is sent
 }
 
-// Calls returns the latest calls, the oldest first. The log holds at most 10,000 calls.
+// Calls returns the newest calls, at most 10,000. The oldest of them comes first.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,8 +41,8 @@ func newCallLog() callLog {
 	return callLog{counts: make(map[Endpoint]int)}
 }
 
-// add logs a call. It is called when a request arrives, so that the log also contains requests that
-// never get a response.
+// add logs a call. The server calls add when a request arrives, so the log also contains requests
+// that never get a response.
 func (l *callLog) add(call Call) *Call {
 	if len(l.calls) == maxCalls {
 		l.calls = append([]*Call(nil), l.calls[maxCalls/2:]...)

@@ -165,8 +165,8 @@ func (c *client) get(path, token string) reply {
 	return c.do(r)
 }
 
-// application calls an endpoint that tells the app about a token. The app authenticates with its
-// client ID and client secret.
+// application calls an endpoint at which the app checks or revokes a token. The app authenticates
+// with its client ID and client secret.
 func (c *client) application(method, what, token string) reply {
 	c.t.Helper()
 	id, secret := c.Client()

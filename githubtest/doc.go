@@ -1,6 +1,6 @@
 // Package githubtest provides a fake GitHub for tests. The fake implements enough of github.com and
-// of its REST API to sign users in and to read their profiles. It can also simulate the ways in
-// which GitHub may fail.
+// of its REST API to sign users in and to read their profiles. It can also simulate failures of
+// GitHub.
 //
 // To test a service that lets users sign in with GitHub, start a fake, configure the service with
 // the URLs of the fake, and run the sign-in as a browser would:
@@ -32,13 +32,12 @@
 //
 // # Any client can sign in as any user
 //
-// The fake asks for no password. It therefore accepts requests from the same machine only: [Start]
-// refuses addresses that are not loopback addresses, and a request whose Host header names another
-// machine gets status 421. Without the check of the Host header, a web page could reach the fake by
-// DNS rebinding.
+// The fake asks for no password, so it accepts only requests from the same machine. [Start] refuses
+// an address that is not a loopback address. A request whose Host header names another machine gets
+// status 421. Without this check, a web page could reach the fake by DNS rebinding.
 //
-// Do not give the fake the host name of the real GitHub in the configuration of the service. The
-// service could then mistake an identity of the fake for an identity of GitHub.
+// In the configuration of the service, do not give the fake the host name of the real GitHub. With
+// the same name, the service could mistake an identity of the fake for an identity of GitHub.
 //
 // # Differences from GitHub
 //
@@ -51,11 +50,12 @@
 //   - the fields and types of REST responses, pagination, and rate-limit headers;
 //   - checking and revoking tokens.
 //
-// The fake sends the rate-limit headers but never enforces a limit. It has no GitHub Apps, no
-// device flow, no sudo mode, no organization that restricts apps, no ETags, no other media types or
-// API versions, and no remembered consent: the page asks every time.
+// The fake sends the rate-limit headers but never enforces a limit. The page asks for consent every
+// time, even if the user has agreed before. The fake does not implement GitHub Apps, the device
+// flow, sudo mode, organizations that restrict apps, ETags, or a choice of media types and API
+// versions.
 //
-// GitHub refuses a token to a user without a verified primary e-mail address, with the error
-// unverified_user_email. The fake issues a token to such a user, because GitHub Enterprise may do
-// so. A test can inject the error as a fault.
+// If a user has no verified primary e-mail address, GitHub issues no token and responds with the
+// error unverified_user_email. The fake issues a token, because GitHub Enterprise may do so. A test
+// can inject the error as a fault.
 package githubtest

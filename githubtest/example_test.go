@@ -10,7 +10,7 @@ import (
 )
 
 // The example signs a user in and reads the user's profile, first without and then with faults. A
-// test would call its service here instead of using [http.Client].
+// real test would call the tested service instead of using an [http.Client].
 func Example() {
 	fake, err := githubtest.Start("", githubtest.Config{AutoApprove: "octocat"})
 	if err != nil {

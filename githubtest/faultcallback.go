@@ -43,8 +43,8 @@ func authorizeFaults() []NamedFault {
 	}
 }
 
-// callback returns a fault that changes the query of the redirect to the app with the function
-// change. The page that asks for consent stays unchanged.
+// callback returns a fault that uses the function change to change the query of the redirect to the
+// app. The page that asks for consent stays unchanged.
 func callback(change func(url.Values)) Fault {
 	return edited(func(a *answer) {
 		target, err := url.Parse(a.header.Get("Location"))

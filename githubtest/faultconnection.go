@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// endless is the number of bytes after which a fault that sends without end stops.
+	// endless is the size, in bytes, of a response that seems to have no end.
 	endless = 1 << 30
 
 	// dripInterval is the time between two bytes of slowDrip. It is so short that the connection
@@ -118,7 +118,7 @@ func endlessBody(w http.ResponseWriter, _ *http.Request) {
 }
 
 // gzipBomb sends a gigabyte of spaces, compressed to about a megabyte. It compresses one megabyte
-// and sends the result 1024 times, because a sequence of gzip streams is valid gzip.
+// and sends the result 1024 times: a sequence of gzip streams is valid gzip.
 func gzipBomb(w http.ResponseWriter, _ *http.Request) {
 	const piece = 1 << 20
 	var packed bytes.Buffer

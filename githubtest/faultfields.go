@@ -9,7 +9,7 @@ import (
 )
 
 // field returns a fault that sets the field with this name to a JSON value. The parameter what
-// describes the value in the name of the fault.
+// describes the value and is a part of the name of the fault.
 func field(name, what, json string) NamedFault {
 	return named(name+" "+what, SetField(name, json))
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// has returns a check of a field of the object in the response, or of every entry of the list. The
-// field must have the wanted JSON value. If want is empty, it must be absent.
+// has returns a check that a field of the JSON object in the response has the value want. If want
+// is empty, the field must be absent. If the response is a list, every entry is checked.
 func has(field, want string) check {
 	return body(func(t *testing.T, body string) {
 		if strings.HasPrefix(body, "{") {

@@ -7,13 +7,13 @@ import (
 )
 
 // Fault is a way for an endpoint to fail. It gets the endpoint's handler, and returns the handler
-// that responds instead. Many faults never call the endpoint's handler. Others call it and change
-// its response. A test can define its own Fault, as it would define a middleware. The handler of a
-// fault that waits must return when the request's context is done; otherwise [Server.Close] does
-// not return.
+// that responds instead. Many faults never call the endpoint's handler. Other faults call this
+// handler and change its response. A test can define its own Fault, as it would define a
+// middleware. If the handler of a fault waits, the handler must return as soon as the request's
+// context is done, because [Server.Close] waits for the handler.
 //
-// A fault that breaks the connection needs a real connection, such as that of a Server returned by
-// [Start]. It does not work with an httptest.ResponseRecorder.
+// A fault that breaks the connection needs a real connection, for example to a Server that [Start]
+// returned. It does not work with an httptest.ResponseRecorder.
 type Fault func(endpoint http.Handler) http.Handler
 
 // Inject applies the fault to every call of the endpoint, until the test calls [Server.Heal] or
@@ -65,9 +65,9 @@ type NamedFault struct {
 	// Endpoints are the endpoints to which the fault applies.
 	Endpoints []Endpoint
 
-	// Harmless says that a client may accept the response, because the response still has what the
-	// client needs. Examples are a large ID, a field that appears twice, and a missing optional
-	// e-mail address. A client may also reject such a response.
+	// If Harmless is true, the response still has everything that a client needs. Examples are a
+	// large ID, a field that appears twice, and a missing optional e-mail address. A correct client
+	// can either accept or reject the response.
 	Harmless bool
 }
 
@@ -115,7 +115,7 @@ func named(name string, fault Fault) NamedFault {
 	return NamedFault{Name: name, Fault: fault}
 }
 
-// harmless marks a fault as one with which a client may continue.
+// harmless returns the fault with Harmless set to true.
 func harmless(fault NamedFault) NamedFault {
 	fault.Harmless = true
 	return fault
@@ -135,8 +135,8 @@ func Status(status int) Fault {
 	return statusWith(status, nil)
 }
 
-// Redirect returns a fault that redirects the client to the location with this status, such as 307.
-// A client must not send a secret there.
+// Redirect returns a fault that redirects the client to the location. The status is a redirect
+// status, for example 307. A client must not send a secret to the location.
 func Redirect(status int, location string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", location)

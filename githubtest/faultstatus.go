@@ -9,7 +9,8 @@ import (
 // elsewhere is a URL with a host that never exists (RFC 2606).
 const elsewhere = "http://elsewhere.invalid/"
 
-// statusFaults returns redirects, and the errors that GitHub or a proxy in front of GitHub sends.
+// statusFaults returns the faults that respond with a redirect, or with an error of GitHub or of a
+// proxy in front of GitHub.
 func statusFaults() []NamedFault {
 	var faults []NamedFault
 	for _, status := range []int{400, 401, 403, 404, 410, 418, 422, 429, 451, 500, 501, 502, 503, 504} {
@@ -58,8 +59,8 @@ var statusMessages = map[int]string{
 	http.StatusTooManyRequests:     "You have exceeded a secondary rate limit.",
 }
 
-// statusWith returns a fault that responds with this status and these headers. From status 502 on,
-// the body is HTML, as from GitHub's proxy. Otherwise it is JSON.
+// statusWith returns a fault that responds with this status and these headers. If the status is 502
+// or higher, the body is HTML, as from GitHub's proxy. If it is lower, the body is JSON.
 func statusWith(status int, headers map[string]string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-GitHub-Request-Id", requestID())

@@ -65,7 +65,7 @@ func writePage(w http.ResponseWriter, status int, formAction string, data pageDa
 	header.Set("X-Content-Type-Options", "nosniff")
 	// The URL of the page contains the state, so a Referer header must not send the URL to another
 	// site. The stricter policy no-referrer would make the browser send "Origin: null" with the
-	// form, and decide would refuse the form.
+	// form, and the method decide would refuse the form.
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
@@ -85,8 +85,8 @@ func formAction(redirect *url.URL) string {
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// hashOf returns the hash with which a Content-Security-Policy allows an inline style with this
-// text.
+// hashOf returns the hash of an inline style. A Content-Security-Policy with this hash allows the
+// style.
 func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])

@@ -2,8 +2,8 @@ package githubtest
 
 import "strings"
 
-// repos returns the response of GET /user/repos. It includes private repositories if the token has
-// the scope "repo".
+// repos returns the response of GET /user/repos. If the token has the scope "repo", the response
+// includes private repositories.
 func repos(r apiRequest) any {
 	list := []object{}
 	for _, repo := range visible(r.user.Repos, allows(r.scopes, []string{"repo"})) {

@@ -22,8 +22,9 @@ var resources = []resource{
 // created is the creation time of every object of the fake.
 const created = "2011-01-25T18:44:36Z"
 
-// profile returns the response of GET /user. The fields are those of the public profile, and
-// private fields if the token may read them. The e-mail address is always the public one.
+// profile returns the response of GET /user. The response has the fields of the public profile. If
+// the scopes of the token allow it, the response also has private fields. The e-mail address is
+// always that of the public profile.
 func profile(r apiRequest) any {
 	user := simpleUser(r.api, r.web, r.user)
 	add(user, object{
@@ -114,7 +115,7 @@ func teams(r apiRequest) any {
 	return list
 }
 
-// simpleUser returns the short form of a user that is embedded in other objects.
+// simpleUser returns the short form of a user. Other objects contain this form.
 func simpleUser(api, web string, user User) object {
 	url := api + "/users/" + user.Login
 	return object{

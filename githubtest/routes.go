@@ -9,7 +9,7 @@ import (
 // path, and also at the root, as api.github.com does.
 const apiPath = "/api/v3"
 
-// Endpoint identifies an endpoint of GitHub, such as "GET /user".
+// Endpoint identifies an endpoint of GitHub. An example is "GET /user".
 type Endpoint string
 
 // The endpoints of the fake. The name of a REST endpoint stands for its path with and without the
@@ -55,7 +55,8 @@ func (s *Server) endpoint(r *http.Request) Endpoint {
 	return Endpoint(strings.Replace(pattern, " "+apiPath+"/", " /", 1))
 }
 
-// apiURL returns the base URL of the REST API: with the prefix apiPath if the request has it.
+// apiURL returns the base URL of the REST API. If the path of the request begins with apiPath, the
+// base URL has this path too.
 func apiURL(r *http.Request) string {
 	if strings.HasPrefix(r.URL.Path, apiPath+"/") {
 		return baseURL(r) + apiPath

@@ -20,8 +20,8 @@ var implied = map[string][]string{
 }
 
 // parseScopes parses the scopes of an authorization request, which are separated by spaces or
-// commas. As at GitHub, it omits a scope that another requested scope includes: "user user:email"
-// grants "user".
+// commas. As at GitHub, it omits a scope that another requested scope includes. For example, "user
+// user:email" grants "user".
 func parseScopes(requested string) []string {
 	asked := strings.FieldsFunc(requested, func(r rune) bool { return r == ' ' || r == ',' })
 	return normalScopes(asked)

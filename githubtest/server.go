@@ -25,7 +25,7 @@ type Config struct {
 	ClientID, ClientSecret string
 
 	// RedirectURLs are the registered callback URLs of the app. A redirect_uri matches a registered
-	// URL with the same scheme and host if its path equals the registered path or is below it. The
+	// URL if the scheme and host are the same, and the path is the registered path or below it. The
 	// port of a loopback URL may differ from the registered port. If RedirectURLs is empty, every
 	// loopback URL is accepted.
 	RedirectURLs []string
@@ -40,9 +40,9 @@ type Config struct {
 	// If AutoApprove is empty, a page asks for consent.
 	AutoApprove string
 
-	// TokenLifetime is the lifetime of access tokens. At GitHub it is 8 hours. If TokenLifetime is
-	// not zero, each access token comes with a refresh token. Zero means that access tokens last
-	// until they are revoked.
+	// TokenLifetime is the lifetime of access tokens. Zero means that access tokens last until they
+	// are revoked. If TokenLifetime is not zero, each access token comes with a refresh token. At
+	// GitHub, the lifetime is then 8 hours.
 	TokenLifetime time.Duration
 
 	// Now is the clock. Default time.Now.
@@ -58,7 +58,7 @@ type Server struct {
 	now                    func() time.Time
 	mux                    *http.ServeMux
 
-	closing context.Context // done once Close has been called
+	closing context.Context // done as soon as Close is called
 	close   context.CancelFunc
 	running sync.WaitGroup
 	http    *http.Server // nil if the Server was created by New
@@ -75,8 +75,7 @@ type Server struct {
 }
 
 // New returns a fake GitHub that does not listen. It returns an error if cfg is invalid. Call
-// [Server.Close] at the end of a test, because an injected fault can keep a request waiting
-// forever.
+// [Server.Close] at the end of a test. It ends requests that an injected fault keeps waiting.
 func New(cfg Config) (*Server, error) {
 	s := &Server{
 		clientID:      cfg.ClientID,
@@ -153,15 +152,16 @@ func Start(addr string, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// URL returns the base URL of a server that [Start] returned, such as "http://127.0.0.1:4711". The
-// base URL of the REST API is this URL followed by "/api/v3", as on GitHub Enterprise Server.
+// URL returns the base URL of a server that [Start] returned. An example is
+// "http://127.0.0.1:4711". The base URL of the REST API has the additional path "/api/v3", as on
+// GitHub Enterprise Server.
 func (s *Server) URL() string { return s.url }
 
 // Client returns the credentials of the registered OAuth app.
 func (s *Server) Client() (id, secret string) { return s.clientID, s.clientSecret }
 
-// Close ends all running requests, and returns once they have ended. It aborts every later request
-// without a response.
+// Close ends all running requests and waits until they have ended. A request that arrives later is
+// aborted without a response.
 func (s *Server) Close() error {
 	s.mu.Lock() // begin must not call running.Add during running.Wait
 	s.close()
@@ -174,7 +174,7 @@ func (s *Server) Close() error {
 	return err
 }
 
-// begin reports whether a request may begin. If the result is true, the caller must call
+// begin reports whether a request can begin. If the result is true, the caller must call
 // running.Done at the end of the request.
 func (s *Server) begin() bool {
 	s.mu.Lock()
@@ -204,8 +204,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The fake GitHub serves loopback only.", http.StatusMisdirectedRequest)
 		return
 	}
-	// After the whole body has been read, net/http notices if the client disconnects, and then
-	// cancels the context of the request. This ends a fault that keeps the request waiting.
+	// net/http does not notice a disconnect of the client until the whole body has been read. After
+	// that, a disconnect cancels the context of the request, which ends a fault that waits.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "The body cannot be read.", http.StatusBadRequest)
@@ -225,8 +225,8 @@ func interrupt(connection *http.ResponseController) {
 	_ = connection.SetWriteDeadline(past)
 }
 
-// prepare logs the request. It returns the handler that serves the request, which is a fault if one
-// is injected, and a writer that logs the status of the response.
+// prepare logs the request. It returns the handler that serves the request, and a writer that logs
+// the status of the response. If a fault is injected, the handler is that of the fault.
 func (s *Server) prepare(
 	w http.ResponseWriter, r *http.Request, endpoint Endpoint,
 ) (http.Handler, http.ResponseWriter) {

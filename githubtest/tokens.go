@@ -13,7 +13,7 @@ const (
 	// refreshLifetime is about six months.
 	refreshLifetime = 184 * 24 * time.Hour
 
-	// maxTokens is the maximum number of tokens that a user has with the same scopes. When the fake
+	// maxTokens is the maximum number of tokens for one user and one set of scopes. When the fake
 	// issues one more, it revokes the oldest.
 	maxTokens = 10
 )

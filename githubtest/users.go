@@ -64,8 +64,8 @@ func (s *Server) Users() []User {
 	return users
 }
 
-// SetUser adds the user, or replaces the user that has the same ID. A test can use it to rename a
-// user or to add an organization. The user's tokens stay valid.
+// SetUser adds the user. If a user with the same ID exists, SetUser replaces that user. For
+// example, a test can rename a user or add an organization. The user's tokens stay valid.
 //
 // SetUser returns an error if the ID is not positive, the login is empty, or another user has the
 // login. Logins that differ only in letter case count as the same. A login is free again after its

@@ -1,9 +1,9 @@
-// Package limit limits how often an event may happen, such as a failed sign-in from one client
-// address. It is for auth.Config.Throttling.
+// Package limit limits how often an event is allowed. An example of an event is a failed sign-in
+// from one client address. The package is for auth.Config.Throttling.
 //
 // A [Limiter] counts events in buckets, and each bucket has a name. [Memory] is a Limiter that
 // counts within one process. Package redislimit, in its own module, has a Limiter that counts on a
-// Redis server for all instances together. A host may also provide its own Limiter.
+// Redis server, for all instances of the host. A host can also provide its own Limiter.
 package limit
 
 import (
@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// Rate is how often an event may happen. Count events may happen at once. After that, Count events
-// may happen in each period of length Per.
+// Rate is how often an event is allowed. At first, Count events are allowed without a pause. After
+// that, Count events are allowed in each period of length Per.
 //
-// A bucket can have several rates. An event must then be allowed by all of them. If the rates have
-// longer and longer periods, a client that keeps trying waits longer and longer.
+// A bucket can have several rates. All of them must then allow an event. If the rates have longer
+// and longer periods, a client that keeps trying waits longer and longer.
 type Rate struct {
 	Count int
 	Per   time.Duration
 }
 
-// Limiter counts events in buckets and refuses events that come too often. It must be safe for
-// concurrent use.
+// Limiter counts events in buckets and refuses events that come too often. An implementation must
+// be safe for concurrent use.
 type Limiter interface {
 	// Take counts one event in the bucket and returns zero if every rate allows the event now. If
 	// any rate does not allow the event, Take counts nothing and returns how long to wait until
 	// every rate allows it.
 	//
-	// The parameter bucket is the name of the bucket. It is at most 64 bytes of ASCII and does not
-	// reveal the user or the client. All calls for a bucket have the same rates.
+	// The parameter bucket is the name of the bucket. The name is at most 64 bytes of ASCII, and
+	// does not reveal the user or the client. All calls for a bucket have the same rates.
 	//
 	// An error means that Take could not decide. The caller then allows the event.
 	Take(ctx context.Context, bucket string, rates []Rate) (wait time.Duration, err error)

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// defaultBuckets is the default number of buckets. They take about 32 MiB if all are in use.
+	// defaultBuckets is the default number of buckets. The buckets take about 32 MiB if all are in
+	// use.
 	defaultBuckets = 1 << 16
 
 	// overflowBuckets is the number of shared buckets for each list of rates. While all other
@@ -28,9 +29,9 @@ const (
 
 // Memory is a [Limiter] that counts in memory, within one process. It is safe for concurrent use.
 //
-// Memory removes a bucket only once the bucket is empty, so no count is lost. While all buckets are
-// in use, new names share additional buckets. Clients whose names share a bucket can make each
-// other wait, but no client can make Memory forget a count.
+// Memory removes a bucket only after the bucket has become empty, so no count is lost. While all
+// buckets are in use, new names share additional buckets. Clients whose names share a bucket can
+// make each other wait, but no client can make Memory forget a count.
 type Memory struct {
 	now  func() time.Time
 	size int
@@ -57,10 +58,10 @@ type overflow struct {
 }
 
 // NewMemory returns a limiter with at most this number of buckets. Zero means 65,536. A bucket
-// takes about 450 bytes. For each list of rates, there can be 1,024 additional buckets, which names
-// share. NewMemory panics if the number is negative.
+// takes about 450 bytes. For each list of rates, there can be 1,024 additional buckets. Several
+// names can share one of these. NewMemory panics if the number is negative.
 //
-// The function now returns the current time. nil means time.Now.
+// The parameter now is a function that returns the current time. nil means time.Now.
 func NewMemory(buckets int, now func() time.Time) *Memory {
 	if buckets == 0 {
 		buckets = defaultBuckets

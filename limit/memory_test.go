@@ -41,8 +41,8 @@ func TestMemoryForgetsOnlyEmptyBuckets(t *testing.T) {
 	require.Panics(t, func() { limit.NewMemory(-1, nil) })
 }
 
-// The attack: a client sends many names that nobody has, so that Memory forgets the count of the
-// client itself.
+// In the attack, a client sends many names that no user has. The client tries to make Memory forget
+// the count of the client itself.
 func TestJunkNamesCannotEvictACount(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)

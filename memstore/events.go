@@ -36,7 +36,7 @@ func newTrail() trail {
 }
 
 // ListEvents implements [auth.EventStore]. If the filter names no user, ListEvents scans the events
-// from the newest to the oldest until it has found limit events that match the filter.
+// of all users, the newest first, until limit events match the filter.
 func (s *accounts) ListEvents(
 	ctx context.Context, filter auth.EventFilter, limit int,
 ) ([]auth.Event, error) {
@@ -143,8 +143,8 @@ func (s *accounts) event(id string) (*event, error) {
 	return found, nil
 }
 
-// subject is the user and the GitHub account that a change is about. A field is zero if the change
-// is not about exactly one user or one account.
+// subject is the user and the GitHub account that a change is about. userID is empty if the change
+// is about no user or about several. account is zero if the change is about no account.
 type subject struct {
 	userID  string
 	account auth.GitHubAccount
@@ -202,8 +202,8 @@ func (l *eventList) add(e *event) {
 	*l = slices.Insert(*l, i, e)
 }
 
-// remove removes the event if the list contains it. If it is the first event, no other event has to
-// be moved, so it is cheap to prune the oldest events.
+// remove removes the event if the list contains it. Removing the first event moves no other event,
+// so pruning the oldest events is cheap.
 func (l *eventList) remove(e *event) {
 	switch i, found := l.place(e); {
 	case !found:
@@ -215,8 +215,8 @@ func (l *eventList) remove(e *event) {
 	}
 }
 
-// addTo adds the event to the list of the user. It does nothing if userID is empty, because not
-// every event has such a user.
+// addTo adds the event to the list of the user. If userID is empty, the event has no such user, and
+// addTo does nothing.
 func addTo(lists map[string]eventList, userID string, e *event) {
 	if userID == "" {
 		return

@@ -6,8 +6,8 @@ import (
 )
 
 // queue is a heap of the records that can expire. The record that expires first is at the top. Each
-// entry stores its own index in the heap. If a record is removed before it expires, its entry can
-// therefore be removed at once, and prune never meets entries of removed records.
+// entry stores its own index in the heap, so that the entry can be removed together with its
+// record. Therefore, prune never meets the entry of a removed record.
 //
 // Adding or removing an entry takes logarithmic time. Finding the next expired record takes
 // constant time. An entry takes about six words of memory.
@@ -31,9 +31,9 @@ func (q *queue[T]) remove(e *expiry[T]) {
 	heap.Remove(q, e.index)
 }
 
-// prune removes at most limit records that had expired at the given time, and returns their number.
-// It calls the function remove for each of them, which must also remove the record's entry from the
-// queue.
+// prune removes up to limit records that expire at the given time or earlier, and returns their
+// number. It calls the function remove for each of these records. This function must also remove
+// the record's entry from the queue.
 func (q *queue[T]) prune(expired time.Time, limit int, remove func(T)) int {
 	pruned := 0
 	for pruned < limit && len(*q) > 0 && !(*q)[0].at.After(expired) {

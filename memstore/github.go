@@ -8,7 +8,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// githubLink is the record of a link, with the token that is removed together with the link.
+// githubLink is the record of a link and its token. A call that removes the link removes both.
 type githubLink struct {
 	record auth.GitHubLink
 	token  *githubToken // nil if the user has no token
@@ -16,7 +16,7 @@ type githubLink struct {
 
 // githubAccount is what the store remembers about an account that was linked at least once.
 type githubAccount struct {
-	rememberedFor string // ID of the last linked user; empty after ForgetGitHubAccount
+	rememberedFor string // ID of the last linked user; empty if deleted or forgotten
 	grantSpent    bool
 }
 
@@ -237,9 +237,9 @@ func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 	return s.newUser(record)
 }
 
-// promoteOnce makes the user a super user if the grant of the account is not spent, and marks the
-// grant as spent. It reports whether this call made the user a super user. In a store without users
-// it does nothing. The caller holds the lock.
+// promoteOnce makes the user a super user and marks the grant of the account as spent. It does
+// nothing if the grant is already spent, or in a store without users. It reports whether the user
+// became a super user in this call. The caller holds the lock.
 func (s *accounts) promoteOnce(u *user, account auth.GitHubAccount) (promoted bool) {
 	remembered := s.remembered[account]
 	if s.withoutUsers || remembered.grantSpent {
@@ -299,8 +299,9 @@ func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	return link
 }
 
-// recordAdmission sets AdmittedAt to the given time if it is not zero, which means that a GitHub
-// sign-in created the user. The caller holds the lock.
+// recordAdmission sets AdmittedAt to the given time, but leaves a zero AdmittedAt as it is. Zero
+// means that no GitHub sign-in created the user, or that the user was reset. The caller holds the
+// lock.
 func (u *user) recordAdmission(at time.Time) {
 	if !u.record.AdmittedAt.IsZero() {
 		u.record.AdmittedAt = storedTime(at)

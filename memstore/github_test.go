@@ -30,8 +30,8 @@ func TestAccountsGrantsNoSuperUser(t *testing.T) {
 	require.Equal(t, auth.User{ID: "u"}, user)
 }
 
-// The account is forgotten before its former user is deleted. So the deletion does not spend the
-// grant of the account.
+// The store forgets the account before it deletes the account's former user. So the deletion does
+// not spend the grant of the account.
 func TestForgottenAccountKeepsItsGrantWhenItsFormerUserIsDeleted(t *testing.T) {
 	t.Parallel()
 	ctx, store := t.Context(), memstore.New()

@@ -95,15 +95,14 @@ func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, err
 	return link, nil
 }
 
-// newToken returns a copy of the token that the store can keep. The caller of the store cannot
-// modify this copy.
+// newToken copies the token, so that the caller of the store cannot modify the stored token.
 func newToken(record auth.GitHubToken) *githubToken {
 	record.Sealed = bytes.Clone(record.Sealed)
 	record.UpdatedAt = storedTime(record.UpdatedAt)
 	return &githubToken{record: record}
 }
 
-// copy returns a copy of the record that the caller may modify.
+// copy copies the record, so that the caller of the store can modify the result.
 func (t *githubToken) copy() auth.GitHubToken {
 	record := t.record
 	record.Sealed = bytes.Clone(record.Sealed)

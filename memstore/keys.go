@@ -131,8 +131,8 @@ func (s *accounts) TouchKey(ctx context.Context, id string, at time.Time) error 
 	return nil
 }
 
-// recordUse sets LastUsedAt to the given time, unless the last recorded use is less than
-// auth.KeyUsePrecision before it. The caller holds the lock.
+// recordUse sets LastUsedAt to the given time if at least auth.KeyUsePrecision has passed since the
+// last recorded use. The caller holds the lock.
 func (k *accessKey) recordUse(at time.Time) {
 	if !at.Before(k.record.LastUsedAt.Add(auth.KeyUsePrecision)) {
 		k.record.LastUsedAt = at
@@ -157,7 +157,7 @@ func (s *accounts) RevokeKey(ctx context.Context, w auth.Write, id string) error
 }
 
 // PruneKeys implements [auth.CredentialStore]. It holds the lock while it removes up to limit keys
-// and the sessions that they opened.
+// and the sessions that these keys opened.
 func (s *accounts) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
 	if err := check(ctx); err != nil {
 		return 0, err
@@ -176,9 +176,9 @@ func (s *accounts) key(id string) (*accessKey, error) {
 	return key, nil
 }
 
-// keyToChange checks the authority of w, and returns the key with this ID and the time of the
-// change. It returns an error if there is no such key or if the authority may not change the key.
-// The caller has just taken the lock.
+// keyToChange returns the key with this ID and the time of the change. It returns an error if there
+// is no such key, or if the authority of w does not allow a change to the key. The caller has just
+// taken the lock.
 func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, error) {
 	ownerID := ""
 	if key := s.keys[id]; key != nil {
@@ -192,11 +192,11 @@ func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, 
 	return key, now, err
 }
 
-// errNoKey is created only once, because creating an error takes longer than finding a key. An
-// attacker could measure this difference and learn whether a key exists.
+// errNoKey is created in advance. A call that had to create an error would take longer than a call
+// that finds a key. An attacker could measure this difference and learn whether a key exists.
 var errNoKey = fmt.Errorf("memstore: access key: %w", auth.ErrNotFound)
 
-// validAt reports whether the key can be used at the given time, because it has not expired.
+// validAt reports whether the key never expires or expires after the given time.
 func (k *accessKey) validAt(at time.Time) bool {
 	return k.expiry == nil || k.expiry.at.After(at)
 }

@@ -27,7 +27,7 @@ func TestContractOfAccounts(t *testing.T) {
 
 var now = time.Date(2031, time.February, 3, 4, 5, 6, 0, time.UTC)
 
-// byHost is a write that the host makes at the time now. It has no event.
+// byHost is a write by the host. It happens at the time in the variable now, and has no event.
 var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now },
 	MaxTokenLifetime: time.Hour}
 
@@ -36,7 +36,8 @@ func newKey(userID, id string) auth.AccessKey {
 		ExpiresAt: now.Add(time.Hour)}
 }
 
-// With thousands of users, the blocks of the type order are split and become empty again.
+// Adding thousands of users splits the blocks in which the store keeps them. Deleting most of these
+// users makes some blocks empty.
 func TestThousandsOfUsersAreListedInOrder(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
@@ -122,8 +123,8 @@ func TestAccountsForgetsUserWithoutRecords(t *testing.T) {
 	}
 }
 
-// If an entry was pruned, it must not count toward auth.MaxNamedRevocations. The test needs
-// thousands of sessions, and only a store in memory opens that many quickly.
+// A pruned entry must not count toward auth.MaxNamedRevocations. The test needs thousands of
+// sessions, and only a store in memory opens that many quickly.
 func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 	t.Parallel()
 	ctx, store, now := t.Context(), memstore.New(), time.Now()

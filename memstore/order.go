@@ -11,11 +11,10 @@ import (
 // block would take too long. With smaller blocks, the list of blocks would be too long.
 const blockSize = 512
 
-// order contains all users, sorted by the bytes of their IDs. It divides them into blocks, none of
-// which is empty. To add or remove a user, it moves only the later users of the same block. If a
-// block is split or becomes empty, it also moves the later blocks in the list. With a million
-// users, this takes about a microsecond. In a single sorted slice, it would have to move up to
-// eight megabytes.
+// order contains all users, sorted by the bytes of their IDs, in blocks that are never empty.
+// Adding or removing a user moves only the later users of the same block. If a block is split or
+// becomes empty, the later blocks in the list move too. With a million users, this takes about a
+// microsecond. A single sorted slice would have to move up to eight megabytes.
 type order struct {
 	blocks [][]*user
 }
@@ -45,8 +44,8 @@ func (o *order) remove(u *user) {
 	}
 }
 
-// after returns an iterator over the users whose IDs are greater than the given ID. No user needs
-// to have that ID. The iterator finds the first user in logarithmic time.
+// after returns an iterator over the users whose IDs are greater than the given ID. The given ID
+// need not belong to a user. The iterator finds the first user in logarithmic time.
 func (o *order) after(id string) iter.Seq[*user] {
 	return func(yield func(*user) bool) {
 		if len(o.blocks) == 0 {

@@ -15,10 +15,13 @@ type feed struct {
 	head    int64              // position of the newest entry, even if that entry was pruned
 	entries []*auth.Revocation // in the order of their positions, without pruned entries
 
-	// inForce contains, for each user, the entries that no newer entry has replaced. Apart from
-	// capped entries, these are at most auth.MaxNamedRevocations entries that name a session, one
-	// entry for all sessions, and one entry that [accounts.fold] added. The entries under the user
-	// ID "" revoke the sessions of all users.
+	// inForce contains, for each user, the entries that no newer entry has replaced. The entries
+	// under the user ID "" revoke the sessions of all users. Capped entries are not limited. The
+	// other entries of a user are at most the following:
+	//
+	//   - auth.MaxNamedRevocations entries that each name a session
+	//   - one entry that revokes all sessions of the user
+	//   - one entry that [accounts.fold] added
 	inForce map[string][]*auth.Revocation
 }
 
@@ -112,7 +115,7 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	s.feed.head = max(s.feed.head, above, now.UnixMicro())
 	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}
 	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
-		old := s.sessionsByExpiry[n-1].record // removing the last entry moves no other
+		old := s.sessionsByExpiry[n-1].record // removing the last record moves no other
 		e.ExpiresAt = latest(e.ExpiresAt, old.record.ExpiresAt)
 		s.removeSession(old)
 	}
@@ -131,7 +134,8 @@ func (f *feed) add(e auth.Revocation) {
 	f.inForce[e.UserID] = append(f.inForce[e.UserID], &e)
 }
 
-// addNamed adds an entry that revokes one session. It replaces an older entry for the same session.
+// addNamed adds an entry that revokes one session. The new entry replaces an older entry for the
+// same session.
 func (f *feed) addNamed(claims auth.SessionClaims) {
 	f.supersede(claims.UserID, func(e *auth.Revocation) bool { return e.SessionID == claims.SessionID })
 	f.add(auth.Revocation{
@@ -140,9 +144,9 @@ func (f *feed) addNamed(claims auth.SessionClaims) {
 	})
 }
 
-// addForUser adds an entry that revokes all current sessions of the user. It replaces the user's
-// other entries in force, except capped ones. The new entry expires no earlier than any entry that
-// it replaces.
+// addForUser adds an entry that revokes all current sessions of the user. The new entry replaces
+// the user's other entries in force, except capped ones. It expires at expiresAt, or later if a
+// replaced entry expires later.
 func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.supersede(userID, func(e *auth.Revocation) bool {
 		if !e.Capped() {
@@ -153,7 +157,8 @@ func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.add(auth.Revocation{UserID: userID, Generation: f.head + 1, ExpiresAt: expiresAt})
 }
 
-// revokes reports whether an entry in force revokes the session until the claims expire or longer.
+// revokes reports whether an entry in force revokes the session of the claims, and does not expire
+// before the claims do.
 func (f *feed) revokes(claims auth.SessionClaims) bool {
 	long := func(e *auth.Revocation) bool { return !e.ExpiresAt.Before(claims.ExpiresAt) }
 	return slices.ContainsFunc(f.inForce[claims.UserID], func(e *auth.Revocation) bool {
@@ -164,8 +169,9 @@ func (f *feed) revokes(claims auth.SessionClaims) bool {
 	})
 }
 
-// supersede marks those of the user's entries as replaced for which the function replaced returns
-// true. The caller then adds the entry that replaces them.
+// supersede calls the function replaced for each of the user's entries in force. If the function
+// returns true, supersede marks the entry as replaced and removes it from inForce. The caller then
+// adds the new entry.
 func (f *feed) supersede(userID string, replaced func(*auth.Revocation) bool) {
 	f.dropInForce(userID, func(e *auth.Revocation) bool {
 		if !replaced(e) {
@@ -176,7 +182,8 @@ func (f *feed) supersede(userID string, replaced func(*auth.Revocation) bool) {
 	})
 }
 
-// dropInForce removes those of the user's entries from inForce for which drop returns true.
+// dropInForce calls drop for each of the user's entries in inForce. If drop returns true,
+// dropInForce removes the entry from inForce.
 func (f *feed) dropInForce(userID string, drop func(*auth.Revocation) bool) {
 	f.inForce[userID] = slices.DeleteFunc(f.inForce[userID], drop)
 	if len(f.inForce[userID]) == 0 {
@@ -198,8 +205,8 @@ func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 }
 
 // fold applies [auth.FoldRevocations] if too many entries in force name sessions of the user. One
-// new entry then replaces all but the newest of these entries. It also revokes every other session
-// of the user whose Generation is below its own. The caller holds the lock.
+// new entry then replaces the older ones of these entries. The new entry also revokes every other
+// session of the user whose Generation is below the entry's Generation. The caller holds the lock.
 func (s *accounts) fold(userID string) {
 	if len(s.feed.inForce[userID]) <= auth.MaxNamedRevocations {
 		return

@@ -165,9 +165,9 @@ func (s *accounts) session(id string) (*session, error) {
 	return found, nil
 }
 
-// newSession returns a session for addSession, or an error if the owner cannot have this session.
-// It changes nothing. The owner may be a user who has not been added yet. The caller holds the
-// lock.
+// newSession returns a session that addSession can add. It returns an error if the owner cannot
+// have this session. It changes nothing. The owner can be a user who is not in the store yet. The
+// caller holds the lock.
 func (s *accounts) newSession(owner *user, record auth.Session) (*session, error) {
 	record.CreatedAt = storedTime(record.CreatedAt)
 	record.ExpiresAt = storedTime(record.ExpiresAt)
@@ -207,8 +207,8 @@ func (s *accounts) openingKey(owner *user, record auth.Session) (*accessKey, err
 	return key, nil
 }
 
-// revokeOldest revokes the owner's oldest sessions, so that adding the new session does not exceed
-// the limit. The caller holds the lock.
+// revokeOldest makes room for the new session: it revokes the owner's oldest live sessions until
+// fewer than limit are left. The caller holds the lock.
 func (s *accounts) revokeOldest(added *session, limit int) {
 	if limit < 1 || len(added.owner.sessions) < limit {
 		return
@@ -246,12 +246,12 @@ func (s *accounts) removeSession(old *session) {
 	s.ownerLost(old.owner)
 }
 
-// revokeAllOf revokes all sessions of the user with one feed entry. The entry expires at the time
-// until, or when the last of the sessions expires if that is later. The caller holds the lock.
+// revokeAllOf revokes all sessions of the user with one feed entry. The entry expires at until, or
+// later if one of the sessions or a replaced entry expires later. The caller holds the lock.
 func (s *accounts) revokeAllOf(u *user, until time.Time) {
 	until = storedTime(until)
 	for len(u.sessions) > 0 {
-		old := u.sessions[len(u.sessions)-1] // removing the last session does not move any other
+		old := u.sessions[len(u.sessions)-1] // removing the last session moves no other
 		until = latest(until, old.record.ExpiresAt)
 		s.removeSession(old)
 	}

@@ -2,8 +2,8 @@
 // for tests and for hosts that run as a single process.
 //
 // When the process ends, the store loses everything: all users with their keys, links and sessions,
-// and the record that a first super user was created. Two processes share nothing. A host that must
-// keep its records, or that runs more than one instance, needs package sqlstore.
+// and the record that a first super user was created. Two processes cannot share a store. A host
+// that must keep its records, or that runs more than one instance, needs package sqlstore.
 //
 // Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
 // [Store.PruneKeys], [Store.PruneStates], [Store.PruneRevocations] and [Store.PruneEvents] from
@@ -37,21 +37,21 @@ type Accounts struct{ accounts }
 
 // accounts contains all records of a [Store] or of an [Accounts].
 //
-// One lock guards all records, so each call is atomic. A call finds records by ID and then follows
-// pointers, so that it rarely has to scan all records of a kind. Adding or removing a record that
+// One lock guards all records, so each call is atomic. A call finds a record by its ID, and related
+// records by pointers, so it rarely scans all records of a kind. Adding or removing a record that
 // can expire takes logarithmic time.
 type accounts struct {
-	withoutUsers bool // set for Accounts, which treats every ID as that of an active user
+	withoutUsers bool // set for Accounts, where every valid ID belongs to an active user
 
 	mu sync.RWMutex
 
 	bootstrapped   bool
 	administrators int // number of users for whom the function administers returns true
 
-	users      map[string]*user // if withoutUsers is set, only users who have another record
+	users      map[string]*user // if withoutUsers is set, only users with a key, session or link
 	usersByID  order
 	usernames  set[string] // results of auth.FoldASCII, also for deleted users
-	emails     set[string] // results of auth.FoldASCII, except "" and those of deleted users
+	emails     set[string] // results of auth.FoldASCII, without "" and without deleted users
 	keys       map[string]*accessKey
 	sessions   map[string]*session
 	links      map[auth.GitHubAccount]*githubLink
@@ -65,7 +65,7 @@ type accounts struct {
 	statesByExpiry   queue[string]
 }
 
-// user is the record of a user, with the other records that are removed together with it.
+// user is the record of a user, with pointers to the other records of this user.
 type user struct {
 	record     auth.User
 	keys       set[*accessKey]
@@ -144,13 +144,12 @@ func check(ctx context.Context, records ...validator) error {
 	return nil
 }
 
-// authorize returns an error unless the authority of w may change a record of the user ownerID. It
-// also returns the time of the change. The caller has just taken the lock, and holds it until the
-// change is made.
+// authorize returns an error unless the authority of w allows a change to the records of the user
+// ownerID. It also returns the time of the change. The caller has just taken the lock, and holds it
+// until the change is made.
 //
-// authorize passes zero as the argument revokedBelow of Check, because this store has no record of
-// a revoked session. If a call adds a feed entry that revokes older sessions, it removes those
-// sessions before it releases the lock.
+// authorize passes zero as the argument revokedBelow of Check, because this store never contains a
+// revoked session. A call that revokes sessions removes them before it releases the lock.
 func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err error) {
 	now = storedTime(w.Now())
 	actor := auth.User{ID: w.By.UserID}
@@ -189,7 +188,7 @@ func invalid(field, reason string) error {
 	return fmt.Errorf("memstore: %w", &auth.InvalidError{Field: field, Reason: reason})
 }
 
-// taken returns an [auth.ExistsError] for the field. Another record already has the field's value.
+// taken returns the [auth.ExistsError] for a field whose value another record already has.
 func taken(field string) error {
 	return fmt.Errorf("memstore: %w", &auth.ExistsError{Field: field})
 }

@@ -80,8 +80,8 @@ func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 
 // Bootstrap implements [auth.UserStore].
 //
-// It returns [auth.ErrInvalid] unless the user is an active super user. Bootstrap can succeed only
-// once in a store, and without this check it could succeed without creating a super user.
+// Only one call of Bootstrap can succeed in a store, and that call must create a super user.
+// Therefore, Bootstrap returns [auth.ErrInvalid] if the user is not an active super user.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := checkNewUser(ctx, w, user, key); err != nil {
 		return err
@@ -266,7 +266,8 @@ func (s *accounts) register(record auth.User, keys ...auth.AccessKey) error {
 	return nil
 }
 
-// newUser returns a user for addUser, or ErrExists. It changes nothing. The caller holds the lock.
+// newUser returns a user that addUser can add. It returns ErrExists if the ID, the username or the
+// email is taken. It changes nothing. The caller holds the lock.
 func (s *accounts) newUser(record auth.User) (*user, error) {
 	switch {
 	case s.users[record.ID] != nil:
@@ -336,8 +337,8 @@ func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubT
 // user returns the user with this ID, or ErrNotFound. The caller holds the lock.
 //
 // In a store without users, every valid ID belongs to an active user. The empty ID is not valid,
-// because it stands for all users in the feed. If the store has no record of the user, the method
-// returns a new value, which ownerGained must add to the store.
+// because in the feed it stands for all users. If the store has no record of the user, the method
+// returns a new *user. The caller adds it with ownerGained.
 func (s *accounts) user(id string) (*user, error) {
 	u := s.users[id]
 	switch {
@@ -349,16 +350,16 @@ func (s *accounts) user(id string) (*user, error) {
 	return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
 }
 
-// ownerGained must be called after a record of u was added. If the store is without users, it makes
-// sure that the store contains u. The caller holds the lock.
+// ownerGained must be called after u has gained a key, a session or a link. In a store without
+// users, it makes sure that the store contains u. The caller holds the lock.
 func (s *accounts) ownerGained(u *user) {
 	if s.withoutUsers {
 		s.users[u.record.ID] = u
 	}
 }
 
-// ownerLost must be called after a record of u was removed. If the store is without users and has
-// no other record of u, it removes u. The caller holds the lock.
+// ownerLost must be called after u has lost a key, a session or a link. In a store without users,
+// it removes u if u has none of these records left. The caller holds the lock.
 func (s *accounts) ownerLost(u *user) {
 	if s.withoutUsers && len(u.keys)+len(u.sessions)+len(u.links) == 0 {
 		delete(s.users, u.record.ID)
@@ -373,8 +374,8 @@ func (s *accounts) checkActive(u *user) error {
 	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
 }
 
-// changedRecord returns the record of u after the change. It returns ErrLastSuperUser if no super
-// user would be left. It changes nothing. The caller holds the lock.
+// changedRecord returns the record of u after the change. It returns ErrLastSuperUser if no active
+// super user would be left. It changes nothing. The caller holds the lock.
 func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, error) {
 	record := change.Apply(u.record)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {
@@ -383,8 +384,8 @@ func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, er
 	return record, nil
 }
 
-// setUser replaces the record of a user who has been added. Every change of a flag goes through it,
-// so that it can update the number of administrators. The caller holds the lock.
+// setUser replaces the record of a user who is in the store, and updates the number of
+// administrators. Every change of a flag must use setUser. The caller holds the lock.
 func (s *accounts) setUser(u *user, record auth.User) {
 	if administers(u.record) {
 		s.administrators--

@@ -17,8 +17,8 @@ func TestOpenAPIDocumentIsValid(t *testing.T) {
 	}
 }
 
-// This test checks the validator, because a validator that accepts every document would pass the
-// test above.
+// This test checks the validator itself. With a validator that accepts every document, the test
+// above would always pass.
 func TestValidatorRefusesInvalidDocuments(t *testing.T) {
 	for old, broken := range map[string]string{
 		`"in": "path"`:       `"in": "body"`,

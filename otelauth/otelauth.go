@@ -1,4 +1,4 @@
-// Package otelauth measures a service that uses package auth, with OpenTelemetry. It records the
+// Package otelauth uses OpenTelemetry to measure a service that uses package auth. It records the
 // durations and outcomes of sign-ins, token verifications, calls of the store and calls to GitHub.
 // It also records the age of the revocation state, and adds a span for each call of the store and
 // each call to GitHub:
@@ -10,8 +10,8 @@
 //	…
 //	_, err = telemetry.ObserveFeed(svc)
 //
-// No attribute identifies a user. This directory also has grafana-dashboard.json for Grafana and
-// alerts.yaml for Prometheus.
+// Attributes never identify a user. The directory of the package also has grafana-dashboard.json
+// for Grafana and alerts.yaml for Prometheus.
 //
 // The package is a separate module, so that a service without OpenTelemetry does not depend on it.
 package otelauth
@@ -84,9 +84,10 @@ var (
 	fromMicroseconds = []float64{1e-6, 1e-5, 1e-4, 1e-3, .01, .1, 1}
 )
 
-// Hooks returns hooks that measure sign-ins and token verifications, for auth.Config.
+// Hooks returns hooks for auth.Config. The hooks measure sign-ins and token verifications.
 func (t *Telemetry) Hooks() auth.Hooks {
-	// The attributes of each outcome are created once, because every request verifies a token.
+	// The attributes of each outcome are created in advance, because every request verifies a
+	// token.
 	outcomes := map[string][]metric.RecordOption{}
 	for _, o := range []string{accepted, hit, rejected, throttled, failed, canceled} {
 		outcomes[o] =
@@ -134,10 +135,13 @@ func outcomeOf(err error) string {
 	return failed
 }
 
-// ObserveFeed adds two gauges for the service. auth.feed.age is the age of its revocation state in
-// seconds, or -1 until the revocation feed has been read. auth.feed.accepts is 1 while the
-// revocation state is recent enough to accept tokens, and 0 if not. To remove the gauges, call
-// Unregister on the returned registration.
+// ObserveFeed adds two gauges for the service:
+//   - auth.feed.age is the age of the revocation state in seconds, or -1 until the revocation feed
+//     has been read.
+//   - auth.feed.accepts is 1 while the revocation state is recent enough to accept tokens, and 0 if
+//     not.
+//
+// To remove the gauges, call Unregister on the returned registration.
 func (t *Telemetry) ObserveFeed(svc *auth.Service) (metric.Registration, error) {
 	age, err1 := t.meter.Float64ObservableGauge("auth.feed.age", metric.WithUnit("s"),
 		metric.WithDescription("Age of this instance's revocation state; -1 until the feed has been read."))

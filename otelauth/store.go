@@ -14,7 +14,7 @@ import (
 )
 
 // Store returns a store that measures each call of the given store, and adds a span for the call.
-// If the given store is an [auth.EventStore], the returned store is one too.
+// If the given store is also an [auth.EventStore], so is the returned store.
 func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	wrapped := &store{accountStore{measured, t}, measured}
 	if events, ok := measured.(auth.EventStore); ok {
@@ -26,9 +26,9 @@ func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	return wrapped
 }
 
-// AccountStore is [Telemetry.Store] for a host that has its own users table. If the given store is
-// an [auth.Store], the returned store is one too. [auth.NewWithUsers] then refuses the returned
-// store, as it would refuse the given store.
+// AccountStore does the same as [Telemetry.Store], but for a host that has its own users table. If
+// the given store is an [auth.Store], so is the returned store. [auth.NewWithUsers] then refuses
+// the returned store, as it would refuse the given store.
 func (t *Telemetry) AccountStore(measured auth.AccountStore) auth.AccountStore {
 	if whole, ok := measured.(auth.Store); ok {
 		return t.Store(whole)
@@ -59,9 +59,12 @@ type eventStore struct {
 	events   auth.EventStore
 }
 
-// begin starts the span of a call. The returned function ends the span and records the call with
-// one of these outcomes: "ok"; "answer" for an error that the contract of a store defines;
-// "canceled" if the caller canceled the call; "failed" for any other error.
+// begin starts the span of a call. The returned function ends the span and records one of these
+// outcomes:
+//   - "ok" if there is no error
+//   - "answer" for an error that the contract of a store defines
+//   - "canceled" if the caller canceled the call
+//   - "failed" for any other error
 func (s *accountStore) begin(ctx context.Context, method string) (_ context.Context, end func(error)) {
 	ctx, span := s.telemetry.tracer.Start(ctx, "auth.store."+method,
 		trace.WithSpanKind(trace.SpanKindClient))

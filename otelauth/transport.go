@@ -14,9 +14,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Transport returns a transport for the HTTPClient of auth.GitHubConfig. It measures every call to
-// GitHub, and adds a span for the call. A nil base means http.DefaultTransport. A span has the name
-// of the endpoint, without any part of the path or query that could identify a user.
+// Transport returns a transport for the HTTPClient of auth.GitHubConfig. The returned transport
+// measures every call to GitHub, and adds a span for the call. A nil base means
+// http.DefaultTransport. The name of the span contains the endpoint, but no part of the path or
+// query that could identify a user.
 func (t *Telemetry) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport

@@ -48,8 +48,8 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// failingStore is a store whose method FindSession fails or panics while the fixture's flag broken
-// or panics is set.
+// failingStore is a store whose method FindSession fails while the fixture's flag broken is set.
+// While the flag panics is set, the method panics.
 type failingStore struct {
 	auth.Store
 	broken, panics *atomic.Bool

@@ -19,8 +19,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// reports describes a gRPC service, like code that protoc generates. The method Mine returns whose
-// reports the caller may read. The stream Watch returns this for each message that it receives.
+// reports describes a gRPC service, like code that protoc generates. The method Mine returns a text
+// with the name of the caller. The stream Watch returns the same text for each message that it
+// receives.
 var reports = grpc.ServiceDesc{
 	ServiceName: "test.Reports",
 	HandlerType: (*any)(nil),

@@ -33,7 +33,7 @@ var routers = []struct {
 	start func(*testing.T, *auth.Service) (url string)
 
 	head     int    // status of HEAD for a GET call
-	slash    int    // status of GET /auth/keys/, because only /auth/keys exists
+	slash    int    // status of GET /auth/keys/; only /auth/keys exists
 	allow    string // Allow header of PUT /auth/keys
 	slowBody bool   // a body that arrives too slowly gets 408
 }{

@@ -33,8 +33,8 @@ type Options struct {
 	// that share a server need different prefixes.
 	Prefix string
 
-	// Timeout is how long to wait for one response of the server. A call of Take needs up to two
-	// responses for each rate. Default 100 milliseconds.
+	// Timeout is how long to wait for one response of the server. A call of Take normally needs at
+	// most two responses for each rate. Default 100 milliseconds.
 	Timeout time.Duration
 
 	// Local is the limiter that counts while the server is unavailable. Default limit.NewMemory(0,
@@ -60,12 +60,12 @@ type Limiter struct {
 // mostRates is the maximum number of rates that a bucket can have.
 const mostRates = 4
 
-// retryAfter is how long the limiter does not call the server after a failure, so that requests do
-// not wait for an unavailable server.
+// retryAfter is how long the limiter does not call the server after a failure. During this time,
+// requests do not wait for the unavailable server.
 const retryAfter = time.Second
 
-// New returns a limiter that counts on the server of the client. It does not connect to the server.
-// The caller keeps ownership of the client and closes it.
+// New returns a limiter that counts on the server of the client. New does not connect to the
+// server. The caller keeps ownership of the client and closes it.
 //
 // The option ContextTimeoutEnabled of the client must be set. Without it, go-redis ignores the
 // deadlines of this package, and sign-ins would wait for a server that hangs.
@@ -97,7 +97,7 @@ func New(client redis.UniversalClient, options Options) (*Limiter, error) {
 }
 
 // heedsDeadlines reports whether the client's commands end when their context ends. If the host has
-// defined the type of the client, heedsDeadlines cannot know this and returns true.
+// its own client type, heedsDeadlines cannot find out and returns true.
 func heedsDeadlines(client redis.UniversalClient) bool {
 	switch client := client.(type) {
 	case *redis.Client:
@@ -152,7 +152,7 @@ func (l *Limiter) take(
 		if err != nil {
 			return 0, err
 		}
-		// A wait longer than rate.Per is impossible unless the server's clock was set back.
+		// A wait longer than rate.Per means that the server's clock was set back.
 		if result.RetryAfter > rate.Per {
 			if err := l.reset(ctx, bucket, i); err != nil {
 				return 0, err
@@ -168,8 +168,8 @@ func (l *Limiter) take(
 	return wait, nil
 }
 
-// count counts n events in the i-th rate of the bucket and returns the result of the server. With n
-// = 0, it counts nothing and only returns the state.
+// count counts n events in the i-th rate of the bucket and returns the result of the server. If n
+// is 0, the server counts nothing and only returns the state of the rate.
 func (l *Limiter) count(
 	ctx context.Context, bucket string, i int, rate limit.Rate, n int,
 ) (*redis_rate.Result, error) {
@@ -205,7 +205,8 @@ func (l *Limiter) key(bucket string, rate int) string {
 
 var errUnavailable = errors.New("redislimit: the server is unavailable")
 
-// ask calls the function call, unless a recent call found the server unavailable.
+// ask runs call, which sends commands to the server. If the server was found unavailable less than
+// retryAfter ago, ask returns errUnavailable instead.
 func ask[T any](
 	ctx context.Context, l *Limiter, call func(context.Context) (T, error),
 ) (result T, err error) {
@@ -214,8 +215,8 @@ func ask[T any](
 	if now < until {
 		return result, errUnavailable
 	}
-	// Once retryAfter has passed, only the first request calls the server again. The other requests
-	// do not wait for the result.
+	// After retryAfter has passed, only the first request calls the server again. The other
+	// requests do not wait for the result.
 	if until != 0 {
 		if !l.unavailableUntil.CompareAndSwap(until, now+int64(retryAfter)) {
 			return result, errUnavailable

@@ -220,7 +220,7 @@ func startServer(t testing.TB) *server {
 }
 
 // A server that hangs accepts connections and commands, but never answers. A client cannot detect
-// this at once.
+// this immediately.
 func TestNoRequestWaitsForAHangingServer(t *testing.T) {
 	t.Parallel()
 	hanging := startServer(t)
@@ -360,7 +360,8 @@ func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 }
 
 // The clock of the server can go back, for example if a replica with another clock is promoted, or
-// if the machine is restored. Clients must not wait until the clock shows the earlier time again.
+// if the machine is restored. Clients must not wait until the clock has reached its former time
+// again.
 func TestServerClockSetBackDoesNotRefuseForLong(t *testing.T) {
 	t.Parallel()
 	client := newClient(t)

@@ -11,13 +11,13 @@ import (
 )
 
 // acting is a transaction that makes a lasting change on behalf of an authority. A lasting change
-// is one that has an [auth.Write].
+// is a change by a method that takes an [auth.Write].
 type acting struct {
 	tx
 	w     auth.Write
 	users map[string]auth.User // the locked records of users, by ID
 
-	everybody int64 // sessions of all users with a lower Generation are revoked
+	everybody int64 // RevokeEverybody has revoked all sessions with a lower Generation
 	now       time.Time
 }
 
@@ -35,8 +35,8 @@ type locks struct {
 }
 
 // hold takes the locks in the order that [auth.AccountStore] requires. The caller then calls
-// [acting.check]. After that, it may lock keys, sessions, links and the head of the revocation
-// feed, in this order.
+// [acting.check]. After that, the caller can lock keys, sessions, links and the head of the
+// revocation feed, in this order.
 func hold(ctx context.Context, t tx, w auth.Write, wanted locks) (a acting, err error) {
 	a = acting{tx: t, w: w}
 	err = runInOrder(
@@ -52,8 +52,8 @@ func hold(ctx context.Context, t tx, w auth.Write, wanted locks) (a acting, err 
 	return a, err
 }
 
-// holdOwner locks the user and checks that the authority may change records of this user. It
-// returns [auth.ErrNotFound] if the user does not exist.
+// holdOwner locks the user and checks that the authority is allowed to change records of this user.
+// holdOwner returns [auth.ErrNotFound] if the user does not exist.
 func holdOwner(ctx context.Context, t tx, w auth.Write, userID string) (a acting, err error) {
 	return holdOwnerWith(ctx, t, w, userID, locks{})
 }
@@ -75,7 +75,7 @@ func holdForNewUser(ctx context.Context, t tx, w auth.Write, userID string) (a a
 	return holdAs(ctx, t, w, userID, locks{})
 }
 
-// holdAs takes the locks and checks that the authority may change records of this user.
+// holdAs takes the locks and checks that the authority is allowed to change records of this user.
 func holdAs(
 	ctx context.Context, t tx, w auth.Write, userID string, wanted locks,
 ) (a acting, err error) {
@@ -89,7 +89,7 @@ func holdAs(
 	return a, err
 }
 
-// checkOwner is [auth.Authority.CheckOwner], except that it returns [auth.ErrNotFound] for an ID
+// checkOwner does the same as [auth.Authority.CheckOwner], but returns [auth.ErrNotFound] for an ID
 // that cannot be in the database.
 func checkOwner(w auth.Write, userID string) error {
 	if !storable(userID, auth.MaxIDLength) {
@@ -98,9 +98,9 @@ func checkOwner(w auth.Write, userID string) error {
 	return w.By.CheckOwner(userID)
 }
 
-// ids returns the IDs of the users to lock. The actor of the event is one of them. Without this
-// lock, another transaction could delete the actor at the same time, and the new event would keep
-// the client address of the deleted user.
+// ids returns the IDs of the users to lock. One of them is the actor of the event. Without a lock,
+// another transaction could delete the actor at the same time. The new event would then keep the
+// client address of a deleted user.
 func (a acting) ids(wanted locks) []string {
 	ids := append([]string{a.w.By.UserID}, wanted.users...)
 	if a.store.keepsUsers() && a.w.Event.Kind != "" {
@@ -119,8 +119,8 @@ func (a acting) user(id string) (auth.User, error) {
 }
 
 // check returns an error unless the authority is valid now. The caller has taken all locks with
-// [hold]. check reads the session in a separate statement, because a statement that waited for a
-// lock still sees the rows as they were before it waited.
+// [hold]. check reads the session in a separate statement. A statement that also waits for a lock
+// would see the session as it was before the wait.
 func (a *acting) check(ctx context.Context) error {
 	by := a.w.By
 	if by.Host != "" {
@@ -143,8 +143,8 @@ FROM auth_sessions s WHERE s.id = ?`
 	shareActing = selectActing + ` FOR SHARE`
 )
 
-// findActing returns the session of the authority. Sessions of its user with a Generation below
-// revokedBelow are revoked. If the session does not exist, both results are zero.
+// findActing returns the session of the authority. A session of the authority's user is revoked if
+// its Generation is below revokedBelow. If the session does not exist, both results are zero.
 func findActing(
 	ctx context.Context, q querier, query string, by auth.Authority,
 ) (session auth.Session, revokedBelow int64, err error) {
@@ -161,8 +161,8 @@ const (
 )
 
 // holdEverybody locks the only row of the table auth_everybody until the transaction ends. Lasting
-// changes share this lock. If exclusive is true, holdEverybody waits until no other lasting change
-// runs, and new ones wait until this transaction ends.
+// changes share this lock. If exclusive is true, holdEverybody first waits for all lasting changes
+// that hold the lock. New lasting changes then wait until this transaction ends.
 func (a *acting) holdEverybody(ctx context.Context, exclusive bool) error {
 	if a.store.dialect.oneWriter {
 		return nil
@@ -183,8 +183,8 @@ func (a *acting) holdEverybody(ctx context.Context, exclusive bool) error {
 	return nil
 }
 
-// maxHeld is the maximum number of users that one change locks: the user who makes the change, the
-// user that the change is about, and the actor of the event.
+// maxHeld is the maximum number of users that one change locks. These are the user who makes the
+// change, the user that the change is about, and the actor of the event.
 const maxHeld = 3
 
 var (
@@ -195,8 +195,8 @@ var (
 const lockHostUser = `SELECT h.id FROM auth_host_users h WHERE h.id = ? FOR UPDATE`
 
 // holdUsers locks the records of the users with these IDs until the transaction ends, and returns
-// the users that exist. A transaction calls holdUsers only once. holdUsers locks all users in one
-// statement, in the order of their IDs, so that two transactions never deadlock over users.
+// the users that exist. holdUsers locks all users in one statement, in the order of their IDs. A
+// transaction calls holdUsers at most one time. So two transactions never deadlock over users.
 //
 // The users of an [Accounts] are in a table of the host. For them, holdUsers locks rows of
 // auth_host_users. If an ID has no row yet, holdUsers inserts one.
@@ -230,12 +230,12 @@ func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, 
 	return lock()
 }
 
-// insertHostUser must be followed by the clause unlessExists of the dialect, because a concurrent
-// transaction may insert the same row.
+// insertHostUser lacks the clause unlessExists of the dialect. Callers append it, because a
+// concurrent transaction can insert the same row.
 const insertHostUser = `INSERT INTO auth_host_users (id) VALUES (?)`
 
-// lockListed returns the users by ID. It runs the query one if there is a single ID, and the query
-// several if there are more.
+// lockListed locks the users and returns them by ID. The parameter one is the query for a single
+// ID, and several is the query for more IDs.
 func lockListed(
 	ctx context.Context, t tx, one, several string, ids []string, fields func(*auth.User) []any,
 ) (map[string]auth.User, error) {

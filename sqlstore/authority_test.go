@@ -18,9 +18,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// ofEachOther lists changes that one super user can make to another. If two super users make a
-// change to each other at once, the later change fails, because the first one ends the authority of
-// the other user. The field lost is the error of the later change.
+// ofEachOther lists changes that one super user can make to another. If two super users change each
+// other at the same time, the first change ends the authority of the other user. So the later
+// change fails. The field lost is the error of the later change.
 var ofEachOther = []struct {
 	name string
 	make func(ctx context.Context, s *sqlstore.Store, w auth.Write, userID string) error
@@ -48,8 +48,8 @@ var ofEachOther = []struct {
 	}, auth.ErrTokenRejected},
 }
 
-// Two super users change each other, on two instances at once. Each change locks the records of
-// both users. If the locks had no fixed order, the two changes would deadlock.
+// Two super users change each other at the same time, on two instances. Each change locks the
+// records of both users. If the locks had no fixed order, the two changes would deadlock.
 func TestTwoSuperUsersChangingEachOtherNeverDeadlock(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -96,8 +96,8 @@ func addSuperUser(t *testing.T, store *sqlstore.Store, id string) {
 
 // Every change takes a lock that it shares with other changes. RevokeEverybody takes the same lock
 // exclusively. Without the lock, a session could make a change after RevokeEverybody has revoked
-// it. If the lock were not granted in the order of the requests, RevokeEverybody might wait
-// forever.
+// the session. If the lock were not granted in the order of the requests, RevokeEverybody might
+// wait forever.
 func TestRevokeEverybodyWaitsForRunningChangesButNotForever(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -109,7 +109,7 @@ func TestRevokeEverybodyWaitsForRunningChangesButNotForever(t *testing.T) {
 		}
 		var revoked atomic.Bool
 		var made atomic.Int64
-		busy := make(chan struct{}) // closed once the other goroutines make changes
+		busy := make(chan struct{}) // closed when the other goroutines have begun to make changes
 		late := make([]int, enders)
 		together(t, enders+1, func(i int) error {
 			if i == enders {
@@ -148,8 +148,8 @@ func TestRevokeEverybodyWaitsForRunningChangesButNotForever(t *testing.T) {
 	})
 }
 
-// Several changes of a user of the host run at the same time, when auth_host_users has no row for
-// this user yet.
+// Several changes of one user of the host run at the same time, while auth_host_users has no row
+// for this user yet.
 func TestConcurrentFirstChangesOfHostUserSucceed(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -165,8 +165,9 @@ func TestConcurrentFirstChangesOfHostUserSucceed(t *testing.T) {
 	})
 }
 
-// A sign-in with a key does not check an authority. A change takes a shared lock on the row of
-// auth_everybody. If the authority is a session, the change also reads the session.
+// A sign-in with a key needs no statement for an authority. A change takes a shared lock on the row
+// of auth_everybody. If the authority is a session, the change needs one more statement, which
+// reads the session.
 func TestCheckingAnAuthorityTakesFewStatements(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {

@@ -72,8 +72,8 @@ func TestPanicOfIsConflictBecomesAnError(t *testing.T) {
 	require.ErrorIs(t, err, errOfHost)
 }
 
-// registerFailing calls Register with a driver that returns the error failure. It returns the error
-// of Register, and checks that Register changed nothing.
+// registerFailing calls Register with a driver that returns the error failure. registerFailing
+// returns the error of Register, and checks that Register changed nothing.
 func registerFailing(t *testing.T, failure error, isConflict func(error) bool) error {
 	s := &spy{}
 	db := openMemory(t, s)
@@ -115,7 +115,7 @@ func TestBusyDatabaseIsRetried(t *testing.T) {
 func TestOtherDatabaseErrorsAreNotRetried(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
-	// SQLITE_LOCKED: the lock is held by this program itself.
+	// Code 6 is SQLITE_LOCKED: this program itself holds the lock.
 	s.watch(at(1, func(context.Context) error { return coded(6) }))
 	requireNoAnswer(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 	require.Equal(t, 1, s.count("BEGIN IMMEDIATE"))

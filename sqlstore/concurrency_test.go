@@ -21,7 +21,7 @@ func rounds(t testing.TB) int {
 }
 
 // lock takes the write lock of an SQLite database, as another process would. The returned function
-// releases it.
+// releases the lock.
 func lock(t testing.TB, db *sql.DB) (unlock func()) {
 	ctx := context.Background()
 	conn, err := db.Conn(ctx)
@@ -35,8 +35,8 @@ func lock(t testing.TB, db *sql.DB) (unlock func()) {
 	}
 }
 
-// together calls the function do in n goroutines that start at once, with the numbers from 0 to
-// n-1. It requires that all calls succeed.
+// together calls the function do with the numbers from 0 to n-1, in n goroutines that start at the
+// same time. It requires that all calls succeed.
 func together(t testing.TB, n int, do func(i int) error) {
 	t.Helper()
 	errs := make([]error, n)

@@ -134,8 +134,8 @@ func (s *stage) rows(t *testing.T) (all []string) {
 
 // A connection can be lost before the server has received a statement, or after the server has run
 // it. The client cannot tell the two cases apart. In both cases, a method must change either
-// everything or nothing. If its error does not say that the outcome is unknown, the method must
-// have changed nothing.
+// everything or nothing. An error can say that the outcome is unknown. After any other error, the
+// method must have changed nothing.
 func TestLostConnectionNeverLeavesAPartialWriteOrAFalseAnswer(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {

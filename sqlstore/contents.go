@@ -9,8 +9,8 @@ import (
 )
 
 // contents says whether the tables belong to a [Store] or to an [Accounts]. The two must never
-// share tables. The Store would find keys and sessions whose users it does not have. The Accounts
-// would open sessions for users who are disabled in auth_users.
+// share tables. If they did, the Store would find keys and sessions whose users it does not have.
+// The Accounts would open sessions for users who are disabled in auth_users.
 type contents string
 
 // The values of the column auth_contents.keeps.
@@ -27,7 +27,7 @@ func (c contents) openFunc() string {
 	return "OpenAccounts"
 }
 
-// claim records what the tables contain. It returns an error if other contents are already
+// claim records what the tables contain. claim returns an error if other contents are already
 // recorded.
 func (s *core) claim(ctx context.Context) error {
 	recorded, err := s.recordedContents(ctx)
@@ -70,10 +70,10 @@ func (s *core) recordedContents(ctx context.Context) (contents, error) {
 }
 
 // recordContents returns [auth.ErrExists] if contents are already recorded. If several processes
-// open the tables at once, the primary key lets only the first one insert.
+// open the tables at the same time, the primary key lets only the first one insert.
 //
 // Tables of an earlier version of this package may have rows but no recorded contents, so
-// checkUnrecorded looks at the rows first. Another process may record its contents and register
+// checkUnrecorded looks at the rows first. Another process can record its contents and register
 // users after this check. The insertion then fails.
 func (s *core) recordContents(ctx context.Context) error {
 	return s.write(ctx, "record what the tables keep", func(ctx context.Context, t tx) error {

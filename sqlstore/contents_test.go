@@ -30,8 +30,8 @@ var (
 	bothOrders = [][2]opener{{openUsers, openAccounts}, {openAccounts, openUsers}}
 )
 
-// requireRefused fails the test unless err says that the tables were first opened with the function
-// by.
+// requireRefused fails the test unless err names the function that opened the tables first. The
+// parameter by is this function.
 func requireRefused(t *testing.T, err error, by opener) {
 	t.Helper()
 	requireNoAnswer(t, err)
@@ -61,7 +61,7 @@ func (p *place) unclaimed(t *testing.T) *sql.DB {
 // withoutRecord is the number of the last migration before auth_contents is created.
 const withoutRecord = 11
 
-// earlierVersion returns a pool whose tables are those of an earlier version of this package, which
+// earlierVersion returns a pool with the tables of an earlier version of this package. That version
 // recorded no contents.
 func (p place) earlierVersion(t *testing.T) *sql.DB {
 	t.Helper()
@@ -117,8 +117,8 @@ func TestFirstOpenDecidesContentsOfTables(t *testing.T) {
 
 // Two processes open tables without recorded contents, one with Open and the other with
 // OpenAccounts. The process order[0] records its contents before the process order[1] begins its
-// transaction. On a server, which does not lock the whole database, it may also do so during that
-// transaction.
+// transaction. On a server, order[0] can also record its contents during that transaction, because
+// a server does not lock the whole database.
 func TestSecondProcessWithOtherContentsIsRefused(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {

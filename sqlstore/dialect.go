@@ -29,9 +29,9 @@ type dialect struct {
 	hasTable string
 
 	// begin is the list of statements that begin a transaction. In this transaction, each statement
-	// must see everything that was committed before the statement began. If oneWriter is true, the
-	// list also takes the write lock of the database, so that no later statement of the transaction
-	// waits for the lock.
+	// must see everything that was committed before the statement began. If oneWriter is true,
+	// these statements also take the write lock of the database. Later statements of the
+	// transaction then never wait for this lock.
 	begin []string
 
 	// oneWriter is true if a transaction that writes locks the whole database. If oneWriter is
@@ -42,8 +42,8 @@ type dialect struct {
 	// SHARE.
 	shareMode string
 
-	// locksUnread is true if a SELECT with FOR UPDATE can return rows that were committed after it
-	// began, although the subqueries of the same SELECT do not see such rows.
+	// locksUnread is true if a SELECT with FOR UPDATE can return rows that were committed after the
+	// SELECT began. The subqueries of the same SELECT do not see these rows.
 	locksUnread bool
 
 	// dollars is true if parameters are written $1, $2 instead of ?.
@@ -55,22 +55,22 @@ type dialect struct {
 	// primary key.
 	unlessExists func(column string) string
 
-	// shareTurn and lockTurn are queries that take an advisory lock before a transaction locks the
-	// row of auth_everybody. shareTurn precedes a shared lock of the row, and lockTurn an exclusive
-	// one. Their argument is a number that identifies the set of tables. Both are empty if the
-	// database needs no advisory lock.
+	// shareTurn and lockTurn are queries that take an advisory lock. A transaction runs one of them
+	// before it locks the row of auth_everybody: shareTurn before a shared lock, and lockTurn
+	// before an exclusive lock. Their argument is a number that identifies the set of tables. Both
+	// queries are empty if the database needs no advisory lock.
 	//
-	// PostgreSQL needs them, because it lets new transactions share a row lock while an earlier
-	// transaction waits for the exclusive lock. The earlier transaction might then wait forever.
-	// Advisory locks are granted in the order of the requests.
+	// PostgreSQL needs advisory locks, because it lets new transactions share a row lock while an
+	// earlier transaction waits for the exclusive lock. The earlier transaction might then wait
+	// forever. Advisory locks are granted in the order of the requests.
 	shareTurn, lockTurn string
 
 	// rowsPerInsert is the maximum number of rows that one statement inserts if there are many rows
-	// to insert. The values here were the fastest in measurements.
+	// to insert. The values in the map dialects were the fastest in measurements.
 	rowsPerInsert int
 
-	// beforeQuestions is a statement that runs before a transaction looks up many values. It may be
-	// empty.
+	// beforeQuestions is a statement that runs before a transaction looks up many values. Empty
+	// means that no such statement is needed.
 	beforeQuestions string
 
 	// migrations says how processes that migrate at the same time wait for each other.
@@ -89,7 +89,8 @@ type dialect struct {
 	isBusy func(error) bool
 
 	// isRolledBack reports whether the error means that the database rolled the whole transaction
-	// back because of a conflict with other transactions. The transaction may then be run again.
+	// back because of a conflict with other transactions. The store can then run the transaction
+	// again.
 	isRolledBack func(error) bool
 }
 
@@ -160,12 +161,12 @@ func onDuplicateKeyKeep(column string) string {
 func never(error) bool { return false }
 
 // defaultPrefix begins all table names in the queries and migrations of this package. If
-// Config.Prefix is different, defaultPrefix is replaced in both.
+// Config.Prefix is different, it replaces defaultPrefix in both.
 const defaultPrefix = "auth_"
 
 // statement translates a query of this package to the dialect, for tables whose names begin with
-// the prefix. It replaces parts of the text. This is safe, because queries contain no text from
-// outside, and a question mark is always a parameter.
+// the prefix. The translation replaces parts of the text. This is safe, because queries of this
+// package contain no text from outside, and a question mark is always a parameter.
 func (d dialect) statement(query, prefix string) string {
 	if prefix != defaultPrefix {
 		query = strings.ReplaceAll(query, defaultPrefix, prefix)

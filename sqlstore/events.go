@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// about names the user and the GitHub account that a change is about. A field is empty if the
-// change is about none, or about several.
+// about names the user and the GitHub account that a change is about. The user ID is empty if the
+// change is about no user, or about several users. The same is true of the account.
 type about struct {
 	userID string
 	github auth.GitHubAccount
@@ -33,9 +33,8 @@ SELECT CASE WHEN MAX(e.at) >= ? THEN MAX(e.at) + 1 ELSE ? END,
 FROM auth_events e WHERE e.user_id = ?`
 )
 
-// addEvent adds the event of the change, if there is one, to the audit trail. Call it before
-// locking the head of the revocation feed, so that other transactions wait for the head only
-// briefly.
+// addEvent adds the event of the change, if there is one, to the audit trail. Call addEvent before
+// locking the head of the revocation feed. Other transactions then wait for the head only briefly.
 func (a acting) addEvent(ctx context.Context, of about) error {
 	e := a.w.Event
 	if e.Kind == "" {
@@ -143,9 +142,9 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 }
 
 const (
-	// lockNextEvent locks the oldest event that can be delivered. An event of a user cannot be
-	// delivered while an earlier event of the same user is pending, even if another transaction has
-	// locked the earlier event.
+	// lockNextEvent locks the oldest event that can be delivered. While an earlier event of the
+	// same user is pending, an event cannot be delivered. This is also true if another transaction
+	// has locked the earlier event.
 	lockNextEvent = `
 SELECT ` + eventColumns + `, e.attempts FROM auth_events e
 WHERE e.pending = 1 AND (e.claimed_until <= ? OR e.claimed_until > ?) AND (e.user_id = '' OR NOT EXISTS (
@@ -184,8 +183,8 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 }
 
 // keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is pending. On MySQL,
-// lockNextEvent can miss the earlier event if both events were added after its subquery began to
-// read. The next call of ClaimEvent finds both events in order.
+// lockNextEvent can return the later event if both events were added after the subquery began to
+// read. The next call of ClaimEvent then finds both events in order.
 func keepOrder(ctx context.Context, t tx, event auth.Event) error {
 	if !t.store.dialect.locksUnread || event.UserID == "" {
 		return nil
@@ -203,9 +202,9 @@ const (
 	finishEvent = `UPDATE auth_events SET pending = 0 WHERE id = ?`
 )
 
-// FinishEvent implements [auth.EventStore]. It selects the event before the update, because the row
-// count of the update does not show whether the event exists: MySQL does not count a row whose
-// values stay the same.
+// FinishEvent implements [auth.EventStore]. FinishEvent selects the event before it updates the
+// event. The row count of the update would not show whether the event exists, because MySQL does
+// not count a row whose values stay the same.
 func (s *core) FinishEvent(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// eventBy returns a write of the host at the given time. Its event is to be delivered, and names
-// actorID as the actor.
+// eventBy returns a write of the host at the given time. The write has an event that must be
+// delivered. actorID is the actor of the event.
 func eventBy(actorID string, at time.Time) auth.Write {
 	w := byHost
 	w.Now = func() time.Time { return at }
@@ -30,9 +30,10 @@ func eventBy(actorID string, at time.Time) auth.Write {
 	return w
 }
 
-// Two instances with different clocks make changes and deliver the events. Some events would be
-// missed if the instances remembered the time of the last delivered event, or a number that is
-// assigned before the commit.
+// Two instances with different clocks make changes and deliver the events. If the instances
+// remembered only the time of the last delivered event, they would miss events that are committed
+// later but have an earlier time. A number that is assigned before the commit would have the same
+// problem.
 func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -94,7 +95,8 @@ func TestEventsAreDeliveredOnceAndInOrderPerUser(t *testing.T) {
 }
 
 // deliver claims an event and finishes it twice. It returns [auth.ErrNotFound] if no event is
-// waiting, or if concurrent calls have locked all events that could be claimed.
+// waiting. It also returns this error if concurrent calls have locked all events that could be
+// claimed.
 func deliver(ctx context.Context, store *sqlstore.Store) (auth.Event, error) {
 	event, _, err := store.ClaimEvent(ctx, now, now.Add(time.Minute))
 	if err == nil {

@@ -28,7 +28,7 @@ func (s *core) FindGitHubConnection(
 	return found.link, found.token, err
 }
 
-// connection is a link and its token. The token is nil if the link has none.
+// connection is a link and its token. The field token is nil if the link has no token.
 type connection struct {
 	link  auth.GitHubLink
 	token *auth.GitHubToken
@@ -55,9 +55,9 @@ func (s *core) SignInGitHub(
 	}
 	user, err := signInOnce()
 	if errors.Is(err, auth.ErrExists) {
-		// Another user may have taken the e-mail address after the transaction had found that it
-		// was free. The second attempt then adds the user without an e-mail address. If the first
-		// attempt failed for another reason, the second one returns the same error.
+		// Another user may have taken the e-mail address after the transaction had found that the
+		// address was free. The second attempt then adds the user without an e-mail address. If the
+		// first attempt failed for another reason, the second attempt returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {
@@ -66,8 +66,8 @@ func (s *core) SignInGitHub(
 	return session, user, nil
 }
 
-// signInGitHub adds the new user or locks the existing one, and opens the session. It sets *session
-// to the stored record.
+// signInGitHub adds the new user or locks the existing one, and opens the session. signInGitHub
+// sets *session to the stored record.
 func signInGitHub(
 	ctx context.Context, t tx, w auth.Write, signIn auth.GitHubSignInWrite, session *auth.Session,
 ) (user auth.User, err error) {
@@ -186,10 +186,11 @@ SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.host = ? AND l.accou
 UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = ? AND l.host = ?`
 )
 
-// holdAccount locks the row of auth_github_accounts for the account of the link, and inserts the
-// row if there is none. It returns the state of the account and of the link's user. The caller has
-// locked the user. A transaction calls holdAccount before it links an account. If withToken is
-// true, holdAccount also locks the user's token.
+// holdAccount locks the row of auth_github_accounts for the account of the link. If there is no
+// such row, holdAccount inserts it. If withToken is true, holdAccount also locks the user's token.
+// holdAccount returns the state of the account and of the link's user.
+//
+// A transaction calls holdAccount after it has locked the user, and before it links an account.
 func holdAccount(
 	ctx context.Context, t tx, link auth.GitHubLink, withToken bool,
 ) (state auth.GitHubAccountState, err error) {
@@ -239,8 +240,9 @@ const (
 	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1 WHERE user_id = ?`
 )
 
-// remember records the link's user as the user of the locked account. If spends is true, remember
-// also records that the account has used its one grant, which made the user a super user.
+// remember records the link's user as the user of the locked account. An account has one grant,
+// which makes the user a super user. If spends is true, remember also records that the account has
+// used this grant.
 func remember(
 	ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool,
 ) error {

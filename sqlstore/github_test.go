@@ -60,8 +60,8 @@ func connectAda(version, oldVersion string) auth.GitHubConnectWrite {
 }
 
 // seedGitHub links account 1 to the user "ada", with the token "v1". It links account 3 to the user
-// "eve" and unlinks it, so that the store remembers account 3 for "eve". It consumes the state
-// "used", which expires in an hour.
+// "eve" and unlinks the account again, so that the store remembers account 3 for "eve". seedGitHub
+// also consumes the state "used", which expires in an hour.
 func seedGitHub(t testing.TB, store *sqlstore.Store) {
 	ctx := context.Background()
 	require.NoError(t, store.ConnectGitHub(ctx, byHost, connectAda("v1", "")))
@@ -74,7 +74,7 @@ func seedGitHub(t testing.TB, store *sqlstore.Store) {
 	require.NoError(t, err)
 }
 
-// lastingGitHubVerbs are those of githubVerbs that take an [auth.Write].
+// lastingGitHubVerbs returns the calls in githubVerbs whose methods take an [auth.Write].
 func lastingGitHubVerbs(w auth.Write) []verb {
 	ada := newLink(1, "ada")
 	return []verb{
@@ -187,7 +187,7 @@ func TestSealedBytesAreStoredUnchanged(t *testing.T) {
 }
 
 // The lease is stored in the record of the token, so every instance that opens the same file sees
-// it.
+// the lease.
 func TestTokenLeaseHoldsAcrossInstances(t *testing.T) {
 	t.Parallel()
 	file := newFile(t)
@@ -208,8 +208,8 @@ func TestTokenLeaseHoldsAcrossInstances(t *testing.T) {
 	}
 }
 
-// Two instances handle the first sign-in with an account at once. Only one of them may create the
-// user.
+// Two instances handle the first sign-in with the same account at the same time. Only one of them
+// is allowed to create the user.
 func TestOnlyOneInstanceCreatesTheUserOfAnAccount(t *testing.T) {
 	t.Parallel()
 	db := openDB(t, newFile(t), impatient)

@@ -9,7 +9,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// holdConnection returns and locks the user's link to an account of the GitHub host, and the token
+// holdConnection locks and returns the user's link to an account of the GitHub host, and the token
 // of the link. The caller has locked the user.
 func holdConnection(ctx context.Context, t tx, userID, host string) (c connection, err error) {
 	links, err := collect(ctx, t.querier, linkFields, lockLinksOfUser, userID)
@@ -52,7 +52,7 @@ SELECT ` + linkColumns + `, ` + tokenColumns + `
 FROM auth_github_links l LEFT JOIN auth_github_tokens t ON t.user_id = l.user_id AND t.host = l.host
 WHERE l.user_id = ? AND l.host = ?`
 
-// findConnection reads the link and the token in one statement, so that both belong to the same
+// findConnection reads the link and the token in one statement, so that both are from the same
 // moment.
 func findConnection(ctx context.Context, q querier, userID, host string) (c connection, err error) {
 	if !connectionStorable(userID, host) {
@@ -73,8 +73,8 @@ func connectionStorable(userID, host string) bool {
 	return storable(userID, auth.MaxIDLength) && storable(host, auth.MaxGitHubHostLength)
 }
 
-// linkedUser returns the ID of the user to whom the account is linked, or "" if no user is linked
-// to it. linkedUser locks the link.
+// linkedUser locks the link of the account, and returns the ID of the linked user. If the account
+// has no link, linkedUser returns "".
 func linkedUser(ctx context.Context, t tx, account auth.GitHubAccount) (string, error) {
 	link, err := findLink(ctx, t.querier, lockLink, account)
 	if errors.Is(err, auth.ErrNotFound) {
@@ -91,9 +91,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 UPDATE auth_github_links SET login = ?, name = ?, avatar_url = ?, seen_at = ? WHERE host = ? AND account_id = ?`
 )
 
-// putLink adds the link if isNew is true, and updates it if not. If the user of a new link already
-// has a link to another account of the GitHub host, putLink returns [auth.ErrExists], because a
-// unique index allows only one.
+// putLink adds the link if isNew is true, and updates it if not. A unique index allows a user only
+// one link for each GitHub host. If the user of a new link already has such a link, putLink returns
+// [auth.ErrExists].
 func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error {
 	if isNew {
 		return t.insert(ctx, insertLink, link.Account.Host, link.Account.ID, link.UserID,
@@ -105,8 +105,8 @@ func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error 
 
 const updateAdmitted = `UPDATE auth_users SET admitted_at = ? WHERE id = ? AND admitted_at <> 0`
 
-// recordAdmission updates AdmittedAt of the linked user if the user was created by a GitHub
-// sign-in.
+// recordAdmission sets AdmittedAt of the linked user to the link's SeenAt. If AdmittedAt is zero,
+// the user does not depend on the rules of GitHub sign-ins, and AdmittedAt stays zero.
 func recordAdmission(ctx context.Context, t tx, link auth.GitHubLink) error {
 	return t.change(ctx, updateAdmitted, toMicros(link.SeenAt), link.UserID)
 }

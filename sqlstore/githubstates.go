@@ -11,7 +11,7 @@ import (
 const insertState = `INSERT INTO auth_github_states (id, expires_at) VALUES (?, ?)`
 
 // ConsumeState implements [auth.GitHubStore]. If concurrent calls have the same ID, the primary key
-// lets only one of them insert it.
+// lets only one call insert the ID.
 func (s *core) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
 	if err := cmp.Or(ctx.Err(), auth.ValidateState(id, expiresAt)); err != nil {
 		return err

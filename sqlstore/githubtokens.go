@@ -15,8 +15,8 @@ SELECT ` + tokenColumns + `, t.lease_until FROM auth_github_tokens t WHERE t.use
 	leaseToken = `UPDATE auth_github_tokens SET lease_until = ? WHERE user_id = ? AND host = ?`
 )
 
-// holdToken returns the token and the end of its lease. holdToken locks the record until the
-// transaction ends.
+// holdToken locks the token until the transaction ends, and returns the token and the end of its
+// lease.
 func holdToken(
 	ctx context.Context, t tx, userID, host string,
 ) (token auth.GitHubToken, leased time.Time, err error) {
@@ -95,10 +95,10 @@ func (s *core) DeleteGitHubToken(
 	})
 }
 
-// putToken writes the token. If oldVersion is empty, it adds the token, and returns
-// [auth.ErrChanged] if the user already has one for the GitHub host. If oldVersion is not empty,
-// putToken overwrites the stored token. The caller has locked the stored token and checked its
-// version.
+// putToken writes the token. If oldVersion is empty, putToken adds the token. It then returns
+// [auth.ErrChanged] if the user already has a token for the GitHub host. If oldVersion is not
+// empty, putToken overwrites the stored token. In this case, the caller has locked the stored token
+// and checked its version.
 func putToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
 	if oldVersion != "" {
 		return renewToken(ctx, t, token)
@@ -123,8 +123,8 @@ const updateToken = `
 UPDATE auth_github_tokens SET version = ?, scopes = ?, sealed = ?, lease_until = 0, updated_at = ?
 WHERE user_id = ? AND host = ?`
 
-// replaceToken overwrites the token that has the version oldVersion. It returns [auth.ErrNotFound]
-// if the account has no such token.
+// replaceToken overwrites the stored token if its version is oldVersion. If the account has no
+// token, or a token of another version, replaceToken returns [auth.ErrNotFound].
 func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
 	if !storable(oldVersion, auth.MaxIDLength) {
 		return auth.ErrNotFound
@@ -139,7 +139,7 @@ func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion 
 	return renewToken(ctx, t, token)
 }
 
-// renewToken overwrites the locked token.
+// renewToken overwrites the stored token, which the caller has locked.
 func renewToken(ctx context.Context, t tx, token auth.GitHubToken) error {
 	return t.change(ctx, updateToken,
 		token.Version, token.Scopes, token.Sealed, toMicros(token.UpdatedAt),

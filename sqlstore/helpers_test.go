@@ -26,12 +26,12 @@ const (
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 678901000, time.UTC)
 
-// byHost is a write of the host at the time now, without an event.
+// byHost is a write of the host, without an event. The time of the write is the variable now.
 var byHost = auth.Write{By: auth.ByHost("test"), Now: func() time.Time { return now },
 	MaxTokenLifetime: time.Hour}
 
-// bySession returns a write like byHost, but with an event, and with a session of a user as the
-// authority.
+// bySession returns a write like byHost, but with an event. The session is the authority of the
+// write.
 func bySession(session, userID string) auth.Write {
 	w := byHost
 	w.By = auth.Authority{SessionID: session, UserID: userID, SuperUser: true, MaxAge: time.Hour}
@@ -101,10 +101,10 @@ func newSession(id, userID, keyID string) auth.Session {
 	}
 }
 
-// seed adds the super users "ada" and "eve". The keys of "ada" are "k-ada" and "k-old", which
-// expires in two hours. Each of the two keys has opened a session of one hour: "s-ada" and "s-old".
-// The key of "eve" is "k-eve", which has opened the session "s-eve" of three hours. seedGitHub adds
-// more.
+// seed adds the super users "ada" and "eve". The keys of "ada" are "k-ada" and "k-old". The key
+// "k-old" expires in two hours. Each of the two keys has opened a session of one hour: "s-ada" and
+// "s-old". The key of "eve" is "k-eve". It has opened the session "s-eve" of three hours. seed also
+// calls seedGitHub, which adds more.
 func seed(t testing.TB, store *sqlstore.Store) {
 	seedAccounts(t, store)
 	seedGitHub(t, store)
@@ -370,8 +370,8 @@ func tables(t testing.TB, db *sql.DB) []string {
 	return column(t, db, `SELECT name FROM sqlite_master ORDER BY name`)
 }
 
-// requireNoTransaction begins a transaction on each connection of the pool, which fails if the
-// connection has an open one.
+// requireNoTransaction begins a transaction on each connection of the pool. This fails if the
+// connection has an open transaction.
 func requireNoTransaction(t testing.TB, db *sql.DB) {
 	t.Helper()
 	ctx := context.Background()

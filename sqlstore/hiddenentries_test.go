@@ -10,9 +10,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// If ListRevocations returned only the entries before the missing one, without an error, the reader
-// would believe that it has read the whole feed. It would then accept the session that the missing
-// entry revokes.
+// An entry of the feed is missing. If ListRevocations returned the entries before it without an
+// error, the reader would believe that it has read the whole feed. The reader would then accept the
+// session that the missing entry revokes.
 func TestFeedEntryThatStaysMissingIsAnError(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {

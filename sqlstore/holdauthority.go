@@ -10,33 +10,35 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// HoldAuthority checks the authority in a transaction of the host, and keeps it valid until the
-// transaction ends. The transaction is in the database of the store. A host calls HoldAuthority if
-// it writes its own rows on behalf of a session, so that it writes nothing after the session was
-// revoked. If the session is already revoked, HoldAuthority returns an error. A later revocation of
-// the session waits until the transaction ends.
+// HoldAuthority checks the authority in a transaction of the host, and keeps the authority valid
+// until the transaction ends. The transaction is in the database of the store.
 //
-// Call HoldAuthority before every other statement of the transaction. If it returns an error, roll
-// back. The isolation level READ COMMITTED suffices, and HoldAuthority is also correct under every
-// stricter level. If the level is stricter or the transaction has read rows before, the database
-// may return an error that asks the caller to repeat the transaction. In PostgreSQL this is
-// SQLSTATE 40001, and in SQLite SQLITE_BUSY_SNAPSHOT.
+// A host calls HoldAuthority before it writes its own rows on behalf of a session. If the session
+// is already revoked, HoldAuthority returns an error. A later revocation of the session waits until
+// the transaction ends. So the transaction writes nothing after the session was revoked.
+//
+// Call HoldAuthority before every other statement of the transaction. If HoldAuthority returns an
+// error, roll back. The isolation level READ COMMITTED suffices, and HoldAuthority is also correct
+// under every stricter level. If the level is stricter, or if the transaction has already read
+// rows, the database can return an error that asks the caller to repeat the transaction. PostgreSQL
+// returns SQLSTATE 40001, and SQLite returns SQLITE_BUSY_SNAPSHOT.
 //
 // HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] returns an error or if the
-// function now is nil. It returns the errors of [auth.Authority.Check]: [auth.ErrTokenRejected],
-// [auth.ErrSuperUserRequired] or [auth.ErrSessionTooOld]. Any other error means that the store
-// could not decide, so the caller must not proceed. HoldAuthority waits for locks until
-// Config.Timeout has passed or ctx ends.
+// function now is nil. If the authority is not valid, HoldAuthority returns an error of
+// [auth.Authority.Check]: [auth.ErrTokenRejected], [auth.ErrSuperUserRequired] or
+// [auth.ErrSessionTooOld]. Any other error means that the store could not decide.
+//
+// HoldAuthority waits for locks until Config.Timeout has passed or ctx ends.
 //
 // Keep the transaction short, because other calls of the store wait until it ends. HoldAuthority
-// locks the records of the user and of the session, so sign-ins of the user, changes of the user,
-// and revocations of the user's sessions wait. It also takes a shared lock for which
-// [auth.SessionStore.RevokeEverybody] waits. For the authority of [auth.ByHost], HoldAuthority
-// takes only this shared lock. On SQLite every write waits, because the transaction becomes the
-// only writer.
+// locks the records of the user and of the session. Sign-ins of the user, changes of the user, and
+// revocations of the user's sessions wait for these locks. HoldAuthority also takes a shared lock,
+// for which [auth.SessionStore.RevokeEverybody] waits. For an authority of [auth.ByHost],
+// HoldAuthority takes only this shared lock. On SQLite every write waits, because the transaction
+// becomes the only writer.
 //
-// Until the transaction ends, do not call a method of the store that writes. The call might wait
-// for the same transaction, which the caller still holds open.
+// Until the transaction ends, do not call a method of the store that writes. The method might wait
+// for the end of the transaction, and the caller would wait for the method.
 func (s *core) HoldAuthority(
 	ctx context.Context, tx *sql.Tx, by auth.Authority, now func() time.Time,
 ) error {
@@ -56,8 +58,9 @@ func (s *core) txOfHost(ctx context.Context, on *sql.Tx) tx {
 // becomeWriter changes no value, but it makes SQLite lock the database for writing.
 const becomeWriter = `UPDATE auth_everybody SET generation = generation WHERE id = 1`
 
-// holdAuthority locks every row on which its decision depends. A plain SELECT is not enough: in a
-// transaction that is not READ COMMITTED, it may show rows as they were when the transaction began.
+// holdAuthority locks every row on which its decision depends. A SELECT without a lock is not
+// enough. If the transaction is not READ COMMITTED, such a SELECT can return rows as they were when
+// the transaction began.
 //
 // The revocation feed need not be locked, because the locked rows already show every revocation. A
 // transaction that revokes sessions of one user locks the user and removes the sessions. A

@@ -154,7 +154,8 @@ func TestHoldAuthorityFailsAfterRevocation(t *testing.T) {
 }
 
 // A revocation has taken its locks and not yet committed when the host calls HoldAuthority.
-// HoldAuthority must not use the rows that the transaction of the host saw before it waited.
+// HoldAuthority must not use the rows that the transaction of the host saw before HoldAuthority
+// waited.
 func TestHoldAuthorityThatWaitsForRevocationFails(t *testing.T) {
 	t.Parallel()
 	eachEnd(t, func(t *testing.T, store *sqlstore.Store, host *stage, level sql.IsolationLevel, n int) {
@@ -164,8 +165,8 @@ func TestHoldAuthorityThatWaitsForRevocationFails(t *testing.T) {
 			if statement == "COMMIT" {
 				host.spy.watch(nil)
 				go func() { asked <- host.store.HoldAuthority(ctx, tx, authorityOfEve(), clock) }()
-				// Give HoldAuthority time to begin to wait. If it begins later, its error must be
-				// the same.
+				// Give HoldAuthority time to begin to wait. If HoldAuthority begins later, its
+				// error must be the same.
 				time.Sleep(20 * time.Millisecond)
 			}
 			return nil
@@ -293,8 +294,8 @@ func ExampleStore_HoldAuthority() {
 		log.Fatal(err)
 	}
 
-	// addInvoice adds an invoice on behalf of a session. It returns an error if the session was
-	// revoked before the transaction commits.
+	// addInvoice adds an invoice on behalf of a session. addInvoice returns an error if the session
+	// was revoked before the transaction commits.
 	addInvoice := func(by auth.Authority, cents int) error {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {

@@ -25,8 +25,8 @@ import (
 )
 
 // importJob is the job of a process that imports a file until it is killed. The value of
-// fileVariable has the path of the file and the database: "sqlite" and a path, or the argument for
-// [openAt].
+// fileVariable has two parts: the path of the file, and the database. The database is "sqlite" and
+// a path, or the argument for [openAt].
 const importJob = "import"
 
 func importUntilKilled(what string) error {
@@ -165,8 +165,9 @@ func killImports(t *testing.T, store *sqlstore.Store, db *sql.DB, prefix, where 
 	}
 }
 
-// killImport starts an import in another process and kills the process after some batches. It
-// returns the number of users that the import had reported as added or present.
+// killImport starts an import in another process and kills the process after some batches.
+// killImport returns the number of users that the import had reported as added or as already
+// present.
 func killImport(t *testing.T, what string) (acknowledged int) {
 	t.Helper()
 	p := launch(t, importJob, what)
@@ -251,8 +252,8 @@ func importFile(b *testing.B, store *sqlstore.Store, file string) auth.ImportPro
 	return progress
 }
 
-// insertBare inserts rows that are already in memory, in their order. Its transactions have the
-// size of those of an import, and each statement inserts the fastest number of rows.
+// insertBare inserts rows that are already in memory, in their order. Its transactions are as large
+// as those of an import. The parameter each is the number of rows that one statement inserts.
 func insertBare(b *testing.B, store *sqlstore.Store, db *sql.DB, each int, rows []importedRow) {
 	b.Helper()
 	const batch = 20_000

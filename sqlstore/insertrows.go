@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// insertRows inserts the records. The function values returns the columns of one record.
+// insertRows inserts the records. The parameter values is a function that returns the columns of
+// one record.
 //
-// Each statement inserts rowsPerInsert rows while there are enough records. After that, insertRows
-// halves the number of rows per statement again and again, so that few different statements are
-// prepared.
+// While there are enough records, each statement inserts rowsPerInsert rows. For the remaining
+// records, insertRows halves the number of rows per statement again and again. So it prepares only
+// a few different statements.
 func insertRows[T any](
 	ctx context.Context, t tx, insert, row string, records []T, values func(T) []any,
 ) error {
@@ -28,7 +29,7 @@ func insertRows[T any](
 	return nil
 }
 
-// insertEach inserts the records with the query, which inserts the given number of rows at once.
+// insertEach inserts the records. Each run of the query inserts the given number of rows.
 func insertEach[T any](
 	ctx context.Context, t tx, query string, rows int, records []T, values func(T) []any,
 ) error {

@@ -79,8 +79,8 @@ func (s *core) SwapHash(ctx context.Context, id, oldHash, newHash string) error 
 
 const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ? WHERE id = ?`
 
-// RotateKey implements [auth.CredentialStore]. It first reads the key without a lock, to learn
-// which user to lock. This is safe, because a key never changes its owner.
+// RotateKey implements [auth.CredentialStore]. RotateKey first reads the key without a lock, to
+// learn which user to lock. This is safe, because a key never changes its owner.
 func (s *core) RotateKey(
 	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
 ) (auth.AccessKey, error) {
@@ -131,8 +131,8 @@ func (s *core) TouchKey(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// useKey updates LastUsedAt of the locked key, unless less than [auth.KeyUsePrecision] has passed
-// since the stored time.
+// useKey updates LastUsedAt of the locked key if at least [auth.KeyUsePrecision] has passed since
+// the stored time.
 func useKey(ctx context.Context, t tx, key auth.AccessKey, at time.Time) error {
 	if at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
 		return nil
@@ -146,8 +146,8 @@ const (
 	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
-// RevokeKey implements [auth.CredentialStore]. It locks the user, because it may change other
-// entries of the user in the revocation feed: see [fold]. Like RotateKey, it first reads the key
+// RevokeKey implements [auth.CredentialStore]. RevokeKey can change other entries of the user in
+// the revocation feed, so it locks the user: see [fold]. Like RotateKey, it first reads the key
 // without a lock.
 func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
@@ -214,7 +214,7 @@ type keyWithOwner struct {
 	owner auth.User
 }
 
-// findKeyWithOwner reads the key and its owner in one statement, so that both belong to the same
+// findKeyWithOwner reads the key and its owner in one statement, so that both are from the same
 // moment.
 func findKeyWithOwner(ctx context.Context, q querier, id string) (found keyWithOwner, err error) {
 	if !q.store.keepsUsers() {
@@ -262,8 +262,8 @@ const (
 	deleteOtherKeys = deleteUserKeys + ` AND id <> ?`
 )
 
-// replaceKeys makes the key the user's only key. It inserts the key before it deletes the others.
-// If the new key has the ID of an old one, the insertion therefore fails.
+// replaceKeys makes the key the user's only key. replaceKeys inserts the new key before it deletes
+// the old keys. So the insertion fails if the new key has the ID of an old key.
 func replaceKeys(ctx context.Context, t tx, key auth.AccessKey) error {
 	if err := insertKey(ctx, t, key); err != nil {
 		return err

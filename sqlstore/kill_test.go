@@ -51,8 +51,8 @@ func openAt(where string) (*sqlstore.Store, error) {
 	return nil, errors.New("no such server: " + where)
 }
 
-// runTraffic uses the store from several goroutines until the context ends or a call fails. It
-// writes a line to the journal before and after each step.
+// runTraffic uses the store from several goroutines until the context ends or a call fails.
+// runTraffic writes a line to the journal before and after each step.
 func runTraffic(ctx context.Context, store *sqlstore.Store, name string, journal io.Writer) error {
 	const workers = 4
 	var mu sync.Mutex
@@ -81,7 +81,7 @@ type step struct {
 }
 
 // oneLife adds a user and runs several steps that change records of this user. The steps depend on
-// kind. They differ so that no step changes a record that another step has changed.
+// kind, so that no step changes a record that another step has changed.
 func oneLife(store *sqlstore.Store, id string, kind int, note func(string)) error {
 	second := newKey("second-"+id, id)
 	session, bySecond := newSession("s-"+id, id, "k-"+id), newSession("s2-"+id, id, second.ID)
@@ -189,7 +189,7 @@ func (l *ledger) check(t *testing.T, db *sql.DB, prefix string) {
 		}
 		kind, id, _ := strings.Cut(what, " ")
 		if kind == "opened" {
-			// The session is removed together with its key. The queries in halves check this.
+			// The session is removed with its key. The queries in halves check this.
 			continue
 		}
 		if kind == "session" { // if the user is disabled, the session is removed
@@ -215,8 +215,9 @@ var halves = map[string]string{
 	"a token without its link":     `SELECT COUNT(*) FROM auth_github_tokens t WHERE NOT EXISTS (SELECT 1 FROM auth_github_links l WHERE l.user_id = t.user_id)`,
 }
 
-// Two processes use the same store, and one of them is killed repeatedly. Every change that it
-// reported must exist, no change may be incomplete, and the other process must never fail.
+// Two processes use the same store, and one of them is killed repeatedly. Every change that the
+// killed process reported must exist, and no change is allowed to be incomplete. The other process
+// must never fail.
 func TestKilledProcessLosesNothingAndLeavesNoPartialWriteOnAServer(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {

@@ -39,8 +39,8 @@ func verbsWithEvent() []verb {
 	return all
 }
 
-// whereabouts names a database that two processes can open. It is "sqlite" and a path, or has the
-// form that [openAt] parses.
+// whereabouts names a database that two processes can open. The value is "sqlite" and a path, or
+// the argument for [openAt].
 type whereabouts string
 
 // open opens the store with the spy s between the store and the database.
@@ -69,9 +69,11 @@ func killItself() {
 	select {}
 }
 
-// callAndDie calls a method of the store. The argument what has four parts, separated by "|": the
-// number n of a statement, the number of the last statement, the name of the call in
-// verbsWithEvent, and the [whereabouts] of the store.
+// callAndDie calls a method of the store. The argument what has four parts, separated by "|":
+//   - the number n of a statement
+//   - the number of the last statement
+//   - the name of the call in verbsWithEvent
+//   - the [whereabouts] of the store
 //
 // Instead of running statement n, the process kills itself. If n is 0, the process runs all
 // statements, reports that the method has returned, and waits. If n is greater than the number of
@@ -133,8 +135,8 @@ func onEachPlace(t *testing.T, test func(t *testing.T, s verbStage)) {
 	})
 }
 
-// seeded is [stage.seeded], but then makes "ada" an ordinary user, so that a sign-in with GitHub
-// can make her a super user again.
+// seeded does the same as [stage.seeded], and then makes "ada" an ordinary user, so that a sign-in
+// with GitHub can make her a super user again.
 func (s verbStage) seeded(t *testing.T) {
 	t.Helper()
 	s.stage.seeded(t)
@@ -178,8 +180,8 @@ func (s verbStage) effectOf(t *testing.T, v verb) (e effect) {
 	return e
 }
 
-// settle waits until the database has rolled back the transaction of a killed process. It changes a
-// row that this transaction locks.
+// settle waits until the database has rolled back the transaction of a killed process. To wait,
+// settle changes a row that this transaction locked.
 func (s verbStage) settle(t *testing.T) {
 	t.Helper()
 	_, err := s.db.Exec(`UPDATE ` + s.prefix + `everybody SET generation = generation + 1`)

@@ -26,8 +26,8 @@ type migrationLock struct {
 	// unlock is a statement that releases the lock. It is empty if the end of the transaction
 	// releases the lock.
 	//
-	// Each has one parameter. The function argument returns its value for the name of the version
-	// table.
+	// Each of the two has one parameter. The function argument returns the value of this parameter
+	// for the given version table.
 	lock, unlock string
 	argument     func(table string) any
 }
@@ -35,12 +35,12 @@ type migrationLock struct {
 // migrate applies all pending migrations. If no migration is pending, migrate only reads.
 //
 // If the database can create tables in a transaction, all migrations run in one transaction. If it
-// cannot, they run one after another. A process may then be killed after it has run a migration and
-// before it has recorded this, so each migration must be safe to run twice.
+// cannot, the migrations run one after another. A process can then be killed after it has run a
+// migration and before it has recorded the migration. So each migration must be safe to run twice.
 //
-// The migration library goose reads which migrations have been applied. It does so before it waits
-// for the lock, and again once it has the lock. If goose does not get the lock, migrate runs goose
-// again from the beginning.
+// The migration library goose reads which migrations have been applied. goose does this before it
+// waits for the lock, and again after it has the lock. If goose does not get the lock, migrate runs
+// goose again from the beginning.
 func (s *core) migrate(ctx context.Context) error {
 	m, err := newMigrator(s)
 	if err != nil {
@@ -59,13 +59,15 @@ func (s *core) migrate(ctx context.Context) error {
 	})
 }
 
-// migrator makes goose do everything under the lock of this package, because goose itself would
-// create its version table before it takes a lock. In addition, goose has no lock for SQLite, its
-// lock for PostgreSQL polls every five seconds, and its lock for MySQL is a lease that a goroutine
-// renews.
+// migrator makes goose do everything under the lock of this package. The locks of goose are
+// unsuitable:
+//   - goose would create its version table before it takes a lock.
+//   - goose has no lock for SQLite.
+//   - The lock of goose for PostgreSQL polls every five seconds.
+//   - The lock of goose for MySQL is a lease that a goroutine renews.
 //
 // With the option goose.WithIsolateDDL, goose begins no transactions. So [migrator.SessionLock] can
-// begin one transaction for all migrations. It also creates the version table.
+// begin one transaction for all migrations. SessionLock also creates the version table.
 type migrator struct {
 	store    *core
 	versions database.Store
@@ -125,9 +127,9 @@ func (m *migrator) lock(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-// SessionUnlock releases the lock. goose calls it after the migrations. If they ran in a
-// transaction, SessionUnlock commits if every migration has been applied, and rolls all of them
-// back if not.
+// SessionUnlock releases the lock. goose calls SessionUnlock after the migrations. If the
+// migrations ran in a transaction, SessionUnlock ends it: with a commit if every migration has been
+// applied, and with a rollback if not.
 func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	current, err := m.version(ctx, conn)
 	return errors.Join(err, m.unlock(ctx, conn, err == nil && current == m.newest))
@@ -156,9 +158,9 @@ func (m *migrator) unlock(ctx context.Context, conn *sql.Conn, keep bool) error 
 	return nil
 }
 
-// createVersionTable creates the version table and inserts version 0. A process may have been
-// killed between these two steps. The table then exists without a version, and createVersionTable
-// only inserts version 0.
+// createVersionTable creates the version table and inserts version 0. An earlier process may have
+// been killed between these two steps. The table then exists without a version, and
+// createVersionTable only inserts version 0.
 func (m *migrator) createVersionTable(ctx context.Context, conn *sql.Conn) error {
 	exists, err := m.hasVersionTable(ctx, conn)
 	if err != nil {
@@ -176,7 +178,7 @@ func (m *migrator) createVersionTable(ctx context.Context, conn *sql.Conn) error
 	return err
 }
 
-// version returns the newest applied migration, or 0 if none was applied.
+// version returns the number of the newest applied migration, or 0 if none was applied.
 func (m *migrator) version(ctx context.Context, db database.DBTxConn) (int64, error) {
 	exists, err := m.hasVersionTable(ctx, db)
 	if err != nil || !exists {
@@ -196,15 +198,15 @@ func (m *migrator) hasVersionTable(ctx context.Context, db database.DBTxConn) (b
 	return tables > 0, err
 }
 
-// versionTable gives goose access to the version table, but keeps goose from creating it without
-// the lock.
+// versionTable gives goose access to the version table, but keeps goose from creating the table
+// without the lock.
 type versionTable struct {
 	database.Store
 	migrator *migrator
 }
 
-// TableExists always returns true. goose calls it before it has the lock. If TableExists returned
-// false, goose would create the table without the lock. Instead, SessionLock creates the table.
+// TableExists always returns true. goose calls TableExists without the lock, and would then create
+// the table if the result were false. Instead, SessionLock creates the table under the lock.
 func (versionTable) TableExists(context.Context, database.DBTxConn) (bool, error) { return true, nil }
 
 // ListMigrations returns no migrations if the version table does not exist.

@@ -16,7 +16,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// place is where a test creates tables: an SQLite file, or a schema of a server with a prefix.
+// place is where a test creates tables: in an SQLite file, or in a schema of a server. On a server,
+// the table names have a prefix.
 type place struct {
 	cfg  sqlstore.Config
 	open func(*testing.T, *spy) *sql.DB
@@ -174,8 +175,8 @@ func TestEachMigrationKeepsExistingRows(t *testing.T) {
 			require.NotZero(t, filled)
 			store, err := sqlstore.Open(context.Background(), db, p.cfg)
 			require.NoError(t, err)
-			// The table of the fifth migration has a linked account. Migration 15 adds a row for it
-			// to another table.
+			// The table of the fifth migration has a linked account. Migration 15 adds a row for
+			// this account to another table.
 			if n >= 5 && n < 15 {
 				filled++
 			}

@@ -62,7 +62,8 @@ func knownDialect(name Dialect) (dialect, error) {
 	return d, nil
 }
 
-// renamedFiles is the file system of the embedded files, in which the tables have another prefix.
+// renamedFiles is the file system of the embedded files, but with another prefix in the table
+// names.
 type renamedFiles struct {
 	fs.FS
 	prefix string

@@ -44,12 +44,12 @@ func isMySQLConflict(err error) bool { return mysqlNumber(err) == mysqlDuplicate
 func isMySQLRolledBack(err error) bool { return mysqlNumber(err) == mysqlDeadlock }
 
 // mysqlError matches the error number in the text of an error of the MySQL driver. Only the first
-// match is the number, because the rest of the text can contain user input: "Error 1062 (23000):
+// match is the number of the error. A later match can be user input, as in "Error 1062 (23000):
 // Duplicate entry 'Error 1213' …".
 var mysqlError = regexp.MustCompile(`\bError (\d{4})\b`)
 
-// mysqlNumber returns the number of the error, or "" if the error has no number. It parses the
-// text, because the driver exposes the number only as a struct field. To read that field, this
+// mysqlNumber returns the number of the error, or "" if the error has no number. mysqlNumber parses
+// the text, because the driver exposes the number only as a struct field. To read that field, this
 // package would have to import the driver.
 func mysqlNumber(err error) string {
 	match := mysqlError.FindStringSubmatch(err.Error())

@@ -73,8 +73,8 @@ func TestOpenRefusesMySQLThatTruncatesOrReadsStaleRows(t *testing.T) {
 	}
 }
 
-// Each statement in a transaction of the store sees everything that was committed before it,
-// whatever the default isolation level of the server or connection is.
+// Each statement in a transaction of the store sees everything that was committed before the
+// statement. This is true for every default isolation level of the server or of the connection.
 func TestTransactionsIgnoreTheDefaultIsolationLevel(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {

@@ -14,7 +14,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// manyRows is so many rows that a database uses a suitable index if there is one.
+// manyRows is the number of rows in a large table. A database then uses a suitable index if there
+// is one.
 const manyRows = 50_000
 
 // fill are statements that add many users, each with one key, session, link, token and state. TABLE
@@ -81,7 +82,7 @@ func (s *stage) analyze(t *testing.T, on sqlstore.Dialect, tables ...string) {
 	}
 }
 
-// This is TestNoStatementReadsAWholeTable for the servers.
+// This test does the same as TestNoStatementReadsAWholeTable, but on the servers.
 func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 	t.Parallel()
 	explains := map[sqlstore.Dialect]func(t *testing.T, db *sql.DB, statement string, args []any){

@@ -56,8 +56,8 @@ func isPostgresConflict(err error) bool {
 		strings.Contains(err.Error(), "duplicate key value violates unique constraint")
 }
 
-// isPostgresRolledBack reports whether PostgreSQL rolled the transaction back. If a COMMIT returns
-// one of these two codes, it did not take effect.
+// isPostgresRolledBack reports whether the error means that PostgreSQL rolled the transaction back
+// because of a conflict. If a COMMIT returns such an error, the COMMIT did not take effect.
 func isPostgresRolledBack(err error) bool {
 	state := sqlState(err)
 	return state == stateSerializationFailure || state == stateDeadlockDetected

@@ -15,8 +15,9 @@ import (
 	"modernc.org/sqlite"
 )
 
-// Some tests start the test binary as another process. If jobVariable is set, the process does this
-// job instead of the tests. The value of fileVariable tells the job which file or server to use.
+// Some tests start the test binary as another process. If jobVariable is set, the process runs no
+// tests, but does the job that the variable names. The value of fileVariable tells the job which
+// file or server to use.
 const (
 	jobVariable  = "SQLSTORE_TEST_JOB"
 	fileVariable = "SQLSTORE_TEST_FILE"
@@ -109,7 +110,8 @@ type process struct {
 	output  *bufio.Reader
 }
 
-// start is [launch], but returns only after the process has reported that it is ready.
+// start does the same as [launch], but returns only after the process has reported that it is
+// ready.
 func start(t *testing.T, job, file string) process {
 	t.Helper()
 	p := launch(t, job, file)

@@ -14,11 +14,12 @@ const chunk = 50
 func inList(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1) + `)` }
 
 // prune deletes the rows that the query due finds, and returns their number. The query must skip
-// locked rows, because another transaction is deleting or changing them. So any number of instances
-// can prune at once without waiting, and other transactions wait only briefly.
+// rows that another transaction has locked. So any number of instances can prune at the same time
+// without waiting.
 //
-// The query due must end with a LIMIT, whose argument prune appends. Each of deletions is a DELETE
-// statement without its IN list. prune appends a list of the IDs that due found.
+// The query due must end with "LIMIT ?", and prune adds the argument for it. Each element of
+// deletions is a DELETE statement without its IN list. prune appends this list, with the IDs that
+// the query found.
 func prune[K any](
 	ctx context.Context, s *core, verb string, limit int, due query, deletions ...string,
 ) (int, error) {
@@ -61,7 +62,7 @@ type query struct {
 func dueBy(text string, at time.Time) query { return query{text, []any{toMicros(at)}} }
 
 // padded returns the IDs as arguments for an IN list of the given length. If there are fewer IDs,
-// it repeats the last one, so that one prepared statement serves every number of IDs.
+// padded repeats the last ID. So one prepared statement serves every number of IDs.
 func padded[K any](ids []K, length int) []any {
 	arguments := make([]any, length)
 	for i := range arguments {

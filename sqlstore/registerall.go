@@ -12,9 +12,10 @@ import (
 // RegisterUsers implements [auth.UserStore].
 //
 // RegisterUsers first inserts users without querying whether their usernames and other unique
-// values are taken. In a new database none of them is, and the queries would double the time. If an
-// insertion fails, RegisterUsers queries which values are taken. It inserts the list in pieces and
-// sets a savepoint before each piece, so that a failure repeats only one piece.
+// values are taken. In a new database no value is taken, and the queries would double the time of
+// the call. If an insertion fails, RegisterUsers queries which values are taken. RegisterUsers
+// inserts the list in pieces and sets a savepoint before each piece. So after a failure, it repeats
+// only one piece.
 func (s *Store) RegisterUsers(
 	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
 ) ([]error, error) {
@@ -51,13 +52,14 @@ func (s *Store) RegisterUsers(
 	})
 }
 
-// orderCandidates splits the users into the lists first and later. If a user needs a unique value,
-// such as a username, that an earlier user of the call needs too, the user is in the second list.
-// Whether this user can be added depends on whether the earlier one was added, so the second list
-// keeps the order of the call. All other users are in the first list, sorted by username.
+// orderCandidates splits the users into two lists. Two users of a call can need the same unique
+// value, for example the same username. Whether the second of the two can be added depends on
+// whether the first was added. So the second user goes into the list named later, which keeps the
+// order of the call. The list named first has all other users, sorted by username.
 //
 // Because of the sorting, rows of the same index page are inserted one after another. If two calls
-// need the same usernames, the sorting also keeps them from deadlocking: one waits for the other.
+// need the same usernames, the sorting also keeps the calls from deadlocking: one call waits for
+// the other.
 func orderCandidates(users []auth.UserWithKeys) (first, later []candidate) {
 	wanted := taken{}
 	for at, user := range users {
@@ -77,15 +79,15 @@ func orderCandidates(users []auth.UserWithKeys) (first, later []candidate) {
 type registration struct {
 	t        tx
 	refusals []error // by the user's position in the call
-	// ask is true if the next piece queries which values are taken before it inserts. It is set if
-	// an insertion fails, and stays set while pieces contain taken values.
+	// ask is true if addPiece must query which values are taken before it inserts the next piece.
+	// ask becomes true if an insertion fails, and stays true while pieces contain taken values.
 	ask bool
 }
 
 // pieceSize is the maximum number of users that are inserted after one savepoint. In PostgreSQL,
 // each savepoint begins a subtransaction. PostgreSQL keeps up to 64 subtransactions of a
 // transaction in shared memory, where other sessions can read them fast. If few values are taken, a
-// transaction of 100,000 users stays below 64.
+// transaction of 100,000 users needs fewer than 64 subtransactions.
 const pieceSize = 4096
 
 func (r *registration) prepareToAsk(ctx context.Context) error {
@@ -95,10 +97,9 @@ func (r *registration) prepareToAsk(ctx context.Context) error {
 	return nil
 }
 
-// addAll adds the candidates in pieces. If another transaction takes a value after the query and
-// before the insertion, the insertion fails. addAll then queries again, with half as many
-// candidates each time. So in the end, it repeats only the candidates next to the one whose value
-// was taken.
+// addAll adds the candidates in pieces. Another transaction can take a value after addPiece has
+// queried which values are taken, but before it inserts the candidates. The insertion then fails,
+// and addAll tries again with half as many candidates.
 func (r *registration) addAll(ctx context.Context, candidates []candidate) error {
 	size, failures := pieceSize, 0 // failures of a piece with a single candidate
 	for len(candidates) > 0 {
@@ -124,8 +125,8 @@ func (r *registration) addAll(ctx context.Context, candidates []candidate) error
 	return nil
 }
 
-// addPiece adds the candidates that can be added and records an error for each of the others. If an
-// insertion still fails because a value is taken, addPiece changes nothing and returns
+// addPiece adds the candidates that can be added, and records an error for each other candidate. If
+// an insertion still fails because a value is taken, addPiece changes nothing and returns
 // [auth.ErrExists].
 func (r *registration) addPiece(ctx context.Context, piece []candidate) error {
 	refusals, accepted := make([]error, len(piece)), piece

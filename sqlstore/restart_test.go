@@ -86,8 +86,8 @@ func (p *ownPostgres) start(t *testing.T) {
 		"-o", fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1", p.port, p.dir))
 }
 
-// stop stops the server. The mode "fast" rolls back open transactions. The mode "immediate" is like
-// a crash.
+// stop stops the server. The mode "fast" rolls back open transactions. The mode "immediate" has the
+// same effect as a crash.
 func (p *ownPostgres) stop(t *testing.T, mode string) {
 	p.run(t, "pg_ctl", "stop", "-w", "-D", p.dir+"/data", "-m", mode)
 }
@@ -229,8 +229,8 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 	}
 }
 
-// more waits until each client has received at least five more responses of the kind that answers
-// counts.
+// more waits until each client has received at least five more responses of one kind. The function
+// answers returns how many responses of this kind a client has received.
 func more(t *testing.T, clients []*client, answers func(*client) int64) {
 	t.Helper()
 	for _, c := range clients {

@@ -21,12 +21,12 @@ const (
 )
 
 // ListRevocations implements [auth.SessionStore]. If an entry is missing, ListRevocations returns
-// no entry that follows it. Otherwise the reader would never read the missing entry, and would
-// accept a session that the entry revokes.
+// only the entries before it. If it also returned later entries, the reader would never read the
+// missing entry, and would accept a session that this entry revokes.
 //
-// On MariaDB an entry can be hidden for a moment. If two transactions commit while a statement
-// determines which transactions are active, the statement can see the later commit but not the
-// earlier one. ListRevocations therefore reads again, and returns an error only if the entry is
+// On MariaDB an entry can be hidden for a moment. Two transactions can commit while a statement
+// determines which transactions are active. The statement then sometimes sees the later commit but
+// not the earlier one. So ListRevocations reads again, and returns an error only if the entry is
 // still missing after several reads.
 func (s *core) ListRevocations(
 	ctx context.Context, from int64, limit int,
@@ -71,8 +71,8 @@ func beforeMissing(
 					return nil, err
 				}
 			}
-			// Pruning never removes an entry so close to the head, so the entry before e is
-			// missing.
+			// Pruning keeps the newest KeptRevocations entries. So it has not removed the entry
+			// before e: this entry is missing.
 			if e.Position-1 > newest-auth.KeptRevocations {
 				return entries[:i], nil
 			}
@@ -95,7 +95,7 @@ func (s *core) RevocationHead(ctx context.Context) (int64, error) {
 
 const (
 	// The subquery counts entries, because RevokeEverybody skips positions. Every position is
-	// greater than 0; that condition makes each planner use the index for the subquery.
+	// greater than 0, but the condition makes each database use the index for the subquery.
 	expiredRevocations = `
 SELECT position FROM auth_revocations WHERE expires_at <= ? AND position <= (
 	SELECT r.position FROM auth_revocations r WHERE r.position > 0 ORDER BY r.position DESC LIMIT 1 OFFSET ?)
@@ -111,8 +111,8 @@ func (s *core) PruneRevocations(ctx context.Context, expired time.Time, limit in
 
 const selectHead = `SELECT position FROM auth_revocation_head WHERE id = 1`
 
-// head returns the position of the newest entry of the revocation feed. It is a separate statement,
-// because a statement that also waits for a lock would see the head as it was before the wait.
+// head returns the position of the newest entry of the revocation feed. head runs a separate
+// statement. A statement that also waits for a lock would see the head as it was before the wait.
 func head(ctx context.Context, t tx) (position int64, err error) {
 	err = t.row(ctx, selectHead).Scan(&position)
 	return position, err
@@ -126,12 +126,13 @@ INSERT INTO auth_revocations (position, id, user_id, session_id, generation, exp
 	revocationValues = `, (?, ?, ?, ?, ?, ?)` // for each further entry of the same statement
 )
 
-// revoke adds the entries to the revocation feed. It locks the head of the feed until the
-// transaction ends, so that the positions of the entries are in the order of the commits. The
-// caller must take all other locks before it calls revoke.
+// revoke adds the entries to the revocation feed. revoke locks the head of the feed until the
+// transaction ends. So the positions of the entries are in the order of the commits. The caller
+// must take all other locks before it calls revoke.
 //
-// If an entry has neither a SessionID nor a Generation, revoke sets the Generation so that the
-// entry revokes all sessions that were opened before it.
+// If an entry has neither a SessionID nor a Generation, revoke sets the Generation to the position
+// of the entry. The entry then revokes all earlier sessions of its user. If the entry has no
+// UserID, it revokes all earlier sessions of all users.
 func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
 	position, err := holdHead(ctx, t)
 	if err != nil {
@@ -177,9 +178,9 @@ WHERE r.user_id IN (?, '') AND r.session_id IN (?, '') AND r.expires_at > 0`
 UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id = ? AND expires_at > 0`
 )
 
-// RevokeToken implements [auth.SessionStore]. It locks the head of the revocation feed before it
-// reads the entries of the user. Locking the user would not suffice, because the user may not
-// exist.
+// RevokeToken implements [auth.SessionStore]. RevokeToken locks the head of the revocation feed
+// before it reads the entries of the user. A lock of the user would not suffice, because the user
+// may not exist.
 func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
 	if err := cmp.Or(ctx.Err(), claims.Validate()); err != nil {
 		return err
@@ -223,9 +224,10 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 	})
 }
 
-// covers reports whether the entry named, which names a session, is unnecessary because of the
-// entry e: e revokes the same session, and does not expire earlier. The caller passes as e only an
-// entry for the session, for the session's user, or for all users.
+// covers reports whether the entry e makes a new entry unnecessary. The parameter named is the new
+// entry, which names a session. The new entry is unnecessary if e revokes the same session and does
+// not expire earlier. The caller passes an entry e that is for this session, for the session's
+// user, or for all users.
 func covers(e, named auth.Revocation) bool {
 	revokes := e.SessionID != "" || e.Generation > named.Generation
 	return revokes && !e.ExpiresAt.Before(named.ExpiresAt)
@@ -245,8 +247,8 @@ const (
 	updateEverybody       = `UPDATE auth_everybody SET generation = ? WHERE id = 1`
 )
 
-// RevokeEverybody implements [auth.SessionStore]. It adds one entry, which revokes all sessions,
-// and does not delete the sessions. PruneSessions deletes them once they have expired.
+// RevokeEverybody implements [auth.SessionStore]. It adds one entry, which revokes all sessions.
+// PruneSessions deletes the sessions after they have expired.
 func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
 	if err := cmp.Or(ctx.Err(), w.Validate(), w.By.CheckOwner("")); err != nil {
 		return err
@@ -281,9 +283,9 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 	})
 }
 
-// revokeSessions adds an entry for each of the sessions, which belong to one user. The caller has
-// deleted them. If too many entries of this user now name a session, revokeSessions folds them: see
-// [fold].
+// revokeSessions adds an entry for each of the sessions. All sessions belong to one user, and the
+// caller has deleted them. If the user now has too many entries that name a session, revokeSessions
+// folds these entries: see [fold].
 func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -312,14 +314,15 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < ? AND generation < positi
 SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.generation < ? FOR UPDATE SKIP LOCKED`
 )
 
-// fold replaces older entries of the user by one entry if too many of them name a session: see
-// [auth.FoldRevocations]. The new entry revokes all sessions of the user below its Generation. The
-// caller has locked the user, so that no session is created meanwhile. The new entry might
-// otherwise revoke that session too.
+// fold limits how many entries of the user name a session. If there are too many, fold replaces
+// older entries by one new entry: see [auth.FoldRevocations]. The new entry revokes all sessions of
+// the user with a lower Generation. The caller has locked the user. Without this lock, a session
+// could be created at the same time, and the new entry might revoke it too.
 //
-// fold skips sessions that another transaction has locked, because that transaction deletes them
-// itself. Waiting for it could cause a deadlock: it may be waiting for the head of the feed, which
-// this transaction has locked.
+// fold deletes the sessions that the new entry revokes. It skips sessions that another transaction
+// has locked, because the other transaction deletes these sessions itself. If fold waited for the
+// other transaction, the two could deadlock: the other one may be waiting for the head of the feed,
+// which this transaction has locked.
 func fold(ctx context.Context, t tx, userID string) error {
 	var count int
 	err := t.row(ctx, countNamed, userID).Scan(&count)
@@ -375,12 +378,13 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = 
 )
 
 // revokeSessionsOf deletes all sessions of the locked user, and adds one entry that revokes them.
-// It returns the deleted sessions. It must be the last call in its transaction: see [revoke].
+// revokeSessionsOf returns the deleted sessions. It must be the last call in its transaction: see
+// [revoke].
 //
 // The new entry has the greatest Generation. So it replaces all other entries of the user, except
-// entries for which [auth.Revocation.Capped] is true. It expires no earlier than the entries that
-// it replaces, because MaxTokenLifetime may have been longer when they were added. A token from
-// that time may be valid for longer than the current MaxTokenLifetime.
+// entries for which [auth.Revocation.Capped] is true. The new entry expires no earlier than the
+// entries that it replaces. When those entries were added, MaxTokenLifetime may have been longer. A
+// token from that time can be valid for longer than the current MaxTokenLifetime.
 func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Session, error) {
 	sessions, err := collect(ctx, a.querier, sessionFields, lockUserSessions, userID)
 	if err != nil {

@@ -57,8 +57,8 @@ func onAll(t *testing.T, test func(t *testing.T, on *server)) {
 	onServers(t, test)
 }
 
-// nameMany adds entries that name sessions of "ada", as many as the feed may have before the store
-// folds them.
+// nameMany adds auth.MaxNamedRevocations entries that name sessions of "ada". With one more such
+// entry, the store folds the entries.
 func (s *stage) nameMany(t *testing.T) {
 	t.Helper()
 	var rows []string
@@ -89,8 +89,9 @@ func addMany(t *testing.T, store *sqlstore.Store, rounds int) {
 	}
 }
 
-// If a transaction took its position before the order of the commits was certain, it could add an
-// entry at a position that a reader has already passed.
+// A transaction must choose the position of an entry only when the order of the commits is certain.
+// If it chose the position earlier, a reader could have already passed this position when the entry
+// is added.
 func TestFeedReaderMissesNoEntry(t *testing.T) {
 	t.Parallel()
 	onAll(t, func(t *testing.T, on *server) {
@@ -123,8 +124,8 @@ func TestFeedReaderMissesNoEntry(t *testing.T) {
 	})
 }
 
-// follow reads the feed from the position after the last entry that it has seen. It returns once
-// the function over returns true and there are no more entries.
+// follow reads the feed from the position after the last entry that it has seen. follow returns
+// when the function over returns true and there are no more entries.
 func follow(
 	ctx context.Context, store *sqlstore.Store, seen *[]auth.Revocation, over func() bool,
 ) error {
@@ -239,8 +240,8 @@ func TestFoldingDoesNotDeadlockWithWaitingRevocations(t *testing.T) {
 	})
 }
 
-// requireFoldingWaitsForNobody revokes several sessions of "ada" at once, from both stores. The
-// user "ada" has the key "k-ada".
+// requireFoldingWaitsForNobody revokes several sessions of "ada" at the same time, on both stores.
+// The user "ada" has the key "k-ada".
 func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server, stores []S, s *stage) {
 	t.Helper()
 	ctx := context.Background()

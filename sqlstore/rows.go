@@ -73,9 +73,9 @@ func zeroIfNone(err error) error {
 	return err
 }
 
-// storable reports whether an ID can be in the database. If it returns false, the ID must not be
-// used in a query, because databases treat such IDs differently: some truncate the ID at a NUL
-// byte, others refuse the query.
+// storable reports whether an ID can be in the database. If storable returns false, do not use the
+// ID in a query. For example, some databases truncate an ID at a NUL byte, and others refuse the
+// query.
 func storable(id string, limit int) bool {
 	return id != "" && len(id) <= limit && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
@@ -123,7 +123,7 @@ func toMicros(t time.Time) int64 {
 	switch {
 	case t.IsZero():
 		return 0
-	// UnixMicro might overflow for such a time. The times of all records are earlier.
+	// UnixMicro might overflow for such a late time. The times of all records are earlier.
 	case t.UTC().Year() > 9999:
 		return math.MaxInt64
 	default:

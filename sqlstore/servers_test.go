@@ -22,9 +22,9 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// server is a database server. The tests use it if the environment variable named by the field
-// variable is set. They create a schema or database on the server, with separate tables for each
-// store, and remove it at the end.
+// server is a database server. The field variable is the name of an environment variable, and the
+// tests use the server if this variable is set. The tests create a schema or database on the
+// server, with separate tables for each store. They remove the schema or database at the end.
 type server struct {
 	dialect  sqlstore.Dialect
 	variable string
@@ -79,7 +79,7 @@ func onServers(t *testing.T, test func(t *testing.T, on *server)) {
 	}
 }
 
-// need skips the test if the server is not available. It creates the schema once.
+// need skips the test if the server is not available. The first call of need creates the schema.
 func (s *server) need(t testing.TB) {
 	t.Helper()
 	dsn := os.Getenv(s.variable)
@@ -139,7 +139,7 @@ func (s *server) remove() error {
 	})
 }
 
-// open returns a pool for the schema. It has few connections, because the server allows few.
+// open returns a pool for the schema. The pool has few connections, because the server allows few.
 func (s *server) open(t testing.TB, spied *spy, conns int) *sql.DB {
 	t.Helper()
 	s.need(t)

@@ -38,9 +38,9 @@ func (s *core) CreateSession(
 	return session, user, nil
 }
 
-// addSession adds the session, and sets *session to the stored record. It returns the user with the
-// new LastLogin. The caller has locked the user. If the sign-in renews the user's admission by
-// GitHub, the parameter admitted is the time of the renewal. If not, it is zero.
+// addSession adds the session, and sets *session to the stored record. addSession returns the user
+// with the new LastLogin. The caller has locked the user. If the sign-in renews the user's
+// admission by GitHub, the parameter admitted is the time of the renewal. If not, admitted is zero.
 func addSession(
 	ctx context.Context, t tx, session *auth.Session, limit int, user auth.User, admitted time.Time,
 ) (auth.User, error) {
@@ -73,7 +73,7 @@ func addSession(
 
 const (
 	// notRevokedForEverybody is a condition that excludes sessions which RevokeEverybody revoked.
-	// It is needed because RevokeEverybody does not delete sessions.
+	// The condition is needed because RevokeEverybody does not delete sessions.
 	notRevokedForEverybody = ` AND s.generation >= (SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
 
 	liveSessions = `
@@ -83,7 +83,7 @@ ORDER BY s.created_at DESC, s.generation DESC, s.id DESC`
 )
 
 // revokeOldest revokes the oldest sessions of the session's user, so that the user has at most
-// limit sessions once the new session is added. The caller has locked the user.
+// limit sessions after the new session is added. The caller has locked the user.
 func revokeOldest(ctx context.Context, t tx, session *auth.Session, limit int) error {
 	if limit < 1 {
 		return nil
@@ -113,8 +113,8 @@ func (s *core) ListSessions(ctx context.Context, userID string, now time.Time) (
 }
 
 // limitToKey locks the access key that opens the session, and records that the key was used. If the
-// key expires before the session, limitToKey shortens the session, so that both expire together. It
-// does nothing if no key opens the session.
+// key expires before the session, limitToKey shortens the session, so that both expire at the same
+// time. If no key opens the session, limitToKey does nothing.
 func limitToKey(ctx context.Context, t tx, session *auth.Session) error {
 	if session.AccessKeyID == "" {
 		return nil
@@ -158,8 +158,8 @@ func findSession(ctx context.Context, q querier, query, id string) (session auth
 
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
-// RevokeSession implements [auth.SessionStore]. It locks the user, because it may change other
-// entries of the user in the revocation feed: see [fold].
+// RevokeSession implements [auth.SessionStore]. RevokeSession can change other entries of the user
+// in the revocation feed, so it locks the user: see [fold].
 func (s *core) RevokeSession(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err

@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// spy is a driver between the store and the real driver. It records every statement, and can return
-// an error instead of running the statement.
+// spy is a driver between the store and the real driver. The spy records every statement, and can
+// return an error instead of running the statement.
 type spy struct {
 	driver.Connector
 
@@ -35,9 +35,9 @@ func (s *spy) Connect(ctx context.Context) (driver.Conn, error) {
 	return &spiedConn{driverConn: conn.(driverConn), spy: s, prepared: map[*spiedStmt]bool{}}, nil
 }
 
-// watch empties the log and sets the function before. From then on, the spy calls before with each
-// statement. If before returns an error, the spy does not run the statement and returns the error.
-// The function may be nil.
+// watch empties the log and sets the field named before. From then on, the spy calls this function
+// with each statement. If the function returns an error, the spy does not run the statement and
+// returns the error. The function may be nil.
 func (s *spy) watch(before func(ctx context.Context, statement string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,8 @@ type spiedConn struct {
 }
 
 // lose closes the connection, as if the network had failed: the server notices this and rolls back.
-// lose also closes prepared statements, because SQLite keeps its lock while one is open.
+// lose also closes the prepared statements, because SQLite keeps its lock while a prepared
+// statement is open.
 func (c *spiedConn) lose() {
 	c.lost = true
 	for prepared := range c.prepared {
@@ -218,14 +219,16 @@ func meddle[T any](
 	}
 }
 
-// connectionLost is an error for [spy.watch]. The spy closes the connection: after it has run the
-// statement if afterwards is true, or without running it.
+// connectionLost is an error for [spy.watch]. If a function of watch returns this error, the spy
+// closes the connection. If afterwards is true, the spy runs the statement before it closes the
+// connection.
 type connectionLost struct{ afterwards bool }
 
 func (connectionLost) Error() string { return "connection reset by peer" }
 
-// afterwards is an error for [spy.watch]. The spy runs the statement, which must not return rows,
-// and then returns the error of the function.
+// afterwards is an error for [spy.watch]. If a function of watch returns this error, the spy runs
+// the statement, calls afterwards, and returns the error of this call. The statement must not
+// return rows.
 type afterwards func() error
 
 func (afterwards) Error() string { return "afterwards" }
@@ -242,8 +245,8 @@ func spiedStore(t testing.TB) (*sqlstore.Store, *sql.DB, *spy) {
 	return store, db, s
 }
 
-// at returns a function for [spy.watch]. It calls the function do at the n-th statement, and lets
-// all other statements run.
+// at returns a function for [spy.watch]. The returned function calls do at the n-th statement, and
+// lets all other statements run.
 func at(n int, do func(context.Context) error) func(context.Context, string) error {
 	count := 0
 	return func(ctx context.Context, _ string) error {

@@ -13,28 +13,28 @@
 //	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.Postgres})
 //
 // The host is the program that uses this package. If the host has its own users table, it calls
-// [OpenAccounts] instead of Open. The function that opens the tables first is recorded in the table
-// auth_contents, and the other function then returns an error for these tables. To change the
-// decision, delete the row of auth_contents while the other tables are empty and no program uses
-// them.
+// [OpenAccounts] instead of Open. The table auth_contents records which of the two functions opened
+// the tables first. The other function then returns an error for these tables. To change from one
+// function to the other, delete the row of auth_contents while the other tables are empty and no
+// program uses them.
 //
-// The rest of the program may use the same *sql.DB. If it keeps every connection busy, the store
-// waits for one.
+// The rest of the program can use the same *sql.DB. If the rest of the program keeps every
+// connection busy, the store waits for a connection.
 //
-// Each instance of the host must see at once what the other instances committed. So connect to the
-// primary server, never to a replica or to a proxy that sends reads to replicas.
+// Each instance of the host must immediately see what the other instances commit. So connect to the
+// primary server. Never connect to a replica, or to a proxy that sends reads to replicas.
 //
-// The host may have its own tables in the same database. If it writes to them on behalf of a
-// signed-in user, it can call [Store.HoldAuthority] or [Accounts.HoldAuthority] in the transaction.
-// The transaction then writes nothing after the user's session was revoked.
+// The host can have its own tables in the same database. Before it writes to its tables on behalf
+// of a signed-in user, the host can call [Store.HoldAuthority] or [Accounts.HoldAuthority] in the
+// same transaction. The transaction then writes nothing after the user's session was revoked.
 //
 // # Tested databases
 //
 // The tests run on PostgreSQL 15 with github.com/jackc/pgx/v5, on MariaDB 10.11 with
 // github.com/go-sql-driver/mysql, and on SQLite with modernc.org/sqlite. They have not been run on
-// MySQL 8 or CockroachDB. The package uses only features that the documentation of MySQL and
-// CockroachDB describes, with one exception: on CockroachDB, the lock for migrations does not make
-// other instances wait. So on CockroachDB, let one instance migrate before the others start.
+// MySQL 8 or CockroachDB. The package uses only features that the documentation of these two
+// databases describes. There is one exception: on CockroachDB, the lock for migrations does not
+// make other instances wait. So on CockroachDB, let one instance migrate before the others start.
 //
 // # PostgreSQL
 //
@@ -43,8 +43,9 @@
 // failure can lose the latest commits. A session or key that was revoked just before the failure is
 // then valid again.
 //
-// The store keeps no state in a connection between transactions. A pooler that assigns connections
-// per transaction therefore works, if the way in which the driver prepares statements allows it.
+// The store keeps no state in a connection between transactions. So it also works with a pooler
+// that assigns a connection to each transaction. The driver must then prepare statements in a way
+// that the pooler supports.
 //
 // # MariaDB and MySQL
 //
@@ -54,9 +55,9 @@
 //
 // With interpolateParams, the driver saves a round trip for each statement.
 //
-// autocommit must be on. sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES, because
-// without these modes the server truncates values that do not fit. The default settings of the
-// server meet both requirements.
+// autocommit must be on. sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES. If both
+// are missing, the server truncates values that do not fit. The default settings of the server meet
+// both requirements.
 //
 // The tables use InnoDB. If innodb_flush_log_at_trx_commit is not 1, a server failure can lose the
 // latest commits, as described for PostgreSQL. Text is stored as VARBINARY, so the character set
@@ -72,31 +73,31 @@
 // settings into the data source name:
 //
 //   - journal_mode=WAL lets sign-ins read while another connection writes. A database file needs
-//     this setting, and Open turns it on if it is off.
+//     this setting, so Open turns it on if it is off.
 //   - synchronous=FULL, SQLite's default, makes every commit survive a power cut. NORMAL is faster
 //     and never damages the database, but a power cut can lose the latest commits, as described for
 //     PostgreSQL. Open refuses OFF.
 //   - busy_timeout is how long SQLite waits while another process locks the database. After that,
-//     the store itself waits, up to Config.Timeout, so any value works.
+//     the store itself waits, up to Config.Timeout. So any busy_timeout works.
 //
 // Any number of processes on one machine may open the same file, even at the same time. Each
 // process runs the migrations as one transaction, and only one process writes at a time. A file on
 // a network file system is unsafe with any settings.
 //
-// If the database is in memory, each connection has its own empty database. Open returns an error
-// unless db.SetMaxOpenConns(1) limits the pool to one connection. Closing this connection deletes
-// the database, so leave SetConnMaxLifetime, SetConnMaxIdleTime and SetMaxIdleConns at their
-// defaults.
+// If the database is in memory, each connection has its own empty database. So limit the pool to
+// one connection with db.SetMaxOpenConns(1). Without this limit, Open returns an error. Closing the
+// connection deletes the database, so leave SetConnMaxLifetime, SetConnMaxIdleTime and
+// SetMaxIdleConns at their defaults.
 //
 // Back up a file with VACUUM INTO or with the backup API of the driver. A plain copy of the file
-// lacks the content of the -wal file.
+// lacks the changes that are still in the -wal file.
 //
 // # Errors
 //
-// If the database rolls a transaction back because of a deadlock or a conflict with another
-// transaction, the store runs the transaction again, up to ten times in all. If a COMMIT is
-// interrupted, it may or may not have taken effect. The store then returns an error that says so,
-// and does not run the transaction again.
+// The database can roll a transaction back because of a deadlock or a conflict with another
+// transaction. The store then runs the transaction again, and makes at most ten attempts in all. If
+// a COMMIT is interrupted, the transaction may or may not have taken effect. The store then returns
+// an error that says so, and does not run the transaction again.
 package sqlstore
 
 import (
@@ -121,20 +122,20 @@ type Config struct {
 	// underscores, and begins with a letter. Default "auth_".
 	Prefix string
 
-	// SkipMigrations is for a host that applies the files of [Migrations] itself. If it is true,
-	// [Open] and [OpenAccounts] neither create nor change tables, but still check that all tables
-	// and columns exist. The first call also inserts a row into auth_contents, which records
-	// whether a [Store] or an [Accounts] uses the tables.
+	// SkipMigrations is for a host that applies the files of [Migrations] itself. If SkipMigrations
+	// is true, [Open] and [OpenAccounts] neither create nor change tables, but still check that all
+	// tables and columns exist. The first of these calls also inserts a row into auth_contents,
+	// which records whether a [Store] or an [Accounts] uses the tables.
 	SkipMigrations bool
 
 	// IsConflict reports whether an error of the driver means that a primary key or a unique
-	// constraint was violated. The store calls it for errors that this package does not recognize.
-	// Most drivers do not need it.
+	// constraint was violated. The store calls IsConflict for errors that this package does not
+	// recognize. Most drivers do not need IsConflict.
 	IsConflict func(error) bool
 
 	// Timeout limits each of three phases of a call separately: waiting while another process locks
 	// an SQLite database, running the statements, and committing. Running a statement includes
-	// waiting for rows that another transaction has locked. The caller's context may end the call
+	// waiting for rows that another transaction has locked. The caller's context can end the call
 	// earlier. Default 10 seconds.
 	Timeout time.Duration
 }
@@ -170,8 +171,9 @@ type core struct {
 	// of queries, so the cache does not grow without limit.
 	statements sync.Map
 
-	// writer is a semaphore with one slot. A transaction holds it from its beginning to its end:
-	// see [core.transact]. It is nil if the database allows several writers at a time.
+	// writer is a semaphore with one slot. A transaction holds the slot from its beginning to its
+	// end: see [core.transact]. The field writer is nil if the database allows several writers at a
+	// time.
 	writer chan struct{}
 }
 
@@ -179,9 +181,9 @@ type core struct {
 // another process is migrating the tables, Open waits until that process is done. This can take
 // minutes. The wait ends if ctx ends.
 //
-// Open returns an error if a later version of this package has migrated the tables, because the
-// older program could damage them. It also returns an error if the table auth_contents records that
-// [OpenAccounts] opened the tables first.
+// Open returns an error if a later version of this package has migrated the tables, because this
+// older version could damage the tables. Open also returns an error if the table auth_contents
+// records that [OpenAccounts] opened the tables first.
 //
 // Tables of an earlier version of this package may have no record in auth_contents. Open then
 // returns an error if the tables have access keys, sessions or GitHub links, but no users.
@@ -195,8 +197,8 @@ func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// OpenAccounts is [Open] for a host that has its own users table. It returns an error if Open
-// opened the tables first, or if the tables have users.
+// OpenAccounts does the same as [Open], but for a host that has its own users table. OpenAccounts
+// returns an error if Open opened the tables first, or if the tables have users.
 func OpenAccounts(ctx context.Context, db *sql.DB, cfg Config) (*Accounts, error) {
 	s := &Accounts{}
 	if err := s.open(ctx, db, cfg, accountsOnly); err != nil {
@@ -252,8 +254,8 @@ func (s *core) keepsUsers() bool { return s.contents == usersAndAccounts }
 
 const selectBootstrapped = `SELECT COUNT(*) FROM auth_bootstrap`
 
-// Ping implements [auth.AccountStore]. It reads a table, so it also fails if the connection works
-// but the tables cannot be read.
+// Ping implements [auth.AccountStore]. Ping reads a table. So it also fails if the connection works
+// but the table cannot be read.
 func (s *core) Ping(ctx context.Context) error {
 	_, err := read(ctx, s, "ping", func(q querier) (bootstrapped int, err error) {
 		err = q.row(ctx, selectBootstrapped).Scan(&bootstrapped)
@@ -293,9 +295,9 @@ var tableChecks = []string{
 	`SELECT name FROM auth_locks WHERE 1 = 0 FOR UPDATE SKIP LOCKED`,
 }
 
-// checkTables returns an error if a table or a column is missing, which can happen if the tables
-// were not created by this package. Without this check, opening would succeed and the first sign-in
-// would fail.
+// checkTables returns an error if a table or a column is missing. This can happen if another
+// program created the tables. Without this check, Open would succeed and the first sign-in would
+// fail.
 func (s *core) checkTables(ctx context.Context) error {
 	for _, query := range tableChecks {
 		rows, err := s.db.QueryContext(ctx, s.statement(query))

@@ -42,7 +42,7 @@ func (c candidate) username() string { return c.wants[1].value }
 type taken map[want]string
 
 // conflict returns the field of the candidate's first value that is taken or that the candidate has
-// twice. It returns "" if there is no such value.
+// twice. If there is no such value, conflict returns "".
 func (t taken) conflict(c candidate) (field string) {
 	for i, w := range c.wants {
 		if _, is := t[w]; is || slices.Contains(c.wants[:i], w) {
@@ -59,7 +59,7 @@ func (t taken) take(c candidate) {
 	}
 }
 
-// sameUser returns the ID of the user who has the candidate's username and all its keys, or "" if
+// sameUser returns the ID of the user who has the username and all keys of the candidate, or "" if
 // there is no such user.
 func (t taken) sameUser(c candidate) string {
 	id := t[c.wants[1]]
@@ -71,9 +71,9 @@ func (t taken) sameUser(c candidate) string {
 	return id
 }
 
-// decide determines, in order, which candidates can be added. Once a candidate is accepted, its
-// values are taken for the later candidates. The result refusals has an error or nil for each
-// candidate.
+// decide determines, in order, which candidates can be added. If a candidate is accepted, its
+// values are taken for the later candidates. The result refusals has one element for each
+// candidate: an error, or nil if the candidate is accepted.
 func (t taken) decide(candidates []candidate) (refusals []error, accepted []candidate) {
 	now := maps.Clone(t)
 	refusals = make([]error, len(candidates))
@@ -126,7 +126,7 @@ func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error)
 }
 
 // takenArguments returns the arguments of selectTaken for the first candidates, as many as fit into
-// one query. It also returns the remaining candidates.
+// one query. takenArguments also returns the remaining candidates.
 func takenArguments(candidates []candidate) (arguments []any, others []candidate) {
 	of := map[string][]string{}
 	n := 0

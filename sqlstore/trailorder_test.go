@@ -14,8 +14,9 @@ import (
 )
 
 // ClaimEvent takes a while if it must scan many events that cannot be delivered yet. During the
-// scan, two events of another user are added: the first at a place that the scan has passed, and
-// the second at a place that it has not reached. ClaimEvent must still return the two in order.
+// scan, two events of another user are added. The scan has already passed the place of the first
+// event, but has not reached the place of the second event. ClaimEvent must still return the two
+// events in order.
 func TestEventsAddedDuringAClaimAreHandedOutInOrder(t *testing.T) {
 	t.Parallel()
 	const held = 3000

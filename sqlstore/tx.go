@@ -13,8 +13,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// querier runs queries, either on the pool or in a transaction. It translates the queries of this
-// package for the database.
+// querier runs queries, either on the pool or in a transaction. querier translates the queries of
+// this package for the database.
 type querier struct {
 	store *core
 	on    interface {
@@ -33,8 +33,8 @@ func (q querier) queryBool(ctx context.Context, query string, args ...any) (yes 
 	return yes, err
 }
 
-// collect returns all records that the query finds. The function into returns pointers to the
-// fields of a record, for [sql.Rows.Scan].
+// collect returns all records that the query finds. The parameter into is a function that returns
+// pointers to the fields of a record, for [sql.Rows.Scan].
 func collect[T any](
 	ctx context.Context, q querier, into func(*T) []any, query string, args ...any,
 ) ([]T, error) {
@@ -106,8 +106,8 @@ func (t tx) count(ctx context.Context, query string, args ...any) (int, error) {
 	return int(n), err
 }
 
-// existsOr returns [auth.ErrExists] if err means that a unique constraint was violated. It returns
-// every other err unchanged.
+// existsOr returns [auth.ErrExists] if err means that a unique constraint was violated. existsOr
+// returns every other error unchanged.
 func (s *core) existsOr(err error) (result error) {
 	if err == nil {
 		return nil
@@ -140,12 +140,14 @@ func read[T any](ctx context.Context, s *core, verb string, find func(querier) (
 }
 
 // maxAttempts is the maximum number of attempts if the database rolls a transaction back because of
-// a conflict with other transactions. With each attempt, at least one of the others has succeeded.
+// a conflict with other transactions. In each conflict, at least one of the other transactions
+// succeeds.
 const maxAttempts = 10
 
 // write calls the function do in a transaction, and commits if do returns nil. If the database
-// reports that it rolled the transaction back because of other transactions, write may call do
-// again. If write returns an error of the COMMIT, the transaction may or may not have taken effect.
+// reports that it rolled the transaction back because of other transactions, write calls do again.
+// In all, write calls do at most maxAttempts times. If write returns an error of the COMMIT, the
+// transaction may or may not have taken effect.
 func (s *core) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.transact(ctx, do)
@@ -178,8 +180,8 @@ func writeFor[T any](
 // While it waits, it neither polls nor uses a connection. The wait ends if ctx ends.
 //
 // On SQLite, the statements run in a context that does not end with ctx, but has its own deadline.
-// If a statement ran in ctx, the driver would interrupt SQLite when ctx ends, and SQLite might then
-// roll the transaction back on its own. The next statement would run and commit outside the
+// If a statement ran in ctx, the driver would interrupt SQLite when ctx ends. SQLite might then
+// roll the transaction back on its own, and the next statement would run and commit outside the
 // transaction. The statements are few and short, so they soon end without an interruption.
 //
 // On the other databases, a statement may wait for rows that another transaction has locked. If ctx
@@ -224,8 +226,8 @@ func (s *core) statementContext(ctx context.Context) context.Context {
 	return ctx
 }
 
-// commit commits the transaction. It has its own deadline. Even if the statements have used almost
-// all of their time, commit must have time to learn whether the COMMIT took effect.
+// commit commits the transaction. The COMMIT has its own deadline. Even if the statements have used
+// almost all of their time, commit must have time to learn whether the COMMIT took effect.
 func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
@@ -261,7 +263,7 @@ func (s *core) unlockWriter() {
 // pool may have connections that a server restart or a proxy has closed meanwhile.
 const maxBegins = 3
 
-// begin returns a connection with an open transaction. Between two attempts, it holds no
+// begin returns a connection with an open transaction. Between two attempts, begin holds no
 // connection, so that reads can use the connections of the pool.
 func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	err = s.retry(ctx, s.timeout, func() error {
@@ -282,8 +284,8 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	return conn, err
 }
 
-// beginOn begins a transaction on the connection. If a statement fails, beginOn rolls back, because
-// the driver may return the context's error although the server has begun the transaction.
+// beginOn begins a transaction on the connection. If a statement fails, beginOn rolls back. The
+// server may have begun the transaction although the driver returned the error of the context.
 func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	for _, statement := range s.dialect.begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
@@ -307,8 +309,8 @@ func (s *core) rollBack(ctx context.Context, conn *sql.Conn) {
 		return
 	}
 	// SQLite rolls a transaction back on its own after some errors, and the ROLLBACK then fails. If
-	// a BEGIN succeeds, no transaction is open, and the connection can be kept. Discarding the
-	// connection of an in-memory database would delete the database.
+	// a BEGIN succeeds, no transaction is open, and the connection can be kept. This is important
+	// for an in-memory database: discarding its connection would delete the database.
 	if succeeds(`BEGIN`) && succeeds(`ROLLBACK`) {
 		return
 	}
@@ -326,8 +328,8 @@ const (
 )
 
 // retry calls the function try. If try fails because another process holds a lock, retry repeats
-// the call. It stops after the duration patience, or when ctx ends. If ctx ends first, the returned
-// error wraps the error of ctx.
+// the call. retry stops after the duration patience, or when ctx ends. If ctx ends first, the
+// returned error wraps the error of ctx.
 func (s *core) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
 	deadline := time.Now().Add(patience)
 	for delay := firstRetry; ctx.Err() == nil; delay = min(2*delay, slowestRetry) {

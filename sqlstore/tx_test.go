@@ -22,7 +22,8 @@ func statementsOf(t testing.TB, v verb) []string {
 }
 
 // eachStatement runs the test for each statement of each call in verbs. The parameter n is the
-// number of the statement, from 1. The parameter of is the number of statements.
+// position of the statement in the call, from 1. The parameter of is the number of statements in
+// the call.
 func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
 	for _, v := range verbs() {
 		t.Run(v.name, func(t *testing.T) {

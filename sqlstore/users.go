@@ -29,9 +29,9 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 
 const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
-// Bootstrap implements [auth.UserStore]. It returns [auth.ErrInvalid] unless the user is an active
-// super user. A store allows only one Bootstrap. Without this check, that one could add a user who
-// cannot administer others.
+// Bootstrap implements [auth.UserStore]. Bootstrap returns [auth.ErrInvalid] unless the user is an
+// active super user. Without this check, the only successful call of Bootstrap in a store could add
+// a user who cannot administer other users.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key),
 		checkAdministers(user)); err != nil {
@@ -144,8 +144,8 @@ func (s *Store) ResetUser(
 
 const deleteUser = `DELETE FROM auth_users WHERE id = ?`
 
-// DeleteUser implements [auth.UserStore]. It removes the client address and the other client
-// information from all events of which the user is the actor. If users delete themselves, this
+// DeleteUser implements [auth.UserStore]. DeleteUser removes the client address and the other
+// client information from all events whose actor is the user. If users delete themselves, this
 // includes the event of the deletion.
 func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth.GitHubToken, error) {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
@@ -196,8 +196,8 @@ func findUser(ctx context.Context, q querier, query, id string) (user auth.User,
 	return user, err
 }
 
-// holdUser returns the user, and locks the user's record until the transaction ends. It is for
-// transactions without an authority. All others lock users with [hold].
+// holdUser returns the user, and locks the user's record until the transaction ends. holdUser is
+// for transactions without an authority. All other transactions lock users with [hold].
 func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
 	users, err := holdUsers(ctx, t, id)
 	if err != nil {
@@ -210,11 +210,12 @@ func holdUser(ctx context.Context, t tx, id string) (auth.User, error) {
 	return user, nil
 }
 
-// hostUser returns the user that an [Accounts] returns for a user of the host's table. Only the ID
-// is set.
+// hostUser returns the record that an [Accounts] returns for a user in the host's users table. Only
+// the ID is set.
 func hostUser(id string) auth.User { return auth.User{ID: id} }
 
-// holdActive is holdUser, but returns [auth.ErrUserDisabled] if the user is not active.
+// holdActive does the same as holdUser, but returns [auth.ErrUserDisabled] if the user is not
+// active.
 func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
 	user, err := holdUser(ctx, t, id)
 	if err != nil {
@@ -223,8 +224,8 @@ func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
 	return user, checkActive(t, user)
 }
 
-// checkActive returns [auth.ErrUserDisabled] if the user is not active. For an [Accounts], which
-// does not know whether a user is active, it returns nil.
+// checkActive returns [auth.ErrUserDisabled] if the user is not active. An [Accounts] does not know
+// whether a user is active, so checkActive then returns nil.
 func checkActive(t tx, user auth.User) error {
 	if t.store.keepsUsers() && !user.IsActive {
 		return auth.ErrUserDisabled
@@ -293,10 +294,10 @@ func retireUsername(ctx context.Context, t tx, user auth.User) error {
 	return t.insert(ctx, insertRetired, auth.FoldASCII(user.Username))
 }
 
-// addUser inserts the user. It returns [auth.ErrExists] if a deleted user had the username. This is
-// checked after the insertion: if another transaction is deleting a user with the same username,
-// the insertion waits until that transaction ends. The check then sees the username of the deleted
-// user.
+// addUser inserts the user. addUser returns [auth.ErrExists] if a deleted user had the username.
+// The check for this comes after the insertion. If another transaction is deleting a user with the
+// same username, the insertion waits until that transaction ends. The check then sees the username
+// of the deleted user.
 func addUser(ctx context.Context, t tx, user auth.User) error {
 	if err := t.insert(ctx, insertUser, userValues(user)...); err != nil {
 		return err
@@ -337,8 +338,8 @@ func setsFalse(flag *bool) bool { return flag != nil && !*flag }
 const lockSuperUsers = `SELECT name FROM auth_locks WHERE name = 'super users' FOR UPDATE`
 
 // holdSuperUsers lets only one transaction at a time disable, demote or delete a super user.
-// Without this lock, two transactions could each remove a super user because the other one still
-// exists, and no super user would remain.
+// Without this lock, two transactions could change different super users at the same time. Each
+// would find that another super user remains, and in the end none would remain.
 func holdSuperUsers(ctx context.Context, t tx) error {
 	if t.store.dialect.oneWriter {
 		return nil

@@ -12,9 +12,9 @@ import (
 type altered struct {
 	*memstore.Store
 
-	// before returns the write to pass to the store. It also returns a function to call after the
-	// store has returned, or nil. The function gets the context of the call and the error of the
-	// store.
+	// before returns the write to pass to the store. It can also return a function, which is called
+	// after the store has returned. That function gets the context of the call and the error of
+	// the store.
 	before func(ctx context.Context, w auth.Write) (auth.Write,
 		func(ctx context.Context, err error) error, error)
 }

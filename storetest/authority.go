@@ -12,8 +12,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Each of the authorityPromises needs its own store, because a blocked call blocks other calls, and
-// because some endings revoke the sessions of all users.
+// Each of the authorityPromises needs its own store. A blocked call blocks other calls, and some
+// endings revoke the sessions of all users.
 var authorityPromises = append([]promise[auth.AccountStore]{
 	{"a session changes nothing if it expires, even while the change waits", expiredPowerless},
 	{"a session changes nothing if " + folded.name, foldedPowerless},
@@ -38,9 +38,12 @@ func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	return promises
 }
 
-// requirePowerless tests, for each verb and the ending, that a session can change nothing once the
-// ending has revoked it. It tests three orders: the verb runs after the ending, the verb starts
-// while the ending holds its locks, and the ending starts while the verb holds its locks.
+// requirePowerless tests that a session cannot make a change after the ending has revoked the
+// session. It tests each verb in three orders:
+//
+//   - The ending starts while the verb holds its locks.
+//   - The verb starts after the ending has returned.
+//   - The verb starts while the ending holds its locks.
 func requirePowerless(t *testing.T, store auth.AccountStore, e ending, verbs []verb) {
 	grace := graceOf(t, store)
 	for _, v := range verbs {
@@ -92,7 +95,7 @@ func requireLiveOrOvertaken(
 	}
 }
 
-// requireEndedPowerless revokes a session by the ending and then calls the verb with that session.
+// requireEndedPowerless calls the ending, and then calls the verb with the session of the actor.
 func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v verb) {
 	t.Helper()
 	a := e.newActor(t, store)
@@ -101,7 +104,9 @@ func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v ve
 	requireRefusedAfter(t, store, e, v, a, try)
 }
 
-// requireRefusedAfter calls the verb with the session of an actor after the ending has revoked it.
+// requireRefusedAfter calls the verb with the session of the actor after the ending. The store must
+// refuse the call and change nothing. A demotion takes only the authority of a super user, so the
+// store must then accept other calls.
 func requireRefusedAfter(
 	t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt,
 ) {
@@ -167,9 +172,9 @@ func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// foldedPowerless tests all verbs with only one fold of the feed, because a fold takes a thousand
-// calls. One verb is blocked during the fold. The others are called after it. Finally, many changes
-// by one session run at the same time as its revocation.
+// foldedPowerless tests all verbs with only one fold of the feed, because a fold needs a thousand
+// calls. One verb is blocked during the fold, and every verb is called after the fold. Finally,
+// another session makes many changes and is revoked at the same time.
 func foldedPowerless(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	verbs := verbsOf(store)
@@ -198,7 +203,7 @@ type snapshot struct {
 	Events   []auth.Event
 }
 
-// takeSnapshot reads the records that the attempt of the actor may change.
+// takeSnapshot reads the records that the attempt of the actor can change.
 func takeSnapshot(t *testing.T, store auth.AccountStore, actor account, try attempt) snapshot {
 	t.Helper()
 	var s snapshot
@@ -246,7 +251,7 @@ func feedSince(t *testing.T, store auth.AccountStore, position int64) []auth.Rev
 }
 
 // eventsAbout returns the events about the user, the newest first. If the store has no audit trail,
-// it returns none.
+// eventsAbout returns nil.
 func eventsAbout(t *testing.T, store auth.AccountStore, userID string) []auth.Event {
 	t.Helper()
 	trail, ok := store.(auth.EventStore)

@@ -18,8 +18,8 @@ var authorityRacePromisesOfUsers = []promise[auth.Store]{
 	{"if two super users disable each other at once, only one succeeds", disableEachOther},
 }
 
-// crowd returns the number of calls to make at the same time. It is large for a store in memory,
-// and smaller for a store in which each call needs a connection.
+// crowd returns the number of calls to make at the same time. The number is smaller for a slow
+// store, because each call may need a connection to a database.
 func crowd(t *testing.T, store auth.AccountStore) int {
 	t.Helper()
 	if graceOf(t, store) <= 2*time.Millisecond {
@@ -36,7 +36,7 @@ func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// seenChange is a change of records of another user. Its result can be seen in the store.
+// seenChange is a change to records of another user, with a function that looks for the result.
 type seenChange struct {
 	call func() error
 	seen func() error // returns nil if the change is visible, and ErrNotFound if not

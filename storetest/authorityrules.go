@@ -34,7 +34,8 @@ func hostActs(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// invalidWrites makes each invalid write from a valid one.
+// invalidWrites calls each verb with invalid writes. Each function in the map invalid makes a valid
+// write invalid.
 func invalidWrites(t *testing.T, store auth.AccountStore) {
 	invalid := map[string]func(w *auth.Write){
 		"no authority":        func(w *auth.Write) { w.By = auth.Authority{} },
@@ -79,8 +80,8 @@ func borrowedSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// othersNotFound uses a session whose authority is limited to its own user. With that session it
-// calls the verbs that need a super user, and verbs that change another user.
+// othersNotFound calls verbs with a session that has authority only for its own user. The verbs
+// would change another user, or need a super user. The store must return ErrNotFound.
 func othersNotFound(t *testing.T, store auth.AccountStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {
@@ -112,7 +113,8 @@ func oldSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// authorityComesFirst makes calls that the store would refuse even if the session were valid.
+// authorityComesFirst makes calls with a revoked session. The store would refuse these calls even
+// if the session were valid, but it must return the error about the session.
 func authorityComesFirst(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))
@@ -156,8 +158,8 @@ func superUserRequired(t *testing.T, store auth.Store) {
 	}
 }
 
-// bootstrapChecksAuthority calls Bootstrap with the authority of a session. No host does so, but a
-// store must check the authority of every write.
+// bootstrapChecksAuthority calls Bootstrap with the authority of a session. A host never does this,
+// but a store must check the authority of every write.
 func bootstrapChecksAuthority(t *testing.T, store auth.Store) {
 	a := newActor(t, store)
 	require.NoError(t, store.RevokeToken(t.Context(), claimsOf(a.session)))

@@ -19,11 +19,11 @@ var cancelPromises = []promise[auth.AccountStore]{
 	{"a call whose context ends during the call does everything or nothing", canceledDuring},
 }
 
-// method is a call of one method of the store, with arguments with which it would succeed. It reads
-// or changes records of the account own, or adds records of the account draft.
+// method is a call of one method of the store. The call reads or changes the records in own, which
+// are stored, or adds the records in draft, which are not stored.
 type method[S any] = func(ctx context.Context, store S, own, draft account) error
 
-// methodsOf returns one call for each method of the store, without the GitHub methods.
+// methodsOf returns one call of each method of the store, except the GitHub methods.
 func methodsOf(store auth.AccountStore) map[string]method[auth.AccountStore] {
 	return withUserMethods(store, accountMethods, userMethods)
 }
@@ -150,7 +150,7 @@ var accountMethods = map[string]method[auth.AccountStore]{
 	},
 }
 
-// newDraft returns a new super user with a key and a session. None of them is stored.
+// newDraft returns a new super user with a key and a session. The three records are not stored.
 func newDraft() account {
 	user := newSuperUser()
 	key := newKey(user)
@@ -159,8 +159,8 @@ func newDraft() account {
 	return account{user, key, session}
 }
 
-// newExpiring registers a user and returns the account of that user. Its key and its session can be
-// pruned once they have expired.
+// newExpiring registers a user and returns an account of that user. The key and the session of the
+// account expire and can then be pruned.
 func newExpiring(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	user, _ := register(t, store, newUser())

@@ -18,8 +18,8 @@ type control struct {
 	open  func() auth.Store
 	group string // the group of the suite that contains the promises
 
-	// caught contains the promises of the group that the store must break. If only is true, it must
-	// break no other promise of the group.
+	// caught contains the promises of the group that the store must break. If only is true, the
+	// store must keep all other promises of the group.
 	caught []string
 	only   bool
 }
@@ -69,8 +69,8 @@ var everyEnding = []string{
 // defectVariable is the environment variable that names the control for TestDefectiveStore.
 const defectVariable = "AUTH_STORETEST_DEFECT"
 
-// TestDefectiveStore runs the suite for a control, so that it fails. TestDefectsAreFound runs
-// TestDefectiveStore in a separate process.
+// TestDefectiveStore runs the suite for the control that the environment variable names. This must
+// fail, so TestDefectsAreFound runs TestDefectiveStore in a separate process.
 func TestDefectiveStore(t *testing.T) {
 	defective, ok := controls[os.Getenv(defectVariable)]
 	if !ok {

@@ -27,7 +27,8 @@ func ignoresAuthority() auth.Store {
 }
 
 // checkedBy checks the authority of w with the given records, but does not check the owner of the
-// record to be changed. It returns the write with the authority of the host.
+// record to be changed. The returned write has the authority of the host, so the store does not
+// check the authority of w again.
 func checkedBy(
 	ctx context.Context, store *memstore.Store, w auth.Write, session auth.Session, revokedBelow int64,
 ) (auth.Write, error) {
@@ -47,8 +48,8 @@ func checkedBy(
 	return w, nil
 }
 
-// checksBeforeLocking returns a store that checks the authority with records that it has read
-// before it takes its locks.
+// checksBeforeLocking returns a store that checks the authority too early: it reads the records for
+// the check before it takes its locks.
 func checksBeforeLocking() auth.Store {
 	store := memstore.New()
 	return &altered{store, func(ctx context.Context, w auth.Write) (auth.Write, after, error) {
@@ -65,8 +66,9 @@ func checksBeforeLocking() auth.Store {
 	}}
 }
 
-// rowsOnly is a store that checks only whether the row of the session exists. Its RevokeEverybody
-// deletes no rows, which the contract allows, so the revoked sessions keep their authority.
+// rowsOnly is a store that checks only whether the row of the session exists. The contract allows
+// RevokeEverybody to keep the rows, and the RevokeEverybody of this store does so. Therefore, the
+// revoked sessions keep their authority.
 type rowsOnly struct {
 	altered
 	mu       sync.Mutex
@@ -223,8 +225,9 @@ func eventAfterCommit() auth.Store {
 	}}
 }
 
-// cursor is a store that delivers events in the order of numbers, and remembers only the last
-// number that it has delivered. The defect is that a change takes its number before it commits.
+// cursor is a store that numbers its changes, delivers their events in the order of the numbers,
+// and remembers only the last delivered number. The defect is that a change takes its number before
+// it commits.
 type cursor struct {
 	altered
 	mu        sync.Mutex

@@ -15,7 +15,7 @@ type ending struct {
 	name string
 
 	users   bool // only a store that keeps users has this ending
-	noWrite bool // the function end ignores its Write, so no clock can block it
+	noWrite bool // end makes a call that takes no Write, so no clock can block it
 	demotes bool // the session loses only the authority of a super user
 
 	// prepare, if not nil, returns an actor whose session the function end can revoke.
@@ -105,8 +105,9 @@ var endings = []ending{
 		}},
 }
 
-// folded is an ending that adds one more entry for a session than the feed may have for one user.
-// The store must then fold the feed, which also revokes the actor's session.
+// folded is an ending that makes the store fold the feed. The function prepare adds as many entries
+// as the feed may have for sessions of one user, and the function end adds one more. The fold also
+// revokes the actor's session.
 var folded = ending{name: "the feed folds", noWrite: true, prepare: nearlyFolded,
 	end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
 		return store.RevokeToken(ctx, newClaims(a.user, a.session.Generation+1))
@@ -143,16 +144,16 @@ func newClaims(user auth.User, generation int64) auth.SessionClaims {
 	}
 }
 
-// nearlyFolded adds as many entries for sessions of the actor as the feed may have for one user.
-// These sessions are newer than the actor's own session.
+// nearlyFolded adds entries for different sessions of the actor to the feed. After that, one more
+// such entry makes the store fold the feed. The sessions are newer than a.session.
 func nearlyFolded(t *testing.T, store auth.AccountStore, a account) account {
 	t.Helper()
 	nameSessions(t, store, a.user, a.session.Generation+1, auth.MaxNamedRevocations)
 	return a
 }
 
-// nameSessions adds n entries for sessions of the user to the feed. None of these sessions is
-// stored.
+// nameSessions adds n entries to the feed, for n different sessions of the user. These sessions are
+// not stored.
 func nameSessions(t *testing.T, store auth.AccountStore, user auth.User, generation int64, n int) {
 	t.Helper()
 	for range n {

@@ -10,8 +10,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// racingChanges finds a store that reads a user, changes the copy, and writes all fields back, so
-// that it undoes a concurrent change.
+// racingChanges makes three changes of a user at the same time, and all three must stay. A store
+// undoes a concurrent change if it reads the user, changes the copy, and writes all fields back.
 func racingChanges(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		user, key := register(t, store, newUser())
@@ -104,8 +104,8 @@ func sessionsRacingTheirEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireNoneOutlasts creates sessions of the account while it calls end, and fails the test if one
-// of these sessions is left after that.
+// requireNoneOutlasts calls end and creates sessions of the account at the same time. It fails the
+// test if one of these sessions is left after all calls have returned.
 func requireNoneOutlasts(
 	t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error,
 ) {
@@ -153,8 +153,8 @@ func resetSeenWhole(t *testing.T, store auth.Store) {
 	}
 }
 
-// watchReset reads the key until it exists. It returns an error if the owner is then active, or if
-// the key does not exist after the reset has ended.
+// watchReset reads the key until the key exists. It returns an error if the owner of the key is
+// then active, or if the key does not exist after the reset has ended.
 func watchReset(ctx context.Context, store auth.AccountStore, id string, reset <-chan struct{}) error {
 	for over := false; ; {
 		_, user, err := store.FindKey(ctx, id)

@@ -129,8 +129,9 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, feed[1:2], page, "the reader must continue after the skipped positions")
 }
 
-// skippedStay finds a store that keeps the entries whose positions are at most KeptRevocations below
-// the head. An entry for all users skips so many positions that such a store keeps no older entry.
+// skippedStay tests that pruning keeps the newest KeptRevocations entries, even if an entry for all
+// users has skipped many positions. A store that subtracts KeptRevocations from the position of the
+// head would keep fewer entries.
 func skippedStay(t *testing.T, store auth.AccountStore) {
 	for range 2 {
 		revokeToken(t, store, claimsOf(newAccount(t, store).session))

@@ -11,8 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// callTimeout is the maximum duration of a call that does not wait for another call. It is long,
-// because even a correct store is slow on a busy machine.
+// callTimeout is the maximum duration of a call that does not wait for another call. This duration
+// is long, because even a correct store is slow on a busy machine.
 const callTimeout = time.Minute
 
 // gate is a clock that blocks the first call that reads it. A store reads the clock of a write
@@ -97,9 +97,9 @@ func startHeld(t *testing.T, g *gate, what string, call func() error) *running {
 	return r
 }
 
-// graceOf returns how long a test watches whether a call waits for another call. The time is a
-// multiple of the time that a write takes in this store. If it is too short, a test may miss a
-// defect, but it never fails for a correct store.
+// graceOf returns how long a test observes whether one call waits for another. This time is a
+// multiple of the duration of a write in this store. If the time is too short, a test can miss a
+// defect, but no test fails for a correct store.
 func graceOf(t *testing.T, store auth.AccountStore) time.Duration {
 	t.Helper()
 	took := time.Hour
@@ -118,7 +118,7 @@ type held struct {
 }
 
 // callBehind makes the first call, blocks it with a gate, and makes the second call. It opens the
-// gate when the second call has returned or the time grace has passed.
+// gate as soon as the second call has returned or the duration grace has passed.
 func callBehind(
 	t *testing.T, ctx context.Context, grace time.Duration, at time.Time,
 	first func(ctx context.Context,

@@ -66,14 +66,16 @@ func newToken(link auth.GitHubLink) auth.GitHubToken {
 	}
 }
 
-// newGitHubSession returns a session of one hour that a GitHub account opens. It is not stored.
+// newGitHubSession returns a session of one hour that a GitHub account opens. The session is not
+// stored.
 func newGitHubSession(user auth.User) auth.Session {
 	session := newHostSession(user)
 	session.Method = auth.MethodGitHub
 	return session
 }
 
-// firstSignIn returns the first sign-in of a user with a new account. Neither is stored.
+// firstSignIn returns the first sign-in of a user with a new account. The user and the account are
+// not stored.
 func firstSignIn(user auth.User) auth.GitHubSignInWrite {
 	link := newLink(user, newGitHubAccount())
 	return auth.GitHubSignInWrite{Link: link, NewUser: &user, Token: new(newToken(link)),
@@ -163,7 +165,8 @@ func (l linked) requireUnchanged(t *testing.T, store auth.AccountStore) {
 	requireSession(t, store, l.session)
 }
 
-// requireDisconnected is like requireUnchanged, for a user whose token was deleted.
+// requireDisconnected fails the test unless the user's token was deleted and all other records of
+// the user are unchanged.
 func (l linked) requireDisconnected(t *testing.T, store auth.AccountStore) {
 	t.Helper()
 	requireUser(t, store, l.user)

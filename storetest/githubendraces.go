@@ -72,7 +72,8 @@ func signInsRacingTheirEnd(t *testing.T, store auth.Store) {
 	}
 }
 
-// requireNoSignInOutlasts is like requireNoneOutlasts, but creates the sessions by GitHub sign-ins.
+// requireNoSignInOutlasts does the same as requireNoneOutlasts, but creates the sessions by GitHub
+// sign-ins.
 func requireNoSignInOutlasts(
 	t *testing.T, store auth.AccountStore, a linked, refused []error, end func() error,
 ) {
@@ -146,8 +147,8 @@ func connectRacingItsEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireEndsConnecting connects accounts at the same time as it makes the call. The parameter of
-// is the store, or its UserStore, on which the call is made.
+// requireEndsConnecting calls test.end and connects accounts at the same time. The parameter named
+// of is the store that it passes to test.end: either store or the UserStore of store.
 func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, test connectEnd[S]) {
 	t.Helper()
 	for range rounds(t) {

@@ -63,8 +63,8 @@ func leaseEnds(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 }
 
-// leaseOfNoTime takes a lease that changes no value of the token's row. It finds a store that then
-// takes the token for leased by another caller.
+// leaseOfNoTime takes leases that end at once, so that a later lease changes no value of the token.
+// A store must not conclude from this that another caller has leased the token.
 func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range 3 {
@@ -81,7 +81,7 @@ func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// replace replaces the token by a new one, which it returns.
+// replace replaces the token by a new one and returns the new token.
 func replace(t *testing.T, store auth.AccountStore, old auth.GitHubToken) auth.GitHubToken {
 	t.Helper()
 	fresh := old

@@ -31,9 +31,9 @@ var githubRacePromisesOfUsers = []promise[auth.Store]{
 	{"a sign-in during a revocation does not survive it", signInsRacingTheirEnd},
 }
 
-// raceFirstSignIns makes several first sign-ins at the same time. The function edit gives all of
-// them the same value. Exactly one sign-in must succeed, and the others must leave nothing in the
-// store.
+// raceFirstSignIns makes several first sign-ins at the same time. The function edit gives them a
+// common value. For example, it sets the same username in each of them. Exactly one sign-in must
+// succeed, and the others must leave nothing in the store.
 func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSignInWrite), want error) {
 	t.Helper()
 	signIns := make([]auth.GitHubSignInWrite, contenders)
@@ -252,7 +252,7 @@ func racingLastLinks(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// replacedWhileDeleted replaces a token, as for a refresh, while the token is deleted.
+// replacedWhileDeleted replaces a token while another call deletes the token.
 func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)
@@ -280,7 +280,7 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 }
 
 // replacedWhileVersionDeleted replaces a token while another call deletes the old version of the
-// token. The other call does so because GitHub has rejected that version.
+// token. An instance makes such a call if GitHub has rejected the old version.
 func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)

@@ -183,7 +183,7 @@ var refusalsOfLater = map[string]refusal{
 	},
 }
 
-// withRefusalsOfAll returns the refusals together with refusalsOfAll.
+// withRefusalsOfAll returns the given refusals and those in refusalsOfAll.
 func withRefusalsOfAll(refusals map[string]refusal) map[string]refusal {
 	all := maps.Clone(refusalsOfAll)
 	maps.Copy(all, refusals)

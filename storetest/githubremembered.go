@@ -189,8 +189,8 @@ func deletedForgotten(t *testing.T, store auth.Store) {
 	signUp(t, store, ofAccount(store, b.link.Account)).requireUnchanged(t, store)
 }
 
-// granted makes a sign-in with GrantSuperUser, and returns the user and the link. It fails the test
-// unless the user is then a super user if want is true, and no super user if want is false.
+// granted makes a sign-in with GrantSuperUser, and returns the user and the link. The parameter
+// want says whether the user must be a super user after the sign-in.
 func granted(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want bool) linked {
 	t.Helper()
 	signIn.GrantSuperUser = true
@@ -200,7 +200,7 @@ func granted(t *testing.T, store auth.Store, signIn auth.GitHubSignInWrite, want
 	return a
 }
 
-// grantedAgain is like granted, for a later sign-in of a linked user.
+// grantedAgain does the same as granted, but with a later sign-in of a linked user.
 func grantedAgain(t *testing.T, store auth.Store, a linked, want bool) linked {
 	t.Helper()
 	created := a.link.CreatedAt
@@ -287,9 +287,9 @@ func grantKept(t *testing.T, store auth.Store) {
 	granted(t, store, ofAccount(store, a.link.Account), true)
 }
 
-// demotedStays tests a user to whom the configuration of the host grants super user rights at each
-// sign-in. An operator demotes the user. The user then unlinks and forgets the account, is deleted,
-// and signs in again, but must not become a super user.
+// demotedStays tests that a demoted user does not become a super user again, even if every sign-in
+// has GrantSuperUser. After the demotion, the account is unlinked and forgotten. The account then
+// signs in as a new user. That user is deleted, and the account signs in one more time.
 func demotedStays(t *testing.T, store auth.Store) {
 	register(t, store, newSuperUser())
 	a := granted(t, store, firstSignIn(newUser()), true)

@@ -91,7 +91,7 @@ func laterSignIn(t *testing.T, store auth.Store) {
 }
 
 // sameSignIn signs in twice with equal values and equal times, so that the second update changes no
-// value. It finds a store that then takes the row for missing.
+// value. A store must not conclude from this that the row does not exist.
 func sameSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range 2 {

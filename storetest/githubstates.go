@@ -31,8 +31,8 @@ var statePrunePromises = []promise[auth.AccountStore]{
 	{"records that several calls prune at once are counted once", ofStates(racingPrunes)},
 }
 
-// stateKind is the kind of states. Its field has is nil, because a store has no method that looks
-// up a state without using it.
+// stateKind is the [kind] for states. It has no function to find a state, because a store has no
+// method that looks up a state without consuming it.
 var stateKind = kind{
 	name: "states",
 	add: func(t *testing.T, store auth.AccountStore, _ auth.User, expires time.Time) string {

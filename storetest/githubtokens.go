@@ -190,8 +190,8 @@ func noToken(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// sealedCopied overwrites the slices that it passed to the store and those that the store returned.
-// The store must have copied both.
+// sealedCopied overwrites each slice that it has passed to the store, and each slice that the store
+// has returned. The stored token must not change.
 func sealedCopied(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	want := connection{Link: a.link, Token: new(newToken(a.link))}

@@ -91,8 +91,8 @@ func invalidToken(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireNotKept fails the test unless each method that writes a link or a token rejects the
-// invalid value that the function edit sets.
+// requireNotKept calls each method that writes a link or a token, with an invalid value that the
+// function edit sets. It fails the test unless each method rejects the value.
 func requireNotKept(
 	t *testing.T, store auth.AccountStore, field string, edit func(*auth.GitHubLink, *auth.GitHubToken),
 ) {
@@ -200,7 +200,7 @@ func strangestGitHubValues(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireGitHubRoundTrip is like requireRoundTrip, for a link and a token.
+// requireGitHubRoundTrip does the same as requireRoundTrip, but for a link and a token.
 func requireGitHubRoundTrip(
 	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
 ) {

@@ -12,12 +12,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// canceledSoon returns a context that ends at a random moment: at once, during a call, or after it.
-// No test may depend on which of these happens.
+// canceledSoon returns a context that ends at a random moment: at once, during a call, or after the
+// call. A test must not depend on which of these happens.
 func canceledSoon(t *testing.T) context.Context {
 	t.Helper()
-	// Choose each order of magnitude from a nanosecond to 16 ms with the same probability, because
-	// a call takes microseconds in one store and milliseconds in another.
+	// A call takes microseconds in one store and milliseconds in another. So each order of
+	// magnitude from a nanosecond to 16 ms has the same probability.
 	most := time.Duration(1) << rand.N(25)
 	ctx, cancel := context.WithCancel(t.Context())
 	timer := time.AfterFunc(rand.N(most), cancel)
@@ -28,8 +28,9 @@ func canceledSoon(t *testing.T) context.Context {
 	return ctx
 }
 
-// requireNoAnswer fails the test if err is an error that the contract names. The call would have
-// succeeded without the interruption, so such an error would be wrong.
+// requireNoAnswer fails the test if err is an error that the contract names, for example
+// ErrNotFound. None of these errors is correct, because without the interruption the call would
+// have succeeded.
 func requireNoAnswer(t *testing.T, err error) {
 	t.Helper()
 	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
@@ -42,8 +43,8 @@ func requireNoAnswer(t *testing.T, err error) {
 // effect.
 type signs[S any] = func(t *testing.T, store S, own, draft account) []bool
 
-// interruptedMethods contains the methods of every store that change several records, with the
-// signs of their changes.
+// interruptedMethods contains signs for the methods that change several records. Every store has
+// these methods.
 var interruptedMethods = map[string]signs[auth.AccountStore]{
 	"RevokeKey": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
 		return []bool{!hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID)}
@@ -62,8 +63,8 @@ var interruptedMethods = map[string]signs[auth.AccountStore]{
 	},
 }
 
-// interruptedUserMethods contains the methods of a UserStore that change several records, with the
-// signs of their changes.
+// interruptedUserMethods contains signs for more methods that change several records. Only a store
+// with users has these methods.
 var interruptedUserMethods = map[string]signs[auth.Store]{
 	"Register":      registeredSigns,
 	"RegisterUsers": registeredSigns,
@@ -155,7 +156,7 @@ func interrupt[R any](t *testing.T,
 
 // requireWhole returns the value of all signs, and fails the test if they have different values. A
 // call that returned an error may take effect a little later, while the signs are read. Therefore,
-// if the values differ, requireWhole reads the signs once more.
+// if the values differ, requireWhole reads the signs a second time.
 func requireWhole(t *testing.T, signs func() []bool) bool {
 	t.Helper()
 	if done, agreed := unanimous(signs()); agreed {

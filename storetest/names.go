@@ -117,15 +117,15 @@ func usernameIsNoEmail(t *testing.T, store auth.Store) {
 }
 
 // foldedTwins contains pairs of texts that differ only in the case of ASCII letters or in a space
-// at the end. Both texts of a pair are valid IDs, and they are different IDs.
+// at the end. The two texts of a pair are valid and different IDs.
 var foldedTwins = [][2]string{
 	{"Key", "key"},
 	{"key", "kEY"},
 	{"space", "space "},
 }
 
-// lookalikes contains pairs of texts that are different IDs and different names. Some databases or
-// some functions of package strings take them for equal.
+// lookalikes contains pairs of texts that are different IDs and different names. For each pair,
+// there is a database or a function of package strings that treats the two texts as equal.
 var lookalikes = [][2]string{
 	{"É", "é"},                       // strings.ToLower
 	{"\u212a", "k"},                  // the Kelvin sign, which ToLower converts to k
@@ -154,7 +154,7 @@ var lookalikes = [][2]string{
 	{"\u4e00\u4e01", "\u4e01\u4e00"}, // the same characters in another order
 }
 
-// apart calls test for each pair. It first puts both texts of the pair into the same unique text.
+// apart calls test for each pair. It puts one unique prefix in front of both texts of the pair.
 func apart(t *testing.T, pairs [][2]string, test func(t *testing.T, one, other string)) {
 	for _, pair := range pairs {
 		prefix := unique("") + "-"

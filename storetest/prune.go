@@ -73,8 +73,8 @@ func (k kind) requirePruned(
 	require.Equalf(t, want, n, "pruned %s", k.name)
 }
 
-// At the time now, a record has expired if it expires at one of the times in expiredNow. It has not
-// expired if it expires at one of the times in unexpiredNow.
+// These are expiry times of records. At the time in the variable now, a record with a time in
+// expiredNow has expired, and a record with a time in unexpiredNow has not.
 var (
 	expiredNow = []time.Time{
 		earliest, now.Add(-time.Hour), now.Add(-time.Microsecond), now,
@@ -192,8 +192,8 @@ func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 	sessionKind.requirePruned(t, store, 1, key.ExpiresAt, math.MaxInt) // the session that no key opened
 }
 
-// endedNotPruned finds a store that removes a record, but not the record's entry in the index that
-// it uses for pruning.
+// endedNotPruned removes records before they expire, and then prunes. A store may use an index for
+// pruning. If the index still contained a removed record, the store would count this record again.
 func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)
@@ -214,8 +214,8 @@ func endedNotPruned(t *testing.T, store auth.Store) {
 	keyKind.requirePruned(t, store, 3, latest, math.MaxInt)
 }
 
-// sessionsRacingPrune calls PruneKeys until it has removed the key. A call may skip a key with
-// which a session is being created.
+// sessionsRacingPrune calls PruneKeys until the key is removed, while other calls create sessions
+// with the key. PruneKeys may skip a key that another call uses at the same time.
 func sessionsRacingPrune(t *testing.T, store auth.AccountStore) {
 	const enough = 100_000 // on a busy machine, the transaction that locks the key may take seconds
 	for range rounds(t) {

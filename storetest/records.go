@@ -49,7 +49,7 @@ func usersOfEveryKind() []auth.User {
 	return users
 }
 
-// newKey returns a new key of the user, which never expires. It is not stored.
+// newKey returns a new key of the user. The key never expires and is not stored.
 func newKey(user auth.User) auth.AccessKey {
 	return auth.AccessKey{
 		ID:        unique("key"),
@@ -60,7 +60,7 @@ func newKey(user auth.User) auth.AccessKey {
 	}
 }
 
-// newSession returns a new session of one hour that the key opens. It is not stored.
+// newSession returns a new session of one hour that the key opens. The session is not stored.
 func newSession(key auth.AccessKey) auth.Session {
 	return auth.Session{
 		ID:          unique("session"),
@@ -72,7 +72,7 @@ func newSession(key auth.AccessKey) auth.Session {
 	}
 }
 
-// newHostSession returns a new session of one hour that no key opens. It is not stored.
+// newHostSession returns a new session of one hour that no key opens. The session is not stored.
 func newHostSession(user auth.User) auth.Session {
 	return auth.Session{
 		ID:        unique("session"),
@@ -90,8 +90,9 @@ func register(t *testing.T, store auth.AccountStore, user auth.User) (auth.User,
 	return registerWith(t, store, user, key), key
 }
 
-// registerWith adds the user and the key to the store. It returns the user in the form in which the
-// store returns users: see [asReturned]. If the store keeps no users, it adds only the key.
+// registerWith adds the user and the key to the store. If the store keeps no users, registerWith
+// adds only the key. It returns the user in the form in which the store returns users: see
+// [asReturned].
 func registerWith(t *testing.T, store auth.AccountStore, user auth.User, key auth.AccessKey) auth.User {
 	t.Helper()
 	if users := usersOf(store); users != nil {
@@ -215,9 +216,9 @@ func requireSession(t *testing.T, store auth.AccountStore, want auth.Session) {
 	requireSameSession(t, want, got)
 }
 
-// requireSameSession compares all fields of the sessions. If the wanted session does not come from
-// the store, it does not compare the Generation. The store sets the Generation, and its value
-// depends on other tests that use the same store.
+// requireSameSession fails the test unless all fields of the sessions are equal. If the Generation
+// of want is zero, it ignores that field. The store chooses the Generation, and the value depends
+// on other tests that use the same store.
 func requireSameSession(t *testing.T, want, got auth.Session) {
 	t.Helper()
 	if want.Generation == 0 {

@@ -28,7 +28,7 @@ var registerUsersPromises = []promise[auth.Store]{
 	{"a list concurrent with a deletion does not reuse the deleted name", listRacingDeletion},
 }
 
-// newListed returns a new user with the given number of keys. They are not stored.
+// newListed returns a new user with the given number of keys. The user and the keys are not stored.
 func newListed(keys int) auth.UserWithKeys {
 	listed := auth.UserWithKeys{User: newUser()}
 	for range keys {
@@ -137,8 +137,7 @@ func longListRegistered(t *testing.T, store auth.Store) {
 }
 
 // wants has an element for each field whose value only one user can have. The function edit changes
-// the user in its first parameter, so that this user has the same value as the user in its second
-// parameter.
+// its first parameter, so that both users have the same value in that field.
 var wants = []struct {
 	field string
 	edit  func(wants *auth.UserWithKeys, has auth.UserWithKeys)
@@ -156,7 +155,7 @@ var wants = []struct {
 	{"access_key", func(w *auth.UserWithKeys, has auth.UserWithKeys) { w.Keys[1].ID = has.Keys[1].ID }},
 }
 
-// wanting returns a new user whose value of the field is that of the given user.
+// wanting returns a new user who has the same value in the field as the given user.
 func wanting(field string, has auth.UserWithKeys) (listed auth.UserWithKeys) {
 	listed = newListed(3)
 	for _, want := range wants {
@@ -209,8 +208,8 @@ func listedTwice(t *testing.T, store auth.Store) {
 	}
 }
 
-// eachRefused calls test once for each field whose value only one user can have. It passes a
-// registered user and another user with the same value, whom the store refuses.
+// eachRefused calls test for each field whose value only one user can have. The function test gets
+// two users with the same value. The first is registered, and the store must refuse the second.
 func eachRefused(
 	t *testing.T, store auth.Store, test func(t *testing.T, field string, has, refused auth.UserWithKeys),
 ) {

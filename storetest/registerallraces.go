@@ -12,7 +12,7 @@ import (
 )
 
 // racingLists registers the same people with several lists at the same time, as if an import had
-// been started twice. Each list contains some of the people in an order of its own. It is split
+// been started twice. Each list contains some of the people in random order. The lists are split
 // into calls of different lengths.
 func racingLists(t *testing.T, store auth.Store) {
 	for range rounds(t) {

@@ -291,7 +291,8 @@ func disabledAgain(t *testing.T, store auth.Store) {
 }
 
 // If the store has lost commits, a token can have a Generation that the feed will not reach for a
-// long time. An entry for all sessions of the user then does not revoke that token.
+// long time. An entry for all sessions of the user then does not revoke that token. So the capped
+// entry that names the session of the token must stay in force.
 func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	ahead := claimsOf(newSession(a.key))

@@ -61,7 +61,7 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 }
 
 // feedFolds revokes sessions of a user until the feed must fold. To save time, it revokes half of
-// them with one call.
+// the sessions with one call.
 func feedFolds(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -106,9 +106,10 @@ func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []aut
 	return sessions
 }
 
-// foldsCounted adds entries until the feed names as many sessions as it may, which must not cause a
-// fold. It does this first after a fold, and then again after some entries were pruned. One more
-// entry must cause a second fold.
+// foldsCounted tests that replaced entries and pruned entries do not count toward
+// auth.MaxNamedRevocations. After a fold, it adds as many entries as this limit allows. It then
+// prunes some entries and adds as many new ones. None of these entries may cause a second fold, but
+// one more entry must.
 func foldsCounted(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -168,8 +169,8 @@ func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Sessi
 	return user, ended
 }
 
-// pruneSome prunes the entries that have expired. They are not all at the beginning of the feed. It
-// fails the test unless exactly these entries are removed.
+// pruneSome prunes the entries that have expired at the given time. It fails the test unless
+// exactly these entries are removed. Not all of them are at the beginning of the feed.
 func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	t.Helper()
 	feed := readFeed(t, store)

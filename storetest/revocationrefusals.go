@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// refusedEnd is a call that the store must refuse. If it succeeded, it would revoke sessions of one
-// of the accounts own and other. If the store keeps users, the user of own is the last super user.
+// refusedEnd is a call that the store must refuse. If the call succeeded, it would revoke sessions
+// of own or of other. If the store keeps users, the user of own is the last super user.
 type refusedEnd[S any] struct {
 	name string
 	want error
@@ -101,8 +101,8 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 		}},
 }
 
-// refusedAddNothing makes calls that the store must refuse, and calls whose context is done. It
-// finds a store that adds an entry to the feed before it checks the call.
+// refusedAddNothing makes calls that the store must refuse, and calls whose context is done. These
+// calls must not add entries to the feed.
 func refusedAddNothing(t *testing.T, store auth.AccountStore) {
 	own, other := newAccountOf(t, store, newSuperUser()), newAccount(t, store)
 	feed := endSeveral(t, store, 2)

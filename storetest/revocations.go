@@ -182,9 +182,9 @@ func racingEndsAddOnce(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// feedAgreesWithEndAll creates sessions while all sessions of the user are revoked. A store with
-// users must not keep a new session that the feed revokes. A store without users may keep such a
-// session, because it need not lock the user when it creates a session.
+// feedAgreesWithEndAll creates sessions while another call revokes all sessions of the user. A
+// store with users must not keep a new session that the feed revokes. A store without users is
+// allowed to keep the session, because it need not lock a user when it creates a session.
 func feedAgreesWithEndAll(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)
@@ -241,7 +241,7 @@ func userChangesAddNothing(t *testing.T, store auth.Store) {
 }
 
 // githubGenerations makes the first sign-in of a new user with GitHub when the feed already has
-// entries. Several times, it then revokes all sessions of this user and signs the user in again.
+// entries. It then revokes all sessions of this user and signs the user in again, several times.
 func githubGenerations(t *testing.T, store auth.AccountStore) {
 	ender := newAccount(t, store)
 	endAll(t, store, ender.user, now)

@@ -41,8 +41,8 @@ func strangestValues(t *testing.T, store auth.AccountStore) {
 }
 
 // requireRoundTrip fails the test unless the store returns a user, a key and a session as they were
-// stored. The function value returns each of their texts, for a unique prefix and the limit of the
-// field. Hashes are not tested, because they contain only ASCII.
+// stored. It calls the function value for the text of each field. This function gets a prefix and
+// the maximum length of the field. Hashes are not tested, because they contain only ASCII.
 func requireRoundTrip(
 	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
 ) {

@@ -160,8 +160,8 @@ var refusals = []struct {
 		}},
 }
 
-// sessionsAtOneMoment creates sessions at the same time, so that the update of the user changes no
-// value. It finds a store that then takes the user for missing.
+// sessionsAtOneMoment creates sessions that all have the same CreatedAt, so that the update of the
+// user changes no value. A store must not conclude from this that the user does not exist.
 func sessionsAtOneMoment(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	for _, session := range []auth.Session{newSession(key), newSession(key), newHostSession(user)} {

@@ -1,22 +1,23 @@
 // Package storetest tests that a store satisfies the contract of [auth.Store] or
-// [auth.AccountStore]. The stores of this module use it, and every other store should:
+// [auth.AccountStore]. The stores of this module use it, and every other store should use it:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) auth.Store { return mystore.New() })
 //	}
 //
 // [Run] tests a store that keeps users. [RunAccounts] tests a store for a host that has its own
-// users table. If the store is an [auth.EventStore], both also test the contract of
+// users table. If the store is an [auth.EventStore], both functions also test the contract of
 // [auth.EventStore]. docs/stores.md explains how to write a store, and examples/kvstore is a
 // complete store.
 //
-// The environment variable AUTH_TEST_ROUNDS sets how often the suite tries each race: small (3
-// times, the default), moderate (6) or full (1000). Before you trust a new store with real
-// accounts, run the suite with full rounds and with the race detector.
+// Some tests make several calls at the same time. The environment variable AUTH_TEST_ROUNDS sets
+// how many rounds such a test makes: small (3 rounds, the default), moderate (6) or full (1000).
+// Before you trust a new store with real accounts, run the suite with AUTH_TEST_ROUNDS=full and
+// with the race detector.
 //
-// The suite uses the Now function of an [auth.Write] to block a call. A store calls Now only after
-// it has taken its locks, so the blocked call holds these locks. While the call is blocked, another
-// call revokes its session.
+// Some tests block a call in the Now function of its [auth.Write]. A store calls Now only after it
+// has taken its locks, so the blocked call holds these locks. The test then makes a second call.
+// For example, the second call revokes the session of the first call.
 package storetest
 
 import (
@@ -26,8 +27,8 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// promise is one rule of the contract about stores of type S. Its name says what must hold, and its
-// function fails the test if the rule does not hold for the store.
+// promise is one rule of the contract for stores of type S. The name states the rule. The function
+// test fails if the store breaks the rule.
 type promise[S auth.AccountStore] struct {
 	name string
 	test func(t *testing.T, store S)
@@ -39,8 +40,8 @@ type group[S auth.AccountStore] struct {
 	promises []promise[S]
 }
 
-// The promises of a group in together are tested on the same store at the same time, because a busy
-// store is more likely to show a defect, and because opening a store may be slow. Each promise has
+// In each of these groups, all promises are tested at the same time on one store. A busy store is
+// more likely to show a defect, and opening a store for each promise can be slow. Each promise has
 // its own records, with random names.
 var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
@@ -62,7 +63,7 @@ var together = []group[auth.Store]{
 	{"races", ofUsers(racePromises, racePromisesOfUsers)},
 }
 
-// Each promise of a group in alone gets its own store, because it is about all records of a store.
+// In these groups, each promise gets its own store, because it is about all records of a store.
 var alone = []group[auth.Store]{
 	{"the first super user", bootstrapPromises},
 	{"the last super user", lastSuperUserPromises},
@@ -97,7 +98,8 @@ func Run(t *testing.T, open func(t *testing.T) auth.Store) {
 	})
 }
 
-// runAll tests the groups in together and alone.
+// runAll tests all groups. The promises of a group in together share a store, and each promise of a
+// group in alone gets its own store.
 func runAll[S auth.AccountStore](t *testing.T, open func(t *testing.T) S, together, alone []group[S]) {
 	for _, group := range together {
 		t.Run(group.name, func(t *testing.T) {
@@ -141,7 +143,8 @@ func usersOf(store auth.AccountStore) auth.UserStore {
 	return users
 }
 
-// rounds returns how often a test tries a race.
+// rounds returns how many rounds a test makes. In each round, it makes several calls at the same
+// time.
 func rounds(t *testing.T) int {
 	t.Helper()
 	return testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 6, Full: 1000})

@@ -81,7 +81,7 @@ func disabledDoesNotReplace(t *testing.T, store auth.Store) {
 	register(t, store, disabled)
 	requireLast(t, store, last)
 
-	// A disabled super user may be demoted. So may any user who is not the last super user.
+	// A disabled super user is never the last super user, and can be demoted and deleted.
 	update(t, store, disabled.ID, demote)
 	update(t, store, disabled.ID, promote)
 	deleteUser(t, store, disabled.ID)
@@ -152,8 +152,8 @@ func noSuperUser(t *testing.T, store auth.Store) {
 	}
 }
 
-// takeAway disables or demotes the super user, by UpdateUser or ResetUser. It chooses both at
-// random.
+// takeAway disables or demotes the super user, with UpdateUser or ResetUser. It chooses the change
+// and the method at random.
 func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 	loss := disable
 	if rand.N(2) == 0 {
@@ -167,7 +167,8 @@ func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 	return err
 }
 
-// takenAwayAtOnce returns a test that tries to take away all n super users at the same time.
+// takenAwayAtOnce returns a test that disables or demotes all n super users of the store at the
+// same time. Exactly one of these calls must fail.
 func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 	return func(t *testing.T, store auth.Store) {
 		users := make([]auth.User, n)
@@ -186,7 +187,8 @@ func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 	}
 }
 
-// deletedAtOnce adds a second super user in each round.
+// deletedAtOnce adds a second super user in each round. It then deletes both super users at the
+// same time, or deletes the older one and disables or demotes the newer one.
 func deletedAtOnce(t *testing.T, store auth.Store) {
 	last := newAccountOf(t, store, newSuperUser())
 	for round := range 2 * rounds(t) {

@@ -51,7 +51,7 @@ func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store
 	}
 }
 
-// ofWholeTrail is like ofTrail, for a test that needs a store with users.
+// ofWholeTrail does the same as ofTrail, but for a test that needs a store with users.
 func ofWholeTrail(
 	test func(t *testing.T, store auth.Store, trail trailStore),
 ) func(t *testing.T, store auth.Store) {
@@ -275,7 +275,7 @@ func racingEvents(t *testing.T, store trailStore) {
 	}
 }
 
-// eventWithChange reads the event as soon as the change can be seen.
+// eventWithChange reads the event as soon as the change can be seen. The event must then exist.
 func eventWithChange(t *testing.T, store trailStore) {
 	for range 10 * rounds(t) {
 		user, _ := register(t, store, newUser())

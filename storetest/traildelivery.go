@@ -221,11 +221,11 @@ func deliverAll(ctx context.Context, store trailStore, delivered func(auth.Event
 	}
 }
 
-// lateCommitDelivered finds a store that gives each change a number or a time before the change
-// commits, and delivers events in that order. The test blocks one change. Meanwhile, if the store
-// allows it, a later change commits and its event is delivered. When the first change finally
-// commits, such a store has already delivered a greater number, so it never delivers the first
-// event.
+// lateCommitDelivered blocks one change. Meanwhile, if the store allows it, a later change commits
+// and its event is delivered. The first change then commits, and its event must be delivered, too.
+//
+// Some stores number each change before it commits, and deliver events in the order of the numbers.
+// Such a store never delivers the first event, because it has already delivered a greater number.
 func lateCommitDelivered(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())

@@ -66,7 +66,7 @@ var sessionFields = []field[auth.Session]{
 	{"ip", limits.Address, false, func(s *auth.Session) *string { return &s.Address }},
 }
 
-// canary is the beginning of every invalid value. The error must not contain it.
+// canary is the beginning of every invalid value. The error for such a value must not contain it.
 const canary = "canary"
 
 // badValues returns texts that are invalid for the field.
@@ -235,7 +235,7 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	n, err := store.RevokeUserSessions(ctx, byHost(now), id)
 	require.Zero(t, n)
 	users := usersOf(store)
-	// In a store without users, every ID is that of a user.
+	// In a store without users, every ID belongs to a user.
 	if users == nil {
 		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", id, err)
 		return

@@ -22,7 +22,7 @@ type verb struct {
 type attempt struct {
 	call func(ctx context.Context, w auth.Write) error
 
-	// The call may change records of the users whose IDs are in changes, and the GitHub accounts in
+	// The call can change records of the users whose IDs are in changes, and the GitHub accounts in
 	// accounts.
 	changes  []string
 	accounts []auth.GitHubAccount
@@ -51,8 +51,8 @@ func verbsOf(store auth.AccountStore) []verb {
 	return all
 }
 
-// newActor registers two active super users. It opens a session for one of them, with a key, and
-// returns this user as the actor. Because of the other one, the actor is never the last super user.
+// newActor registers two active super users, so that neither is the last super user. It opens a
+// session for one of them, with a key, and returns this user as the actor.
 func newActor(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	if users := usersOf(store); users != nil {

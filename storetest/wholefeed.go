@@ -87,8 +87,8 @@ func feedPages(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// noLateEntries reads the feed while many callers add entries to it. It finds a store that assigns
-// positions before the order of the commits is decided, because the reader then misses an entry.
+// noLateEntries reads the feed while many callers add entries, and must not miss any entry. The
+// reader can miss an entry if a store assigns positions before the order of the commits is decided.
 func noLateEntries(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		before := readFeed(t, store)
@@ -216,9 +216,9 @@ func feedPruned(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, newest, readFeed(t, store))
 }
 
-// racingFeedPrunes makes several calls of PruneRevocations at the same time, and then one more,
-// because a call may skip entries that another call is removing. It returns the number of all
-// removed entries.
+// racingFeedPrunes makes several calls of PruneRevocations at the same time, and returns the number
+// of all removed entries. A call may skip entries that another call is removing. Therefore,
+// racingFeedPrunes makes one more call at the end.
 func racingFeedPrunes(t *testing.T, store auth.AccountStore, expired time.Time) int {
 	t.Helper()
 	pruned := make([]int, contenders)
@@ -255,9 +255,9 @@ func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, feed, readFeed(t, store))
 }
 
-// noneCreatedDead creates sessions while other calls revoke all sessions again and again. It finds
-// a store that reads the Generation of a new session before it locks the user. In such a store, the
-// feed can revoke a session that exists.
+// noneCreatedDead creates sessions while other calls revoke all sessions again and again. The feed
+// must not revoke a session that exists. A store can break this rule if it reads the Generation of
+// a new session before it locks the user.
 func noneCreatedDead(t *testing.T, store auth.Store) {
 	const each, atLeast = 20, 20 * time.Millisecond // a store in memory makes many more rounds
 	for range rounds(t) {

@@ -18,8 +18,9 @@ type result struct {
 	p50, p90, p99 time.Duration
 }
 
-// ask sends requests to the server for the duration d, over all connections at once. On each
-// connection, it sends a request only after it has received the response to the previous one.
+// ask sends requests to the server for the duration d, over all connections at the same time. On
+// each connection, it sends a request only after it has received the response to the previous
+// request.
 func ask(s *server, l load, d time.Duration) (result, error) {
 	type outcome struct {
 		times []time.Duration
@@ -56,11 +57,11 @@ func quantile[T any](sorted []T, q float64) T {
 	return sorted[int(q*float64(len(sorted)-1))]
 }
 
-// askOver sends requests over one connection until the given time. The first request has the token
-// with the index first.
+// askOver sends requests over one connection until the given time. The parameter first is the index
+// of the token in the first request.
 //
 // askOver does not use net/http, because the client shares the processor with the server. The less
-// time the client needs, the clearer is a difference between two servers.
+// time the client needs, the more clearly a difference between two servers shows.
 func askOver(s *server, first int, until time.Time) ([]time.Duration, error) {
 	conn, err := net.DialTimeout("tcp", s.Address, 5*time.Second)
 	if err != nil {

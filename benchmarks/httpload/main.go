@@ -1,10 +1,11 @@
 // Command httpload measures what authentication costs a server over HTTP. It starts one server
 // process for each variant on a loopback address, and sends requests to one server after another.
 //
-// The servers differ only in their middleware. All of them have the same small handler and get the
-// same number of tokens, each of which the server has verified before. The variant "none" has no
-// middleware, and the others are compared with it. The variant "context" only puts a value into the
-// context of the request, as every middleware that identifies the caller must.
+// The servers differ only in their middleware. They have the same small handler and get the same
+// number of tokens. Before the measurement, each server has verified each of its tokens. The
+// variant "none" has no middleware, and the others are compared with it. The variant "context" only
+// puts a value into the context of the request, as every middleware that identifies the caller
+// must.
 package main
 
 import (
@@ -18,7 +19,7 @@ import (
 	"time"
 )
 
-// load says how many requests a measurement makes.
+// load contains the settings of a measurement.
 type load struct {
 	rounds      int
 	time        time.Duration // for each server in each round
@@ -78,7 +79,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // measure starts the servers and measures them one after another, in rounds. Each round begins with
-// a different server, so that a server does not always follow the same one.
+// a different server, so that a server does not always run after the same other server.
 func measure(ctx context.Context, l load) (map[string][]result, error) {
 	servers := map[string]*server{}
 	for _, variant := range variants {

@@ -25,7 +25,7 @@ func report(out io.Writer, results map[string][]result) {
 			medianTime(rounds, func(r result) time.Duration { return r.p90 }),
 			medianTime(rounds, func(r result) time.Duration { return r.p99 }))
 	}
-	_ = w.Flush() // an error of the output is ignored, as for Fprintln
+	_ = w.Flush() // errors of out are ignored, here and in Fprintln
 }
 
 func each(rounds []result, of func(result) float64) (values []float64) {

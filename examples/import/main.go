@@ -1,6 +1,6 @@
-// Import adds users with their access keys to a database. It reads them from a file of JSON lines,
-// which docs/import.md describes. DATABASE_URL names the database: an SQLite file (file:app.db) or
-// PostgreSQL (postgres://app@db.example.com/app).
+// Import adds users with their access keys to a database. Import reads the users from a file of
+// JSON lines. docs/import.md describes the lines. DATABASE_URL names the database: an SQLite file
+// (file:app.db) or PostgreSQL (postgres://app@db.example.com/app).
 //
 //	DATABASE_URL=file:app.db go run . users.jsonl
 //
@@ -36,7 +36,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// After the first Ctrl-C, the default behavior is restored, so that a second Ctrl-C ends the
+	// After the first Ctrl-C, the default behavior is restored. A second Ctrl-C then ends the
 	// program at once, even if a read does not return.
 	context.AfterFunc(ctx, stop)
 	if err := run(ctx, os.Args[1:], os.Getenv("DATABASE_URL"), os.Stdout, os.Stderr); err != nil {

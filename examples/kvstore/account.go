@@ -63,7 +63,7 @@ func (a *account) entries() map[entry]bool {
 	return entries
 }
 
-// newAccount returns an account of the user that contains no other records.
+// newAccount returns an account that contains the user and no other records.
 func newAccount(user auth.User) *account {
 	user.CreatedAt, user.LastLogin, user.AdmittedAt =
 		kept(user.CreatedAt), kept(user.LastLogin), kept(user.AdmittedAt)
@@ -91,8 +91,8 @@ func decode(text []byte) (*account, error) {
 	return a, nil
 }
 
-// accountOf returns the account of the user whose ID the index contains for the key, or
-// [auth.ErrNotFound].
+// accountOf returns the account of a user. The ID of the user is the value of the key in the index.
+// accountOf returns [auth.ErrNotFound] if the index does not contain the key.
 func (t tx) accountOf(index, key string) (*account, error) {
 	id := t.bucket(index).Get([]byte(key))
 	if id == nil {
@@ -196,8 +196,8 @@ func timeKey(at time.Time) string {
 	return string(binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())^1<<63))
 }
 
-// due returns the IDs of at most limit records that had expired at the given time. The keys of the
-// index are from expiryKey.
+// due returns the IDs of up to limit records that expire at the given time or earlier. The keys of
+// the index must be from expiryKey.
 func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	end := []byte(timeKey(expired))
 	cursor := t.bucket(index).Cursor()
@@ -211,7 +211,7 @@ func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 }
 
 // lastExpiry returns the latest time in the index, or the zero time if the index is empty. The keys
-// of the index are from expiryKey.
+// of the index must be from expiryKey.
 func (t tx) lastExpiry(index string) time.Time {
 	key, _ := t.bucket(index).Cursor().Last()
 	if key == nil {
@@ -225,7 +225,8 @@ func timeOf(key string) time.Time {
 	return time.UnixMicro(int64(binary.BigEndian.Uint64([]byte(key)) ^ 1<<63)).UTC()
 }
 
-// userPrefix returns the beginning of all keys of the user in an index. A user ID contains no NUL.
+// userPrefix returns the prefix of all keys of the user in an index. An example of such an index is
+// inForce. A user ID contains no NUL, so no key of another user has this prefix.
 func userPrefix(userID string) string { return userID + "\x00" }
 
 // keysUnder returns all keys of the index that begin with the prefix, in order.
@@ -238,9 +239,9 @@ func (t tx) keysUnder(index, prefix string) (keys []string) {
 	return keys
 }
 
-// backwards returns an iterator over the keys of the index that begin with the prefix. It begins
-// with the last key, and yields each key without the prefix. If before is not empty, it yields only
-// keys that are less than before.
+// backwards returns an iterator over the keys of the index that have the prefix, the last key
+// first. The iterator yields each key without the prefix. If before is not empty, the iterator
+// yields only texts that are less than before.
 func (t tx) backwards(index, prefix, before string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if before == "" {

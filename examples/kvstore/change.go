@@ -8,7 +8,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// change is the transaction of an [auth.Write] whose authority has been checked.
+// change is the transaction of an [auth.Write]. The authority of the write has been checked.
 type change struct {
 	tx
 	write  auth.Write
@@ -16,8 +16,8 @@ type change struct {
 	github auth.GitHubAccount // account that the change is about; zero if there is none
 }
 
-// write checks the authority of w and then calls do, both in one transaction. No other transaction
-// writes at the same time, so the authority cannot be revoked between the check and the change.
+// write checks the authority of w and then calls do, both in one transaction. Only one transaction
+// writes at a time, so no other call can revoke the authority between the check and the change.
 func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error) error {
 	return s.update(ctx, func(t tx) error {
 		now := kept(w.Now())
@@ -28,8 +28,8 @@ func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error)
 	})
 }
 
-// authorize returns an error unless the authority holds. A method that revokes sessions of one user
-// also deletes them, so their authority ends. RevokeEverybody deletes no sessions. Therefore
+// authorize returns an error unless the authority is valid. Most methods delete the sessions that
+// they revoke, so authorize does not find these sessions. RevokeEverybody deletes no sessions, so
 // authorize also checks the Generation of the session.
 func (t tx) authorize(by auth.Authority, now time.Time) error {
 	actor, err := t.account(by.UserID)
@@ -66,7 +66,7 @@ func (c *change) user(id string, do func(*account) error) error {
 	return c.addEvent(id)
 }
 
-// owner is like the method user, for the account that accountOf returns for the key.
+// owner does the same as the method user, but for the account that accountOf returns for the key.
 func (c *change) owner(index, key string, do func(*account) error) error {
 	a, err := c.accountOf(index, key)
 	if err != nil {
@@ -75,5 +75,5 @@ func (c *change) owner(index, key string, do func(*account) error) error {
 	return c.user(a.User.ID, do)
 }
 
-// latestEnd returns the latest time at which a token that was issued until now can expire.
+// latestEnd returns the time at which all tokens from before the change have expired.
 func (c *change) latestEnd() time.Time { return kept(c.now.Add(c.write.MaxTokenLifetime)) }

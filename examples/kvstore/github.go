@@ -84,7 +84,7 @@ func (s *Store) SignInGitHub(
 }
 
 // signInAccount returns the account of the user who signs in, and the state of the GitHub account.
-// If the user is not stored yet, the account is a new one for the NewUser.
+// If the sign-in creates the user, signInAccount returns a new account that is not saved yet.
 func (c *change) signInAccount(
 	signIn auth.GitHubSignInWrite,
 ) (*account, auth.GitHubAccountState, error) {
@@ -106,7 +106,7 @@ func (c *change) signInAccount(
 	return a, state, signIn.Check(state, true)
 }
 
-// accountState returns the state of the GitHub account, and of the user of the account a.
+// accountState returns the state of the GitHub account, and of the user whose records are in a.
 func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountState {
 	key := []byte(linkKey(of))
 	return auth.GitHubAccountState{
@@ -118,7 +118,7 @@ func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountSt
 	}
 }
 
-// spendGrants marks the grants of all GitHub accounts that are remembered for the user as spent.
+// spendGrants spends the grant of each GitHub account that is remembered for the user.
 func (t tx) spendGrants(a *account) error {
 	for _, account := range a.Remembered {
 		if err := t.spendGrant(account); err != nil {

@@ -87,8 +87,8 @@ func (s *Store) DeleteGitHubToken(
 	return removed, nil
 }
 
-// notFound returns the error for an ID that no record can have. This is the error of ctx if ctx is
-// done, and ErrNotFound if it is not.
+// notFound returns the error of ctx if ctx is done, and [auth.ErrNotFound] if it is not. A method
+// calls it if no record can match the arguments.
 func (s *Store) notFound(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -47,7 +47,7 @@ func (s *Store) ListKeys(ctx context.Context, userID string) (found []auth.Acces
 }
 
 // addKey adds the key to the account. It returns [auth.ErrExists] if the account already has a key
-// with this ID. If another account has one, the method save returns this error.
+// with this ID. If another account has a key with this ID, the method save returns this error.
 func (a *account) addKey(key auth.AccessKey) error {
 	if _, taken := a.Keys[key.ID]; taken {
 		return auth.ErrExists
@@ -129,7 +129,8 @@ func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// use records that the key was used at this time.
+// use records that the key was used at this time, if at least auth.KeyUsePrecision has passed since
+// the last recorded use.
 func (a *account) use(id string, at time.Time) {
 	key := a.Keys[id]
 	if !at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
@@ -167,8 +168,8 @@ func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (in
 	return s.prune(ctx, keyExpiry, expired, limit, tx.removeKey)
 }
 
-// prune calls remove for at most limit records of the index that had expired at the given time, and
-// returns their number.
+// prune calls remove for each record that the method due finds, all in one transaction. It returns
+// the number of these records.
 func (s *Store) prune(
 	ctx context.Context, index string, expired time.Time, limit int, remove func(tx, string) error,
 ) (pruned int, err error) {

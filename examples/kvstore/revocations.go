@@ -55,8 +55,8 @@ func (s *Store) PruneRevocations(
 	return pruned, nil
 }
 
-// oldestKept returns the position of the oldest entry that must be kept even if it has expired. It
-// counts entries back from the newest one, because positions can be skipped.
+// oldestKept returns the position of the oldest entry that must be kept even if it has expired. The
+// positions can have gaps, so oldestKept counts the entries, the newest first.
 func (t tx) oldestKept() int64 {
 	cursor := t.bucket(revocations).Cursor()
 	oldest := int64(0)
@@ -98,8 +98,9 @@ func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) erro
 	})
 }
 
-// endNamed deletes the session of the claims. It also adds an entry for the session to the feed,
-// unless an entry already revokes the session for long enough.
+// endNamed deletes the session of the claims and adds an entry for the session to the feed. It adds
+// no entry if an older one revokes the session and does not expire before the session and the
+// claims.
 func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 	if session, there := a.Sessions[claims.SessionID]; there {
 		claims.ExpiresAt = latest(claims.ExpiresAt, session.ExpiresAt)
@@ -162,7 +163,8 @@ func positionKey(position int64) string {
 
 func positionOf(key string) int64 { return int64(binary.BigEndian.Uint64([]byte(key))) }
 
-// head returns the position of the newest entry, or 0 if there is none. That entry is never pruned.
+// head returns the position of the newest entry, or 0 if the feed is empty. The newest entry is
+// never pruned.
 func (t tx) head() int64 {
 	key, _ := t.bucket(revocations).Cursor().Last()
 	if key == nil {
@@ -171,7 +173,8 @@ func (t tx) head() int64 {
 	return positionOf(string(key))
 }
 
-// walkFeed calls visit for each entry whose position is at least from, until visit returns false.
+// walkFeed calls visit for each entry, beginning with the first entry at the position from or a
+// later one. It stops as soon as visit returns false or an error.
 func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err error)) error {
 	cursor := t.bucket(revocations).Cursor()
 	for key, text := cursor.Seek([]byte(positionKey(max(from,
@@ -187,10 +190,11 @@ func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err err
 	return nil
 }
 
-// entriesInForce returns the entries for the given IDs that no newer entry has replaced. If both
-// IDs are set, it returns the entries for the session. If only userID is set, it returns the
-// entries that revoke all sessions of the user. If both IDs are empty, it returns the entries that
-// revoke the sessions of all users.
+// entriesInForce returns entries that no newer entry has replaced. The IDs select the entries:
+//
+//   - If both IDs are set, the entries for the session
+//   - If only userID is set, the entries that revoke all sessions of the user
+//   - If both IDs are empty, the entries that revoke the sessions of all users
 func (t tx) entriesInForce(userID, sessionID string) ([]auth.Revocation, error) {
 	return t.entriesUnder(userPrefix(userID) + sessionID + "\x00")
 }
@@ -254,8 +258,8 @@ func (t tx) replaceAll(entries []auth.Revocation) error {
 }
 
 // revoke adds the entry at the next position. Only one transaction can write at a time, so
-// positions follow the order of commits. If the entry has neither a SessionID nor a Generation, it
-// revokes all sessions that were created before it.
+// positions follow the order of commits. If the entry has neither a SessionID nor a Generation,
+// revoke sets its Generation, so that the entry revokes all sessions that were created before it.
 func (t tx) revoke(e auth.Revocation) error { return t.revokeAt(t.head()+1, e) }
 
 func (t tx) revokeAt(position int64, e auth.Revocation) error {
@@ -266,7 +270,7 @@ func (t tx) revokeAt(position int64, e auth.Revocation) error {
 	return t.putRevocation(e)
 }
 
-// name adds an entry for one session. It replaces an older entry for the same session.
+// name adds an entry for one session. The new entry replaces an older entry for the same session.
 func (t tx) name(claims auth.SessionClaims) error {
 	older, err := t.entriesInForce(claims.UserID, claims.SessionID)
 	if err != nil {
@@ -281,9 +285,9 @@ func (t tx) name(claims auth.SessionClaims) error {
 	})
 }
 
-// endAll revokes all sessions of the account with one entry, even if there are no sessions. The
-// entry replaces all other entries of the user, except capped ones. It expires no earlier than the
-// time until.
+// endAll revokes all sessions of the account with one entry. It adds the entry even if there are no
+// sessions. The entry replaces all other entries of the user, except capped ones. It expires at
+// until, or later if one of the sessions or a replaced entry expires later.
 func (t tx) endAll(a *account, until time.Time) error {
 	older, err := t.entriesUnder(userPrefix(a.User.ID))
 	if err != nil {
@@ -311,8 +315,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// end revokes each session of the account for which the function ended returns true. It adds one
-// entry for each of them.
+// end calls ended for each session of the account, and revokes the session if ended returns true.
+// Each revoked session gets its own entry in the feed.
 func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	for id, session := range a.Sessions {
 		if !ended(session) {
@@ -331,8 +335,8 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 }
 
 // fold applies [auth.FoldRevocations] if too many entries in force name sessions of the user. One
-// new entry then replaces all but the newest of these entries. It also revokes every other session
-// of the user whose Generation is below its own.
+// new entry then replaces the older ones of these entries. The new entry also revokes every other
+// session of the user whose Generation is below the entry's Generation.
 func (t tx) fold(a *account) error {
 	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= auth.MaxNamedRevocations {
 		return nil

@@ -31,8 +31,8 @@ func (s *Store) CreateSession(
 	return opened, user, nil
 }
 
-// open adds the session. If the user would then have more sessions than the limit, it first revokes
-// the oldest ones. The session expires no later than its key.
+// open adds the session. If the user already has limit or more live sessions, open first revokes
+// the oldest of them. The new session expires no later than its key.
 func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	if !a.User.IsActive {
@@ -127,7 +127,7 @@ func (s *Store) RevokeSession(ctx context.Context, w auth.Write, id string) erro
 	})
 }
 
-// removeSession deletes an expired session, which needs no entry in the feed.
+// removeSession deletes an expired session. An expired session needs no entry in the feed.
 func (t tx) removeSession(id string) error {
 	return t.change(sessions, id, func(a *account) error { delete(a.Sessions, id); return nil })
 }

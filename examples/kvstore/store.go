@@ -1,15 +1,15 @@
 // Package kvstore is an example of a store that you write yourself. It implements all of
-// [auth.Store] with go.etcd.io/bbolt, an ordered key-value store that keeps everything in one file
-// for one process. docs/stores.md explains this example step by step.
+// [auth.Store] with go.etcd.io/bbolt, an ordered key-value store. All data is in one file, which
+// only one process can open at a time. docs/stores.md explains this example step by step.
 //
 // All records of a user form one value, an [account]. A method reads the account, changes it in
 // memory, and writes it back in one transaction. Indexes find an account by values other than its
 // user ID, and keep names unique. The index entries are computed from the account, so that no
 // method can forget to change one: see [account.entries].
 //
-// The entries of the revocation feed and of the audit trail are not part of an account, because
-// they stay when the user is deleted. A method with an [auth.Write] runs in a transaction of the
-// type [change], which checks the authority first and adds the event last.
+// The revocation feed and the audit trail are not part of an account, because their entries stay
+// when the user is deleted. A method with an [auth.Write] runs in a transaction of the type
+// [change]. The transaction checks the authority first and adds the event last.
 //
 // The disadvantage of this design is that a sign-in writes all sessions of the user again. That is
 // fast enough for people, but too slow for a program that signs in every second.
@@ -26,11 +26,11 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// These are the names of the buckets. The comments describe the keys, or the keys and the values as
-// in "key -> value". The values of the indexes of accounts are user IDs.
+// These are the names of the buckets. Each comment describes the keys of a bucket, or its keys and
+// values as "key -> value". In an index of accounts, each value is a user ID.
 const (
 	accounts       = "accounts"       // user ID -> account
-	usernames      = "usernames"      // username after auth.FoldASCII; value empty if deleted
+	usernames      = "usernames"      // username after auth.FoldASCII; no user ID if deleted
 	emails         = "emails"         // e-mail after auth.FoldASCII
 	keys           = "keys"           // access key ID
 	sessions       = "sessions"       // session ID
@@ -44,7 +44,7 @@ const (
 	stateExpiry    = "state expiry"   // time and state
 	revocations    = "revocations"    // position -> entry of the feed
 	feedExpiry     = "feed expiry"    // time and position
-	// user ID, session ID and position of each entry that was not replaced
+	// user ID, session ID and position of each feed entry that no newer entry has replaced
 	inForce      = "in force"
 	events       = "events"       // event ID -> event
 	eventTimes   = "event times"  // time and event ID
@@ -64,8 +64,8 @@ var buckets = []string{
 type Store struct {
 	db *bolt.DB
 
-	// writer is a semaphore with one slot. A write transaction must hold it. The database also has
-	// a lock for writers, but waiting for that lock cannot be canceled.
+	// writer is a semaphore with one slot. A write transaction must hold the slot. The database
+	// also has a lock for writers, but waiting for that lock cannot be canceled.
 	writer chan struct{}
 }
 
@@ -74,7 +74,7 @@ var (
 	_ auth.EventStore = (*Store)(nil)
 )
 
-// Open opens the file, or creates it if it does not exist. No other process may have the file open.
+// Open opens the file, or creates it if it does not exist. Only one process can have the file open.
 // If options is nil, the defaults of bbolt apply.
 func Open(path string, options *bolt.Options) (*Store, error) {
 	db, err := bolt.Open(path, 0o600, options)
@@ -103,8 +103,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.view(ctx, func(tx) error { return nil })
 }
 
-// tx is a transaction. A read-only transaction sees the store as of one moment. All writes of a
-// read-write transaction take effect together, when it ends without an error.
+// tx is a transaction. A read-only transaction sees the store at one moment. A read-write
+// transaction that ends without an error makes all of its writes visible together.
 type tx struct{ *bolt.Tx }
 
 func (t tx) bucket(name string) *bolt.Bucket { return t.Bucket([]byte(name)) }
@@ -131,9 +131,9 @@ func (s *Store) update(ctx context.Context, do func(tx) error) error {
 	return s.db.Update(func(t *bolt.Tx) error { return do(tx{t}) })
 }
 
-// check returns an error if ctx is done or if a record is invalid. A method calls it first, because
-// the error of a context comes before the error of an invalid record, and both come before other
-// errors.
+// check returns an error if ctx is done or if a record is invalid. A method calls check first,
+// because the error of ctx comes before the error of an invalid record, and both come before all
+// other errors.
 func check(ctx context.Context, records ...interface{ Validate() error }) error {
 	if err := ctx.Err(); err != nil {
 		return err

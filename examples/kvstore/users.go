@@ -79,7 +79,8 @@ func (t tx) taken(user auth.UserWithKeys) (field string) {
 	return ""
 }
 
-// sameUser returns the ID of the stored user who has the username and all the keys, or "".
+// sameUser returns the ID of the stored user who has this username and all of these keys. It
+// returns "" if there is no such user.
 func (t tx) sameUser(user auth.UserWithKeys) string {
 	id := t.bucket(usernames).Get([]byte(auth.FoldASCII(user.User.Username)))
 	for _, key := range user.Keys {
@@ -279,7 +280,8 @@ func userUnless(err error, user auth.User) (auth.User, error) {
 	return user, nil
 }
 
-// set applies the change to the user, or returns [auth.ErrLastSuperUser].
+// set applies the change to the user. It returns [auth.ErrLastSuperUser] if no active super user
+// would be left.
 func (t tx) set(a *account, to auth.UserChange) error {
 	last := t.isLastAdministrator(a.User)
 	a.User = to.Apply(a.User)

@@ -14,8 +14,8 @@ import (
 	"github.com/sallyport-go/auth/githubtest"
 )
 
-// openGitHub returns the configuration of the OAuth app that the environment variables name. If
-// they are not set, openGitHub starts a fake GitHub, which the caller must close.
+// openGitHub returns the configuration of the OAuth app that the environment variables name. If the
+// variables are not set, openGitHub starts a fake GitHub, which the caller must close.
 //
 // At the fake, any visitor can sign in as any user, so the service must then be reachable only from
 // this machine. The accounts of the fake are stored under a host name that cannot exist. So no
@@ -65,9 +65,9 @@ func originOf(addr string, listening net.Addr) string {
 	return "http://" + net.JoinHostPort(host, strconv.Itoa(tcp.Port))
 }
 
-// loopbackOnly responds with status 421 if the Host header names another machine. A web page can
-// use DNS rebinding: its own host name resolves to a loopback address. The Host header then
-// contains that name.
+// loopbackOnly responds with status 421 if the Host header names another machine. Such a request
+// can come from a web page that uses DNS rebinding: the host name of the page resolves to a
+// loopback address. The Host header then has the host name of the page.
 func loopbackOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLoopback(r.Host) {

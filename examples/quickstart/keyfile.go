@@ -14,16 +14,16 @@ import (
 )
 
 // keyFile is the content of the file that holds the keys of the service. The file is next to the
-// database. It must be kept as long as the database, because without the pepper no access secret
+// database. Keep the file as long as the database: without the pepper in the file, no access secret
 // can be verified.
 type keyFile struct {
 	Signing []byte `json:"signing"` // HS256
 	Sealing []byte `json:"sealing"`
 	Pepper  []byte `json:"pepper"`
 
-	// FirstKey and FirstSecret are the access key and secret of the first super user. They are kept
-	// until Printed is true. So if a start is interrupted after it has created the user, the next
-	// start can still print them.
+	// FirstKey and FirstSecret are the access key and secret of the first super user. The file
+	// keeps both until Printed is true. So if a start is interrupted after it has created the user,
+	// the next start can still print both.
 	FirstKey    string `json:"first_access_key,omitempty"`
 	FirstSecret string `json:"first_access_secret,omitempty"`
 	Printed     bool   `json:"printed"`
@@ -82,8 +82,8 @@ func (k *keyFile) save(path string) error {
 	return k.write(path, os.Rename)
 }
 
-// create writes the file atomically, as save does, but only if it does not exist yet. If several
-// processes call create at once, one succeeds and the others get fs.ErrExist.
+// create writes the file atomically, as save does. If the file exists already, create returns
+// fs.ErrExist. So if several processes call create at the same time, only one succeeds.
 func (k *keyFile) create(path string) error {
 	return k.write(path, func(temporary, path string) error {
 		if err := os.Link(temporary, path); err != nil {

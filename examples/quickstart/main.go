@@ -3,9 +3,9 @@
 //
 //	go run ./examples/quickstart [-addr 127.0.0.1:8080] [-db quickstart.db]
 //
-// At its first start, it creates a super user and prints the user's access key and secret once, on
-// standard output. The service's own keys are in a file next to the database. With -db :memory: the
-// service stores nothing on disk.
+// At its first start, Quickstart creates a super user and prints the user's access key and secret
+// to standard output. The service's own keys are in a file next to the database. With -db :memory:
+// the service stores nothing on disk.
 //
 // GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET name the OAuth app with which users sign in with
 // GitHub. The callback URL of the app is the URL of the service with the path
@@ -88,8 +88,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, listener, handler, svc, log)
 }
 
-// serve handles requests until ctx is done. It then waits up to 10 seconds for the running requests
-// to end.
+// serve handles requests until ctx is done. After that, serve waits up to 10 seconds for the
+// running requests to end.
 func serve(
 	ctx context.Context, listener net.Listener, handler http.Handler, svc *auth.Service, log *slog.Logger,
 ) error {

@@ -11,8 +11,9 @@ import (
 var pageFiles embed.FS
 
 // pagePolicy is the Content-Security-Policy of the page. The page may load only its own script,
-// style and icon, and may call only its own service. The browser must not submit the form of the
-// page, because the script does that. Without the script, the secret could end up in a URL.
+// style and icon, and may call only its own service. The policy also stops the browser from
+// submitting the form of the page without the script. Such a submission would put the secret into a
+// URL.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'"
@@ -42,9 +43,9 @@ func pageFile(name, contentType string) http.Handler {
 	})
 }
 
-// atOrigin redirects a browser that uses another name of this machine, such as localhost instead of
-// 127.0.0.1. It redirects the browser to origin, because GitHub later redirects to that host name.
-// Otherwise, the browser would return from GitHub to a name for which it has no cookies.
+// atOrigin redirects a browser to origin if the browser uses another name of this machine. For
+// example, the browser uses localhost and origin has 127.0.0.1. GitHub later redirects to origin
+// too, and a browser that began at another name would have no cookies there.
 func atOrigin(origin string, next http.Handler) http.Handler {
 	own, _ := url.Parse(origin) // originOf returned the URL, so it is valid
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

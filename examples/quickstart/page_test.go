@@ -55,8 +55,8 @@ func TestThePolicyAllowsNothingUnsafe(t *testing.T) {
 	}
 }
 
-// The policy forbids inline code. It also forbids resources of other sites, because such a site
-// would learn of the visit. The page must use neither.
+// The policy forbids inline code. It also forbids resources of other sites, because the other site
+// would learn of the visit. The page must use neither inline code nor such resources.
 func TestThePageNeedsNothingThatThePolicyForbids(t *testing.T) {
 	t.Parallel()
 	read := func(name string) string {

@@ -215,8 +215,8 @@ func pragma(t testing.TB, conn *sql.Conn, name string) (value string) {
 	return value
 }
 
-// Several instances may start at the same time on a new database. One of them creates the keys and
-// the user, and the others use them.
+// Several instances may start at the same time on a new database. One instance creates the keys and
+// the user, and the other instances use these.
 func TestInstancesThatStartAtOnceShareTheirKeys(t *testing.T) {
 	t.Parallel()
 	for range testenv.Rounds(t, testenv.Counts{Small: 2, Moderate: 5, Full: 100}) {

@@ -18,7 +18,7 @@ import (
 
 const inMemory = ":memory:"
 
-// open opens the database and its keys, and returns the service. If the database is new, open
+// open opens the database and its keys, and returns the service. If the database is new, open also
 // prints the access key and secret of the first super user.
 func open(
 	ctx context.Context, path string, github auth.GitHubConfig, log *slog.Logger, stdout io.Writer,
@@ -67,8 +67,8 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return nil, nil, errors.New("-db must be " + inMemory + " or name a file")
 	}
 	file := path + ".keys"
-	// The keys are read before the database is looked for. Another instance may be starting, and it
-	// creates the keys before the database.
+	// Read the keys before checking whether the database exists. Another instance that starts at
+	// the same time creates the keys before the database.
 	keys, found, err := loadKeys(file)
 	if err != nil {
 		return nil, nil, err

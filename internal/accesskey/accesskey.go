@@ -1,4 +1,4 @@
-// Package accesskey generates access keys and their secrets, and recognizes their text:
+// Package accesskey generates access keys and their secrets, and recognizes them by their form:
 //
 //	ak_live_ + 20 characters + 6 characters of checksum
 //	as_live_ + the same 20 characters + 43 characters (256 random bits) + 6 characters of checksum
@@ -79,8 +79,8 @@ func (f Format) KeyOf(secret string) string {
 	return withChecksum(f.keyPrefix + f.secretID(secret))
 }
 
-// IsKey reports whether s has the form of an access key in this format, with the right checksum. It
-// does not know whether the key exists.
+// IsKey reports whether s has the form of an access key in this format, with the right checksum.
+// IsKey does not check whether the key exists.
 func (f Format) IsKey(s string) bool {
 	return hasForm(s, f.keyPrefix, idLength)
 }
@@ -97,16 +97,16 @@ func (f Format) IsPair(key, secret string) bool {
 }
 
 // Resembles reports whether s begins like a key or a secret in this format, in any letter case and
-// with any checksum. The name of an imported key must not begin so, because it could be mistaken
-// for a generated key.
+// with any checksum. An imported key must not begin in this way, because it could be mistaken for a
+// generated key.
 func (f Format) Resembles(s string) bool {
 	s = text.FoldASCII(s)
 	return strings.HasPrefix(s, text.FoldASCII(f.keyPrefix)) ||
 		strings.HasPrefix(s, text.FoldASCII(f.secretPrefix))
 }
 
-// SecretPattern returns a regular expression that finds secrets in this format in other text. It
-// has the same meaning in RE2 and PCRE as in package regexp.
+// SecretPattern returns a regular expression that finds secrets of this format anywhere in a text.
+// The expression has the same meaning in RE2 and PCRE as in package regexp.
 func (f Format) SecretPattern() string {
 	return fmt.Sprintf(`\b%s[0-9A-Za-z]{%d}\b`, regexp.QuoteMeta(f.secretPrefix),
 		idLength+secretLength+checksumLength)

@@ -19,8 +19,8 @@ func newFormat(t testing.TB, keyPrefix, secretPrefix string) accesskey.Format {
 	return f
 }
 
-// checksum returns the CRC-32 of the text in base 62, as math/big writes it. math/big orders the
-// digits in another way: its small letters come before its capital letters.
+// checksum returns the CRC-32 of the text in base 62, computed with math/big. In the digits of
+// math/big, small letters come before capital letters, so checksum swaps the two.
 func checksum(text string) string {
 	digits := new(big.Int).SetUint64(uint64(crc32.ChecksumIEEE([]byte(text)))).Text(62)
 	digits = strings.Map(func(r rune) rune {
@@ -75,8 +75,9 @@ func TestKeysAndSecretsAreNeverTheSameTwice(t *testing.T) {
 	}
 }
 
-// The remainder of a random byte, divided by 62, is each of the first eight characters in 5 of 256
-// cases, and each of the others in 4. 19,000 characters are enough to tell this from chance.
+// A random byte has 256 values, and 256 = 4*62 + 8. If its remainder by 62 selected the character,
+// each of the first eight characters would occur in 5 of 256 cases, and each of the others in 4.
+// 19,000 characters are enough to tell this from chance.
 func TestEachCharacterIsAsLikelyAsAnyOther(t *testing.T) {
 	t.Parallel()
 	f := newFormat(t, "", "")

@@ -1,9 +1,9 @@
 // Package answers remembers for a while what another service, such as GitHub, has answered about
-// users. Only one request at a time asks about each user. Otherwise, a client with valid
-// credentials could make this service call the other service as fast as the client sends requests.
+// users. For each user, only one request at a time asks the other service. Otherwise, a client with
+// valid credentials could make this service call the other service as fast as the client sends
+// requests.
 //
-// Each instance of this service has its own [Memory], so each instance asks the other service
-// itself.
+// Each instance of this service has its own [Memory], so each instance asks the other service.
 package answers
 
 import (
@@ -43,10 +43,11 @@ func New(now func() time.Time, lifetime time.Duration) *Memory {
 	return &Memory{now: now, lifetime: lifetime, users: users}
 }
 
-// Ask returns what the other service answers about the user: nil for yes, or an error. If the
-// Memory has an answer for this version of the user's credential, and the answer is younger than
-// the lifetime, Ask returns this answer. If not, Ask calls the function ask and returns its result.
-// Ask remembers the result if isAnswer reports that it is an answer, and not a failure to get one.
+// Ask returns what the other service answers about the user: nil for yes, or an error. An answer is
+// for one version of the user's credential. If the Memory has an answer for the given version, and
+// the answer is younger than the lifetime, Ask returns it. If not, Ask calls the function ask and
+// returns its result. If isAnswer returns true for the result, Ask remembers the result. isAnswer
+// must return false if the other service did not answer.
 //
 // While another request asks about the user, Ask waits. If ctx is done during this wait, Ask
 // returns an error that wraps the error of ctx.

@@ -37,8 +37,8 @@ func newFixture(t *testing.T) *fixture {
 }
 
 // require calls Ask for the user and the version of the user's credential. If Ask asks the other
-// service, the service gives the answer says. require checks that Ask returns the error want, and
-// that Ask asks the service the given number of times.
+// service, the service answers with the argument says. require checks the result of Ask, and how
+// often Ask asks the service.
 func (f *fixture) require(userID, version string, says, want error, asked int) {
 	f.t.Helper()
 	before := f.asked
@@ -92,7 +92,7 @@ func TestAnswersAreAboutOneUserAndOneCredential(t *testing.T) {
 	f.require("u", "v", errNo, errNo, 1)
 }
 
-// If the clock was wrong by a day when the answer came, the answer must not be kept for a day.
+// If the clock was a day ahead when the answer came, the answer must not be kept for a day longer.
 func TestAClockThatIsSetBackKeepsNoAnswerLonger(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -191,7 +191,7 @@ func TestARequestThatEndsWaitsNoLonger(t *testing.T) {
 		leaveToo, err := m.Enter(ctx, "u")
 		require.EqualError(t, err, "auth: waiting for GitHub's answer: context deadline exceeded")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		leaveToo() // frees nothing, because it holds nothing
+		leaveToo() // does nothing, because this Enter has failed
 		err = m.Ask(ctx, "u", "v", func() error { panic("asked") }, isAnswer)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 

@@ -45,8 +45,8 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Record collects items in order, such as the arguments of calls of a callback. It is safe for
-// concurrent use.
+// Record collects items in order, and is safe for concurrent use. For example, the items are the
+// arguments that a callback gets.
 type Record[T any] struct {
 	mu   sync.Mutex
 	kept []T
@@ -68,7 +68,7 @@ func (r *Record[T]) Take() []T {
 	return kept
 }
 
-// Signer is a signing key that can forge tokens, because golang-jwt signs any text with it.
+// Signer is a signing key that can forge tokens: golang-jwt signs any text with the key.
 type Signer struct {
 	Key    auth.SigningKey
 	Method jwt.SigningMethod
@@ -97,7 +97,7 @@ func NewSigners(t testing.TB) map[string]Signer {
 	}
 }
 
-// Forge returns a signed token with any header and claims, which are JSON texts.
+// Forge returns a signed token with this header and these claims, both as JSON.
 func (s Signer) Forge(t testing.TB, header, claims string) string {
 	t.Helper()
 	text := Segment(header) + "." + Segment(claims)

@@ -12,14 +12,14 @@ var (
 	// ErrStoreAway is the error of a store that does not answer.
 	ErrStoreAway = errors.New("the store does not answer")
 
-	// ErrHang makes a call wait until its context is done. The callback of a faulty store returns
-	// it.
+	// If the callback of a faulty store returns ErrHang, the call waits until its context is done.
 	ErrHang = errors.New("hang")
 )
 
-// FaultyStore returns a store that passes each call on to store. For each call, it first calls the
-// callback before with the name of the method. If the callback returns an error, the call fails
-// with it and does not reach store. The result is an [auth.EventStore] if and only if store is one.
+// FaultyStore returns a store that passes each call on to store. The parameter before is a callback
+// that gets the name of the called method. If the callback returns an error, the call fails with
+// this error and does not reach store. The result is an [auth.EventStore] if and only if store is
+// one.
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
 	faulty := &faultyStore{&faultyAccounts{store, before}, store}
 	if trail, ok := store.(auth.EventStore); ok {

@@ -8,7 +8,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// WrongSecret returns a secret that looks like that of the access key but is wrong. It has the
+// WrongSecret returns a wrong secret that looks like the secret of the access key. It has the
 // default prefix, embeds the ID of the key, and has a valid checksum.
 func WrongSecret(accessKey string) auth.Secret {
 	id := strings.TrimPrefix(accessKey, "ak_live_")[:20]

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// Suspended returns the time t as it is after a machine was suspended for this number of seconds.
-// During the suspension, the wall clock has advanced and the monotonic clock has not. Package time
+// Suspended returns t plus this number of seconds, as if the machine had been suspended for that
+// time. During a suspension, the wall clock advances and the monotonic clock does not. Package time
 // has no function that changes only the wall clock, so Suspended changes the memory of t. In a Time
 // with a monotonic reading, the low 30 bits of the first word contain the nanoseconds, and the bits
 // above them contain the seconds.

@@ -20,7 +20,7 @@ const (
 	// error.
 	MaxToken = 2 << 10
 
-	// MaxClaims is the maximum length of the issuer and the audience together, in bytes, as they
+	// MaxClaims is the maximum sum of the lengths of the issuer and the audience, in bytes, as they
 	// are encoded in a token. Within this limit, a token with the longest user ID and username is
 	// shorter than MaxToken.
 	MaxClaims = 700
@@ -46,9 +46,9 @@ type Sessions struct {
 // page is the path to which a browser is sent at the end of a flow, unless the flow names another
 // path.
 //
-// The verifier is the one for bearer tokens: NewSessions copies it and sets its Type. The cache
-// must not be the one for bearer tokens. Otherwise, the token of a cookie, once cached, would be
-// accepted as a bearer token.
+// The verifier is the same as for bearer tokens: NewSessions copies it and sets the Type of the
+// copy. The cache must not be the same as for bearer tokens. If both used one cache, a token from a
+// cookie would be accepted as a bearer token.
 func NewSessions(
 	cookies seal.Cookies, verifier token.Verifier, cache *token.Cache, origin, page string,
 ) *Sessions {
@@ -89,10 +89,11 @@ func (s *Sessions) Verify(r *http.Request, ring *signing.Ring, now time.Time) (*
 	return v, err
 }
 
-// IsOwn reports whether a request with a session cookie may be served: it must change nothing, or
-// come from a page of the origin. A browser also sends the cookie with requests that pages of other
-// origins cause. So one of the headers Sec-Fetch-Site and Origin must show that the page is of the
-// origin. If the request has neither header, IsOwn returns false.
+// IsOwn reports whether a request with a session cookie may be served. A request that changes
+// nothing may be served. Any other request must come from a page of the origin, because a browser
+// also sends the cookie with requests that pages of other origins cause. The header Sec-Fetch-Site
+// or Origin shows where the request comes from. If a request that changes something has neither
+// header, IsOwn returns false.
 //
 // A request with the method GET, HEAD or OPTIONS changes nothing, unless it upgrades the
 // connection, for instance to a WebSocket. Chromium sends no Sec-Fetch-Site with an upgrade, so

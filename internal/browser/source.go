@@ -1,5 +1,6 @@
-// Package browser implements what is special about requests from browsers: it finds out which page
-// a request comes from, keeps a session in a cookie, and sends the browser to a page after a flow.
+// Package browser has the code for requests from browsers. It finds out whether a page of another
+// origin has made a request, and keeps a session in a cookie. After an OAuth flow, it sends the
+// browser to a page.
 package browser
 
 import (
@@ -8,12 +9,13 @@ import (
 	"strings"
 )
 
-// Source says where a GET request comes from. It matters for the requests that begin a flow with
-// GitHub. They are GET requests although they write: they set a cookie and lead to a session.
+// Source says where a GET request comes from. The Source matters for the GET requests that begin a
+// flow with GitHub. Unlike most GET requests, they have an effect: they set a cookie and lead to a
+// session.
 //
 // A page of any origin can make the browser send a GET request with cookies. So a page of another
-// origin could cause these requests again and again in a hidden frame. Browsers say in headers
-// where a request comes from (https://www.w3.org/TR/fetch-metadata/).
+// origin could begin flows again and again in a hidden frame. Browsers say in headers where a
+// request comes from (https://www.w3.org/TR/fetch-metadata/).
 type Source int
 
 const (
@@ -34,16 +36,16 @@ const (
 )
 
 // SourceOf returns the Source of a GET request. The parameter origin is the origin of the host. The
-// parameter others lists further origins. Their pages may make the request with fetch if they are
-// on the same site as the host. For a page of another site, the browser would drop the cookies of
-// the answer.
+// parameter others lists further origins. A page of one of these origins may make the request with
+// fetch if the page is on the same site as the host. For a page of another site, the browser would
+// drop the cookies of the answer.
 func SourceOf(r *http.Request, origin string, others []string) Source {
 	from := r.Header["Origin"]
 	if len(r.Header["Upgrade"]) > 0 && len(from) > 0 {
 		// Chromium sends no Sec-Fetch-Site with the handshake of a WebSocket, and keeps the cookies
 		// of the answer although the handshake fails. Browsers always send Origin with a handshake.
-		// So a request with Upgrade and without Origin is not from a browser. Java's HTTP client,
-		// for instance, offers HTTP/2 in this way.
+		// So a request with Upgrade and without Origin is not from a browser. For example, Java's
+		// HTTP client sends such requests to offer HTTP/2.
 		if len(from) == 1 && from[0] == origin {
 			return Allowed
 		}

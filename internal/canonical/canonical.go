@@ -20,7 +20,7 @@ func DecodeBase64URL(text string) ([]byte, error) {
 }
 
 // DecodeBase64 decodes text in the given encoding. It accepts only the spelling that the encoding
-// itself writes. Without this check, encoding/base64 ignores line breaks and unused bits.
+// itself writes. By default, encoding/base64 ignores line breaks and unused bits.
 func DecodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") {
 		return nil, errors.New("line break in base64")

@@ -99,7 +99,7 @@ func (c *Resolver) trusts(address netip.Addr) bool {
 }
 
 // Peer returns the address of the request's connection, or the zero Addr if the connection has no
-// address, such as a connection through a Unix socket.
+// address. For example, a connection through a Unix socket has none.
 func Peer(r *http.Request) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
 	return Normalize(peer.Addr())

@@ -269,8 +269,7 @@ func TestNetworkIsAnIPv4AddressOrTheFirst64BitsOfIPv6(t *testing.T) {
 	require.Equal(t, netip.Addr{}, clientaddr.Network(netip.Addr{}))
 }
 
-// The attack: a client sends a header so that its address seems to be one that no trusted proxy has
-// appended.
+// The attack: a client sends X-Forwarded-For so that the service believes in another address.
 func FuzzForwardedChain(f *testing.F) {
 	f.Add("10.0.0.1:1234", "192.0.2.99, 198.51.100.1,10.0.0.2")
 	f.Add("203.0.113.7:1234", "198.51.100.1")

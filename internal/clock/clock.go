@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Age returns the time that has passed from then to now. If both times have a monotonic clock
-// reading, Age takes the difference by the wall clock and the difference by the monotonic clock,
-// and returns the greater one. If that is negative, the age is not known, and Age returns the
-// greatest Duration.
+// Age returns how much time has passed between the two times. If both have a monotonic clock
+// reading, Age returns the greater of two differences: by the wall clock and by the monotonic
+// clock. If both differences are negative, the age is not known, and Age returns the greatest
+// Duration.
 func Age(now, then time.Time) time.Duration {
 	passed := max(now.Sub(then), time.Duration(now.UnixNano()-then.UnixNano()))
 	if passed < 0 {

@@ -4,7 +4,7 @@
 //   - A relative link leads to a file or a heading.
 //   - The README is short.
 //
-// It also tests the English of Markdown and comments.
+// Package docs also tests the English of Markdown and comments.
 package docs
 
 import (
@@ -245,9 +245,9 @@ func (tr *tree) programs() map[string][]block {
 	return programs
 }
 
-// compile builds and vets the blocks as a host would: each block is a package of another module.
-// That module uses the checkout of the module in dir. It has the same go.mod and go.sum, so that
-// the go command downloads nothing.
+// compile builds and vets the blocks as a host would: each block is a package of a new module. The
+// new module requires the module in dir, from this checkout. The new module has the same
+// dependencies, so the go command downloads nothing.
 func compile(t *testing.T, dir string, blocks []block) (string, error) {
 	t.Helper()
 	checkout, err := filepath.Abs(root)
@@ -358,8 +358,8 @@ func (tr *tree) leadsSomewhere(from *page, link *url.URL) bool {
 	})
 }
 
-// anchors returns the names to which a link can lead on the page: those that GitHub gives to
-// headings, and those that the page sets itself.
+// anchors returns the names to which a link can lead on the page. GitHub gives a name to each
+// heading, and the page can set further names.
 func (p *page) anchors() []string {
 	var names []string
 	seen := map[string]int{}

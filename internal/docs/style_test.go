@@ -233,8 +233,8 @@ func checkStyle(name string, prose []string, long []int) []string {
 	text := strings.Join(prose, "\n")
 	for _, rule := range styleRules {
 		for _, at := range rule.compiled().FindAllStringIndex(text, -1) {
-			// A match may begin with the end of the sentence before it, which can be on the line
-			// before.
+			// A match may begin with the end of the previous sentence, which can be on the previous
+			// line.
 			match := strings.TrimLeft(text[at[0]:at[1]], " \n.:;?!|-*#(\"[")
 			line := 1 + strings.Count(text[:at[1]-len(match)], "\n")
 			words := strings.Join(strings.Fields(match), " ")
@@ -278,15 +278,15 @@ func isLong(line string) bool {
 	return utf8.RuneCountInString(line)+(tabColumns-1)*strings.Count(line, "\t") > maxColumns
 }
 
-// directive matches comments for tools, such as //go:embed. output matches the output of an
-// example, whose text the program determines.
+// directive matches comments for tools, such as //go:embed. output matches the expected output of
+// an example. The program determines the text of that output.
 var (
 	directive = regexp.MustCompile(`^//(?:[a-z]+:|line )`)
 	output    = regexp.MustCompile(`(?i)^//\s*(?:unordered )?output:`)
 )
 
 // comments returns the comments of a Go file. The element i of prose is the comment on line i+1 of
-// the file. It also returns the numbers of the lines that end in a comment and are too long.
+// the file. The result long has the numbers of the lines that end in a comment and are too long.
 func comments(t *testing.T, name, source string) (prose []string, long []int) {
 	t.Helper()
 	fset := token.NewFileSet()

@@ -7,10 +7,10 @@
 //   - the exchanges of OAuth (RFC 6749) that return a token
 //
 // The package reads GitHub's answers strictly. The length of an answer is limited, and no redirect
-// is followed. If a field has another type, length or alphabet than documented, it is an error or
-// counts as absent. Errors contain no secrets, because errors are logged: from GitHub's answer, an
-// error contains only the status and a few known error codes. The package decides nothing about
-// users.
+// is followed. If a field has another type, length or alphabet than GitHub documents, the package
+// returns an error or treats the field as absent. Errors are logged, so they contain no secrets.
+// The only parts of GitHub's answer in an error are the status and a few known error codes. The
+// package decides nothing about users.
 package githubapi
 
 import (
@@ -38,8 +38,8 @@ const (
 	maxPages = 50 // maximum number of pages of organizations or teams
 )
 
-// ErrBadToken means that GitHub does not accept a token any more. It does not mean that the call to
-// GitHub failed.
+// ErrBadToken means that GitHub does not accept a token any more. If a call to GitHub fails for
+// another reason, the error is not ErrBadToken.
 var ErrBadToken = errors.New("auth: GitHub does not accept the token any more")
 
 // StatusError means that GitHub answered with another status than the expected one.
@@ -108,9 +108,9 @@ type Profile struct {
 	AvatarURL string // https, or http on loopback
 }
 
-// Profile returns the profile of the account that the token belongs to. It returns an error unless
-// the id is exactly a positive integer, because a rounded id could be that of another account. It
-// returns ErrBadToken if GitHub does not accept the token.
+// Profile returns the profile of the account that the token belongs to. It returns ErrBadToken if
+// GitHub does not accept the token. It returns another error if the id is not a positive integer,
+// because a rounded id could be the id of another account.
 func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	body, err := c.get(ctx, "/user", token)
 	if err != nil {
@@ -130,7 +130,8 @@ func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	return Profile{ID: id, Login: login, Name: textOrNone(name), AvatarURL: urlOrNone(avatar)}, nil
 }
 
-// textOrNone returns s, or "" if no store may keep s. A profile is also useful without the text.
+// textOrNone returns s, or "" if s breaks a rule of [text.Flaw]. A profile is useful even without
+// the text.
 func textOrNone(s string) string {
 	if text.Flaw(s, limits.GitHubText) != "" {
 		return ""
@@ -138,7 +139,8 @@ func textOrNone(s string) string {
 	return s
 }
 
-// urlOrNone returns s, or "" if a page must not show or follow s, such as a javascript: URL.
+// urlOrNone returns s, or "" if s is not a URL that a page can safely show or follow. For example,
+// a javascript: URL is not safe.
 func urlOrNone(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || !weburl.IsSecure(u) {

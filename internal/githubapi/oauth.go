@@ -23,9 +23,8 @@ const (
 // been used.
 var ErrBadCode = errors.New("auth: GitHub does not know the authorization code")
 
-// config returns an oauth2.Config for the app. It returns a new one for each call, because the
-// methods of an oauth2.Config write to it. So it can neither be shared by goroutines nor be copied
-// while it is in use.
+// config returns a new oauth2.Config for the app. The methods of an oauth2.Config write to it, so
+// goroutines cannot share it.
 func (a App) config(scopes ...string) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID:     a.ClientID,
@@ -50,7 +49,7 @@ func (c *Client) AuthCodeURL(
 }
 
 // Grant has the tokens that GitHub returns for an authorization code or a refresh token. The store
-// keeps its JSON form, sealed.
+// keeps the JSON form of a Grant, sealed.
 type Grant struct {
 	AccessToken  string    `json:"access_token"`
 	RefreshToken string    `json:"refresh_token,omitempty"` // empty if the token does not expire
@@ -85,9 +84,9 @@ func (c *Client) oauthContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, c.http)
 }
 
-// tokenError converts an error of x/oauth2 into an error that may be shown. It does not use the
-// text of the error, which contains GitHub's answer and may contain a token. If GitHub's answer has
-// the given error code, tokenError returns the error meaning.
+// tokenError converts an error of x/oauth2 into an error that may be shown. The text of err is not
+// used, because it contains GitHub's answer and may contain a token. If the error code in GitHub's
+// answer equals the argument code, tokenError returns the argument meaning.
 func tokenError(doing string, err error, code string, meaning error) error {
 	var refused *oauth2.RetrieveError
 	switch {
@@ -153,8 +152,8 @@ func IsTokenText(s string) bool {
 	})
 }
 
-// normalScopes returns a list of scopes, sorted and separated by single spaces. GitHub separates
-// them by commas.
+// normalScopes returns the scopes in the list, sorted and separated by single spaces. GitHub
+// separates scopes by commas.
 func normalScopes(list string) string {
 	scopes := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
 	slices.Sort(scopes)

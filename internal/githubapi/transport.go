@@ -37,10 +37,10 @@ func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, e
 	return response, err
 }
 
-// boundedBody is the body of an answer. If a reader asks for more than the limit, it gets an error,
-// not io.EOF, because with io.EOF a truncated answer could be read as a complete answer.
-// boundedBody also converts a panic into an error: the body belongs to the host's transport, and
-// x/oauth2 would not recover from the panic.
+// boundedBody is the body of an answer, with a limit on its length. A read beyond the limit returns
+// an error other than io.EOF: with io.EOF, a truncated answer would look complete. boundedBody also
+// converts a panic of the host's transport into an error, because x/oauth2 would not recover from
+// the panic.
 type boundedBody struct {
 	body io.ReadCloser
 	left int64

@@ -9,8 +9,8 @@ import (
 const maxReturnTo = 256
 
 // IsReturnTo reports whether a browser may be sent to the path at the end of a flow. The path must
-// begin with a slash, and no browser or server may read it as a URL of another host. It may have a
-// query and a fragment. An empty path is allowed, and means that the flow names no path.
+// begin with a slash, and no browser or server may read it as a URL of another host. The path may
+// have a query and a fragment. An empty path is allowed, and means that the flow names no path.
 func IsReturnTo(path string) bool {
 	if path == "" {
 		return true

@@ -41,7 +41,7 @@ const (
 	// different cookies. The limit keeps flows from filling the browser's cookie jar.
 	slots = 4
 
-	maxCookie = 1024 // bytes of a cookie's value, and of a state
+	maxCookie = 1024 // maximum length of a cookie's value, and of a state, in bytes
 )
 
 // ErrTooLong means that a flow does not fit into a cookie, because its ReturnTo is too long.
@@ -81,11 +81,11 @@ type Cookies struct {
 // NewCookies returns a Cookies that uses the given sealer.
 func NewCookies(sealed seal.Cookies) Cookies { return Cookies{sealed} }
 
-// NewState returns a new state. The state selects one of the slots, and so the name of the cookie
-// of its flow. If the browser has a free slot, the state selects a free slot, so that the cookie
-// overwrites no cookie of another flow.
+// NewState returns a new state. The state selects a slot, and so the name of the cookie of its
+// flow. If the browser has a free slot, the state selects a free one. The new cookie then replaces
+// no cookie of another flow.
 //
-// NewState parses the cookies of the request once, because anyone can make the call and a Cookie
+// NewState parses the cookies of the request only one time: anyone can make the call, and a Cookie
 // header can be large.
 func (c Cookies) NewState(r *http.Request) string {
 	taken := sentNames(r)
@@ -144,7 +144,7 @@ func (c Cookies) ClearAll(w http.ResponseWriter, r *http.Request) {
 }
 
 // Flow returns the flow in the browser's cookie for the state. ok is false if the browser has no
-// such cookie, or if the flow has expired.
+// cookie for the state, or if the flow has expired.
 func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, ok bool) {
 	if state == "" || len(state) > maxCookie {
 		return Flow{}, false

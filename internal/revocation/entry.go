@@ -41,6 +41,6 @@ type Entry struct {
 }
 
 // IsCapped reports whether the entry names a session and has its own Position as its Generation.
-// Such an entry is for a token that claims a Generation that the feed has not reached, because the
-// store has lost commits.
+// The session's own generation may then be higher: after the store has lost commits, a token can
+// claim a generation that the feed has not reached.
 func (e Entry) IsCapped() bool { return e.SessionID != "" && e.Generation == e.Position }

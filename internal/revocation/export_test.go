@@ -1,6 +1,6 @@
 package revocation
 
-// Users returns the number of users for whom the set has entries, or still has memory.
+// Users returns the number of users for whom the set uses memory.
 func (r *Revoked) Users() int {
 	n := 0
 	for i := range r.shards {

@@ -43,8 +43,8 @@ type Source struct {
 	// Repair adds an entry that revokes the sessions of all users, unless the head of the feed has
 	// already reached the given Position. The Position and the Generation of the entry are greater
 	// than the given Position. They are also greater than every Position that the store assigned
-	// before it was restored from a backup, because another instance may have issued tokens with
-	// such a Position as their generation.
+	// before it was restored from a backup. Other instances may have issued tokens whose generation
+	// is one of these Positions.
 	Repair func(ctx context.Context, above int64) error
 }
 
@@ -63,8 +63,7 @@ type Feed struct {
 	readAt  atomic.Pointer[time.Time]
 	failure atomic.Pointer[readFailure] // the failure of the latest read; nil if that read succeeded
 
-	// wallRead is when Now last read the wall clock. It is the time since readAt, by the monotonic
-	// clock.
+	// wallRead is when Now last read the wall clock: the time after readAt, by the monotonic clock.
 	wallRead atomic.Int64
 
 	// reading is a one-slot semaphore. Its holder may call the functions of source, and may use the
@@ -90,8 +89,8 @@ type readFailure struct {
 }
 
 // NewFeed returns a Feed that has read nothing. If the latest complete read is at least as old as
-// interval, a request reads the feed again. If it is at least as old as maxStaleness, a request
-// does not trust the Feed.
+// interval, a request reads the feed again. If that read is at least as old as maxStaleness, a
+// request does not trust the Feed.
 func NewFeed(source Source, interval, maxStaleness time.Duration, now func() time.Time) *Feed {
 	return &Feed{
 		source:       source,
@@ -106,10 +105,10 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 // RequireLive returns an error if the session is known to be revoked, or if the latest complete
 // read of the feed is too old. It reads the feed if necessary.
 //
-// For each session, the caller keeps a value for the parameter checked. The value is 0 at first.
-// RequireLive stores in it the version of the [Revoked] set in which it last looked up the session
-// without finding it. While the set has this version, RequireLive does not look up the session
-// again.
+// For each session, the caller keeps a number, which is 0 at first, and passes a pointer to it as
+// checked. If RequireLive looks up the session in the [Revoked] set and does not find it,
+// RequireLive stores the version of the set in checked. While the set has this version, RequireLive
+// does not look up the session again.
 //
 // RequireLive returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other
 // error means that the store did not answer in time, or that ctx is done. Such an error says
@@ -154,8 +153,9 @@ func (f *Feed) IsRevoked(userID, sessionID string, generation int64) bool {
 
 // Now returns the current time, like time.Now. If the latest complete read is younger than the
 // interval, Now reads only the monotonic clock, which takes half as long. But the monotonic clock
-// stops while the machine is suspended. Therefore Now also reads the wall clock, unless it has done
-// so in the last 10 milliseconds. It then notices a suspend, and a wall clock that was set.
+// stops while the machine is suspended. Therefore Now also reads the wall clock if 10 milliseconds
+// have passed since it last did so. In this way, Now notices a suspend, and a wall clock that was
+// set.
 func (f *Feed) Now() time.Time {
 	if readAt := f.readAt.Load(); readAt != nil {
 		passed := time.Since(*readAt)
@@ -219,7 +219,7 @@ func (f *Feed) makeFresh(ctx context.Context, now time.Time, usable bool) error 
 }
 
 // acquire waits until no other goroutine reads the feed, and takes the semaphore f.reading. If ctx
-// is done before that, it returns an error. After acquire has returned nil, the caller must call
+// is done first, acquire returns an error. After acquire has returned nil, the caller must call
 // release.
 func (f *Feed) acquire(ctx context.Context) error {
 	select {

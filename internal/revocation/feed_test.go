@@ -255,8 +255,8 @@ func TestAStoreThatPanicsDoesNotKeepOthersFromReading(t *testing.T) {
 		"the panic counts as a failed read, so the store is not asked for a second")
 }
 
-// While a session is looked up, another goroutine cannot read a revocation of this instance, so the
-// feed becomes untrusted. The look-up began before that, and may not have found the revocation.
+// During a look-up, this instance revokes the session, but cannot read the new entry. So the feed
+// becomes untrusted. The look-up may have missed the revocation.
 func TestALookUpDuringWhichTheFeedBecomesUntrustedIsRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -331,8 +331,8 @@ func TestNowNoticesASuspendAfter10Milliseconds(t *testing.T) {
 	in := newInstanceWithClock(t, func() time.Time { return readAt })
 	require.WithinDuration(t, time.Now(), in.Now(), time.Minute, "nothing is known yet")
 
-	// now makes the feed look as if it was read some time ago, by the monotonic clock. It returns
-	// the result of Now, and whether the test itself took less than 10 milliseconds.
+	// now reads the feed. By the monotonic clock, the read then is as old as the given duration.
+	// now returns the result of Now, and whether all this took less than 10 milliseconds.
 	now := func(ago time.Duration) (now time.Time, quick bool) {
 		began := time.Now()
 		readAt = authtest.Suspended(began.Add(-ago), -int64(asleep/time.Second))

@@ -13,22 +13,21 @@ func (e *HoleError) Error() string {
 		e.After, e.Before)
 }
 
-// proof returns the least Position with this property: if the feed reaches this Position, the
-// missing entries may have been pruned.
+// proof returns the Position that the feed must have reached if the missing entries were pruned.
 func (e *HoleError) proof() int64 { return e.Before - 1 + KeptEntries }
 
 // FindHole returns the first hole in a page of the revocation feed, or nil. A page is the result of
 // one read: the entries after the cursor, in order. The cursor is the Position of the last entry of
-// the earlier pages, or 0. If an entry were missing unnoticed, the sessions that the entry revokes
+// the earlier pages, or 0. If nobody noticed a missing entry, the sessions that the entry revokes
 // would stay accepted.
 //
-// Two kinds of entries may be missing without being a hole:
+// Two kinds of missing entries do not count as a hole:
 //
 //   - Pruned entries. The newest KeptEntries entries are never pruned. The argument newest is the
 //     greatest Position that is known to be in the feed, apart from the page itself.
-//   - Entries before an entry that revokes the sessions of all users, up to the Generation of that
-//     entry. That entry revokes the same sessions as the missing entries. The feed has such a gap
-//     after a repair of lost commits.
+//   - Entries that a later entry makes unnecessary. The later entry revokes the sessions of all
+//     users, and its Generation is at least the Position of the missing entries. A repair of lost
+//     commits leaves such a gap.
 //
 // FindHole also returns a hole if entries are out of order.
 func FindHole(cursor int64, page []Entry, newest int64) *HoleError {
@@ -51,10 +50,10 @@ func FindHole(cursor int64, page []Entry, newest int64) *HoleError {
 	return nil
 }
 
-// RequireContiguous returns a [*HoleError] if [FindHole] finds a hole in a page that the store has
-// returned. If the page is full, the feed may go on after it, and the missing entries may have been
-// pruned. To find out, RequireContiguous calls list, which reads later entries. If list returns an
-// error, RequireContiguous returns the same error.
+// RequireContiguous returns a [*HoleError] if [FindHole] finds a hole in the page, unless the
+// missing entries were pruned. If the page is full, the feed may have so many later entries that
+// the missing entries were pruned. RequireContiguous then calls list to read later entries. If list
+// returns an error, RequireContiguous returns the same error.
 func RequireContiguous(
 	cursor int64, page []Entry, full bool, list func(from int64, limit int) ([]Entry, error),
 ) error {

@@ -9,15 +9,15 @@ import (
 	"github.com/sallyport-go/auth/internal/clock"
 )
 
-// ErrCommitsLost means that the store has lost commits that were made before the session was
-// created, for instance because the store was restored from a backup.
+// ErrCommitsLost means that the store has lost commits from before the session was created. For
+// example, the store may have been restored from a backup.
 var ErrCommitsLost = errors.New("the store has lost the session's commits")
 
 const (
-	// maxGenerationAhead limits the generation of a token. The generation may exceed the current
-	// Unix time in microseconds by at most this difference. No store assigns greater generations.
-	// Without this limit, a token with a forged generation could make repairLost, and with it the
-	// store, use a generation that is far too great.
+	// maxGenerationAhead limits the generation that a token may claim. The limit is the current
+	// Unix time in microseconds plus this difference. All generations that stores assign are below
+	// the limit. Without the limit, a token with a forged generation could make repairLost add an
+	// entry with a generation that is far too great.
 	maxGenerationAhead = int64(24 * time.Hour / time.Microsecond)
 
 	// maxRepairs is how often one read tries to repair the feed. A try may have no effect, because
@@ -33,10 +33,10 @@ type lostCommits struct {
 }
 
 // requireGeneration is called for a session whose generation is above the known head of the feed.
-// It reads the feed. If the head is then still below the generation, requireGeneration returns
-// ErrCommitsLost, because the store must have had the entry of that generation when the session was
-// created. One read serves all requests. The proof of the loss is used again until it is as old as
-// the interval.
+// When the session was created, the store had the entry of this generation. requireGeneration reads
+// the feed. If the generation is still above the head, the store has lost the entry, and
+// requireGeneration returns ErrCommitsLost. One read serves all requests: the proof of the loss is
+// used again until it is as old as the interval.
 //
 // If the store does not answer, an earlier proof is still used. If there is no earlier proof, the
 // session is accepted as long as the latest complete read is not too old.
@@ -80,13 +80,14 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	return ErrCommitsLost
 }
 
-// readThrough returns the head of the feed, which is the Position of its newest entry. If the
-// generation is not above the head, readThrough has also read the feed up to the generation,
-// because one of the entries may revoke the session. The caller must hold the semaphore f.reading.
+// readThrough returns the head of the feed, which is the Position of its newest entry. If the head
+// has reached the generation, readThrough also reads the feed up to the generation, because one of
+// the entries may revoke the session that has this generation. The caller must hold the semaphore
+// f.reading.
 //
 // readThrough reads new entries before it reads the head. The feed usually has new entries, and
-// reading them costs no more than reading the head. If the generation is not above the head but
-// above the last entry that was read, readThrough reads new entries once more.
+// reading them costs no more than reading the head. If the head has reached the generation, but the
+// last entry that was read is below the generation, readThrough reads new entries a second time.
 func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, err error) {
 	for range 2 {
 		if err := f.read(ctx); err != nil {
@@ -107,13 +108,13 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 	return head, nil
 }
 
-// repairLost revokes the sessions of all users after the store has lost commits, because
-// revocations may be among them. The entry that repairLost adds also keeps the store from assigning
-// a generation twice. The caller must hold the semaphore f.reading, and must just have read the
-// feed to its end.
+// repairLost revokes the sessions of all users after the store has lost commits, because the lost
+// commits may include revocations. The entry that repairLost adds also keeps the store from
+// assigning a generation twice. The caller must hold the semaphore f.reading, and must just have
+// read the feed to its end.
 //
-// If another instance has repaired the feed since that read, the head is not below the Position
-// that repairLost passes to Repair. The store then adds no second entry.
+// If another instance has repaired the feed since that read, the head has already reached the
+// Position that repairLost passes to Repair. The store then adds no second entry.
 func (f *Feed) repairLost(ctx context.Context) error {
 	return f.source.Repair(ctx, max(f.cursor.Position+1, f.lost))
 }

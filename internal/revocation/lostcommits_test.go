@@ -73,8 +73,8 @@ func TestAnInstanceAheadOfTheFeedRepairsIt(t *testing.T) {
 	}
 }
 
-// After the restore, another instance has added an entry that revokes the sessions of all users
-// below generation 2. The lost session has generation 2, because it was created after the lost
+// After the restore, another instance has added an entry that revokes every session with a
+// generation below 2. The lost session has generation 2, because it was created after the lost
 // entry at Position 2. So the new entry does not revoke the lost session.
 func TestAnEntryAtThePositionOfALostOneDoesNotRepairTheFeed(t *testing.T) {
 	t.Parallel()
@@ -239,7 +239,8 @@ func TestASessionThatTheFeedHasReachedCostsNoReadOfTheHead(t *testing.T) {
 	require.Zero(t, in.store.heads)
 }
 
-// After a failed read, the head is not read either. This ends when the store answers again.
+// After a failed read, the head is not read either. After the next read that succeeds, the head is
+// read again.
 func TestAStoreThatAnswersAgainIsAskedForTheHead(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)

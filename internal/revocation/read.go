@@ -43,12 +43,12 @@ func (f *Feed) ReadAfterWrite(ctx context.Context) {
 	f.distrustUntil(required)
 }
 
-// CatchUp reads the feed as ReadAfterWrite does, if the generation is above the last entry that
-// this instance has read. The generation is that of a session that has just been created. Creating
-// the session may have revoked an older session, and the unread entries may include that
-// revocation.
+// CatchUp is called with the generation of a session that has just been created. If the generation
+// is above the Position of the last entry that this instance has read, CatchUp calls
+// ReadAfterWrite. This matters if creating the session has revoked an older session: the unread
+// entries may include that revocation.
 //
-// If the feed is not trusted now, CatchUp does nothing. The feed is then read anyway before the
+// If the feed is untrusted, CatchUp does nothing, because the feed is then read anyway before the
 // next session is accepted.
 func (f *Feed) CatchUp(ctx context.Context, generation int64) {
 	if generation > f.newest.Load() && f.readAt.Load() != nil {
@@ -75,8 +75,8 @@ func (f *Feed) distrustUntil(number uint64) {
 	}
 }
 
-// read reads the feed to its end. If ctx ends before that, the next read continues where this read
-// has stopped. The caller must hold the semaphore f.reading.
+// read reads the feed to its end. If ctx is done before the end, the next read continues where this
+// read has stopped. The caller must hold the semaphore f.reading.
 func (f *Feed) read(ctx context.Context) (err error) {
 	f.mu.Lock()
 	f.begunReads++
@@ -123,8 +123,8 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 	if f.cursor.Position > 0 {
 		if len(page) == 0 || page[0].Position != f.cursor.Position || page[0].ID != f.cursor.ID {
 			// The store no longer has the entry at the cursor, so the whole feed must be read
-			// again. If the feed ends before the cursor, or has another entry at its Position, then
-			// the entry was not pruned: the store has lost commits.
+			// again. The entry may have been pruned. But if the feed ends before the cursor, or has
+			// another entry at the cursor's Position, the store has lost commits.
 			if len(page) == 0 || page[0].Position == f.cursor.Position {
 				f.lost = max(f.lost, f.cursor.Position)
 			}

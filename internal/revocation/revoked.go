@@ -14,14 +14,14 @@ import (
 //
 // The set has a version, which grows with each change. A caller that has looked up a session
 // remembers the version. As long as the version stays the same, the caller need not look up the
-// session again. So the look-up, which takes a lock, happens once for each token after entries were
-// added. If no entries are added, a request takes no lock.
+// session again. A look-up takes a lock. So a request takes a lock only if the set has changed
+// since the last request with the same token.
 type Revoked struct {
 	version atomic.Uint64 // grows after each change; never 0
 
-	// everybody is a generation: the sessions of all users with a lower generation are revoked. The
-	// generation of a session is the Position of the newest entry of the revocation feed when the
-	// session was created.
+	// everybody is a generation. Every session with a lower generation is revoked. The generation
+	// of a session is the Position of the newest entry of the revocation feed when the session was
+	// created.
 	everybody atomic.Int64
 
 	seed   maphash.Seed
@@ -45,7 +45,7 @@ type shard struct {
 
 // userSessions contains the revocations of the sessions of one user.
 type userSessions struct {
-	below int64 // sessions with a lower generation are revoked; 0 if there are none
+	below int64 // the user's sessions with a lower generation are revoked
 	until int64 // when the last of these sessions expires, in Unix time
 	named []namedSession
 }
@@ -92,8 +92,8 @@ func (r *Revoked) Contains(userID, sessionID string, generation int64) bool {
 		slices.ContainsFunc(u.named, func(s namedSession) bool { return s.id == sessionID })
 }
 
-// Add adds entries of the revocation feed. It skips entries that expired [Grace] or longer before
-// now. Only one goroutine at a time may call Add.
+// Add adds entries of the revocation feed. It skips an entry if [Grace] or more has passed since
+// the entry expired. Only one goroutine at a time may call Add.
 func (r *Revoked) Add(entries []Entry, now time.Time) {
 	if len(entries) == 0 {
 		return
@@ -159,16 +159,16 @@ func (r *Revoked) removeExpired(at int64) {
 	})
 }
 
-// forgetGenerations removes all entries except those that name a session. A store that was restored
-// from a backup may assign the same generations again, for other revocations. The ID of a session
-// stays unique.
+// forgetGenerations removes the entries that revoke sessions by their generation. A store that was
+// restored from a backup may assign the same generations a second time. Entries that name a session
+// stay, because the ID of a session is unique.
 func (r *Revoked) forgetGenerations() {
 	r.everybody.Store(0)
 	r.edit(func(u *userSessions) { u.below, u.until = 0, 0 })
 	r.version.Add(1)
 }
 
-// edit calls the function change for each user. It removes users who then have no entries left.
+// edit calls the function change for each user, and then removes the users without entries.
 func (r *Revoked) edit(change func(*userSessions)) {
 	for i := range r.shards {
 		shard := &r.shards[i]

@@ -23,8 +23,8 @@ const (
 // longAfter is a time after the end of all tests.
 var longAfter = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// store is a revocation feed in memory, in place of a real store. The history is part of the
-// entries' IDs.
+// store is a revocation feed in memory, in place of a real store. The ID of an entry begins with
+// the history, which changes if the store is restored.
 type store struct {
 	mu      sync.Mutex
 	entries []revocation.Entry

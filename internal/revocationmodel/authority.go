@@ -11,14 +11,14 @@ import (
 //
 // There are two users, both super users at first. Session 0 belongs to user 0 and was opened with
 // an access key. Session 1 belongs to user 1. Session 2 belongs to user 0 and does not exist at
-// first. Several requests run at the same time, on any instances. The model does not represent what
-// an instance knows about revocations. Instead, a request with any token that was ever issued
-// reaches the database, because an instance that has not read the feed yet may let it pass. So the
+// first. Several requests run at the same time, on any instances. An instance that has not read the
+// feed yet may accept a revoked token. So in the model, a request with any token that was ever
+// issued reaches the database. The model does not represent what each instance knows, so the
 // results hold for every number of instances.
 //
-// A revocation counts as acknowledged once its transaction commits, because its caller cannot learn
-// of it earlier. The model represents an entry of the feed as the set of sessions that the entry
-// revokes.
+// A revocation counts as acknowledged as soon as its transaction commits, because the caller of the
+// revocation cannot learn of it earlier. The model represents an entry of the feed as the set of
+// sessions that the entry revokes.
 type Authority struct {
 	design     AuthorityDesign
 	requests   int
@@ -26,9 +26,10 @@ type Authority struct {
 	operations []operation
 }
 
-// AuthorityDesign says when and how a request checks that the acting session, which makes the
-// request, is still valid. The zero value is the design of the library. Each field that is true
-// makes a control: a design that is known to be wrong.
+// AuthorityDesign says when and how a request checks that the acting session is still valid. The
+// acting session is the session of the token in the request. The zero value is the design of the
+// library. A field that is true makes the design a control, which is a design that is known to be
+// wrong.
 type AuthorityDesign struct {
 	AtTheDoor        bool // checks only when the request arrives
 	BeforeLocking    bool // checks in the transaction, before it locks rows
@@ -63,7 +64,7 @@ type request struct {
 	operation uint8 // index of the operation plus one; zero if the request is waiting or finished
 	stage     uint8
 	locks     uint8 // number of locks taken
-	missed    uint8 // sessions whose rows did not exist when the request came to lock them
+	missed    uint8 // sessions whose rows did not exist when the request tried to lock them
 	note      uint8 // what the operation's prepare function returned
 }
 
@@ -148,7 +149,7 @@ func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
 }
 
 // arrive offers one step for each operation with which request i can arrive. A session can make
-// requests only once its token was issued.
+// requests only after its token was issued.
 func (m *Authority) arrive(s authorityState, i int, yield func(Step, authorityState)) {
 	for n, op := range m.operations {
 		if op.by >= 0 && (s.issued&bit(op.by) == 0 || m.design.AtTheDoor && !m.mayAct(s, op)) {

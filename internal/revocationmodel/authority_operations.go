@@ -43,7 +43,7 @@ type operation struct {
 	target     int8 // user that the operation changes; negative if none
 	locks      []lock
 
-	// impossible reports whether the operation must fail even if the session may act; may be nil
+	// impossible reports whether the operation must fail even for a valid session; may be nil
 	impossible func(s authorityState, op *operation) bool
 	prepare    func(m *Authority, s authorityState, i int) uint8  // runs after the locks; may be nil
 	commit     func(s *authorityState, r *request, op *operation) // changes the database
@@ -108,8 +108,8 @@ func lastingWrites() (ops []operation) {
 	return ops
 }
 
-// endings returns the operations that end a session or take rights away from a user. They have no
-// acting session, because the host or the user's own client makes them.
+// endings returns the operations that end a session or take rights away from a user. These
+// operations have no acting session, because the host or the user's own client starts them.
 func endings() (ops []operation) {
 	for n := range int8(authoritySessions) {
 		ops = append(ops, operation{
@@ -189,10 +189,10 @@ func otherEndings() []operation {
 	}
 
 	// A fold replaces the entries for single sessions of a user by one entry, which revokes all
-	// sessions of the user below a generation. Here, a session of user 0 that the model does not
-	// represent is revoked, and the feed then has too many entries for single sessions of user 0.
-	// The generation of session 0 is below the generation of the new entry, so the fold revokes
-	// session 0 too. Session 2 has a higher generation and stays valid.
+	// sessions of the user below a generation. Here, the revocation of another session of user 0,
+	// which the model does not represent, makes a fold necessary. The generation of session 0 is
+	// below the generation of the new entry, so the fold revokes session 0 too. Session 2 has a
+	// higher generation and stays valid.
 	fold.name, fold.locks = "fold user 0", locks(user0, head)
 	fold.prepare = func(m *Authority, s authorityState, i int) (unlocked uint8) {
 		for j := range s.requests {
@@ -228,7 +228,7 @@ const (
 	foldRemoves                     // the fold has locked the row of session 0
 )
 
-// outdateGenerations is called when an entry that revokes all sessions of user 0 is committed. If a
+// outdateGenerations models the commit of an entry that revokes all sessions of user 0. If a
 // request has already read the generation of a new session but has not committed, the entry revokes
 // the new session too.
 func (s *authorityState) outdateGenerations() {
@@ -249,7 +249,7 @@ func disable(s *authorityState, r *request, op *operation) {
 }
 
 // revokeAll adds the entry that revokes all sessions of the target user. It removes the rows of the
-// sessions, except those that did not exist when the request came to lock them.
+// sessions, except rows that did not exist when the request tried to lock them.
 func revokeAll(s *authorityState, r *request, op *operation) {
 	for n, owner := range sessionOwner {
 		if owner == op.target {
@@ -262,7 +262,7 @@ func revokeAll(s *authorityState, r *request, op *operation) {
 	}
 }
 
-// evict revokes session 0, unless its row did not exist when the request came to lock it.
+// evict revokes session 0, if its row existed when the request tried to lock it.
 func evict(s *authorityState, r *request, _ *operation) {
 	if ended := bit(0) &^ r.missed; ended != 0 {
 		s.rows, s.dead = s.rows&^ended, s.dead|ended

@@ -7,8 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// skipUnderRace skips a test that only explores a model if the race detector is on. The race
-// detector makes the test slow and finds nothing, because an exploration starts no goroutines.
+// skipUnderRace skips the test if the race detector is on. It is for tests that only explore a
+// model. An exploration starts no goroutines, so the race detector would find nothing and make the
+// test slow.
 func skipUnderRace(t *testing.T) {
 	if testenv.Race {
 		t.SkipNow()
@@ -53,8 +54,8 @@ func TestNoLastingChangeAfterAnAcknowledgedRevocation(t *testing.T) {
 	}
 }
 
-// Each test case is a wrong design, the promise that it breaks, and the operations with which it
-// breaks it.
+// Each test case has a wrong design, the promise that the design breaks, and the names of the
+// operations to explore.
 func TestExplorerCatchesEveryWrongAuthorityDesign(t *testing.T) {
 	t.Parallel()
 	const addKey, logout = "add a key by session 0", "log out session 0"

@@ -10,9 +10,9 @@
 // The models use terms of the library. The revocation feed is a list of numbered entries in the
 // store, which every instance reads. Its head is the highest position of an entry. The generation
 // of a session is the head at the time when the session was created. An entry revokes one session,
-// or the sessions of one user or of all users. In the last two cases, it revokes only sessions with
-// a lower generation than its own. A fold merges entries for single sessions of a user into one
-// entry for the user.
+// or the sessions of one user or of all users. An entry for one user or for all users has a
+// generation, and revokes only sessions with a lower generation. A fold replaces entries for single
+// sessions of a user by one entry for the user.
 //
 // There are three models:
 //
@@ -20,13 +20,13 @@
 //     revoke the session. Both lock rows of one database.
 //   - [NewFeed]: two instances that read the revocation feed. Entries are folded and pruned, the
 //     clocks differ, and the store may not answer for a while. [NewSlowFeed] is a variant.
-//   - [NewRestore]: the same instances, and a store that returns to an earlier state, because a
-//     backup is restored or an asynchronous replica takes over. [NewProduct] combines this model
-//     with NewFeed.
+//   - [NewRestore]: two instances, and a store that returns to an earlier state when a backup is
+//     restored or an asynchronous replica takes over. [NewProduct] combines this model with
+//     NewFeed.
 //
 // Each model has controls: designs that are known to be wrong, such as a feed ordered by
-// timestamps. A test checks that the explorer finds the fault of each control, because a model that
-// does not find the fault of a wrong design proves nothing about the real design.
+// timestamps. A test checks that the explorer finds the fault of each control. A model that misses
+// a known fault proves nothing about the real design.
 //
 // The package uses only the standard library. Its tests also replay steps of the models on the real
 // stores and issuers. docs/revocation-model.md describes the actors, the rules, what the models

@@ -23,8 +23,8 @@ type Model[S comparable] interface {
 	// next step is a deadlock.
 	Idle(state S) bool
 
-	// Canonical returns one state for all states that differ only in names, such as the order of
-	// interchangeable requests.
+	// Canonical returns the same state for all equivalent states. For example, two states are
+	// equivalent if they differ only in the order of interchangeable requests.
 	Canonical(state S) S
 
 	// Describe returns the step in words.
@@ -93,7 +93,7 @@ type explorer[S comparable] struct {
 }
 
 // Explore visits the states of the model by increasing distance from the start. It stops at the
-// first broken promise or deadlock, at a limit of opt, or once all states are visited.
+// first broken promise or deadlock, at a limit of opt, or after it has visited all states.
 func Explore[S comparable](model Model[S], opt Options[S]) Report {
 	began := time.Now()
 	e := &explorer[S]{
@@ -190,8 +190,8 @@ func (e *explorer[S]) judge(problem string, index int32) (over bool) {
 	return true
 }
 
-// trace returns the steps from the start to a state. It takes the steps again to compute them,
-// because a node stores only the index of a step.
+// trace returns the steps from the start to a state. A node stores only the index of a step, so
+// trace takes the steps again to compute them.
 func (e *explorer[S]) trace(index int32) []Step {
 	var choices []uint16
 	for ; index >= 0; index = e.nodes[index].parent {

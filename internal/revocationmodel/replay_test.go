@@ -71,8 +71,8 @@ func (r *replay) next() (steps []Step, states map[Step]worldState) {
 }
 
 // take takes one step in the model and on the target. If the instance then has proof of lost
-// commits, take also takes the repair in the model, because a real instance repairs the store in
-// the same call.
+// commits, take also repairs the store in the model. A real instance has repaired its store in the
+// same call already.
 func (r *replay) take(step Step) {
 	r.t.Helper()
 	_, states := r.next()
@@ -125,8 +125,8 @@ func (r *replay) onTarget(step Step, before worldState) {
 }
 
 // answer returns the model's answer to a token. If the answer depends on a repair, the model
-// repairs the store first, because a real instance that gets proof of lost commits repairs the
-// store before it answers.
+// repairs the store first. A real instance with proof of lost commits does the same before it
+// answers.
 func (r *replay) answer(s worldState, i, n int) Verdict {
 	answers := !s.instances[i].away
 	verdict := r.model.answer(&s, i, n, answers)

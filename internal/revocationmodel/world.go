@@ -11,13 +11,13 @@ import (
 // Sessions 0, 1 and 2 belong to user 0, and session 3 belongs to user 1. Time passes in ticks. A
 // tick is the interval at which an instance reads the feed. Between two ticks, any number of steps
 // can happen in any order. The clock of instance A is the reference clock. The clock of instance B
-// may be a tick ahead of it.
+// can be a tick ahead of the reference clock.
 type World struct {
 	Bounds Bounds
 	Design Design
 }
 
-// Bounds limit what may happen, and how often, so that the number of states is finite.
+// Bounds limit which events can happen, and how often, so that the number of states is finite.
 type Bounds struct {
 	Sessions   uint8 // the set of sessions that exist at the start
 	Creations  uint8 // the set of sessions that may be created
@@ -41,19 +41,20 @@ type Bounds struct {
 	Presenting bool // a request with a token is a step even if it only makes the instance read
 }
 
-// Design is a design of the revocation feed, either right or wrong. [Library] is the design of the
-// library. Its controls are false.
+// Design is a design of the revocation feed. In [Library], which is the design of the library, all
+// controls are false.
 type Design struct {
-	// FromClaims makes an entry from the claims of a token, whether or not the row of the session
-	// exists.
+	// If FromClaims is true, a revocation makes its entry from the claims of the token. The
+	// revocation then works even if the row of the session does not exist.
 	FromClaims bool
-	// HeadCheck compares the generation of a token with the head of the feed. A generation above
-	// the head proves that the store has lost commits.
+	// If HeadCheck is true, an instance compares the generation of a token with the head of the
+	// feed. A generation above the head proves that the store has lost commits.
 	HeadCheck bool
-	// Repair adds an entry that revokes the sessions of all users once an instance has proof of
-	// lost commits. The position of the entry is above every position that was ever used, including
-	// those of lost entries. Real instances use the time in microseconds. That is above every
-	// earlier position, because there is never more than one revocation in each microsecond.
+	// If Repair is true, an instance that has proof of lost commits adds an entry that revokes the
+	// sessions of all users. The position of the entry is above every position that was ever used,
+	// including the positions of lost entries. Real instances use the time in microseconds as the
+	// position. The time is above every earlier position, because there is never more than one
+	// revocation in each microsecond.
 	Repair bool
 	// Grace is the number of ticks for which an entry is kept after its sessions have expired. It
 	// must be twice the maximum difference of the clocks, because one instance may issue the token
@@ -67,7 +68,7 @@ type Design struct {
 	ReadAtEnd     bool // the age of a read counts from the end of the read, not its beginning
 	ReplaceCapped bool // an entry for a user replaces entries for sessions that it does not revoke
 	NextPosition  bool // a repair uses the position after the highest that its instance has seen
-	HeadIsEnough  bool // no repair once the head has reached the generation that proved the loss
+	HeadIsEnough  bool // no repair if the head has reached the generation that proved the loss
 	Unlocked      bool // an entry for all users does not wait for transactions with lasting changes
 }
 
@@ -92,7 +93,7 @@ type entry struct {
 	position   uint8
 	about      uint8
 	generation uint8
-	left       uint8 // ticks until the sessions expire on clock A, plus noTime; zero once replaced
+	left       uint8 // ticks until the sessions expire on clock A, plus noTime; zero if replaced
 	id         uint8 // differs between histories of the store
 }
 
@@ -237,9 +238,8 @@ func (m *World) Canonical(s worldState) worldState {
 	return s
 }
 
-// forget clears the records of expired tokens. It must not be used if the store can be restored.
-// Without a restore, the generation of every later session is at least as high as every generation
-// that an instance knows.
+// forget clears the records of expired tokens. Do not call forget if the store can be restored: a
+// later session could then have a lower generation than a session that the instances know.
 func (m *World) forget(s *worldState) {
 	for n := range s.tokens {
 		if t := &s.tokens[n]; t.issued && t.left <= noTime { // expired on every clock
@@ -266,8 +266,8 @@ func less(a, b instance) bool {
 			b.readHead)) < 0
 }
 
-// leastBelow returns the lowest generation below which the same sessions of the user are revoked as
-// below the given generation.
+// leastBelow returns the lowest generation that has the same effect as the given one. Two
+// generations have the same effect if the same sessions of the user are below them.
 func (s *worldState) leastBelow(user, generation uint8) (least uint8) {
 	for n, t := range s.tokens {
 		if ownerOf[n] == user && t.left > noTime && t.generation < generation {

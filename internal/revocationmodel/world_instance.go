@@ -4,9 +4,9 @@ package revocationmodel
 const allVisible = uint16(1<<mostEntries - 1)
 
 // read reads the entries after the instance's cursor. If the store no longer has the entry at the
-// cursor, read starts from the beginning. visible is the set of entries that the read sees, as bits
-// by index. The read stops at a missing position, unless the missing entry may have been pruned or
-// a repair has skipped the position.
+// cursor, read starts from the beginning. visible is the set of entries that the read sees: bit n
+// stands for the entry with index n. The read stops at a missing position, unless the missing entry
+// may have been pruned or a repair has skipped the position.
 func (m *World) read(s *worldState, i int, visible uint16) {
 	in := &s.instances[i]
 	if in.cursor > 0 && !m.Design.Timestamps && !m.hasCursor(s, in) {
@@ -48,8 +48,8 @@ func (m *World) hasCursor(s *worldState, in *instance) bool {
 	return false
 }
 
-// proves records that the instance has proof of lost commits: it has seen this generation, which
-// the store has not reached.
+// proves records that the instance has proof of lost commits. The proof is a position or generation
+// that the instance has seen and that is above the head of the store.
 func (s *worldState) proves(in *instance, generation uint8) {
 	in.suspect = max(in.suspect, generation)
 	s.proven = max(s.proven, 1)
@@ -81,8 +81,8 @@ func (m *World) readNow(s *worldState, i int) {
 	s.instances[i].age, s.instances[i].outdated = 0, false
 }
 
-// learn models what an instance does after it has changed the store. It reads the feed. If it
-// cannot, it accepts no token until a later read has ended.
+// learn models what an instance does after it has changed the store. The instance reads the feed.
+// If it cannot, it accepts no token until a later read has ended.
 func (m *World) learn(s *worldState, i int) {
 	in := &s.instances[i]
 	if in.away || in.reading {
@@ -150,8 +150,9 @@ const (
 )
 
 // answer returns an instance's answer to a token. The parameter answers says whether the store
-// answers. If it does, the instance first reads the feed in two cases: its last read began a tick
-// ago or earlier, or the token's generation is above every head that the instance has seen.
+// answers. If the store answers, the instance first reads the feed in two cases. In the first case,
+// its last read began a tick ago or earlier. In the second case, the token's generation is above
+// every head that the instance has seen.
 func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	in := &s.instances[i]
 	t := &s.tokens[n]

@@ -1,7 +1,7 @@
 package revocationmodel
 
-// Broken implements [Model]. It checks the answer of each instance to each token twice: as if the
-// store answered during the request, and as if it did not.
+// Broken implements [Model]. It checks the answer of each instance to each token in two cases: the
+// store answers during the request, or it does not.
 func (m *World) Broken(s worldState) string {
 	if s.broken != 0 {
 		return "a session made a lasting change after its revocation was committed"

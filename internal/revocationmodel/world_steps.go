@@ -29,8 +29,8 @@ func (m *World) Next(s worldState, yield func(Step, worldState)) {
 	p.writes()
 }
 
-// time offers a tick of all clocks. No tick passes while an instance that reaches the store has
-// proof of lost commits, because the instance repairs the store at once.
+// time offers a tick of all clocks. If an instance has proof of lost commits and reaches the store,
+// it repairs the store at once. So no tick passes before this repair.
 func (p *stepping) time() {
 	for _, in := range p.s.instances {
 		if in.suspect > 0 && !in.away && p.m.Design.Repair {

@@ -38,8 +38,8 @@ func (m *World) hasRoom(s *worldState, n uint8) bool {
 }
 
 // add adds an entry to the feed and marks the entries that it replaces. If an entry for a user or
-// for all users has no generation, its generation is its position, so that it revokes every session
-// that exists.
+// for all users has no generation, add uses its position as the generation. The entry then revokes
+// every session that exists.
 func (m *World) add(s *worldState, position uint8, e entry, replaces func(old entry) bool) {
 	e.position, e.id = position, s.history
 	if e.generation == 0 && e.about >= aboutUser {
@@ -65,8 +65,8 @@ func (m *World) add(s *worldState, position uint8, e entry, replaces func(old en
 func nothing(entry) bool { return false }
 
 // isCapped reports whether the entry names a session whose token has a generation above the head of
-// the store. In such an entry, the generation is limited to the position. An entry for the user
-// does not revoke such a session, so it must not replace the entry that names the session.
+// the store. The generation of this entry is limited to its position. An entry for the user does
+// not revoke the session, so it must not replace the entry that names the session.
 func (e entry) isCapped() bool { return e.about < sessions && e.generation == e.position }
 
 // isOf reports whether the entry is about the user or a session of the user.
@@ -76,8 +76,8 @@ func (e entry) isOf(user uint8) bool {
 
 // acknowledge records that the caller has learned of a revocation whose entry has this position.
 // The function meant selects the sessions. A session that was created by lost commits may have a
-// generation that the store has not reached. If no entry revokes such a session, its revocation
-// counts as lost.
+// generation that the store has not reached. If no entry revokes the session, its revocation counts
+// as lost.
 func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool) {
 	for n := range s.tokens {
 		t := &s.tokens[n]
@@ -102,8 +102,8 @@ func (m *World) create(s *worldState, i, n int) {
 }
 
 // revoke revokes one session according to the claims of its token. If an entry already revokes the
-// session until its token expires, revoke adds no entry. If the feed then has too many entries for
-// single sessions of the user, revoke folds them.
+// session until its token expires, revoke adds no entry. After it has added an entry, revoke calls
+// fold.
 func (m *World) revoke(s *worldState, i, n int) {
 	t := s.tokens[n]
 	position := s.head + 1
@@ -118,8 +118,8 @@ func (m *World) revoke(s *worldState, i, n int) {
 	s.acknowledge(position, func(other int, _ token) bool { return other == n })
 }
 
-// entriesOf returns the number of entries that the revocation of a session of the user adds. A fold
-// adds the second.
+// entriesOf returns the maximum number of entries that the revocation of one session of the user
+// adds: two if the revocation can cause a fold, and one if not.
 func (m *World) entriesOf(s *worldState, user uint8) uint8 {
 	named := uint8(0)
 	for _, e := range s.list() {
@@ -134,7 +134,7 @@ func (m *World) entriesOf(s *worldState, user uint8) uint8 {
 }
 
 // fold replaces the older entries for single sessions of the user by one entry for the user, if
-// there are too many.
+// there are more than MaxNamed entries for single sessions.
 func (m *World) fold(s *worldState, user uint8) {
 	var named []*entry
 	list := s.list()

@@ -15,7 +15,7 @@ const (
 	lateWrite    = "a session made a lasting change after its revocation was committed"
 )
 
-// bounded changes the bounds of the model and returns it.
+// bounded changes the bounds of the model and returns the model.
 func bounded(m *World, change func(*Bounds)) *World {
 	change(&m.Bounds)
 	return m
@@ -144,7 +144,7 @@ func TestRandomRunsOfTheProductHold(t *testing.T) {
 }
 
 // Random runs found this trace. A session that was created by lost commits has a generation that
-// the store has not reached, so the entry for its user does not revoke it.
+// the store has not reached, so an entry for the user does not revoke the session.
 func TestAnEntryForAUserMustNotReplaceOneForASessionOfALostHistory(t *testing.T) {
 	t.Parallel()
 	const other = "revokes a session of another user"

@@ -21,7 +21,7 @@ import (
 // Key is a sealing key.
 type Key struct {
 	ID    string // 1 to 255 bytes; part of the sealed bytes, and not encrypted
-	Bytes []byte // 32 bytes, used for this purpose only
+	Bytes []byte // 32 bytes, used for nothing but sealing
 }
 
 // Sealer seals and opens bytes for one purpose. It is safe for concurrent use. Make it with [New].
@@ -113,7 +113,7 @@ func (s *Sealer) associated(id string, context []string) []byte {
 	return canonical.Frame(append([]string{s.purpose, id}, context...)...)
 }
 
-// SealText is [Sealer.Seal] with a result in base64url, for a cookie or a URL.
+// SealText does the same as [Sealer.Seal], but returns base64url text, for a cookie or a URL.
 func (s *Sealer) SealText(plain []byte, context ...string) string {
 	return base64.RawURLEncoding.EncodeToString(s.Seal(plain, context...))
 }

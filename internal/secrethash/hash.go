@@ -1,10 +1,10 @@
 // Package secrethash makes and checks the hashes that a store keeps in place of access secrets.
 //
-// A generated secret has 256 random bits and gets a fast hash. A slow hash would not protect it
-// better, and would let an attacker keep the processors busy. NIST SP 800-63B asks for a slow hash
-// only for secrets with less than 112 bits. A secret that a person chose, or that was imported with
-// a slow hash, has an argon2id or bcrypt hash. A [Queue] limits how many of these slow hashes run
-// at once.
+// A generated secret has 256 random bits and gets a fast hash. A slow hash would not protect the
+// secret better, and would let an attacker keep the processors busy. NIST SP 800-63B asks for a
+// slow hash only for secrets with less than 112 bits. A secret that a person chose, or that was
+// imported with a slow hash, has an argon2id or bcrypt hash. A [Queue] limits how many of these
+// slow hashes run at once.
 //
 // Hashes that this package makes also cover the user ID and the access key. So if a row of the
 // database is copied to another user, nobody can sign in with the copy.

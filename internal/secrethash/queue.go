@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// The limits of a [Queue]. For each slow hash that may run, up to waitersPerSlot hashes wait, each
-// for at most longestWait. Computing an imported hash takes from about 30 ms to most of a second.
+// The limits of a [Queue]. For each slow hash that may run, up to waitersPerSlot more hashes may
+// wait. Each waits for at most longestWait. Computing an imported hash takes from about 30 ms to
+// most of a second.
 const (
 	waitersPerSlot = 32
 	longestWait    = 3 * time.Second
@@ -43,9 +44,9 @@ func NewQueue(slots int) *Queue {
 }
 
 // Enter waits until the client may run a slow hash. The caller must call leave after the hash. All
-// clients without an address count as one client. Otherwise, together they could take every place.
-// Enter returns a [*BusyError] if there is no place, or if the wait gets too long. If ctx is done,
-// Enter returns an error that wraps the error of ctx.
+// clients without an address count as one client, so that they cannot take every place. Enter
+// returns a [*BusyError] if there is no place, or if the wait gets too long. If ctx is done, Enter
+// returns an error that wraps the error of ctx.
 func (q *Queue) Enter(ctx context.Context, client netip.Addr) (leave func(), err error) {
 	if !q.admit(client) {
 		return nil, &BusyError{RetryAfter: time.Second}

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// defaultArgon2 is the second of the settings that OWASP's Password Storage Cheat Sheet calls
-// equivalent.
+// defaultArgon2 is the cost of new hashes. OWASP's Password Storage Cheat Sheet recommends at least
+// this cost.
 var defaultArgon2 = Argon2{Memory: 19 * 1024, Time: 2, Threads: 1}
 
 func (h *Hasher) hashSlow(userID, accessKey, secret string) string {
@@ -45,8 +45,8 @@ func (h *Hasher) matchSlow(stored, userID, accessKey, secret string) (match, sta
 		matches := bcrypt.CompareHashAndPassword([]byte(f.bcrypt), cut) == nil
 		return matches && len(cut) == len(secret), true
 	case f.Kind == KindImportedSHA256:
-		// This slow hash is only for its duration. Without it, the duration of the answer would
-		// show whether the key has a digest of this kind.
+		// The result of this slow hash is not used. Without the hash, a fast answer would show that
+		// the key has a digest of this kind.
 		defaultArgon2.sum([]byte(secret), 32)
 		digest := sha256.Sum256([]byte(secret))
 		return subtle.ConstantTimeCompare(digest[:], f.Digest) == 1, true

@@ -19,7 +19,8 @@ const (
 	bcrypted = "$2a$10$3CMIevKJNUzdkcQbOwPmcuxKG8yNvJseVj1yl5Yvixw6ptRhH9shC" // of password, cost 10
 )
 
-// phc returns an argon2id hash in the PHC format, computed with 8 MiB, as other programs write it.
+// phc returns an argon2id hash as other programs write it, in the PHC format. Computing the hash
+// takes 8 MiB.
 func phc(kind, secret string) string {
 	salt := []byte("0123456789abcdef")
 	hash := argon2.IDKey([]byte(secret), salt, 1, 8192, 1, 32)

@@ -28,14 +28,15 @@ func newHS256(secret []byte) hs256 {
 	}}}
 }
 
-// Sign signs with the secret of m. It ignores the key, a parameter that jwt.SigningMethod requires.
+// Sign signs with the secret of m. It ignores its last parameter, a key, which jwt.SigningMethod
+// requires.
 func (m hs256) Sign(text string, _ any) ([]byte, error) {
 	h := m.hashes.Get().(*keyedHash)
 	defer m.hashes.Put(h)
 	return append([]byte(nil), h.of(text)...), nil
 }
 
-// Verify verifies with the secret of m. It ignores the key, as Sign does.
+// Verify verifies with the secret of m. Like Sign, it ignores its last parameter, a key.
 func (m hs256) Verify(text string, signature []byte, _ any) error {
 	h := m.hashes.Get().(*keyedHash)
 	defer m.hashes.Put(h)

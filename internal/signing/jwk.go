@@ -31,8 +31,8 @@ type jwk struct {
 	Uses      []string `json:"key_ops,omitempty"`
 
 	// RetiredAt is the last second, in Unix time, in which the key signed. It is nil if the key is
-	// not retired. The member is a private extension (RFC 7517, section 4): verifiers that do not
-	// know the member ignore it.
+	// not retired. This JWK member is a private extension (RFC 7517, section 4). Verifiers ignore a
+	// member that they do not know.
 	RetiredAt *int64 `json:"sallyport_retired_at,omitempty"`
 }
 
@@ -85,10 +85,11 @@ func encodeJWKS(keys []*Key) ([]byte, error) {
 // return a JWK set.
 var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
 
-// ParseJWKS parses a JWK set, and returns a ring of its keys that can verify tokens. The ring
-// cannot sign. ParseJWKS ignores keys of other kinds and for other uses, as RFC 7517, section 5,
-// says. If several keys have the same ID, ParseJWKS ignores all of them, because the kid of a token
-// would not say which of them signed the token. ParseJWKS returns an error if no key is left.
+// ParseJWKS parses a JWK set, and returns a ring. The ring has the keys of the set that can verify
+// tokens. The ring cannot sign. As RFC 7517, section 5, says, ParseJWKS ignores keys of other kinds
+// and for other uses. If several keys have the same ID, ParseJWKS ignores all of them: the kid of a
+// token would not say which of these keys signed the token. ParseJWKS returns an error if no key is
+// left.
 func ParseJWKS(text []byte) (*Ring, error) {
 	if len(text) > maxJWKS {
 		return nil, fmt.Errorf("more than %d bytes", maxJWKS)

@@ -122,7 +122,8 @@ func TestWhatAPublicKeyMustSay(t *testing.T) {
 	}
 }
 
-// The last character of 32 encoded bytes has two bits that are not used.
+// 32 bytes are encoded as 43 characters. The last character has two bits that are not used, so
+// several characters stand for the same bytes.
 func TestCoordinatesHaveOneSpelling(t *testing.T) {
 	t.Parallel()
 	m := newMaterial(t)

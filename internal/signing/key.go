@@ -62,9 +62,9 @@ func NewHS256Key(id string, secret []byte) (*Key, error) {
 		return nil, err
 	}
 	if id == "" {
-		// This HKDF info must differ from every HKDF info with which a key is derived from a
-		// SymmetricKey. A SymmetricKey may have the same secret. With the same info, the key ID
-		// would then reveal a part of a derived key.
+		// This HKDF info must be used only for key IDs. A host may also use the secret as a
+		// SymmetricKey. If a key were derived from the SymmetricKey with this info, the key ID
+		// would reveal a part of that key.
 		digest, err := hkdf.Key(sha256.New, secret, nil, "sallyport key id", sha256.Size)
 		if err != nil {
 			return nil, err
@@ -140,9 +140,9 @@ func CheckID(id string, maxLength int) error {
 	return nil
 }
 
-// CheckSecret returns an error if the secret is too short or is one repeated byte. These are the
-// two mistakes that happen in practice: a password in place of a random secret, and a buffer that
-// was never filled. The error calls the secret by the given name.
+// CheckSecret returns an error if the secret is too short or is one repeated byte. In practice, a
+// short secret is a password, and a repeated byte comes from a buffer that was never filled. The
+// parameter name is what the error calls the secret, for example "HS256 key".
 func CheckSecret(name string, secret []byte) error {
 	if len(secret) < MinSecret {
 		return fmt.Errorf("auth: %s is %d bytes; at least %d are needed", name, len(secret), MinSecret)
@@ -154,8 +154,8 @@ func CheckSecret(name string, secret []byte) error {
 }
 
 // thumbprint returns a key ID that is derived from the JWK thumbprint of a public key (RFC 7638).
-// The format is a JSON object of the required members, in lexicographic order. It has a %s for each
-// coordinate.
+// The format is a JSON object with the required members, in lexicographic order, and with a %s in
+// place of each coordinate.
 func thumbprint(format string, coordinates ...[]byte) string {
 	encoded := make([]any, len(coordinates))
 	for i, c := range coordinates {
@@ -165,7 +165,7 @@ func thumbprint(format string, coordinates ...[]byte) string {
 	return digestID(digest[:])
 }
 
-// digestID returns a key ID of the first 128 bits of a digest. 128 bits are enough to tell keys
+// digestID returns the first 128 bits of a digest as a key ID. 128 bits are enough to tell keys
 // apart.
 func digestID(digest []byte) string {
 	return base64.RawURLEncoding.EncodeToString(digest[:16])
@@ -177,8 +177,8 @@ func (k *Key) ID() string { return k.id }
 // Algorithm returns "HS256", "ES256" or "EdDSA".
 func (k *Key) Algorithm() string { return k.method.Alg() }
 
-// Header returns the encoded header of the tokens of this type that the key signs. It is the first
-// segment of each of these tokens.
+// Header returns the encoded header that the key gives to tokens of this type. The encoded header
+// is the first segment of such a token.
 func (k *Key) Header(typ string) string {
 	if typ == TypeJWT {
 		return k.header
@@ -191,8 +191,8 @@ func (k *Key) encodeHeader(typ string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(header))
 }
 
-// RetiredAt returns a retired copy of the key. The last second in which the key signed is the
-// second of the given time.
+// RetiredAt returns a copy of the key, retired at the given time. The key signed until the end of
+// the second that contains this time.
 func (k *Key) RetiredAt(at time.Time) *Key {
 	retired, second := *k, at.Unix()
 	retired.retired = &second
@@ -216,8 +216,8 @@ func (k *Key) Verify(text string, signature []byte) bool {
 
 // lowS is ES256 with only one valid spelling of each signature. If the ECDSA signature (r, s) is
 // valid, the signature (r, n-s) is valid, too, where n is the order of the curve. Anyone can
-// compute (r, n-s), so that each token would have a second spelling. Therefore lowS makes and
-// accepts only the signature with the smaller s.
+// compute (r, n-s), so each token would have a second spelling. Therefore lowS makes and accepts
+// only the signature with the smaller s.
 type lowS struct {
 	*jwt.SigningMethodECDSA
 }

@@ -201,7 +201,7 @@ func TestSignaturesAreThoseOfTheAlgorithm(t *testing.T) {
 	}
 }
 
-// The next signature must not overwrite the buffer of an earlier one.
+// Making a signature must not change an earlier signature.
 func TestAnHS256SignatureStaysAsItIs(t *testing.T) {
 	t.Parallel()
 	key := newMaterial(t).keys(t)["HS256"]
@@ -215,8 +215,8 @@ func TestAnHS256SignatureStaysAsItIs(t *testing.T) {
 	require.Equal(t, kept, first)
 }
 
-// From each ECDSA signature, everybody can compute a second one. Only the one with the smaller s is
-// made and accepted.
+// From an ECDSA signature (r, s), anyone can compute a second valid signature. Only the signature
+// with the smaller s is made and accepted.
 func TestOnlyTheLowerECDSASignatureIsGood(t *testing.T) {
 	t.Parallel()
 	m := newMaterial(t)

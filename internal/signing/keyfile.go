@@ -19,10 +19,10 @@ const maxKeyFile = 1 << 20 // bytes
 
 // ParseKeys parses a file of private or symmetric keys, and returns the keys in the order of the
 // file. The file contains PEM blocks, a JWK, or a JWK set. If a key has no ID, ParseKeys derives an
-// ID from the key. The keys are copies, so the caller can clear data.
+// ID from the key. The keys share no memory with data, so the caller can clear data.
 //
-// If the file contains anything else, ParseKeys returns an error that says what is wrong, even if
-// the file also contains valid keys.
+// If any part of the file is wrong, ParseKeys returns no keys, and an error that says what is
+// wrong.
 func ParseKeys(data []byte) (keys []*Key, err error) {
 	text := bytes.TrimSpace(data)
 	switch {
@@ -52,7 +52,7 @@ func parsePEM(text []byte) (keys []*Key, err error) {
 				"its first and last line")
 		}
 		text = bytes.TrimSpace(rest)
-		if block.Type == "EC PARAMETERS" { // OpenSSL writes it before the key, which names the curve, too
+		if block.Type == "EC PARAMETERS" { // OpenSSL writes it before the key; the key names the curve, too
 			continue
 		}
 		key, err := parseBlock(block)
@@ -120,8 +120,8 @@ func parseJWKs(text []byte) (keys []*Key, err error) {
 	return keys, nil
 }
 
-// withoutValue returns the error of encoding/json without the text that the error quotes, because
-// that text may be a secret.
+// withoutValue returns an error of encoding/json without the text that the error quotes. That text
+// may be a secret.
 func withoutValue(err error) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
@@ -136,13 +136,13 @@ func withoutValue(err error) error {
 	return err
 }
 
-// jsonTypeNames maps the names that encoding/json gives to JSON types to names for error messages.
+// jsonTypeNames has the names of JSON types for error messages. The map's key is the name that
+// encoding/json uses.
 var jsonTypeNames = map[string]string{
 	"string": "a string", "number": "a number", "bool": "a truth value", "array": "an array", "object": "an object",
 }
 
-// jsonTypeFor returns the JSON type that a member of a JWK must have to be decoded into the Go type
-// t.
+// jsonTypeFor returns the JSON type of a JWK member whose Go type is t.
 func jsonTypeFor(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int64:
@@ -155,8 +155,8 @@ func jsonTypeFor(t reflect.Type) string {
 	return "a string" // t is string or segment; a segment is a string in JSON
 }
 
-// signingKey returns the private key of the JWK, like privateKey. It also returns an error if the
-// JWK says that the key is not for signing tokens.
+// signingKey returns the same key as privateKey, or an error if the JWK says that the key is not
+// for signing tokens.
 func (k *jwk) signingKey() (*Key, error) {
 	key, err := k.privateKey()
 	switch {

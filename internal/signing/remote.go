@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	renewAfter = freshFor / 2     // age of the keys from which a request begins a fetch, without waiting
-	freshFor   = 5 * time.Minute  // age up to which no request waits for a fetch; max-age of JWKS responses
-	goodFor    = 24 * time.Hour   // age up to which keys are used if all fetches fail
+	renewAfter = freshFor / 2     // if the keys are at least this old, a request begins a fetch
+	freshFor   = 5 * time.Minute  // if the keys are younger, no request waits; also max-age of JWKS responses
+	goodFor    = 24 * time.Hour   // if all fetches fail, keys are used until they are this old
 	fetchGap   = 10 * time.Second // minimum time between the beginnings of two fetches
 	fetchTime  = 5 * time.Second  // deadline of a fetch
-	patience   = time.Second      // how long after the beginning of a fetch requests wait for it
+	patience   = time.Second      // how long requests wait, counted from the beginning of the fetch
 	maxWaiters = 100              // maximum number of requests that wait for a fetch
 )
 
@@ -32,10 +32,10 @@ var (
 // RemoteKeys holds the public keys of a remote issuer and fetches them when they are needed. It is
 // safe for concurrent use.
 //
-// At most one fetch runs at a time, and it serves all requests. It runs in a goroutine of its own,
-// which ends with the fetch. So if the issuer's server hangs, no request is delayed for long. If
-// fetches fail, the last fetched keys are used for up to a day. If the issuer answers that it has
-// no keys, or refuses to return them, the fetch does not count as failed: see [RemoteKeys.Current].
+// At most one fetch runs at a time, and it serves all requests. The fetch runs in a goroutine of
+// its own. So if the issuer's server hangs, no request is delayed for long. If fetches fail, the
+// last fetched keys are used for up to a day. If the issuer answers that it has no keys, or refuses
+// to return them, the fetch has not failed: see [RemoteKeys.Current].
 type RemoteKeys struct {
 	url    string
 	client *http.Client
@@ -84,12 +84,12 @@ func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// Current returns the last fetched keys. If they are older than half of freshFor, Current begins a
-// fetch. It waits for the fetch in two cases:
+// Current returns the last fetched keys. If the keys are older than half of freshFor, Current
+// begins a fetch. Current waits for the fetch in two cases:
 //
 //   - There are no keys.
-//   - The keys are older than freshFor, and the last completed fetch began longer ago than
-//     freshFor. The issuer may have removed a key since then.
+//   - The keys are older than freshFor, and the last completed fetch also began more than freshFor
+//     ago. The issuer may have removed a key since then.
 //
 // If the issuer has published keys before, and now answers that it has none, Current returns an
 // empty ring. Such an answer is a JWK set without usable keys, a redirect, or a status 4xx other
@@ -106,8 +106,8 @@ func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) 
 	k.mu.Unlock()
 	var err error
 	if wait {
-		// If too many requests wait already, an attacker may have sent them. This request must then
-		// not use keys that are no longer fresh.
+		// If too many requests wait already, an attacker may have sent them so that this request
+		// uses old keys. Therefore this request fails.
 		if err = k.await(ctx, f); errors.Is(err, errCrowded) {
 			return nil, err
 		}
@@ -121,10 +121,10 @@ func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) 
 	return nil, cmp.Or(err, k.problem, errPending)
 }
 
-// Newer returns the keys to use if a token names a key that ring does not have. The result is a
-// ring that was fetched after ring. If it is too early for another fetch, the result is ring
-// itself. Newer returns an error if the last fetch failed or the current fetch takes too long. In
-// both cases, the issuer may have the missing key.
+// Newer is called for a token whose key is not in ring. Newer returns a ring that was fetched
+// later. If it is too early for another fetch, Newer returns ring itself. If the last fetch failed,
+// or if the current fetch takes too long, Newer returns an error, because the issuer may have the
+// missing key.
 func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Ring, error) {
 	k.mu.Lock()
 	if other := k.ring; other != ring {
@@ -142,9 +142,9 @@ func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Rin
 	return k.ring, k.problem
 }
 
-// notBefore returns now, or then if now is less than a second before then. A request reads the
-// clock before it takes the lock. So another request, with a slightly later time, may have taken
-// the lock first.
+// notBefore returns the later of the two times, unless then is a second or more ahead. In that
+// case, notBefore returns now. A request reads the clock before it takes the lock. So another
+// request, with a slightly later time, may have taken the lock first.
 func notBefore(now, then time.Time) time.Time {
 	if ahead := then.Sub(now); 0 < ahead && ahead < time.Second {
 		return then
@@ -152,8 +152,8 @@ func notBefore(now, then time.Time) time.Time {
 	return now
 }
 
-// good returns the keys and their age. It returns nil if there are no keys, or if they are too old
-// to be used. The caller must hold the lock.
+// good returns the keys and their age. If there are no keys, or if the keys are too old to be used,
+// the returned ring is nil. The caller must hold the lock.
 func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 	if k.ring == nil {
 		return nil, 0
@@ -164,9 +164,9 @@ func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 	return nil, 0
 }
 
-// begin returns the running fetch. If no fetch is running, begin starts one. If the last fetch
-// began less than fetchGap ago, begin starts no fetch and returns nil. The caller must hold the
-// lock.
+// begin returns the running fetch. If no fetch is running, begin starts one and returns it. But if
+// the last fetch began less than fetchGap ago, begin starts none and returns nil. The caller must
+// hold the lock.
 func (k *RemoteKeys) begin(now time.Time) *fetch {
 	if k.fetching == nil && (k.tried.IsZero() || clock.Age(notBefore(now, k.tried), k.tried) >= fetchGap) {
 		k.fetching, k.tried = &fetch{done: make(chan struct{}), late: make(chan struct{})}, now
@@ -175,9 +175,12 @@ func (k *RemoteKeys) begin(now time.Time) *fetch {
 	return k.fetching
 }
 
-// await waits until the fetch has ended, and then returns nil, even if the fetch has failed. If f
-// is nil, await returns nil at once. It returns errPending if the fetch takes longer than requests
-// may wait, errCrowded if too many requests wait already, and the error of ctx if ctx is done.
+// await waits until the fetch f has ended, and then returns nil, even if the fetch has failed. If f
+// is nil, await returns nil immediately. The errors are:
+//
+//   - errPending if the fetch takes longer than requests may wait
+//   - errCrowded if too many requests wait already
+//   - the error of ctx if ctx is done
 func (k *RemoteKeys) await(ctx context.Context, f *fetch) error {
 	if f == nil {
 		return nil
@@ -259,8 +262,8 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 }
 
 // isRefusal reports whether the status means that the issuer has no keys for this verifier at this
-// URL. Other errors mean only that the server cannot answer now. A redirect is a refusal, because
-// it is not followed.
+// URL. Other error statuses mean only that the server cannot answer now. A redirect is a refusal,
+// because it is not followed.
 func isRefusal(status int) bool {
 	switch status {
 	case http.StatusNotModified, // the request was not conditional

@@ -78,7 +78,8 @@ func (s *issuer) current() (*signing.Ring, time.Duration, error) {
 	return ring, time.Since(began), err
 }
 
-// requireCurrent calls Current, which must return keys after the given time.
+// requireCurrent calls Current, and fails the test unless the call returns keys and takes exactly
+// the given time.
 func (s *issuer) requireCurrent(after time.Duration) *signing.Ring {
 	s.t.Helper()
 	ring, took, err := s.current()

@@ -100,7 +100,7 @@ func TestNoMoreOfTheAnswerIsReadThanASetMayHave(t *testing.T) {
 	})
 }
 
-// spaces is a body of spaces without an end.
+// spaces is a body of endlessly many spaces.
 type spaces struct {
 	read   int
 	closed bool

@@ -19,8 +19,9 @@ type Ring struct {
 	byHeader map[string]*Key
 }
 
-// NewRing returns a ring of the keys. It returns an error if there is no key, if a key is nil, if
-// two keys have the same ID, or if the first key is retired, because the first key signs.
+// NewRing returns a ring of the keys. It returns an error if there is no key, if a key is nil, or
+// if two keys have the same ID. The first key signs, so NewRing also returns an error if the first
+// key is retired.
 func NewRing(keys []*Key) (*Ring, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("auth: SigningKeys must have at least one key")
@@ -67,9 +68,9 @@ func (r *Ring) Signer() *Key { return r.signer }
 // ByID returns the key with this ID, or nil.
 func (r *Ring) ByID(id string) *Key { return r.byID[id] }
 
-// ByHeader returns the key whose tokens of type [TypeJWT] begin with this segment. It returns nil
-// if there is none. The header may then still name a key of the ring, because a header with its
-// members in another order, for instance, is also valid.
+// ByHeader returns the key whose tokens of type [TypeJWT] begin with this segment. If ByHeader
+// returns nil, the header may still name a key of the ring. For example, a header with its members
+// in another order is also valid.
 func (r *Ring) ByHeader(segment string) *Key { return r.byHeader[segment] }
 
 // JWKS returns the public keys as a JWK set. The caller must not change the result.

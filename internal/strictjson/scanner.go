@@ -8,7 +8,7 @@ type scanner struct {
 	pos  int
 }
 
-// peek returns the next byte, or 0 at the end of the text. No JSON token begins with the byte 0.
+// peek returns the next byte, or 0 at the end of the text. JSON text cannot contain the byte 0.
 func (s *scanner) peek() byte {
 	if s.pos == len(s.data) {
 		return 0

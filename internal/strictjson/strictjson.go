@@ -5,11 +5,11 @@
 // which encoding/json accepts:
 //
 //   - a name that occurs twice
-//   - a known name with other letters: encoding/json reads "SUB", and "acce\u017f\u017f_key" with
-//     its long s, as the fields "sub" and "access_key"
+//   - a known name in other letters: encoding/json reads "SUB" as the field "sub", and
+//     "acce\u017f\u017f_key", where \u017f is the long s, as the field "access_key"
 //   - invalid UTF-8, half a surrogate pair, and the character NUL
 //
-// It also refuses anything after the object.
+// Package strictjson also refuses text after the object.
 package strictjson
 
 import (

@@ -10,7 +10,7 @@ import (
 // Kind is the type of a JSON value.
 type Kind uint8
 
-// The kinds of values. The zero Kind is that of a member that the object does not have.
+// The kinds of values. Absent, the zero Kind, means that the object does not have the member.
 const (
 	Absent Kind = iota
 	Null
@@ -71,8 +71,9 @@ func (v Value) inner() []byte {
 	return inner
 }
 
-// Int returns the value as an integer; ok is false if the value is not an integer, does not fit
-// into an int64, has a fraction or an exponent, or is -0.
+// Int returns the value as an integer; ok is false if the value is not an integer that fits into an
+// int64. A number that is written with a fraction or an exponent, or as -0, does not count as an
+// integer.
 func (v Value) Int() (n int64, ok bool) {
 	if v.kind != Number {
 		return 0, false
@@ -125,8 +126,8 @@ func unescape(inner []byte) []byte {
 	return out
 }
 
-// hex4 returns the number that the first four bytes of b are in hexadecimal. It returns -1 if they
-// are not four hexadecimal digits.
+// hex4 reads the first four bytes of b as a hexadecimal number. It returns -1 if they are not four
+// hexadecimal digits.
 func hex4(b []byte) rune {
 	if len(b) < 4 {
 		return -1

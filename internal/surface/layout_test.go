@@ -107,7 +107,8 @@ func TestFilesAndLinesAreShort(t *testing.T) {
 }
 
 // layoutProblems returns a problem for each violation of these limits in the text of a Go file. A
-// problem begins with ":", and with the line if there is one.
+// problem begins with a colon. If the problem is about one line, the line number and another colon
+// follow.
 func layoutProblems(text []byte) (problems []string) {
 	lines := bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
 	if len(lines) > maxFileLines {

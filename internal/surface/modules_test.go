@@ -13,7 +13,7 @@ import (
 )
 
 // The maximum cost for a host that imports the root package and sqlstore. modules.txt lists the
-// modules that such a host compiles on Linux with x86-64, where there are the most.
+// modules that the host compiles on Linux with x86-64, the system with the most modules.
 const (
 	modules       = "modules.txt"
 	maxSumEntries = 65 // lines of the host's go.sum

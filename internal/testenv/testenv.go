@@ -40,9 +40,9 @@ func Rounds(t testing.TB, counts Counts) int {
 	}
 }
 
-// TempDir returns a new directory that is removed when the test ends. The path of t.TempDir
-// contains the name of the test. If that name contains a "#", the path in a SQLite URI ends there,
-// and two tests share one database file. The path that TempDir returns does not contain the name.
+// TempDir returns a new directory that is removed when the test ends. Unlike the path of t.TempDir,
+// its path does not contain the name of the test. A name can contain a "#", which ends the path in
+// a SQLite URI. Two tests would then share one database file.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "authtest")

@@ -6,9 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Flaw checks that s is valid UTF-8, has at most limit bytes, and has no characters of
-// [HasControls]. It returns the rule that s breaks, such as "must be valid UTF-8", or "" if s
-// breaks none. Text without a flaw cannot change how the text around it is displayed.
+// Flaw checks that s is valid UTF-8, has at most limit bytes, and has none of the characters that
+// [HasControls] finds. It returns the rule that s breaks, or "" if s breaks none. An example of a
+// rule is "must be valid UTF-8". Text without a flaw cannot change how the text around it is
+// displayed.
 func Flaw(s string, limit int) string {
 	switch {
 	case len(s) > limit:

@@ -28,8 +28,8 @@ func isControl(r rune) bool {
 }
 
 // Readable returns the part of s that is safe to show to people. It drops invalid UTF-8 and the
-// characters of [HasControls]. It then cuts the text to at most limit bytes, without splitting a
-// character. Readable reads at most the first 4*limit bytes of s.
+// characters that [HasControls] finds. It then cuts the text to at most limit bytes, without
+// splitting a character. Readable reads at most the first 4*limit bytes of s.
 func Readable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || isControl(r) {

@@ -31,9 +31,9 @@ type bucket struct {
 // All unknown addresses share one bucket. If there are further arguments, such as an access key,
 // each combination of them has a bucket of its own.
 //
-// The name of a bucket is a hash, so that the limiter gets no keys and addresses, and no client can
-// choose a name. The name depends on the rates, because all calls of a limiter for a bucket must
-// have the same rates.
+// The name of a bucket is a hash. So the limiter does not get keys and addresses, and clients
+// cannot choose names. The name depends on the rates, because a limiter must get the same rates in
+// all calls for a bucket.
 func (t *Throttle) newBucket(
 	kind string, address netip.Addr, rates []limit.Rate, of ...string,
 ) bucket {
@@ -108,7 +108,8 @@ func (t *Throttle) reset(ctx context.Context, b bucket) (err error) {
 	return t.limits.Limiter.Reset(ctx, b.name)
 }
 
-// longestPeriod returns the longest period of the rates. No client has to wait for longer.
+// longestPeriod returns the longest period of the rates. A client never has to wait longer than
+// this.
 func longestPeriod(rates []limit.Rate) time.Duration {
 	longest := time.Duration(0)
 	for _, rate := range rates {

@@ -21,12 +21,12 @@ type spareAttempts struct {
 // limiter has allowed the counted ones. The extra ones go beyond the limit.
 type pendingGitHub struct{ counted, extra int }
 
-// GitHubAttempt is a sign-in with GitHub that a [Throttle] has allowed. The caller must call
-// [GitHubAttempt.End] once.
+// GitHubAttempt is a sign-in with GitHub that a [Throttle] has allowed. When the sign-in has ended,
+// the caller must call [GitHubAttempt.End] exactly once.
 type GitHubAttempt struct {
 	throttle *Throttle
 	bucket   bucket
-	extra    bool          // whether it goes beyond the limit
+	extra    bool          // whether the sign-in goes beyond the limit
 	wait     time.Duration // the wait that the limiter returned, if extra
 }
 
@@ -35,9 +35,8 @@ type GitHubAttempt struct {
 // returned attempt is nil.
 //
 // Many people who share one address may sign in at the same time, and most sign-ins do not fail.
-// Therefore BeginGitHub allows extra sign-ins beyond the limit while counted sign-ins have not
-// ended. For each counted sign-in, there may be two extra sign-ins. The first extra sign-in that
-// fails bars the bucket.
+// Therefore BeginGitHub allows extra sign-ins beyond the limit: two for each counted sign-in that
+// has not ended. The first extra sign-in that fails bars the bucket.
 func (t *Throttle) BeginGitHub(ctx context.Context, client Client) (*GitHubAttempt, error) {
 	if t == nil {
 		return nil, nil
@@ -69,8 +68,8 @@ func (t *Throttle) BeginGitHub(ctx context.Context, client Client) (*GitHubAttem
 }
 
 // End ends the sign-in. The argument failed says whether the sign-in failed because of the client.
-// If it did not, one later sign-in in the same bucket is not counted. A nil *GitHubAttempt does
-// nothing.
+// If a sign-in within the limit did not fail, one later sign-in in the same bucket is not counted.
+// A nil *GitHubAttempt does nothing.
 func (a *GitHubAttempt) End(failed bool) {
 	if a == nil {
 		return

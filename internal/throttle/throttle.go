@@ -4,9 +4,9 @@
 // reached. The package does not see credentials or calls to GitHub: the caller reports what
 // happens.
 //
-// A correct generated secret is never rejected because of failures. Otherwise, anyone could lock
-// out other users. The caller verifies such a secret first, and calls [Throttle.CountFailure] only
-// if the secret is wrong.
+// A client with a correct generated secret is never rejected because of earlier failures.
+// Otherwise, anyone could lock out other users. The caller verifies a generated secret first, and
+// calls [Throttle.CountFailure] only if the secret is wrong.
 //
 // Work that costs more than a read from the store is limited before it begins. For slow hashes,
 // call [Throttle.CheckSlowAttempt] and [Throttle.CountSlowAttempt]. For calls to GitHub, call
@@ -67,7 +67,7 @@ type Throttle struct {
 	now       func() time.Time
 	log       *slog.Logger
 
-	// The rates for all clients with unknown addresses together.
+	// The rates of the buckets that all clients with unknown addresses share.
 	unknownFailures, unknownSlowAttempts []limit.Rate
 
 	mu     sync.Mutex
@@ -78,14 +78,15 @@ type Throttle struct {
 
 const (
 	// maxRemembered is the maximum number of bars that a Throttle remembers, and the maximum number
-	// of buckets with spare attempts. If it drops a bar, the client gets one more answer from the
-	// limiter, or one more slow hash. If it drops spare attempts, the client has fewer attempts.
+	// of buckets with spare attempts. If the Throttle drops a bar, the client gets one more answer
+	// from the limiter, or one more slow hash. If the Throttle drops spare attempts, the client has
+	// fewer attempts.
 	maxRemembered = 1 << 12
 
 	// All clients with unknown addresses share their limits. Each shared limit is the limit of one
 	// client, multiplied by one of these factors. With the default of 50 slow attempts a day for
 	// one client, the shared limit is 10,000 a day. An attacker who sends a wrong secret every ten
-	// seconds, 8,640 times a day, does not use it up.
+	// seconds, 8,640 times a day, does not use up the shared limit.
 	unknownFailuresFactor = 50
 	unknownSlowFactor     = 200
 )
@@ -168,9 +169,9 @@ func multiply(rates []limit.Rate, factor int) []limit.Rate {
 }
 
 // CountAttempt counts an attempt of any kind, and rejects a client that floods the service. If the
-// client's address is not known, CountAttempt counts for the address of the client's peer. If that
-// is not known either, CountAttempt allows the client. If it counted such clients together, one of
-// them could keep out all others.
+// client's address is not known, CountAttempt counts the attempt for client.Peer. If that address
+// is not known either, CountAttempt allows the client. If clients without any address shared one
+// bucket, one of them could keep out the rest.
 func (t *Throttle) CountAttempt(ctx context.Context, client Client) error {
 	if t == nil {
 		return nil
@@ -218,7 +219,7 @@ func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, access
 	if err := t.reset(ctx, attempts); err != nil {
 		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
 	}
-	t.liftBar(attempts) // after the reset: before it, a rejected attempt would bar the bucket again
+	t.liftBar(attempts) // after the reset, so that no rejected attempt bars the bucket again
 }
 
 // CountFailure counts a failed sign-in with an access key, and rejects the client if there were too

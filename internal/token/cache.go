@@ -18,7 +18,7 @@ import (
 //
 // The cache is a table of buckets, and each bucket has places for a few tokens. A hash of the
 // token, with a random seed of this process, selects the bucket. Looking up a token takes no lock
-// and allocates nothing. It compares the whole token, never only the hash.
+// and allocates nothing. The look-up compares the whole token, never only the hash.
 //
 // If a bucket is full, the cache first drops a token that no request has looked up since it was
 // added. So tokens in frequent use stay in the cache, even if many other tokens are used only once.
@@ -32,12 +32,12 @@ type Cache struct {
 const (
 	tokensPerBucket = 8
 
-	// tokenBytes is the maximum average length of the tokens in a bucket. If tokens are longer, the
-	// bucket has room for fewer tokens.
+	// tokenBytes is the maximum average length of the tokens in a bucket. If its tokens are longer,
+	// the bucket has room for fewer of them.
 	tokenBytes = 1024
 
-	// hashedBytes is the number of bytes at the end of a token that are hashed. These bytes are
-	// part of the signature, so only the owner of the signing key can choose them.
+	// hashedBytes is how many bytes of a token are hashed: its last 32. These bytes are part of the
+	// signature, so only the owner of the signing key can choose them.
 	hashedBytes = 32
 )
 
@@ -50,8 +50,8 @@ type Verified struct {
 	hash uint64
 	ring *signing.Ring // the keys that verified the token; Find needs the same ring
 
-	// wanted is true if a request has looked up the token since it was added. It is reset if a
-	// token is added to a full bucket whose tokens are all wanted.
+	// wanted is true if a request has looked up the token since it was added. If all tokens of a
+	// full bucket are wanted, adding another token clears wanted in all of them.
 	wanted atomic.Bool
 
 	// Checked is for the caller, which keeps a set of revoked sessions with a version. Checked is
@@ -162,8 +162,8 @@ func (b *bucket) place(v *Verified, now int64) int {
 	return int(v.hash >> 32 % tokensPerBucket) // calculated as uint64, because int may have 32 bits
 }
 
-// shrink removes tokens until the total length of the tokens is within its limit. It does not
-// remove the token at the index keep.
+// shrink removes tokens until the total length of the tokens is at most tokensPerBucket*tokenBytes.
+// It does not remove the token at the index keep.
 func (b *bucket) shrink(keep int) {
 	total := 0
 	for i := range tokensPerBucket {

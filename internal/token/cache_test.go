@@ -193,8 +193,7 @@ func TestACacheHoldsAsManyTokensAsItsSize(t *testing.T) {
 	}
 }
 
-// The default size is 16384 tokens. So at least half of 8000 random tokens fit, whatever their
-// hashes.
+// The default size is 16384 tokens. So almost all of 8000 random tokens fit.
 func TestTheDefaultSizeIsForThousands(t *testing.T) {
 	t.Parallel()
 	c := newCached(t, 0)

@@ -49,7 +49,7 @@ type Identity struct {
 	ExpiresAt time.Time
 }
 
-// Claims has the claims of a verified token. It does not change.
+// Claims has the claims of a verified token. A Claims does not change.
 type Claims struct {
 	Identity   Identity
 	Generation int64 // the Generation of the session

@@ -22,7 +22,8 @@ func NewPrefix(issuer, audience string) Prefix {
 // identity to whole seconds.
 //
 // Sign encodes the claims like encoding/json, but without HTML escapes. An HTML escape replaces one
-// byte by six, so that a token with the longest allowed names could be longer than MaxLength.
+// byte by six. With such escapes, a token with the longest allowed names could be longer than
+// MaxLength.
 func Sign(
 	key *signing.Key, typ string, prefix Prefix, who *Identity, generation int64, isSuperUser bool,
 ) (string, error) {

@@ -17,8 +17,8 @@ const maxClockSkew = 30
 
 // Verifier verifies tokens. Its fields say which tokens it accepts.
 //
-// golang-jwt verifies the signatures. This package checks everything else itself. Even if all its
-// options for strictness are set, golang-jwt still accepts the following:
+// golang-jwt verifies the signatures. This package checks everything else itself, because
+// golang-jwt is not strict enough. Even with all of its strict options, it accepts the following:
 //
 //   - unknown critical headers, and any typ
 //   - a claim that occurs twice, or whose name differs in letter case
@@ -34,9 +34,9 @@ type Verifier struct {
 // Verify verifies that one of the ring's keys has signed the token, and that the token is valid at
 // the given second of Unix time. It returns the verified token. Its errors wrap ErrRejected.
 //
-// If the token is in the cache, Verify checks only its times. If not, Verify checks everything and
-// adds the token to the cache. The result cached reports whether the token was in the cache. The
-// cache may be nil. Verifiers with different fields must not share a cache.
+// If the token is in the cache, Verify checks only the times of the token. If not, Verify checks
+// everything and adds the token to the cache. The result cached reports whether the token was in
+// the cache. The cache may be nil. Verifiers with different fields must not share a cache.
 func (v *Verifier) Verify(
 	cache *Cache, ring *signing.Ring, token string, now int64,
 ) (known *Verified, cached bool, err error) {
@@ -50,7 +50,7 @@ func (v *Verifier) Verify(
 	return cache.add(token, ring, claims, now), false, nil
 }
 
-// verify is Verify without a cache.
+// verify does the same as Verify, but without a cache.
 func (v *Verifier) verify(ring *signing.Ring, token string, now int64) (Claims, error) {
 	header, claims, signature, ok := splitToken(token)
 	if !ok {
@@ -94,9 +94,10 @@ func splitToken(token string) (header, claims, signature string, ok bool) {
 	return header, claims, signature, true
 }
 
-// headerNames are the header parameters that have a meaning. This package reads the first three.
-// Each of the others makes a reader use a key, a compression or an extension that the sender
-// chooses (RFC 7515, RFC 7516, RFC 7797). A token with one of the others is rejected.
+// headerNames are the header parameters that this package knows. The package reads the first three,
+// and rejects a token with any of the others. With each of the others, the sender of a token
+// chooses a key, a compression or an extension that the reader must use (RFC 7515, RFC 7516, RFC
+// 7797).
 var headerNames = []string{
 	"typ", "alg", "kid",
 	"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
@@ -137,8 +138,8 @@ func (v *Verifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, erro
 }
 
 // checkTimes returns an error unless the token is valid at the given second of Unix time. The token
-// may have been issued up to maxClockSkew in the future, by an instance whose clock is ahead. There
-// is no such tolerance for its expiry.
+// may have been issued up to maxClockSkew in the future, by an instance whose clock is ahead. The
+// expiry has no such tolerance.
 func (v *Verifier) checkTimes(t times, now int64) error {
 	switch {
 	case t.issuedAt <= 0 || t.issuedAt > now+maxClockSkew || t.notBefore > now:

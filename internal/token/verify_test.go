@@ -126,7 +126,7 @@ func TestOtherSpellingsOfASegmentAreRejected(t *testing.T) {
 						continue
 					}
 					spellings[i]++
-					if i < 2 { // a signer who lacks the strict decoder signs what it says
+					if i < 2 { // the key signs the other spelling, so only the spelling is wrong
 						signature, err := key.Sign(parts[0] + "." + parts[1])
 						require.NoError(t, err)
 						parts[2] = base64.RawURLEncoding.EncodeToString(signature)

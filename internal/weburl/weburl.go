@@ -6,9 +6,9 @@ import (
 	"net/url"
 )
 
-// IsSecure reports whether nobody else can read what is sent to the URL. This is so if its scheme
-// is https, or if its scheme is http and its host is loopback. Traffic to a loopback host does not
-// leave the machine.
+// IsSecure reports whether the data that is sent to the URL stays secret from other people. The
+// scheme must be https, or it must be http and the host must be loopback. Traffic to a loopback
+// host does not leave the machine.
 func IsSecure(u *url.URL) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
 }

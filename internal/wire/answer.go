@@ -23,7 +23,8 @@ func WriteJSON(w http.ResponseWriter, status int, body any) {
 	w.Write(text) // an error means that the client has gone
 }
 
-// OptionalTime returns [Time] of t. For the zero time, it returns nil, which is null in JSON.
+// OptionalTime returns a pointer to the text that [Time] returns. For the zero time, OptionalTime
+// returns nil, which is null in JSON.
 func OptionalTime(t time.Time) *string {
 	if t.IsZero() {
 		return nil

@@ -28,10 +28,10 @@ type RequestError struct {
 // Error returns "auth: " with the detail.
 func (e *RequestError) Error() string { return "auth: " + e.Detail }
 
-// ReadBody reads the JSON body of a published call. It ignores fields other than the given names,
-// because existing clients send other fields. If the body cannot be read, [Fields.Err] of the
-// result returns a [*RequestError] with status 400, 408, 413 or 415. Status 408 means that the
-// client took too long.
+// ReadBody reads the JSON body of a request. It ignores fields other than the given names, because
+// existing clients send other fields. If the body cannot be read, [Fields.Err] of the result
+// returns a [*RequestError] with status 400, 408, 413 or 415. Status 408 means that the client took
+// too long.
 func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	fields := &Fields{names: names}
 	if !isJSON(r.Header) {
@@ -57,9 +57,9 @@ func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	return fields
 }
 
-// ReadStrictBody is [ReadBody] for calls that are not published. It refuses an unknown field with
-// status 422. Otherwise, a field with a misspelled name would count as absent. It reads an empty
-// body as an empty object.
+// ReadStrictBody does the same as [ReadBody], but refuses an unknown field with status 422. So a
+// field with a misspelled name does not count as absent. ReadStrictBody reads an empty body as an
+// empty object.
 func ReadStrictBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	if r.ContentLength == 0 {
 		return &Fields{names: names}
@@ -76,7 +76,7 @@ func ReadStrictBody(w http.ResponseWriter, r *http.Request, names ...string) *Fi
 // readAll reads the body. The deadline of the request's context limits the read, so that a client
 // that sends a byte a minute does not keep a connection.
 func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.Body == nil { // a server always sets Body, a test may not
+	if r.Body == nil { // a server always sets Body, but a test may leave it nil
 		return nil, nil
 	}
 	controller := http.NewResponseController(w)

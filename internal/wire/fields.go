@@ -25,7 +25,7 @@ type Fields struct {
 // value of the field.
 type FieldError struct {
 	Field  string // the field's name on the wire
-	Reason string // the end of a sentence that begins with Field: "must be a string"
+	Reason string // the end of a sentence that begins with Field, for example "must be a string"
 }
 
 // Error returns "auth: " with the field and the reason.
@@ -36,9 +36,9 @@ func (e *FieldError) Error() string { return fmt.Sprintf("auth: %s %s", e.Field,
 var ErrNull error = &RequestError{http.StatusBadRequest,
 	"Body must not have null for a field: leave the field out"}
 
-// Parse reads a JSON object that may have the given fields and no others. If Parse ignored other
-// fields, a misspelled field would read as an absent field. The message of an error has no subject,
-// such as "must be one JSON object". The caller puts the name of the object before it.
+// Parse reads a JSON object that has no fields but the given ones. If Parse ignored other fields, a
+// misspelled field would read as an absent field. The message of an error is the end of a sentence,
+// for example "must be one JSON object". The caller puts the name of the object before the message.
 func Parse(text []byte, names []string) (*Fields, error) {
 	object, err := strictjson.Parse(text, names)
 	switch {
@@ -50,8 +50,8 @@ func Parse(text []byte, names []string) (*Fields, error) {
 	return &Fields{object: object, names: names}, nil
 }
 
-// fault returns the message for an error of strictjson.Parse. The message has no subject, such as
-// "must be one JSON object".
+// fault returns the message for an error of strictjson.Parse. The message is the end of a sentence,
+// for example "must be one JSON object".
 func fault(err error) string {
 	switch {
 	case errors.Is(err, strictjson.ErrDuplicate):
@@ -131,8 +131,8 @@ func (f *Fields) Number(name string) int64 {
 	return n
 }
 
-// rfc3339 matches a time. It is needed because time.Parse also accepts an hour of one digit and a
-// comma (https://go.dev/issue/54580).
+// rfc3339 matches a time in the form of RFC 3339. time.Parse is less strict: it also accepts an
+// hour of one digit, and a comma before the fraction (https://go.dev/issue/54580).
 var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
 
 // Time returns the value of a field with a time (RFC 3339), or the zero time if the field is
@@ -153,8 +153,8 @@ func (f *Fields) Time(name string) time.Time {
 }
 
 // optional returns the value of the field, and whether the object has the field. The function read
-// converts the value. If read does not accept the value, the parameter want is the rule that the
-// value breaks.
+// converts the value, or returns false for a value that breaks a rule. The parameter want is that
+// rule.
 func optional[T any](
 	f *Fields, name string, read func(strictjson.Value) (T, bool), want string,
 ) (result T, given bool) {

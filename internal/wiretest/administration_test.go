@@ -167,7 +167,7 @@ func TestRegenerateReinstateRevokeAndDeleteAnswerAsDocumented(t *testing.T) {
 }
 
 // A thief who holds a token creates a key, rotates a key, connects GitHub, and begins another
-// connect flow. All of this must be revoked.
+// connect flow. Regenerating the credentials must revoke all of this.
 func TestRegeneratingCredentialsRevokesEverythingAThiefCreated(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -275,7 +275,7 @@ func TestAdministrationCallsAnswer503IfTheStoreFails(t *testing.T) {
 	f.requireLogin(f.userPair, 200)
 }
 
-// A service may use another router than ServeMux, which sets path parameters with
+// A host may use another router instead of ServeMux. That router then sets the path parameters with
 // Request.SetPathValue.
 func TestHandlersReadPathParametersFromTheRequest(t *testing.T) {
 	t.Parallel()

@@ -17,8 +17,9 @@ import (
 )
 
 // A token whose generation is above the head of the revocation feed may prove that the store has
-// lost commits. Many such tokens cause one read of the feed. While the store fails, the loss cannot
-// be proven. The token is then accepted as long as the last read of the feed is recent enough.
+// lost commits. Many requests with such a token must cause only one read of the feed. While the
+// store fails, the loss cannot be proven, and the token is accepted as long as the last read of the
+// feed is recent enough.
 func TestManyTokensAheadOfTheFeedCostOneRead(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
@@ -108,9 +109,9 @@ func TestACanceledRequestDoesNotSkipTheCheckForLostCommits(t *testing.T) {
 	require.Zero(t, accepted, "tokens ahead of the feed were accepted after a canceled request")
 }
 
-// Several requests arrive at once. The generation of their token is above the head of the feed. The
-// first request proves that commits were lost, and the instance revokes the sessions of all users.
-// The other requests wait for it and must be rejected too.
+// Several requests arrive at the same time. The generation of their token is above the head of the
+// feed. The first request proves that commits were lost, and the instance revokes the sessions of
+// all users. The other requests wait for it and must be rejected too.
 func TestConcurrentTokensAheadOfTheFeedAreAllRejected(t *testing.T) {
 	t.Parallel()
 	var accepted, rejected atomic.Int64

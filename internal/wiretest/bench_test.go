@@ -78,7 +78,7 @@ func BenchmarkVerifyCredentials(b *testing.B) {
 }
 
 // BenchmarkLogin measures POST /auth/users/login without the network, from reading the body to
-// writing the response. To get the cost of this module, subtract the time of
+// writing the response. To get the cost without the signature, subtract the time of
 // BenchmarkSign/HS256/bare-signature from the time with memstore.
 func BenchmarkLogin(b *testing.B) {
 	for name, store := range map[string]auth.Store{"memstore": memstore.New(), "sqlite-file": sqliteFile(b)} {

@@ -81,7 +81,7 @@ func faultyBrowserSessions(fault func() error) githubOptions {
 }
 
 // A logout with a token and a cookie revokes the session of the cookie first and the token last. So
-// if it fails halfway, it can be repeated with the same token.
+// a logout that fails halfway can be repeated with the same token.
 func TestAFailedLogoutCanBeRetried(t *testing.T) {
 	t.Parallel()
 	for failing := range 2 {

@@ -166,7 +166,7 @@ func TestAnAuthorizationHeaderOfAnotherSchemeDoesNotHideTheCookie(t *testing.T) 
 }
 
 // The state cookie and the session cookie are sealed, and the token is signed, each with a
-// different key. None of them must be accepted in place of another.
+// different key. The service must not accept one of them in place of another.
 func TestStatesCookiesAndTokensAreNotInterchangeable_CVE_2023_48309(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// composed contains the components of the library, either those of a Service or components that
-// were created without one.
+// composed contains the components of the library. They belong to a Service, or the test has
+// created them without a Service.
 type composed struct {
 	tokens      *auth.TokenIssuer
 	credentials *auth.CredentialVerifier
@@ -25,7 +25,7 @@ type composed struct {
 	run         func(context.Context) error
 }
 
-// compositions maps the two ways to create the components to functions that create them.
+// compositions contains two functions that create the components, each in a different way.
 var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Config) composed{
 	"a Service": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
 		svc, err := auth.New(store, cfg)
@@ -60,8 +60,8 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 	},
 }
 
-// A host may create the components itself instead of a Service. It then gets the same events and
-// calls of hooks. All of its components reject a revoked session at once.
+// A host may create the components itself, without a Service. The host must then get the same
+// events and the same calls of its hooks. All components must reject a revoked session at once.
 func TestComponentsComposedByHandBehaveLikeAService(t *testing.T) {
 	t.Parallel()
 	seen := map[string][]string{}

@@ -71,7 +71,7 @@ func TestPublicURLMustBeTheOriginOfTheCallbackURL(t *testing.T) {
 }
 
 // A browser writes the Origin header in lower case and without the default port. So the service
-// must accept it even if the configured URL is spelled differently.
+// must accept this header even if the configured URL is spelled differently.
 func TestTheOriginOfAChangeByCookieIsComparedInCanonicalForm(t *testing.T) {
 	t.Parallel()
 	const callbackURL = "https://API.Example.com:443/api/v1/auth/github/callback"

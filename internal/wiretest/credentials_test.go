@@ -240,10 +240,12 @@ func TestPeppersRotateThroughTheRing(t *testing.T) {
 
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{first}})
 	c.requireGood(t, pair)
-	// This key was not used since, so its hash still has no pepper. Such a hash could be forged.
+	// This key was not used after the pepper was introduced, so its hash still has no pepper. A
+	// hash without a pepper could be forged.
 	c.requireBad(t, idle)
 
-	// With a new pepper at the first place, hashes with the old pepper stay valid and are renewed.
+	// If a new pepper is the first in the ring, hashes with the old pepper stay valid and are
+	// renewed.
 	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{second, first}})
 	c.requireGood(t, pair)
 	require.Contains(t, c.hash(t, pair.AccessKey), "$k=p2$")
@@ -316,7 +318,7 @@ func TestInvalidPepperRingsAreRejected(t *testing.T) {
 }
 
 // Peppers are introduced and replaced in steps on two instances. One instance is always a step
-// behind the other. No key is rejected, on either instance.
+// behind the other. Both instances must accept all keys after every step.
 func TestChangingPeppersInstanceByInstanceRejectsNoKey(t *testing.T) {
 	t.Parallel()
 	none, first, second := auth.NoPepper(), authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
@@ -341,7 +343,8 @@ func TestChangingPeppersInstanceByInstanceRejectsNoKey(t *testing.T) {
 }
 
 // Every rejected pair of the generated form must cost at least one digest, so that the time does
-// not show what was wrong. A path without the digest would allocate less.
+// not show what was wrong. The test counts allocations, because code that skips the digest would
+// allocate less.
 func TestEveryRejectedWellFormedPairCostsOneDigest(t *testing.T) {
 	// Not parallel, because it counts the allocations of the whole process.
 	pepper := authtest.SymmetricKey(t, "p1")

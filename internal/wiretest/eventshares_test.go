@@ -50,7 +50,7 @@ func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
 }
 
-// Run empties the queue while many requests add events. No request must wait for the queue.
+// Run empties the queue while many requests add events. A request must never wait for the queue.
 func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
@@ -111,7 +111,7 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/nobody's", "").status)
 	require.Empty(t, got.deliver(t, b.svc), "a session that does not exist causes no event")
 
-	// This is a route of the host, protected by the middleware.
+	// The route belongs to the host. The middleware protects it.
 	route := b.svc.Authenticate(b.svc.RequireSuperUser(http.NotFoundHandler()))
 	request := newBearer(alice)
 	w := httptest.NewRecorder()
@@ -159,8 +159,9 @@ func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 		f.log.String())
 }
 
-// Each class of events has its own share of the queue. Attack: the service has no audit trail, and
-// a user signs in and out many times so that the queue drops the events of changes.
+// Each class of events has its own share of the queue. Attack: in a service without an audit trail,
+// a user signs in and out many times. The queue must not drop the events of changes because of
+// this.
 func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents

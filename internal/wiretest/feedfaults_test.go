@@ -154,7 +154,7 @@ func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
 		require.NoError(t, err)
 		close(store.answer)
-		<-reading // the request began before the revocation, so its status may be either
+		<-reading // the request began before the revocation, so it may be accepted or rejected
 		require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
 	})
 }

@@ -78,7 +78,7 @@ type replaceableStore struct{ auth.Store }
 func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 	t.Parallel()
 	// The instance has read entries that the restored store does not have. The feed of the restored
-	// store is shorter than before, as long, or longer.
+	// store is shorter than the old feed, equally long, or longer.
 	for _, later := range []int{0, 1, 2, 3, 50} {
 		t.Run(fmt.Sprint(later), func(t *testing.T) {
 			t.Parallel()
@@ -156,7 +156,7 @@ func failSecond() func(string) error {
 func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 	t.Parallel()
 	// If a clock is set back by more than 30 seconds, tokens are rejected because their issue time
-	// is in the future. With -20 seconds, that is not the reason.
+	// is in the future. With -20 seconds, tokens are not rejected for this reason.
 	for _, off := range []time.Duration{time.Hour, -20 * time.Second, -time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
 			t.Parallel()

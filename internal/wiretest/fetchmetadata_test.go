@@ -229,7 +229,7 @@ func TestTheStartPageLinksToTheSameRequest(t *testing.T) {
 }
 
 // The redirect from GitHub may follow a click on GitHub's page, or no click at all. So the callback
-// must not require one.
+// must not require a click.
 func TestTheCallbackNeedsNoUserActivation(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -240,8 +240,8 @@ func TestTheCallbackNeedsNoUserActivation(t *testing.T) {
 	require.NotContains(t, p.header.Get("Location"), "error")
 }
 
-// Java's HTTP client offers HTTP/2 with an Upgrade header. The service must not take this for a
-// browser that opens a WebSocket.
+// Java's HTTP client offers HTTP/2 with an Upgrade header. The service must not treat such a
+// request as the WebSocket handshake of a browser.
 func TestAProgramThatOffersHTTP2CanBeginAFlow(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -253,8 +253,8 @@ func TestAProgramThatOffersHTTP2CanBeginAFlow(t *testing.T) {
 	}
 }
 
-// Attack: pages of a subdomain and of another site make the browser send each GET request that
-// changes something, many times.
+// Attack: pages of a subdomain and of another site make the browser send every GET request that
+// changes something. They repeat each request many times.
 func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -282,8 +282,8 @@ func TestOtherSitesCannotRevokeSessionsOrOverwriteFlows(t *testing.T) {
 		"the user's own flow completes")
 }
 
-// A host may have its own handlers, which call BeginSignIn and BeginConnect. These must reject
-// requests of other sites too.
+// A host may have its own handlers, which call BeginSignIn and BeginConnect. The two functions must
+// reject requests of other sites too.
 func TestBeginSignInAndBeginConnectRejectRequestsOfOtherSites(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withAllowedOrigins)
@@ -365,8 +365,8 @@ func TestNoCombinationOfFetchMetadataBeginsAFlowForOtherSites(t *testing.T) {
 	t.Log(began)
 }
 
-// mayBeginFlow reports whether the request may begin a flow according to these rules. own is the
-// origin of the service.
+// mayBeginFlow reports whether the rules in docs/github.md allow the request to begin a flow. own
+// is the origin of the service.
 func mayBeginFlow(r *http.Request, own string) bool {
 	is := func(name, value string) bool {
 		lines := r.Header[name]

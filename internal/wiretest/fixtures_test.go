@@ -43,8 +43,8 @@ type fixture struct {
 	hostWritesErrors bool // whether Config.WriteError is set
 }
 
-// newFixture creates a fixture. Before it creates the service, it calls the functions change, which
-// may change fields of the fixture and the configuration.
+// newFixture creates a fixture. Before it creates the service, it calls each function in change.
+// The functions can change fields of the fixture and the configuration.
 func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	t.Helper()
 	f := &fixture{
@@ -85,8 +85,8 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	return f
 }
 
-// withFaults makes each call of the store first call the callback before with the name of the
-// method. If the callback returns an error, the call fails with this error.
+// withFaults sets a callback, which the store calls at the start of each method with the name of
+// the method. If the callback returns an error, the method fails with this error.
 func withFaults(before func(method string) error) func(*fixture, *auth.Config) {
 	return func(f *fixture, _ *auth.Config) { f.injectFaults(before) }
 }

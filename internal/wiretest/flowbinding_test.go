@@ -25,7 +25,8 @@ func (b *browser) cookieHeader(text string) string {
 }
 
 // Attack: an attacker begins a connect flow and plants its cookie in the victim's browser, and the
-// victim agrees at GitHub. A subdomain can plant the cookie if its name lacks the prefix __Host-.
+// victim agrees at GitHub. A subdomain can plant the cookie if the name of the cookie lacks the
+// prefix __Host-.
 func TestAConnectFlowCompletesOnlyInTheSessionThatBeganIt(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -93,7 +94,7 @@ func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *t
 }
 
 // The callback reads the store to check the browser session. If the store fails, the same callback
-// succeeds later.
+// URL must work later.
 func TestAConnectFlowCanBeRetriedAfterAStoreFailure(t *testing.T) {
 	t.Parallel()
 	away := false
@@ -117,8 +118,7 @@ func TestAConnectFlowCanBeRetriedAfterAStoreFailure(t *testing.T) {
 }
 
 // Attack: an attacker begins a flow with a bearer token, and plants its cookie in the victim's
-// browser over plain http. Nothing in the browser would distinguish this flow from a flow of the
-// victim.
+// browser over plain http. In the browser, this flow would look like a flow of the victim.
 func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -253,7 +253,8 @@ func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 	}
 }
 
-// A connect flow must not complete after its session was revoked, in whichever way.
+// A connect flow must not complete after its session was revoked. The test tries every way to
+// revoke the session.
 func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func(t *testing.T, g *githubFixture, token string){

@@ -121,8 +121,8 @@ func TestATokenIsVerifiedAtGitHubOnceAMinute(t *testing.T) {
 	require.Equal(t, 3, checked())
 }
 
-// onDeleteToken configures a store that calls the function *hook once, before it deletes a GitHub
-// token.
+// onDeleteToken configures a store that calls the function *hook before it deletes a GitHub token.
+// The first call sets *hook to nil, so there is no second call.
 func onDeleteToken(hook *func()) githubOptions {
 	return githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
 		g.fixture.injectFaults(func(method string) error {
@@ -135,8 +135,8 @@ func onDeleteToken(hook *func()) githubOptions {
 	}}
 }
 
-// Two instances verify a token that GitHub has revoked. The other instance removes the token first.
-// This instance must still report the token as revoked.
+// Two instances verify a token that GitHub has revoked. The first instance removes the token. The
+// second instance must still report the token as revoked.
 func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 	t.Parallel()
 	var hook func()
@@ -145,7 +145,7 @@ func TestATokenRevokedAtGitHubIsNeverReportedValid(t *testing.T) {
 	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
 	g.fake.Revoke(octocat)
 	other := g.instance()
-	hook = func() { // the other instance removes the token
+	hook = func() { // the first instance removes the token
 		_, err := other.GitHub().Verify(t.Context(), g.user.ID)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}

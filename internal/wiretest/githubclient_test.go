@@ -42,8 +42,8 @@ func TestTheHostCanCallGitHubAsTheUser(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 
-// The transport of golang.org/x/oauth2 would add the token to a redirected request to another host
-// too.
+// If GitHub redirected to another host, the transport of golang.org/x/oauth2 would send the token
+// to that host too.
 func TestTheClientSendsTheTokenOnlyToTheAPI(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -266,7 +266,8 @@ func (s *leasingStore) LeaseGitHubToken(
 }
 
 // Only the instance that holds the lease refreshes a token. If the lease ended before the refresh,
-// another instance would use the same refresh token. One of the two would then disconnect the user.
+// another instance would use the same refresh token. The refresh of one instance would then fail,
+// and this instance would disconnect the user.
 func TestALeaseIsLongerThanARefresh(t *testing.T) {
 	t.Parallel()
 	for timeout, want := range map[time.Duration]time.Duration{
@@ -289,8 +290,9 @@ func TestALeaseIsLongerThanARefresh(t *testing.T) {
 	}
 }
 
-// After a failed refresh, other requests wait for up to half a minute until its lease ends. If they
-// polled the store ten times a second, each of them would cause hundreds of transactions.
+// After a failed refresh, other requests wait for up to half a minute until the lease of the
+// refresh ends. If these requests polled the store ten times a second, each would cause hundreds of
+// transactions.
 func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int64

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// withShortTimeout returns options with a short timeout for calls to GitHub. If the endpoint is
-// that of memberships or teams, the options also have a list of organizations or teams, so that the
-// library calls the endpoint.
+// withShortTimeout returns options with a short timeout for calls to GitHub. For the endpoints of
+// memberships and teams, the options also allow only an organization or a team. Without such a
+// rule, the library would not call the endpoint.
 func withShortTimeout(endpoint githubtest.Endpoint) githubOptions {
 	org := githubtest.Org{ID: 77, Login: "acme"}
 	return githubOptions{
@@ -105,8 +105,8 @@ func (g *githubFixture) requireSoundUser(p page) {
 	require.Equal(g.t, false, user["is_super_user"])
 }
 
-// requireNothingLeft fails the test if a failed sign-in has left a user, a link, or a token at
-// GitHub that nothing would revoke.
+// requireNothingLeft fails the test if a failed sign-in has left a link to a GitHub account, or a
+// token at GitHub.
 func (g *githubFixture) requireNothingLeft(endpoint githubtest.Endpoint) {
 	g.t.Helper()
 	_, err := g.link(octocat)

@@ -150,7 +150,7 @@ func (b *browser) stay() *browser {
 	return b
 }
 
-// authURL begins a flow and returns the URL to which the browser must go at GitHub.
+// authURL begins a flow and returns the GitHub URL to which the browser must go.
 func (b *browser) authURL(path string, header ...string) string {
 	b.t.Helper()
 	p := b.get(path, header...)
@@ -158,8 +158,8 @@ func (b *browser) authURL(path string, header ...string) string {
 	return p.json(b.t)["auth_url"].(string)
 }
 
-// connectURL begins a flow that connects a GitHub account to the user of the bearer token. It
-// returns the URL at GitHub.
+// connectURL begins a flow that connects a GitHub account to the user of the bearer token.
+// connectURL returns the GitHub URL to which the browser must go.
 func (b *browser) connectURL(token string) string {
 	b.t.Helper()
 	return b.authURL(connectCall, "Authorization", "Bearer "+token)

@@ -39,8 +39,8 @@ func TestFailedCallbacksAreThrottledBeforeGitHubIsAsked(t *testing.T) {
 	require.Equal(t, 20, g.exchanges())
 }
 
-// A throttled callback does not use up the state, so the browser can repeat the same URL. It
-// succeeds only once.
+// A throttled callback does not use up the state, so the browser can request the same URL again.
+// After one success, the URL no longer works.
 func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
@@ -55,7 +55,8 @@ func TestAThrottledCallbackCanBeRetriedOnce(t *testing.T) {
 	require.Equal(t, "3", p.header.Get("Retry-After"))
 	g.clock.Advance(3 * time.Second)
 
-	// The test sends the cookie itself, because the first response deletes it in the browser.
+	// The test sends the cookie itself, because the first response deletes the cookie in the
+	// browser.
 	u, err := url.Parse(g.server.URL)
 	require.NoError(t, err)
 	cookies := b.client.Jar.Cookies(u)
@@ -103,8 +104,8 @@ func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// Only failed callbacks count. So callbacks that arrive before others have failed may exceed
-	// the limit of twenty.
+	// Only failed callbacks count. So callbacks that arrive at the same time can exceed the limit
+	// of twenty before they fail.
 	require.GreaterOrEqual(t, throttled.Load(), int32(20))
 	require.LessOrEqual(t, g.exchanges(), 60)
 }

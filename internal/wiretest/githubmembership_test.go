@@ -51,8 +51,8 @@ func (m member) leave() {
 	require.NoError(m.t, m.fake.SetUser(githubtest.User{ID: octocat, Login: octocatLogin}))
 }
 
-// requireRejected fails the test unless a sign-in with the key gets the same response as one with a
-// wrong secret.
+// requireRejected fails the test unless a sign-in with the key gets the same response as a sign-in
+// with a wrong secret.
 func (m member) requireRejected() {
 	m.t.Helper()
 	rejected := m.login(m.pair)
@@ -226,8 +226,8 @@ func TestMembershipMaxAgeNeedsAListOrAnAdmitFunction(t *testing.T) {
 }
 
 // Unlink returns ErrLastWayIn if the user could no longer sign in. With MembershipMaxAge, the keys
-// of a user who signed up with GitHub work only with a GitHub token. After Unlink, the GitHub
-// account cannot sign in either.
+// of a user who signed up with GitHub work only while the user has a GitHub token. So after Unlink,
+// neither the keys nor the GitHub account could sign in.
 func TestUnlinkingWithMembershipMaxAgeKeepsAWayIn(t *testing.T) {
 	t.Parallel()
 	m := newMember(t)

@@ -24,8 +24,8 @@ func raceRounds(t testing.TB) int {
 	return testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 3, Full: 200})
 }
 
-// atOnce calls the function do crowd times concurrently and returns the results. All goroutines
-// wait until each of them runs, and then call do together.
+// atOnce calls the function do crowd times concurrently and returns the results. Each goroutine
+// waits until all of them run, so that the calls of do begin at the same time.
 func atOnce[T any](do func(i int) T) []T {
 	results := make([]T, crowd)
 	var ready, done sync.WaitGroup

@@ -144,7 +144,7 @@ func (g *githubFixture) restartWithSuperUser(change ...func(*auth.Config)) *auth
 	return svc
 }
 
-// Every sign-in checks SuperUsers, but an account is promoted only once.
+// Every sign-in checks SuperUsers, but an account is promoted only one time.
 func TestAnAccountListedLaterIsPromotedOnce(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {

@@ -172,8 +172,8 @@ func TestThePKCEVerifierAppearsInNoURL(t *testing.T) {
 	require.NotContains(t, g.log.String(), verifier)
 }
 
-// Anyone can begin a flow. So the library must not parse a large Cookie header once for each cookie
-// name.
+// Anyone can begin a flow. So the library must parse a large Cookie header only one time, and not
+// again for each cookie name.
 func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 	g := newGitHub(t)
 	begin := func(cookies string) float64 {
@@ -194,7 +194,7 @@ func TestBeginningAFlowParsesTheCookiesOnce(t *testing.T) {
 	require.Less(t, begin(large)-begin(taken), 2*once)
 }
 
-// A host may show the avatar of an account. A URL that runs a script must not reach it.
+// A host may show the avatar of an account. A URL that runs a script must not reach the host.
 func TestAnAvatarURLThatIsNotAWebAddressIsDropped(t *testing.T) {
 	t.Parallel()
 	for avatar, want := range map[string]string{

@@ -55,7 +55,8 @@ func TestVerifyRejectsKeysOfDisabledUsers(t *testing.T) {
 	}
 }
 
-// A store without users must not let anyone sign in, whatever the host combines it with.
+// A store without users must not let anyone sign in, even if the host combines it with other stores
+// or components.
 func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
@@ -136,8 +137,8 @@ func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	}
 }
 
-// The verifier accepts the key of a user in the host's table, with or without an issuer, and
-// whatever interfaces the store implements. The host's table is checked later.
+// The verifier accepts the key of a user in the host's table, in each combination of a store and a
+// token issuer below. The issuer checks the host's table later, when the user signs in.
 func TestKeysOfAHostsUsersVerify(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()

@@ -70,7 +70,7 @@ func TestAGitHubAccountSignsInAsTheUserThatTheHostResolves(t *testing.T) {
 	require.Equal(t, "u-alice", r.json(t)["user_id"])
 
 	h.table.change("u-alice", func(u *auth.User) { u.Username, u.IsSuperUser = "alicia", true })
-	// The store has the link, so the library does not ask the host again.
+	// The store now has the link, so the library does not ask the host again.
 	h.table.accounts = nil
 	answer = h.browser().signIn()
 	require.Equal(t, "alicia", answer["username"])

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostTable is the users table of a host, and implements auth.UserSource. If the functions find and
-// resolve are set, FindUser and ResolveGitHub call them first and return their errors.
+// hostTable is the users table of a host, and implements auth.UserSource. If find is set, FindUser
+// first calls find and returns its error. ResolveGitHub does the same with resolve.
 type hostTable struct {
 	mu       sync.Mutex
 	users    map[string]auth.User
@@ -64,8 +64,8 @@ func (h *hostTable) ResolveGitHub(
 	return id, nil
 }
 
-// change passes the user with this ID to the given function, which may change it. If there is no
-// such user, change creates it.
+// change passes the user with this ID to the given function, which can change the user. If the user
+// does not exist, change creates it.
 func (h *hostTable) change(id string, change func(*auth.User)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

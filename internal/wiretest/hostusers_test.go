@@ -177,8 +177,8 @@ func TestAUserDisabledDuringASignInGetsNoSession(t *testing.T) {
 	h.requireNoSession("u-alice")
 }
 
-// Once the host has disabled a user and RevokeUser has returned, no token of the user is accepted.
-// That includes tokens of sign-ins that were in progress.
+// After the host has disabled a user and RevokeUser has returned, every token of the user is
+// rejected. That includes tokens of sign-ins that were in progress.
 func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 	t.Parallel()
 	for range 20 {

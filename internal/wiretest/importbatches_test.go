@@ -39,7 +39,7 @@ func TestImportProgressCountsLinesAndBytes(t *testing.T) {
 	require.Zero(t, progress)
 	require.Empty(t, i.progress.Take())
 
-	// The number of lines is a multiple of the batch size. No empty batch must be reported.
+	// The number of lines is a multiple of the batch size. An empty batch must not be reported.
 	progress, err = i.svc.ImportUsers(t.Context(), authtest.ByHost,
 		strings.NewReader(line("a")+"\n"+line("b")+"\n"), options)
 	require.NoError(t, err)

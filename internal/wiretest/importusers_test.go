@@ -229,8 +229,9 @@ func TestConcurrentImportsAddEachUserOnce(t *testing.T) {
 	require.Len(t, i.users(), users)
 }
 
-// faultyBatchStore is a store whose method RegisterUsers breaks its contract. For two users, it
-// returns an unknown error for the second. For more users, it returns too few errors.
+// faultyBatchStore is a store whose method RegisterUsers breaks its contract. For a batch of two
+// users, the method returns an unknown error for the second user. For a larger batch, it returns
+// too few errors.
 type faultyBatchStore struct{ auth.Store }
 
 var errUnknown = errors.New("no such column")

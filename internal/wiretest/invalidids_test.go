@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// No store can store these IDs. A request with one of them, or with an invalid filter, must not
-// cause an internal error with any store.
+// These IDs cannot be stored. With every kind of store, a request with one of these IDs or with an
+// invalid filter must not cause an internal error.
 func TestInvalidIDsNeverAnswer5xx(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		g := newGitHub(t, onStore(open(t)))
@@ -67,8 +67,8 @@ func TestInvalidIDsAreNotFound(t *testing.T) {
 	}
 }
 
-// For an ID that cannot be stored, the library returns ErrNotFound. It must not cause an event,
-// because storing the event would fail with another error.
+// For an ID that cannot be stored, the library returns ErrNotFound. The call must not cause an
+// event, because storing the event would fail with another error.
 func TestAnIDThatCannotBeStoredIsNotFoundAndCausesNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, memstore.New())

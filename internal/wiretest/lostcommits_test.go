@@ -56,8 +56,8 @@ func (b *backedUp) open(t *testing.T) {
 	})
 }
 
-// inject makes each later call of the store first call the function fault. If fault returns an
-// error, the call fails with it.
+// inject makes the store call the function fault at the start of each later method call. If fault
+// returns an error, the method fails with this error.
 func (b *backedUp) inject(fault func(method string) error) { b.fault.Store(&fault) }
 
 // instance returns another service with the same store.

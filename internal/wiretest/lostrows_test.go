@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// loseSession deletes the record of the stolen session. The same can happen because of an instance
-// whose clock is far ahead, or because of a backup that is older than the session.
+// loseSession deletes the record of the stolen session. In a real service, the cause can be an
+// instance whose clock is far ahead, or a restored backup that is older than the session.
 func (s *stolen) loseSession() {
 	s.t.Helper()
 	_, err := s.store.PruneSessions(s.t.Context(), s.session.Session.ExpiresAt.Add(time.Hour), 1000)
@@ -63,8 +63,8 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 	})
 }
 
-// If all sessions of a user are revoked, the entry in the feed must be kept as long as any token of
-// the user can be valid. This also holds if the only session in the store expires sooner.
+// If all sessions of a user are revoked, the feed must keep the entry as long as any token of the
+// user can be valid. This also holds if the only session in the store expires sooner.
 func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 	t.Parallel()
 	s := newStolen(t, testStores["memory"](t))

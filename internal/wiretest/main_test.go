@@ -8,9 +8,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails if a goroutine is left after all tests, because the library must leave none,
-// whatever GitHub or a store does. It also fails if a response differs from openapi.json. With -v,
-// it lists the documented responses that no test has received.
+// TestMain fails if a goroutine is left after all tests: the library must leave none, even if
+// GitHub or a store fails. It also fails if a response differs from openapi.json. With -v, it lists
+// the documented responses that no test has received.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(documentedRun{m})
 }

@@ -222,8 +222,8 @@ func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 	}
 }
 
-// Each sign-in with an unknown access key costs a slow hash. Only a limited number of sign-ins may
-// wait for one.
+// Each sign-in with an unknown access key costs a slow hash. Only a limited number of sign-ins can
+// wait for a slow hash.
 func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

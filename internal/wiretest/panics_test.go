@@ -109,8 +109,8 @@ func TestAPanicOfTheLimiterThrottlesNobody(t *testing.T) {
 	require.Contains(t, f.log.String(), "Limiter.Take panicked: a bug of the limiter")
 }
 
-// panickingTransport is an HTTP transport of the host. It panics for requests of the path while on
-// is true.
+// panickingTransport is an HTTP transport of the host. While its field on is true, the transport
+// panics for requests of its path.
 type panickingTransport struct {
 	http.RoundTripper
 	path string

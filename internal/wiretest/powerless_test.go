@@ -16,8 +16,8 @@ import (
 )
 
 // stolen is a fixture in which an attacker holds the token of the super user boss. Two instances
-// share the store. Both have read the feed, so the instance other does not read it again during a
-// test.
+// share the store. Both instances have read the feed, so the instance in the field other does not
+// read the feed again during a test.
 type stolen struct {
 	*fixture
 	other *auth.Service
@@ -155,7 +155,7 @@ func (c lastingCall) expected(e powerLoss) int {
 	return 0 // the call still succeeds
 }
 
-// The instance other has not read the feed since the loss of rights, so its middleware still
+// The second instance has not read the feed since the loss of rights, so its middleware still
 // accepts the token. The store must reject the change.
 func TestARevokedTokenMakesNoLastingChangeOnAnInstanceBehindTheFeed(t *testing.T) {
 	t.Parallel()

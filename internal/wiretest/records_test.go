@@ -66,8 +66,8 @@ func recordTypes() map[string]reflect.Type {
 	return found
 }
 
-// fill sets every text in the value to a canary, which is a text that names the field. It adds the
-// canaries that must not be printed to secret.
+// fill sets every text in the value to a canary, which is a text that names the field. If a canary
+// must not be printed, fill also adds it to the map secret.
 func fill(v reflect.Value, path string, secret map[string]bool) {
 	switch v.Kind() {
 	case reflect.Struct:

@@ -88,7 +88,7 @@ func (s *keyServer) long(t *testing.T) string {
 	}))
 }
 
-// ofUnknownKey returns a token whose key ID is name, which no key has.
+// ofUnknownKey returns a token with the key ID name, which no key has.
 func (s *keyServer) ofUnknownKey(t *testing.T, name string) string {
 	return s.Forge(t, strings.Replace(s.header(nil), s.Key.ID(), name, 1), s.claims(t, nil))
 }
@@ -269,9 +269,9 @@ func TestKeysAreFetchedAgainAfterASuspend(t *testing.T) {
 }
 
 // Attack: the attacker holds a key that the issuer has removed, and the verifier has verified no
-// token for 23 hours. Only a limited number of requests may wait for a fetch. The attacker makes
-// 100 requests with tokens of unknown keys wait. A forged token must not be verified with the old
-// keys meanwhile.
+// token for 23 hours. Only a limited number of requests can wait for a fetch. The attacker sends
+// 100 requests with tokens of unknown keys, which wait. During that time, a forged token must not
+// be verified with the old keys.
 func TestTokensOfUnknownKeysDoNotRestoreADroppedKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -296,7 +296,7 @@ func TestTokensOfUnknownKeysDoNotRestoreADroppedKey(t *testing.T) {
 }
 
 // The first request fetches the keys. The second request has read the clock a microsecond before
-// the first. It must use these keys and not fetch them again.
+// the first. The second request must use the fetched keys and not fetch them again.
 func TestAnEarlierRequestTimeUsesKeysFetchedByALaterOne(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")

@@ -86,8 +86,8 @@ func TestAnEmptyKeySetDropsTheKeys(t *testing.T) {
 	}
 }
 
-// A response whose body is not a key set, such as a maintenance page, says nothing about the keys.
-// So the verifier keeps its keys.
+// A response can have a body that is not a key set, for example a maintenance page. Such a response
+// says nothing about the keys, so the verifier keeps its keys.
 func TestAResponseThatIsNotAKeySetKeepsTheKeys(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -134,8 +134,8 @@ func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 	r.requireForgotten(t, token, "the published set does not contain the key")
 }
 
-// A redirect means that the key set is not at its URL. It does not count as an outage, even if its
-// Location header cannot be parsed.
+// A redirect means that the key set is not at its URL. So a redirect does not count as an outage,
+// even if its Location header cannot be parsed.
 func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
 	t.Parallel()
 	r, token := newLongRemote(t)
@@ -172,7 +172,8 @@ func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T)
 	}
 }
 
-// If the retirement time of a key cannot be parsed, the key must not count as a key without one.
+// If the retirement time of a key cannot be parsed, the key must not count as a key without a
+// retirement time.
 func TestAKeyWithAnInvalidRetirementTimeIsIgnored(t *testing.T) {
 	t.Parallel()
 	for _, value := range []any{"1", 1.5, true, []int{1}, 1e30} {

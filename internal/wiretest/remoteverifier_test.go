@@ -98,8 +98,8 @@ func (r *remote) requireRejected(t *testing.T, token string) {
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
 }
 
-// requireUnknown fails the test unless Verify returns an error that does not mean that the token
-// was rejected.
+// requireUnknown fails the test unless Verify returns an error that leaves open whether the token
+// is valid.
 func (r *remote) requireUnknown(t *testing.T, token string) {
 	t.Helper()
 	_, err := r.verify(t, token)
@@ -251,7 +251,7 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
-// If a request is canceled, it returns at once. The fetch of the keys must continue for other
+// If a request is canceled, Verify returns at once. The fetch of the keys must continue for other
 // requests.
 func TestACanceledRequestDoesNotCancelTheFetchForOthers(t *testing.T) {
 	t.Parallel()

@@ -62,7 +62,7 @@ func status(svc *auth.Service, token string) int {
 		http.MethodGet, "/", "", "Authorization", "Bearer "+token).status
 }
 
-// revocations maps each way to revoke the token of a user to a function that does it.
+// revocations contains a function for each way to revoke the token of a user.
 var revocations = map[string]func(in *instances, token string) error{
 	"signing out": func(in *instances, token string) error {
 		if r := in.sendAs(token, http.MethodPost, "/auth/logout", ""); r.status != http.StatusOK {
@@ -203,8 +203,9 @@ func TestCheckSessionsInStoreRejectsEverywhereAtOnceWithoutTheFeed(t *testing.T)
 }
 
 // The revocation feed names only a limited number of sessions of a user one by one. If a user signs
-// in and out many times, it is shortened: one entry then revokes all older sessions of the user,
-// including sessions that are still in use. internal/revocation tests that this limits the memory.
+// in and out many times, one entry replaces the entries for these sessions. It revokes all older
+// sessions of the user, including sessions that are still in use. internal/revocation tests that
+// this limits the memory.
 func TestALoopOfSignInAndLogoutRevokesTheOldestSessionsAndNoNewOne(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Once a revocation has returned, the instance that has revoked the session rejects its token at
-// once. The other instance rejects the token after its interval.
+// After a revocation has returned, the instance that made it rejects the token at once. The other
+// instance rejects the token after its next read of the feed.
 func TestUnderLoadNoTokenIsAcceptedAfterItsRevocation(t *testing.T) {
 	t.Parallel()
 	rounds := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 8, Full: 30})
@@ -98,7 +98,7 @@ func revokeUnderLoad(
 	return nil
 }
 
-// Whether a user is a super user is read from the store, not from the token. So a demotion takes
+// The service reads the rights of a user from the store, not from the token. So a demotion takes
 // effect at once on every instance.
 func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 	t.Parallel()
@@ -143,7 +143,7 @@ func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 }
 
 // If an instance has not read the feed for MaxStaleness, it accepts no token, even if many requests
-// arrive at once.
+// arrive at the same time.
 func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
@@ -165,8 +165,8 @@ func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// The second instance finds no session, because the first instance has revoked it. The logout must
-// not succeed while the second instance still accepts the token.
+// The second instance finds no session, because the first instance has revoked it. The logout at
+// the second instance must not succeed while this instance still accepts the token.
 func TestASecondLogoutOnAnotherInstanceRejectsTheTokenThere(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)

@@ -95,7 +95,7 @@ func TestRevokeEverybodyAfterARestoreRejectsEveryToken(t *testing.T) {
 }
 
 // After RevokeEverybody, a token arrives that proves lost commits. The sessions of all users were
-// revoked already, so new sessions must not be revoked again.
+// revoked already, so the token must not cause a second revocation: new sessions stay valid.
 func TestAnOldTokenAfterRevokeEverybodyRevokesNoNewSessions(t *testing.T) {
 	t.Parallel()
 	b, svc, old := loseCommits(t)

@@ -38,7 +38,7 @@ func printed(t testing.TB, v any) string {
 	return out.String()
 }
 
-// hexes returns the texts as which the bytes of a secret could be printed.
+// hexes returns the forms in which the bytes of a secret could be printed.
 func hexes(secret []byte) []string {
 	return []string{
 		string(secret), fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret),
@@ -125,8 +125,7 @@ func TestInvalidSymmetricKeysAreRejected(t *testing.T) {
 }
 
 // For each purpose, SymmetricKey derives a key from the configured secret: HKDF-SHA-256 (RFC 5869)
-// with the purpose as info. The derivation must not change, because no stored hash could then be
-// verified.
+// with the purpose as info. If the derivation changed, no stored hash could be verified.
 func TestAPepperIsDerivedForItsPurpose(t *testing.T) {
 	t.Parallel()
 	secret := authtest.Random(32)
@@ -151,8 +150,8 @@ func derived(t testing.TB, secret []byte, purpose string) []byte {
 	return key
 }
 
-// The test makes many calls, of which some fail. It searches all logs and responses for the secrets
-// of the service.
+// The test makes many calls, some of which fail. It then searches all logs and responses for the
+// secrets of the service.
 func TestSecretsAppearInNoOutput(t *testing.T) {
 	t.Parallel()
 	var failing bool

@@ -243,7 +243,8 @@ func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 	}
 }
 
-// agingBody is a body that makes the session too old before it is read.
+// agingBody is a request body. Each read of the body first calls age, which makes the session too
+// old.
 type agingBody struct {
 	io.Reader
 	age func()

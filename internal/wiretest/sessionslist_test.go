@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Attack: a client signs in many times. Its User-Agent becomes as long as possible when it is
-// encoded as JSON.
+// Attack: a client signs in many times. In JSON, the User-Agent of the client is as long as
+// possible.
 func TestTheListOfSessionsIsLimited(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

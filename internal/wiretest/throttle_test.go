@@ -188,7 +188,7 @@ func countReads(reads *int) func(*fixture, *auth.Config) {
 }
 
 // newWithImportedKey returns a fixture whose user has an imported key. pair is the key with its
-// secret, guess is the key with a wrong secret, and reads counts the calls of FindKey.
+// secret, and guess is the key with a wrong secret. reads counts the calls of FindKey.
 func newWithImportedKey(t *testing.T) (f *fixture, pair, guess auth.KeyPair, reads *int) {
 	reads = new(int)
 	f = newFixture(t, countReads(reads), func(_ *fixture, cfg *auth.Config) {
@@ -235,7 +235,7 @@ func TestAThrottledAddressCausesNoSlowHashes(t *testing.T) {
 	t.Parallel()
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "2001:db8:1:2::7"), from(t, "2001:db8:1:3::7")
-	for range 20 { // a failure counts whichever key it names
+	for range 20 { // each failure counts, for any access key
 		_, err := f.svc.Login(attacker, f.wrong())
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}

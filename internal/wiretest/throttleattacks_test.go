@@ -92,8 +92,8 @@ func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 	requireThrottled(t, err, time.Millisecond, time.Minute)
 }
 
-// All clients whose address is unknown share a limit. Attack: one such client sends a wrong secret
-// every five seconds. This must not block the others.
+// All clients whose address is unknown share a limit. Attack: one of these clients sends a wrong
+// secret every five seconds. This must not block the other clients.
 func TestAFewWrongSecretsDoNotBlockOtherUnknownAddresses(t *testing.T) {
 	t.Parallel()
 	f, services, pair, guess := twoInstances(t)
@@ -292,8 +292,9 @@ func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	require.LessOrEqual(t, failed, 5, "failures that were not throttled; log: %.200s", b.log.String())
 }
 
-// wrongOnceLimiter is a limiter that returns the wait in lie once, and correct waits afterwards. By
-// default, 500 failures a day are allowed, so a correct wait is at most about three minutes.
+// wrongOnceLimiter is a limiter that returns a wrong wait for one call, and correct waits after
+// that. The field lie contains the wrong wait. By default, 500 failures a day are allowed, so a
+// correct wait is at most about three minutes.
 type wrongOnceLimiter struct {
 	limit.Limiter
 	lie *atomic.Int64

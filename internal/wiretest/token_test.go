@@ -150,8 +150,8 @@ func TestVerifyReturnsTheIdentity(t *testing.T) {
 	})
 }
 
-// A forged token without changes is accepted. So if a test below changes a token and it is
-// rejected, the change is the reason.
+// A forged token without changes is accepted. So if a test below changes a forged token and the
+// token is rejected, the change is the reason.
 func TestTheForgerCanMakeAGoodToken(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *tokens) {
@@ -245,8 +245,8 @@ func TestATokenExpiresWithItsAccessKey(t *testing.T) {
 	require.Equal(t, 1, removed, "only the session of the first key was stored")
 }
 
-// Every rejected token gets the same answer. In CVE-2024-51744 expired and forged tokens could be
-// told apart, and an application got it wrong.
+// Every rejected token gets the same answer. In CVE-2024-51744, a forged token that had also
+// expired got the error of an expired token, and an application could accept it.
 func TestRejectedTokensAllGetTheSame401_CVE_2024_51744(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -19,7 +19,7 @@ func TestTheLongestPossibleTokenIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, s := range authtest.NewSigners(t) {
 		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
-		// In JSON, a quote takes two bytes. No other allowed character takes more.
+		// In JSON, a quote takes two bytes, which is the maximum for an allowed character.
 		long := strings.Repeat(`"`, 256)
 		var err error
 		f.issuer, err = auth.NewTokenIssuer(f.store, long, []auth.SigningKey{s.Key},

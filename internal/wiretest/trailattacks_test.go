@@ -57,7 +57,7 @@ func (a *trailAttack) key(user auth.User) auth.AccessKey {
 	return auth.AccessKey{ID: rand.Text(), UserID: user.ID, Hash: "hash", CreatedAt: trailTime}
 }
 
-// add makes a change of the user with the write w, so that the event of w is stored.
+// add changes the user with the write w, which also stores the event of w.
 func (a *trailAttack) add(w auth.Write, user auth.User) error {
 	_, err := a.store.RevokeUserSessions(a.t.Context(), w, user.ID)
 	return err
@@ -130,7 +130,8 @@ func TestEventsOfOneUserAreListedInTheOrderOfTheirChanges(t *testing.T) {
 }
 
 // While the test reads all pages, newer events are added, the oldest are pruned, and others are
-// delivered. Each event that exists throughout is listed once and in order.
+// delivered. Each event that exists during the whole test must be listed exactly once, and in
+// order.
 func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 	t.Parallel()
 	const kept, old, users = 60, 60, 6
@@ -265,8 +266,8 @@ func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 					case err == nil:
 						if err = take(e); err == nil {
 							mu.Lock()
-							// This must be before FinishEvent, because another instance may then
-							// claim the next event at once.
+							// This must be before FinishEvent, because after FinishEvent another
+							// instance can claim the next event.
 							busy[e.UserID] = false
 							mu.Unlock()
 							err = a.events.FinishEvent(t.Context(), e.ID)
@@ -295,8 +296,8 @@ func TestEachEventIsDeliveredOnceAndInOrderForEachUser(t *testing.T) {
 }
 
 // An instance whose clock is an hour ahead claims an event. Then it crashes or its clock is set
-// back. Neither this event nor later events of the user must be delayed, and their times must
-// increase.
+// back. This event and later events of the user must be delivered without a delay, and their times
+// must increase.
 func TestAClockThatJumpsBackDelaysNoEventOfTheTrail(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {

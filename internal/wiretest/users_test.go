@@ -104,8 +104,8 @@ func TestOnlySuperUsersRegisterUsers(t *testing.T) {
 	require.Empty(t, r.header.Get("WWW-Authenticate"))
 	require.Equal(t, http.StatusUnauthorized, f.send(http.MethodPost, "/api/v1/user/register", body).status)
 
-	// The store decides who is a super user, not the token. The token of the demoted user still
-	// says that its user is one.
+	// The store, not the token, decides whether a user is a super user. The token of the demoted
+	// user still says that the user is a super user.
 	token := f.signIn(f.admin)
 	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
 		Username: "second", IsSuperUser: true,

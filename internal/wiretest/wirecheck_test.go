@@ -264,7 +264,8 @@ func (c *wireCheck) checkSent(o operation, sent []byte) []string {
 	return nil
 }
 
-// validate validates the value against the schema at the pointer. Each schema is compiled once.
+// validate validates the value against the schema at the pointer. It compiles each schema at the
+// first use.
 func (c *wireCheck) validate(pointer string, value any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -280,7 +281,7 @@ func (c *wireCheck) validate(pointer string, value any) error {
 }
 
 // neverMet returns the documented pairs of a call and a status that no test has received.
-// documented is the number of all pairs.
+// documented is the number of all documented pairs.
 func (c *wireCheck) neverMet() (pairs []string, documented int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

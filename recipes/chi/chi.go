@@ -19,8 +19,8 @@ func Mount(router chi.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// decoded unescapes the path parameters. If a client escapes more characters than necessary, such
-// as an @ as %40, chi does not unescape the parameters.
+// decoded unescapes the path parameters. A client may escape more characters than necessary, for
+// example write %40 for an @. chi does not unescape the parameters of such a path.
 func decoded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if params := chi.RouteContext(r.Context()).URLParams; r.URL.RawPath != "" {

@@ -1,5 +1,5 @@
-// Package echoauth provides sign-in on echo. Most of the work is done by echo's wrappers of
-// net/http: they set the path parameters, and pass on the context that a middleware has set.
+// Package echoauth provides sign-in on echo. echo's wrappers of net/http do most of the work. They
+// set the path parameters and pass on the context that a middleware has set.
 package echoauth
 
 import (
@@ -22,7 +22,8 @@ func Mount(router *echo.Echo, svc *auth.Service, groups ...auth.RouteGroup) {
 // New returns a router with the routes of the library and two routes of its own.
 func New(svc *auth.Service) *echo.Echo {
 	router := echo.NewWithConfig(echo.Config{Router: echo.NewRouter(echo.RouterConfig{
-		// Without this option, echo does not unescape the path parameters, such as %40 for an @.
+		// Without this option, echo does not unescape the path parameters. For example, %40 does
+		// not become an @.
 		UnescapePathParamValues: true,
 	})})
 	router.Use(middleware.Recover())

@@ -1,9 +1,9 @@
 // Package fiberauth provides sign-in on fiber, with fiber's adaptor for net/http.
 //
 // fiber does not use the server of net/http. Before any handler runs, its server reads the whole
-// body, up to BodyLimit of fiber's Config. This may take as long as ReadTimeout, which is unlimited
-// by default. Config.Timeout of package auth does not limit it. The server also does not tell a
-// handler that the client has disconnected.
+// body, up to BodyLimit of fiber's Config. The reading can take as long as ReadTimeout, which is
+// unlimited by default. Config.Timeout of package auth does not limit the reading. The server also
+// does not tell a handler that the client has disconnected.
 package fiberauth
 
 import (
@@ -59,8 +59,8 @@ func serve(c fiber.Ctx, handler http.Handler) error {
 //   - The server also reuses the context of the adaptor's request, which lacks the values of
 //     c.Context(). request replaces it by c.Context().
 //
-// The remote address is correct already: it is the address of the connection. Which proxies to
-// trust is decided by [auth.Config.Proxies]. ProxyHeader of fiber's Config has no effect.
+// The remote address is correct already: it is the address of the connection. [auth.Config.Proxies]
+// decides which proxies to trust. ProxyHeader of fiber's Config has no effect.
 func request(c fiber.Ctx, r *http.Request) *http.Request {
 	r = r.WithContext(c.Context())
 	r.Header = http.Header{}

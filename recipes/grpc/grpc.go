@@ -29,9 +29,9 @@ func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	}
 }
 
-// Stream is like [Unary], for streams. It identifies the caller once, when the stream is opened.
-// The stream continues after the token has expired or the session was revoked. To prevent that, a
-// handler can check ExpiresAt of the caller, or end the stream from time to time.
+// Stream is like [Unary], for streams. It identifies the caller only when the stream is opened. The
+// stream continues even if the token expires or the session is revoked. To prevent that, a handler
+// can check ExpiresAt of the caller, or end the stream from time to time.
 func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
 		handler grpc.StreamHandler) error {

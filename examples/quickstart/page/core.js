@@ -1,16 +1,18 @@
-// What all parts of the page need: the calls of the service, and what is told to
-// whoever reads the page.
+// Functions that all parts of the page use. They call the service, show messages and
+// build elements.
 
-// The bearer token that an access key was exchanged for. It is in this variable
-// and nowhere else: not in the document, not in any storage, and gone when the
-// page is left. Whoever signs in with GitHub has a cookie, which no script sees.
+// The bearer token of a user who has signed in with an access key. The token is only
+// in this variable, not in the document or in a storage. It is gone when the user
+// leaves the page. A user who signs in with GitHub has a cookie instead, which no
+// script can read.
 let token = "";
 
 export const hasToken = () => token !== "";
 export const setToken = (text) => { token = text; };
 
-// An answer that is still on its way when the page is left must not bring a token or
-// a secret into a page that the browser keeps for its Back button.
+// Aborts the running calls when the user leaves the page. The browser may keep the
+// page for its Back button, and a late response must not put a token or a secret
+// into the kept page.
 let leaving = new AbortController();
 
 export function leave() {
@@ -23,15 +25,17 @@ export const element = (id) => document.getElementById(id);
 export const tell = (text) => { element("status").textContent = text; };
 export const warn = (text) => { element("alert").textContent = text; };
 
-// A Refusal is an answer that is not a success, with the service's own sentence.
+// A Refusal is a failed call. Its message is from the service, if the service has
+// responded.
 export class Refusal extends Error {
   constructor(status, detail) {
     super(detail);
-    this.status = status; // 0 if there was no answer
+    this.status = status; // 0 if there was no response
   }
 }
 
-// ask returns the answer to a call, and where the next page of it is, if there is one.
+// ask calls the service. It returns the body of the response, and the path of the
+// next page if the body is a page of a list.
 export async function ask(method, path, body) {
   const headers = {};
   if (token) headers["Authorization"] = `Bearer ${token}`;
@@ -52,18 +56,19 @@ export async function ask(method, path, body) {
 
 export const call = async (method, path, body) => (await ask(method, path, body)).answer;
 
-let onEnd = () => {}; // what to do when nobody is signed in any more
+let onEnd = () => {}; // called when no user is signed in any more
 
 export const whenSignedOut = (action) => { onEnd = action; };
 
-let refresh = async () => {}; // how to show anew who is signed in, and all lists
+let refresh = async () => {}; // shows the signed-in user and all lists again
 
 export const refreshWith = (action) => { refresh = action; };
 export const showAgain = () => refresh();
 
 let busy = false;
 
-// act does one thing at a time, and says what went wrong with it.
+// act runs the action and shows its error, if any. While an action runs, act ignores
+// other actions.
 export async function act(action) {
   if (busy) return;
   busy = true;
@@ -81,10 +86,11 @@ export async function act(action) {
   }
 }
 
-// clear takes everything out of an element.
+// clear removes all children of an element.
 export const clear = (id) => element(id).replaceChildren();
 
-// make returns an element with this text or these children in it.
+// make returns a new element. The content is a text, or a list of texts and
+// elements.
 export function make(name, content, attributes = {}) {
   const made = document.createElement(name);
   made.append(...[content].flat());
@@ -92,20 +98,23 @@ export function make(name, content, attributes = {}) {
   return made;
 }
 
-// button returns one that says to people who do not see it what it is for.
+// button returns a button with a text. The parameter "of" names what the button acts
+// on. The page hides this name, but a screen reader reads it.
 export function button(text, of, action) {
   const made = make("button", [text, make("span", ` ${of}`, {class: "unseen"})], {type: "button"});
   made.addEventListener("click", () => act(action));
   return made;
 }
 
-// card returns an item of a list: a heading, what there is to say, and buttons.
+// card returns an item of a list with a heading, facts and buttons. A fact is a pair
+// of a name and a value.
 export function card(heading, facts, buttons) {
   const list = make("dl", facts.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
   return make("li", [make("h3", heading), list, make("div", buttons, {class: "actions"})]);
 }
 
-// when writes a time as people do where they are; null is never.
+// when returns an element that shows the time in the format of the user's language.
+// If time is null, it returns "never".
 export function when(time) {
   if (!time) return "never";
   return make("time", new Date(time).toLocaleString(undefined, {dateStyle: "medium", timeStyle: "short"}), {datetime: time});

@@ -1,7 +1,8 @@
-// The dialogs. The browser keeps the focus in them, and gives it back at their end.
+// The dialogs. The browser keeps the focus in an open dialog. When the dialog
+// closes, the browser returns the focus.
 import {element} from "./core.js";
 
-// ended waits until a dialog is closed, and returns whether its work is to be done.
+// ended waits until the dialog is closed, and returns whether the user has agreed.
 function ended(dialog) {
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), {once: true});
@@ -21,7 +22,8 @@ for (const dialog of document.querySelectorAll("dialog")) {
   }
 }
 
-// confirm asks whether to go on. Escape is no.
+// confirm asks the user a question, and returns whether the user has agreed. Escape
+// means no.
 export function confirm(heading, text, yes) {
   element("confirm-heading").textContent = heading;
   element("confirm-text").textContent = text;
@@ -29,15 +31,15 @@ export function confirm(heading, text, yes) {
   return ended(open("confirm"));
 }
 
-// chooseOverlap asks how long the earlier secret of a key is to work, in seconds. It
-// returns undefined for not at all.
+// chooseOverlap asks for how long the old secret of a key must still work. It
+// returns the number of seconds, or undefined if the user cancels the dialog.
 export async function chooseOverlap(name) {
   element("rotate-name").textContent = name;
   element("overlap").value = "0";
   return await ended(open("rotate")) ? Number(element("overlap").value) : undefined;
 }
 
-// showSecret shows a pair for as long as the dialog is open. Afterwards the secret is
+// showSecret shows a pair while the dialog is open. After that, the secret is
 // nowhere in the page.
 function showSecret(heading, pair) {
   element("secret-heading").textContent = heading;
@@ -47,9 +49,10 @@ function showSecret(heading, pair) {
   return ended(open("secret"));
 }
 
-// showSecretAndThen shows a pair at once: there is no other copy, so nothing that goes
-// wrong with the lists behind it may come first. It is told when the dialog is closed,
-// be it that the caller's own session has ended with the change.
+// showSecretAndThen shows the pair first and then calls showLists. The pair is the
+// only copy, so an error of showLists must not hide it. The error is thrown after
+// the dialog is closed. For example, it says that the change has ended the caller's
+// own session.
 export async function showSecretAndThen(heading, pair, showLists) {
   const closed = showSecret(heading, pair);
   try {
@@ -80,7 +83,8 @@ for (const [id, from, said] of [
   });
 }
 
-// closeAll is for when nobody is there any more.
+// closeAll closes all dialogs and removes the secret, because the user has left or
+// is signed out.
 export function closeAll() {
   forget();
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();

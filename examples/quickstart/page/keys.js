@@ -25,7 +25,7 @@ async function rotate(key) {
   const overlap = await chooseOverlap(nameOf(key));
   if (overlap === undefined) return;
   const pair = await call("POST", `${pathOf(key)}/rotate`, {overlap_seconds: overlap});
-  element("keys-heading").focus(); // where the dialog gives the focus back to
+  element("keys-heading").focus(); // the dialog returns the focus here
   await showSecretAndThen("The new secret", pair, showKeys);
 }
 

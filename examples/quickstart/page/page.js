@@ -1,4 +1,5 @@
-// What a browser does with the calls of the service.
+// The main module of the page: the sections, sign-in, sign-out and the GitHub
+// account.
 
 import {act, call, element, hasToken, leave, refreshWith, setToken, tell, warn, whenSignedOut} from "./core.js";
 import {closeAll} from "./dialogs.js";
@@ -6,7 +7,8 @@ import {clearKeys, showKeys} from "./keys.js";
 import {clearSessions, showSessions} from "./sessions.js";
 import {clearUsers, showUsers} from "./users.js";
 
-// The GitHub flow's outcomes, by the code that the service adds to the address.
+// The messages for failed GitHub flows. The keys are the error codes that the
+// service adds to the URL of the page.
 const failures = new Map([
   ["denied", "You did not allow it at GitHub. Nothing has changed."],
   ["expired", "This visit to GitHub took too long, was used before, or began in another browser. Begin again."],
@@ -15,10 +17,10 @@ const failures = new Map([
   ["unavailable", "GitHub or this service cannot answer now. Try again later."],
 ]);
 
-let shown; // the section that is on the page
+let shown; // ID of the section that the page shows
 
-// show puts one of the sections on the page. The focus goes along with it, unless
-// the page has only just come.
+// show shows one of the sections. It moves the focus to the section, except when the
+// page was just loaded.
 function show(id) {
   if (shown === id) return;
   element("signed-out").hidden = id !== "signed-out";
@@ -50,7 +52,7 @@ function showSignedIn(user, githubUsername) {
   show("signed-in");
 }
 
-// refresh shows who is signed in, if anybody is.
+// refresh shows the signed-in user, or that no user is signed in.
 async function refresh() {
   let user;
   try {
@@ -62,12 +64,13 @@ async function refresh() {
   }
   const username = await githubUsername();
   await Promise.all([showKeys(), showSessions(), user.is_super_user && showUsers()]);
-  if (!user.is_super_user) clearUsers(); // who may have been one until now
+  if (!user.is_super_user) clearUsers(); // the user may have been a super user before
   element("users").hidden = !user.is_super_user;
   showSignedIn(user, username);
 }
 
-// githubUsername returns the account that is connected, empty if none is.
+// githubUsername returns the login of the connected GitHub account, or "" if none is
+// connected.
 async function githubUsername() {
   try {
     return (await call("GET", "/api/v1/auth/github/token")).github_username;
@@ -79,7 +82,8 @@ async function githubUsername() {
 
 refreshWith(refresh);
 
-// Whoever is signed out is shown so, and is told if they were in.
+// The returned value says whether a user was signed in. If it is true, act tells the
+// user.
 whenSignedOut(() => {
   const ended = shown === "signed-in";
   showSignedOut();
@@ -110,7 +114,7 @@ element("connect").addEventListener("click", () => act(async () => {
 element("disconnect").addEventListener("click", () => act(async () => {
   await call("POST", "/api/v1/auth/github/logout");
   await refresh();
-  element("connect").focus(); // the button that was pressed has gone
+  element("connect").focus(); // the pressed button is hidden now
   tell("GitHub is disconnected.");
 }));
 
@@ -120,8 +124,8 @@ element("sign-out").addEventListener("click", () => act(async () => {
   tell("You are signed out.");
 }));
 
-// arrive reads from the address how the visit to GitHub ended, and removes it
-// from there: it must not be said again when the page is reloaded.
+// arrive shows the result of a GitHub flow, which the URL of the page contains. It
+// removes the result from the URL, so that a reload does not show the message again.
 async function arrive() {
   const query = new URLSearchParams(location.search);
   if (location.search) history.replaceState(null, "", location.pathname);
@@ -134,8 +138,8 @@ async function arrive() {
   }
 }
 
-// Browsers keep pages that are left, for their Back button: without the token,
-// and with another look at who is signed in when they come back.
+// A browser may keep a page for its Back button. So the page drops the token when
+// the user leaves it, and checks who is signed in when the user returns.
 addEventListener("pagehide", () => {
   leave();
   closeAll();

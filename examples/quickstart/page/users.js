@@ -2,7 +2,7 @@
 import {act, ask, button, call, card, clear, element, showAgain, tell, when} from "./core.js";
 import {confirm, showSecretAndThen} from "./dialogs.js";
 
-let next; // where the next page of users is
+let next; // path of the next page of users
 
 export async function showUsers() {
   clear("user-list");
@@ -65,8 +65,8 @@ function userCard(user) {
   ], buttons);
 }
 
-// done makes a change, and says so when the page shows it. The user may be the caller,
-// who may then not see the list any more, or not be signed in.
+// done makes a change, shows the new state, and then tells the user. If the changed
+// user is the caller, the list may be gone, or the caller may be signed out.
 async function done(said, action) {
   await action();
   await showAgain();

@@ -6,12 +6,12 @@
 -- there is none. A boolean is 0 or 1.
 --
 -- There are no foreign keys, because auth_users is empty if the host has its
--- own users table. Instead, each method of the store changes all tables that
--- belong together in one transaction.
+-- own users table. Instead, each method of the store makes all its changes in
+-- one transaction.
 --
--- Every file has one DDL statement and can be run again. This is necessary
--- because MySQL commits after each DDL statement, and the process may be killed
--- before it has recorded the migration.
+-- Every migration file has one DDL statement and can be run again. This is
+-- necessary because MySQL commits after each DDL statement, and the process can
+-- be killed before it has recorded the migration.
 
 CREATE TABLE IF NOT EXISTS auth_users (
 	id              VARBINARY(64)  NOT NULL PRIMARY KEY,

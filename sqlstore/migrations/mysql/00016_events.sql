@@ -1,8 +1,8 @@
 -- +goose Up
 
--- The audit trail: the events of lasting changes. The transaction that makes a change also adds
--- the event. There are no foreign keys, so that an event stays when its user is deleted. If a
--- value is missing, a text is '' and github_id is 0.
+-- The audit trail: the events of lasting changes. The transaction that makes a change also adds the
+-- event. There are no foreign keys, so that an event stays when its user is deleted. A missing text
+-- is '', and a missing github_id is 0.
 CREATE TABLE IF NOT EXISTS auth_events (
 	id            VARBINARY(64)  NOT NULL PRIMARY KEY, -- random
 	at            BIGINT         NOT NULL,

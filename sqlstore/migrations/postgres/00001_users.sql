@@ -6,8 +6,8 @@
 -- IDs, whatever the collation of the database is.
 --
 -- There are no foreign keys, because auth_users is empty if the host has its
--- own users table. Instead, each method of the store changes all tables that
--- belong together in one transaction.
+-- own users table. Instead, each method of the store makes all its changes in
+-- one transaction.
 
 CREATE TABLE auth_users (
 	id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,

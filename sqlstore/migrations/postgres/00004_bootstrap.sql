@@ -1,7 +1,7 @@
 -- +goose Up
 
--- This table has at most one row. If several calls of Bootstrap run at once,
--- the primary key lets only one of them insert it.
+-- This table has at most one row. If several calls of Bootstrap run at the same
+-- time, the primary key lets only one of them insert the row.
 CREATE TABLE auth_bootstrap (
 	id      SMALLINT NOT NULL PRIMARY KEY CHECK (id = 1),
 	user_id TEXT     NOT NULL

@@ -1,7 +1,7 @@
 -- +goose Up
 
 -- The values of the OAuth parameter "state" that have been used. Each value can
--- be used only once.
+-- be used only one time.
 CREATE TABLE auth_github_states (
 	id         TEXT   NOT NULL PRIMARY KEY,
 	expires_at BIGINT NOT NULL

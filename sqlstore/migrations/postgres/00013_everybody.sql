@@ -1,8 +1,8 @@
 -- +goose Up
 
--- This table has one row. Every transaction that makes a lasting change takes a shared lock on
--- the row. A transaction that revokes all sessions of all users takes an exclusive lock, so the
--- two wait for each other.
+-- This table has one row. Every transaction that makes a lasting change takes a shared lock on the
+-- row. A transaction that revokes all sessions of all users takes an exclusive lock instead. So no
+-- other lasting change runs at the same time.
 --
 -- Sessions with a generation below that of the row are revoked. The generation of the row is 0
 -- until all sessions are revoked for the first time.

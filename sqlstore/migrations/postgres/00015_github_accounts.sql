@@ -1,16 +1,16 @@
 -- +goose Up
 
--- The GitHub accounts that were ever linked, including those that are no longer linked. A row
--- has the user to whom the account was last linked. Each account has one grant, which can make
--- a user a super user once. grant_spent is 1 if the grant has been used.
+-- The GitHub accounts that were ever linked, including those that are no longer linked. user_id is
+-- the user to whom the account was last linked. Each account has one grant, which can make one user
+-- a super user one time. grant_spent is 1 if the grant has been used.
 --
--- For accounts that were linked before this table existed, no record says whether they have
--- used their grant. Their grant_spent is 1: with 0, a super user who was demoted could become
--- one again.
+-- For accounts that were linked before this table existed, no record says whether they have used
+-- their grant. Their grant_spent is 1. With 0, a demoted super user could become a super user
+-- again.
 CREATE TABLE auth_github_accounts (
 	host        TEXT     NOT NULL,
 	account_id  BIGINT   NOT NULL,
-	user_id     TEXT     NOT NULL, -- '' if the account is remembered for no user
+	user_id     TEXT     NOT NULL, -- '' if the store remembers no user for the account
 	grant_spent SMALLINT NOT NULL CHECK (grant_spent IN (0, 1)),
 	PRIMARY KEY (host, account_id)
 );

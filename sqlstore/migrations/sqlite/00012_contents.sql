@@ -1,9 +1,9 @@
 -- +goose Up
 
--- This table has at most one row. The program that opens the tables first inserts it: 'users'
--- if the program calls sqlstore.Open, or 'accounts' if it calls sqlstore.OpenAccounts. If two
--- programs open empty tables at the same time, the primary key lets only one of them insert the
--- row.
+-- This table has at most one row, which the first program that opens the tables inserts. The row
+-- has 'users' if the program calls sqlstore.Open, and 'accounts' if it calls sqlstore.OpenAccounts.
+-- If two programs open empty tables at the same time, the primary key lets only one of them insert
+-- the row.
 CREATE TABLE auth_contents (
 	id    INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
 	keeps TEXT    NOT NULL CHECK (keeps IN ('users', 'accounts'))

@@ -184,9 +184,7 @@ func TestOnlyRevocationsWaitForTheHeadOfTheFeed(t *testing.T) {
 	onServers(t, func(t *testing.T, on *server) {
 		s := on.stage(t)
 		s.nameMany(t)
-		for _, user := range []string{"ada", "eve"} {
-			s.makeOld(t, user)
-		}
+		s.makeTwoOld(t)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, s.store.Transact(ctx, func(ctx context.Context, conn *sql.Conn) error {
@@ -209,12 +207,21 @@ func TestOnlyRevocationsWaitForTheHeadOfTheFeed(t *testing.T) {
 	})
 }
 
-// makeOld adds an expired entry that is old enough to be pruned.
-func (s *stage) makeOld(t *testing.T, userID string) {
+// makeTwoOld changes the entries of nameMany so that two of them, of different users, can be pruned:
+// they have expired, and auth.KeptRevocations entries follow them.
+func (s *stage) makeTwoOld(t *testing.T) {
 	t.Helper()
-	_, err := s.db.Exec(fmt.Sprintf(`INSERT INTO %srevocations (position, id, user_id, session_id, generation, expires_at)
-		SELECT MIN(position) - 1, 'old', '%s', '', 1, 1 FROM %srevocations`, s.prefix, userID, s.prefix))
-	require.NoError(t, err)
+	table, newest := s.prefix+"revocations", auth.MaxNamedRevocations
+	for _, change := range []string{
+		`UPDATE ` + table + ` SET expires_at = 1 WHERE position <= 2`,
+		`UPDATE ` + table + ` SET user_id = 'eve' WHERE position = 2`,
+		fmt.Sprintf(`INSERT INTO %s (position, id, user_id, session_id, generation, expires_at)
+			VALUES (%d, 'new', 'bob', 'b1', 1, 1), (%d, 'newest', 'bob', 'b2', 1, 1)`, table, newest+1, newest+2),
+		fmt.Sprintf(`UPDATE %srevocation_head SET position = %d`, s.prefix, newest+2),
+	} {
+		_, err := s.db.Exec(change)
+		require.NoError(t, err)
+	}
 }
 
 // A transaction that folds entries has locked the head of the feed, and other revocations of the

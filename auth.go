@@ -25,8 +25,8 @@ type Config struct {
 	Issuer string
 
 	// PublicURL is the origin at which browsers reach the service, such as
-	// "https://api.example.com". Cookies and redirects are made for this origin. It must be https,
-	// except on loopback or if GitHub.InsecureCookies is set. Empty means the origin of
+	// "https://api.example.com". Cookies and redirects are made for this origin. PublicURL must be
+	// https, except on loopback or if GitHub.InsecureCookies is set. Empty means the origin of
 	// GitHub.CallbackURL. If both URLs are set, they must have the same origin.
 	PublicURL string
 
@@ -53,14 +53,14 @@ type Config struct {
 	BrowserSessions *BrowserSessions
 
 	// ReauthAfter, if positive, limits the calls that return an access secret, connect a GitHub
-	// account, or enable or promote a user. If the session is older than ReauthAfter, such a call
-	// returns ErrSessionTooOld. A stolen token of an old session then cannot make a lasting
+	// account, or enable or promote a user. If the caller's session is older than ReauthAfter, such
+	// a call returns ErrSessionTooOld. A stolen token of an old session then cannot make a lasting
 	// credential. Zero means any age.
 	ReauthAfter time.Duration
 
-	// Proxies is the result of [NoProxies] or [TrustProxies]. It determines the client address. If
-	// Proxies is not set, a client that sends X-Forwarded-For has no known address: see
-	// [Throttling]. Credentials.AllowImported requires Proxies.
+	// Proxies is the result of [NoProxies] or [TrustProxies]. Proxies determines the client
+	// address. If Proxies is not set and a request has the header X-Forwarded-For, the client
+	// address is not known: see [Throttling]. Credentials.AllowImported requires Proxies.
 	Proxies Proxies
 
 	// Throttling limits the sign-in attempts of each client address.

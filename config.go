@@ -14,9 +14,9 @@ import (
 // TokenConfig configures the contents of tokens and their verification. The zero value is a good
 // choice.
 type TokenConfig struct {
-	// Audiences has exactly one element: the aud claim of the tokens, which names the services that
-	// accept them. nil means the issuer. A token is rejected if its aud claim is another text or a
-	// list.
+	// Audiences contains the aud claim of the tokens, which names the services that accept the
+	// tokens. If Audiences is set, it must have exactly one element. nil means that the aud claim
+	// is the issuer. A token is rejected if its aud claim is another text or a list.
 	Audiences []string
 
 	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero means
@@ -25,9 +25,9 @@ type TokenConfig struct {
 	Lifetime time.Duration
 
 	// MaxLifetime is the longest lifetime of an accepted token, at most 30 days. A token that
-	// claims a longer lifetime is rejected, whichever key signed it. Zero means the greater of
-	// Lifetime and 12 hours. If you lower Lifetime, set MaxLifetime to the old Lifetime until the
-	// last token with the old Lifetime has expired.
+	// claims a longer lifetime is rejected, even if its signature is valid. Zero means the greater
+	// of Lifetime and 12 hours. If you lower Lifetime, set MaxLifetime to the old Lifetime until
+	// the last token with the old Lifetime has expired.
 	MaxLifetime time.Duration
 
 	// CacheSize is the maximum number of verified tokens in the cache, at most 16777216. Zero means
@@ -41,8 +41,8 @@ type TokenConfig struct {
 
 	// RevocationInterval is the maximum age of an instance's copy of the revocation feed, which is
 	// the store's list of revocations. The default and the maximum are 5 seconds. If the copy is
-	// older, the next request reads the feed, and every request waits up to one second for this
-	// read.
+	// older, one request reads the feed, and the other requests wait for this read. No request
+	// waits longer than one second.
 	RevocationInterval time.Duration
 
 	// MaxStaleness limits how long an instance accepts tokens while the store does not answer. If
@@ -135,27 +135,27 @@ type CredentialConfig struct {
 	// attacker who can write to the store cannot add an access key that is accepted. New hashes are
 	// made with the first pepper. A hash that was made with any of the peppers is accepted.
 	//
-	// To add a pepper, first append it to the list on every instance, and only then move it to the
-	// front. If the hash of an access key was not made with the first pepper, the next sign-in with
-	// the key renews the hash. After that, an instance that does not have this pepper rejects the
-	// access key.
+	// To add a pepper, first append the new pepper to the list on every instance. Only then move it
+	// to the front. If the hash of an access key was not made with the first pepper, the next
+	// sign-in with the key renews the hash with the first pepper. After that, an instance without
+	// this pepper rejects the access key.
 	//
 	// [NoPepper] in the list stands for hashes without a pepper. An empty list means NoPepper
 	// alone. To begin to use peppers, first add a pepper after NoPepper on every instance, and then
-	// move it to the front. Keep NoPepper at the end of the list until every access key has been
-	// used to sign in. While NoPepper is in the list, the peppers do not protect against an
-	// attacker who can write to the store. An imported hash has no pepper, so it is accepted only
-	// while NoPepper is in the list.
+	// move that pepper to the front. Keep NoPepper at the end of the list until every access key
+	// has been used to sign in. While NoPepper is in the list, the peppers do not protect against
+	// an attacker who can write to the store. An imported hash has no pepper, so it is accepted
+	// only while NoPepper is in the list.
 	Peppers []SymmetricKey
 
 	// AllowImported makes the service accept access keys that were imported from another system.
 	// Unknown clients can then make the service compute slow hashes. The limits for slow hashes
 	// depend on the client address, so [New] returns an error unless Config.Proxies is set.
 	//
-	// For an access key that does not exist, the service computes an argon2id hash with the
-	// service's own parameters. If an imported hash takes more or less time than this hash, the
-	// difference reveals that the access key exists. The first sign-in with the key replaces the
-	// imported hash by a hash with the service's own parameters, and the difference disappears.
+	// The duration of a rejection can reveal that an imported access key exists. If an access key
+	// does not exist, the service computes an argon2id hash with its own parameters. An imported
+	// hash can take more or less time than this hash. The first sign-in with the imported key ends
+	// the difference: it replaces the imported hash by a hash with the service's own parameters.
 	AllowImported bool
 
 	// MaxSlowHashes is the maximum number of slow hashes that are computed at the same time. Each
@@ -223,8 +223,9 @@ type Throttling struct {
 	Off bool
 }
 
-// newThrottle returns the throttle of the service with this issuer, or nil if Off is set. The name
-// of each count depends on the issuer, so two services that share a Limiter are counted separately.
+// newThrottle returns the throttle of the service with the given issuer, or nil if Off is set. The
+// name of each count depends on the issuer. So services with different issuers can share a Limiter
+// and still be counted separately.
 func (t Throttling) newThrottle(
 	issuer string, now func() time.Time, log *slog.Logger,
 ) (*throttle.Throttle, error) {

@@ -174,14 +174,15 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // If the host has a users table of its own, the returned User has only an ID, and IsActive is
 // false. The host's table is read later, when the session is opened.
 //
-// A generated pair costs one read of the store and one fast hash, whether the key exists or not.
-// Without AllowImported, any other pair costs no read and no hash. With AllowImported, any other
-// pair costs one read and one slow hash. If that pair is accepted and its hash must be renewed, the
-// renewal costs a second slow hash and a write. The time of last use is written at most once a
-// minute.
+// A generated pair costs one read of the store and one fast hash, whether the key exists or not. If
+// AllowImported is not set, any other pair costs no read and no hash. If AllowImported is set, any
+// other pair costs one read and one slow hash. If Verify accepts an imported pair whose hash must
+// be renewed, the renewal costs a second slow hash and a write. The time of last use is written at
+// most once a minute.
 //
 // If Verify rejects the pair, it emits the event of a rejected sign-in and calls the SignIn hook.
-// If Verify accepts the pair, [TokenIssuer.Issue] does both later, when it opens the session.
+// If Verify accepts the pair, [TokenIssuer.Issue] later emits the event of the sign-in and calls
+// the SignIn hook, when it opens the session.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	began := time.Now()
 	key, user, err := v.verifyAndTouch(ctx, pair)
@@ -222,9 +223,9 @@ func (v *CredentialVerifier) verifyAndTouch(ctx context.Context, pair KeyPair) (
 	return key, user, nil
 }
 
-// checkPair is Verify without its event and without recording the use of the key. If the pair is
-// imported and countAttempt is not nil, it calls countAttempt right before the slow hash. If
-// countAttempt returns an error, checkPair returns this error and computes no hash.
+// checkPair does what Verify does, but emits no event and does not record the use of the key. If
+// the pair is imported and countAttempt is not nil, checkPair calls countAttempt right before the
+// slow hash. If countAttempt returns an error, checkPair returns this error and computes no hash.
 func (v *CredentialVerifier) checkPair(
 	ctx context.Context, pair KeyPair, form pairForm, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -278,8 +279,8 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 }
 
 // decoyUserID stands for the owner of a key that does not exist. It is as long as the user IDs that
-// this package makes, so hashing it takes the same time as hashing one of those. This package never
-// makes this ID.
+// this package makes, so it takes as long to hash as the ID of a user. This package never makes
+// this ID.
 const decoyUserID = "--------------------------"
 
 // matchStored looks up the access key and compares the secret with the stored hash. It does the

@@ -32,7 +32,7 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 // if the authority is a session without SuperUser and the key belongs to another user. It returns
 // ErrRotating if a previous secret still works, and an *[InvalidError] if the overlap is out of
 // range or the key was imported. It also returns the errors of [Authority.Check]. An imported key
-// cannot be rotated, because a generated secret contains the name of a generated key.
+// cannot be rotated, because a generated secret works only with a generated access key.
 func (v *CredentialVerifier) Rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, error) {

@@ -99,8 +99,8 @@ var (
 	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
-// These errors say why a token, or the authority of a session, was rejected. Each error means that
-// the token or the session was valid before.
+// These errors say why a token, or the authority of a session, was rejected. They are only for a
+// token or a session that was valid earlier.
 var (
 	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
 	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
@@ -207,9 +207,10 @@ func rejectionOf(userID, sessionID string, err error) error {
 	return &rejection{err, userID, sessionID}
 }
 
-// rejectionReason returns the Reason of the event about a request that err rejected. If err adds a
-// text to one of the sentinels in the loop, the reason is that text. If not, the reason is the
-// detail of [ErrorStatus]. The reason contains nothing from the request.
+// rejectionReason returns the Reason of the event about a request that err rejected. If err wraps
+// ErrInvalidCredentials, ErrTokenRejected or ErrGitHubNotAllowed and adds a text to it, the reason
+// is the added text. In all other cases, the reason is the detail of [ErrorStatus]. The reason
+// contains nothing from the request.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
@@ -298,8 +299,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}{detail})
 }
 
-// inSeconds returns the wait in whole seconds, at least 1. It rounds up, so that a client that
-// waits this number of seconds does not retry too early.
+// inSeconds returns the wait in whole seconds, at least 1. It rounds up: if it rounded down,
+// clients would retry too early.
 func inSeconds(wait time.Duration) string {
 	seconds := (wait + time.Second - 1) / time.Second
 	return strconv.FormatInt(max(1, int64(seconds)), 10)

@@ -19,8 +19,8 @@ type EventLogConfig struct {
 	//
 	// OnEvent can be slow, because no request waits for it. A panic in OnEvent is logged. The queue
 	// for OnEvent has room for 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512
-	// rejected tokens and 512 other refusals. If a class has no room left, its further events are
-	// dropped, and the log says how many.
+	// rejected tokens and 512 other refusals. If the queue has no room left for one of these
+	// classes, it drops further events of that class. The log says how many.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and verifications.
@@ -165,11 +165,11 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 	}
 }
 
-// stopQueueing sets l.current to nil if d is still the delivery that empties the queue.
+// stopQueueing sets l.current to nil if l.current is still d.
 func (l *EventLog) stopQueueing(d *delivery) { l.current.CompareAndSwap(d, nil) }
 
-// drain removes the events that are in the queue at the start, and calls take with each. It ends
-// even if take causes further events, because it leaves those in the queue.
+// drain passes each event that is in the queue at the start to the function take. It leaves further
+// events in the queue, so it ends even if take causes further events.
 func (l *EventLog) drain(take func(Event)) {
 	for range len(l.queue) {
 		select {
@@ -313,8 +313,8 @@ func (l *EventLog) enqueue(ctx context.Context, e Event) {
 	}
 }
 
-// recordSignIn records an attempt to sign in, and calls the SignIn hook. The began argument is when
-// the attempt began. If err is nil, the attempt was accepted, and e names its user and session.
+// recordSignIn records an attempt to sign in, and calls the SignIn hook. The began argument is the
+// start of the attempt. If err is nil, the attempt was accepted, and e names its user and session.
 func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, err error) {
 	if l == nil {
 		return

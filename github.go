@@ -43,9 +43,9 @@ type GitHubConfig struct {
 	// and https://api.SUB.ghe.com for GitHub with data residency.
 	APIURL string
 
-	// Host is the name of the GitHub server in the store's records of accounts. The default is the
-	// host in BaseURL. Accounts of two servers are always different, even if they have the same
-	// account number.
+	// Host names the GitHub server. The store keeps this name in the record of each account. The
+	// default is the host in BaseURL. Accounts of two servers are always different, even if they
+	// have the same account number.
 	Host string
 
 	// SignInScopes are the scopes to request for a sign-in. nil means "read:user" and "user:email".
@@ -55,8 +55,8 @@ type GitHubConfig struct {
 	ConnectScopes []string
 
 	// SuperUsers lists the numbers of GitHub accounts. The user of a listed account becomes a super
-	// user at the next sign-in with GitHub. This works one time for each account. It no longer
-	// works after the account's user has been demoted, reset or deleted. SuperUsers cannot be set
+	// user at the next sign-in with GitHub. SuperUsers works only one time for each account, and no
+	// longer after the account's user has been demoted, reset or deleted. SuperUsers cannot be set
 	// with [NewWithUsers].
 	SuperUsers []int64
 
@@ -79,11 +79,11 @@ type GitHubConfig struct {
 	// asks. The keys of a user who leaves an organization then keep working. MembershipMaxAge
 	// cannot be set with [NewWithUsers].
 	//
-	// The keys of the user stop working if the lists or Admit refuse the account. They also stop
-	// working if the store has no GitHub token of the user, or if the lists require the scope
-	// "read:org" and the token lacks it. The keys work again after the user has signed in with
-	// GitHub. A refusal is remembered for a minute. If GitHub does not answer, the response to the
-	// login is a 503.
+	// The keys of the user stop working if Admit, or the lists from AllowedUsers to AllowedTeams,
+	// no longer allow the account. They also stop working if the store has no GitHub token of the
+	// user. The same holds if an organization or a team is listed and the token lacks the scope
+	// "read:org". The keys work again after the user has signed in with GitHub. A refusal is
+	// remembered for a minute. If GitHub does not answer, the response to the login is a 503.
 	MembershipMaxAge time.Duration
 
 	// DisableSignUp makes a sign-in with GitHub refuse accounts that are not yet linked to a user.
@@ -94,8 +94,9 @@ type GitHubConfig struct {
 	// JavaScript to begin a sign-in or to begin connecting an account. The origins must be on the
 	// same site as the service. For example, "https://app.example.com" is on the same site as
 	// https://api.example.com. The service's own origin needs no entry. The fetch must have the
-	// option credentials: "include", and the host must set CORS headers. Without both, the browser
-	// neither sends nor keeps cookies.
+	// option credentials: "include", and the host must set CORS headers. Without this option, the
+	// browser neither sends nor keeps cookies. Without these headers, the page cannot read the
+	// response.
 	AllowedOrigins []string
 
 	// ConnectedPage is the path of the host's page to which the browser is sent after an account

@@ -24,9 +24,9 @@ type GitHubOutcome struct {
 	Connected *GitHubLink // the account that was connected
 	ReturnTo  string      // the returnTo argument of BeginSignIn or BeginConnect; may be empty
 
-	// ClearCookie removes the flow's cookie. If it is not nil, set it in the response, even if
-	// there is an error. If the error is ErrGitHubState, ClearCookie is nil. The state could then
-	// be forged, and removing the cookie could end another flow of this browser.
+	// ClearCookie removes the cookie that BeginSignIn or BeginConnect returned. If ClearCookie is
+	// not nil, set it in the response, even if there is an error. If the error is ErrGitHubState,
+	// ClearCookie is nil: a forged request must not end another sign-in of this browser.
 	ClearCookie *http.Cookie
 }
 
@@ -116,14 +116,14 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 
 // Complete completes the sign-in or connects the account. The request r is the one with which
 // GitHub sends the browser back to the CallbackURL. Complete consumes the OAuth state in the
-// request, even if it fails later. There are three exceptions: a HEAD request, a prefetch, and a
-// state that was given to another browser. Complete then returns ErrGitHubState and does not
-// consume the state.
+// request, even if a later step fails. There are exceptions: a HEAD request, a prefetch, a query
+// that is not valid, and a state that was given to another browser. In these cases, Complete
+// returns ErrGitHubState and does not consume the state.
 //
 // The browser argument is the identity of the browser session that sends the request, or the zero
-// Identity if there is none. It matters only for connecting an account. If there is a browser
-// session, it must be the session that called BeginConnect. If there is none, the request to
-// BeginConnect must have had a bearer token. This rule is needed if the cookie's name lacks the
+// Identity if there is none. This argument matters only for connecting an account. If there is a
+// browser session, it must be the session that called BeginConnect. If there is none, the request
+// to BeginConnect must have had a bearer token. This rule is needed if the cookie's name lacks the
 // prefix __Host-. Another host of the same domain can then plant the cookie of its own flow in the
 // browser.
 //
@@ -139,8 +139,8 @@ func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOut
 // completeIf is Complete with two callbacks. If the state belongs to this browser, completeIf calls
 // the callback beforeConsume, and then consumes the state and calls GitHub. If beforeConsume
 // returns an error, completeIf stops and returns that error, and the browser can retry with the
-// same state. If the state does not belong to this browser, completeIf calls the callback forged
-// with the error, and returns the error that forged returns.
+// same state. If the state does not belong to this browser, completeIf passes ErrGitHubState to the
+// callback forged, and returns the result of that callback.
 func (g *GitHubConnector) completeIf(
 	r *http.Request, browser Identity, beforeConsume func() error, forged func(error) error,
 ) (GitHubOutcome, error) {
@@ -159,8 +159,8 @@ func (g *GitHubConnector) completeIf(
 	return outcome, err
 }
 
-// emitOutcome records the event about the result of a flow. The began argument is the time at which
-// the callback began.
+// emitOutcome records the event about the result of a flow. The began argument is the start of the
+// call of completeIf.
 func (g *GitHubConnector) emitOutcome(
 	ctx context.Context, began time.Time, flow oauthstate.Flow, outcome GitHubOutcome, err error,
 ) {
@@ -180,8 +180,8 @@ func (g *GitHubConnector) emitOutcome(
 	}
 }
 
-// completeFlow is completeIf without events and without forged. It also returns the flow if it
-// could open the state.
+// completeFlow does what completeIf does, but records no events and does not call the callback
+// forged. It also returns the flow if it could open the state.
 func (g *GitHubConnector) completeFlow(
 	r *http.Request, caller Identity, beforeConsume func() error,
 ) (oauthstate.Flow, GitHubOutcome, error) {

@@ -93,10 +93,10 @@ func (g *GitHubConnector) mayPromote(ctx context.Context, signIn GitHubSignInWri
 	return err == nil && !user.IsSuperUser, nil
 }
 
-// finishSignIn issues the token of the session. If issueFor fails, it revokes the session. For
-// example, it fails if the host has disabled the user meanwhile. If the sign-in stored the user's
-// first GitHub token, finishSignIn then removes that token. The link stays, because the user
-// existed and was active when the link was written.
+// finishSignIn calls issueFor, which issues the token of the session. If issueFor fails, it revokes
+// the session. For example, issueFor fails if the host has disabled the user meanwhile. If the
+// sign-in stored the user's first GitHub token, finishSignIn then removes that token. The link
+// stays, because the user existed and was active when the link was written.
 func (g *GitHubConnector) finishSignIn(
 	ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User,
 ) (githubSignInResult, error) {
@@ -210,8 +210,9 @@ func (g *GitHubConnector) link(profile GitHubProfile, now time.Time) GitHubLink 
 	}
 }
 
-// chooseToken adds the grant to the sign-in unless the stored token has scopes that the grant
-// lacks. A sign-in must not take away scopes that the user granted when connecting the account.
+// chooseToken adds GitHub's new grant to the sign-in, which then stores the grant. If the stored
+// token has scopes that the new grant lacks, chooseToken adds nothing. A sign-in must not take away
+// scopes that the user granted when connecting the account.
 func (g *GitHubConnector) chooseToken(
 	signIn *GitHubSignInWrite, grant githubapi.Grant, have *GitHubToken,
 ) error {

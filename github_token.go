@@ -80,8 +80,8 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 
 // Disconnect removes the user's GitHub token from the store, and then revokes it at GitHub if
 // GitHub answers. The user can still sign in with GitHub. Disconnect returns ErrNotFound if there
-// is no token, or if the authority is a session of another user and SuperUser is not set. It also
-// returns the errors of [Authority.Check].
+// is no token, or if the authority is a session without SuperUser and the token belongs to another
+// user. It also returns the errors of [Authority.Check].
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
 	if err := g.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -138,11 +138,11 @@ func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID 
 	return err
 }
 
-// Forget allows an account that was unlinked to sign in again, as a new user.
-// GitHubConfig.SuperUsers works only one time for an account, even after Forget. The authority must
-// be an authority of the host or have SuperUser. Forget returns ErrNotFound if the store remembers
-// no user for the account, and ErrExists if the account is still linked. It also returns the errors
-// of [Authority.Check].
+// Forget allows an account that was unlinked to sign in again, as a new user. The store then
+// forgets to which user the account was linked. GitHubConfig.SuperUsers works only one time for an
+// account, even after Forget. The authority must be an authority of the host or have SuperUser.
+// Forget returns ErrNotFound if the store does not remember such a user, and ErrExists if the
+// account is still linked. It also returns the errors of [Authority.Check].
 func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
@@ -293,7 +293,8 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 }
 
 // dropDeadToken removes a token that GitHub no longer accepts, and returns ErrNotFound. If the
-// record no longer has this version, it returns nil, and the caller must read the record again.
+// record no longer has the given version, dropDeadToken returns nil, and the caller must read the
+// record again.
 func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version string) error {
 	c := g.tokens.newChange(ctx, ByHost("auth.Verify"), Event{Kind: EventGitHubLost, UserID: userID})
 	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, version)

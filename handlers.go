@@ -92,8 +92,8 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 }
 
 // Mount registers the calls of the given groups on the mux, or the calls of all groups if none is
-// given. Each pattern contains the method of its call. If a pattern conflicts with a registered
-// one, Mount panics, as [http.ServeMux.Handle] does.
+// given. Each pattern contains the method of its call. If a pattern conflicts with a pattern of the
+// mux, Mount panics, as [http.ServeMux.Handle] does.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 	for _, route := range s.Routes(groups...) {
 		mux.Handle(route.Pattern, route.Handler)

@@ -99,8 +99,8 @@ func (s *Service) revokeCaller(r *http.Request) error {
 }
 
 // revokeCookieSession revokes the session of the request's session cookie, unless that session has
-// the ID exceptID. Call it before a browser loses the cookie. After that, nobody could use the
-// session or sign out of it.
+// the ID exceptID. A browser that has lost the cookie can neither use the session nor sign out of
+// it. So call revokeCookieSession before a browser loses the cookie.
 func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, exceptID string) error {
 	v, err := s.verifyCookie(r, s.now())
 	if err != nil || v.Identity.SessionID == exceptID {
@@ -154,8 +154,8 @@ const maxListedSessions = 100
 
 // ListSessionsHandler handles GET /auth/sessions: it lists the caller's sessions, the newest first,
 // and marks the current session, which is the session of this request. It lists at most 100
-// sessions. If the current session is not among the newest 100, the handler lists it in place of
-// the last of them.
+// sessions. If the current session is not among the newest 100, the handler lists it instead of the
+// oldest of these 100.
 func (s *Service) ListSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveSessions})
 }
@@ -193,7 +193,7 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 }
 
 // newestSessions returns the first maxListedSessions sessions. If the session with the ID currentID
-// is not among them, that session takes the place of the last of them.
+// comes later in the list, newestSessions returns it instead of the last of these sessions.
 func newestSessions(sessions []Session, currentID string) []Session {
 	if len(sessions) <= maxListedSessions {
 		return sessions

@@ -46,8 +46,9 @@ func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any
 }
 
 // requireOwnPage checks whether a request may begin a GitHub flow. It returns ErrCrossOrigin for a
-// prefetch and for a request whose source is not browser.Allowed. A HEAD must not begin a flow
-// either, so requireOwnPage returns the answer to it.
+// prefetch and for a request whose source is not browser.Allowed. For a HEAD request, which must
+// not begin a flow either, requireOwnPage returns an answer and no error. If the request may begin
+// a flow, requireOwnPage returns no answer and no error.
 func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	switch {
 	case r.Method == http.MethodHead:
@@ -94,8 +95,8 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 
 // GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it begins a sign-in
 // with GitHub and redirects the browser to GitHub. A page that cannot use fetch can link to this
-// path. If the request may not come from a click, the handler answers with a page on which the
-// person must click to continue.
+// path. If it is uncertain whether a click caused the request, the handler answers with a page on
+// which the person must click to continue.
 func (s *Service) GitHubStartHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubStart})
@@ -118,13 +119,13 @@ func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any,
 	return written{}, nil
 }
 
-// writeStartPage answers a navigation that may not come from a click. It writes a page with a link
-// to the same call. If the person clicks the link, the request comes from the service's own page
-// and may begin the flow.
+// writeStartPage answers a navigation if it is uncertain whether a click caused the navigation. It
+// writes a page with a link to the same call. If the person clicks the link, the request comes from
+// the service's own page and may begin the flow.
 //
-// The navigation cannot be refused, because Safari never sends Sec-Fetch-User and would be locked
-// out. The navigation cannot begin the flow either, because in Safari any page could then sign in
-// its visitors again and again.
+// If the navigation were refused, Safari would be locked out, because Safari never sends
+// Sec-Fetch-User. If the navigation began the flow, any page could sign in its visitors again and
+// again in Safari.
 func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	if err := checkReturnTo(returnTo); err != nil {
 		return nil, err

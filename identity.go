@@ -67,9 +67,9 @@ func IdentityFromContext(ctx context.Context) (Identity, bool) {
 	return *caller.identity, true
 }
 
-// WithIdentity returns a context with the identity as the caller. [IdentityFromContext] returns
-// this identity, and events name its user in ActorID. WithIdentity is for a host that uses a
-// [TokenIssuer] without a [Service], and has its own middleware that calls [TokenIssuer.Verify]. A
+// WithIdentity returns a context with the identity as the caller. It is for a host that uses a
+// [TokenIssuer] without a [Service], and has its own middleware that calls [TokenIssuer.Verify].
+// [IdentityFromContext] returns this identity, and events name the identity's user in ActorID. A
 // Service does not trust this caller: [Service.User] returns ErrTokenMissing unless a middleware of
 // the same Service has authenticated the request.
 func WithIdentity(ctx context.Context, identity Identity) context.Context {
@@ -99,10 +99,10 @@ func (c ClientInfo) readable() ClientInfo {
 	}
 }
 
-// network returns the network of the client. The queue of slow hashes needs it, because one network
-// can take only a part of the places in the queue. If the client address is not known, network
-// returns the network of the connection's peer. If the peer is not known either, it returns the
-// zero Addr.
+// network returns the network of the client, for the queue of slow hashes. In this queue, the
+// clients of one network can take only a part of the places. If the client address is not known,
+// network returns the network of the connection's peer. If the peer is not known either, it returns
+// the zero Addr.
 func (c ClientInfo) network() netip.Addr {
 	if !c.Address.IsValid() {
 		return clientaddr.Network(c.peer)
@@ -186,10 +186,10 @@ func (c *userContext) Value(key any) any {
 // header only if it comes from one of these proxies. Make a Proxies with [NoProxies] or
 // [TrustProxies].
 //
-// The zero value means that the host has not decided. The client address of a request with an
-// X-Forwarded-For header is then unknown, because the connection may come from a proxy that all
-// clients share. The service logs one warning. All clients without a known address share one
-// budget: see [Throttling].
+// The zero value means that the host has not said whether there are proxies. The client address of
+// a request with an X-Forwarded-For header is then unknown, because the connection may come from a
+// proxy that all clients share. The service logs one warning, for the first such request. All
+// clients without a known address share one budget: see [Throttling].
 type Proxies struct {
 	decided  bool
 	none     bool // made by NoProxies
@@ -227,27 +227,28 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 // UserSource gives a Service access to a host's own users table: see [NewWithUsers]. Its methods
 // must be safe for concurrent use. Each method receives the context of the call, with the remaining
 // time as its deadline, and must return when the context is done. If a method cannot answer, it
-// must return an error other than ErrNotFound. The sign-in or the request then fails. It also fails
-// if a method panics.
+// must return an error other than ErrNotFound. If a method returns such an error or panics, the
+// sign-in or the request fails.
 //
 // A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
-// afterwards. A sign-in opens the session first and calls FindUser afterwards. If both happen at
-// the same time, either FindUser sees the change or RevokeUser revokes the new session. This
-// requires that FindUser sees at once what the host has written. If FindUser reads from a cache or
-// a replica, a disabled user can get in.
+// afterwards. A sign-in opens the session first and calls FindUser afterwards. If a sign-in runs at
+// the same time as the change, either FindUser sees the change or RevokeUser revokes the new
+// session. For this, FindUser must see at once what the host has written. If FindUser reads from a
+// cache or a replica, a disabled user can get in.
 type UserSource interface {
 	// FindUser returns the user with this ID, or ErrNotFound. The ID of the result must be the
 	// requested one. IsActive decides whether the user may sign in. IsActive and IsSuperUser decide
-	// whether the user may make a call that is for super users only. The Service calls FindUser for
-	// each such decision. The Username must be at most 128 bytes of text, because it goes into
+	// whether the user may do what only super users may do. The Service calls FindUser again for
+	// each of these decisions. The Username must be at most 128 bytes of text, because it goes into
 	// tokens. The other fields are for GET /auth/user alone. They may be zero, but a zero CreatedAt
 	// is shown as the year 1.
 	FindUser(ctx context.Context, id string) (User, error)
 
 	// ResolveGitHub returns the ID of the user who signs in with this GitHub account from now on,
 	// or ErrNotFound to refuse the account. ResolveGitHub may add a user. The Service calls it if
-	// the account is not linked to a user, before it writes the link. So several calls for the same
-	// account are possible, even at the same time. Each of them must return the same ID.
+	// the account is not linked to a user. The link is written only after the call returns, so
+	// there can be several calls for one account, even at the same time. Each of these calls must
+	// return the same ID.
 	//
 	// The email argument is the verified primary address of the account, or empty. Never choose a
 	// user because this address is the user's e-mail: an address does not prove who a person is.
@@ -353,7 +354,7 @@ func (h hostUsers) resolveID(
 	return id, nil
 }
 
-// hostError wraps err, which the UserSource method with this name has returned. If err matches
+// hostError wraps err, which the UserSource method of the given name has returned. If err matches
 // ErrNotFound, so does the result. In every other case, the result matches no error of this
 // package, so its status is 503. This matters if, for example, the host calls another Service and
 // returns its ErrTokenRejected, which says nothing about the token of this request.

@@ -32,9 +32,10 @@ type ImportedKey struct {
 	// from 1 to 4.
 	Hash string
 
-	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. By setting it, the host vouches
-	// that the secret was generated with at least 112 random bits. Never set it for a secret that a
-	// person chose, because an attacker can guess such a secret from a fast hash (NIST SP 800-63B).
+	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. A host that sets GeneratedSHA256
+	// vouches that the secret was generated with at least 112 random bits. Never set it for a
+	// secret that a person chose, because an attacker can guess such a secret from a fast hash
+	// (NIST SP 800-63B).
 	GeneratedSHA256 string
 
 	// Secret is the secret in clear text, 8 to 1024 bytes long. A person may have chosen it. The
@@ -55,8 +56,8 @@ const minChosenSecret = 8
 // ErrNotFound if the user does not exist. It also returns the errors of [Authority.Check].
 //
 // Import returns an *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept
-// later. Without [CredentialConfig.AllowImported], this applies to every key. If Peppers are set
-// without [NoPepper], this applies to every key with Hash or GeneratedSHA256.
+// later. Without [CredentialConfig.AllowImported], Import therefore rejects every key. If Peppers
+// are set without [NoPepper], it rejects every key with Hash or GeneratedSHA256.
 func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -207,7 +208,7 @@ func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (
 }
 
 // importedRecord returns the user of a line. The user's ID is empty if the line has none. If a
-// field is not valid, importedRecord records the error in fields.
+// field is not valid, importedRecord records the error in the parameter fields.
 func (s *Service) importedRecord(fields *wire.Fields) User {
 	user := User{
 		Username:  fields.Text("username"),
@@ -274,8 +275,8 @@ func lineError(err error) error {
 }
 
 // checkImportedID returns an [InvalidError] unless the ID can be an element of a URL path without
-// escaping. It also refuses words that have another meaning in a path. Examples are ".." and,
-// because of the path /auth/users/login, "login".
+// escaping. It also refuses words that have a meaning of their own in a path, such as "..". The
+// word "login" is refused because of the path /auth/users/login.
 func checkImportedID(id string) error {
 	for _, c := range []byte(id) {
 		if c <= ' ' || c > '~' || strings.IndexByte(`/\?#%`, c) >= 0 {

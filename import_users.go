@@ -14,13 +14,14 @@ import (
 
 // ImportOptions are the options of [Service.ImportUsers]. The zero value is a good choice.
 type ImportOptions struct {
-	// VouchForSHA256 allows lines that contain the SHA-256 of a secret. By setting it, the host
-	// vouches that all these secrets were generated, as with [ImportedKey.GeneratedSHA256].
+	// VouchForSHA256 allows lines that contain the SHA-256 of a secret. A host that sets
+	// VouchForSHA256 vouches that all these secrets were generated, as with
+	// [ImportedKey.GeneratedSHA256].
 	VouchForSHA256 bool
 
-	// BatchSize, from 1 to 100,000, is the number of users that the store adds in one transaction
-	// if every user has one key. Zero means 20,000. If users have more keys, one transaction adds
-	// fewer users: a batch ends when the sum of its users and keys is 2 × BatchSize or more.
+	// BatchSize determines how many users the store adds in one transaction. It is from 1 to
+	// 100,000. Zero means 20,000. A batch ends when the number of its users plus the number of
+	// their keys is 2 × BatchSize or more. If every user has one key, a batch has BatchSize users.
 	//
 	// The transaction must take less time than the store's own limit, such as Config.Timeout of
 	// sqlstore. SQLite has one writer at a time, so sign-ins wait for the transaction. For a batch
@@ -32,8 +33,8 @@ type ImportOptions struct {
 	// OnRejected panics, the import ends with an error.
 	OnRejected func(line int, err error)
 
-	// OnProgress is called after each batch, when OnRejected has been called for the lines of the
-	// batch. If OnProgress panics, the import ends with an error.
+	// OnProgress is called after each batch. OnRejected has then been called for every rejected
+	// line of the batch. If OnProgress panics, the import ends with an error.
 	OnProgress func(ImportProgress)
 }
 
@@ -54,10 +55,10 @@ type ImportProgress struct {
 	Rejected int // lines that were rejected
 }
 
-// ImportUsers adds users from another system, with the access keys that they have there. The lines
-// argument is a stream of JSON lines with one user in each line: docs/import.md describes the
-// format. ImportUsers returns the progress. The error is nil only if the import has reached the end
-// of the stream.
+// ImportUsers adds users from another system, each with the user's access keys. The lines argument
+// is a stream of JSON lines with one user in each line: docs/import.md describes the format.
+// ImportUsers returns the progress. The error is nil only if the import has reached the end of the
+// stream.
 //
 // ImportUsers needs [CredentialConfig.AllowImported] and a store that keeps users. If the host has
 // a [UserSource], use [CredentialVerifier.Import].
@@ -67,11 +68,12 @@ type ImportProgress struct {
 // a rejected line. The import makes no super users and changes no existing user.
 //
 // To continue after an interruption, call ImportUsers again with the same lines, starting with the
-// first. A line counts as Present if one user has its username and all its keys. If the line has a
-// user_id, that user must also have this ID. ImportUsers compares and changes nothing else: if the
-// e-mail address or a hash in the line has changed since, the store keeps the earlier value. To add
-// rejected lines, correct them and call ImportUsers again. If several imports run at the same time,
-// even with the same lines, no user is added twice.
+// first. If the username and all keys of a line already belong to one user, ImportUsers counts the
+// line as Present: see [ImportProgress]. If the line has a user_id, that user must also have this
+// ID. ImportUsers compares and changes nothing else: if the e-mail address or a hash in the line
+// has changed since, the store keeps the earlier value. To add rejected lines, correct them and
+// call ImportUsers again. If several imports run at the same time, even with the same lines, no
+// user is added twice.
 //
 // If ctx is done, or if the stream or the store fails, the import ends with an error. The last
 // batch may or may not have been added then. ImportUsers checks ctx between two reads of the

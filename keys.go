@@ -61,8 +61,8 @@ const maxSymmetricKeyID = secrethash.MaxPepperID // each stored hash contains th
 //
 // A slice of the keys in use is called a ring. The first key makes new hashes and ciphertexts, and
 // all keys can check or decrypt existing ones. To replace a key, first append the new key on every
-// instance, and then move it to the front. Remove the old key when no hash and no ciphertext that
-// it made is left.
+// instance, and then move the new key to the front. Remove the old key when no hash and no
+// ciphertext with the ID of the old key is left.
 type SymmetricKey struct {
 	redacted
 	id  string
@@ -84,8 +84,9 @@ func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	return SymmetricKey{id: id, get: func() []byte { return secret }}, nil
 }
 
-// NoPepper returns an element for [CredentialConfig.Peppers] that stands for hashes without a
-// pepper. NoPepper is not a key. In any other list of keys, it leads to an error.
+// NoPepper returns an element for [CredentialConfig.Peppers]. If this element is in the list,
+// hashes without a pepper are accepted. If it is the first element, new hashes have no pepper. The
+// element is not a key. In any other list of keys, it leads to an error.
 func NoPepper() SymmetricKey {
 	return SymmetricKey{get: func() []byte { return nil }}
 }
@@ -174,16 +175,16 @@ func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewEdDSAKey(id, private))
 }
 
-// ParseSigningKeys returns the keys in data, in order. The data must be one of
+// ParseSigningKeys returns the keys in the given data, in order. The data must be one of
 //
 //   - PEM blocks of type PRIVATE KEY (PKCS #8) or EC PRIVATE KEY (SEC 1), with P-256 keys for ES256
 //     and Ed25519 keys for EdDSA. Their IDs are derived from the keys.
 //   - A private JWK or a JWK Set (RFC 7517), with P-256 keys, Ed25519 keys, or symmetric keys for
 //     HS256. The ID of a key without a kid is derived from the key.
 //
-// If any part of data is something else, ParseSigningKeys returns no keys and an error that says
-// what is wrong. The error contains no part of a key. The keys are copied, so the caller can clear
-// data.
+// If any part of the data is something else, ParseSigningKeys returns no keys and an error that
+// says what is wrong. The error contains no part of a key. ParseSigningKeys copies the keys, so the
+// caller can overwrite the data afterwards.
 func ParseSigningKeys(data []byte) (keys []SigningKey, err error) {
 	parsed, err := signing.ParseKeys(data)
 	if err != nil {
@@ -204,9 +205,10 @@ func (k SigningKey) ID() string {
 }
 
 // RetiredAt returns a copy of the key. The copy verifies only tokens that were issued at the given
-// time or earlier, to the second. Use RetiredAt for a key that no longer signs on any instance. An
-// attacker who obtains the key later can make only tokens that claim to be issued at the given time
-// or earlier. These tokens expire at most [TokenConfig.MaxLifetime] after the given time.
+// time or earlier, to the second. Use RetiredAt for a key that no longer signs on any instance. If
+// an attacker obtains the key later, the copy verifies the attacker's tokens only if they claim to
+// be issued at the given time or earlier. These tokens expire at most [TokenConfig.MaxLifetime]
+// after the given time.
 //
 // A retired key cannot be the first of a ring. The time is published with the public key, so that a
 // [RemoteVerifier] rejects later tokens too.

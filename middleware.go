@@ -288,7 +288,8 @@ func allows(allowed []string, method string) bool {
 }
 
 // allowMethod returns a handler that calls next for the given method and answers 405 for any other.
-// It is needed because a host may mount the handler for all methods.
+// A host may mount the returned handler for all methods, so the handler must check the method
+// itself.
 func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler {
 	refuse := s.methodNotAllowed([]string{method})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -13,13 +13,12 @@ import (
 // User is the record of one user.
 type User struct {
 	// ID identifies the user permanently and is never given to another user. It has at most
-	// [MaxIDLength] bytes. Authorize by the ID, because an e-mail, or a username in a host's own
-	// table, can pass to another user.
+	// [MaxIDLength] bytes. Authorize by the ID. An e-mail can later belong to another user, and so
+	// can a username in a host's own table.
 	ID string
 
-	// Username and Email are each unique without regard to ASCII case. An empty Email means none,
-	// and any number of users may have none. A Username has at most 128 bytes, an Email at most
-	// 254.
+	// Username and Email are each unique without regard to ASCII case. The Email may be empty, for
+	// any number of users. A Username has at most 128 bytes, an Email at most 254.
 	Username string
 	Email    string
 
@@ -83,10 +82,10 @@ type KeyRotation struct {
 	Overlap time.Duration
 }
 
-// Apply returns the key after the rotation. The now argument is the time of the rotation. An
-// implementation of [CredentialStore.RotateKey] truncates now to the precision of the store, and
-// then calls Apply. Apply returns ErrNotFound if the key has expired, and ErrRotating if the key's
-// PreviousHash still works.
+// Apply returns the key after the rotation. The parameter now is the time of the rotation. An
+// implementation of [CredentialStore.RotateKey] truncates this time to the precision of the store,
+// and then calls Apply. Apply returns ErrNotFound if the key has expired, and ErrRotating if the
+// key's PreviousHash still works.
 func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
 	switch {
 	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
@@ -219,8 +218,8 @@ type Revocation struct {
 	// users: it revokes each session whose Generation is below the entry's Generation.
 	UserID string
 
-	// SessionID is the session that is revoked. If SessionID is empty and UserID is not, the entry
-	// revokes each session of this user whose Generation is below the entry's Generation.
+	// SessionID is the session that is revoked. If only UserID is set, the entry revokes each
+	// session of this user whose Generation is below the entry's Generation.
 	SessionID  string
 	Generation int64
 
@@ -229,11 +228,11 @@ type Revocation struct {
 	ExpiresAt time.Time
 }
 
-// Capped reports whether the entry names a session and has a Generation equal to its Position. A
-// store adds such an entry after it has lost commits, if the Generation of a revoked token is
-// greater than every Position in the feed. A later entry for the user or for all users revokes only
-// Generations below its own, so it can miss that token. Therefore, a store replaces a capped entry
-// only by another entry for the same session.
+// Capped reports whether the entry names a session and has a Generation equal to its Position. Such
+// an entry exists only if the store has lost commits. The revoked token can then have a greater
+// Generation than the entry. A later entry for the user or for all users can miss this token,
+// because the later entry revokes only Generations below its own. Therefore, a store replaces a
+// capped entry only by another entry for the same session.
 func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 
 // GitHubAccount identifies an account at GitHub by the GitHub host and by the number of the account
@@ -251,8 +250,8 @@ type GitHubProfile struct {
 	AvatarURL string // may be empty
 }
 
-// GitHubLink records that a person can sign in as a user with a GitHub account. An account is
-// linked to at most one user. A user is linked to at most one account of each GitHub host.
+// GitHubLink lets the owner of a GitHub account sign in as a user. An account is linked to at most
+// one user. A user is linked to at most one account of each GitHub host.
 type GitHubLink struct {
 	Account GitHubAccount
 	UserID  string
@@ -288,20 +287,21 @@ type GitHubToken struct {
 
 // GitHubSignInWrite contains everything that a sign-in with GitHub writes.
 type GitHubSignInWrite struct {
-	// Link describes the account as GitHub reported it. If NewUser is set, the UserID of Link is
-	// the ID of NewUser. If not, the UserID is that of the user to whom the account is linked, or
-	// of the user whom [UserSource.ResolveGitHub] returned.
+	// Link describes the account as GitHub reported it. Link.UserID is the ID of NewUser if NewUser
+	// is set. If not, it is the ID of the user to whom the account is linked. For an account
+	// without a link, it is the ID that [UserSource.ResolveGitHub] returned.
 	Link GitHubLink
 
 	// NewUser is the user to add, or nil if no user is to be added.
 	NewUser *User
 
-	// GrantSuperUser makes the user a super user. Each account can do this only one time: see
+	// GrantSuperUser makes the user a super user. For each account, this works only once: see
 	// [GitHubStore.SignInGitHub].
 	GrantSuperUser bool
 
-	// Token replaces the stored token whose Version is TokenVersion. If TokenVersion is empty, the
-	// user must have no stored token. If Token is nil, the stored token does not change.
+	// Token replaces the stored token, whose Version must be TokenVersion. If TokenVersion is
+	// empty, there must be no stored token, and Token is added. If Token is nil, the stored token
+	// does not change.
 	Token        *GitHubToken
 	TokenVersion string
 
@@ -328,8 +328,8 @@ type GitHubAccountState struct {
 	// user to whom the account was last linked. Empty means none. See [GitHubStore.SignInGitHub].
 	RememberedFor string
 
-	// GrantSpent means that the account has used its one grant. It can no longer make a user a
-	// super user.
+	// GrantSpent means that a sign-in with the account can no longer make a user a super user: see
+	// [GitHubStore.SignInGitHub].
 	GrantSpent bool
 
 	// UserAccount is the account to which the user is linked at the same GitHub host. Zero means

@@ -22,9 +22,9 @@ type RemoteVerifierConfig struct {
 
 	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
 	// Config.Issuer of the issuing service. Audience is the only element of the issuing service's
-	// Config.Tokens.Audiences. This element must name the services that accept the tokens,
-	// including this one. The issuing service must therefore set Audiences, because the default
-	// audience is the issuer alone.
+	// Config.Tokens.Audiences. The issuing service must set Audiences, because the default audience
+	// is the issuer alone. The one element must name all services that accept the tokens, including
+	// this service.
 	Issuer   string
 	Audience string
 
@@ -52,7 +52,7 @@ const defaultMaxAge = 15 * time.Minute
 //
 // A RemoteVerifier cannot see revocations. It accepts a token for MaxAge after the token was
 // issued, even if the session has been revoked since. It does not know the user's permissions
-// either, so the service must decide by the user's ID what the user may do.
+// either. The service itself must decide what the user with this ID may do.
 //
 // The verifier fetches the keys when the first token arrives. It fetches them again when a token
 // names an unknown key, or when a token arrives and the keys are two and a half minutes old. At
@@ -63,8 +63,8 @@ const defaultMaxAge = 15 * time.Minute
 //
 //   - The verifier has no keys, or only keys that are older than a day.
 //   - The token of the request names an unknown key.
-//   - The keys are older than five minutes, and the last completed fetch began at least five
-//     minutes ago, whether or not it succeeded.
+//   - The keys are older than five minutes, and the last completed fetch, successful or not, began
+//     at least five minutes ago.
 //
 // A request waits for at most one second. At most 100 requests wait at a time. While 100 requests
 // wait, every further request that would have to wait gets an error.

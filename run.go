@@ -32,8 +32,8 @@ const (
 // The goroutines of Run end before Run returns, with one exception. If a call of OnEvent still runs
 // 5 seconds after ctx is done, Run returns without waiting for it any longer.
 //
-// Stop the HTTP server before ctx is done. After Run has returned, no event is delivered. An event
-// that is not in the audit trail is then written to the log instead.
+// Stop the HTTP server before ctx is done. After Run has returned, no event is delivered: if a
+// later event is not in the audit trail, it is written to the log instead.
 func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()
@@ -128,9 +128,9 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 }
 
 // FeedAge returns how long ago this instance last read the revocation feed completely. It also
-// reports whether the instance still accepts tokens with a read of this age. The host can use
-// FeedAge for monitoring. Before the first complete read, the age is math.MaxInt64. With
-// CheckSessionsInStore, FeedAge returns 0 and true.
+// reports whether the instance still accepts tokens, which it does while the age is below
+// MaxStaleness. The host can use FeedAge for monitoring. Before the first complete read, the age is
+// math.MaxInt64. With CheckSessionsInStore, FeedAge returns 0 and true.
 func (s *Service) FeedAge() (age time.Duration, accepts bool) {
 	feed := s.tokens.feed
 	if feed == nil {

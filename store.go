@@ -29,7 +29,7 @@ type Store interface {
 //     of the same GitHub host, SignInGitHub returns ErrChanged.
 //   - UnlinkGitHub counts only access keys and GitHub links as ways to sign in.
 //   - A store that locks records keeps a record to lock for each user ID that it has received.
-//     Without this lock, a revoked session could still add an access key.
+//     Without such records, a revoked session could still add an access key.
 //   - The store checks the session of an Authority, but not the user. If the host disables the user
 //     in its own table, the user's sessions lose their authority when RevokeUserSessions returns.
 //
@@ -38,9 +38,9 @@ type Store interface {
 //   - Methods are safe for concurrent use. Each call takes effect entirely or not at all, as if
 //     calls ran one after another. After a call has returned, every later call on every instance
 //     sees its result.
-//   - If a method returns an error that its comment names, it has changed nothing. Callers test for
-//     these errors with errors.Is. Any other error means that the store has failed. After such a
-//     failure of a write, it is unknown whether the change was made.
+//   - If a method returns an error that the comment of the method names, the call has changed
+//     nothing. Callers test for these errors with errors.Is. Any other error means that the store
+//     has failed. After such a failure of a write, it is unknown whether the change was made.
 //   - If ctx is done before a call, the call changes nothing and returns an error that wraps
 //     ctx.Err(). If ctx ends during a call, the call returns soon, and it has made its whole change
 //     or no change.
@@ -88,32 +88,31 @@ type UserStore interface {
 	// [Service.ImportUsers] calls it.
 	//
 	// It processes the users in order and returns one error for each user. The error is nil if the
-	// user was added with all keys. If a value of the user is taken, the user is not added, and the
-	// error is an [ExistsError] for the first taken value in this order: user ID, username, e-mail,
-	// IDs of the keys. The values of users that the call has already added are taken, too.
-	// SameUserID of the error says whether the user is already registered. The other users are
-	// still added. If other calls write at the same time, two errors can describe the store at two
-	// different moments during the call.
+	// user was added with all keys. A user is not added if the user ID, the username, the e-mail or
+	// the ID of a key is taken, even by a user that the call has just added. The error is then an
+	// [ExistsError] for the first of these that is taken. SameUserID of the error says whether the
+	// user is already registered. The other users are still added. If other calls write at the same
+	// time, two errors can describe the store at two different moments during the call.
 	//
 	// If any user has no key, more than MaxKeys keys or the key of another user, RegisterUsers adds
 	// no user and returns ErrInvalid. If it adds at least one user, it stores one event.
 	RegisterUsers(ctx context.Context, w Write, users []UserWithKeys) ([]error, error)
 
-	// Bootstrap adds the first super user as Register adds a user. In the same transaction it
-	// records permanently that the store has been bootstrapped. Every later call returns
-	// ErrBootstrapped. A call that fails records nothing. Bootstrap returns ErrInvalid if the user
-	// is not an active super user.
+	// Bootstrap adds the first super user and the user's access key, as Register does. In the same
+	// transaction it records permanently that the store has been bootstrapped. Every later call
+	// returns ErrBootstrapped. A call that fails records nothing. Bootstrap returns ErrInvalid if
+	// the user is not an active super user.
 	Bootstrap(ctx context.Context, w Write, user User, key AccessKey) error
 
 	// FindUser returns the user with this ID, or ErrNotFound.
 	FindUser(ctx context.Context, id string) (User, error)
 
-	// ListUsers returns one page of users, sorted by the bytes of their IDs: the first limit users
-	// with an ID > after. Every ID is > "". A page of fewer than limit users is the last page. If
-	// limit is below one, ListUsers returns no users.
+	// ListUsers returns one page of users, sorted by the bytes of their IDs: at most limit users,
+	// whose IDs are greater than the parameter after. A page of fewer than limit users is the last
+	// page. If limit is below one, ListUsers returns no users.
 	//
-	// To get the next page, a caller passes the last ID of a page. If a user exists during the
-	// whole iteration, exactly one page contains the user.
+	// For the first page, the parameter after is empty. For the next page, it is the last ID of
+	// this page. A user who exists during the whole iteration is in exactly one page.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 
 	// UpdateUser changes the user and returns the changed record. If the change sets IsActive to
@@ -123,8 +122,8 @@ type UserStore interface {
 	// SignInGitHub. These accounts can then never make a user a super user again.
 	//
 	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if the change
-	// would disable or demote the only active super user. If two concurrent calls would do this to
-	// the last two, one of the calls fails.
+	// would disable or demote the only active super user. If two concurrent calls would together
+	// disable or demote the last two active super users, one of the calls fails.
 	UpdateUser(ctx context.Context, w Write, id string, change UserChange) (User, error)
 
 	// ResetUser replaces every way in which the user can sign in. In one transaction it removes all
@@ -165,12 +164,12 @@ type CredentialStore interface {
 	// It returns no keys if there is no such user.
 	ListKeys(ctx context.Context, userID string) ([]AccessKey, error)
 
-	// FindKey reads the key with this ID and its owner in one query. It also returns a key that has
-	// expired or whose owner is disabled. It returns ErrNotFound if there is no such key.
+	// FindKey reads the key with this ID, and the key's owner, in one query. The key may have
+	// expired, and the owner may be disabled. It returns ErrNotFound if there is no such key.
 	FindKey(ctx context.Context, id string) (AccessKey, User, error)
 
-	// SwapHash sets the Hash of the key to new if it is still equal to old. It returns ErrNotFound
-	// if there is no such key or its Hash is not equal to old.
+	// SwapHash replaces the key's Hash with the parameter new if the Hash is equal to the parameter
+	// old. It returns ErrNotFound if there is no such key or the Hash is different.
 	SwapHash(ctx context.Context, id, old, new string) error
 
 	// RotateKey replaces the key's Hash and returns the changed key. If the rotation has an
@@ -179,8 +178,8 @@ type CredentialStore interface {
 	// that still works. Of two concurrent calls with an Overlap, one fails.
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
-	// TouchKey sets the key's LastUsedAt to the argument at. It changes nothing if at is less than
-	// [KeyUsePrecision] later than LastUsedAt. It returns ErrNotFound if there is no such key.
+	// TouchKey sets LastUsedAt to the given time if that is at least [KeyUsePrecision] after the
+	// present LastUsedAt. It returns ErrNotFound if there is no such key.
 	TouchKey(ctx context.Context, id string, at time.Time) error
 
 	// RevokeKey removes the key and revokes the sessions that the key opened. It returns
@@ -188,9 +187,9 @@ type CredentialStore interface {
 	RevokeKey(ctx context.Context, w Write, id string) error
 
 	// PruneKeys removes keys that had expired at the given time, and the sessions that these keys
-	// opened. It removes at most limit keys and returns their number. If the number is below limit,
-	// no such key is left, except keys that concurrent calls have locked. If limit is below one,
-	// PruneKeys removes nothing.
+	// opened. It returns the number of removed keys, which is at most limit. If the number is below
+	// limit, the only expired keys left are those that concurrent calls have locked. If limit is
+	// below one, PruneKeys removes nothing.
 	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
 }
 
@@ -199,15 +198,16 @@ type CredentialStore interface {
 type SessionStore interface {
 	// CreateSession adds a session, sets the user's LastLogin to the session's CreatedAt, and
 	// returns the stored session and user. If an access key opens the session, CreateSession
-	// records the use of the key as TouchKey does. If the key expires before the session, the
-	// session gets the key's ExpiresAt. While the user's record is locked, CreateSession reads the
-	// head of the revocation feed, which becomes the session's Generation. So an entry that revokes
-	// all of the user's sessions revokes exactly the sessions that were added before the entry.
+	// records the key's use as TouchKey does. If the key expires before the session, the session
+	// gets the key's ExpiresAt. While the user's record is locked, CreateSession reads the newest
+	// Position of the revocation feed, which becomes the session's Generation. So an entry for all
+	// sessions of the user revokes exactly the sessions that were added before the entry.
 	//
-	// A user can have at most limit sessions. Sessions that have expired at CreatedAt do not count.
-	// To make room for the new session, CreateSession revokes the oldest sessions before it reads
-	// the head of the feed. It sorts them by CreatedAt, then Generation, then ID. A limit below one
-	// means no limit. In a store without users, concurrent calls can leave a few more sessions.
+	// The parameter limit is the maximum number of sessions of the user. Below one, there is no
+	// limit. Sessions that have expired at CreatedAt do not count. To make room for the new
+	// session, CreateSession revokes the oldest sessions before it reads the newest Position. The
+	// order is by CreatedAt, then Generation, then ID. In a store without users, concurrent calls
+	// can leave a few more sessions.
 	//
 	// It returns ErrNotFound if there is no such user, ErrUserDisabled if the user is not active,
 	// and ErrExists if the session's ID is taken. If AccessKeyID is set, it also returns
@@ -225,7 +225,7 @@ type SessionStore interface {
 	FindSession(ctx context.Context, id string) (Session, error)
 
 	// ListSessions returns the user's sessions that have not expired at the given time, the newest
-	// first. The order is the reverse of that in which CreateSession revokes sessions. ListSessions
+	// first. They are sorted by CreatedAt, then Generation, then ID, all descending. ListSessions
 	// returns no sessions if there is no such user.
 	ListSessions(ctx context.Context, userID string, now time.Time) ([]Session, error)
 
@@ -247,18 +247,18 @@ type SessionStore interface {
 	// entries for the user and for the user's sessions, except [Revocation.Capped] ones. A replaced
 	// entry gets a zero ExpiresAt. An entry that has not been replaced is in force.
 	//
-	// If more than [MaxNamedRevocations] entries in force then name sessions of one user, the store
-	// adds the entry that [FoldRevocations] returns, in the same transaction. That entry replaces
-	// most of the others. It also revokes the user's other sessions whose Generation is below its
-	// own.
+	// The feed may then have more than [MaxNamedRevocations] entries in force that each name a
+	// session of the same user. In this case, the store also adds the entry that [FoldRevocations]
+	// returns, in the same transaction. This entry replaces most of the entries for one session. It
+	// also revokes every session of the user whose Generation is below that of the entry.
 	RevokeSession(ctx context.Context, w Write, id string) error
 
 	// RevokeToken revokes the session that a verified token names, and removes the record of the
 	// session if there is one. It adds an entry for the session even if the store has no record of
-	// the session or of the user. The entry's ExpiresAt is that of the token or that of the
-	// session, whichever is later. The entry's Generation is that of the token, but at most the
-	// entry's Position. If an entry in force already revokes the session and expires at that time
-	// or later, RevokeToken adds no entry.
+	// the session or of the user. The entry's ExpiresAt is the later of the token's expiry and the
+	// session's ExpiresAt. The entry's Generation is the token's Generation or the entry's
+	// Position, whichever is less. RevokeToken adds no entry if an entry in force already revokes
+	// the session and does not expire earlier than the new entry would.
 	RevokeToken(ctx context.Context, claims SessionClaims) error
 
 	// RevokeUserSessions removes all sessions of the user and returns how many of them had not
@@ -271,12 +271,12 @@ type SessionStore interface {
 	// at least the entry's. The store can keep the records of the other sessions.
 	//
 	// The entry's Position is one more than the greatest of three numbers: the feed's newest
-	// Position, the argument above, and the time of the Write in microseconds since 1970. Entries
-	// that the store has lost, for example after a backup was restored, had lower Positions: no
-	// store adds an entry every microsecond. So no Generation is assigned twice.
+	// Position, the parameter above, and the time of the Write in microseconds since 1970. If the
+	// store has lost entries, for example after a backup was restored, they had lower Positions,
+	// because no store adds an entry every microsecond. So no Generation is assigned twice.
 	//
-	// A caller that has found lost commits passes a positive above. If the feed's newest Position
-	// is at least that number, another call has already added an entry, and this call does nothing.
+	// A caller that found lost commits sets the parameter above to a positive value. If the newest
+	// Position is at least this value, another call has added an entry, and this call does nothing.
 	RevokeEverybody(ctx context.Context, w Write, above int64) error
 
 	// RevocationHead returns the Position of the newest entry that was ever added to the feed, or 0
@@ -287,13 +287,14 @@ type SessionStore interface {
 	// the number of removed sessions, as PruneKeys does.
 	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)
 
-	// ListRevocations returns entries of the feed, sorted by Position: the first limit entries with
-	// a Position >= from. If it returns fewer than limit entries, the last of them is the newest
-	// entry of the feed. If limit is below one, ListRevocations returns no entries.
+	// ListRevocations returns at most limit entries of the feed, sorted by Position: the first ones
+	// whose Position is at least the parameter from. If there are fewer than limit entries, the
+	// last is the newest entry of the feed. If limit is below one, ListRevocations returns no
+	// entries.
 	//
-	// A database can show an entry before an earlier one. ListRevocations must not return the later
-	// entry without the earlier one. A gap shows that one is missing: the Positions of the newest
-	// [KeptRevocations] entries have no gap, except right before an entry that revokes everybody.
+	// In a database, a later entry can be visible before an earlier one. ListRevocations must not
+	// return the later entry alone. A gap in the Positions of the newest [KeptRevocations] entries
+	// shows a missing entry, except right before an entry that revokes everybody.
 	ListRevocations(ctx context.Context, from int64, limit int) ([]Revocation, error)
 
 	// PruneRevocations removes at most limit entries of the feed that had expired at the given
@@ -322,17 +323,17 @@ type GitHubStore interface {
 	// ErrNotFound if there is no link, and makes only one query.
 	FindGitHubConnection(ctx context.Context, userID, host string) (GitHubLink, *GitHubToken, error)
 
-	// SignInGitHub writes everything that a sign-in with GitHub changes. It writes the Link, adds
-	// the NewUser and the Token if they are set, and creates the Session as CreateSession does. It
-	// writes the link's CreatedAt only if the link is new. If the new user's e-mail is taken, the
-	// user is added without an e-mail. If the AdmittedAt of an existing user is not zero,
-	// SignInGitHub sets it to the link's SeenAt.
+	// SignInGitHub writes everything that a sign-in with GitHub changes. It writes the Link and
+	// creates the Session as CreateSession does. It adds the NewUser if there is one, and writes
+	// the Token if there is one. It writes the link's CreatedAt only if the link is new. If the new
+	// user's e-mail is taken, the user is added without an e-mail. If the AdmittedAt of an existing
+	// user is not zero, SignInGitHub sets it to the link's SeenAt.
 	//
 	// A store also remembers every GitHub account that was ever linked, even after it is unlinked.
 	// It remembers the account for the user to whom the account was last linked. Each account has
 	// one grant, which can make a user a super user one time. If GrantSuperUser is set and the
 	// account's grant is not spent, the user becomes a super user and the grant becomes spent. The
-	// event is stored if the link is new or the user becomes a super user.
+	// Event of the Write is stored if the link is new or the user becomes a super user.
 	//
 	// It returns the errors of [GitHubSignInWrite.Check]: ErrChanged if the link or the token has
 	// changed since the caller read it, and ErrGitHubNotAllowed if the account is remembered for a
@@ -355,19 +356,19 @@ type GitHubStore interface {
 	UpdateGitHubLink(ctx context.Context, link GitHubLink) error
 
 	// LeaseGitHubToken gives a caller the lease on the user's token, so that only this caller
-	// refreshes the token. The lease ends at until, or at the next write of the token if that is
-	// earlier. If another caller's lease has not ended at now, LeaseGitHubToken returns false. It
-	// returns ErrNotFound if there is no token or its Version is different.
+	// refreshes the token. The parameter now is the current time, and until is the end of the
+	// lease. A write of the token ends the lease earlier. If another caller's lease has not ended,
+	// the result is false. It returns ErrNotFound if there is no token or its Version is different.
 	LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error)
 
-	// ReplaceGitHubToken replaces the stored token of the same user and account if its Version is
-	// oldVersion. This ends the lease on the replaced token. It returns ErrNotFound if there is no
-	// such token.
+	// ReplaceGitHubToken replaces the stored token of the same user and account, and ends its
+	// lease. It returns ErrNotFound if there is no stored token or its Version is not oldVersion.
 	ReplaceGitHubToken(ctx context.Context, token GitHubToken, oldVersion string) error
 
 	// DeleteGitHubToken removes the user's token for the GitHub host and returns it. The link
-	// stays. It returns ErrNotFound if there is no token, or if version is not empty and the token
-	// has a different Version. Of several calls for one token, only one succeeds.
+	// stays. If the parameter version is set, the token must have this Version. DeleteGitHubToken
+	// returns ErrNotFound if there is no such token. Of several calls for one token, only one
+	// succeeds.
 	DeleteGitHubToken(ctx context.Context, w Write, userID, host, version string) (GitHubToken, error)
 
 	// UnlinkGitHub removes and returns the user's link to an account of the GitHub host, and the
@@ -386,10 +387,11 @@ type GitHubStore interface {
 // [Service] has an audit trail if its store also has these methods. See [AccountStore] for the
 // rules that all methods follow.
 //
-// The store adds the Event of each [Write] in the transaction of the change, with a random ID. It
-// sets At to the time that Now returned after the locks were taken. If the newest event of the same
-// UserID has the same or a later At, the store sets At to one microsecond after it, to keep the
-// user's events in order. Events stay when their user is deleted, so they have no foreign keys.
+// The store adds the Event of each [Write] in the transaction of the change, with a random ID.
+// After the store has taken the locks, it calls the Write's Now and sets At to the result. If the
+// newest event of the same UserID has the same or a later At, the store sets At to one microsecond
+// after that, to keep the user's events in order. Events stay when their user is deleted, so they
+// have no foreign keys.
 type EventStore interface {
 	// ListEvents returns at most limit events that match the filter, sorted by At and then by ID,
 	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event. If
@@ -397,14 +399,15 @@ type EventStore interface {
 	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
 
 	// ClaimEvent claims the oldest event that waits for delivery and that no claim holds back. The
-	// claim ends at until. Before that, no other call gets this event or a later event of the same
-	// user. ClaimEvent returns the event and the number of its claims so far, which is 1 for the
-	// first claim. It returns ErrNotFound if no event can be claimed at now. It can also return
-	// ErrNotFound because concurrent calls have locked the events.
+	// parameter now is the current time, and the parameter until is the end of the claim. During
+	// the claim, no other call gets this event or a later event of the same user. ClaimEvent
+	// returns the event and the number of its claims so far, which is 1 for the first claim. It
+	// returns ErrNotFound if no event can be claimed. It can also return ErrNotFound because
+	// concurrent calls have locked the events.
 	//
-	// ClaimEvent ignores an earlier claim that ends more than until.Sub(now) after until. Only a
-	// caller whose clock was ahead makes such a claim. Without this rule, the user's events would
-	// wait until that claim ends.
+	// The new claim lasts for until.Sub(now). ClaimEvent ignores an earlier claim that ends more
+	// than this duration after the end of the new claim. Only a caller whose clock was ahead makes
+	// such a claim. Without this rule, the user's events would wait until that claim ends.
 	ClaimEvent(ctx context.Context, now, until time.Time) (event Event, attempt int, err error)
 
 	// FinishEvent records that the event no longer waits for delivery. The event stays in the

@@ -24,10 +24,9 @@ func recoverStore(method string, err *error) {
 	}
 }
 
-// panicOrigin returns the file and line of the panic that its caller has just recovered. The caller
-// must be the deferred function that recovered, because the frames of the panic leave the stack
-// when that function returns. The origin is the first frame after runtime.gopanic that is outside
-// the runtime.
+// panicOrigin returns the file and line of a panic. The caller must be the deferred function that
+// has just recovered the panic, because the frames of the panic leave the stack when that function
+// returns. The origin is the first frame after runtime.gopanic that is outside the runtime.
 func panicOrigin() string {
 	var callers [32]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers[:])])
@@ -64,8 +63,8 @@ func guardAccounts(store AccountStore) guardedAccounts {
 	return guardedAccounts{guardedCredentials{store}, guardedSessions{store}, guardedGitHub{store}, store}
 }
 
-// guardUsers returns the guarded store. If the host keeps the users, store is nil, and guardUsers
-// returns nil.
+// guardUsers returns a store that converts panics in the given store into errors. If the host keeps
+// the users, the given store is nil, and guardUsers returns nil.
 func guardUsers(store UserStore) UserStore {
 	if store == nil {
 		return nil
@@ -73,8 +72,8 @@ func guardUsers(store UserStore) UserStore {
 	return guardedUsers{store}
 }
 
-// guardEvents returns the guarded store. If there is no audit trail, store is nil, and guardEvents
-// returns nil.
+// guardEvents returns a store that converts panics in the given store into errors. If there is no
+// audit trail, the given store is nil, and guardEvents returns nil.
 func guardEvents(store EventStore) EventStore {
 	if store == nil {
 		return nil

@@ -64,8 +64,7 @@ func NewTokenIssuerWithUsers(
 	return newTokenIssuer(store, users, issuer, keys, cfg)
 }
 
-// newTokenIssuer returns an issuer for the users of source. If source is nil, the store keeps the
-// users.
+// newTokenIssuer returns an issuer. If the source is nil, the store keeps the users.
 func newTokenIssuer(
 	store SessionStore, source UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -122,8 +121,8 @@ func newTokenIssuer(
 	return t, nil
 }
 
-// checkStore checks the store of another component. It returns an error if the store and the
-// issuer's UserSource both know users, or if neither does.
+// checkStore checks the store of another component. It returns an error if both this store and the
+// issuer's UserSource keep users, or if neither does.
 func (t *TokenIssuer) checkStore(store any) error {
 	switch {
 	case t.sessions == nil:
@@ -183,7 +182,7 @@ func (t Token) ExpiresIn() time.Duration {
 
 // Issue creates a session and returns its token. If [WithClientInfo] has put a client into ctx, the
 // session records that client. If the user already has MaxSessions sessions, Issue revokes the
-// oldest. Each call is reported to the events and hooks as an attempt to sign in.
+// oldest. Events and the SignIn hook treat each call as an attempt to sign in.
 //
 // Issue returns ErrUserDisabled if the user is disabled. It returns ErrNotFound if the user or the
 // access key does not exist, or if the access key has expired. If Issue returns an error, it leaves
@@ -244,8 +243,8 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 // discardTimeout limits how long discardSession waits for the store.
 const discardTimeout = 5 * time.Second
 
-// discardSession revokes a session that gets no token, and returns reason. If the store fails, it
-// returns the store's error instead, because the session then still exists.
+// discardSession revokes a session that gets no token, and returns the given reason. If the store
+// fails, it returns the store's error instead, because the session then still exists.
 func (t *TokenIssuer) discardSession(ctx context.Context, session Session, reason error) error {
 	// Without cancellation, because the request may be over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
@@ -365,7 +364,8 @@ func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identit
 	return identity, err
 }
 
-// verifyToken is verify without the hook. It also reports whether the token was in the cache.
+// verifyToken does the same as verify, but never calls the Verify hook. It also reports whether the
+// token was in the cache.
 func (t *TokenIssuer) verifyToken(
 	ctx context.Context, token string,
 ) (identity *Identity, cached bool, err error) {
@@ -380,8 +380,8 @@ func (t *TokenIssuer) verifyToken(
 	return (*Identity)(&v.Identity), cached, nil
 }
 
-// requireLive returns an error unless the session of the claims is live. The checked argument must
-// be the one that is kept for this session: see [revocation.Feed.RequireLive].
+// requireLive returns an error unless the session of the claims is live. The parameter checked must
+// point to the number that is kept for this session: see [revocation.Feed.RequireLive].
 func (t *TokenIssuer) requireLive(
 	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
 ) error {

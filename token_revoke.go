@@ -39,10 +39,10 @@ func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) 
 	return nil
 }
 
-// Revoke revokes the session, so that its token is rejected from then on. An authority that is a
-// session without SuperUser can revoke only sessions of its own user. Revoke returns ErrNotFound if
-// there is no such session, or if the authority cannot revoke that session. It also returns the
-// errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
+// Revoke revokes the session, so that its token is rejected from then on. An authority with a
+// SessionID but without SuperUser can revoke only sessions of its own user. Revoke returns
+// ErrNotFound if there is no such session, or if the authority cannot revoke that session. It also
+// returns the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
 func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string) error {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return err
@@ -100,8 +100,8 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 
 // RevokeUser revokes all sessions of the user, so that their tokens are rejected from then on. It
 // returns how many of the sessions were live. If the store keeps users and there is no such user,
-// it returns ErrNotFound. It also returns the errors of [Authority.Check]. If the authority is a
-// session, it must be a session of this user, or its SuperUser must be set.
+// it returns ErrNotFound. It also returns the errors of [Authority.Check]. An authority with a
+// SessionID must have the UserID of this user, or SuperUser must be set.
 //
 // The user can sign in again, unless the user is disabled. A host with a [UserSource] calls
 // RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser has returned, the

@@ -22,8 +22,8 @@ type Registration struct {
 	Pair KeyPair
 }
 
-// Register adds a user and the user's first access key, or neither. If the authority is a session,
-// its SuperUser must be set. The other methods that change users also require this.
+// Register adds a user and the user's first access key, or neither. An authority with a SessionID
+// must have SuperUser set. The other methods that change users also require this.
 //
 // Register returns ErrExists if the username or the e-mail is taken. It returns an *InvalidError
 // for a field that is not valid. It also returns the errors of [Authority.Check].
@@ -249,7 +249,7 @@ func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (
 // RevokeEverybody revokes all sessions of all users, so that every user must sign in again. Use it
 // after a leaked signing key has been replaced, or after a backup has been restored. Access keys
 // and GitHub links stay. After RevokeEverybody has returned, this instance rejects the tokens of
-// the revoked sessions. If the authority is a session, its SuperUser must be set. RevokeEverybody
+// the revoked sessions. An authority with a SessionID must have SuperUser set. RevokeEverybody
 // returns the errors of [Authority.Check].
 func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if by.Host == "" && !by.SuperUser {
@@ -297,9 +297,9 @@ func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
 	return user, nil
 }
 
-// Recheck reads the caller's session and record again, and returns the record. Use it in a handler
-// that runs for a long time after the middleware has authenticated the request. An example is a
-// handler that holds a connection open.
+// Recheck reads the caller's session and user record again, and returns the user record. Use it in
+// a handler that runs for a long time after the middleware has authenticated the request. An
+// example is a handler that holds a connection open.
 //
 // A session can be revoked a moment after Recheck has returned. To make a revocation wait until a
 // write of the handler is complete, use an [Authority]. Inside a transaction of the host, use

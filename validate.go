@@ -187,8 +187,8 @@ func (a GitHubAccount) validate() error {
 }
 
 // Validate returns an [InvalidError] for the first record in w that has a fault, or nil if no
-// record has a fault. There are two faults: the record itself is not valid, or its user or account
-// is not that of the Link.
+// record has a fault. There are two faults: the record itself is not valid, or it belongs to
+// another user or account than the Link.
 func (w GitHubSignInWrite) Validate() error {
 	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
 	if err == nil && w.NewUser != nil {
@@ -201,8 +201,8 @@ func (w GitHubSignInWrite) Validate() error {
 }
 
 // Validate returns an [InvalidError] for the first record in w that has a fault, or nil if no
-// record has a fault. There are two faults: the record itself is not valid, or its user or account
-// is not that of the Link.
+// record has a fault. There are two faults: the record itself is not valid, or it belongs to
+// another user or account than the Link.
 func (w GitHubConnectWrite) Validate() error {
 	return cmp.Or(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
 }
@@ -362,17 +362,17 @@ func checkOptionalTime(field string, t time.Time) error {
 }
 
 // FoldRevocations keeps the revocation feed short if many of its entries each revoke one session of
-// the same user. The named argument contains these entries in any order, without entries that a
+// the same user. The parameter named contains these entries in any order, without entries that a
 // newer entry has replaced. If more than [MaxNamedRevocations] of them are not [Revocation.Capped],
 // FoldRevocations returns one entry for the user, which replaces most of them. If not,
 // FoldRevocations returns false.
 //
-// Capped entries stay in the feed. Of the other entries, those with the greatest Generations stay,
-// at most half of MaxNamedRevocations. If FoldRevocations returns true, the store does the
-// following in its transaction:
+// Capped entries stay in the feed. Of the other entries, at most MaxNamedRevocations/2 stay: those
+// with the greatest Generations. If FoldRevocations returns true, the store does the following in
+// its transaction:
 //
-//   - It sets a zero ExpiresAt on each named entry that is not capped and whose Generation is below
-//     that of the returned entry.
+//   - It sets a zero ExpiresAt on each of the given entries that is not capped and whose Generation
+//     is below that of the returned entry.
 //   - It looks for the current entry for all sessions of the user. If there is one, and its
 //     Generation is not greater than that of the returned entry, the store sets a zero ExpiresAt on
 //     it.

@@ -74,14 +74,14 @@ func (a Authority) checkHost() error {
 // always holds. A store calls Check inside the transaction of the change, after it has locked the
 // user's record. If Check returns an error, the store must change nothing.
 //
-// The store reads the other arguments from its records:
+// The store reads the other parameters from its records:
 //
 //   - session is the session with the ID SessionID, or zero if there is none.
 //   - user is the user with the ID UserID, or zero if there is none. A store that keeps no users
 //     passes User{ID: UserID}.
 //   - revokedBelow is the greatest Generation of those entries of the revocation feed that revoke
 //     all sessions of this user or of all users. It is zero if there is no such entry. The store
-//     must read it in a separate statement after it has taken the lock.
+//     must read this Generation in a separate statement after it has taken the lock.
 //
 // Check returns ErrTokenRejected if the session does not exist, is revoked or has expired, or if
 // the user is not active. It returns ErrSuperUserRequired if the user must be a super user and is
@@ -289,7 +289,7 @@ func (e Event) isRejection() bool {
 		e.Kind == EventAccessRefused
 }
 
-// setSubject copies the user and the session of err into the event if err is a rejection.
+// setSubject copies the user ID and the session ID from err into the event if err is a rejection.
 func (e *Event) setSubject(err error) {
 	if subject, ok := errors.AsType[*rejection](err); ok {
 		e.UserID, e.SessionID = subject.userID, subject.sessionID

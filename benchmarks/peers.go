@@ -91,8 +91,8 @@ func bearer(r *http.Request) string {
 
 type callerKey struct{}
 
-// byHand returns a middleware like the one that a user of a token library would write. verify
-// verifies the token with the library.
+// byHand returns a middleware like the one that a user of a token library would write. The
+// parameter verify is a function that verifies the token with the library.
 func byHand(verify func(token string) (caller any, err error)) Middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

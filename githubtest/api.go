@@ -24,7 +24,7 @@ type resource struct {
 	endpoint Endpoint
 
 	// If scopes is empty, every token can read the resource. If not, a token needs at least one of
-	// the scopes, and the response to any other token has the status denied.
+	// the scopes. The field denied is the status of the response to any other token.
 	scopes []string
 	denied int
 
@@ -128,7 +128,7 @@ func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
 }
 
 // between parses a positive number and returns it, but at most limit. If text is not a positive
-// number, the result is the value of the parameter otherwise, GitHub's default.
+// number, between returns the parameter otherwise, which is GitHub's default.
 func between(text string, otherwise, limit int) int {
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 1 {

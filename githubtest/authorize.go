@@ -102,8 +102,9 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, request authori
 	s.redirectBack(w, r, request, url.Values{"code": {value}})
 }
 
-// redirectBack redirects the browser to the app's callback URL. The query has the answer, the state
-// of the request, and the issuer (RFC 9207). As at GitHub, an error answer has the issuer too.
+// redirectBack redirects the browser to the app's callback URL. The query contains the parameter
+// answer, the state of the request, and the issuer (RFC 9207). As at GitHub, the query also
+// contains the issuer if the answer is an error.
 func (s *Server) redirectBack(
 	w http.ResponseWriter, r *http.Request, request authorization, answer url.Values,
 ) {

@@ -44,7 +44,7 @@
 // The fake implements:
 //
 //   - the web flow of OAuth apps with PKCE, and refresh tokens;
-//   - scopes, and the scopes that a scope includes;
+//   - scopes, some of which include other scopes;
 //   - the limit of ten tokens for each user and set of scopes;
 //   - errors of the token endpoint with status 200;
 //   - the fields and types of REST responses, pagination, and rate-limit headers;

@@ -152,7 +152,8 @@ func send(w http.ResponseWriter, part []byte) {
 	}
 }
 
-// raw writes the text to the connection, and then closes or resets it.
+// raw writes the text to the connection and closes the connection. If the parameter reset is true,
+// the client sees a reset instead of a normal end.
 func raw(w http.ResponseWriter, bytes string, reset bool) {
 	conn := hijack(w)
 	defer conn.Close()

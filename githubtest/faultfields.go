@@ -44,8 +44,8 @@ func userFaults() []NamedFault {
 	}
 }
 
-// tokenFaults returns the faults of the token endpoint. The fake issues a token before a fault
-// changes the response.
+// tokenFaults returns the faults of the token endpoint. Most of them change the response after the
+// fake has issued a token.
 func tokenFaults() []NamedFault {
 	faults := []NamedFault{
 		field("access_token", "missing", ""),

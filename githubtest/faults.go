@@ -8,9 +8,9 @@ import (
 
 // Fault is a way for an endpoint to fail. It gets the endpoint's handler, and returns the handler
 // that responds instead. Many faults never call the endpoint's handler. Other faults call this
-// handler and change its response. A test can define its own Fault, as it would define a
-// middleware. If the handler of a fault waits, the handler must return as soon as the request's
-// context is done, because [Server.Close] waits for the handler.
+// handler and change its response. A test can define its own Fault in the same way as a middleware.
+// If the handler of a fault waits, the handler must return as soon as the request's context is
+// done, because [Server.Close] waits for the handler.
 //
 // A fault that breaks the connection needs a real connection, for example to a Server that [Start]
 // returned. It does not work with an httptest.ResponseRecorder.
@@ -38,8 +38,8 @@ func (s *Server) Heal() {
 	clear(s.faults)
 }
 
-// injected is a fault and the number of later calls to which it applies. A negative number means
-// all calls.
+// injected is a fault and the number of calls to which the fault still applies. A negative number
+// means all calls.
 type injected struct {
 	fault Fault
 	calls int

@@ -50,7 +50,7 @@ type Config struct {
 }
 
 // Server is a fake GitHub. It is an [http.Handler], and it is safe for concurrent use. [Start]
-// returns a Server that listens; [New] returns one that does not.
+// returns a Server that listens. [New] returns a Server that does not listen.
 type Server struct {
 	clientID, clientSecret string
 	redirects              []*url.URL
@@ -75,7 +75,7 @@ type Server struct {
 }
 
 // New returns a fake GitHub that does not listen. It returns an error if cfg is invalid. Call
-// [Server.Close] at the end of a test. It ends requests that an injected fault keeps waiting.
+// [Server.Close] at the end of a test, to end requests that an injected fault keeps waiting.
 func New(cfg Config) (*Server, error) {
 	s := &Server{
 		clientID:      cfg.ClientID,
@@ -204,8 +204,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The fake GitHub serves loopback only.", http.StatusMisdirectedRequest)
 		return
 	}
-	// net/http does not notice a disconnect of the client until the whole body has been read. After
-	// that, a disconnect cancels the context of the request, which ends a fault that waits.
+	// Read the whole body first, because net/http notices a disconnect of the client only after
+	// that. A disconnect then cancels the context of the request, which ends a fault that waits.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "The body cannot be read.", http.StatusBadRequest)

@@ -55,7 +55,7 @@ func (s *Server) Revoke(userID int64) {
 	s.grants.forget(userID)
 }
 
-// grants holds the codes, tokens and consents. The server's lock guards it.
+// grants holds the codes, tokens and consents. The server's lock guards all of them.
 type grants struct {
 	codes     map[string]*code
 	byAccess  map[string]*Token

@@ -100,9 +100,9 @@ func (s *Server) RemoveUser(id int64) {
 	s.grants.forget(id)
 }
 
-// SignInAs makes the user with this login agree at once whenever the app asks for authorization.
-// The user still agrees after being renamed. If login is empty, the page asks again. SignInAs
-// returns an error if no user has the login.
+// SignInAs makes the user with this login agree to every authorization at once, without a page. The
+// user still agrees after a change of login. If the parameter login is empty, the page asks again.
+// SignInAs returns an error if no user has the login.
 func (s *Server) SignInAs(login string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

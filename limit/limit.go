@@ -14,8 +14,9 @@ import (
 // Rate is how often an event is allowed. At first, Count events are allowed without a pause. After
 // that, Count events are allowed in each period of length Per.
 //
-// A bucket can have several rates. All of them must then allow an event. If the rates have longer
-// and longer periods, a client that keeps trying waits longer and longer.
+// A bucket can have several rates. All of them must then allow an event. For example, one rate can
+// have a short period and another rate a long period. A client that keeps trying first waits
+// because of the short period, and later because of the long period.
 type Rate struct {
 	Count int
 	Per   time.Duration

@@ -59,9 +59,9 @@ type overflow struct {
 
 // NewMemory returns a limiter with at most this number of buckets. Zero means 65,536. A bucket
 // takes about 450 bytes. For each list of rates, there can be 1,024 additional buckets. Several
-// names can share one of these. NewMemory panics if the number is negative.
+// names can share one additional bucket. NewMemory panics if the number is negative.
 //
-// The parameter now is a function that returns the current time. nil means time.Now.
+// The parameter now is a function that returns the current time. If now is nil, time.Now is used.
 func NewMemory(buckets int, now func() time.Time) *Memory {
 	if buckets == 0 {
 		buckets = defaultBuckets

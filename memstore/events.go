@@ -150,8 +150,8 @@ type subject struct {
 	account auth.GitHubAccount
 }
 
-// addEvent adds the event of w to the trail. The parameter now is the time of the change, and the
-// parameter about is its subject. The caller holds the lock.
+// addEvent adds w.Event to the trail. The parameter now is the time of the change, and the
+// parameter about is the subject of the change. The caller holds the lock.
 func (s *accounts) addEvent(w auth.Write, now time.Time, about subject) {
 	record := w.Event
 	if record.Kind == "" {
@@ -215,8 +215,8 @@ func (l *eventList) remove(e *event) {
 	}
 }
 
-// addTo adds the event to the list of the user. If userID is empty, the event has no such user, and
-// addTo does nothing.
+// addTo adds the event to the list of the user. If userID is empty, there is no user, and addTo
+// does nothing.
 func addTo(lists map[string]eventList, userID string, e *event) {
 	if userID == "" {
 		return

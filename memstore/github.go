@@ -204,8 +204,8 @@ func (s *accounts) ForgetGitHubAccount(
 	return nil
 }
 
-// accountState returns the current state of the account and of the user of the wanted link. The
-// caller holds the lock.
+// accountState returns the current state of the GitHub account and of the user. The link in the
+// parameter wanted has the account and the ID of the user. The caller holds the lock.
 func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccountState) {
 	if link := s.links[wanted.Account]; link != nil {
 		state.LinkedTo = link.record.UserID
@@ -299,9 +299,8 @@ func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	return link
 }
 
-// recordAdmission sets AdmittedAt to the given time, but leaves a zero AdmittedAt as it is. Zero
-// means that no GitHub sign-in created the user, or that the user was reset. The caller holds the
-// lock.
+// recordAdmission sets AdmittedAt to the given time, unless AdmittedAt is zero. Zero means that no
+// GitHub sign-in created the user, or that the user was reset. The caller holds the lock.
 func (u *user) recordAdmission(at time.Time) {
 	if !u.record.AdmittedAt.IsZero() {
 		u.record.AdmittedAt = storedTime(at)

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// githubToken is the record of a token and its lease. A write of the record creates a new
-// githubToken, so the lease on an older token never applies to a newer one.
+// githubToken is the record of a token and its lease. Each write of a token creates a new
+// githubToken without a lease. So a lease on the old token never applies to the new token.
 type githubToken struct {
 	record      auth.GitHubToken
 	leasedUntil time.Time
@@ -83,7 +83,7 @@ func (s *accounts) DeleteGitHubToken(
 }
 
 // linkWithToken returns the user's link to an account of the GitHub host. It returns ErrNotFound if
-// the link has no token of this version. The caller holds the lock.
+// there is no such link, or if the link has no token with this version. The caller holds the lock.
 func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, error) {
 	_, link, err := s.link(userID, host)
 	if err != nil {
@@ -95,7 +95,8 @@ func (s *accounts) linkWithToken(userID, host, version string) (*githubLink, err
 	return link, nil
 }
 
-// newToken copies the token, so that the caller of the store cannot modify the stored token.
+// newToken returns a githubToken with a copy of the record. Without the copy, the caller of the
+// store could modify the stored token.
 func newToken(record auth.GitHubToken) *githubToken {
 	record.Sealed = bytes.Clone(record.Sealed)
 	record.UpdatedAt = storedTime(record.UpdatedAt)

@@ -177,8 +177,8 @@ func (s *accounts) key(id string) (*accessKey, error) {
 }
 
 // keyToChange returns the key with this ID and the time of the change. It returns an error if there
-// is no such key, or if the authority of w does not allow a change to the key. The caller has just
-// taken the lock.
+// is no such key, or if w.By is not allowed to change the key. The caller holds the lock from
+// before this call until the change is made.
 func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, error) {
 	ownerID := ""
 	if key := s.keys[id]; key != nil {

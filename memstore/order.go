@@ -13,8 +13,8 @@ const blockSize = 512
 
 // order contains all users, sorted by the bytes of their IDs, in blocks that are never empty.
 // Adding or removing a user moves only the later users of the same block. If a block is split or
-// becomes empty, the later blocks in the list move too. With a million users, this takes about a
-// microsecond. A single sorted slice would have to move up to eight megabytes.
+// becomes empty, the later blocks in the list move too. With a million users, adding or removing a
+// user takes about a microsecond. A single sorted slice would have to move up to eight megabytes.
 type order struct {
 	blocks [][]*user
 }
@@ -63,8 +63,9 @@ func (o *order) after(id string) iter.Seq[*user] {
 	}
 }
 
-// place returns the position of the user with this ID. If there is no such user, it returns the
-// position at which to insert one. The order must have at least one block.
+// place returns the position of the user with this ID. If there is no such user, place returns the
+// position at which a user with this ID must be inserted. The caller has checked that there is at
+// least one block.
 func (o *order) place(id string) (block, index int) {
 	block = sort.Search(len(o.blocks), func(b int) bool { return o.blocks[b][0].record.ID > id })
 	block = max(block-1, 0)

@@ -16,8 +16,9 @@ type feed struct {
 	entries []*auth.Revocation // in the order of their positions, without pruned entries
 
 	// inForce contains, for each user, the entries that no newer entry has replaced. The entries
-	// under the user ID "" revoke the sessions of all users. Capped entries are not limited. The
-	// other entries of a user are at most the following:
+	// under the user ID "" revoke the sessions of all users. A user can have any number of entries
+	// for which [auth.Revocation.Capped] is true. Of all other entries, a user has at most the
+	// following:
 	//
 	//   - auth.MaxNamedRevocations entries that each name a session
 	//   - one entry that revokes all sessions of the user
@@ -145,8 +146,8 @@ func (f *feed) addNamed(claims auth.SessionClaims) {
 }
 
 // addForUser adds an entry that revokes all current sessions of the user. The new entry replaces
-// the user's other entries in force, except capped ones. It expires at expiresAt, or later if a
-// replaced entry expires later.
+// the user's other entries in force, except capped ones. The new entry expires at the given time,
+// or later if a replaced entry expires later.
 func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.supersede(userID, func(e *auth.Revocation) bool {
 		if !e.Capped() {
@@ -157,8 +158,8 @@ func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.add(auth.Revocation{UserID: userID, Generation: f.head + 1, ExpiresAt: expiresAt})
 }
 
-// revokes reports whether an entry in force revokes the session of the claims, and does not expire
-// before the claims do.
+// revokes reports whether the session of the claims is revoked by an entry in force that does not
+// expire before the claims.
 func (f *feed) revokes(claims auth.SessionClaims) bool {
 	long := func(e *auth.Revocation) bool { return !e.ExpiresAt.Before(claims.ExpiresAt) }
 	return slices.ContainsFunc(f.inForce[claims.UserID], func(e *auth.Revocation) bool {
@@ -169,7 +170,7 @@ func (f *feed) revokes(claims auth.SessionClaims) bool {
 	})
 }
 
-// supersede calls the function replaced for each of the user's entries in force. If the function
+// supersede calls the given function for each of the user's entries in force. If the function
 // returns true, supersede marks the entry as replaced and removes it from inForce. The caller then
 // adds the new entry.
 func (f *feed) supersede(userID string, replaced func(*auth.Revocation) bool) {
@@ -182,8 +183,8 @@ func (f *feed) supersede(userID string, replaced func(*auth.Revocation) bool) {
 	})
 }
 
-// dropInForce calls drop for each of the user's entries in inForce. If drop returns true,
-// dropInForce removes the entry from inForce.
+// dropInForce calls the given function for each of the user's entries in inForce. If the function
+// returns true, dropInForce removes the entry from inForce.
 func (f *feed) dropInForce(userID string, drop func(*auth.Revocation) bool) {
 	f.inForce[userID] = slices.DeleteFunc(f.inForce[userID], drop)
 	if len(f.inForce[userID]) == 0 {
@@ -204,9 +205,10 @@ func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 	s.fold(userID)
 }
 
-// fold applies [auth.FoldRevocations] if too many entries in force name sessions of the user. One
-// new entry then replaces the older ones of these entries. The new entry also revokes every other
-// session of the user whose Generation is below the entry's Generation. The caller holds the lock.
+// fold limits how many entries in force each name one session of the user. If there are too many,
+// fold replaces older entries by one new entry: see [auth.FoldRevocations]. The new entry revokes
+// all sessions of the user with a lower Generation, and fold removes these sessions. The caller
+// holds the lock.
 func (s *accounts) fold(userID string) {
 	if len(s.feed.inForce[userID]) <= auth.MaxNamedRevocations {
 		return

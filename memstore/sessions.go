@@ -246,8 +246,9 @@ func (s *accounts) removeSession(old *session) {
 	s.ownerLost(old.owner)
 }
 
-// revokeAllOf revokes all sessions of the user with one feed entry. The entry expires at until, or
-// later if one of the sessions or a replaced entry expires later. The caller holds the lock.
+// revokeAllOf revokes all sessions of the user with one feed entry. The entry expires at the given
+// time, or later if one of the sessions or a replaced entry expires later. The caller holds the
+// lock.
 func (s *accounts) revokeAllOf(u *user, until time.Time) {
 	until = storedTime(until)
 	for len(u.sessions) > 0 {

@@ -1,9 +1,9 @@
 // Package memstore keeps users, access keys, sessions and GitHub accounts in memory. It is meant
 // for tests and for hosts that run as a single process.
 //
-// When the process ends, the store loses everything: all users with their keys, links and sessions,
-// and the record that a first super user was created. Two processes cannot share a store. A host
-// that must keep its records, or that runs more than one instance, needs package sqlstore.
+// When the process ends, all records are lost. The store then also forgets that [Store.Bootstrap]
+// has created a first super user. Two processes cannot share a store. A host that must keep its
+// records, or that runs more than one instance, needs package sqlstore.
 //
 // Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
 // [Store.PruneKeys], [Store.PruneStates], [Store.PruneRevocations] and [Store.PruneEvents] from
@@ -37,9 +37,9 @@ type Accounts struct{ accounts }
 
 // accounts contains all records of a [Store] or of an [Accounts].
 //
-// One lock guards all records, so each call is atomic. A call finds a record by its ID, and related
-// records by pointers, so it rarely scans all records of a kind. Adding or removing a record that
-// can expire takes logarithmic time.
+// One lock guards all records, so each call is atomic. Records are found by their IDs, and have
+// pointers to related records. So a call rarely scans all records of a kind. Adding or removing a
+// record that can expire takes logarithmic time.
 type accounts struct {
 	withoutUsers bool // set for Accounts, where every valid ID belongs to an active user
 
@@ -144,12 +144,13 @@ func check(ctx context.Context, records ...validator) error {
 	return nil
 }
 
-// authorize returns an error unless the authority of w allows a change to the records of the user
-// ownerID. It also returns the time of the change. The caller has just taken the lock, and holds it
+// authorize returns an error unless w.By is allowed to change the records of the user with the ID
+// ownerID. It also returns the time of the change. The caller holds the lock from before this call
 // until the change is made.
 //
-// authorize passes zero as the argument revokedBelow of Check, because this store never contains a
-// revoked session. A call that revokes sessions removes them before it releases the lock.
+// This store never contains a revoked session: a call that revokes sessions removes them before it
+// releases the lock. So authorize passes zero as the argument revokedBelow of
+// [auth.Authority.Check].
 func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err error) {
 	now = storedTime(w.Now())
 	actor := auth.User{ID: w.By.UserID}

@@ -319,7 +319,8 @@ func (s *accounts) removeUser(old *user) {
 }
 
 // removeWaysIn removes all keys, sessions and links of the user, and returns the tokens of the
-// links. It passes the parameter until to revokeAllOf. The caller holds the lock.
+// links. The feed entry for the sessions expires at the given time, or later: see revokeAllOf. The
+// caller holds the lock.
 func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubToken) {
 	s.revokeAllOf(u, until)
 	for old := range u.keys {
@@ -334,11 +335,12 @@ func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubT
 	return tokens
 }
 
-// user returns the user with this ID, or ErrNotFound. The caller holds the lock.
+// user returns the user with this ID. The caller holds the lock.
 //
-// In a store without users, every valid ID belongs to an active user. The empty ID is not valid,
-// because in the feed it stands for all users. If the store has no record of the user, the method
-// returns a new *user. The caller adds it with ownerGained.
+// A store with users returns ErrNotFound if there is no such user. In a store without users, every
+// valid ID belongs to an active user. If such a store has no record of the user, the method returns
+// a new record, and the caller adds the record with ownerGained. The method returns ErrNotFound if
+// the ID is not valid. The empty ID is not valid, because in the feed it stands for all users.
 func (s *accounts) user(id string) (*user, error) {
 	u := s.users[id]
 	switch {
@@ -374,8 +376,9 @@ func (s *accounts) checkActive(u *user) error {
 	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
 }
 
-// changedRecord returns the record of u after the change. It returns ErrLastSuperUser if no active
-// super user would be left. It changes nothing. The caller holds the lock.
+// changedRecord returns the record that u would have after the change, and does not modify u. It
+// returns ErrLastSuperUser if the change would leave no active super user. The caller holds the
+// lock.
 func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, error) {
 	record := change.Apply(u.record)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {
@@ -385,7 +388,8 @@ func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, er
 }
 
 // setUser replaces the record of a user who is in the store, and updates the number of
-// administrators. Every change of a flag must use setUser. The caller holds the lock.
+// administrators. Every change of IsActive or IsSuperUser must use setUser. The caller holds the
+// lock.
 func (s *accounts) setUser(u *user, record auth.User) {
 	if administers(u.record) {
 		s.administrators--

@@ -33,12 +33,11 @@ type Options struct {
 	// that share a server need different prefixes.
 	Prefix string
 
-	// Timeout is how long to wait for one response of the server. A call of Take normally needs at
+	// Timeout is how long to wait for one response of the server. [Limiter.Take] normally needs at
 	// most two responses for each rate. Default 100 milliseconds.
 	Timeout time.Duration
 
-	// Local is the limiter that counts while the server is unavailable. Default limit.NewMemory(0,
-	// nil).
+	// Local counts while the server is unavailable. Default limit.NewMemory(0, nil).
 	Local limit.Limiter
 
 	// Logger receives a log record when the server becomes unavailable and when it answers again.
@@ -60,8 +59,8 @@ type Limiter struct {
 // mostRates is the maximum number of rates that a bucket can have.
 const mostRates = 4
 
-// retryAfter is how long the limiter does not call the server after a failure. During this time,
-// requests do not wait for the unavailable server.
+// retryAfter is how long the limiter waits after a failure before it calls the server again. During
+// this time, requests do not wait for the unavailable server.
 const retryAfter = time.Second
 
 // New returns a limiter that counts on the server of the client. New does not connect to the
@@ -205,8 +204,8 @@ func (l *Limiter) key(bucket string, rate int) string {
 
 var errUnavailable = errors.New("redislimit: the server is unavailable")
 
-// ask runs call, which sends commands to the server. If the server was found unavailable less than
-// retryAfter ago, ask returns errUnavailable instead.
+// ask calls the given function, which sends commands to the server. If the server was found
+// unavailable less than retryAfter ago, ask returns errUnavailable without calling the function.
 func ask[T any](
 	ctx context.Context, l *Limiter, call func(context.Context) (T, error),
 ) (result T, err error) {

@@ -109,7 +109,8 @@ func (a acting) ids(wanted locks) []string {
 	return ids
 }
 
-// user returns the locked record, or [auth.ErrNotFound] if the user does not exist.
+// user returns the record of a user that [hold] has locked, or [auth.ErrNotFound] if the user does
+// not exist.
 func (a acting) user(id string) (auth.User, error) {
 	user, ok := a.users[id]
 	if !ok {
@@ -143,8 +144,9 @@ FROM auth_sessions s WHERE s.id = ?`
 	shareActing = selectActing + ` FOR SHARE`
 )
 
-// findActing returns the session of the authority. A session of the authority's user is revoked if
-// its Generation is below revokedBelow. If the session does not exist, both results are zero.
+// findActing returns the session of the authority, and the argument revokedBelow of
+// [auth.Authority.Check]. A session of the user is revoked if the session's Generation is below
+// revokedBelow. If the session does not exist, findActing returns zero for both.
 func findActing(
 	ctx context.Context, q querier, query string, by auth.Authority,
 ) (session auth.Session, revokedBelow int64, err error) {
@@ -198,8 +200,8 @@ const lockHostUser = `SELECT h.id FROM auth_host_users h WHERE h.id = ? FOR UPDA
 // the users that exist. holdUsers locks all users in one statement, in the order of their IDs. A
 // transaction calls holdUsers at most one time. So two transactions never deadlock over users.
 //
-// The users of an [Accounts] are in a table of the host. For them, holdUsers locks rows of
-// auth_host_users. If an ID has no row yet, holdUsers inserts one.
+// The users of an [Accounts] are in a table of the host. So for an Accounts, holdUsers locks rows
+// of auth_host_users. If a user has no such row yet, holdUsers inserts the row.
 func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, error) {
 	ids = slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxIDLength) })
 	slices.Sort(ids)
@@ -230,8 +232,8 @@ func holdUsers(ctx context.Context, t tx, ids ...string) (map[string]auth.User, 
 	return lock()
 }
 
-// insertHostUser lacks the clause unlessExists of the dialect. Callers append it, because a
-// concurrent transaction can insert the same row.
+// insertHostUser is an INSERT without its last clause. Callers append the clause that
+// dialect.unlessExists returns, because a concurrent transaction can insert the same row.
 const insertHostUser = `INSERT INTO auth_host_users (id) VALUES (?)`
 
 // lockListed locks the users and returns them by ID. The parameter one is the query for a single

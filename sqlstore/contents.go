@@ -62,19 +62,21 @@ SELECT EXISTS (SELECT 1 FROM auth_access_keys) OR EXISTS (SELECT 1 FROM auth_ses
 	OR EXISTS (SELECT 1 FROM auth_github_links)`
 )
 
-// recordedContents returns [auth.ErrNotFound] if no contents are recorded yet.
+// recordedContents returns the contents that are recorded in auth_contents, or [auth.ErrNotFound]
+// if there are none.
 func (s *core) recordedContents(ctx context.Context) (contents, error) {
 	return read(ctx, s, "read what the tables keep", func(q querier) (recorded contents, err error) {
 		return recorded, scan(q.row(ctx, selectContents), &recorded)
 	})
 }
 
-// recordContents returns [auth.ErrExists] if contents are already recorded. If several processes
-// open the tables at the same time, the primary key lets only the first one insert.
+// recordContents records s.contents, or returns [auth.ErrExists] if contents are already recorded.
+// If several processes open the tables at the same time, the primary key lets only the first one
+// insert.
 //
 // Tables of an earlier version of this package may have rows but no recorded contents, so
-// checkUnrecorded looks at the rows first. Another process can record its contents and register
-// users after this check. The insertion then fails.
+// recordContents checks the rows first. Another process can register users after this check, but
+// only if it has recorded its own contents. The insertion of this process then fails.
 func (s *core) recordContents(ctx context.Context) error {
 	return s.write(ctx, "record what the tables keep", func(ctx context.Context, t tx) error {
 		if err := s.checkUnrecorded(ctx, t); err != nil {

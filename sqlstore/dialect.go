@@ -65,12 +65,12 @@ type dialect struct {
 	// forever. Advisory locks are granted in the order of the requests.
 	shareTurn, lockTurn string
 
-	// rowsPerInsert is the maximum number of rows that one statement inserts if there are many rows
-	// to insert. The values in the map dialects were the fastest in measurements.
+	// rowsPerInsert is the maximum number of rows that [insertRows] inserts with one statement. The
+	// values in the map dialects were the fastest in measurements.
 	rowsPerInsert int
 
-	// beforeQuestions is a statement that runs before a transaction looks up many values. Empty
-	// means that no such statement is needed.
+	// beforeQuestions is a statement that a transaction runs before it queries which of many values
+	// are taken. Empty means that no such statement is needed.
 	beforeQuestions string
 
 	// migrations says how processes that migrate at the same time wait for each other.
@@ -161,7 +161,7 @@ func onDuplicateKeyKeep(column string) string {
 func never(error) bool { return false }
 
 // defaultPrefix begins all table names in the queries and migrations of this package. If
-// Config.Prefix is different, it replaces defaultPrefix in both.
+// Config.Prefix is set, the store replaces defaultPrefix with Config.Prefix in these names.
 const defaultPrefix = "auth_"
 
 // statement translates a query of this package to the dialect, for tables whose names begin with
@@ -192,7 +192,7 @@ func (d dialect) statement(query, prefix string) string {
 }
 
 // sqlState returns the SQLSTATE of the error, or "" if the error has none. The errors of the
-// drivers pgx and lib/pq have one.
+// drivers pgx and lib/pq have an SQLSTATE.
 func sqlState(err error) string {
 	var stated interface{ SQLState() string }
 	if !errors.As(err, &stated) {

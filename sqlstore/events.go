@@ -10,7 +10,8 @@ import (
 )
 
 // about names the user and the GitHub account that a change is about. The user ID is empty if the
-// change is about no user, or about several users. The same is true of the account.
+// change is about no user, or about several users. Likewise, the account is zero if the change is
+// about no account, or about several accounts.
 type about struct {
 	userID string
 	github auth.GitHubAccount
@@ -75,7 +76,7 @@ func eventFields(e *auth.Event) []any {
 		&e.GitHub.Host, &e.GitHub.ID, &e.Reason, address{&e.Client.Address}, &e.Client.UserAgent, &e.Client.RequestID}
 }
 
-// address scans an IP address. The empty string is the zero address.
+// address scans a column that contains an IP address. An empty column becomes the zero netip.Addr.
 type address struct{ into *netip.Addr }
 
 // Scan implements [sql.Scanner].
@@ -119,8 +120,8 @@ func (s *core) ListEvents(
 // mayFilter reports whether the value of a filter is empty, or is a value that an event can have.
 func mayFilter(value string) bool { return value == "" || storable(value, auth.MaxIDLength) }
 
-// listing returns the query for the events that match the filter. The parameter before is the time
-// of the event that filter.Before names.
+// listing returns the query for the events that match the filter. If filter.Before is set, it is
+// the ID of an event, and the parameter before is the time of this event.
 func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 	q.text = `SELECT ` + eventColumns + ` FROM auth_events e WHERE 1 = 1`
 	add := func(condition string, arguments ...any) {
@@ -183,8 +184,9 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 }
 
 // keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is pending. On MySQL,
-// lockNextEvent can return the later event if both events were added after the subquery began to
-// read. The next call of ClaimEvent then finds both events in order.
+// two events of a user can be added while lockNextEvent runs, and lockNextEvent can then return the
+// later of the two: see dialect.locksUnread. The next call of ClaimEvent sees both events and
+// returns the earlier one.
 func keepOrder(ctx context.Context, t tx, event auth.Event) error {
 	if !t.store.dialect.locksUnread || event.UserID == "" {
 		return nil

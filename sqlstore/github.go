@@ -240,9 +240,9 @@ const (
 	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1 WHERE user_id = ?`
 )
 
-// remember records the link's user as the user of the locked account. An account has one grant,
-// which makes the user a super user. If spends is true, remember also records that the account has
-// used this grant.
+// remember records the link's user as the user of the locked account. Each account can make a user
+// a super user only one time: this is its grant. If the parameter spends is true, remember also
+// records that the account has used its grant.
 func remember(
 	ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool,
 ) error {

@@ -23,8 +23,8 @@ import (
 // rows, the database can return an error that asks the caller to repeat the transaction. PostgreSQL
 // returns SQLSTATE 40001, and SQLite returns SQLITE_BUSY_SNAPSHOT.
 //
-// HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] returns an error or if the
-// function now is nil. If the authority is not valid, HoldAuthority returns an error of
+// HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] returns an error, or if the
+// parameter now is nil. If the authority is not valid, HoldAuthority returns an error of
 // [auth.Authority.Check]: [auth.ErrTokenRejected], [auth.ErrSuperUserRequired] or
 // [auth.ErrSessionTooOld]. Any other error means that the store could not decide.
 //
@@ -58,9 +58,9 @@ func (s *core) txOfHost(ctx context.Context, on *sql.Tx) tx {
 // becomeWriter changes no value, but it makes SQLite lock the database for writing.
 const becomeWriter = `UPDATE auth_everybody SET generation = generation WHERE id = 1`
 
-// holdAuthority locks every row on which its decision depends. A SELECT without a lock is not
-// enough. If the transaction is not READ COMMITTED, such a SELECT can return rows as they were when
-// the transaction began.
+// holdAuthority locks every row on which its decision depends. Reading a row without a lock is not
+// enough. If the isolation level is stricter than READ COMMITTED, a SELECT without a lock can
+// return rows as they were when the transaction began.
 //
 // The revocation feed need not be locked, because the locked rows already show every revocation. A
 // transaction that revokes sessions of one user locks the user and removes the sessions. A

@@ -26,8 +26,8 @@ type migrationLock struct {
 	// unlock is a statement that releases the lock. It is empty if the end of the transaction
 	// releases the lock.
 	//
-	// Each of the two has one parameter. The function argument returns the value of this parameter
-	// for the given version table.
+	// Each of the two has one parameter. The field argument is a function that returns the value of
+	// this parameter for a version table.
 	lock, unlock string
 	argument     func(table string) any
 }
@@ -209,7 +209,7 @@ type versionTable struct {
 // the table if the result were false. Instead, SessionLock creates the table under the lock.
 func (versionTable) TableExists(context.Context, database.DBTxConn) (bool, error) { return true, nil }
 
-// ListMigrations returns no migrations if the version table does not exist.
+// ListMigrations returns the applied migrations, or none if the version table does not exist.
 func (v versionTable) ListMigrations(
 	ctx context.Context, db database.DBTxConn,
 ) ([]*database.ListMigrationsResult, error) {

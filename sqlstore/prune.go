@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// chunk is the maximum number of rows that one statement deletes, or adds to the revocation feed.
+// chunk is the maximum number of rows that one statement deletes. It is also the maximum number of
+// entries that one statement adds to the revocation feed.
 const chunk = 50
 
 // inList returns an IN clause with this number of parameters.
 func inList(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1) + `)` }
 
-// prune deletes the rows that the query due finds, and returns their number. The query must skip
+// prune deletes the rows that the given query finds, and returns their number. The query must skip
 // rows that another transaction has locked. So any number of instances can prune at the same time
 // without waiting.
 //
-// The query due must end with "LIMIT ?", and prune adds the argument for it. Each element of
-// deletions is a DELETE statement without its IN list. prune appends this list, with the IDs that
-// the query found.
+// The query must end with "LIMIT ?", and prune adds the argument for it. The parameter deletions
+// contains DELETE statements without their IN lists. prune appends an IN list with the IDs that the
+// query found.
 func prune[K any](
 	ctx context.Context, s *core, verb string, limit int, due query, deletions ...string,
 ) (int, error) {
@@ -41,7 +42,8 @@ func prune[K any](
 	})
 }
 
-// deleteListed runs the statement deletion with an IN list of the IDs.
+// deleteListed appends an IN list with the IDs to the given DELETE statement, and runs the
+// statement.
 func deleteListed[K any](ctx context.Context, t tx, deletion string, ids []K) error {
 	deletion += inList(chunk)
 	for some := range slices.Chunk(ids, chunk) {

@@ -54,8 +54,9 @@ func (s *Store) RegisterUsers(
 
 // orderCandidates splits the users into two lists. Two users of a call can need the same unique
 // value, for example the same username. Whether the second of the two can be added depends on
-// whether the first was added. So the second user goes into the list named later, which keeps the
-// order of the call. The list named first has all other users, sorted by username.
+// whether the first was added. So the second user goes into the list that is returned last, which
+// keeps the order of the call. The list that is returned first has all other users, sorted by
+// username.
 //
 // Because of the sorting, rows of the same index page are inserted one after another. If two calls
 // need the same usernames, the sorting also keeps the calls from deadlocking: one call waits for

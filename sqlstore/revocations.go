@@ -148,8 +148,8 @@ func holdHead(ctx context.Context, t tx) (position int64, err error) {
 	return position, nil
 }
 
-// addEntries adds the entries after position, which is the position of the head. The caller has
-// locked the head.
+// addEntries adds the entries after the head of the feed. The parameter position is the position of
+// the head. The caller has locked the head.
 func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revocation) error {
 	for some := range slices.Chunk(entries, chunk) {
 		var arguments []any
@@ -224,10 +224,10 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 	})
 }
 
-// covers reports whether the entry e makes a new entry unnecessary. The parameter named is the new
-// entry, which names a session. The new entry is unnecessary if e revokes the same session and does
-// not expire earlier. The caller passes an entry e that is for this session, for the session's
-// user, or for all users.
+// covers reports whether the entry e makes a new entry unnecessary. The new entry is the parameter
+// named, and revokes one session. It is unnecessary if e revokes the same session and does not
+// expire earlier. The caller passes an entry e that is for this session, for the session's user, or
+// for all users.
 func covers(e, named auth.Revocation) bool {
 	revokes := e.SessionID != "" || e.Generation > named.Generation
 	return revokes && !e.ExpiresAt.Before(named.ExpiresAt)
@@ -314,10 +314,10 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < ? AND generation < positi
 SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.generation < ? FOR UPDATE SKIP LOCKED`
 )
 
-// fold limits how many entries of the user name a session. If there are too many, fold replaces
-// older entries by one new entry: see [auth.FoldRevocations]. The new entry revokes all sessions of
-// the user with a lower Generation. The caller has locked the user. Without this lock, a session
-// could be created at the same time, and the new entry might revoke it too.
+// fold limits the number of the user's entries that each revoke one session. If there are too many,
+// fold replaces older entries by one new entry: see [auth.FoldRevocations]. The new entry revokes
+// all sessions of the user with a lower Generation. The caller has locked the user. Without this
+// lock, a session could be created at the same time, and the new entry might revoke it too.
 //
 // fold deletes the sessions that the new entry revokes. It skips sessions that another transaction
 // has locked, because the other transaction deletes these sessions itself. If fold waited for the

@@ -11,8 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The columns of each kind of record. The functions below return the destinations for Scan in the
-// same order.
+// These constants list the columns of each kind of record. The functions below return the
+// destinations for Scan in the order of the columns.
 const (
 	userColumns = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at`
 	keyColumns  = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,

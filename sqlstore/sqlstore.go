@@ -124,8 +124,8 @@ type Config struct {
 
 	// SkipMigrations is for a host that applies the files of [Migrations] itself. If SkipMigrations
 	// is true, [Open] and [OpenAccounts] neither create nor change tables, but still check that all
-	// tables and columns exist. The first of these calls also inserts a row into auth_contents,
-	// which records whether a [Store] or an [Accounts] uses the tables.
+	// tables and columns exist. The first call of Open or OpenAccounts also inserts a row into
+	// auth_contents. The row records whether a [Store] or an [Accounts] uses the tables.
 	SkipMigrations bool
 
 	// IsConflict reports whether an error of the driver means that a primary key or a unique
@@ -181,9 +181,9 @@ type core struct {
 // another process is migrating the tables, Open waits until that process is done. This can take
 // minutes. The wait ends if ctx ends.
 //
-// Open returns an error if a later version of this package has migrated the tables, because this
-// older version could damage the tables. Open also returns an error if the table auth_contents
-// records that [OpenAccounts] opened the tables first.
+// Open returns an error if a later version of this package has migrated the tables. An earlier
+// version could damage such tables. Open also returns an error if the table auth_contents records
+// that [OpenAccounts] opened the tables first.
 //
 // Tables of an earlier version of this package may have no record in auth_contents. Open then
 // returns an error if the tables have access keys, sessions or GitHub links, but no users.

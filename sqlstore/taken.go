@@ -41,8 +41,8 @@ func (c candidate) username() string { return c.wants[1].value }
 // the ID is "".
 type taken map[want]string
 
-// conflict returns the field of the candidate's first value that is taken or that the candidate has
-// twice. If there is no such value, conflict returns "".
+// conflict looks for a value of the candidate that is taken, or that the candidate has twice.
+// conflict returns the field of the first such value, or "" if there is none.
 func (t taken) conflict(c candidate) (field string) {
 	for i, w := range c.wants {
 		if _, is := t[w]; is || slices.Contains(c.wants[:i], w) {

@@ -59,7 +59,7 @@ type tx struct {
 	querier
 	conn *sql.Conn // nil in a transaction of the host: see [core.HoldAuthority]
 
-	// exec runs the statements that change rows. It is conn, or the transaction of the host.
+	// exec runs the statements that change rows, either on conn or in the transaction of the host.
 	exec interface {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	}
@@ -144,10 +144,10 @@ func read[T any](ctx context.Context, s *core, verb string, find func(querier) (
 // succeeds.
 const maxAttempts = 10
 
-// write calls the function do in a transaction, and commits if do returns nil. If the database
-// reports that it rolled the transaction back because of other transactions, write calls do again.
-// In all, write calls do at most maxAttempts times. If write returns an error of the COMMIT, the
-// transaction may or may not have taken effect.
+// write calls the given function in a transaction, and commits if the function returns nil. If the
+// database reports that it rolled the transaction back because of other transactions, write calls
+// the function again. In all, write makes at most maxAttempts calls. If write returns an error of
+// the COMMIT, the transaction may or may not have taken effect.
 func (s *core) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.transact(ctx, do)
@@ -176,8 +176,8 @@ func writeFor[T any](
 
 // transact is one attempt of [core.write].
 //
-// SQLite allows one writer at a time. So on SQLite, transact first waits for the semaphore writer.
-// While it waits, it neither polls nor uses a connection. The wait ends if ctx ends.
+// SQLite allows one writer at a time. So on SQLite, transact first waits for the slot of s.writer.
+// During this wait, transact neither polls nor uses a connection. The wait ends if ctx ends.
 //
 // On SQLite, the statements run in a context that does not end with ctx, but has its own deadline.
 // If a statement ran in ctx, the driver would interrupt SQLite when ctx ends. SQLite might then
@@ -284,8 +284,9 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	return conn, err
 }
 
-// beginOn begins a transaction on the connection. If a statement fails, beginOn rolls back. The
-// server may have begun the transaction although the driver returned the error of the context.
+// beginOn begins a transaction on the connection. If a statement fails, beginOn rolls back, because
+// the server may nevertheless have begun the transaction. For example, the driver returns an error
+// if ctx ends before the server answers.
 func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
 	for _, statement := range s.dialect.begin {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
@@ -327,9 +328,9 @@ const (
 	slowestRetry = 10 * time.Millisecond
 )
 
-// retry calls the function try. If try fails because another process holds a lock, retry repeats
-// the call. retry stops after the duration patience, or when ctx ends. If ctx ends first, the
-// returned error wraps the error of ctx.
+// retry calls the given function. If the function fails because another process holds a lock, retry
+// calls the function again. retry stops after the time in patience has passed, or when ctx ends. If
+// ctx ends first, the returned error wraps the error of ctx.
 func (s *core) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
 	deadline := time.Now().Add(patience)
 	for delay := firstRetry; ctx.Err() == nil; delay = min(2*delay, slowestRetry) {

@@ -9,12 +9,12 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// RunAccounts tests that the stores returned by open satisfy the contract of [auth.AccountStore]
-// and keep no users. A host that has its own users table needs such a store: see
-// [auth.NewWithUsers]. RunAccounts also tests the rules that hold only for a store without users.
+// RunAccounts tests that a store satisfies the contract of [auth.AccountStore] and keeps no users.
+// A host that has its own users table needs such a store: see [auth.NewWithUsers]. RunAccounts also
+// tests the rules that hold only for a store without users.
 //
-// RunAccounts calls open about ninety times, from parallel tests. Each call must return an empty
-// store.
+// RunAccounts calls the given function about ninety times, from parallel tests. Each call must
+// return an empty store.
 func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
 	runAll(t, open, accountsTogether, accountsAlone)
 	t.Run("GitHub", func(t *testing.T) {
@@ -23,8 +23,9 @@ func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
 	})
 }
 
-// The groups of RunAccounts. As in Run, the promises of a group in accountsTogether share a store,
-// and each promise of a group in accountsAlone gets its own store.
+// accountsTogether and accountsAlone contain the groups of promises that RunAccounts tests. All
+// promises of a group in accountsTogether share one store. Each promise of a group in accountsAlone
+// gets its own store.
 var (
 	accountsTogether = []group[auth.AccountStore]{
 		{"users", slices.Concat(storePromises, accountPromises)},

@@ -12,8 +12,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// Each of the authorityPromises needs its own store. A blocked call blocks other calls, and some
-// endings revoke the sessions of all users.
+// authorityPromises need one store each. On a shared store, a call that one test blocks could block
+// the calls of the other tests. Some tests also revoke the sessions of all users.
 var authorityPromises = append([]promise[auth.AccountStore]{
 	{"a session changes nothing if it expires, even while the change waits", expiredPowerless},
 	{"a session changes nothing if " + folded.name, foldedPowerless},
@@ -21,8 +21,8 @@ var authorityPromises = append([]promise[auth.AccountStore]{
 
 var authorityPromisesOfUsers = ofUsers(powerlessPromises(true), nil)
 
-// powerlessPromises returns one promise for each ending. If users is true, these are the endings
-// that only a store with users has. If users is false, they are all other endings.
+// powerlessPromises selects the endings whose field users has the given value, and returns one
+// promise for each of them.
 func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	var promises []promise[auth.AccountStore]
 	for _, e := range endings {
@@ -38,8 +38,8 @@ func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	return promises
 }
 
-// requirePowerless tests that a session cannot make a change after the ending has revoked the
-// session. It tests each verb in three orders:
+// requirePowerless tests that a session cannot make a change after the given [ending] has taken the
+// necessary authority from the session. It tests each [verb] in three orders:
 //
 //   - The ending starts while the verb holds its locks.
 //   - The verb starts after the ending has returned.
@@ -73,8 +73,8 @@ func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 	}
 }
 
-// requireLiveOrOvertaken blocks the verb when it has taken its locks, and then calls the ending.
-// The verb must succeed, unless the ending returns before the verb commits.
+// requireLiveOrOvertaken calls the verb, and blocks this call while the call holds its locks. It
+// then calls the ending. The verb must succeed, unless the ending returns before the verb commits.
 func requireLiveOrOvertaken(
 	t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration,
 ) {
@@ -105,8 +105,8 @@ func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v ve
 }
 
 // requireRefusedAfter calls the verb with the session of the actor after the ending. The store must
-// refuse the call and change nothing. A demotion takes only the authority of a super user, so the
-// store must then accept other calls.
+// refuse the call and change nothing. A demotion is an exception: if the verb does not need a super
+// user, the store must accept the call.
 func requireRefusedAfter(
 	t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt,
 ) {
@@ -119,8 +119,8 @@ func requireRefusedAfter(
 	}
 }
 
-// requireWaitsForEnding blocks the ending when it has taken its locks, and then calls the verb. The
-// verb must wait for the ending and then be rejected.
+// requireWaitsForEnding calls the ending, and blocks this call while the call holds its locks. It
+// then calls the verb. The verb must wait for the ending and then be rejected.
 func requireWaitsForEnding(
 	t *testing.T, store auth.AccountStore, e ending, v verb, grace time.Duration,
 ) {
@@ -203,7 +203,7 @@ type snapshot struct {
 	Events   []auth.Event
 }
 
-// takeSnapshot reads the records that the attempt of the actor can change.
+// takeSnapshot reads the records of the actor, and all other records that the attempt can change.
 func takeSnapshot(t *testing.T, store auth.AccountStore, actor account, try attempt) snapshot {
 	t.Helper()
 	var s snapshot

@@ -36,7 +36,8 @@ func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// seenChange is a change to records of another user, with a function that looks for the result.
+// seenChange is a change to records of another user, with a function that looks for the changed
+// record.
 type seenChange struct {
 	call func() error
 	seen func() error // returns nil if the change is visible, and ErrNotFound if not

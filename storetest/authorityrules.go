@@ -80,8 +80,8 @@ func borrowedSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// othersNotFound calls verbs with a session that has authority only for its own user. The verbs
-// would change another user, or need a super user. The store must return ErrNotFound.
+// othersNotFound calls each verb with a session that can change only records of its own user. Each
+// call is about another user, or about no single user. The store must return ErrNotFound.
 func othersNotFound(t *testing.T, store auth.AccountStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {

@@ -19,8 +19,9 @@ var cancelPromises = []promise[auth.AccountStore]{
 	{"a call whose context ends during the call does everything or nothing", canceledDuring},
 }
 
-// method is a call of one method of the store. The call reads or changes the records in own, which
-// are stored, or adds the records in draft, which are not stored.
+// method calls one method of the store. The parameter own contains stored records, which the call
+// can read or change. The parameter draft contains records that are not stored, which the call can
+// add.
 type method[S any] = func(ctx context.Context, store S, own, draft account) error
 
 // methodsOf returns one call of each method of the store, except the GitHub methods.
@@ -28,8 +29,8 @@ func methodsOf(store auth.AccountStore) map[string]method[auth.AccountStore] {
 	return withUserMethods(store, accountMethods, userMethods)
 }
 
-// withUserMethods returns the calls in accounts. If the store keeps users, it also returns the
-// calls in users.
+// withUserMethods returns a copy of the map accounts. If the store keeps users, the copy also
+// contains the entries of the map users.
 func withUserMethods[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(ctx context.Context, store auth.AccountStore, own O, draft D) error,

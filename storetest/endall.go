@@ -102,9 +102,9 @@ func endAllOfDisabledUser(t *testing.T, store auth.Store) {
 	requireUser(t, store, changed(a.user, disable))
 }
 
-// sessionsRacingEndAll creates sessions while another call revokes all sessions of the user. A
-// session that existed before that call began must no longer exist. For each other session, either
-// that call must have revoked and counted the session, or the session must still exist.
+// sessionsRacingEndAll creates sessions while RevokeUserSessions revokes all sessions of the user.
+// A session that was created before RevokeUserSessions began must no longer exist. Each other
+// session must either still exist, or have been revoked and counted by RevokeUserSessions.
 func sessionsRacingEndAll(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newAccount(t, store)

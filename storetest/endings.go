@@ -18,7 +18,8 @@ type ending struct {
 	noWrite bool // end makes a call that takes no Write, so no clock can block it
 	demotes bool // the session loses only the authority of a super user
 
-	// prepare, if not nil, returns an actor whose session the function end can revoke.
+	// prepare returns an actor whose session this ending can revoke. It is nil if the ending can
+	// revoke the session of any actor.
 	prepare func(t *testing.T, store auth.AccountStore, a account) account
 
 	end func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error
@@ -105,9 +106,9 @@ var endings = []ending{
 		}},
 }
 
-// folded is an ending that makes the store fold the feed. The function prepare adds as many entries
-// as the feed may have for sessions of one user, and the function end adds one more. The fold also
-// revokes the actor's session.
+// folded is an ending that makes the store fold the feed. First, nearlyFolded adds as many entries
+// as the feed may have for single sessions of one user. The ending then adds one more entry. The
+// fold also revokes the actor's session.
 var folded = ending{name: "the feed folds", noWrite: true, prepare: nearlyFolded,
 	end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
 		return store.RevokeToken(ctx, newClaims(a.user, a.session.Generation+1))
@@ -124,8 +125,8 @@ func endingsOf(store auth.AccountStore) []ending {
 	return all
 }
 
-// signedInWithGitHub returns the actor with a new session that a GitHub account opened. The actor
-// keeps the key.
+// signedInWithGitHub signs the actor in with a GitHub account. It returns the actor with the new
+// session and the old key.
 func signedInWithGitHub(t *testing.T, store auth.AccountStore, a account) account {
 	t.Helper()
 	have := connect(t, store, newConnect(a.session, newGitHubAccount()))
@@ -144,8 +145,9 @@ func newClaims(user auth.User, generation int64) auth.SessionClaims {
 	}
 }
 
-// nearlyFolded adds entries for different sessions of the actor to the feed. After that, one more
-// such entry makes the store fold the feed. The sessions are newer than a.session.
+// nearlyFolded adds entries to the feed, each for a different session of the actor. All these
+// sessions are newer than the session in the parameter a. One more entry of this kind makes the
+// store fold the feed.
 func nearlyFolded(t *testing.T, store auth.AccountStore, a account) account {
 	t.Helper()
 	nameSessions(t, store, a.user, a.session.Generation+1, auth.MaxNamedRevocations)

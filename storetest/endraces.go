@@ -10,8 +10,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// racingChanges makes three changes of a user at the same time, and all three must stay. A store
-// undoes a concurrent change if it reads the user, changes the copy, and writes all fields back.
+// racingChanges makes three changes of a user at the same time, and tests that all three take
+// effect. A store undoes a concurrent change if it reads the user, changes the copy, and writes all
+// fields back.
 func racingChanges(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		user, key := register(t, store, newUser())
@@ -51,7 +52,7 @@ var keyEnd = sessionEnd[auth.AccountStore]{"revoking the key", false, []error{au
 		return store.RevokeKey(ctx, byHost(now), a.key.ID)
 	}}
 
-// userEnds are the sessionEnds that are possible only in a store with users.
+// userEnds contains the calls that are possible only in a store with users.
 var userEnds = []sessionEnd[auth.UserStore]{
 	{"disabling the user", true, []error{auth.ErrUserDisabled},
 		func(ctx context.Context, users auth.UserStore, a account) error {
@@ -104,8 +105,9 @@ func sessionsRacingTheirEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireNoneOutlasts calls end and creates sessions of the account at the same time. It fails the
-// test if one of these sessions is left after all calls have returned.
+// requireNoneOutlasts makes the given call, which revokes sessions of the account, and creates
+// sessions of the account at the same time. It fails the test if a session of the account is left
+// after all calls have returned.
 func requireNoneOutlasts(
 	t *testing.T, store auth.AccountStore, a account, host bool, refused []error, end func() error,
 ) {

@@ -129,9 +129,9 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, feed[1:2], page, "the reader must continue after the skipped positions")
 }
 
-// skippedStay tests that pruning keeps the newest KeptRevocations entries, even if an entry for all
-// users has skipped many positions. A store that subtracts KeptRevocations from the position of the
-// head would keep fewer entries.
+// skippedStay tests that pruning keeps the newest KeptRevocations entries, even if there are large
+// gaps between their positions. A store leaves such a gap before an entry for all users. A store
+// that subtracts KeptRevocations from the position of the head would keep fewer entries.
 func skippedStay(t *testing.T, store auth.AccountStore) {
 	for range 2 {
 		revokeToken(t, store, claimsOf(newAccount(t, store).session))

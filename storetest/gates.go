@@ -15,8 +15,9 @@ import (
 // is long, because even a correct store is slow on a busy machine.
 const callTimeout = time.Minute
 
-// gate is a clock that blocks the first call that reads it. A store reads the clock of a write
-// after it has taken its locks, so a blocked call holds its locks.
+// gate is a clock for a write. The first call of the method now blocks until the gate is opened. A
+// store reads the clock only after it has taken the locks of the write. So a blocked call of the
+// store holds its locks.
 type gate struct {
 	at      time.Time
 	first   sync.Once
@@ -28,7 +29,7 @@ func newGate(at time.Time) *gate {
 	return &gate{at: at, entered: make(chan struct{}), opened: make(chan struct{})}
 }
 
-// now returns the time of the gate. The first call of now returns only after open was called.
+// now returns the time of the gate. The first call waits until the gate is opened.
 func (g *gate) now() time.Time {
 	g.first.Do(func() {
 		close(g.entered)
@@ -80,7 +81,7 @@ func (r *running) result(t *testing.T, what string) error {
 	return r.err
 }
 
-// startHeld starts the call, and returns when the gate blocks it.
+// startHeld starts the call, and returns when the gate blocks the call.
 func startHeld(t *testing.T, g *gate, what string, call func() error) *running {
 	t.Helper()
 	r := start(call)
@@ -117,8 +118,8 @@ type held struct {
 	overtook            bool // whether the second call returned while the first one was blocked
 }
 
-// callBehind makes the first call, blocks it with a gate, and makes the second call. It opens the
-// gate as soon as the second call has returned or the duration grace has passed.
+// callBehind makes the first call, blocks this call with a gate, and makes the second call. The
+// gate opens as soon as the second call has returned or the duration grace has passed.
 func callBehind(
 	t *testing.T, ctx context.Context, grace time.Duration, at time.Time,
 	first func(ctx context.Context,

@@ -11,8 +11,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The GitHub groups of Run. The promises of a group in githubTogether share a store, and each
-// promise of a group in githubAlone gets its own store.
+// githubTogether and githubAlone contain the groups of promises about GitHub that Run tests. All
+// promises of a group in githubTogether share one store. Each promise of a group in githubAlone
+// gets its own store.
 var (
 	githubTogether = []group[auth.Store]{
 		{"states", ofUsers(statePromises, nil)},
@@ -41,7 +42,7 @@ func newGitHubAccount() auth.GitHubAccount {
 	return auth.GitHubAccount{Host: githubHost, ID: 1 + rand.Int64N(math.MaxInt64)}
 }
 
-// newLink returns a link of the account to the user. The link is not stored.
+// newLink returns a link between the account and the user. The link is not stored.
 func newLink(user auth.User, account auth.GitHubAccount) auth.GitHubLink {
 	return auth.GitHubLink{
 		Account:   account,
@@ -105,7 +106,8 @@ func asKept(store auth.AccountStore, first auth.GitHubSignInWrite) auth.GitHubSi
 	return first
 }
 
-// signUp makes a first sign-in that has a token, and returns the user.
+// signUp makes the given first sign-in, which must have a token. It returns the user with the new
+// link, token and session.
 func signUp(t *testing.T, store auth.AccountStore, signIn auth.GitHubSignInWrite) linked {
 	t.Helper()
 	signIn = asKept(store, signIn)
@@ -124,7 +126,7 @@ func (l linked) nextSignIn() auth.GitHubSignInWrite {
 		TokenVersion: l.token.Version, Session: session}
 }
 
-// connection is a stored link and its token, which is nil if there is none.
+// connection is a stored link and its token. Token is nil if the link has no token.
 type connection struct {
 	Link  auth.GitHubLink
 	Token *auth.GitHubToken

@@ -11,7 +11,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// The GitHub groups of RunAccounts. Those of Run are githubTogether and githubAlone.
+// githubAccountsTogether and githubAccountsAlone contain the groups of promises about GitHub that
+// RunAccounts tests.
 var (
 	githubAccountsTogether = []group[auth.AccountStore]{
 		{"states", statePromises},

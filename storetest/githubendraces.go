@@ -31,8 +31,8 @@ func signInRacingUnlink(t *testing.T, store auth.Store) {
 	}
 }
 
-// signInEnds contains calls that revoke all sessions of the user. The field refused contains the
-// errors that a later sign-in may return.
+// signInEnds contains calls that revoke all sessions of the user. A later sign-in may return any of
+// the errors in the field refused.
 var signInEnds = map[string]struct {
 	end     func(ctx context.Context, store auth.Store, a linked) error
 	refused []error
@@ -100,7 +100,8 @@ func requireNoSignInOutlasts(
 	}
 }
 
-// connectEnd is a call after which the session of the account can connect no GitHub account.
+// connectEnd is a call that takes the authority from the account's session. After the call, the
+// session cannot connect a GitHub account.
 type connectEnd[S any] struct {
 	end     func(ctx context.Context, store S, a account) error
 	unlinks bool // whether the call also removes earlier connections
@@ -147,8 +148,9 @@ func connectRacingItsEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireEndsConnecting calls test.end and connects accounts at the same time. The parameter named
-// of is the store that it passes to test.end: either store or the UserStore of store.
+// requireEndsConnecting calls test.end and connects accounts at the same time. The third parameter
+// is the store that test.end needs: either the parameter store itself, or the same store as an
+// [auth.UserStore].
 func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, test connectEnd[S]) {
 	t.Helper()
 	for range rounds(t) {
@@ -159,9 +161,9 @@ func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, t
 	}
 }
 
-// requireNoneConnectsLate connects accounts of several GitHub hosts while it calls end. As soon as
-// end has returned, it reads the connections. If it does not find a connection at that time, the
-// connection must not appear later.
+// requireNoneConnectsLate makes the given call, and connects accounts of several GitHub hosts at
+// the same time. As soon as the given call has returned, requireNoneConnectsLate reads all
+// connections. A connection that does not exist at that time must not appear later.
 func requireNoneConnectsLate(
 	t *testing.T, store auth.AccountStore, a account, unlinks bool, end func() error,
 ) {

@@ -63,8 +63,9 @@ func leaseEnds(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 }
 
-// leaseOfNoTime takes leases that end at once, so that a later lease changes no value of the token.
-// A store must not conclude from this that another caller has leased the token.
+// leaseOfNoTime takes leases that end at once. Such a lease can leave all values of the token
+// unchanged, and a database may then report that no row has changed. The store must still grant the
+// lease.
 func leaseOfNoTime(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	for range 3 {

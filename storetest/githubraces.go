@@ -31,8 +31,8 @@ var githubRacePromisesOfUsers = []promise[auth.Store]{
 	{"a sign-in during a revocation does not survive it", signInsRacingTheirEnd},
 }
 
-// raceFirstSignIns makes several first sign-ins at the same time. The function edit gives them a
-// common value. For example, it sets the same username in each of them. Exactly one sign-in must
+// raceFirstSignIns makes several first sign-ins at the same time. The parameter edit is a function
+// that gives all of them the same value, for example the same username. Exactly one sign-in must
 // succeed, and the others must leave nothing in the store.
 func raceFirstSignIns(t *testing.T, store auth.Store, edit func(*auth.GitHubSignInWrite), want error) {
 	t.Helper()

@@ -44,7 +44,7 @@ var stateKind = kind{
 	},
 }
 
-// ofStates turns a test of a kind of records into a test of states.
+// ofStates turns a test for any kind of record into a test of states.
 func ofStates(
 	test func(t *testing.T, store auth.AccountStore, kind kind),
 ) func(t *testing.T, store auth.AccountStore) {

@@ -91,8 +91,9 @@ func invalidToken(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireNotKept calls each method that writes a link or a token, with an invalid value that the
-// function edit sets. It fails the test unless each method rejects the value.
+// requireNotKept calls each method that writes a link or a token. The given function makes the
+// records of each call invalid. requireNotKept fails the test unless each method rejects these
+// records.
 func requireNotKept(
 	t *testing.T, store auth.AccountStore, field string, edit func(*auth.GitHubLink, *auth.GitHubToken),
 ) {

@@ -39,11 +39,11 @@ func requireNoAnswer(t *testing.T, err error) {
 		auth.ErrRotating), "an interrupted call answered: %v", err)
 }
 
-// signs returns several observations of the store. Each of them is true if the call has taken
-// effect.
+// signs makes several observations of the store after a call. Each observation is true if the call
+// has taken effect.
 type signs[S any] = func(t *testing.T, store S, own, draft account) []bool
 
-// interruptedMethods contains signs for the methods that change several records. Every store has
+// interruptedMethods contains the [signs] of methods that change several records. Every store has
 // these methods.
 var interruptedMethods = map[string]signs[auth.AccountStore]{
 	"RevokeKey": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
@@ -63,8 +63,8 @@ var interruptedMethods = map[string]signs[auth.AccountStore]{
 	},
 }
 
-// interruptedUserMethods contains signs for more methods that change several records. Only a store
-// with users has these methods.
+// interruptedUserMethods contains the [signs] of more methods that change several records. Only a
+// store with users has these methods.
 var interruptedUserMethods = map[string]signs[auth.Store]{
 	"Register":      registeredSigns,
 	"RegisterUsers": registeredSigns,
@@ -96,8 +96,8 @@ func isDisabled(t *testing.T, store auth.UserStore, a account) bool {
 	return !user.IsActive
 }
 
-// withUserSigns returns the signs in accounts. If the store keeps users, it also returns the signs
-// in users.
+// withUserSigns returns a copy of the map accounts. If the store keeps users, the copy also
+// contains the entries of the map users.
 func withUserSigns[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(t *testing.T, store auth.AccountStore, own O, draft D) []bool,

@@ -28,15 +28,15 @@ var listAllPromises = []promise[auth.Store]{
 	{"a list of all users is complete, and ends", listedToTheEnd},
 }
 
-// inOrder contains ends of IDs in the order of their bytes. This order differs from the
-// alphabetical order of every language, and from the order of UTF-16.
+// inOrder contains suffixes for user IDs, in the order of their bytes. This order differs from the
+// alphabetical order of every language, and from the order of the UTF-16 code units.
 var inOrder = []string{
 	" ", "!", "-", "0", "10", "9", "A", "A ", "A!", "AA", "B", "Z", "_", "a", "aa", "b", "z", "~",
 	"Å", "ß", "é", "漢", "\ue000", "\uff5e", "\U0001f986", "\U0010ffff",
 }
 
-// registerAll registers a user for each of the ends, and returns the users in the order of the
-// ends. The ID of a user is the prefix followed by the end.
+// registerAll registers one user for each suffix in the parameter ends. The ID of a user is the
+// prefix followed by the suffix. registerAll returns the users in the order of ends.
 func registerAll(t *testing.T, store auth.Store, prefix string, ends []string) []auth.User {
 	t.Helper()
 	users := make([]auth.User, len(ends))
@@ -162,8 +162,8 @@ func listedWhileChanging(t *testing.T, store auth.Store) {
 	require.NoError(t, errors.Join(errs...))
 }
 
-// comeAndGo registers users whose IDs begin with the prefix, and deletes them again, until over is
-// set.
+// comeAndGo registers users whose IDs begin with the prefix, and deletes each of them again. It
+// stops when the parameter over becomes true.
 func comeAndGo(ctx context.Context, store auth.Store, prefix string, over *atomic.Bool) error {
 	for i := 0; !over.Load(); i++ {
 		user := newUser()
@@ -179,7 +179,7 @@ func comeAndGo(ctx context.Context, store auth.Store, prefix string, over *atomi
 }
 
 // walk lists the users whose IDs begin with the prefix, page by page. It returns an error unless
-// the users are in order and each of the users who stay is listed exactly once.
+// the users are in order and each ID in the parameter stay is listed exactly once.
 func walk(ctx context.Context, store auth.Store, prefix string, stay []string) error {
 	const limit = 3
 	var met []string

@@ -66,8 +66,8 @@ func conflicts(t *testing.T, store auth.Store) {
 
 			require.ErrorIs(t, store.Register(t.Context(), byHost(now), user, key), auth.ErrExists)
 			taken.requireUnchanged(t, store)
-			// The refused registration must have stored nothing, so all values that were free are
-			// still free.
+			// The refused registration must have stored nothing. So the user and the key without
+			// the taken value can still be registered.
 			requireNoUser(t, store, freeUser.ID)
 			requireNoKey(t, store, freeKey.ID)
 			require.NoError(t, store.Register(t.Context(), byHost(now), freeUser, freeKey))
@@ -154,7 +154,8 @@ var lookalikes = [][2]string{
 	{"\u4e00\u4e01", "\u4e01\u4e00"}, // the same characters in another order
 }
 
-// apart calls test for each pair. It puts one unique prefix in front of both texts of the pair.
+// apart calls the function test for each pair. Before the call, it puts the same random prefix in
+// front of both texts of the pair.
 func apart(t *testing.T, pairs [][2]string, test func(t *testing.T, one, other string)) {
 	for _, pair := range pairs {
 		prefix := unique("") + "-"

@@ -193,7 +193,8 @@ func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {
 }
 
 // endedNotPruned removes records before they expire, and then prunes. A store may use an index for
-// pruning. If the index still contained a removed record, the store would count this record again.
+// pruning. If the index still contained a removed record, the store would count this record as
+// pruned.
 func endedNotPruned(t *testing.T, store auth.Store) {
 	ended, revoked := newExpiring(t, store), newExpiring(t, store)
 	disabled, reset := newExpiring(t, store), newExpiring(t, store)

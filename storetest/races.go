@@ -49,7 +49,7 @@ func race(n int, f func(i int) error) []error {
 }
 
 // requireOneWinner fails the test unless exactly one error is nil and each other error is one of
-// the errors in others. It returns the index of the nil error.
+// the errors in the parameter others. It returns the index of the nil error.
 func requireOneWinner(t *testing.T, errs []error, others ...error) int {
 	t.Helper()
 	winner := -1

@@ -60,7 +60,8 @@ func newKey(user auth.User) auth.AccessKey {
 	}
 }
 
-// newSession returns a new session of one hour that the key opens. The session is not stored.
+// newSession returns a new session that lasts one hour and that the key opens. The session is not
+// stored.
 func newSession(key auth.AccessKey) auth.Session {
 	return auth.Session{
 		ID:          unique("session"),
@@ -72,7 +73,8 @@ func newSession(key auth.AccessKey) auth.Session {
 	}
 }
 
-// newHostSession returns a new session of one hour that no key opens. The session is not stored.
+// newHostSession returns a new session that lasts one hour and that no key opens. The session is
+// not stored.
 func newHostSession(user auth.User) auth.Session {
 	return auth.Session{
 		ID:        unique("session"),
@@ -200,7 +202,8 @@ func requireKey(t *testing.T, store auth.AccountStore, want auth.AccessKey) {
 	require.Equal(t, want, got)
 }
 
-// requireKeyOf fails the test unless the store returns the wanted key with this owner.
+// requireKeyOf fails the test unless the store returns the wanted key and, as its owner, the wanted
+// user.
 func requireKeyOf(t *testing.T, store auth.AccountStore, want auth.AccessKey, owner auth.User) {
 	t.Helper()
 	got, user, err := store.FindKey(t.Context(), want.ID)
@@ -216,9 +219,9 @@ func requireSession(t *testing.T, store auth.AccountStore, want auth.Session) {
 	requireSameSession(t, want, got)
 }
 
-// requireSameSession fails the test unless all fields of the sessions are equal. If the Generation
-// of want is zero, it ignores that field. The store chooses the Generation, and the value depends
-// on other tests that use the same store.
+// requireSameSession fails the test unless all fields of the two sessions are equal. If the wanted
+// session has a zero Generation, requireSameSession does not compare the Generations. The store
+// chooses the Generation, and the value depends on other tests that use the same store.
 func requireSameSession(t *testing.T, want, got auth.Session) {
 	t.Helper()
 	if want.Generation == 0 {

@@ -136,8 +136,9 @@ func longListRegistered(t *testing.T, store auth.Store) {
 	}
 }
 
-// wants has an element for each field whose value only one user can have. The function edit changes
-// its first parameter, so that both users have the same value in that field.
+// wants contains one element for each field whose value only one user can have. The function edit
+// changes the user in its first parameter. That user then has the same value in the field as the
+// user in the second parameter.
 var wants = []struct {
 	field string
 	edit  func(wants *auth.UserWithKeys, has auth.UserWithKeys)
@@ -208,8 +209,9 @@ func listedTwice(t *testing.T, store auth.Store) {
 	}
 }
 
-// eachRefused calls test for each field whose value only one user can have. The function test gets
-// two users with the same value. The first is registered, and the store must refuse the second.
+// eachRefused calls the function test for each field whose value only one user can have. The
+// function test gets two users with the same value in that field. The first user is registered, and
+// the store must refuse the second user.
 func eachRefused(
 	t *testing.T, store auth.Store, test func(t *testing.T, field string, has, refused auth.UserWithKeys),
 ) {
@@ -238,9 +240,10 @@ func refusedTakesNothing(t *testing.T, store auth.Store) {
 	})
 }
 
-// refusedLeavesToTheNext registers a list of three users. The second shares a value with the first,
-// and the third shares a value with the second. The first user is refused, so the second must be
-// registered, and the third must be refused.
+// refusedLeavesToTheNext registers a list of three users. The first user shares a value with a
+// registered user, so the store must refuse the first. The second user shares a key ID with the
+// first. The store must register the second, because a refused user takes no values. The third user
+// shares a key ID with the second, so the store must refuse the third.
 func refusedLeavesToTheNext(t *testing.T, store auth.Store) {
 	eachRefused(t, store, func(t *testing.T, field string, _, refused auth.UserWithKeys) {
 		next, last := newListed(2), newListed(2)

@@ -35,7 +35,7 @@ var claimPromisesOfUsers = []promise[auth.Store]{
 	{"disabling a disabled user revokes sessions again", disabledAgain},
 }
 
-// inForce returns the entries of the user that no newer entry has replaced.
+// inForce returns the user's entries in the feed, without those that a newer entry has replaced.
 func inForce(t *testing.T, store auth.AccountStore, user auth.User) []auth.Revocation {
 	t.Helper()
 	var entries []auth.Revocation
@@ -290,9 +290,10 @@ func disabledAgain(t *testing.T, store auth.Store) {
 	require.Len(t, entriesOf(t, store, a.user), 3)
 }
 
-// If the store has lost commits, a token can have a Generation that the feed will not reach for a
-// long time. An entry for all sessions of the user then does not revoke that token. So the capped
-// entry that names the session of the token must stay in force.
+// cappedEntryStays revokes a token whose Generation is greater than every Position in the feed.
+// Such a token can exist after the store has lost commits. The store adds a capped entry for the
+// session of the token: see [auth.Revocation.Capped]. A later entry for all sessions of the user
+// does not revoke the token. So the capped entry must stay in force.
 func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	ahead := claimsOf(newSession(a.key))

@@ -32,10 +32,10 @@ func countFolds(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// requireFolded fails the test unless the last entry comes from a fold, and the entries revoke all
-// sessions in ended. At most auth.MaxNamedRevocations/2 of the entries in force may name a session.
-// If the last entry replaces the entry of an earlier fold, the parameter replaced is the expiry of
-// that earlier entry.
+// requireFolded fails the test unless the last entry is the result of [auth.FoldRevocations], and
+// the entries revoke all sessions in the parameter ended. At most auth.MaxNamedRevocations/2 of the
+// entries in force may name a session. If the last entry replaces the entry of an earlier fold, the
+// parameter replaced is the expiry of that earlier entry.
 func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session, replaced time.Time) {
 	t.Helper()
 	require.LessOrEqual(t, countNamed(entries), auth.MaxNamedRevocations/2)
@@ -60,8 +60,8 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 	}
 }
 
-// feedFolds revokes sessions of a user until the feed must fold. To save time, it revokes half of
-// the sessions with one call.
+// feedFolds revokes sessions of a user until the store must fold the entries, as
+// [auth.FoldRevocations] describes. To save time, it revokes half of the sessions with one call.
 func feedFolds(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -108,8 +108,8 @@ func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []aut
 
 // foldsCounted tests that replaced entries and pruned entries do not count toward
 // auth.MaxNamedRevocations. After a fold, it adds as many entries as this limit allows. It then
-// prunes some entries and adds as many new ones. None of these entries may cause a second fold, but
-// one more entry must.
+// prunes some entries and adds the same number of new entries. None of these entries may cause a
+// second fold, but the next entry must cause one.
 func foldsCounted(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -145,8 +145,8 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	requireFolded(t, entries, named, first.ExpiresAt)
 }
 
-// foldedByKey revokes a key that has opened one session more than the feed may name. It opens more
-// than half of the key's sessions, then ten sessions that no key opens, then the rest of the key's
+// foldedByKey revokes a key that has opened auth.MaxNamedRevocations+1 sessions. It opens more than
+// half of the key's sessions, then ten sessions that no key opens, then the rest of the key's
 // sessions. The ten sessions are revoked before the key, and they expire first. foldedByKey returns
 // all sessions in the order in which they were revoked.
 func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Session) {
@@ -184,8 +184,9 @@ func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	require.Equal(t, left, readFeed(t, store))
 }
 
-// foldsWithinLimit signs in until the feed has folded twice. Each sign-in beyond the limit revokes
-// the oldest session, so it adds an entry that names this session.
+// foldsWithinLimit signs a user in until the store has folded the user's entries twice. The limit
+// on the user's sessions is 2. Each sign-in beyond the limit revokes the oldest session, so the
+// store adds an entry that names the oldest session.
 func foldsWithinLimit(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return

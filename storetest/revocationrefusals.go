@@ -10,7 +10,8 @@ import (
 )
 
 // refusedEnd is a call that the store must refuse. If the call succeeded, it would revoke sessions
-// of own or of other. If the store keeps users, the user of own is the last super user.
+// of the account own or of the account other. If the store keeps users, the user of the account own
+// is the last super user.
 type refusedEnd[S any] struct {
 	name string
 	want error

@@ -72,8 +72,8 @@ func requireNamed(t *testing.T, s auth.Session, e auth.Revocation) {
 	}, e)
 }
 
-// requireEndOfAll fails the test unless the entry revokes all earlier sessions of the user and
-// expires at the given time. The caller passes the latest expiry of these sessions.
+// requireEndOfAll fails the test unless the entry revokes all sessions that the user had before the
+// entry, and expires at the given time. The caller passes the latest expiry of these sessions.
 func requireEndOfAll(t *testing.T, user auth.User, expires time.Time, e auth.Revocation) {
 	t.Helper()
 	require.NotEmpty(t, e.ID)
@@ -240,8 +240,9 @@ func userChangesAddNothing(t *testing.T, store auth.Store) {
 	require.Empty(t, entriesOf(t, store, keeper))
 }
 
-// githubGenerations makes the first sign-in of a new user with GitHub when the feed already has
-// entries. It then revokes all sessions of this user and signs the user in again, several times.
+// githubGenerations adds entries to the feed, and then signs a new user in with GitHub. After that,
+// it repeats the following several times: it revokes all sessions of this user and signs the user
+// in again.
 func githubGenerations(t *testing.T, store auth.AccountStore) {
 	ender := newAccount(t, store)
 	endAll(t, store, ender.user, now)

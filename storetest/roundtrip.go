@@ -41,8 +41,9 @@ func strangestValues(t *testing.T, store auth.AccountStore) {
 }
 
 // requireRoundTrip fails the test unless the store returns a user, a key and a session as they were
-// stored. It calls the function value for the text of each field. This function gets a prefix and
-// the maximum length of the field. Hashes are not tested, because they contain only ASCII.
+// stored. The callback in the parameter value makes the text of each field from a prefix and the
+// maximum length of the field. The callback does not make the hash of the key, because hashes
+// contain only ASCII.
 func requireRoundTrip(
 	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
 ) {

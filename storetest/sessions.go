@@ -160,8 +160,9 @@ var refusals = []struct {
 		}},
 }
 
-// sessionsAtOneMoment creates sessions that all have the same CreatedAt, so that the update of the
-// user changes no value. A store must not conclude from this that the user does not exist.
+// sessionsAtOneMoment creates sessions that all have the same CreatedAt. The second session
+// therefore does not change the user's LastLogin. If an update changes no value, a store must not
+// conclude that the user does not exist.
 func sessionsAtOneMoment(t *testing.T, store auth.AccountStore) {
 	user, key := register(t, store, newUser())
 	for _, session := range []auth.Session{newSession(key), newSession(key), newHostSession(user)} {

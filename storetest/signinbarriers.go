@@ -9,21 +9,22 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// signInBarrierPromises are about SignInGitHub and Bootstrap, which only the host calls, without a
-// session. Each promise needs its own store, because a blocked call blocks other calls.
+// signInBarrierPromises are about SignInGitHub and Bootstrap. Only the host calls these methods,
+// never with the authority of a session. Each promise needs its own store, because a blocked call
+// blocks other calls.
 var signInBarrierPromises = []promise[auth.Store]{
 	{"a GitHub sign-in that runs while the user's sessions are revoked leaves no valid session", signInEndedWithTheRest},
 	{"a sign-in with GitHub waits for a running revocation of the user's sessions", signInWaitsForEnding},
 	{"the host bootstraps and signs users in, whatever sessions are revoked", hostSignsIn},
 }
 
-// signInEnding is an ending that revokes all sessions that a GitHub account opened for a user.
+// signInEnding is an [ending] that revokes all sessions that a GitHub account opened for a user.
 type signInEnding struct {
 	ending
 	refused []error // errors that a later sign-in may return; none if it must succeed
 }
 
-// signInEndings returns the endings that revoke all sessions of the user, or all of the user's
+// signInEndings returns each [ending] that revokes all sessions of the user, or all of the user's
 // sessions that a GitHub account opened.
 func signInEndings() []signInEnding {
 	refused := map[string][]error{
@@ -53,7 +54,8 @@ func linkedActor(t *testing.T, store auth.AccountStore) (account, linked) {
 	return a, linked{user: a.user, link: have.Link, token: *have.Token, session: a.session}
 }
 
-// bareSignIn returns the next sign-in without a token, so that no token is changed.
+// bareSignIn returns the write of the user's next sign-in, but without a GitHub token. The sign-in
+// then changes no stored token.
 func (l linked) bareSignIn() auth.GitHubSignInWrite {
 	signIn := l.nextSignIn()
 	signIn.Token, signIn.TokenVersion = nil, ""

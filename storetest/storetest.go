@@ -15,9 +15,9 @@
 // Before you trust a new store with real accounts, run the suite with AUTH_TEST_ROUNDS=full and
 // with the race detector.
 //
-// Some tests block a call in the Now function of its [auth.Write]. A store calls Now only after it
-// has taken its locks, so the blocked call holds these locks. The test then makes a second call.
-// For example, the second call revokes the session of the first call.
+// Some tests pass an [auth.Write] whose Now function blocks. A store calls Now only after it has
+// taken its locks, so the blocked call holds these locks. The test then makes a second call. For
+// example, the second call revokes the session of the first call.
 package storetest
 
 import (
@@ -40,9 +40,9 @@ type group[S auth.AccountStore] struct {
 	promises []promise[S]
 }
 
-// In each of these groups, all promises are tested at the same time on one store. A busy store is
-// more likely to show a defect, and opening a store for each promise can be slow. Each promise has
-// its own records, with random names.
+// together contains the groups whose promises are all tested at the same time, on one store for
+// each group. A busy store is more likely to show a defect, and opening a store for each promise
+// can be slow. Each promise has its own records, with random names.
 var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
 	{"registering many users at once", registerUsersPromises},
@@ -63,7 +63,8 @@ var together = []group[auth.Store]{
 	{"races", ofUsers(racePromises, racePromisesOfUsers)},
 }
 
-// In these groups, each promise gets its own store, because it is about all records of a store.
+// alone contains the groups in which each promise gets its own store. These promises are about all
+// records of a store.
 var alone = []group[auth.Store]{
 	{"the first super user", bootstrapPromises},
 	{"the last super user", lastSuperUserPromises},
@@ -125,8 +126,8 @@ func (g group[S]) run(t *testing.T, open func(t *testing.T) S) {
 	}
 }
 
-// ofUsers returns the promises in accounts, which hold for every store, and the promises in users,
-// which hold only for a store with users.
+// ofUsers returns all promises in accounts and users. The promises in the parameter accounts hold
+// for every store. The promises in the parameter users hold only for a store with users.
 func ofUsers(accounts []promise[auth.AccountStore], users []promise[auth.Store]) []promise[auth.Store] {
 	var all []promise[auth.Store]
 	for _, p := range accounts {

@@ -167,8 +167,8 @@ func takeAway(ctx context.Context, store auth.Store, user auth.User) error {
 	return err
 }
 
-// takenAwayAtOnce returns a test that disables or demotes all n super users of the store at the
-// same time. Exactly one of these calls must fail.
+// takenAwayAtOnce returns a test of a store with n super users. The test makes n calls at the same
+// time. Each call disables or demotes a different super user. Exactly one call must fail.
 func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 	return func(t *testing.T, store auth.Store) {
 		users := make([]auth.User, n)

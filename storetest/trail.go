@@ -81,7 +81,8 @@ func listEvents(t *testing.T, store auth.EventStore, filter auth.EventFilter, li
 	return events
 }
 
-// addEvent makes a change of the user with the event of w, and returns the stored event.
+// addEvent revokes a new key of the user, with the event of the write w. It returns the stored
+// event.
 func addEvent(t *testing.T, store trailStore, user auth.User, w auth.Write) auth.Event {
 	t.Helper()
 	require.NoError(t, store.RevokeKey(t.Context(), w, addKey(t, store, user, time.Time{}).ID))

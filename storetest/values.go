@@ -96,7 +96,7 @@ func (f field[R]) badValues() []string {
 	return values
 }
 
-// fill returns a text that is length bytes long. It consists of the prefix, copies of the text
+// fill returns a text that is length bytes long. It consists of the prefix, copies of the parameter
 // what, and dots for the rest.
 func fill(prefix, what string, length int) string {
 	room := length - len(prefix)
@@ -204,7 +204,7 @@ func impossibleIDs(t *testing.T, store auth.AccountStore) {
 	for _, tail := range []string{"\x00", "\x00tail", "\xff", "\xed\xa0\x80", "\n", "\u202e",
 		fill("", "x", 10_000)} {
 		requireNothing(t, store, tail)
-		// If a store truncated or ignored the tail, it would find a record.
+		// A store that truncated the ID or ignored its tail would find a record.
 		requireNothing(t, store, a.user.ID+tail)
 		requireNothing(t, store, a.key.ID+tail)
 		requireNothing(t, store, a.session.ID+tail)

@@ -22,8 +22,8 @@ type verb struct {
 type attempt struct {
 	call func(ctx context.Context, w auth.Write) error
 
-	// The call can change records of the users whose IDs are in changes, and the GitHub accounts in
-	// accounts.
+	// The field changes has the IDs of the users whose records the call can change. The field
+	// accounts has the GitHub accounts whose records the call can change.
 	changes  []string
 	accounts []auth.GitHubAccount
 
@@ -90,7 +90,8 @@ var verbs = []verb{
 	{name: "DeleteUser", admin: true, users: true, prepare: prepareDeleteUser},
 }
 
-// ofAnother returns a prepare function whose call changes records of a user other than the actor.
+// ofAnother returns a function for the field prepare of a [verb]. The prepared attempt changes
+// records of a user other than the actor.
 func ofAnother(
 	prepare func(*testing.T, auth.AccountStore, account) attempt,
 ) func(*testing.T, auth.AccountStore, account) attempt {

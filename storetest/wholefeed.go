@@ -87,8 +87,9 @@ func feedPages(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// noLateEntries reads the feed while many callers add entries, and must not miss any entry. The
-// reader can miss an entry if a store assigns positions before the order of the commits is decided.
+// noLateEntries reads the feed while many callers add entries. The test fails if the reader misses
+// an entry. A reader can miss an entry if the order of the Positions differs from the order in
+// which the transactions commit.
 func noLateEntries(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		before := readFeed(t, store)
@@ -145,7 +146,7 @@ func endEach(ctx context.Context, store auth.AccountStore, accounts []account) (
 	return nil
 }
 
-// openMany opens n sessions with the key. Each expires an hour after the one before it.
+// openMany opens n sessions with the key. Each session expires one hour after the previous session.
 func openMany(t *testing.T, store auth.AccountStore, key auth.AccessKey, n int) []auth.Session {
 	t.Helper()
 	sessions := make([]auth.Session, n)
@@ -157,8 +158,8 @@ func openMany(t *testing.T, store auth.AccountStore, key auth.AccessKey, n int) 
 	return sessions
 }
 
-// endAtOnce revokes the given number of sessions of each of several users. To save time, it revokes
-// the sessions of all users at the same time.
+// endAtOnce revokes sessions of several users. The parameter each is the number of sessions of one
+// user. To save time, endAtOnce revokes the sessions of all users at the same time.
 func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 	t.Helper()
 	keys := make([]auth.AccessKey, contenders)
@@ -256,8 +257,8 @@ func expiredAddNothing(t *testing.T, store auth.AccountStore) {
 }
 
 // noneCreatedDead creates sessions while other calls revoke all sessions again and again. The feed
-// must not revoke a session that exists. A store can break this rule if it reads the Generation of
-// a new session before it locks the user.
+// must not revoke a session that the store still returns. A store can break this rule if it reads
+// the Generation of a new session before it locks the user.
 func noneCreatedDead(t *testing.T, store auth.Store) {
 	const each, atLeast = 20, 20 * time.Millisecond // a store in memory makes many more rounds
 	for range rounds(t) {
@@ -277,8 +278,9 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 	}
 }
 
-// endAllOrCreateAlive revokes all sessions of the account if end is true, and creates a session if
-// not. It returns an error if the feed revokes a session that exists.
+// endAllOrCreateAlive revokes all sessions of the account if the parameter end is true. If not, it
+// creates a session. It returns an error if the feed revokes this session but the store still
+// returns it.
 func endAllOrCreateAlive(ctx context.Context, store auth.AccountStore, a account, end bool) error {
 	if end {
 		_, err := store.RevokeUserSessions(ctx, byHost(now), a.user.ID)

@@ -7,8 +7,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// tokenLifetime is the MaxTokenLifetime of every write. Most sessions of the tests are shorter, and
-// some are longer.
+// tokenLifetime is the MaxTokenLifetime of every write. Most sessions in the tests last less than
+// tokenLifetime, and some last longer.
 const tokenLifetime = 2 * time.Hour
 
 // writeBy returns a write at the given time with the given authority.
@@ -16,15 +16,16 @@ func writeBy(by auth.Authority, at time.Time) auth.Write {
 	return auth.Write{By: by, Now: func() time.Time { return at }, MaxTokenLifetime: tokenLifetime}
 }
 
-// byHost returns a write at the given time that the host makes.
+// byHost returns a write that the host makes at the given time.
 func byHost(at time.Time) auth.Write { return writeBy(auth.ByHost("storetest"), at) }
 
-// bySession returns a write at the given time that the session makes for its own user.
+// bySession returns a write that the session makes at the given time, without the authority of a
+// super user.
 func bySession(session auth.Session, at time.Time) auth.Write {
 	return writeBy(auth.Authority{SessionID: session.ID, UserID: session.UserID}, at)
 }
 
-// bySuperUser returns a write at the given time that the session of a super user makes.
+// bySuperUser returns a write that the session of a super user makes at the given time.
 func bySuperUser(session auth.Session, at time.Time) auth.Write {
 	write := bySession(session, at)
 	write.By.SuperUser = true

@@ -4,8 +4,8 @@
 // The servers differ only in their middleware. They have the same small handler and get the same
 // number of tokens. Before the measurement, each server has verified each of its tokens. The
 // variant "none" has no middleware, and the others are compared with it. The variant "context" only
-// puts a value into the context of the request, as every middleware that identifies the caller
-// must.
+// puts a value into the context of the request. Every middleware that identifies the caller must do
+// the same.
 package main
 
 import (

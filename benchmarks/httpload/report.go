@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// report prints a line for each variant. The ratio to "none" is computed for each round, because
-// the servers of a round run at almost the same time. report prints the median of these ratios.
+// report prints a line for each variant. The column "of none" compares the requests in a second
+// with those of "none". report computes this ratio for each round, because the servers of a round
+// run at almost the same time. It prints the median of the ratios.
 func report(out io.Writer, results map[string][]result) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "middleware\trequests/s\tof none\tp50\tp90\tp99\t")

@@ -150,8 +150,8 @@ func start(ctx context.Context, variant string, tokens int) (*server, error) {
 	return s, nil
 }
 
-// stop closes the standard input of the server, so that the server exits. After 5 seconds, stop
-// kills the server.
+// stop closes the standard input of the server, so that the server exits. If the server has not
+// exited after 5 seconds, stop kills it.
 func (s *server) stop() {
 	_ = s.stdin.Close()
 	late := time.AfterFunc(5*time.Second, func() { _ = s.process.Process.Kill() })

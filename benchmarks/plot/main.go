@@ -1,5 +1,6 @@
-// Command plot draws the results of BenchmarkGrowth. It reads the output of go test, with one or
-// more rounds, from standard input, and writes an SVG to standard output.
+// Command plot draws the results of BenchmarkGrowth. It reads the output of go test from standard
+// input, and writes an SVG to standard output. If the input has several rounds, plot draws the
+// medians of the rounds.
 package main
 
 import (
@@ -47,7 +48,8 @@ const textAlone = math.MaxInt // for the cost of fetching the token's text; sort
 
 var measured = regexp.MustCompile(`^BenchmarkGrowth/live=(\d+)/(?:revoked=(\d+)|text)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op`)
 
-// read returns the lines, sorted by the number of revoked sessions.
+// read returns the lines of the plot, one for each number of revoked sessions. They are sorted by
+// this number.
 func read(in io.Reader) ([]line, error) {
 	rounds := map[int]map[int][]float64{} // [revoked sessions][live tokens]
 	scanner := bufio.NewScanner(in)

@@ -4,11 +4,11 @@
 //
 //	DATABASE_URL=file:app.db go run . users.jsonl
 //
-// Import migrates the tables to the version of the library with which Import was built. So build it
-// with the version that the service uses.
+// Import migrates the tables to the version of the library that Import was built with. So build
+// Import with the same version as the service.
 //
-// Import shows its progress, and prints each rejected line with the reason. If it is interrupted,
-// run the same command again: it adds only the users that are missing.
+// Import shows its progress, and prints each rejected line with the reason. If Import is
+// interrupted, run the same command again. The second run adds only the users that are missing.
 package main
 
 import (

@@ -91,8 +91,8 @@ func decode(text []byte) (*account, error) {
 	return a, nil
 }
 
-// accountOf returns the account of a user. The ID of the user is the value of the key in the index.
-// accountOf returns [auth.ErrNotFound] if the index does not contain the key.
+// accountOf reads the user ID that the index has for the key, and returns the account of that user.
+// If the index does not contain the key, accountOf returns [auth.ErrNotFound].
 func (t tx) accountOf(index, key string) (*account, error) {
 	id := t.bucket(index).Get([]byte(key))
 	if id == nil {
@@ -157,7 +157,8 @@ func (t tx) remove(a *account) error {
 	return t.bucket(accounts).Delete([]byte(a.User.ID))
 }
 
-// change calls do with the account that accountOf returns for the key, and saves the account.
+// change gets an account from the method accountOf, calls the callback do with the account, and
+// saves the account.
 func (t tx) change(index, key string, do func(*account) error) error {
 	a, err := t.accountOf(index, key)
 	if err != nil {
@@ -169,7 +170,8 @@ func (t tx) change(index, key string, do func(*account) error) error {
 	return t.save(a)
 }
 
-// changeUser calls do with the account of the user with this ID, and saves the account.
+// changeUser calls the callback do with the account of the user with this ID, and saves the
+// account.
 func (t tx) changeUser(id string, do func(*account) error) error {
 	a, err := t.account(id)
 	if err != nil {
@@ -196,8 +198,8 @@ func timeKey(at time.Time) string {
 	return string(binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())^1<<63))
 }
 
-// due returns the IDs of up to limit records that expire at the given time or earlier. The keys of
-// the index must be from expiryKey.
+// due returns the IDs of records that expire at the given time or earlier. The number of IDs is at
+// most the parameter limit. Every key of the index must be a result of expiryKey.
 func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	end := []byte(timeKey(expired))
 	cursor := t.bucket(index).Cursor()
@@ -210,8 +212,8 @@ func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	return ids
 }
 
-// lastExpiry returns the latest time in the index, or the zero time if the index is empty. The keys
-// of the index must be from expiryKey.
+// lastExpiry returns the latest time in the index, or the zero time if the index is empty. Every
+// key of the index must be a result of expiryKey.
 func (t tx) lastExpiry(index string) time.Time {
 	key, _ := t.bucket(index).Cursor().Last()
 	if key == nil {
@@ -240,8 +242,8 @@ func (t tx) keysUnder(index, prefix string) (keys []string) {
 }
 
 // backwards returns an iterator over the keys of the index that have the prefix, the last key
-// first. The iterator yields each key without the prefix. If before is not empty, the iterator
-// yields only texts that are less than before.
+// first. The iterator yields each key without the prefix. If the parameter before is not empty, the
+// iterator yields only texts that are less than this parameter.
 func (t tx) backwards(index, prefix, before string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if before == "" {

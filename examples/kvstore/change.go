@@ -16,8 +16,9 @@ type change struct {
 	github auth.GitHubAccount // account that the change is about; zero if there is none
 }
 
-// write checks the authority of w and then calls do, both in one transaction. Only one transaction
-// writes at a time, so no other call can revoke the authority between the check and the change.
+// write checks the authority of w and then calls the callback do. Both happen in one transaction.
+// Only one transaction writes at a time, so no other call can revoke the authority between the
+// check and the change.
 func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error) error {
 	return s.update(ctx, func(t tx) error {
 		now := kept(w.Now())
@@ -28,9 +29,9 @@ func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error)
 	})
 }
 
-// authorize returns an error unless the authority is valid. Most methods delete the sessions that
-// they revoke, so authorize does not find these sessions. RevokeEverybody deletes no sessions, so
-// authorize also checks the Generation of the session.
+// authorize returns an error unless the authority is valid. A revoked session is usually deleted,
+// so authorize does not find the session. But RevokeEverybody deletes no sessions. So authorize
+// also compares the Generation of the session with the newest revocation of all users.
 func (t tx) authorize(by auth.Authority, now time.Time) error {
 	actor, err := t.account(by.UserID)
 	if errors.Is(err, auth.ErrNotFound) {
@@ -55,7 +56,8 @@ func (t tx) everybodyRevoked() (below int64, err error) {
 	return below, err
 }
 
-// user calls do with the account of the user with this ID, saves the account, and adds the event.
+// user calls the callback do with the account of the user with this ID. Then it saves the account
+// and adds the event.
 func (c *change) user(id string, do func(*account) error) error {
 	if err := c.write.By.CheckOwner(id); err != nil {
 		return err
@@ -66,7 +68,8 @@ func (c *change) user(id string, do func(*account) error) error {
 	return c.addEvent(id)
 }
 
-// owner does the same as the method user, but for the account that accountOf returns for the key.
+// owner gets an account from the method accountOf. Then it does the same as the method user for
+// this account.
 func (c *change) owner(index, key string, do func(*account) error) error {
 	a, err := c.accountOf(index, key)
 	if err != nil {

@@ -16,8 +16,8 @@ type delivery struct {
 	Attempts     int
 }
 
-// addEvent adds the event of the change. If the change is about one user, userID is the ID of that
-// user. If not, userID is empty.
+// addEvent adds the event of the change. The parameter userID is the ID of the user whom the change
+// is about. It is empty if the change is not about one user.
 func (c *change) addEvent(userID string) error {
 	e := c.write.Event
 	if e.Kind == "" {

@@ -106,7 +106,8 @@ func (c *change) signInAccount(
 	return a, state, signIn.Check(state, true)
 }
 
-// accountState returns the state of the GitHub account, and of the user whose records are in a.
+// accountState describes the GitHub account as it is in the store. The result also describes the
+// GitHub link of the user whose account is the parameter a.
 func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountState {
 	key := []byte(linkKey(of))
 	return auth.GitHubAccountState{
@@ -140,8 +141,9 @@ func (a *account) tokenVersion(host string) string {
 	return ""
 }
 
-// link adds or updates the link, and remembers its GitHub account for the user. If token is not
-// nil, link also stores the token, which ends the lease on the old token.
+// link stores the link in the account, or updates the link to the same GitHub host. It also
+// remembers the GitHub account for the user. If the parameter token is not nil, link also stores
+// the token, and the lease on the old token ends.
 func (a *account) link(link auth.GitHubLink, token *auth.GitHubToken) {
 	host := link.Account.Host
 	c, renewed := a.GitHub[host]

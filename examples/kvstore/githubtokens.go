@@ -7,9 +7,10 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// withToken calls do with the user's connection to the GitHub host, and saves the connection. It
-// returns [auth.ErrNotFound] if there is no token, or if version is not empty and the token has a
-// different Version.
+// withToken calls the callback do with the user's connection to the GitHub host, and saves the
+// connection. If the connection has no token, withToken returns [auth.ErrNotFound]. If the
+// parameter version is not empty, withToken also returns this error for a token with a different
+// Version.
 func (s *Store) withToken(
 	ctx context.Context, userID, host, version string, do func(*connection),
 ) error {
@@ -87,8 +88,8 @@ func (s *Store) DeleteGitHubToken(
 	return removed, nil
 }
 
-// notFound returns the error of ctx if ctx is done, and [auth.ErrNotFound] if it is not. A method
-// calls it if no record can match the arguments.
+// notFound returns the error of ctx if ctx is done, and [auth.ErrNotFound] if ctx is not done. A
+// method calls notFound if no record can match the arguments of the method.
 func (s *Store) notFound(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -47,7 +47,8 @@ func (s *Store) ListKeys(ctx context.Context, userID string) (found []auth.Acces
 }
 
 // addKey adds the key to the account. It returns [auth.ErrExists] if the account already has a key
-// with this ID. If another account has a key with this ID, the method save returns this error.
+// with this ID. If another account has a key with this ID, addKey returns nil, and the method save
+// later returns [auth.ErrExists].
 func (a *account) addKey(key auth.AccessKey) error {
 	if _, taken := a.Keys[key.ID]; taken {
 		return auth.ErrExists
@@ -58,7 +59,8 @@ func (a *account) addKey(key auth.AccessKey) error {
 	return nil
 }
 
-// isGood reports whether the key has not expired at the given time.
+// isGood reports whether the key is not expired at the given time. A key without ExpiresAt never
+// expires.
 func isGood(key auth.AccessKey, at time.Time) bool {
 	return key.ExpiresAt.IsZero() || key.ExpiresAt.After(at)
 }
@@ -129,8 +131,8 @@ func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// use records that the key was used at this time, if at least auth.KeyUsePrecision has passed since
-// the last recorded use.
+// use sets the time of the key's last use to the given time, if at least auth.KeyUsePrecision has
+// passed since the last recorded use.
 func (a *account) use(id string, at time.Time) {
 	key := a.Keys[id]
 	if !at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
@@ -152,7 +154,7 @@ func (s *Store) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	})
 }
 
-// removeKey deletes an expired key and the sessions that it opened.
+// removeKey deletes the key and the sessions that the key opened. The key must have expired.
 func (t tx) removeKey(id string) error {
 	return t.change(keys, id, func(a *account) error {
 		delete(a.Keys, id)
@@ -168,8 +170,8 @@ func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (in
 	return s.prune(ctx, keyExpiry, expired, limit, tx.removeKey)
 }
 
-// prune calls remove for each record that the method due finds, all in one transaction. It returns
-// the number of these records.
+// prune calls the callback remove for each expired record that the method due finds. All calls are
+// in one transaction. prune returns the number of these records.
 func (s *Store) prune(
 	ctx context.Context, index string, expired time.Time, limit int, remove func(tx, string) error,
 ) (pruned int, err error) {

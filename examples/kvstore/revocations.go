@@ -98,9 +98,9 @@ func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) erro
 	})
 }
 
-// endNamed deletes the session of the claims and adds an entry for the session to the feed. It adds
-// no entry if an older one revokes the session and does not expire before the session and the
-// claims.
+// endNamed deletes the session of the claims and adds an entry for the session to the feed. If an
+// older entry already revokes the session, and expires neither before the session nor before the
+// claims, endNamed adds no entry.
 func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 	if session, there := a.Sessions[claims.SessionID]; there {
 		claims.ExpiresAt = latest(claims.ExpiresAt, session.ExpiresAt)
@@ -173,8 +173,8 @@ func (t tx) head() int64 {
 	return positionOf(string(key))
 }
 
-// walkFeed calls visit for each entry, beginning with the first entry at the position from or a
-// later one. It stops as soon as visit returns false or an error.
+// walkFeed calls the callback visit for each entry whose position is not less than the parameter
+// from. It stops as soon as the callback returns false or an error.
 func (t tx) walkFeed(from int64, visit func(auth.Revocation) (more bool, err error)) error {
 	cursor := t.bucket(revocations).Cursor()
 	for key, text := cursor.Seek([]byte(positionKey(max(from,
@@ -270,7 +270,8 @@ func (t tx) revokeAt(position int64, e auth.Revocation) error {
 	return t.putRevocation(e)
 }
 
-// name adds an entry for one session. The new entry replaces an older entry for the same session.
+// name adds an entry that names the session of the claims. The new entry replaces an older entry
+// for the same session.
 func (t tx) name(claims auth.SessionClaims) error {
 	older, err := t.entriesInForce(claims.UserID, claims.SessionID)
 	if err != nil {
@@ -285,9 +286,10 @@ func (t tx) name(claims auth.SessionClaims) error {
 	})
 }
 
-// endAll revokes all sessions of the account with one entry. It adds the entry even if there are no
-// sessions. The entry replaces all other entries of the user, except capped ones. It expires at
-// until, or later if one of the sessions or a replaced entry expires later.
+// endAll revokes all sessions of the account with one new entry. It adds the entry even if there
+// are no sessions. The new entry replaces all other entries of the user, except entries that are
+// capped (see [auth.Revocation.Capped]). It expires at the latest of these times: the parameter
+// until, and the expiries of the sessions and of the replaced entries.
 func (t tx) endAll(a *account, until time.Time) error {
 	older, err := t.entriesUnder(userPrefix(a.User.ID))
 	if err != nil {
@@ -315,8 +317,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// end calls ended for each session of the account, and revokes the session if ended returns true.
-// Each revoked session gets its own entry in the feed.
+// end revokes each session of the account for which the callback ended returns true. Each revoked
+// session gets its own entry in the feed.
 func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	for id, session := range a.Sessions {
 		if !ended(session) {
@@ -335,8 +337,8 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 }
 
 // fold applies [auth.FoldRevocations] if too many entries in force name sessions of the user. One
-// new entry then replaces the older ones of these entries. The new entry also revokes every other
-// session of the user whose Generation is below the entry's Generation.
+// new entry for the user then replaces most of these entries. The new entry also revokes every
+// other session of the user whose Generation is below that of the new entry.
 func (t tx) fold(a *account) error {
 	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= auth.MaxNamedRevocations {
 		return nil

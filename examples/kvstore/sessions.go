@@ -31,8 +31,9 @@ func (s *Store) CreateSession(
 	return opened, user, nil
 }
 
-// open adds the session. If the user already has limit or more live sessions, open first revokes
-// the oldest of them. The new session expires no later than its key.
+// open adds the session to the account. The parameter limit is the maximum number of live sessions
+// of the user. Zero means no limit. If the limit is already reached, open first revokes the oldest
+// live sessions. The new session expires no later than its key.
 func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
 	if !a.User.IsActive {

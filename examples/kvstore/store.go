@@ -3,9 +3,9 @@
 // only one process can open at a time. docs/stores.md explains this example step by step.
 //
 // All records of a user form one value, an [account]. A method reads the account, changes it in
-// memory, and writes it back in one transaction. Indexes find an account by values other than its
-// user ID, and keep names unique. The index entries are computed from the account, so that no
-// method can forget to change one: see [account.entries].
+// memory, and writes it back in one transaction. Indexes find an account by other values than the
+// user ID, for example by a session ID. They also keep names unique. The index entries are computed
+// from the account, so that no method can forget to change one: see [account.entries].
 //
 // The revocation feed and the audit trail are not part of an account, because their entries stay
 // when the user is deleted. A method with an [auth.Write] runs in a transaction of the type
@@ -117,7 +117,8 @@ func (s *Store) view(ctx context.Context, do func(tx) error) error {
 	return s.db.View(func(t *bolt.Tx) error { return do(tx{t}) })
 }
 
-// update runs do in a read-write transaction. Only one such transaction runs at a time.
+// update runs the callback do in a read-write transaction. Only one such transaction runs at a
+// time.
 func (s *Store) update(ctx context.Context, do func(tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -146,7 +147,8 @@ func check(ctx context.Context, records ...interface{ Validate() error }) error 
 	return nil
 }
 
-// checkSame returns an error for the field if the parameter same is false.
+// checkSame returns an error for the field if the records of a call have different values of this
+// field. The parameter same reports whether all these values are the same.
 func checkSame(field string, same bool) error {
 	if same {
 		return nil

@@ -56,7 +56,8 @@ func (s *Store) RegisterUsers(
 	return refusals, nil
 }
 
-// taken returns the first field of the user whose value is taken, or "".
+// taken returns the name of the first field of the user whose value is already in use. If there is
+// no such field, taken returns "".
 func (t tx) taken(user auth.UserWithKeys) (field string) {
 	has := func(bucket, key string) bool {
 		return key != "" && t.bucket(bucket).Get([]byte(key)) != nil

@@ -18,8 +18,8 @@ import (
 // variables are not set, openGitHub starts a fake GitHub, which the caller must close.
 //
 // At the fake, any visitor can sign in as any user, so the service must then be reachable only from
-// this machine. The accounts of the fake are stored under a host name that cannot exist. So no
-// account of the real GitHub can ever inherit their access.
+// this machine. The accounts of the fake are stored under a host name that cannot exist. So an
+// account of the real GitHub can never get the access of an account of the fake.
 func openGitHub(
 	listening net.Addr, origin string,
 ) (cfg auth.GitHubConfig, fake *githubtest.Server, err error) {
@@ -53,8 +53,8 @@ func openGitHub(
 }
 
 // originOf returns the URL at which a browser on this machine reaches the service. If the flag
-// -addr names localhost, the URL does too, because a browser does not send the cookies of one host
-// name to another.
+// -addr names localhost, the URL also names localhost, because a browser does not send the cookies
+// of one host name to another.
 func originOf(addr string, listening net.Addr) string {
 	tcp := listening.(*net.TCPAddr)
 	host := tcp.IP.String()

@@ -82,8 +82,8 @@ func (k *keyFile) save(path string) error {
 	return k.write(path, os.Rename)
 }
 
-// create writes the file atomically, as save does. If the file exists already, create returns
-// fs.ErrExist. So if several processes call create at the same time, only one succeeds.
+// create writes the file atomically, like the method save. If the file exists already, create
+// returns fs.ErrExist. So if several processes call create at the same time, only one succeeds.
 func (k *keyFile) create(path string) error {
 	return k.write(path, func(temporary, path string) error {
 		if err := os.Link(temporary, path); err != nil {

@@ -1,5 +1,6 @@
 // Quickstart is a small service with sign-in. It has an embedded database, the calls that
-// docs/http.md describes, a protected route of its own, and a page for browsers.
+// docs/http.md describes, a protected route that is not a part of the library, and a page for
+// browsers.
 //
 //	go run ./examples/quickstart [-addr 127.0.0.1:8080] [-db quickstart.db]
 //
@@ -7,8 +8,8 @@
 // to standard output. The service's own keys are in a file next to the database. With -db :memory:
 // the service stores nothing on disk.
 //
-// GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET name the OAuth app with which users sign in with
-// GitHub. The callback URL of the app is the URL of the service with the path
+// GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET are the credentials of an OAuth app, which lets users
+// sign in with GitHub. The callback URL of the app is the URL of the service with the path
 // /api/v1/auth/github/callback. If the variables are not set, the service starts a fake GitHub, at
 // which any visitor can sign in as any user. The service is then reachable only from this machine.
 package main

@@ -11,9 +11,9 @@ import (
 var pageFiles embed.FS
 
 // pagePolicy is the Content-Security-Policy of the page. The page may load only its own script,
-// style and icon, and may call only its own service. The policy also stops the browser from
-// submitting the form of the page without the script. Such a submission would put the secret into a
-// URL.
+// style and icon, and may call only its own service. The policy also forbids the browser to submit
+// the form of the page. If the script does not run, the browser would otherwise submit the form
+// itself and put the secret into a URL.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'"
@@ -43,9 +43,10 @@ func pageFile(name, contentType string) http.Handler {
 	})
 }
 
-// atOrigin redirects a browser to origin if the browser uses another name of this machine. For
-// example, the browser uses localhost and origin has 127.0.0.1. GitHub later redirects to origin
-// too, and a browser that began at another name would have no cookies there.
+// atOrigin redirects a browser to origin if the browser has reached this machine by another name.
+// For example, the browser uses localhost and origin has 127.0.0.1. At the end of a sign-in, GitHub
+// redirects the browser to origin. Without this redirect, the browser would not have its cookies
+// there.
 func atOrigin(origin string, next http.Handler) http.Handler {
 	own, _ := url.Parse(origin) // originOf returned the URL, so it is valid
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

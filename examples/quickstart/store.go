@@ -57,8 +57,8 @@ func open(
 	return svc, db.Close, nil
 }
 
-// openKeys reads the keys of the database, or creates them if the database is new. The function
-// save writes the current content of keys to the file.
+// openKeys reads the keys of the database, or creates them if the database is new. The returned
+// function save writes the current content of the returned keys to the file.
 func openKeys(path string) (keys *keyFile, save func() error, err error) {
 	if path == inMemory {
 		return newKeys(), func() error { return nil }, nil
@@ -68,7 +68,8 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 	}
 	file := path + ".keys"
 	// Read the keys before checking whether the database exists. Another instance that starts at
-	// the same time creates the keys before the database.
+	// the same time creates the keys first, then the database, and prints the first key last. So if
+	// the keys are already printed and there is no database, the database was removed.
 	keys, found, err := loadKeys(file)
 	if err != nil {
 		return nil, nil, err
@@ -120,8 +121,8 @@ func openDatabase(path string) (*sql.DB, error) {
 		}
 		return db, err
 	}
-	// SQLite itself would create the file and its companion files with permission for all accounts
-	// to read them.
+	// Create the file with permission for its owner only. SQLite itself would create the file and
+	// its companion files so that all users of the machine can read them.
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

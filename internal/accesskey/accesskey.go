@@ -144,8 +144,8 @@ func withChecksum(s string) string {
 	return s + string(digits[:])
 }
 
-// randomBase62 returns n random characters. It drops random bytes of 4*62 and above, because their
-// remainders would make some characters more likely than others.
+// randomBase62 returns n random characters. It drops each random byte that is 4*62 or greater. The
+// remainders of these bytes would make some characters more likely than others.
 func randomBase62(n int) string {
 	random := make([]byte, 0, n)
 	var buffer [64]byte

@@ -1,9 +1,8 @@
 // Package answers remembers for a while what another service, such as GitHub, has answered about
-// users. For each user, only one request at a time asks the other service. Otherwise, a client with
-// valid credentials could make this service call the other service as fast as the client sends
-// requests.
+// users. For each user, only one request at a time asks the other service. Otherwise, each request
+// of a client with valid credentials could cause a call to the other service.
 //
-// Each instance of this service has its own [Memory], so each instance asks the other service.
+// Each instance has its own [Memory]. So every instance asks the other service itself.
 package answers
 
 import (
@@ -45,9 +44,9 @@ func New(now func() time.Time, lifetime time.Duration) *Memory {
 
 // Ask returns what the other service answers about the user: nil for yes, or an error. An answer is
 // for one version of the user's credential. If the Memory has an answer for the given version, and
-// the answer is younger than the lifetime, Ask returns it. If not, Ask calls the function ask and
-// returns its result. If isAnswer returns true for the result, Ask remembers the result. isAnswer
-// must return false if the other service did not answer.
+// the answer is younger than the lifetime, Ask returns this answer. If not, Ask calls the callback
+// ask and returns the result of the callback. Ask remembers the result if the callback isAnswer
+// returns true for the result. isAnswer must return false if the other service did not answer.
 //
 // While another request asks about the user, Ask waits. If ctx is done during this wait, Ask
 // returns an error that wraps the error of ctx.

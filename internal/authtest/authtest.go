@@ -45,8 +45,8 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Record collects items in order, and is safe for concurrent use. For example, the items are the
-// arguments that a callback gets.
+// Record collects items in order, and is safe for concurrent use. For example, a test collects the
+// arguments of each call of a callback.
 type Record[T any] struct {
 	mu   sync.Mutex
 	kept []T
@@ -68,7 +68,8 @@ func (r *Record[T]) Take() []T {
 	return kept
 }
 
-// Signer is a signing key that can forge tokens: golang-jwt signs any text with the key.
+// Signer is a signing key with which a test can forge tokens. A Signer signs any header and any
+// claims, because it calls golang-jwt directly.
 type Signer struct {
 	Key    auth.SigningKey
 	Method jwt.SigningMethod

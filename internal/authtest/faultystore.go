@@ -16,10 +16,10 @@ var (
 	ErrHang = errors.New("hang")
 )
 
-// FaultyStore returns a store that passes each call on to store. The parameter before is a callback
-// that gets the name of the called method. If the callback returns an error, the call fails with
-// this error and does not reach store. The result is an [auth.EventStore] if and only if store is
-// one.
+// FaultyStore returns a store that passes each call on to the given store. First, it calls the
+// callback before with the name of the called method. If the callback returns an error, the call
+// fails with this error and is not passed on. The result is an [auth.EventStore] if and only if the
+// given store is one.
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
 	faulty := &faultyStore{&faultyAccounts{store, before}, store}
 	if trail, ok := store.(auth.EventStore); ok {

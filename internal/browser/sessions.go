@@ -43,12 +43,12 @@ type Sessions struct {
 }
 
 // NewSessions returns a Sessions for the pages of an origin, such as "https://example.com". The
-// page is the path to which a browser is sent at the end of a flow, unless the flow names another
-// path.
+// parameter page is the path to which a browser is sent at the end of a flow, unless the flow names
+// another path.
 //
-// The verifier is the same as for bearer tokens: NewSessions copies it and sets the Type of the
-// copy. The cache must not be the same as for bearer tokens. If both used one cache, a token from a
-// cookie would be accepted as a bearer token.
+// Pass the verifier of bearer tokens. NewSessions copies this verifier and sets the Type of the
+// copy. Do not pass the cache of bearer tokens. If bearer tokens and cookies used one cache, a
+// token from a cookie would be accepted as a bearer token.
 func NewSessions(
 	cookies seal.Cookies, verifier token.Verifier, cache *token.Cache, origin, page string,
 ) *Sessions {

@@ -1,6 +1,6 @@
 // Package browser has the code for requests from browsers. It finds out whether a page of another
-// origin has made a request, and keeps a session in a cookie. After an OAuth flow, it sends the
-// browser to a page.
+// origin has made a request, and keeps a session in a cookie. At the end of an OAuth flow, the
+// package redirects the browser to a page.
 package browser
 
 import (
@@ -26,8 +26,8 @@ const (
 
 	// Unproven means that a page of another origin has navigated a whole tab or window to the URL,
 	// and that the request has no Sec-Fetch-User. In Chromium and Firefox, a script has done this.
-	// In Safari, a script or a click has done this: Safari 16.4 and later send the other three
-	// Sec-Fetch headers but never Sec-Fetch-User.
+	// In Safari, a script or a click has done this, because Safari never sends Sec-Fetch-User.
+	// Safari 16.4 and later send Sec-Fetch-Site, Sec-Fetch-Mode and Sec-Fetch-Dest.
 	Unproven
 
 	// Foreign means that a page of another origin has made the request for a frame, an image, a
@@ -37,8 +37,8 @@ const (
 
 // SourceOf returns the Source of a GET request. The parameter origin is the origin of the host. The
 // parameter others lists further origins. A page of one of these origins may make the request with
-// fetch if the page is on the same site as the host. For a page of another site, the browser would
-// drop the cookies of the answer.
+// fetch if the page is on the same site as the host. A page on another site may not make the
+// request with fetch, because the browser would drop the cookies of the answer.
 func SourceOf(r *http.Request, origin string, others []string) Source {
 	from := r.Header["Origin"]
 	if len(r.Header["Upgrade"]) > 0 && len(from) > 0 {
@@ -75,8 +75,8 @@ func headerIs(r *http.Request, name, value string) bool {
 	return len(lines) == 1 && lines[0] == value
 }
 
-// LooksAhead reports whether the request is a HEAD or a prefetch, which only asks what the answer
-// would be. Such a request must not complete a flow. A ServeMux pattern for GET also matches HEAD.
+// LooksAhead reports whether the request is a HEAD or a prefetch. Such a request only asks what the
+// answer would be, so it must not complete a flow. A ServeMux pattern for GET also matches HEAD.
 func LooksAhead(r *http.Request) bool {
 	return r.Method == http.MethodHead || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }

@@ -20,7 +20,8 @@ func DecodeBase64URL(text string) ([]byte, error) {
 }
 
 // DecodeBase64 decodes text in the given encoding. It accepts only the spelling that the encoding
-// itself writes. By default, encoding/base64 ignores line breaks and unused bits.
+// itself writes. So it rejects line breaks, and unused bits that are not zero. By default,
+// encoding/base64 ignores both.
 func DecodeBase64(encoding *base64.Encoding, text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") {
 		return nil, errors.New("line break in base64")

@@ -8,8 +8,8 @@
 //
 // The package reads GitHub's answers strictly. The length of an answer is limited, and no redirect
 // is followed. If a field has another type, length or alphabet than GitHub documents, the package
-// returns an error or treats the field as absent. Errors are logged, so they contain no secrets.
-// The only parts of GitHub's answer in an error are the status and a few known error codes. The
+// returns an error or treats the field as absent. Errors contain no secrets, because errors are
+// logged. Of GitHub's answer, an error contains only the status and a few known error codes. The
 // package decides nothing about users.
 package githubapi
 
@@ -195,9 +195,9 @@ func (c *Client) Teams(ctx context.Context, token string) ([]int64, error) {
 	return c.pages(ctx, token, "/user/teams?", []string{"id"}, ownID)
 }
 
-// pages reads all pages of a list. It calls the function id for each item, and returns the ids that
-// id finds. It numbers the pages itself and does not follow the Link header, because that header
-// could lead to another server.
+// pages reads all pages of a list. It calls the callback id for each item, and returns the ids from
+// these calls. It requests each page by its number. It does not follow the Link header, because
+// that header could lead to another server.
 func (c *Client) pages(
 	ctx context.Context, token, path string, names []string,
 	id func(strictjson.Object) (int64, bool),
@@ -264,8 +264,8 @@ func isUnknownToken(err error) bool {
 	return hasStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity)
 }
 
-// aboutToken makes a call about a token, authenticated as the app. It returns a StatusError unless
-// the answer has the wanted status.
+// aboutToken makes a call about a token, authenticated as the app. It returns a StatusError if the
+// status of the answer is not the parameter want.
 func (c *Client) aboutToken(ctx context.Context, method, token string, want int) error {
 	body, err := json.Marshal(map[string]string{"access_token": token})
 	if err != nil {
@@ -297,8 +297,8 @@ func (c *Client) get(ctx context.Context, path, token string) ([]byte, error) {
 	return body, err
 }
 
-// do sends the request and returns the body of the answer. It returns a StatusError unless the
-// answer has the wanted status.
+// do sends the request and returns the body of the answer. It returns a StatusError if the status
+// of the answer is not the parameter want.
 func (c *Client) do(r *http.Request, want int) ([]byte, error) {
 	response, err := c.http.Do(r)
 	if err != nil {

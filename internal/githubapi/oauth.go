@@ -84,9 +84,10 @@ func (c *Client) oauthContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, c.http)
 }
 
-// tokenError converts an error of x/oauth2 into an error that may be shown. The text of err is not
-// used, because it contains GitHub's answer and may contain a token. If the error code in GitHub's
-// answer equals the argument code, tokenError returns the argument meaning.
+// tokenError converts the error err of x/oauth2 into an error without secrets. The text of err is
+// not used, because this text contains GitHub's answer, which may contain a token. The parameter
+// doing names the failed action in the text of the new error. If the error code in GitHub's answer
+// equals the parameter code, tokenError returns the parameter meaning.
 func tokenError(doing string, err error, code string, meaning error) error {
 	var refused *oauth2.RetrieveError
 	switch {
@@ -104,7 +105,7 @@ func tokenError(doing string, err error, code string, meaning error) error {
 	}
 }
 
-// setupErrors are the error codes of GitHub that the host can avoid by a change of its
+// setupErrors are GitHub's codes for errors that the host can prevent by changing its
 // configuration.
 var setupErrors = []string{
 	"incorrect_client_credentials", "redirect_uri_mismatch", "unsupported_grant_type", "unverified_user_email",
@@ -132,7 +133,8 @@ func (c *Client) grant(token *oauth2.Token) (Grant, error) {
 	return g, nil
 }
 
-// expiresIn returns the lifetime of a token, or zero if the reply has none.
+// expiresIn returns the lifetime of a token. The parameter field is the value of expires_in in
+// GitHub's answer. If field is nil, the answer has no expires_in, and the lifetime is zero.
 func expiresIn(field any) (time.Duration, error) {
 	if field == nil {
 		return 0, nil

@@ -8,7 +8,7 @@ import (
 	"github.com/sallyport-go/auth/internal/callback"
 )
 
-// hostsClient is the name, in error messages, of the setting with the host's HTTP client.
+// hostsClient is what error messages call the host's HTTP client.
 const hostsClient = "GitHubConfig.HTTPClient"
 
 // maxBody is the maximum length of an answer of GitHub, in bytes.

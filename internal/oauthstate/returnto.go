@@ -8,9 +8,10 @@ import (
 
 const maxReturnTo = 256
 
-// IsReturnTo reports whether a browser may be sent to the path at the end of a flow. The path must
-// begin with a slash, and no browser or server may read it as a URL of another host. The path may
-// have a query and a fragment. An empty path is allowed, and means that the flow names no path.
+// IsReturnTo reports whether the service may send a browser to the path at the end of an OAuth
+// flow. The path must begin with a slash, and no browser or server may read it as a URL of another
+// host. The path may have a query and a fragment. An empty path is allowed, and means that the
+// caller has not named a path to return to.
 func IsReturnTo(path string) bool {
 	if path == "" {
 		return true

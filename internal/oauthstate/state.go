@@ -2,13 +2,15 @@
 // that begins the flow and the callback that ends it.
 //
 // A state is random text. The browser takes it to GitHub in a URL, and GitHub sends it back in the
-// URL of the callback. The callback must come from the browser that began the flow. Without this
-// check, an attacker's URL could sign the victim in as the attacker, or give the victim's token to
-// the attacker (CVE-2025-68481, CVE-2025-68158). So the browser gets a cookie with the data of the
-// flow, sealed for the state.
+// URL of the callback. The callback must come from the browser that began the flow. If any browser
+// could send the callback, an attacker could give a victim the URL of a callback. The URL could
+// sign the victim in as the attacker, or give the victim's token to the attacker (CVE-2025-68481,
+// CVE-2025-68158). Therefore the browser that begins a flow gets a cookie with the sealed data of
+// the flow. The data can be opened only with the state of this flow.
 //
 // The package keeps nothing on the server, so it accepts a state any number of times until the
-// state expires. The caller must record in a store that the state was used, under the state's [ID].
+// state expires. The caller must record in a store that the state was used, under the [ID] of the
+// state.
 package oauthstate
 
 import (
@@ -59,8 +61,8 @@ type Flow struct {
 	Bearer    bool   `json:"b,omitempty"` // the flow was begun with a bearer token, not with a session cookie
 }
 
-// ID returns the name under which the store remembers that the state was used. It is a digest, so
-// that a person who reads the store learns no state.
+// ID returns the name under which the store remembers that the state was used. The name is a
+// digest, so a person who reads the store cannot find out the state.
 func ID(state string) string {
 	digest := sha256.Sum256([]byte(state))
 	return base64.RawURLEncoding.EncodeToString(digest[:])
@@ -81,12 +83,12 @@ type Cookies struct {
 // NewCookies returns a Cookies that uses the given sealer.
 func NewCookies(sealed seal.Cookies) Cookies { return Cookies{sealed} }
 
-// NewState returns a new state. The state selects a slot, and so the name of the cookie of its
-// flow. If the browser has a free slot, the state selects a free one. The new cookie then replaces
-// no cookie of another flow.
+// NewState returns a new state. The cookies of flows have a few slots, and each state selects the
+// slot for the cookie of its flow. If the browser has a free slot, NewState returns a state that
+// selects a free slot. The new cookie then replaces no cookie of another flow.
 //
-// NewState parses the cookies of the request only one time: anyone can make the call, and a Cookie
-// header can be large.
+// Anyone can send a request with a large Cookie header. Therefore NewState parses the cookies of
+// the request only once.
 func (c Cookies) NewState(r *http.Request) string {
 	taken := sentNames(r)
 	const attempts = 64 // all 64 miss the only free slot of four with a chance of 1 in 10^8
@@ -159,7 +161,8 @@ func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, 
 }
 
 // NewUnboundState returns a state that contains the flow itself, for a browser without a cookie of
-// the flow. The state consists of random bits, a dot, and the flow sealed for these bits.
+// the flow. The state consists of random bits, a dot, and the sealed flow. The sealed flow can be
+// opened only with the same random bits.
 func NewUnboundState(sealer *seal.Sealer, flow Flow) string {
 	random := newState()
 	return random + "." + sealFlow(sealer, flow, random)
@@ -171,7 +174,7 @@ func IsUnbound(state string) bool { return strings.Contains(state, ".") }
 
 // OpenUnboundState returns the flow in a state of [NewUnboundState]. ok is false if the flow has
 // expired, or if the state was not made with the same sealer. ok is also false if the flow connects
-// an account, because only a sign-in may continue in another browser.
+// a GitHub account to an existing user. Only a sign-in may continue in another browser.
 func OpenUnboundState(sealer *seal.Sealer, state string, now time.Time) (flow Flow, ok bool) {
 	random, sealed, ok := strings.Cut(state, ".")
 	if !ok || len(state) > maxCookie {

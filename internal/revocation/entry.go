@@ -13,8 +13,8 @@
 // read is too old, the instance accepts no session. If a clock jumps, the last read counts as too
 // old, not as recent.
 //
-// The package knows nothing of tokens, users and records. It adds an entry to the revocation feed
-// only to repair it.
+// The package knows nothing of tokens, users and records. It only reads the revocation feed, except
+// that a repair of the feed adds an entry.
 package revocation
 
 import "time"
@@ -41,6 +41,6 @@ type Entry struct {
 }
 
 // IsCapped reports whether the entry names a session and has its own Position as its Generation.
-// The session's own generation may then be higher: after the store has lost commits, a token can
-// claim a generation that the feed has not reached.
+// The generation of the session may be higher than the Generation of such an entry. This happens if
+// the store has lost commits: a token can then claim a generation that the feed has not reached.
 func (e Entry) IsCapped() bool { return e.SessionID != "" && e.Generation == e.Position }

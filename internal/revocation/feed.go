@@ -63,7 +63,8 @@ type Feed struct {
 	readAt  atomic.Pointer[time.Time]
 	failure atomic.Pointer[readFailure] // the failure of the latest read; nil if that read succeeded
 
-	// wallRead is when Now last read the wall clock: the time after readAt, by the monotonic clock.
+	// wallRead is when Now last read the wall clock. The value is the time that had passed since
+	// readAt, measured by the monotonic clock.
 	wallRead atomic.Int64
 
 	// reading is a one-slot semaphore. Its holder may call the functions of source, and may use the
@@ -105,10 +106,10 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 // RequireLive returns an error if the session is known to be revoked, or if the latest complete
 // read of the feed is too old. It reads the feed if necessary.
 //
-// For each session, the caller keeps a number, which is 0 at first, and passes a pointer to it as
-// checked. If RequireLive looks up the session in the [Revoked] set and does not find it,
-// RequireLive stores the version of the set in checked. While the set has this version, RequireLive
-// does not look up the session again.
+// For each session, the caller keeps a number, which is 0 at first. The parameter checked points to
+// the number of this session. If RequireLive looks up the session in the [Revoked] set and does not
+// find it, RequireLive stores the version of the set in the number. While the set has this version,
+// RequireLive does not look up the session again.
 //
 // RequireLive returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other
 // error means that the store did not answer in time, or that ctx is done. Such an error says
@@ -152,10 +153,9 @@ func (f *Feed) IsRevoked(userID, sessionID string, generation int64) bool {
 }
 
 // Now returns the current time, like time.Now. If the latest complete read is younger than the
-// interval, Now reads only the monotonic clock, which takes half as long. But the monotonic clock
-// stops while the machine is suspended. Therefore Now also reads the wall clock if 10 milliseconds
-// have passed since it last did so. In this way, Now notices a suspend, and a wall clock that was
-// set.
+// interval, Now reads only the monotonic clock. This takes half as long as time.Now. But the
+// monotonic clock does not show that the machine was suspended, or that the wall clock was set.
+// Therefore Now also reads the wall clock if 10 milliseconds have passed since Now last read it.
 func (f *Feed) Now() time.Time {
 	if readAt := f.readAt.Load(); readAt != nil {
 		passed := time.Since(*readAt)
@@ -188,8 +188,8 @@ func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
 	return fmt.Errorf("the feed of revocations cannot be read: %w", err)
 }
 
-// makeFresh reads the feed, or waits while another request reads the feed. The argument usable says
-// that the latest complete read is not too old. If usable is true and the store has just failed,
+// makeFresh reads the feed, or waits while another request reads the feed. The parameter usable is
+// true if the latest complete read is not too old. If usable is true and the store has just failed,
 // makeFresh returns the failure without waiting.
 //
 // The read continues if ctx is canceled, because it serves all requests. If a canceled request

@@ -13,7 +13,9 @@ func (e *HoleError) Error() string {
 		e.After, e.Before)
 }
 
-// proof returns the Position that the feed must have reached if the missing entries were pruned.
+// proof returns the lowest Position whose entry proves that the missing entries may have been
+// pruned. The newest KeptEntries entries are never pruned. So the missing entries can have been
+// pruned only if at least KeptEntries newer entries exist.
 func (e *HoleError) proof() int64 { return e.Before - 1 + KeptEntries }
 
 // FindHole returns the first hole in a page of the revocation feed, or nil. A page is the result of
@@ -23,8 +25,9 @@ func (e *HoleError) proof() int64 { return e.Before - 1 + KeptEntries }
 //
 // Two kinds of missing entries do not count as a hole:
 //
-//   - Pruned entries. The newest KeptEntries entries are never pruned. The argument newest is the
-//     greatest Position that is known to be in the feed, apart from the page itself.
+//   - Pruned entries. The newest KeptEntries entries are never pruned. To find the newest entry,
+//     FindHole looks at the page and at the parameter newest. This parameter is the greatest
+//     Position outside the page that is known to be in the feed, or 0.
 //   - Entries that a later entry makes unnecessary. The later entry revokes the sessions of all
 //     users, and its Generation is at least the Position of the missing entries. A repair of lost
 //     commits leaves such a gap.
@@ -50,9 +53,10 @@ func FindHole(cursor int64, page []Entry, newest int64) *HoleError {
 	return nil
 }
 
-// RequireContiguous returns a [*HoleError] if [FindHole] finds a hole in the page, unless the
-// missing entries were pruned. If the page is full, the feed may have so many later entries that
-// the missing entries were pruned. RequireContiguous then calls list to read later entries. If list
+// RequireContiguous returns a [*HoleError] if [FindHole] finds a hole in the page and the missing
+// entries cannot have been pruned. If the parameter full is true, the feed may have many entries
+// after the page. The missing entries may then have been pruned, although the page alone does not
+// show it. In this case, RequireContiguous calls the function list to read later entries. If list
 // returns an error, RequireContiguous returns the same error.
 func RequireContiguous(
 	cursor int64, page []Entry, full bool, list func(from int64, limit int) ([]Entry, error),

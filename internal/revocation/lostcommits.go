@@ -25,18 +25,18 @@ const (
 	maxRepairs = 5
 )
 
-// lostCommits proves that the store has lost commits: a token has a generation that is above the
-// head of the feed. The proof is kept until the feed has been repaired.
+// lostCommits is the proof that the store has lost commits. The proof is a token whose generation
+// is above the head of the feed. The proof is kept until the feed has been repaired.
 type lostCommits struct {
 	head int64 // the Position of the newest entry of the feed
 	at   time.Time
 }
 
 // requireGeneration is called for a session whose generation is above the known head of the feed.
-// When the session was created, the store had the entry of this generation. requireGeneration reads
-// the feed. If the generation is still above the head, the store has lost the entry, and
-// requireGeneration returns ErrCommitsLost. One read serves all requests: the proof of the loss is
-// used again until it is as old as the interval.
+// The generation is the Position of an entry that the store had when the session was created.
+// requireGeneration reads the feed. If the generation is still above the head, the store has lost
+// the entry, and requireGeneration returns ErrCommitsLost. One read serves all requests: the proof
+// of the loss is used again until the proof is as old as the interval.
 //
 // If the store does not answer, an earlier proof is still used. If there is no earlier proof, the
 // session is accepted as long as the latest complete read is not too old.
@@ -113,8 +113,8 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 // assigning a generation twice. The caller must hold the semaphore f.reading, and must just have
 // read the feed to its end.
 //
-// If another instance has repaired the feed since that read, the head has already reached the
-// Position that repairLost passes to Repair. The store then adds no second entry.
+// Another instance may repair the feed between the caller's read and repairLost. The head has then
+// already reached the Position that repairLost passes to Repair, so the store adds no second entry.
 func (f *Feed) repairLost(ctx context.Context) error {
 	return f.source.Repair(ctx, max(f.cursor.Position+1, f.lost))
 }

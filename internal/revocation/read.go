@@ -56,15 +56,15 @@ func (f *Feed) CatchUp(ctx context.Context, generation int64) {
 	}
 }
 
-// isComplete reports whether the read with this number, or a later read, has reached the end of the
-// feed.
+// isComplete reports whether the read with the given number, or a later read, has reached the end
+// of the feed. The first read has the number 1.
 func (f *Feed) isComplete(number uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.completeRead >= number
 }
 
-// distrustUntil makes the feed untrusted until the read with this number, or a later read, has
+// distrustUntil makes the feed untrusted until the read with the given number, or a later read, has
 // reached the end of the feed.
 func (f *Feed) distrustUntil(number uint64) {
 	f.mu.Lock()

@@ -14,8 +14,8 @@ import (
 //
 // The set has a version, which grows with each change. A caller that has looked up a session
 // remembers the version. As long as the version stays the same, the caller need not look up the
-// session again. A look-up takes a lock. So a request takes a lock only if the set has changed
-// since the last request with the same token.
+// session again. This saves locks, because each look-up takes a lock. With the version, a request
+// takes a lock only if the set has changed since the last request with the same token.
 type Revoked struct {
 	version atomic.Uint64 // grows after each change; never 0
 
@@ -92,8 +92,8 @@ func (r *Revoked) Contains(userID, sessionID string, generation int64) bool {
 		slices.ContainsFunc(u.named, func(s namedSession) bool { return s.id == sessionID })
 }
 
-// Add adds entries of the revocation feed. It skips an entry if [Grace] or more has passed since
-// the entry expired. Only one goroutine at a time may call Add.
+// Add adds entries of the revocation feed. It skips each entry that expired at least [Grace] before
+// now. Only one goroutine at a time may call Add.
 func (r *Revoked) Add(entries []Entry, now time.Time) {
 	if len(entries) == 0 {
 		return

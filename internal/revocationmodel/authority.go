@@ -12,9 +12,9 @@ import (
 // There are two users, both super users at first. Session 0 belongs to user 0 and was opened with
 // an access key. Session 1 belongs to user 1. Session 2 belongs to user 0 and does not exist at
 // first. Several requests run at the same time, on any instances. An instance that has not read the
-// feed yet may accept a revoked token. So in the model, a request with any token that was ever
-// issued reaches the database. The model does not represent what each instance knows, so the
-// results hold for every number of instances.
+// feed yet may accept a revoked token. Therefore the model assumes that a request reaches the
+// database with any token that was ever issued. The model does not represent what each instance
+// knows, so the results hold for every number of instances.
 //
 // A revocation counts as acknowledged as soon as its transaction commits, because the caller of the
 // revocation cannot learn of it earlier. The model represents an entry of the feed as the set of
@@ -77,8 +77,8 @@ const (
 	finished              // finished; all other fields are zero
 )
 
-// The values of authorityState.broken, which index authorityPromises. Zero means that no promise is
-// broken.
+// The values of authorityState.broken. Each value is the index of a promise in authorityPromises.
+// Zero means that no promise is broken.
 const (
 	wroteDead uint8 = iota + 1
 	wroteInactive
@@ -148,8 +148,8 @@ func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
 	}
 }
 
-// arrive offers one step for each operation with which request i can arrive. A session can make
-// requests only after its token was issued.
+// arrive calls yield with one step for each operation that request i can have when it arrives. A
+// session can make requests only after its token was issued.
 func (m *Authority) arrive(s authorityState, i int, yield func(Step, authorityState)) {
 	for n, op := range m.operations {
 		if op.by >= 0 && (s.issued&bit(op.by) == 0 || m.design.AtTheDoor && !m.mayAct(s, op)) {
@@ -161,8 +161,8 @@ func (m *Authority) arrive(s authorityState, i int, yield func(Step, authoritySt
 	}
 }
 
-// proceed offers the next step of the request, unless the request waits for a lock that another
-// request holds.
+// proceed calls yield with the next steps of request i. If the request waits for a lock that
+// another request holds, there is no step.
 func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityState)) {
 	r := &s.requests[i]
 	step := Step{At: int8(i), Of: int8(r.operation - 1)}
@@ -190,8 +190,8 @@ func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityS
 	}
 }
 
-// lock offers the step in which request i takes its next lock, unless another request holds the
-// lock. If the locked row shows that the operation must fail, the request is refused.
+// lock calls yield with the step in which request i takes its next lock, unless another request
+// holds the lock. If the locked row shows that the operation must fail, the request is refused.
 func (m *Authority) lock(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {
@@ -216,7 +216,8 @@ func (m *Authority) lock(
 }
 
 // holds reports whether the request holds a lock that conflicts with the wanted lock. If the row of
-// a session did not exist, the request holds no lock on it.
+// a session did not exist when the request tried to lock the row, the request holds no lock on the
+// row.
 func (m *Authority) holds(r request, want lock) bool {
 	if r.operation == 0 || r.locks == 0 {
 		return false
@@ -244,8 +245,9 @@ func (m *Authority) rowRefuses(s authorityState, op *operation, row row) bool {
 	return ok && op.by == n && m.checksAfterLocking() && s.rows&bit(n) == 0
 }
 
-// check offers the step in which request i reads the feed, after it has taken all its locks. If an
-// entry revokes the acting session, or the operation is impossible, the request is refused.
+// check calls yield with the step in which request i reads the feed. Before this step, the request
+// has taken all its locks. If an entry revokes the acting session, or the operation is impossible,
+// the request is refused.
 func (m *Authority) check(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {
@@ -272,8 +274,8 @@ func (m *Authority) mayAct(s authorityState, op operation) bool {
 		(!op.needsPower || s.super&owner != 0)
 }
 
-// refuse offers the step that ends the request without an effect. The refusal breaks a promise if
-// the session is valid, its user has the needed rights, and the operation is possible.
+// refuse calls yield with the step that ends the request without an effect. The refusal breaks a
+// promise if the session is valid, its user has the needed rights, and the operation is possible.
 func (m *Authority) refuse(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {

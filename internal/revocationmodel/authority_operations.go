@@ -43,7 +43,7 @@ type operation struct {
 	target     int8 // user that the operation changes; negative if none
 	locks      []lock
 
-	// impossible reports whether the operation must fail even for a valid session; may be nil
+	// impossible, if not nil, reports whether the operation must fail even for a valid session.
 	impossible func(s authorityState, op *operation) bool
 	prepare    func(m *Authority, s authorityState, i int) uint8  // runs after the locks; may be nil
 	commit     func(s *authorityState, r *request, op *operation) // changes the database
@@ -108,8 +108,9 @@ func lastingWrites() (ops []operation) {
 	return ops
 }
 
-// endings returns the operations that end a session or take rights away from a user. These
-// operations have no acting session, because the host or the user's own client starts them.
+// endings returns the operations that end a session or take rights away from a user. The host
+// starts these operations, or a client ends sessions of its own user. Therefore the model does not
+// check an acting session for them.
 func endings() (ops []operation) {
 	for n := range int8(authoritySessions) {
 		ops = append(ops, operation{
@@ -155,8 +156,8 @@ func endings() (ops []operation) {
 	return append(ops, otherEndings()...)
 }
 
-// otherEndings returns the operations that revoke sessions as part of another change, or remove
-// their rows.
+// otherEndings returns the operations that revoke sessions as part of another change, and the
+// operation that prunes the row of a session.
 func otherEndings() []operation {
 	none := operation{by: -1, target: -1}
 	key, create, atCap, fold, all, prune := none, none, none, none, none, none
@@ -228,9 +229,9 @@ const (
 	foldRemoves                     // the fold has locked the row of session 0
 )
 
-// outdateGenerations models the commit of an entry that revokes all sessions of user 0. If a
-// request has already read the generation of a new session but has not committed, the entry revokes
-// the new session too.
+// outdateGenerations models the commit of an entry that revokes all sessions of user 0. At this
+// moment, a request that creates a session may have read the generation without having committed.
+// The entry then revokes the new session too.
 func (s *authorityState) outdateGenerations() {
 	for i := range s.requests {
 		if s.requests[i].note == generationRead {
@@ -262,7 +263,8 @@ func revokeAll(s *authorityState, r *request, op *operation) {
 	}
 }
 
-// evict revokes session 0, if its row existed when the request tried to lock it.
+// evict revokes session 0. It does nothing if the row of session 0 did not exist when the request
+// tried to lock the row.
 func evict(s *authorityState, r *request, _ *operation) {
 	if ended := bit(0) &^ r.missed; ended != 0 {
 		s.rows, s.dead = s.rows&^ended, s.dead|ended

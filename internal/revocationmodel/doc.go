@@ -17,7 +17,7 @@
 // There are three models:
 //
 //   - [Authority]: transactions that make lasting changes for a session, and transactions that
-//     revoke the session. Both lock rows of one database.
+//     revoke the session. All these transactions lock rows of one database.
 //   - [NewFeed]: two instances that read the revocation feed. Entries are folded and pruned, the
 //     clocks differ, and the store may not answer for a while. [NewSlowFeed] is a variant.
 //   - [NewRestore]: two instances, and a store that returns to an earlier state when a backup is

@@ -59,8 +59,8 @@ type Report struct {
 	// Taken counts the steps by verb.
 	Taken map[string]int
 
-	// Problem is the first broken promise or deadlock that was found, or empty. Trace is the
-	// shortest way from the start to Problem.
+	// Problem is the first broken promise or deadlock that was found. If none was found, Problem is
+	// empty. Trace is the shortest way from the start to Problem.
 	Problem string
 	Trace   []Step
 
@@ -190,8 +190,8 @@ func (e *explorer[S]) judge(problem string, index int32) (over bool) {
 	return true
 }
 
-// trace returns the steps from the start to a state. A node stores only the index of a step, so
-// trace takes the steps again to compute them.
+// trace returns the steps from the start to a state. A node stores the index of a step, but not the
+// step itself. Therefore trace goes through the states again to compute the steps.
 func (e *explorer[S]) trace(index int32) []Step {
 	var choices []uint16
 	for ; index >= 0; index = e.nodes[index].parent {

@@ -57,8 +57,9 @@ type Design struct {
 	// revocation in each microsecond.
 	Repair bool
 	// Grace is the number of ticks for which an entry is kept after its sessions have expired. It
-	// must be twice the maximum difference of the clocks, because one instance may issue the token
-	// and another instance may prune the entry.
+	// must be twice the maximum difference of the clocks, because two clocks can be wrong. The
+	// clock of the revoking instance can be behind, so the expiry of the entry is too early. The
+	// clock of the pruning instance can be ahead, so the entry is pruned too early.
 	Grace uint8
 
 	// The controls. Each of them makes the design wrong.
@@ -214,7 +215,8 @@ func (m *World) Start() (starts []worldState) {
 	return starts
 }
 
-// never returns the age that an instance has before its first complete read.
+// never is the value of instance.age for an instance that must not trust any of its reads. An
+// example is an instance that has not completed a read yet.
 func (m *World) never() uint8 { return m.Bounds.Staleness + 1 }
 
 // Canonical implements [Model]. It clears values that can no longer influence any step or promise.
@@ -266,7 +268,7 @@ func less(a, b instance) bool {
 			b.readHead)) < 0
 }
 
-// leastBelow returns the lowest generation that has the same effect as the given one. Two
+// leastBelow returns the lowest generation with the same effect as the parameter generation. Two
 // generations have the same effect if the same sessions of the user are below them.
 func (s *worldState) leastBelow(user, generation uint8) (least uint8) {
 	for n, t := range s.tokens {
@@ -299,6 +301,6 @@ func (m *World) Describe(step Step) string {
 // offset returns by how many ticks the instance's clock is ahead of the reference clock.
 func (s *worldState) offset(i int) uint8 { return uint8(i) * s.ahead }
 
-// expired reports whether a token or entry with this value of left has expired by the clock of the
-// instance.
+// expired reports whether a token or entry has expired by the clock of instance i. The parameter
+// left is the value of the field token.left or entry.left.
 func (s *worldState) expired(i int, left uint8) bool { return left <= noTime+s.offset(i) }

@@ -3,10 +3,11 @@ package revocationmodel
 // allVisible is the set of all entries, for a read that sees every entry.
 const allVisible = uint16(1<<mostEntries - 1)
 
-// read reads the entries after the instance's cursor. If the store no longer has the entry at the
-// cursor, read starts from the beginning. visible is the set of entries that the read sees: bit n
-// stands for the entry with index n. The read stops at a missing position, unless the missing entry
-// may have been pruned or a repair has skipped the position.
+// read models a read of the feed by instance i. The read begins after the instance's cursor. If the
+// store no longer has the entry at the cursor, the read starts from the beginning. The parameter
+// visible is the set of entries that the read sees: bit n stands for the entry with index n. The
+// read stops at a missing position, with two exceptions: the missing entry may have been pruned, or
+// a repair has skipped the position.
 func (m *World) read(s *worldState, i int, visible uint16) {
 	in := &s.instances[i]
 	if in.cursor > 0 && !m.Design.Timestamps && !m.hasCursor(s, in) {
@@ -48,8 +49,9 @@ func (m *World) hasCursor(s *worldState, in *instance) bool {
 	return false
 }
 
-// proves records that the instance has proof of lost commits. The proof is a position or generation
-// that the instance has seen and that is above the head of the store.
+// proves is called if the instance has proof of lost commits, and records the proof. The parameter
+// generation is the proof: the instance has seen this position or generation, but the head of the
+// store is lower.
 func (s *worldState) proves(in *instance, generation uint8) {
 	in.suspect = max(in.suspect, generation)
 	s.proven = max(s.proven, 1)
@@ -70,7 +72,8 @@ func (in *instance) note(e entry) {
 	}
 }
 
-// knows reports whether the instance knows that the session was revoked.
+// knows reports whether the instance has read an entry that revokes session n. The parameter
+// generation is the generation of the session.
 func (in *instance) knows(n int, generation uint8) bool {
 	return in.named&bit(int8(n)) != 0 || generation < in.below[ownerOf[n]] || generation < in.belowAll
 }
@@ -120,9 +123,9 @@ func (m *World) finish(s *worldState, i int, visible uint16) {
 	in.reading, in.void, in.readAge, in.readHead = false, false, 0, 0
 }
 
-// views calls yield with each set of entries that a running read may see. Each set contains all
-// entries that were committed before the read began, and any subset of the entries that were
-// committed since. A database may show a later entry without showing an earlier one.
+// views is a method that passes to yield each set of entries that a running read may see. Each set
+// contains all entries that were committed before the read began, and any subset of the entries
+// that were committed since. A database may show a later entry without showing an earlier one.
 func (m *World) views(s *worldState, i int, yield func(uint16)) {
 	list := s.list()
 	first := len(list)
@@ -149,10 +152,10 @@ const (
 	Unavailable // the latest read of the instance is too old, or commits were lost
 )
 
-// answer returns an instance's answer to a token. The parameter answers says whether the store
-// answers. If the store answers, the instance first reads the feed in two cases. In the first case,
-// its last read began a tick ago or earlier. In the second case, the token's generation is above
-// every head that the instance has seen.
+// answer models the answer of instance i to a request with the token of session n. The parameter
+// answers says whether the instance can reach the store during the request. If so, the instance
+// first reads the feed in two cases. In the first case, its last read began a tick ago or earlier.
+// In the second case, the token's generation is above every head that the instance has seen.
 func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 	in := &s.instances[i]
 	t := &s.tokens[n]

@@ -1,13 +1,15 @@
 package revocationmodel
 
-// stepping offers the possible steps of a state by passing them to yield.
+// stepping has a state and the function yield from a call of [World.Next]. The methods of stepping
+// offer steps: they call yield with each step that is possible in the state.
 type stepping struct {
 	m     *World
 	s     worldState
 	yield func(Step, worldState)
 }
 
-// take offers the step that changes the state with the function change.
+// take is the method that offers a single step. The function change turns the state before the step
+// into the state after the step. The parameters verb, at and of are the fields of the Step.
 func (p *stepping) take(verb string, at, of int, change func(s *worldState)) {
 	after := p.s
 	change(&after)
@@ -29,8 +31,9 @@ func (m *World) Next(s worldState, yield func(Step, worldState)) {
 	p.writes()
 }
 
-// time offers a tick of all clocks. If an instance has proof of lost commits and reaches the store,
-// it repairs the store at once. So no tick passes before this repair.
+// time is the method that offers a tick of all clocks. If an instance has proof of lost commits and
+// reaches the store, the instance repairs the store at once. Therefore no tick passes before this
+// repair.
 func (p *stepping) time() {
 	for _, in := range p.s.instances {
 		if in.suspect > 0 && !in.away && p.m.Design.Repair {
@@ -66,7 +69,7 @@ func (p *stepping) time() {
 	})
 }
 
-// age shortens the remaining time of tokens and entries by a tick.
+// age is the part of a tick that shortens the remaining time of tokens and entries.
 func (s *worldState) age() {
 	for _, d := range []*database{&s.database, &s.backup} {
 		for i := range d.list() {
@@ -78,7 +81,8 @@ func (s *worldState) age() {
 	}
 }
 
-// reads offers reads of the feed, outages and restarts of an instance.
+// reads is the method that offers the steps in which instance i reads the feed, loses the store,
+// reaches the store again, or restarts.
 func (p *stepping) reads(i int) {
 	in := p.s.instances[i]
 	b := p.m.Bounds
@@ -113,7 +117,8 @@ func (p *stepping) reads(i int) {
 	}
 }
 
-// changes offers the creation of a session, and the pruning of sessions and of the feed.
+// changes is the method that offers three kinds of steps of instance i: the creation of a session,
+// the pruning of sessions, and the pruning of the feed.
 func (p *stepping) changes(i int) {
 	for n := range p.s.tokens {
 		if p.m.Bounds.Creations&bit(int8(n)) != 0 && !p.s.tokens[n].issued {
@@ -141,7 +146,8 @@ func (p *stepping) changes(i int) {
 	}
 }
 
-// held reports whether a lasting change has locked the row of the user.
+// held reports whether the row of the user is locked by a lasting change that has not committed
+// yet.
 func (s *worldState) held(user uint8) bool { return s.writing > 0 && ownerOf[s.writing-1] == user }
 
 // ends offers revocations.
@@ -182,9 +188,9 @@ func (p *stepping) ends(i int) {
 	}
 }
 
-// revoke offers a revocation. After it, the instance reads the feed, or fails to read it. If the
-// read proves that commits were lost, the instance repairs the store before it acknowledges the
-// revocation.
+// revoke is the method that offers the revocation that the function change makes. After the
+// revocation, the instance reads the feed, or fails to read the feed. If the read proves that
+// commits were lost, the instance repairs the store before it acknowledges the revocation.
 func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	if in := &p.s.instances[i]; !in.away && !in.reading && p.m.Bounds.Unread {
 		p.take(verb+" and cannot read that back, which was", i, of, func(s *worldState) {
@@ -204,8 +210,9 @@ func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	p.yield(Step{verb, int8(i), int8(of)}, after)
 }
 
-// outOfOrder offers the revocations of the two controls Timestamps and AutoIncrement. The first
-// step takes the position, and a later step commits the entry.
+// outOfOrder is the method that offers revocations in the controls Timestamps and AutoIncrement. In
+// these two designs, a revocation has two steps. The first step takes the position, and a later
+// step commits the entry.
 func (p *stepping) outOfOrder(i int) {
 	in := &p.s.instances[i]
 	if in.pending > 0 {
@@ -250,7 +257,7 @@ func (m *World) canRepair(s *worldState, i int) bool {
 	return !in.away && (s.writing == 0 || m.Design.Unlocked) && len(s.list()) < mostEntries
 }
 
-// presents offers the steps in which a client presents a token to the instance.
+// presents is the method that offers the steps in which instance i gets a request with a token.
 func (p *stepping) presents(i int) {
 	for n, t := range p.s.tokens {
 		if !t.issued {

@@ -65,8 +65,9 @@ func (m *World) add(s *worldState, position uint8, e entry, replaces func(old en
 func nothing(entry) bool { return false }
 
 // isCapped reports whether the entry names a session whose token has a generation above the head of
-// the store. The generation of this entry is limited to its position. An entry for the user does
-// not revoke the session, so it must not replace the entry that names the session.
+// the store. The generation of this entry is limited to its position. An entry for the user revokes
+// only sessions with a lower generation, so it does not revoke this session. Therefore an entry for
+// the user must not replace the entry that names the session.
 func (e entry) isCapped() bool { return e.about < sessions && e.generation == e.position }
 
 // isOf reports whether the entry is about the user or a session of the user.
@@ -74,10 +75,10 @@ func (e entry) isOf(user uint8) bool {
 	return e.about == aboutUser+user || e.about < sessions && ownerOf[e.about] == user
 }
 
-// acknowledge records that the caller has learned of a revocation whose entry has this position.
-// The function meant selects the sessions. A session that was created by lost commits may have a
-// generation that the store has not reached. If no entry revokes the session, its revocation counts
-// as lost.
+// acknowledge records that the caller has learned of a revocation. The parameter position is the
+// position of the revocation's entry. The function meant reports whether the revocation includes
+// session n. A session that was created by lost commits may have a generation that the store has
+// not reached. If no entry revokes such a session, the revocation of the session counts as lost.
 func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool) {
 	for n := range s.tokens {
 		t := &s.tokens[n]
@@ -87,7 +88,7 @@ func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool
 	}
 }
 
-// lifetime returns the value of left for a token that an instance issues now.
+// lifetime returns the value of the field left for a token that instance i issues now.
 func (m *World) lifetime(s *worldState, i int) uint8 {
 	return noTime + s.offset(i) + max(m.Bounds.Lifetime, 1)
 }

@@ -18,8 +18,9 @@ func (c Cookies) Name(base string) string {
 	return "__Host-" + base
 }
 
-// Cookie returns a cookie with this value that expires after maxAge seconds. If maxAge is negative,
-// the cookie removes the cookie of this name from the browser.
+// Cookie returns a cookie with the name that [Cookies.Name] makes from the parameter base. The
+// cookie has the given value and expires after maxAge seconds. If maxAge is negative, the browser
+// removes its existing cookie of this name.
 func (c Cookies) Cookie(base, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name:     c.Name(base),

@@ -45,7 +45,8 @@ const MaxPepperID = 32
 const MaxSecret = 1024
 
 // The bounds for imported hashes. A cheaper hash does not protect the secret. A costlier hash takes
-// too long to verify: bcrypt at cost 31 runs for a day. If t is 0, argon2 panics.
+// too long to verify: bcrypt at cost 31 runs for a day. The parameter t of an argon2id hash must be
+// at least 1, because package argon2 panics if t is 0.
 const (
 	minArgonMemory, maxArgonMemory = 8 * 1024, 64 * 1024 // KiB
 	maxArgonTime                   = 4

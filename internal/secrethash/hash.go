@@ -102,7 +102,8 @@ func (h *Hasher) hashFast(userID, accessKey, secret string) string {
 	return "$" + string(KindHMAC) + "$v=1$k=" + p.ID + "$" + digest
 }
 
-// matchFast computes one digest, even if stored is not a valid form.
+// matchFast is the function Match of [Hasher.Fast]. It always computes one digest, even if the
+// parameter stored is not a valid form.
 func (h *Hasher) matchFast(stored, userID, accessKey, secret string) (match, stale bool) {
 	f, err := Parse(stored)
 	key, known := h.pepper(f.Pepper)

@@ -9,7 +9,7 @@ import (
 )
 
 // The limits of a [Queue]. For each slow hash that may run, up to waitersPerSlot more hashes may
-// wait. Each waits for at most longestWait. Computing an imported hash takes from about 30 ms to
+// wait. No hash waits longer than longestWait. Computing an imported hash takes from about 30 ms to
 // most of a second.
 const (
 	waitersPerSlot = 32
@@ -43,10 +43,10 @@ func NewQueue(slots int) *Queue {
 	return &Queue{running: make(chan struct{}, slots), clients: map[netip.Addr]int{}}
 }
 
-// Enter waits until the client may run a slow hash. The caller must call leave after the hash. All
-// clients without an address count as one client, so that they cannot take every place. Enter
-// returns a [*BusyError] if there is no place, or if the wait gets too long. If ctx is done, Enter
-// returns an error that wraps the error of ctx.
+// Enter waits until the client may run a slow hash. After the hash, the caller must call the
+// function leave. All clients without an address count as one client, so that they cannot take
+// every place. Enter returns a [*BusyError] if the queue has no place for the client, or if the
+// wait gets too long. If ctx is done, Enter returns an error that wraps the error of ctx.
 func (q *Queue) Enter(ctx context.Context, client netip.Addr) (leave func(), err error) {
 	if !q.admit(client) {
 		return nil, &BusyError{RetryAfter: time.Second}

@@ -32,7 +32,8 @@ func (h *Hasher) slowForm(salt, hash []byte) string {
 		defaultArgon2.Memory, defaultArgon2.Time, defaultArgon2.Threads, pepper, encode(salt), encode(hash))
 }
 
-// matchSlow computes one slow hash, even if stored is not a valid form.
+// matchSlow is the function Match of [Hasher.Slow]. It always computes one slow hash, even if the
+// parameter stored is not a valid form.
 func (h *Hasher) matchSlow(stored, userID, accessKey, secret string) (match, stale bool) {
 	f, err := Parse(stored)
 	key, known := h.pepper(f.Pepper)

@@ -28,8 +28,8 @@ func newHS256(secret []byte) hs256 {
 	}}}
 }
 
-// Sign signs with the secret of m. It ignores its last parameter, a key, which jwt.SigningMethod
-// requires.
+// Sign signs with the secret of m. It ignores its last parameter, a key. The interface
+// jwt.SigningMethod requires this parameter.
 func (m hs256) Sign(text string, _ any) ([]byte, error) {
 	h := m.hashes.Get().(*keyedHash)
 	defer m.hashes.Put(h)
@@ -46,7 +46,8 @@ func (m hs256) Verify(text string, signature []byte, _ any) error {
 	return nil
 }
 
-// of returns the HMAC of the text. The next call of the method overwrites the result.
+// of is the method that computes the HMAC of the text. The next call of this method overwrites the
+// result.
 func (h *keyedHash) of(text string) []byte {
 	h.Reset()
 	h.text = append(h.text[:0], text...)

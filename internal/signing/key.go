@@ -62,9 +62,9 @@ func NewHS256Key(id string, secret []byte) (*Key, error) {
 		return nil, err
 	}
 	if id == "" {
-		// This HKDF info must be used only for key IDs. A host may also use the secret as a
-		// SymmetricKey. If a key were derived from the SymmetricKey with this info, the key ID
-		// would reveal a part of that key.
+		// Use this HKDF info only for key IDs. A host may use the same secret as a SymmetricKey. If
+		// another key were derived from the SymmetricKey with this info, the key ID would reveal a
+		// part of the other key.
 		digest, err := hkdf.Key(sha256.New, secret, nil, "sallyport key id", sha256.Size)
 		if err != nil {
 			return nil, err
@@ -142,7 +142,7 @@ func CheckID(id string, maxLength int) error {
 
 // CheckSecret returns an error if the secret is too short or is one repeated byte. In practice, a
 // short secret is a password, and a repeated byte comes from a buffer that was never filled. The
-// parameter name is what the error calls the secret, for example "HS256 key".
+// first argument says what the secret is, for example "HS256 key", for the text of the error.
 func CheckSecret(name string, secret []byte) error {
 	if len(secret) < MinSecret {
 		return fmt.Errorf("auth: %s is %d bytes; at least %d are needed", name, len(secret), MinSecret)

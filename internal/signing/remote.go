@@ -71,9 +71,9 @@ func NewRemoteKeys(url string, client *http.Client) *RemoteKeys {
 	return &RemoteKeys{url: url, client: &own}
 }
 
-// withoutLocation removes the Location header from responses. Here, a redirect counts as an answer
-// of the issuer and is not followed. But an http.Client that does not follow redirects still fails
-// if it cannot parse the Location.
+// withoutLocation removes the Location header from responses. A redirect counts as an answer of the
+// issuer, so it is not followed and its Location is not needed. But an http.Client fails if it
+// cannot parse the Location, even if it does not follow redirects.
 type withoutLocation struct{ base http.RoundTripper }
 
 func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -142,9 +142,9 @@ func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Rin
 	return k.ring, k.problem
 }
 
-// notBefore returns the later of the two times, unless then is a second or more ahead. In that
-// case, notBefore returns now. A request reads the clock before it takes the lock. So another
-// request, with a slightly later time, may have taken the lock first.
+// notBefore returns the later of its two times. But if the second time is a second or more after
+// the first, notBefore returns the first, which is the time now. A request reads the clock before
+// it takes the lock. So another request, with a slightly later time, may have taken the lock first.
 func notBefore(now, then time.Time) time.Time {
 	if ahead := then.Sub(now); 0 < ahead && ahead < time.Second {
 		return then

@@ -73,8 +73,8 @@ func (s *scanner) skip(depth int) (Kind, error) {
 	}
 }
 
-// list reads an array or object, which begins at the next byte. Its closing bracket is the byte
-// end. list calls the function item to read each element or member.
+// list reads an array or object, which begins at the next byte. The parameter end is the closing
+// bracket of the array or object. The function item reads one element or member.
 func (s *scanner) list(depth int, end byte, item func(depth int) error) error {
 	if depth > maxDepth {
 		return ErrTooLarge

@@ -62,7 +62,7 @@ func (v Value) Is(text string) bool {
 	return v.kind == String && string(v.inner()) == text
 }
 
-// inner returns the contents of a string, without its quotes and escapes.
+// inner returns the characters of a string: it removes the quotes and replaces the escapes.
 func (v Value) inner() []byte {
 	inner := v.text[1 : len(v.text)-1]
 	if bytes.IndexByte(inner, '\\') >= 0 {

@@ -17,8 +17,8 @@ func Skip(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Counts has the number of rounds of a long test: Small by default, Moderate in CI, and Full by
-// hand before a release.
+// Counts has the number of rounds of a long test. Small is the default, and CI uses Moderate.
+// Before a release, a person runs the test with Full.
 type Counts struct {
 	Small, Moderate, Full int
 }
@@ -40,9 +40,9 @@ func Rounds(t testing.TB, counts Counts) int {
 	}
 }
 
-// TempDir returns a new directory that is removed when the test ends. Unlike the path of t.TempDir,
-// its path does not contain the name of the test. A name can contain a "#", which ends the path in
-// a SQLite URI. Two tests would then share one database file.
+// TempDir returns a new directory that is removed when the test ends. The path of t.TempDir
+// contains the name of the test, and the path of this directory does not. The name of a test can
+// contain a "#", which ends the path in a SQLite URI. Two tests could then share one database file.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "authtest")

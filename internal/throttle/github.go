@@ -11,14 +11,16 @@ import (
 const spareLifetime = time.Minute
 
 // spareAttempts is the number of attempts that were counted in a bucket and did not fail. A limiter
-// cannot take back a count. Therefore, for each spare attempt, a later attempt is not counted.
+// cannot take back a count. Instead, for each spare attempt, one later attempt is allowed without
+// being counted.
 type spareAttempts struct {
 	count int
 	until time.Time
 }
 
 // pendingGitHub counts the sign-ins with GitHub that have begun in a bucket and not ended. The
-// limiter has allowed the counted ones. The extra ones go beyond the limit.
+// field counted is the number of sign-ins within the limit. The field extra is the number of
+// sign-ins beyond the limit.
 type pendingGitHub struct{ counted, extra int }
 
 // GitHubAttempt is a sign-in with GitHub that a [Throttle] has allowed. When the sign-in has ended,
@@ -68,8 +70,8 @@ func (t *Throttle) BeginGitHub(ctx context.Context, client Client) (*GitHubAttem
 }
 
 // End ends the sign-in. The argument failed says whether the sign-in failed because of the client.
-// If a sign-in within the limit did not fail, one later sign-in in the same bucket is not counted.
-// A nil *GitHubAttempt does nothing.
+// If the sign-in is within the limit and did not fail, one later sign-in in the same bucket is not
+// counted. If a is nil, End does nothing.
 func (a *GitHubAttempt) End(failed bool) {
 	if a == nil {
 		return

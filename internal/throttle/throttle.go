@@ -168,9 +168,9 @@ func multiply(rates []limit.Rate, factor int) []limit.Rate {
 	return rates
 }
 
-// CountAttempt counts an attempt of any kind, and rejects a client that floods the service. If the
-// client's address is not known, CountAttempt counts the attempt for client.Peer. If that address
-// is not known either, CountAttempt allows the client. If clients without any address shared one
+// CountAttempt counts an attempt of any kind, and rejects a client that floods the service. If
+// client.Address is not known, CountAttempt counts the attempt for client.Peer. If client.Peer is
+// not known either, CountAttempt allows the attempt. If clients without any address shared one
 // bucket, one of them could keep out the rest.
 func (t *Throttle) CountAttempt(ctx context.Context, client Client) error {
 	if t == nil {

@@ -54,9 +54,9 @@ type Verified struct {
 	// full bucket are wanted, adding another token clears wanted in all of them.
 	wanted atomic.Bool
 
-	// Checked is for the caller, which keeps a set of revoked sessions with a version. Checked is
-	// the version of that set when the caller last looked up the token's session and did not find
-	// it. It is 0 if the caller has never looked up the session.
+	// Checked belongs to the caller. The caller keeps a set of revoked sessions, and the set has a
+	// version. Checked is the version of the set when the caller last looked up the token's session
+	// and did not find the session. Checked is 0 if there was no such look-up.
 	Checked atomic.Uint64
 }
 
@@ -91,8 +91,8 @@ func (c *Cache) bucket(hash uint64) *bucket {
 	return &c.buckets[hash&uint64(len(c.buckets)-1)]
 }
 
-// Find returns the token if the cache has it and this ring has verified it. If not, Find returns
-// nil. It does not check the times of the token.
+// Find returns the token if the cache has it and the given ring has verified it. If not, Find
+// returns nil. Find does not check the times of the token.
 func (c *Cache) Find(token string, ring *signing.Ring) *Verified {
 	if c == nil {
 		return nil
@@ -111,7 +111,8 @@ func (c *Cache) Find(token string, ring *signing.Ring) *Verified {
 	return nil
 }
 
-// add adds a token that ring has verified, and returns it. It may drop other tokens.
+// add adds a token that ring has verified, and returns the added token. To make room, add may
+// remove other tokens.
 func (c *Cache) add(token string, ring *signing.Ring, claims Claims, now int64) *Verified {
 	if c == nil {
 		return &Verified{Claims: claims}

@@ -95,16 +95,15 @@ func splitToken(token string) (header, claims, signature string, ok bool) {
 }
 
 // headerNames are the header parameters that this package knows. The package reads the first three,
-// and rejects a token with any of the others. With each of the others, the sender of a token
-// chooses a key, a compression or an extension that the reader must use (RFC 7515, RFC 7516, RFC
-// 7797).
+// and rejects a token with any of the others. The others would let the sender of a token choose a
+// key, a compression or an extension that the reader must use (RFC 7515, RFC 7516, RFC 7797).
 var headerNames = []string{
 	"typ", "alg", "kid",
 	"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
 }
 
 // keyOf returns the key that the header names. It returns an error if the header's typ is not
-// v.Type, or if its alg is not the algorithm of the key.
+// v.Type, or if the header's alg is not the algorithm of the key.
 func (v *Verifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, error) {
 	if key := ring.ByHeader(segment); key != nil && v.Type == TypeBearer {
 		return key, nil

@@ -152,9 +152,9 @@ func (f *Fields) Time(name string) time.Time {
 	return t
 }
 
-// optional returns the value of the field, and whether the object has the field. The function read
-// converts the value, or returns false for a value that breaks a rule. The parameter want is that
-// rule.
+// optional returns the value of the field. The result given is false if the field is absent or if
+// its value breaks a rule. The function read converts the value, and returns false if the value
+// breaks the rule. The parameter want is the text of the rule.
 func optional[T any](
 	f *Fields, name string, read func(strictjson.Value) (T, bool), want string,
 ) (result T, given bool) {

@@ -1,5 +1,5 @@
-// Package chiauth provides sign-in on a chi router. chi takes the paths of the library's routes and
-// the middleware of net/http unchanged.
+// Package chiauth provides sign-in on a chi router. The paths of the library's routes and the
+// middleware of net/http work on chi without a conversion.
 package chiauth
 
 import (

@@ -1,9 +1,9 @@
 // Package fiberauth provides sign-in on fiber, with fiber's adaptor for net/http.
 //
-// fiber does not use the server of net/http. Before any handler runs, its server reads the whole
-// body, up to BodyLimit of fiber's Config. The reading can take as long as ReadTimeout, which is
-// unlimited by default. Config.Timeout of package auth does not limit the reading. The server also
-// does not tell a handler that the client has disconnected.
+// fiber has its own server and does not use the server of net/http. Before any handler runs,
+// fiber's server reads the whole body, up to BodyLimit of fiber's Config. Reading the body can take
+// as long as ReadTimeout, which is unlimited by default. Config.Timeout of package auth does not
+// limit this time. fiber's server also does not tell a handler that the client has disconnected.
 package fiberauth
 
 import (
@@ -28,8 +28,8 @@ func Mount(router fiber.Router, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use converts svc.Authenticate or svc.RequireSuperUser to a fiber middleware. It stores the
-// caller's identity in c.Context(), not in c.Locals.
+// Use converts svc.Authenticate or svc.RequireSuperUser to a fiber middleware. The middleware
+// stores the caller's identity in c.Context(), not in c.Locals.
 func Use(middleware func(http.Handler) http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		passed := false
@@ -52,12 +52,14 @@ func serve(c fiber.Ctx, handler http.Handler) error {
 
 // request corrects the request that the adaptor created:
 //
-//   - If a client sends a header more than once, the adaptor keeps only the last value. request
-//     restores all values, because a request with two Authorization headers must be refused.
-//   - The strings of the adaptor's request are in memory that the next request overwrites. request
-//     copies them, because the library stores some of them, such as the User-Agent of a session.
-//   - The server also reuses the context of the adaptor's request, which lacks the values of
-//     c.Context(). request replaces it by c.Context().
+//   - If a client sends a header more than once, the adaptor keeps only the last value. The
+//     function restores all values, because a request with two Authorization headers must be
+//     refused.
+//   - The strings of the adaptor's request are in memory that fiber reuses for another request. The
+//     function copies these strings, because the library stores some of them, such as the
+//     User-Agent of a session.
+//   - fiber also reuses the context of the adaptor's request, and this context lacks the values of
+//     c.Context(). The function uses c.Context() instead.
 //
 // The remote address is correct already: it is the address of the connection. [auth.Config.Proxies]
 // decides which proxies to trust. ProxyHeader of fiber's Config has no effect.

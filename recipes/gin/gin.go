@@ -22,8 +22,8 @@ func Mount(router gin.IRoutes, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use converts svc.Authenticate or svc.RequireSuperUser to a gin middleware. It stores the caller's
-// identity in the context of the request, not in gin's own context.
+// Use converts svc.Authenticate or svc.RequireSuperUser to a gin middleware. The middleware stores
+// the caller's identity in the context of the request, not in gin's own context.
 func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		passed := false

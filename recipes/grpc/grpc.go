@@ -1,5 +1,5 @@
 // Package grpcauth identifies the callers of gRPC services. A client signs in over HTTP and gets a
-// token. It sends the token in each gRPC call as the metadata "authorization: Bearer …".
+// token. The client sends the token in each gRPC call as the metadata "authorization: Bearer …".
 package grpcauth
 
 import (
@@ -15,9 +15,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Unary returns an interceptor that rejects a call if it cannot identify the caller. It stores the
-// caller's identity in the context of the handler. [auth.IdentityFromContext], [auth.Service.User]
-// and [auth.Service.SuperUser] read the identity from there.
+// Unary returns an interceptor that identifies the caller of each call, or rejects the call. The
+// interceptor stores the caller's identity in the context of the handler.
+// [auth.IdentityFromContext], [auth.Service.User] and [auth.Service.SuperUser] read the identity
+// from there.
 func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any,
 		error) {
@@ -29,9 +30,10 @@ func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 	}
 }
 
-// Stream is like [Unary], for streams. It identifies the caller only when the stream is opened. The
-// stream continues even if the token expires or the session is revoked. To prevent that, a handler
-// can check ExpiresAt of the caller, or end the stream from time to time.
+// Stream is like [Unary], for streams. The interceptor identifies the caller only when the stream
+// is opened. If the token expires or the session is revoked after that, the stream continues. A
+// handler can end the stream at ExpiresAt of the caller's [auth.Identity]. A handler can also end
+// the stream from time to time, so that the client must open a new one.
 func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
 		handler grpc.StreamHandler) error {
@@ -50,9 +52,9 @@ type identified struct {
 
 func (s *identified) Context() context.Context { return s.ctx }
 
-// request returns an HTTP request with the metadata that the library needs from the call: the
-// token, and the data about the client that events record. It passes on all values of each header,
-// so that a call with more than one token is refused.
+// request returns an HTTP request with the metadata that the library needs from the gRPC call: the
+// token, and the data about the client that events record. If a metadata key has several values,
+// request passes on all of them. So the library refuses a call with more than one token.
 func request(ctx context.Context) *http.Request {
 	r := &http.Request{Header: http.Header{}}
 	for _, name := range []string{"Authorization", "User-Agent", "X-Request-Id", "X-Forwarded-For"} {

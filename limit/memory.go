@@ -70,7 +70,7 @@ func NewMemory(buckets int, now func() time.Time) *Memory {
 		now = time.Now
 	}
 	if buckets < 0 {
-		panic("limit: NewMemory needs at least one bucket")
+		panic("limit: the number of buckets must not be negative")
 	}
 	return &Memory{now: now, size: buckets, seed: maphash.MakeSeed(), buckets: map[string]*bucket{}}
 }

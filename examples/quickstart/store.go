@@ -75,6 +75,10 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return nil, nil, err
 	}
 	isNew, err := isNewDatabase(path)
+	if err == nil && !found && !isNew {
+		// Another instance may have created the keys and the database since the keys were read.
+		keys, found, err = loadKeys(file)
+	}
 	save = func() error { return keys.save(file) }
 	switch {
 	case err != nil:

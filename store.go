@@ -275,8 +275,8 @@ type SessionStore interface {
 	// store has lost entries, for example after a backup was restored, they had lower Positions,
 	// because no store adds an entry every microsecond. So no Generation is assigned twice.
 	//
-	// A caller that found lost commits sets the parameter above to a positive value. If the newest
-	// Position is at least this value, another call has added an entry, and this call does nothing.
+	// A caller that found lost commits sets the parameter above to a positive value. If the feed has
+	// an entry for all users with a greater Generation, RevokeEverybody then returns ErrChanged.
 	RevokeEverybody(ctx context.Context, w Write, above int64) error
 
 	// RevocationHead returns the Position of the newest entry that was ever added to the feed, or 0

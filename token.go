@@ -263,23 +263,6 @@ func claimsOf(session Session) SessionClaims {
 	}
 }
 
-// checkAuthority checks an authority that a host passes to an exported method. If the host keeps
-// the users, the store does not know who is a super user. For an authority with SuperUser,
-// checkAuthority then asks the UserSource.
-func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
-	if err := by.checkHost(); err != nil || !by.SuperUser || t == nil || t.users == nil {
-		return err
-	}
-	user, err := t.users.activeUser(ctx, by.UserID)
-	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
-		return errCallerDisabled
-	case err == nil && !user.IsSuperUser:
-		return ErrSuperUserRequired
-	}
-	return err
-}
-
 // newChange prepares a change of the issuer's store, and the event of the change.
 func (t *TokenIssuer) newChange(ctx context.Context, by Authority, e Event) change {
 	return t.events.newChange(ctx, by, e, t.cfg.Now, t.cfg.MaxLifetime)
@@ -409,7 +392,11 @@ func (t *TokenIssuer) requireLive(
 func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
 	c := t.newChange(ctx, ByHost("auth.Repair"),
 		Event{Kind: EventCommitsLost, Reason: "the revocation feed is behind what was read from it"})
-	if err := t.sessions.RevokeEverybody(ctx, c.write, above); err != nil {
+	err := t.sessions.RevokeEverybody(ctx, c.write, above)
+	switch {
+	case errors.Is(err, ErrChanged):
+		return nil // another instance has revoked everybody, and reports it
+	case err != nil:
 		return fmt.Errorf("revoking everybody after lost commits: %w", err)
 	}
 	t.events.logger().ErrorContext(ctx,

@@ -30,13 +30,31 @@ func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) 
 		return err
 	}
 	// An entry of the feed may revoke a session whose record still exists.
-	if err := t.feed.ReadNow(ctx); err != nil {
+	revoked, err := t.feed.IsRevoked(ctx, caller.UserID, caller.SessionID, session.Generation)
+	switch {
+	case err != nil:
 		return fmt.Errorf("auth: reading the revocation feed: %w", err)
-	}
-	if t.feed.IsRevoked(caller.UserID, caller.SessionID, session.Generation) {
+	case revoked:
 		return errRevoked
 	}
 	return nil
+}
+
+// checkAuthority checks an authority that a host passes to an exported method. If the host keeps
+// the users, the store does not know who is a super user. For an authority with SuperUser,
+// checkAuthority then asks the UserSource.
+func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
+	if err := by.checkHost(); err != nil || !by.SuperUser || t == nil || t.users == nil {
+		return err
+	}
+	user, err := t.users.activeUser(ctx, by.UserID)
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
+		return errCallerDisabled
+	case err == nil && !user.IsSuperUser:
+		return ErrSuperUserRequired
+	}
+	return err
 }
 
 // Revoke revokes the session, so that its token is rejected from then on. An authority with a

@@ -110,8 +110,10 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	if err != nil {
 		return err
 	}
-	if above > 0 && s.feed.head >= above {
-		return nil
+	if above > 0 && slices.ContainsFunc(s.feed.inForce[""], func(e *auth.Revocation) bool {
+		return e.Generation > above
+	}) {
+		return auth.ErrChanged
 	}
 	s.feed.head = max(s.feed.head, above, now.UnixMicro())
 	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}

@@ -240,49 +240,6 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-const (
-	selectLastSession     = `SELECT MAX(expires_at) FROM auth_sessions`
-	selectLastOfEverybody = `SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = '' AND session_id = ''`
-	replaceEverybody      = `UPDATE auth_revocations SET expires_at = 0 WHERE user_id = '' AND session_id = '' AND expires_at > 0`
-	updateEverybody       = `UPDATE auth_everybody SET generation = ? WHERE id = 1`
-)
-
-// RevokeEverybody implements [auth.SessionStore]. It adds one entry, which revokes all sessions.
-// PruneSessions deletes the sessions after they have expired.
-func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) error {
-	if err := cmp.Or(ctx.Err(), w.Validate(), w.By.CheckOwner("")); err != nil {
-		return err
-	}
-	return s.write(ctx, "revoke all sessions", func(ctx context.Context, t tx) error {
-		a, err := hold(ctx, t, w, locks{exclusive: true})
-		if err != nil {
-			return err
-		}
-		if err := a.check(ctx); err != nil {
-			return err
-		}
-		entry := auth.Revocation{ExpiresAt: storedTime(a.now.Add(w.MaxTokenLifetime))}
-		for _, query := range []string{selectLastSession, selectLastOfEverybody} {
-			var last time.Time
-			if err := t.row(ctx, query).Scan(micros{&last}); err != nil {
-				return err
-			}
-			entry.ExpiresAt = later(entry.ExpiresAt, last)
-		}
-		head, err := holdHead(ctx, t)
-		if err != nil || above > 0 && head >= above {
-			return err
-		}
-		head = max(head, above, toMicros(a.now))
-		return runInOrder(
-			func() error { return a.addEvent(ctx, about{}) },
-			func() error { return t.change(ctx, replaceEverybody) },
-			func() error { return t.change(ctx, updateEverybody, head+1) },
-			func() error { return addEntries(ctx, t, head, []auth.Revocation{entry}) },
-		)
-	})
-}
-
 // revokeSessions adds an entry for each of the sessions. All sessions belong to one user, and the
 // caller has deleted them. If the user now has too many entries that name a session, revokeSessions
 // folds these entries: see [fold].

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -96,7 +97,6 @@ func everybodyReplaces(t *testing.T, store auth.AccountStore) {
 func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	revokeToken(t, store, claimsOf(a.session))
-	endEverybody(t, store, 1) // adds no entry, because the head is not below 1
 	requireHead(t, store, 1)
 
 	seen := now.UnixMicro() // the store has never assigned a greater position
@@ -105,9 +105,12 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 	feed := readFeed(t, store)
 	require.Len(t, feed, 2)
 	requireEntryForEverybody(t, seen+1, feed[1])
-	for _, later := range []time.Duration{0, time.Hour} { // as if the head had been read earlier
-		require.NoError(t, store.RevokeEverybody(t.Context(), byHost(now.Add(later)), 41))
-		require.Equal(t, feed, readFeed(t, store))
+	for _, above := range []int64{1, 41, seen} { // another call has repaired the feed
+		for _, later := range []time.Duration{0, time.Hour} {
+			err := store.RevokeEverybody(t.Context(), byHost(now.Add(later)), above)
+			require.ErrorIs(t, err, auth.ErrChanged)
+			require.Equal(t, feed, readFeed(t, store))
+		}
 	}
 	endEverybody(t, store, seen+100) // as if a token claimed this Generation
 	seen += 100
@@ -146,15 +149,36 @@ func skippedStay(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, feed, readFeed(t, store))
 }
 
+// racingRepairs also revokes tokens meanwhile. It finds a store that takes any new entry for the one
+// that repairs the feed.
 func racingRepairs(t *testing.T, store auth.AccountStore) {
+	lost := int64(1)
 	for i := range rounds(t) {
-		head, err := store.RevocationHead(t.Context())
-		require.NoError(t, err)
-		require.NoError(t, errors.Join(race(contenders, func(n int) error {
+		tokens := make([]auth.Session, contenders)
+		for n := range tokens {
+			tokens[n] = newAccount(t, store).session
+		}
+		errs := race(2*contenders, func(n int) error {
+			if n%2 == 0 {
+				return store.RevokeToken(t.Context(), claimsOf(tokens[n/2]))
+			}
 			at := now.Add(time.Duration(i*contenders+n) * time.Second)
-			return store.RevokeEverybody(t.Context(), byHost(at), head+1)
-		})...))
-		require.Len(t, readFeed(t, store), i+1)
+			return store.RevokeEverybody(t.Context(), byHost(at), lost)
+		})
+		repaired := 0
+		for n, err := range errs {
+			if n%2 == 0 || !errors.Is(err, auth.ErrChanged) {
+				require.NoError(t, err)
+				repaired += n % 2
+			}
+		}
+		require.Equal(t, 1, repaired)
+		feed := slices.DeleteFunc(readFeed(t, store), func(e auth.Revocation) bool { return e.UserID != "" })
+		require.Len(t, feed, i+1)
+		lost = feed[i].Generation
+		for _, session := range tokens {
+			require.True(t, isDead(feed, session))
+		}
 	}
 }
 

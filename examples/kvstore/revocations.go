@@ -137,11 +137,14 @@ func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) 
 		if err := w.By.CheckOwner(""); err != nil {
 			return err
 		}
-		head := c.head()
-		if above > 0 && head >= above {
-			return nil
+		below, err := c.everybodyRevoked()
+		if err != nil {
+			return err
 		}
-		head = max(head, above, c.now.UnixMicro())
+		if above > 0 && below > above {
+			return auth.ErrChanged
+		}
+		head := max(c.head(), above, c.now.UnixMicro())
 		e := auth.Revocation{ExpiresAt: latest(c.latestEnd(), c.lastExpiry(sessionExpiry))}
 		older, err := c.entriesInForce("", "")
 		if err != nil {

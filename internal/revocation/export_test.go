@@ -15,3 +15,8 @@ func (f *Feed) HoldLookUps(userID string) (release func()) {
 	shard.Lock()
 	return shard.Unlock
 }
+
+// Knows reports whether an entry that has been read revokes the session.
+func (f *Feed) Knows(userID, sessionID string, generation int64) bool {
+	return f.revoked.Contains(userID, sessionID, generation)
+}

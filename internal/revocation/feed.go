@@ -40,11 +40,11 @@ type Source struct {
 	// Head returns the Position of the newest entry that was ever added, or 0.
 	Head func(ctx context.Context) (int64, error)
 
-	// Repair adds an entry that revokes the sessions of all users, unless the head of the feed has
-	// already reached the given Position. The Position and the Generation of the entry are greater
-	// than the given Position. They are also greater than every Position that the store assigned
-	// before it was restored from a backup. Other instances may have issued tokens whose generation
-	// is one of these Positions.
+	// Repair adds an entry that revokes the sessions of all users, unless the feed has such an entry
+	// with a Generation above the given one. The Position and the Generation of the new entry are
+	// greater than the given Generation. They are also greater than every Position that the store
+	// assigned before it was restored from a backup. Other instances may have issued tokens whose
+	// generation is one of these Positions.
 	Repair func(ctx context.Context, above int64) error
 }
 
@@ -127,7 +127,7 @@ func (f *Feed) RequireLive(
 		if checked.Load() == version {
 			return nil
 		}
-		if generation > f.head.Load() {
+		if f.isAhead(generation) {
 			if err := f.requireGeneration(ctx, generation, now); err != nil {
 				return err
 			}
@@ -146,10 +146,26 @@ func (f *Feed) RequireLive(
 	}
 }
 
-// IsRevoked reports whether an entry that this instance has read revokes the session. It does not
-// check how old the latest read is.
-func (f *Feed) IsRevoked(userID, sessionID string, generation int64) bool {
-	return f.revoked.Contains(userID, sessionID, generation)
+// IsRevoked reads the feed to its end, even if the latest read is recent, and reports whether an
+// entry revokes the session. It waits at most a second for the store, and as long for another read.
+//
+// The read serves all callers that were waiting when it began, so it continues if ctx is canceled.
+func (f *Feed) IsRevoked(ctx context.Context, userID, sessionID string, generation int64) (bool, error) {
+	required := f.nextRead()
+	wait, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if err := f.acquire(wait); err != nil {
+		return false, err
+	}
+	defer f.release() // after the look-up, because a read can empty the set for a moment
+	if !f.isComplete(required) || f.readAt.Load() == nil {
+		read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		if err := f.read(read); err != nil {
+			return false, err
+		}
+	}
+	return f.revoked.Contains(userID, sessionID, generation), nil
 }
 
 // Now returns the current time, like time.Now. If the latest complete read is younger than the

@@ -14,15 +14,16 @@ import (
 var ErrCommitsLost = errors.New("the store has lost the session's commits")
 
 const (
-	// maxGenerationAhead limits the generation that a token may claim. The limit is the current
-	// Unix time in microseconds plus this difference. All generations that stores assign are below
-	// the limit. Without the limit, a token with a forged generation could make repairLost add an
-	// entry with a generation that is far too great.
+	// maxGenerationAhead and maxLostEntries limit the generations that can prove lost commits. One
+	// limit is the current Unix time in microseconds plus maxGenerationAhead. The other limit is
+	// the head of the feed plus maxLostEntries. A generation above both limits is forged. Without
+	// the limits, it could make repairLost add an entry with a generation that is far too great.
 	maxGenerationAhead = int64(24 * time.Hour / time.Microsecond)
+	maxLostEntries     = 10_000_000
 
-	// maxRepairs is how often one read tries to repair the feed. A try may have no effect, because
-	// another instance may have added an entry since the feed was read.
-	maxRepairs = 5
+	// maxRepairs is how often one read repairs the feed. After the first repair, the read may find
+	// that the store has lost commits again.
+	maxRepairs = 2
 )
 
 // lostCommits is the proof that the store has lost commits. The proof is a token whose generation
@@ -41,9 +42,6 @@ type lostCommits struct {
 // If the store does not answer, an earlier proof is still used. If there is no earlier proof, the
 // session is accepted as long as the latest complete read is not too old.
 func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
-	if generation > now.UnixMicro()+maxGenerationAhead {
-		return ErrCommitsLost
-	}
 	var unanswered error // the error to return if the store does not answer
 	if lost := f.lostProof.Load(); lost != nil && generation > lost.head {
 		if clock.Age(now, lost.at) < f.interval {
@@ -64,7 +62,7 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 		return cmp.Or(ctx.Err(), unanswered) // if the caller has gone away, the session is not accepted
 	}
 	defer f.release()
-	if generation <= f.head.Load() {
+	if !f.isAhead(generation) {
 		return nil // another request has read the feed meanwhile
 	}
 	head, err := f.readThrough(read, generation)
@@ -73,6 +71,8 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 		return unanswered
 	case generation <= head:
 		return nil
+	case generation > max(now.UnixMicro()+maxGenerationAhead, head+maxLostEntries):
+		return ErrCommitsLost // the generation proves nothing, because it is forged
 	}
 	f.lost = max(f.lost, generation)
 	f.lostProof.Store(&lostCommits{head, f.now()})
@@ -108,13 +108,18 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 	return head, nil
 }
 
-// repairLost revokes the sessions of all users after the store has lost commits, because the lost
-// commits may include revocations. The entry that repairLost adds also keeps the store from
-// assigning a generation twice. The caller must hold the semaphore f.reading, and must just have
-// read the feed to its end.
-//
-// Another instance may repair the feed between the caller's read and repairLost. The head has then
-// already reached the Position that repairLost passes to Repair, so the store adds no second entry.
-func (f *Feed) repairLost(ctx context.Context) error {
-	return f.source.Repair(ctx, max(f.cursor.Position+1, f.lost))
+// isAhead reports whether the generation is above the known head of the feed. While there is proof of
+// lost commits, the known head is that of the proof. The feed may have climbed meanwhile, but other
+// entries than the lost ones made it climb.
+func (f *Feed) isAhead(generation int64) bool {
+	if lost := f.lostProof.Load(); lost != nil {
+		return generation > lost.head
+	}
+	return generation > f.head.Load()
 }
+
+// repairLost revokes the sessions of all users after the store has lost commits, because
+// revocations may be among them. The entry that repairLost adds also keeps the store from assigning
+// a generation twice. If another instance has added such an entry, repairLost adds none. The caller
+// must hold the semaphore f.reading, and must then read the feed again.
+func (f *Feed) repairLost(ctx context.Context) error { return f.source.Repair(ctx, f.lost) }

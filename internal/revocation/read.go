@@ -14,7 +14,7 @@ const (
 )
 
 // ReadNow reads the feed to its end, even if the latest read is recent. It takes at most 10
-// seconds. A read for a request takes at most a second.
+// seconds. If ctx is canceled, the read ends, so requests must not call ReadNow.
 func (f *Feed) ReadNow(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -29,9 +29,7 @@ func (f *Feed) ReadNow(ctx context.Context) error {
 // even if ctx is done. If it cannot read them within a second, this instance accepts no session
 // until they have been read.
 func (f *Feed) ReadAfterWrite(ctx context.Context) {
-	f.mu.Lock()
-	required := f.begunReads + 1 // a read that has already begun may miss the new entries
-	f.mu.Unlock()
+	required := f.nextRead()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if f.acquire(ctx) == nil {
@@ -54,6 +52,14 @@ func (f *Feed) CatchUp(ctx context.Context, generation int64) {
 	if generation > f.newest.Load() && f.readAt.Load() != nil {
 		f.ReadAfterWrite(ctx)
 	}
+}
+
+// nextRead returns the number of the next read to begin. A read that has already begun may miss
+// entries that were added before the call of nextRead.
+func (f *Feed) nextRead() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.begunReads + 1
 }
 
 // isComplete reports whether the read with the given number, or a later read, has reached the end
@@ -84,7 +90,7 @@ func (f *Feed) read(ctx context.Context) (err error) {
 	f.mu.Unlock()
 	err = errors.New("the store panicked") // every return below replaces it
 	defer func() {
-		if err != nil {
+		if err != nil && !errors.Is(err, context.Canceled) { // a canceled call says nothing about the store
 			f.failure.Store(&readFailure{err, f.now()})
 		}
 	}()
@@ -98,6 +104,7 @@ func (f *Feed) read(ctx context.Context) (err error) {
 		case !done:
 			continue
 		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // no commit was lost, or the repair is done
+			f.lost = 0
 			f.recordComplete(number, began)
 			err = nil
 			return nil

@@ -26,7 +26,7 @@ func TestALongFeedIsReadPageByPage(t *testing.T) {
 			}
 			require.NoError(t, in.ReadNow(t.Context()))
 			for i := range length {
-				require.True(t, in.IsRevoked(fmt.Sprint("user ", i), "s", int64(i)))
+				require.True(t, in.knows(session{fmt.Sprint("user ", i), "s", int64(i)}))
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestAFullPageWithPrunedEntriesIsRead(t *testing.T) {
 	require.NoError(t, in.ReadNow(t.Context()))
 	const proof = 1600 + revocation.KeptEntries
 	require.Equal(t, []int64{0, proof, 0, proof, 2100}, in.store.reads)
-	require.True(t, in.IsRevoked("user 3999", "s", 0))
+	require.True(t, in.knows(session{"user 3999", "s", 0}))
 }
 
 // The last entry that this instance has read has expired, and another instance has pruned it.
@@ -106,9 +106,9 @@ func TestAfterItsLastEntryWasPrunedTheFeedIsReadFromTheBeginning(t *testing.T) {
 	require.NoError(t, in.ReadNow(t.Context()))
 	require.Equal(t, []int64{0, 2, 0}, in.store.reads)
 	require.Empty(t, in.store.repairs, "no commit was lost")
-	require.True(t, in.IsRevoked("pruned", "s", 0), "no session has the ID of another")
-	require.True(t, in.IsRevoked("user 0", "s", 0))
-	require.False(t, in.IsRevoked("u", "s", 0))
+	require.True(t, in.knows(session{"pruned", "s", 0}), "no session has the ID of another")
+	require.True(t, in.knows(session{"user 0", "s", 0}))
+	require.False(t, in.knows(session{"u", "s", 0}))
 }
 
 func TestAFeedThatCannotBeReadFromTheBeginningIsNotTrusted(t *testing.T) {
@@ -127,8 +127,8 @@ func TestAFeedThatCannotBeReadFromTheBeginningIsNotTrusted(t *testing.T) {
 	in.requireKnown()
 	require.ErrorIs(t, in.ReadNow(t.Context()), errAway)
 	in.requireUnknown()
-	require.False(t, in.IsRevoked("u", "s", 0), "of another history, generations mean nothing")
-	require.True(t, in.IsRevoked("v", "s", 0), "no session has the ID of another")
+	require.False(t, in.knows(session{"u", "s", 0}), "of another history, generations mean nothing")
+	require.True(t, in.knows(session{"v", "s", 0}), "no session has the ID of another")
 }
 
 func TestAnInstanceRejectsTheSessionsThatItHasRevokedAtOnce(t *testing.T) {

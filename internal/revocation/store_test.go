@@ -41,6 +41,7 @@ type store struct {
 	onHead func(ctx context.Context) error
 
 	onAnswer func() // if not nil, Read calls it after it has read the feed
+	onRepair func() // if not nil, Repair calls it before anything else
 
 	ignoreRepairs bool
 }
@@ -106,13 +107,19 @@ func (s *store) newest() int64 {
 }
 
 func (s *store) repair(_ context.Context, above int64) error {
+	if s.onRepair != nil {
+		s.onRepair()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.repairs = append(s.repairs, above)
 	if s.err != nil || s.repairErr != nil {
 		return cmp.Or(s.err, s.repairErr)
 	}
-	if !s.ignoreRepairs && s.newest() < above {
+	repaired := slices.ContainsFunc(s.entries, func(e revocation.Entry) bool {
+		return e.UserID == "" && e.Generation > above
+	})
+	if !s.ignoreRepairs && !repaired {
 		position := max(s.newest(), above) + 1
 		s.append(revocation.Entry{Position: position, Generation: position})
 	}
@@ -144,6 +151,23 @@ func (s *store) add(entries ...revocation.Entry) {
 // revoke adds an entry that revokes the session.
 func (s *store) revoke(session session) {
 	s.add(revocation.Entry{UserID: session.user, SessionID: session.id, Generation: session.generation})
+}
+
+// pruneTo removes the oldest entries until this number of entries is left.
+func (s *store) pruneTo(left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries = s.entries[len(s.entries)-left:]
+}
+
+// dropNewest removes the newest entry, but the next entry still follows its position.
+func (s *store) dropNewest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	newest := len(s.entries) - 1
+	position := s.entries[newest].Position
+	s.entries = s.entries[:newest]
+	s.append(revocation.Entry{Position: position + 1, UserID: "w", SessionID: "after"})
 }
 
 // restore cuts the feed to the given length, as if a backup was restored. New entries then have
@@ -196,6 +220,9 @@ func newInstanceWithClock(t testing.TB, now func() time.Time) *instance {
 	return &instance{Feed: revocation.NewFeed(s.source(), interval, maxStaleness, now), t: t, now: now,
 		store: s}
 }
+
+// knows reports whether the instance has read an entry that revokes the session.
+func (in *instance) knows(s session) bool { return in.Knows(s.user, s.id, s.generation) }
 
 // check calls RequireLive for a session that was never checked before.
 func (in *instance) check(s session) error {

@@ -1,0 +1,205 @@
+package wiretest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// signOut revokes a token, as if its user signed out.
+func (b *backedUp) signOut(ctx context.Context) error {
+	return b.store.RevokeToken(ctx, auth.SessionClaims{
+		UserID: rand.Text(), SessionID: rand.Text(), ExpiresAt: b.clock.Now().Add(time.Hour)})
+}
+
+// lockedLog is a log that several goroutines write.
+type lockedLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// take returns the text and empties the log.
+func (l *lockedLog) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
+
+// An instance finds lost commits while users sign out all the time. The sign-outs must not keep the
+// feed from being repaired.
+func TestLostCommitsAreRepairedWhileUsersSignOut(t *testing.T) {
+	t.Parallel()
+	b := newBackedUp(t)
+	log := &lockedLog{}
+	b.config.Logger = slog.New(slog.NewTextHandler(log, nil))
+	svc := b.instance()
+	b.backUp(t)
+	b.logOut(b.svc, 5)
+	require.Equal(t, http.StatusOK, status(svc, b.signInAt(svc, b.user))) // svc reads the five entries
+	b.restore(t)
+	b.logOut(b.instance(), 10) // the head is above the cursor of svc again
+	log.take()
+
+	ctx, stop := context.WithCancel(t.Context())
+	var signingOut sync.WaitGroup
+	for range 4 {
+		signingOut.Go(func() {
+			for ctx.Err() == nil {
+				if err := b.signOut(ctx); err != nil && ctx.Err() == nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	b.clock.Advance(time.Minute)
+	answer := status(svc, b.signInAt(svc, b.user))
+	stop()
+	signingOut.Wait()
+	require.Contains(t, []int{http.StatusOK, http.StatusUnauthorized}, answer,
+		"the token was issued before or after everybody was revoked")
+	require.Equal(t, http.StatusOK, status(svc, b.signInAt(svc, b.user)))
+	require.Equal(t, 1, strings.Count(log.take(), "all sessions are revoked"))
+}
+
+// A token was revoked after the backup, and the restore undoes the revocation. The token proves that
+// commits were lost. Before each repair, as many sign-outs commit as commits were lost.
+func TestARejectedLostTokenIsNotAcceptedWhenTheHeadClimbs(t *testing.T) {
+	t.Parallel()
+	b, svc, ahead := loseCommits(t)
+	b.inject(func(method string) error {
+		for range 6 {
+			if method != "RevokeEverybody" {
+				break
+			}
+			require.NoError(t, b.signOut(t.Context()))
+		}
+		return nil
+	})
+	for range 15 {
+		require.Equal(t, http.StatusUnauthorized, status(svc, ahead))
+		b.clock.Advance(5 * time.Second)
+	}
+}
+
+// Two instances find lost commits at the same time. Only the one that revokes everybody reports it.
+func TestARepairThatChangedNothingIsNotReported(t *testing.T) {
+	t.Parallel()
+	b := newBackedUp(t)
+	b.backUp(t)
+	b.logOut(b.svc, 5)
+	ahead := b.signIn(b.admin)
+	b.restore(t)
+	log := &lockedLog{}
+	b.config.Logger, b.config.DisableAuditTrail = slog.New(slog.NewTextHandler(log, nil)), true
+	first, second := b.instance(), b.instance()
+	repaired := false
+	b.inject(func(method string) error {
+		if method == "RevokeEverybody" && !repaired {
+			repaired = true
+			require.Equal(t, http.StatusUnauthorized, status(first, ahead)) // repairs the feed
+		}
+		return nil
+	})
+	require.Equal(t, http.StatusUnauthorized, status(second, ahead))
+	entries, err := b.store.ListRevocations(t.Context(), 0, 100)
+	require.NoError(t, err)
+	require.Len(t, slices.DeleteFunc(entries, func(e auth.Revocation) bool { return e.UserID != "" }), 1)
+	text := log.take()
+	require.Equal(t, 1, strings.Count(text, "all sessions are revoked"))
+	require.Equal(t, 1, strings.Count(text, `"auth: `+string(auth.EventCommitsLost)+`"`), text)
+}
+
+// An instance whose clock was two days ahead has revoked everybody. Later a backup is restored. A
+// token whose revocation was lost proves the loss.
+func TestLostCommitsAreRepairedAfterAFastClockRevokedEverybody(t *testing.T) {
+	t.Parallel()
+	b := newBackedUp(t)
+	fast := b.config
+	fast.Now = func() time.Time { return b.clock.Now().Add(48 * time.Hour) }
+	machine, err := auth.New(b.store, fast)
+	require.NoError(t, err)
+	require.NoError(t, machine.RevokeEverybody(t.Context(), authtest.ByHost))
+	b.clock.Advance(time.Minute)
+
+	b.backUp(t)
+	b.logOut(b.svc, 5)
+	stolen := b.signIn(b.admin)
+	require.NoError(t, b.svc.Tokens().RevokeToken(t.Context(), stolen)) // the restore undoes this
+	b.restore(t)
+	svc := b.instance()
+	require.Equal(t, http.StatusUnauthorized, status(svc, stolen))
+	b.logOut(b.instance(), 10)
+	b.clock.Advance(time.Minute)
+	require.Equal(t, http.StatusUnauthorized, status(svc, stolen), "it has proven lost commits")
+}
+
+// An instance whose clock was two days ahead has revoked everybody. A user then signs in on one
+// instance and calls another one that has not read the new entry yet.
+func TestANewTokenIsAcceptedEverywhereAfterAFastClockRevokedEverybody(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		s := newStolen(t, open(t))
+		require.Equal(t, http.StatusOK, status(s.other, s.bearer)) // the latest read is recent
+		fast, err := auth.New(s.store, auth.Config{
+			Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key},
+			Now: func() time.Time { return s.clock.Now().Add(48 * time.Hour) },
+		})
+		require.NoError(t, err)
+		require.NoError(t, fast.RevokeEverybody(t.Context(), authtest.ByHost))
+		token := s.signIn(s.user)
+		require.Equal(t, http.StatusOK, status(s.svc, token))
+		require.Equal(t, http.StatusOK, status(s.other, token))
+	})
+}
+
+// Clients of a handler that calls Recheck go away while the store is read. Other requests must still
+// read the feed, because the store is healthy.
+func TestClientsOfRecheckThatGoAwayDoNotKeepTheFeedFromBeingRead(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		s := newStolen(t, open(t))
+		var leave func()
+		svc, err := auth.New(authtest.FaultyStore(s.store, func(method string) error {
+			if leave != nil && method == "ListRevocations" {
+				leave()
+			}
+			return nil
+		}), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{s.signer.Key}, Now: s.clock.Now})
+		require.NoError(t, err)
+		attacker, victim := s.signIn(s.user), s.bearer
+		for _, token := range []string{attacker, victim} {
+			require.Equal(t, http.StatusOK, status(svc, token))
+		}
+		require.NoError(t, s.other.Tokens().RevokeToken(t.Context(), victim))
+		h := svc.Authenticate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ctx, stop := context.WithCancel(r.Context())
+			leave = stop
+			_, _ = svc.Recheck(ctx)
+			leave = nil
+		}))
+		s.clock.Advance(4900 * time.Millisecond)
+		send(h, http.MethodGet, "/", "", "Authorization", "Bearer "+attacker)
+		s.clock.Advance(900 * time.Millisecond)
+		require.Equal(t, http.StatusUnauthorized, status(svc, victim))
+	})
+}

@@ -268,7 +268,9 @@ type SessionStore interface {
 
 	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a UserID
 	// nor a SessionID. FindSession and ListSessions then return only sessions whose Generation is
-	// at least the entry's. The store can keep the records of the other sessions.
+	// at least the entry's. The store can keep the records of the other sessions. The entry replaces
+	// the older one of this form. Its ExpiresAt is the latest ExpiresAt of the sessions and of the
+	// replaced entry, or Now plus MaxTokenLifetime if that is later.
 	//
 	// The entry's Position is one more than the greatest of three numbers: the feed's newest
 	// Position, the parameter above, and the time of the Write in microseconds since 1970. If the
@@ -289,8 +291,7 @@ type SessionStore interface {
 
 	// ListRevocations returns at most limit entries of the feed, sorted by Position: the first ones
 	// whose Position is at least the parameter from. If there are fewer than limit entries, the
-	// last is the newest entry of the feed. If limit is below one, ListRevocations returns no
-	// entries.
+	// last is the newest entry of the feed. If limit is below one, it returns no entries.
 	//
 	// In a database, a later entry can be visible before an earlier one. ListRevocations must not
 	// return the later entry alone. A gap in the Positions of the newest [KeptRevocations] entries
@@ -366,9 +367,8 @@ type GitHubStore interface {
 	ReplaceGitHubToken(ctx context.Context, token GitHubToken, oldVersion string) error
 
 	// DeleteGitHubToken removes the user's token for the GitHub host and returns it. The link
-	// stays. If the parameter version is set, the token must have this Version. DeleteGitHubToken
-	// returns ErrNotFound if there is no such token. Of several calls for one token, only one
-	// succeeds.
+	// stays. If the parameter version is set, the token must have this Version. It returns
+	// ErrNotFound if there is no such token. Of several calls for one token, only one succeeds.
 	DeleteGitHubToken(ctx context.Context, w Write, userID, host, version string) (GitHubToken, error)
 
 	// UnlinkGitHub removes and returns the user's link to an account of the GitHub host, and the

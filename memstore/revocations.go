@@ -123,7 +123,10 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 		s.removeSession(old)
 	}
 	e.Generation = s.feed.head + 1
-	s.feed.supersede("", func(*auth.Revocation) bool { return true })
+	s.feed.supersede("", func(older *auth.Revocation) bool {
+		e.ExpiresAt = latest(e.ExpiresAt, older.ExpiresAt)
+		return true
+	})
 	s.feed.add(e)
 	s.addEvent(w, now, subject{})
 	return nil

@@ -17,6 +17,7 @@ var everybodyPromises = []promise[auth.AccountStore]{
 	{"the head of the feed is the position of its newest entry", headMoves},
 	{"the sessions of all users are revoked with one entry", everybodyEnded},
 	{"a newer entry for all users replaces only the older one for all users", everybodyReplaces},
+	{"an entry for all users does not expire before the one it replaces", everybodyEntryLives},
 	{"after lost commits, positions and generations continue above the known ones", aboveTheSeen},
 	{"pruning counts entries and not the positions that an entry for all users skips", skippedStay},
 	{"of several concurrent repairs of the feed, one adds an entry", racingRepairs},
@@ -92,6 +93,35 @@ func everybodyReplaces(t *testing.T, store auth.AccountStore) {
 	require.Equal(t, before[:2], feed[:2])
 	require.Zero(t, feed[2].ExpiresAt)
 	requireEntryForEverybody(t, before[2].Position+1, feed[3])
+}
+
+// everybodyEntryLives tests that an entry for all users expires no earlier than the entry that it
+// replaces. Otherwise, a token from a time with a longer MaxTokenLifetime would be accepted again.
+func everybodyEntryLives(t *testing.T, store auth.AccountStore) {
+	var last time.Time
+	revoke := func(lifetime time.Duration) {
+		w := byHost(now)
+		w.MaxTokenLifetime = lifetime
+		require.NoError(t, store.RevokeEverybody(t.Context(), w, 0))
+		feed := readFeed(t, store)
+		require.Equal(t, last, feed[len(feed)-1].ExpiresAt)
+	}
+	last = now.Add(tokenLifetime)
+	revoke(tokenLifetime)
+	revoke(tokenLifetime / 2)
+	revoke(0)
+	last = now.Add(2 * tokenLifetime)
+	revoke(2 * tokenLifetime)
+	revoke(tokenLifetime)
+
+	user, _ := register(t, store, newUser())
+	session := newHostSession(user)
+	session.ExpiresAt = now.Add(3 * tokenLifetime)
+	last = openSession(t, store, session).ExpiresAt
+	revoke(tokenLifetime)
+	_, err := store.PruneSessions(t.Context(), last, math.MaxInt)
+	require.NoError(t, err)
+	revoke(tokenLifetime)
 }
 
 func aboveTheSeen(t *testing.T, store auth.AccountStore) {

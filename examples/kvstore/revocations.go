@@ -150,6 +150,9 @@ func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) 
 		if err != nil {
 			return err
 		}
+		for _, replaced := range older {
+			e.ExpiresAt = latest(e.ExpiresAt, replaced.ExpiresAt)
+		}
 		if err := c.replaceAll(older); err != nil {
 			return err
 		}

@@ -204,10 +204,10 @@ type SessionStore interface {
 	// sessions of the user revokes exactly the sessions that were added before the entry.
 	//
 	// The parameter limit is the maximum number of sessions of the user. Below one, there is no
-	// limit. Sessions that have expired at CreatedAt do not count. To make room for the new
-	// session, CreateSession revokes the oldest sessions before it reads the newest Position. The
-	// order is by CreatedAt, then Generation, then ID. In a store without users, concurrent calls
-	// can leave a few more sessions.
+	// limit. Sessions that are revoked or have expired at CreatedAt do not count. To make room for
+	// the new session, CreateSession revokes the oldest sessions before it reads the newest
+	// Position. The order is by CreatedAt, then Generation, then ID. In a store without users,
+	// concurrent calls can leave a few more sessions.
 	//
 	// It returns ErrNotFound if there is no such user, ErrUserDisabled if the user is not active,
 	// and ErrExists if the session's ID is taken. If AccessKeyID is set, it also returns
@@ -261,16 +261,16 @@ type SessionStore interface {
 	// the session and does not expire earlier than the new entry would.
 	RevokeToken(ctx context.Context, claims SessionClaims) error
 
-	// RevokeUserSessions removes all sessions of the user and returns how many of them had not
-	// expired. It returns ErrNotFound if there is no such user. It locks the user's record as
-	// CreateSession does.
+	// RevokeUserSessions removes all sessions of the user and returns how many of them were neither
+	// expired nor revoked. It returns ErrNotFound if there is no such user. It locks the user's
+	// record as CreateSession does.
 	RevokeUserSessions(ctx context.Context, w Write, userID string) (int, error)
 
 	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a UserID
 	// nor a SessionID. FindSession and ListSessions then return only sessions whose Generation is
-	// at least the entry's. The store can keep the records of the other sessions. The entry replaces
-	// the older one of this form. Its ExpiresAt is the latest ExpiresAt of the sessions and of the
-	// replaced entry, or Now plus MaxTokenLifetime if that is later.
+	// at least the entry's. The store can keep the records of the other sessions, but no method
+	// counts them. The entry replaces the older one of this form. Its ExpiresAt is the latest
+	// ExpiresAt of the sessions and of the replaced entry, or Now plus MaxTokenLifetime if later.
 	//
 	// The entry's Position is one more than the greatest of three numbers: the feed's newest
 	// Position, the parameter above, and the time of the Write in microseconds since 1970. If the

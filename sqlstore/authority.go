@@ -17,7 +17,9 @@ type acting struct {
 	w     auth.Write
 	users map[string]auth.User // the locked records of users, by ID
 
-	everybody int64 // RevokeEverybody has revoked all sessions with a lower Generation
+	// everybody is the generation in the row of auth_everybody, if hold has locked the row.
+	// Otherwise it is zero: see revokedForEverybody.
+	everybody int64
 	now       time.Time
 }
 
@@ -161,6 +163,16 @@ const (
 	shareEverybody  = selectEverybody + ` FOR SHARE`
 	lockEverybody   = selectEverybody + ` FOR UPDATE`
 )
+
+// revokedForEverybody returns the Generation below which RevokeEverybody has revoked all sessions.
+// If the dialect has one writer, hold locks and reads no row, so revokedForEverybody reads it.
+func (a acting) revokedForEverybody(ctx context.Context) (below int64, err error) {
+	if !a.store.dialect.oneWriter {
+		return a.everybody, nil
+	}
+	err = a.row(ctx, selectEverybody).Scan(&below)
+	return below, err
+}
 
 // holdEverybody locks the only row of the table auth_everybody until the transaction ends. Lasting
 // changes share this lock. If exclusive is true, holdEverybody first waits for all lasting changes

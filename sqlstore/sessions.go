@@ -206,9 +206,13 @@ func (s *core) RevokeUserSessions(ctx context.Context, w auth.Write, userID stri
 		if err := a.addEvent(ctx, about{userID: userID}); err != nil {
 			return 0, err
 		}
+		revokedBelow, err := a.revokedForEverybody(ctx)
+		if err != nil {
+			return 0, err
+		}
 		revoked, err := a.revokeSessionsOf(ctx, userID)
 		live := slices.DeleteFunc(revoked, func(s auth.Session) bool {
-			return !s.ExpiresAt.After(a.now) || s.Generation < a.everybody
+			return !s.ExpiresAt.After(a.now) || s.Generation < revokedBelow
 		})
 		return len(live), err
 	})

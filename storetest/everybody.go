@@ -18,6 +18,8 @@ var everybodyPromises = []promise[auth.AccountStore]{
 	{"the sessions of all users are revoked with one entry", everybodyEnded},
 	{"a newer entry for all users replaces only the older one for all users", everybodyReplaces},
 	{"an entry for all users does not expire before the one it replaces", everybodyEntryLives},
+	{"sessions revoked with those of all users are not counted as live later", everybodyCountsOnce},
+	{"sessions revoked with those of all users do not count toward the limit", everybodyLeavesRoom},
 	{"after lost commits, positions and generations continue above the known ones", aboveTheSeen},
 	{"pruning counts entries and not the positions that an entry for all users skips", skippedStay},
 	{"of several concurrent repairs of the feed, one adds an entry", racingRepairs},
@@ -122,6 +124,41 @@ func everybodyEntryLives(t *testing.T, store auth.AccountStore) {
 	_, err := store.PruneSessions(t.Context(), last, math.MaxInt)
 	require.NoError(t, err)
 	revoke(tokenLifetime)
+}
+
+func everybodyCountsOnce(t *testing.T, store auth.AccountStore) {
+	a := newAccount(t, store)
+	openSession(t, store, newHostSession(a.user))
+	endEverybody(t, store, 0)
+	require.Zero(t, endAll(t, store, a.user, now))
+
+	openSession(t, store, newSession(a.key))
+	endEverybody(t, store, 0)
+	own := openSession(t, store, newSession(a.key))
+	openSession(t, store, newHostSession(a.user))
+	live, err := store.RevokeUserSessions(t.Context(), bySession(own, now), a.user.ID)
+	require.NoError(t, err)
+	require.Equal(t, 2, live)
+}
+
+// everybodyLeavesRoom tests that CreateSession and SignInGitHub do not count the sessions that
+// RevokeEverybody revoked, even if the clock of another instance gave them a later CreatedAt.
+func everybodyLeavesRoom(t *testing.T, store auth.AccountStore) {
+	a := newLinked(t, store)
+	openOld(t, store, a.user, -1, -2, 3)
+	endEverybody(t, store, 0)
+	first := openLimited(t, store, newHostSession(a.user), 2)
+	signIn := a.nextSignIn()
+	signIn.Session.CreatedAt, signIn.SessionLimit = now.Add(time.Second), 2
+	second, _, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
+	require.NoError(t, err)
+	requireSessions(t, store, a.user.ID, second, first)
+	require.Empty(t, entriesOf(t, store, a.user), "no session had to make room")
+
+	third := newHostSession(a.user)
+	third.CreatedAt = now.Add(2 * time.Second)
+	third = openLimited(t, store, third, 2)
+	requireSessions(t, store, a.user.ID, third, second)
 }
 
 func aboveTheSeen(t *testing.T, store auth.AccountStore) {

@@ -51,7 +51,11 @@ func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, err
 	if _, taken := a.Sessions[session.ID]; taken {
 		return session, auth.ErrExists
 	}
-	if live := a.live(session.CreatedAt); limit > 0 && len(live) >= limit {
+	live, err := t.live(a, session.CreatedAt)
+	if err != nil {
+		return session, err
+	}
+	if limit > 0 && len(live) >= limit {
 		tooMany := live[limit-1:]
 		err := t.end(a, func(s auth.Session) bool {
 			return slices.ContainsFunc(tooMany, func(old auth.Session) bool { return old.ID == s.ID })
@@ -69,13 +73,17 @@ func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, err
 	return session, nil
 }
 
-// live returns the sessions that have not expired at the given time, the newest first.
-func (a *account) live(now time.Time) []auth.Session {
+// live returns the sessions that are live at the given time, the newest first. A session is not
+// live if it has expired or if RevokeEverybody has revoked it. RevokeEverybody deletes no sessions.
+func (t tx) live(a *account, now time.Time) ([]auth.Session, error) {
+	revokedBelow, err := t.everybodyRevoked()
 	live := slices.SortedFunc(maps.Values(a.Sessions), func(a, b auth.Session) int {
 		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.Generation, a.Generation),
 			cmp.Compare(b.ID, a.ID))
 	})
-	return slices.DeleteFunc(live, func(s auth.Session) bool { return !s.ExpiresAt.After(kept(now)) })
+	return slices.DeleteFunc(live, func(s auth.Session) bool {
+		return !s.ExpiresAt.After(kept(now)) || s.Generation < revokedBelow
+	}), err
 }
 
 // ListSessions implements [auth.SessionStore].
@@ -90,10 +98,7 @@ func (s *Store) ListSessions(
 		if err != nil {
 			return err
 		}
-		revokedBelow, err := t.everybodyRevoked()
-		live = slices.DeleteFunc(a.live(now), func(s auth.Session) bool {
-			return s.Generation < revokedBelow
-		})
+		live, err = t.live(a, now)
 		return err
 	})
 	return live, err
@@ -142,7 +147,11 @@ func (s *Store) RevokeUserSessions(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		return c.user(userID, func(a *account) error {
-			live = len(a.live(c.now))
+			found, err := c.live(a, c.now)
+			if err != nil {
+				return err
+			}
+			live = len(found)
 			return c.endAll(a, c.latestEnd())
 		})
 	})

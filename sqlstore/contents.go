@@ -66,7 +66,8 @@ SELECT EXISTS (SELECT 1 FROM auth_access_keys) OR EXISTS (SELECT 1 FROM auth_ses
 // if there are none.
 func (s *core) recordedContents(ctx context.Context) (contents, error) {
 	return read(ctx, s, "read what the tables keep", func(q querier) (recorded contents, err error) {
-		return recorded, scan(q.row(ctx, selectContents), &recorded)
+		err = scan(q.row(ctx, selectContents), &recorded)
+		return recorded, err
 	})
 }
 

@@ -137,7 +137,7 @@ const (
 
 // removeGitHubOf removes the user's links and tokens, for all GitHub hosts, and returns the tokens.
 func removeGitHubOf(ctx context.Context, t tx, userID string) (tokens []auth.GitHubToken, err error) {
-	return tokens, runInOrder(
+	err = runInOrder(
 		func() (err error) {
 			tokens, err = collect(ctx, t.querier, tokenFields, selectUserTokens, userID)
 			return err
@@ -145,4 +145,5 @@ func removeGitHubOf(ctx context.Context, t tx, userID string) (tokens []auth.Git
 		func() error { return t.change(ctx, deleteUserLinks, userID) },
 		func() error { return t.change(ctx, deleteUserTokens, userID) },
 	)
+	return tokens, err
 }

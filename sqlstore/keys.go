@@ -226,7 +226,8 @@ func findKeyWithOwner(ctx context.Context, q querier, id string) (found keyWithO
 		return found, auth.ErrNotFound
 	}
 	fields := append(keyFields(&found.key), userFields(&found.owner)...)
-	return found, scan(q.row(ctx, selectKeyWithOwner, id), fields...)
+	err = scan(q.row(ctx, selectKeyWithOwner, id), fields...)
+	return found, err
 }
 
 // findKey finds the key with the query selectKey or lockKey.
@@ -234,7 +235,8 @@ func findKey(ctx context.Context, q querier, query, id string) (key auth.AccessK
 	if !storable(id, auth.MaxAccessKeyLength) {
 		return key, auth.ErrNotFound
 	}
-	return key, scan(q.row(ctx, query, id), keyFields(&key)...)
+	err = scan(q.row(ctx, query, id), keyFields(&key)...)
+	return key, err
 }
 
 const (

@@ -21,6 +21,7 @@ var authorityRulePromises = []promise[auth.AccountStore]{
 var authorityRulePromisesOfUsers = []promise[auth.Store]{
 	{"a change that needs a super user is refused to other users", superUserRequired},
 	{"a bootstrap by a revoked session creates no user", bootstrapChecksAuthority},
+	{"only super users register many users, even if the list has no others", listsNeedSuperUser},
 }
 
 func hostActs(t *testing.T, store auth.AccountStore) {
@@ -168,4 +169,15 @@ func bootstrapChecksAuthority(t *testing.T, store auth.Store) {
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
 	requireNoUser(t, store, user.ID)
 	bootstrap(t, store)
+}
+
+// listsNeedSuperUser registers nobody, and then the user who acts. A change about several users or
+// about none belongs to no user, so it needs SuperUser.
+func listsNeedSuperUser(t *testing.T, store auth.Store) {
+	a := newAccount(t, store)
+	own := auth.UserWithKeys{User: a.user, Keys: []auth.AccessKey{newKey(a.user)}}
+	for _, list := range [][]auth.UserWithKeys{nil, {own}} {
+		_, err := store.RegisterUsers(t.Context(), bySession(a.session, now), list)
+		require.ErrorIs(t, err, auth.ErrNotFound, "%d users", len(list))
+	}
 }

@@ -64,7 +64,8 @@ func (t tx) event(id string) (e auth.Event, err error) {
 	if text == nil {
 		return e, auth.ErrNotFound
 	}
-	return e, json.Unmarshal(text, &e)
+	err = json.Unmarshal(text, &e)
+	return e, err
 }
 
 // ListEvents implements [auth.EventStore].

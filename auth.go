@@ -130,7 +130,7 @@ func New(store Store, cfg Config) (*Service, error) {
 }
 
 // NewWithUsers returns a Service for a host that has a users table of its own. In all other
-// respects, NewWithUsers is like [New]. The store must keep no users, like the stores of
+// respects, NewWithUsers is like [New]. The store must not keep users. Examples are the stores of
 // memstore.NewAccounts and sqlstore.OpenAccounts. The host must call [Service.RevokeUser] after it
 // has disabled or deleted a user.
 //
@@ -146,7 +146,7 @@ func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service
 	return newService(accounts, nil, users, cfg)
 }
 
-// newService returns a Service. The users argument is nil if source is set.
+// newService returns a Service. Either the parameter users or the parameter source is nil.
 func newService(store AccountStore, users UserStore, source UserSource, cfg Config) (*Service, error) {
 	cfg, err := cfg.withDefaults(store)
 	if err != nil {
@@ -362,7 +362,7 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 }
 
 // verifyWithinLimits verifies the pair within the limits of Config.Throttling. It does not record
-// the use of the key, because CreateSession does.
+// the use of the key, because CreateSession records the use later.
 func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	client := clientOf(ctx).throttleClient()
 	if err := s.throttle.CountAttempt(ctx, client); err != nil {
@@ -388,7 +388,7 @@ func (s *Service) verifyWithinLimits(ctx context.Context, pair KeyPair) (AccessK
 }
 
 // recheckMembership calls [GitHubConnector.StillAdmitted] for a user whose access key was accepted.
-// If the user is refused, it returns ErrInvalidCredentials, as for a wrong secret.
+// If StillAdmitted refuses the user, the result is ErrInvalidCredentials, as for a wrong secret.
 func (s *Service) recheckMembership(ctx context.Context, user User) error {
 	if s.github == nil {
 		return nil

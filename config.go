@@ -14,9 +14,10 @@ import (
 // TokenConfig configures the contents of tokens and their verification. The zero value is a good
 // choice.
 type TokenConfig struct {
-	// Audiences contains the aud claim of the tokens, which names the services that accept the
-	// tokens. If Audiences is set, it must have exactly one element. nil means that the aud claim
-	// is the issuer. A token is rejected if its aud claim is another text or a list.
+	// Audiences contains the aud claim of the tokens. The aud claim names the services that accept
+	// the tokens. If Audiences is set, it must have exactly one element. nil means that the aud
+	// claim is the issuer. A token with a different aud claim is rejected, and so is a token whose
+	// aud claim is a list.
 	Audiences []string
 
 	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero means
@@ -59,8 +60,8 @@ type TokenConfig struct {
 	// 1000. A sign-in that exceeds MaxSessions revokes the user's oldest session.
 	MaxSessions int
 
-	// Events receives the issuer's events and calls the hooks. nil means no events and no hooks. In
-	// a [Config] it must be nil, because the Service has its own EventLog.
+	// Events receives the issuer's events and calls the [Hooks] of the EventLog. nil means no events
+	// and no hooks. In a [Config], Events must be nil, because the Service has its own EventLog.
 	Events *EventLog
 
 	// Now is the clock. nil means time.Now; in a [Config], it means the Service's clock.
@@ -131,14 +132,15 @@ type CredentialConfig struct {
 	AccessKeyPrefix    string
 	AccessSecretPrefix string
 
-	// Peppers are secret keys for the hashes of access secrets. They are not in the store, so an
-	// attacker who can write to the store cannot add an access key that is accepted. New hashes are
-	// made with the first pepper. A hash that was made with any of the peppers is accepted.
+	// Peppers are secret keys for the hashes of access secrets. The store does not contain the
+	// peppers. An attacker who can write to the store therefore cannot add an access key that is
+	// accepted. New hashes are made with the first pepper. A hash that was made with any of the
+	// peppers is accepted.
 	//
-	// To add a pepper, first append the new pepper to the list on every instance. Only then move it
-	// to the front. If the hash of an access key was not made with the first pepper, the next
-	// sign-in with the key renews the hash with the first pepper. After that, an instance without
-	// this pepper rejects the access key.
+	// To add a pepper, first append the new pepper to the list on every instance. Only after that,
+	// move the new pepper to the front. If the hash of an access key was not made with the first
+	// pepper, the next sign-in with the key renews the hash with the first pepper. An instance whose
+	// list does not contain this pepper then rejects the access key.
 	//
 	// [NoPepper] in the list stands for hashes without a pepper. An empty list means NoPepper
 	// alone. To begin to use peppers, first add a pepper after NoPepper on every instance, and then
@@ -153,15 +155,16 @@ type CredentialConfig struct {
 	// depend on the client address, so [New] returns an error unless Config.Proxies is set.
 	//
 	// The duration of a rejection can reveal that an imported access key exists. If an access key
-	// does not exist, the service computes an argon2id hash with its own parameters. An imported
-	// hash can take more or less time than this hash. The first sign-in with the imported key ends
-	// the difference: it replaces the imported hash by a hash with the service's own parameters.
+	// does not exist, the service computes an argon2id hash with the service's own parameters. An
+	// imported hash can take more or less time. The first sign-in with the imported key removes this
+	// difference, because the sign-in replaces the imported hash by a hash with the service's own
+	// parameters.
 	AllowImported bool
 
 	// MaxSlowHashes is the maximum number of slow hashes that are computed at the same time. Each
-	// takes up to 64 MiB of memory. Zero means half of GOMAXPROCS, but at least one. Further
-	// sign-ins wait in a queue for at most 3 seconds. The queue has room for 32 times MaxSlowHashes
-	// sign-ins. If the queue is full or the wait is too long, the sign-in fails with a
+	// slow hash takes up to 64 MiB of memory. Zero means half of GOMAXPROCS, but at least one.
+	// Further sign-ins wait in a queue for at most 3 seconds. The maximum length of the queue is 32
+	// times MaxSlowHashes. If the queue is full or the wait is too long, the sign-in fails with a
 	// *[ThrottledError].
 	MaxSlowHashes int
 
@@ -186,8 +189,9 @@ type CredentialConfig struct {
 //
 // Attempts are counted separately for each client address ([WithClientInfo]). Two IPv6 addresses
 // with the same first 64 bits are counted as one address. All clients without a known address are
-// counted together: their limit for failures is 50 times that of one address. Flood differs: it
-// counts a client without a known address by the address of the connection.
+// counted together: their limit for failures is 50 times that of one address. The limits in Flood
+// are an exception. For Flood, a client without a known address is counted by the address of the
+// client's connection.
 type Throttling struct {
 	// Limiter counts the attempts. nil means that each instance counts in its own memory. Two
 	// services that share a Limiter must have different issuers, because attempts at services with

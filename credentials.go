@@ -32,8 +32,8 @@ type CredentialVerifier struct {
 // NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says
 // what to change in the configuration.
 //
-// The tokens argument is the issuer that opens sessions with these keys. It must use the same
-// store. Revoking a key also revokes the sessions that the key opened, and the issuer then rejects
+// The parameter tokens is the issuer that opens sessions with these keys. The issuer must use the
+// same store. Revoking a key also revokes the sessions that the key opened. The issuer then rejects
 // the tokens of these sessions at once. A host that opens no sessions with the keys passes nil.
 func NewCredentialVerifier(
 	store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig,
@@ -104,11 +104,12 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 }
 
 // Issue adds a new access key for the user and returns the pair. The secret cannot be read again
-// later. If the authority is a session without SuperUser, the user must be the session's own user.
+// later. A session without SuperUser can issue keys only for its own user: for another user, Issue
+// returns ErrNotFound.
 //
-// Issue returns ErrNotFound if that rule is broken, or if the store keeps users and the user does
-// not exist. It returns ErrTooManyKeys if the user has [MaxKeys] keys already, and an
-// *[InvalidError] if the options are not valid. It also returns the errors of [Authority.Check].
+// Issue also returns ErrNotFound if the store keeps users and the user does not exist. It returns
+// ErrTooManyKeys if the user has [MaxKeys] keys already, and an *[InvalidError] if the options are
+// not valid. It also returns the errors of [Authority.Check].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -136,7 +137,7 @@ func (v *CredentialVerifier) issue(
 	return pair, key, nil
 }
 
-// newChange prepares a change of the verifier's store, and the event of the change.
+// newChange prepares a change of the verifier's store. The change includes the given event.
 func (v *CredentialVerifier) newChange(ctx context.Context, by Authority, e Event) change {
 	var lifetime time.Duration
 	if v.tokens != nil {
@@ -180,9 +181,9 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // be renewed, the renewal costs a second slow hash and a write. The time of last use is written at
 // most once a minute.
 //
-// If Verify rejects the pair, it emits the event of a rejected sign-in and calls the SignIn hook.
-// If Verify accepts the pair, [TokenIssuer.Issue] later emits the event of the sign-in and calls
-// the SignIn hook, when it opens the session.
+// If Verify rejects the pair, Verify emits the event of a rejected sign-in and calls the SignIn
+// hook. If Verify accepts the pair, [TokenIssuer.Issue] later opens the session. Issue then emits
+// the event of the sign-in and calls the SignIn hook.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	began := time.Now()
 	key, user, err := v.verifyAndTouch(ctx, pair)
@@ -278,14 +279,15 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 	return noPair
 }
 
-// decoyUserID stands for the owner of a key that does not exist. It is as long as the user IDs that
-// this package makes, so it takes as long to hash as the ID of a user. This package never makes
-// this ID.
+// decoyUserID stands for the owner of a key that does not exist. Its length is the length of the
+// user IDs that this package makes. Hashing the decoy therefore takes as much time as hashing the
+// ID of a real user. This package never gives the decoy to a user.
 const decoyUserID = "--------------------------"
 
-// matchStored looks up the access key and compares the secret with the stored hash. It does the
-// same work for a key that does not exist, so that its duration does not reveal which keys exist.
-// If countAttempt is not nil, matchStored calls it after the look-up and before the hash.
+// matchStored looks up the access key and compares the secret with the stored hash. If the key does
+// not exist, matchStored does the same work. The duration of the call therefore does not reveal
+// which keys exist. If countAttempt is not nil, matchStored calls countAttempt after the look-up
+// and before the hash.
 func (v *CredentialVerifier) matchStored(
 	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -334,8 +336,8 @@ func (v *CredentialVerifier) matchStored(
 }
 
 // matchSecret reports whether the secret is the current secret of the key, or a previous secret
-// that still works. The stale result reports whether the hash should be renewed. For a previous
-// secret, stale is always false.
+// that still works. The second result reports whether the hash should be renewed. For a previous
+// secret, the second result is always false.
 func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
 ) (matches, stale bool) {
@@ -357,8 +359,8 @@ func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey
 	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
 }
 
-// revoke is Revoke without the check of the authority. The event has the given kind and user. The
-// userID is empty if the user is not known.
+// revoke is Revoke without the check of the authority. The event has the given kind and user. If
+// the user is not known, the caller passes an empty userID.
 func (v *CredentialVerifier) revoke(
 	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
 ) error {

@@ -75,9 +75,9 @@ func (v *CredentialVerifier) rotate(
 }
 
 // SecretPattern returns a regular expression that finds access secrets of this service in any text.
-// The expression is for secret scanners, and is valid in the syntax of [regexp], RE2 and PCRE. To
-// find out whether a match is a working secret, and to revoke it, call
-// [CredentialVerifier.RevokeLeaked].
+// The expression is for secret scanners, and is valid in the syntax of [regexp], RE2 and PCRE. A
+// match need not be a working secret. To check a match, and to revoke the access key of a working
+// secret, call [CredentialVerifier.RevokeLeaked].
 func (v *CredentialVerifier) SecretPattern() string {
 	return v.format.SecretPattern()
 }
@@ -85,9 +85,10 @@ func (v *CredentialVerifier) SecretPattern() string {
 // RevokeLeaked revokes the access key of a leaked secret, and the sessions that the key opened. It
 // returns the record of the key without its hashes, so that the host can notify the owner.
 //
-// This package must have generated the secret, and the secret must still work. The owner of the key
-// can be disabled. For any other text, RevokeLeaked returns ErrInvalidCredentials. In particular,
-// an access key without its secret revokes nothing, because access keys are not secret.
+// RevokeLeaked accepts only a secret that this package generated and that still works. If the text
+// is not such a secret, RevokeLeaked returns ErrInvalidCredentials. In particular, an access key
+// without its secret revokes nothing, because access keys are not secret. RevokeLeaked does not
+// check whether the owner of the key is disabled.
 func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
 	text := secret.Reveal()
 	if !v.format.IsSecret(text) {

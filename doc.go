@@ -70,8 +70,8 @@
 //
 // # Attacks
 //
-// [Config.Throttling] limits the sign-in attempts of each client address. A correct secret that
-// this package generated passes these limits, unless the client's own address floods the service.
+// [Config.Throttling] limits the sign-in attempts of each client address. For a correct secret that
+// this package generated, only one limit applies: the client address must not flood the service.
 // [Config.Proxies] names the proxies that are trusted to report the client address.
 //
 // [Config.OnEvent] receives the events, which are sign-ins, refusals and lasting changes. An event
@@ -88,11 +88,10 @@
 // [Service.Routes] lists the calls for routers other than [http.ServeMux]. To mount a call at a
 // path of your own, use the constructor of its handler, such as [Service.LoginHandler].
 //
-// For protocols that cannot use HTTP middleware, plain functions do the same work.
-// [Service.Identify] returns the caller of a request, [Service.IdentifyContext] puts the caller
-// into the context, and [Service.SuperUser] requires a super user. [ErrorStatus] returns the HTTP
-// status and the text for an error of these functions. [Service.Login] exchanges an access key and
-// its secret for a token.
+// If a protocol cannot use HTTP middleware, call these functions. [Service.Identify] returns the
+// caller of a request, [Service.IdentifyContext] puts the caller into the context, and
+// [Service.SuperUser] requires a super user. [ErrorStatus] returns the HTTP status and the text for
+// an error of these functions. [Service.Login] exchanges an access key and its secret for a token.
 //
 // # Composing the components
 //
@@ -121,8 +120,8 @@
 //
 // The documentation of [AccountStore] has the rules for a store, and package storetest tests them.
 // Before a store writes a record, it must call the record's Validate method. It must check each
-// hash with [ValidateHash], and each state with [ValidateState]. It must compare names in the form
-// that [FoldASCII] returns. To change a record, a store calls [KeyRotation.Apply] or
+// hash with [ValidateHash], and each OAuth state with [ValidateState]. It must compare names in the
+// form that [FoldASCII] returns. To change a record, a store calls [KeyRotation.Apply] or
 // [UserChange.Apply]. The limits of a store are [MaxIDLength], [MaxAccessKeyLength],
 // [MaxGitHubHostLength], [MaxKeys], [KeyUsePrecision], [MaxNamedRevocations] and [KeptRevocations].
 package auth

@@ -99,8 +99,8 @@ var (
 	ErrGitHubConflict = errors.New("auth: GitHub account and user belong to others")
 )
 
-// These errors say why a token, or the authority of a session, was rejected. They are only for a
-// token or a session that was valid earlier.
+// These errors say why a token, or the session of an [Authority], was rejected. In each case, the
+// token or the session was valid earlier.
 var (
 	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
 	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
@@ -152,9 +152,9 @@ func readError(err error) error {
 type ExistsError struct {
 	Field string // "user_id", "username", "email" or "access_key"
 
-	// SameUserID is the ID of an existing user who already has the username and all the access keys
-	// of the rejected user. Only [UserStore.RegisterUsers] sets it. If there is no such user, it is
-	// empty.
+	// SameUserID is set only by [UserStore.RegisterUsers]. If an existing user already has the
+	// username and all the access keys of the user to register, SameUserID is the ID of the
+	// existing user. If not, SameUserID is empty.
 	SameUserID string
 }
 

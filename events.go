@@ -26,13 +26,13 @@ type EventLogConfig struct {
 	// Hooks measure sign-ins and verifications.
 	Hooks Hooks
 
-	// Trail keeps the audit trail, which has the events of lasting changes. It must be the store
-	// that the components share. nil means no audit trail.
+	// Trail is the store of the audit trail, which has the events of lasting changes. It must be
+	// the same store that the components use. nil means no audit trail.
 	//
 	// Each event is stored in the transaction of its change. Run delivers the stored events of all
 	// instances to OnEvent. It delivers the events of one user in order, and each event at least
-	// once. An event waits in the trail until an instance calls Run. If OnEvent panics or the
-	// process ends during the call, Run delivers the event again, but gives up after five attempts.
+	// once. An event waits in the trail until an instance calls Run. If OnEvent panics, or if the
+	// process ends while OnEvent runs, Run delivers the event again, up to five times in total.
 	Trail EventStore
 
 	// Now is the clock. nil means time.Now.
@@ -132,7 +132,7 @@ func (l *EventLog) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// deliver calls OnEvent with each event until ctx is done, and then with the queued events.
+// deliver calls OnEvent with each event. It returns after ctx is done and the queue is delivered.
 func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 	defer close(d.done)
 	defer func() { <-l.delivering }()
@@ -314,7 +314,7 @@ func (l *EventLog) enqueue(ctx context.Context, e Event) {
 }
 
 // recordSignIn records an attempt to sign in, and calls the SignIn hook. The began argument is the
-// start of the attempt. If err is nil, the attempt was accepted, and e names its user and session.
+// start of the attempt. If err is nil, the sign-in was accepted, and e names the user and session.
 func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, err error) {
 	if l == nil {
 		return
@@ -364,16 +364,16 @@ func (l *EventLog) callHook(hook func()) {
 	hook()
 }
 
-// change is a lasting change that a component makes. The component passes the Write to the store,
-// and then calls recordEvent.
+// change is a lasting change that a component makes. The component passes the field write to the
+// store, and then calls recordEvent.
 type change struct {
 	write Write
 	event Event // for the queue or the log, unless it is delivered from the trail
 	log   *EventLog
 }
 
-// newChange prepares a change by the authority, and the event of the change. If the EventLog is
-// nil, the change has no event.
+// newChange returns a change that the given authority makes, with the given event. If the EventLog
+// is nil, the change has no event.
 func (l *EventLog) newChange(
 	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
 ) change {

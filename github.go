@@ -55,9 +55,9 @@ type GitHubConfig struct {
 	ConnectScopes []string
 
 	// SuperUsers lists the numbers of GitHub accounts. The user of a listed account becomes a super
-	// user at the next sign-in with GitHub. SuperUsers works only one time for each account, and no
-	// longer after the account's user has been demoted, reset or deleted. SuperUsers cannot be set
-	// with [NewWithUsers].
+	// user at the next sign-in with GitHub. SuperUsers works only one time for each account. If
+	// the account's user has been demoted, reset or deleted, SuperUsers no longer works for the
+	// account. SuperUsers cannot be set with [NewWithUsers].
 	SuperUsers []int64
 
 	// AllowedUsers, AllowedOrganizations and AllowedTeams are the numbers of accounts,
@@ -73,17 +73,17 @@ type GitHubConfig struct {
 	// account is refused. If it returns an error, the response is a 503.
 	Admit func(ctx context.Context, profile GitHubProfile) (bool, error)
 
-	// MembershipMaxAge limits the access keys of users that a GitHub sign-in created. If the last
-	// successful check of such a user's account is older than MembershipMaxAge, [Service.Login]
-	// repeats the check: it asks GitHub with the user's GitHub token. Zero means that Login never
-	// asks. The keys of a user who leaves an organization then keep working. MembershipMaxAge
-	// cannot be set with [NewWithUsers].
+	// MembershipMaxAge makes [Service.Login] check the GitHub account of a user. It matters only if
+	// a GitHub sign-in created the user. If the last successful check is older than
+	// MembershipMaxAge, Login asks GitHub with the user's GitHub token. Zero means that Login never
+	// asks. In that case, the access keys of a user who leaves an organization keep working.
+	// MembershipMaxAge cannot be set with [NewWithUsers].
 	//
-	// The keys of the user stop working if Admit, or the lists from AllowedUsers to AllowedTeams,
-	// no longer allow the account. They also stop working if the store has no GitHub token of the
-	// user. The same holds if an organization or a team is listed and the token lacks the scope
-	// "read:org". The keys work again after the user has signed in with GitHub. A refusal is
-	// remembered for a minute. If GitHub does not answer, the response to the login is a 503.
+	// The check refuses the user's access keys if Admit, or the lists from AllowedUsers to
+	// AllowedTeams, no longer allow the account. The check also refuses the keys if the store has
+	// no GitHub token of the user. If an organization or a team is listed, the token must also have
+	// the scope "read:org". The keys work again after the user has signed in with GitHub. A refusal
+	// is remembered for a minute. If GitHub does not answer, the response to the login is a 503.
 	MembershipMaxAge time.Duration
 
 	// DisableSignUp makes a sign-in with GitHub refuse accounts that are not yet linked to a user.
@@ -121,8 +121,8 @@ type GitHubConfig struct {
 	// http.DefaultTransport.
 	HTTPClient *http.Client
 
-	// Timeout is the maximum total time for which a sign-in waits for GitHub. It also holds for
-	// connecting an account. Zero means 10 seconds.
+	// Timeout limits the total time for which a sign-in waits for GitHub. It also limits the wait
+	// when an account is connected. Zero means 10 seconds.
 	Timeout time.Duration
 
 	// Events records the connector's events and calls the hooks. nil means no events and no hooks.
@@ -204,7 +204,8 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	return cfg, checkID("Host", cfg.Host, MaxGitHubHostLength)
 }
 
-// checkBaseURL accepts an https URL, or an http URL on loopback, with a host and optionally a path.
+// checkBaseURL parses a URL that must be https, or http on loopback. The URL must have a host, and
+// can have a path. It must not have a user, a query or a fragment.
 func checkBaseURL(field, text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -259,7 +260,7 @@ const answerLifetime = time.Minute
 const maxAttempts = 8
 
 // GitHubConnector signs users in with GitHub, connects GitHub accounts to users, and calls GitHub's
-// API for them. It is safe for concurrent use.
+// API as these users. It is safe for concurrent use.
 type GitHubConnector struct {
 	store   GitHubStore
 	users   UserStore // nil unless the store keeps users
@@ -356,7 +357,7 @@ func (cfg GitHubConfig) checkUsers(store GitHubStore, tokens *TokenIssuer) error
 	return nil
 }
 
-// newGitHubAPI returns a client for the GitHub that the configuration names.
+// newGitHubAPI returns a client for the GitHub server that the configuration names.
 func newGitHubAPI(cfg GitHubConfig) *githubapi.Client {
 	return githubapi.New(githubapi.App{
 		ClientID:     cfg.ClientID,
@@ -390,8 +391,8 @@ type BrowserSessions struct {
 	LandingPath string
 }
 
-// newBrowserSessions returns the maker and reader of session cookies, which contain tokens of the
-// issuer.
+// newBrowserSessions returns the value that makes and reads session cookies. Each cookie contains a
+// token of the issuer.
 func newBrowserSessions(
 	cfg BrowserSessions, sealing []SymmetricKey, origin string, insecure bool, tokens *TokenIssuer,
 ) (*browser.Sessions, error) {

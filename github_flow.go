@@ -49,12 +49,11 @@ func (g *GitHubConnector) BeginSignIn(
 }
 
 // BeginConnect is like BeginSignIn, but connects a GitHub account to the user of a session. The by
-// argument is the authority of the session, from [Identity.Authority]. If it is an authority of the
-// host, BeginConnect returns an *[InvalidError]. The person chooses the account at GitHub.
+// argument is the authority of the session, from [Identity.Authority]. For an authority from
+// [ByHost], BeginConnect returns an *[InvalidError]. The person chooses the account at GitHub.
 //
-// BeginConnect does not check whether the authority holds, but [GitHubConnector.Complete] does. If
-// the authority has a MaxAge, Complete allows 10 minutes more, because the person can take that
-// long at GitHub.
+// BeginConnect does not check the session, but [GitHubConnector.Complete] does. If the authority
+// has a MaxAge, Complete allows 10 minutes more, because the person can take that long at GitHub.
 //
 // If the request has no bearer token, BeginConnect assumes that the request comes from a browser
 // session. The account can then be connected only in the same browser session, and the caller of
@@ -122,16 +121,16 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 //
 // The browser argument is the identity of the browser session that sends the request, or the zero
 // Identity if there is none. This argument matters only for connecting an account. If there is a
-// browser session, it must be the session that called BeginConnect. If there is none, the request
-// to BeginConnect must have had a bearer token. This rule is needed if the cookie's name lacks the
-// prefix __Host-. Another host of the same domain can then plant the cookie of its own flow in the
-// browser.
+// browser session, BeginConnect must have been called for the same session. If there is none, the
+// request to BeginConnect must have had a bearer token. These two rules matter if the name of the
+// cookie from BeginConnect lacks the prefix __Host-. Another host of the same domain can then plant
+// the cookie of another person's flow in the browser.
 //
 // Complete returns one of the ErrGitHub… errors, or another error if GitHub or the store did not
 // answer within GitHubConfig.Timeout. If Complete fails, it leaves no new user, link, session or
 // token in the store, and revokes the token that GitHub issued. There is one exception. If a
-// [UserSource] keeps the users and the user is disabled during the call, the link to the user can
-// stay.
+// [UserSource] refuses the user or fails after the sign-in has been stored, the link stays. If the
+// sign-in replaced an older GitHub token, the new token stays, too, and is not revoked.
 func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
 	return g.completeIf(r, browser, func() error { return nil }, func(err error) error { return err })
 }
@@ -181,7 +180,7 @@ func (g *GitHubConnector) emitOutcome(
 }
 
 // completeFlow does what completeIf does, but records no events and does not call the callback
-// forged. It also returns the flow if it could open the state.
+// forged. It also returns the flow of the state, even if a later step fails.
 func (g *GitHubConnector) completeFlow(
 	r *http.Request, caller Identity, beforeConsume func() error,
 ) (oauthstate.Flow, GitHubOutcome, error) {
@@ -200,7 +199,7 @@ func (g *GitHubConnector) completeFlow(
 	if err := beforeConsume(); err != nil {
 		return flow, GitHubOutcome{}, err
 	}
-	// The last quarter of Timeout is reserved for revoking a token that is not kept.
+	// If the store does not keep GitHub's token, the last quarter of Timeout is used to revoke it.
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout-g.cfg.Timeout/4)
 	defer cancel()
 	used := g.cfg.Now().Add(oauthstate.UsedLifetime)
@@ -372,8 +371,9 @@ func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
 	return err
 }
 
-// recheckMembership asks GitHub about the user, unless it remembers GitHub's answer. It returns
-// ErrNotFound if there is no token with which to ask GitHub.
+// recheckMembership asks GitHub whether the user's account is still allowed. If the connector
+// remembers GitHub's answer, recheckMembership uses that answer. If there is no token with which to
+// ask GitHub, recheckMembership returns ErrNotFound.
 func (g *GitHubConnector) recheckMembership(ctx context.Context, userID string) error {
 	grant, version, err := g.freshGrant(ctx, userID)
 	if err != nil {

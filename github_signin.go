@@ -66,9 +66,10 @@ func (g *GitHubConnector) signIn(
 		"too often")
 }
 
-// signInChange prepares the write of a sign-in and its event. If the account is not linked yet, the
-// event is EventUserCreated. If the account is linked and the sign-in can make its user a super
-// user, the event is EventUserChanged. In all other cases, the event has no kind.
+// signInChange returns the change of a sign-in. If the account is not linked yet, the event of the
+// change is EventUserCreated. If the account is linked and is listed in GitHubConfig.SuperUsers,
+// the event is EventUserChanged. It is recorded only if the user becomes a super user. In all other
+// cases, the change has no event.
 func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInWrite, isNew bool) change {
 	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account,
 		Method: MethodGitHub}
@@ -93,10 +94,11 @@ func (g *GitHubConnector) mayPromote(ctx context.Context, signIn GitHubSignInWri
 	return err == nil && !user.IsSuperUser, nil
 }
 
-// finishSignIn calls issueFor, which issues the token of the session. If issueFor fails, it revokes
-// the session. For example, issueFor fails if the host has disabled the user meanwhile. If the
-// sign-in stored the user's first GitHub token, finishSignIn then removes that token. The link
-// stays, because the user existed and was active when the link was written.
+// finishSignIn calls issueFor, which issues the token of the session. If issueFor fails, issueFor
+// revokes the session. For example, issueFor fails if the host disables the user during the
+// sign-in. If issueFor fails and the sign-in has stored the user's first GitHub token, finishSignIn
+// removes that GitHub token. The link stays, because the user existed and was active when the link
+// was written.
 func (g *GitHubConnector) finishSignIn(
 	ctx context.Context, signIn GitHubSignInWrite, isNew bool, session Session, user User,
 ) (githubSignInResult, error) {

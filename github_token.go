@@ -80,8 +80,8 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 
 // Disconnect removes the user's GitHub token from the store, and then revokes it at GitHub if
 // GitHub answers. The user can still sign in with GitHub. Disconnect returns ErrNotFound if there
-// is no token, or if the authority is a session without SuperUser and the token belongs to another
-// user. It also returns the errors of [Authority.Check].
+// is no token. Without SuperUser, a session also gets ErrNotFound for the token of another user.
+// Disconnect also returns the errors of [Authority.Check].
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
 	if err := g.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -122,8 +122,8 @@ func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID strin
 	return nil
 }
 
-// requireWayInWithoutGitHub returns ErrLastWayIn if the user's access keys work only while the
-// GitHub account is allowed: see GitHubConfig.MembershipMaxAge.
+// requireWayInWithoutGitHub returns ErrLastWayIn if GitHubConfig.MembershipMaxAge is set and a
+// GitHub sign-in created the user. The user's keys then work only while the account is allowed.
 func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID string) error {
 	if g.cfg.MembershipMaxAge == 0 || g.users == nil {
 		return nil
@@ -138,11 +138,11 @@ func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID 
 	return err
 }
 
-// Forget allows an account that was unlinked to sign in again, as a new user. The store then
-// forgets to which user the account was linked. GitHubConfig.SuperUsers works only one time for an
-// account, even after Forget. The authority must be an authority of the host or have SuperUser.
-// Forget returns ErrNotFound if the store does not remember such a user, and ErrExists if the
-// account is still linked. It also returns the errors of [Authority.Check].
+// Forget makes the store forget to which user an unlinked account was linked. The account can then
+// sign in again, as a new user. GitHubConfig.SuperUsers works only one time for an account, even
+// after Forget. The authority must be an authority of the host or have SuperUser. Forget returns
+// ErrNotFound if the store remembers no user for the account, and ErrExists if the account is still
+// linked. It also returns the errors of [Authority.Check].
 func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
@@ -174,9 +174,9 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 // freshGrant refreshes it first. It returns ErrNotFound if there is no token, or if GitHub rejects
 // the refresh token.
 //
-// A refresh token can be redeemed only one time. So only one call on an instance refreshes at a
-// time, and the instance must hold a lease in the store. A call that has waited reads the record
-// again, because another call may have refreshed the token.
+// A refresh token can be redeemed only one time. So a refresh waits until no other call on any
+// instance refreshes the token. The lease in the store makes other instances wait. After each wait,
+// freshGrant reads the record again, because another call may have refreshed the token.
 func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (githubapi.Grant, string, error) {
 	leave := func() {}
 	defer func() { leave() }()
@@ -309,10 +309,10 @@ func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version str
 	return fmt.Errorf("auth: GitHub has revoked the token: %w", ErrNotFound)
 }
 
-// TokenSource returns a source of the user's GitHub token that refreshes the token when needed. The
-// source's Token method returns ErrNotFound if there is no token. A program that has the token can
-// do at GitHub whatever the scopes of the token allow. Prefer [GitHubConnector.Client], which does
-// not reveal the token.
+// TokenSource returns a source of the user's GitHub token. The source refreshes the token when
+// needed, and its Token method returns ErrNotFound if there is no token. A program that has the
+// token can do at GitHub whatever the scopes of the token allow. Prefer [GitHubConnector.Client],
+// which does not reveal the token.
 func (g *GitHubConnector) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
 	return githubTokenSource{ctx, g, userID}
 }

@@ -49,9 +49,10 @@ func newLoginResponse(token Token) loginResponse {
 	}
 }
 
-// LogoutHandler handles POST /auth/logout: it revokes the caller's session. If a page of the host
-// sends the request, it also revokes the session of the browser's session cookie, and removes that
-// cookie. In all cases, it removes the cookies of GitHub flows that are not complete.
+// LogoutHandler handles POST /auth/logout: it revokes the caller's session. If the request comes
+// from a page of the host, the handler also revokes the session of the browser's session cookie and
+// removes that cookie. In all cases, the handler removes the cookies of GitHub flows that are not
+// complete.
 func (s *Service) LogoutHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, serve: s.serveLogout})
 }
@@ -193,7 +194,7 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 }
 
 // newestSessions returns the first maxListedSessions sessions. If the session with the ID currentID
-// comes later in the list, newestSessions returns it instead of the last of these sessions.
+// comes later in the list, that session replaces the last of the returned sessions.
 func newestSessions(sessions []Session, currentID string) []Session {
 	if len(sessions) <= maxListedSessions {
 		return sessions
@@ -229,8 +230,9 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 }
 
 // explainNotFound returns the error to report for a look-up that failed with err. If err is
-// ErrNotFound, the record may be missing because the caller's own session was revoked. If that
-// session is not live, explainNotFound returns the error for the session instead.
+// ErrNotFound, the cause may be that the caller's own session was revoked. explainNotFound
+// therefore looks up that session. If the session is not live, or the store fails, explainNotFound
+// returns the error of this second look-up. In every other case, it returns err.
 func (s *Service) explainNotFound(ctx context.Context, err error) error {
 	caller, _ := IdentityFromContext(ctx)
 	if errors.Is(err, ErrNotFound) {

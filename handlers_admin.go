@@ -68,16 +68,17 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 	return response
 }
 
-// These constants are the values for the parameter gives of the method administrator. givesPower is
-// for a call that gives a user more rights or a new secret. Such a call needs a session that is not
-// older than Config.ReauthAfter. takesPower is for a call that only takes rights or sessions away.
+// These constants are the second argument of administrator. Use givesPower for a call that gives a
+// user more rights or a new secret. Such a call needs a session that is not older than
+// Config.ReauthAfter. Use takesPower for a call that only takes rights or sessions away.
 const (
 	takesPower = false
 	givesPower = true
 )
 
-// administrator returns the authority of the super user who makes the request. If the parameter
-// gives is givesPower, the authority requires a session that is not older than Config.ReauthAfter.
+// administrator returns the authority of the super user who makes the request. If the second
+// argument is givesPower, the authority requires a session that is not older than
+// Config.ReauthAfter.
 func (s *Service) administrator(r *http.Request, gives bool) Authority {
 	caller, _ := IdentityFromContext(r.Context())
 	by := caller.Authority()

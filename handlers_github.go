@@ -17,9 +17,9 @@ import (
 )
 
 // GitHubSignInHandler handles GET /api/v1/auth/github/login-user: it begins a sign-in with GitHub.
-// It returns the URL at GitHub to which the page must send the browser, and sets a cookie that
-// binds the sign-in to this browser. If GitHubConfig.InsecureUnboundState is set, it sets no
-// cookie.
+// The response contains the URL at GitHub to which the calling page must send the browser. The
+// handler also sets a cookie that binds the sign-in to the browser, unless
+// GitHubConfig.InsecureUnboundState is set.
 func (s *Service) GitHubSignInHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubSignIn})
@@ -45,10 +45,10 @@ func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any
 	return authURLResponse{authURL}, nil
 }
 
-// requireOwnPage checks whether a request may begin a GitHub flow. It returns ErrCrossOrigin for a
-// prefetch and for a request whose source is not browser.Allowed. For a HEAD request, which must
-// not begin a flow either, requireOwnPage returns an answer and no error. If the request may begin
-// a flow, requireOwnPage returns no answer and no error.
+// requireOwnPage checks whether a request may begin a GitHub flow. If the request may begin one,
+// both results are nil. For a prefetch, and for a request whose source is not browser.Allowed, the
+// error is ErrCrossOrigin. A HEAD request must not begin a flow either. For a HEAD request, the
+// first result is the response to send, which is 204, and the error is nil.
 func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	switch {
 	case r.Method == http.MethodHead:
@@ -60,8 +60,8 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 }
 
 // GitHubConnectHandler handles GET /api/v1/auth/github/login: it begins to connect a GitHub account
-// to the caller. It returns the URL at GitHub to which the page must send the browser, and sets a
-// cookie that binds this flow to this browser.
+// to the caller. The response contains the URL at GitHub to which the calling page must send the
+// browser. The handler also sets a cookie that binds the flow to the browser.
 func (s *Service) GitHubConnectHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, recent: true, github: true,
 		serve: s.serveGitHubConnect})
@@ -120,12 +120,13 @@ func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any,
 }
 
 // writeStartPage answers a navigation if it is uncertain whether a click caused the navigation. It
-// writes a page with a link to the same call. If the person clicks the link, the request comes from
-// the service's own page and may begin the flow.
+// writes a page with a link to the same call. If the person clicks the link, the new request comes
+// from the service's own page and may begin the flow.
 //
-// If the navigation were refused, Safari would be locked out, because Safari never sends
-// Sec-Fetch-User. If the navigation began the flow, any page could sign in its visitors again and
-// again in Safari.
+// Safari never sends Sec-Fetch-User. In Safari, the service therefore cannot distinguish a click on
+// a page of another origin from a script of that page. If the service refused a navigation in this
+// uncertain case, pages of other origins could not link to this call in Safari. If the navigation
+// began the flow, any page could sign in its Safari visitors again and again.
 func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	if err := checkReturnTo(returnTo); err != nil {
 		return nil, err
@@ -134,8 +135,8 @@ func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	return written{}, nil
 }
 
-// writePage answers with a page that cannot be shown in a frame of another page, so a click on it
-// is deliberate.
+// writePage answers with the given page. No other page can show the given page in a frame, so a
+// click on the given page is deliberate.
 func writePage(w http.ResponseWriter, page *template.Template, data any) {
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
@@ -260,8 +261,9 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	if err != nil {
 		return nil, s.tokens.discardSession(r.Context(), issued.Session, err)
 	}
-	// The new cookie replaces the old one, and no browser has the old cookie any longer. So revoke
-	// the old cookie's session. If the store fails or hangs now, the person is signed in anyway.
+	// The new cookie replaces the old cookie, so the person can no longer sign out of the old
+	// cookie's session. Revoke that session now. If the store fails or does not answer in time, the
+	// sign-in succeeds anyway.
 	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
 		replaceTimeout)
 	defer cancel()

@@ -99,10 +99,9 @@ func (c ClientInfo) readable() ClientInfo {
 	}
 }
 
-// network returns the network of the client, for the queue of slow hashes. In this queue, the
-// clients of one network can take only a part of the places. If the client address is not known,
-// network returns the network of the connection's peer. If the peer is not known either, it returns
-// the zero Addr.
+// network returns the network of the client address, for the queue of slow hashes. The queue gives
+// the clients of one network only a part of its places. If the client address is not known, network
+// returns the network of the connection's peer. If neither is known, network returns the zero Addr.
 func (c ClientInfo) network() netip.Addr {
 	if !c.Address.IsValid() {
 		return clientaddr.Network(c.peer)
@@ -132,9 +131,9 @@ func clientOfRequest(r *http.Request, clients *clientaddr.Resolver) ClientInfo {
 	return client
 }
 
-// callerContext is the context of an authenticated request. It carries the caller and the client,
-// but determines the client only when the client is needed. A callerContext costs one allocation
-// for each request. With context.WithValue, there would be several.
+// callerContext is the context of an authenticated request. It carries the caller and the client.
+// The client is determined only when code reads the client from the context. A callerContext costs
+// one allocation for each request. context.WithValue would cost several allocations.
 type callerContext struct {
 	request  *http.Request        // the request whose context it extends
 	clients  *clientaddr.Resolver // of the Service that authenticated the caller; nil if none did
@@ -224,24 +223,24 @@ func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
 	return resolver, nil
 }
 
-// UserSource gives a Service access to a host's own users table: see [NewWithUsers]. Its methods
-// must be safe for concurrent use. Each method receives the context of the call, with the remaining
-// time as its deadline, and must return when the context is done. If a method cannot answer, it
-// must return an error other than ErrNotFound. If a method returns such an error or panics, the
-// sign-in or the request fails.
+// UserSource gives a Service access to a host's own users table: see [NewWithUsers]. The methods of
+// a UserSource must be safe for concurrent use. Each method receives the context of the call, with
+// the remaining time as its deadline, and must return when the context is done. If a method cannot
+// answer, it must return an error other than ErrNotFound. If a method returns such an error or
+// panics, the sign-in or the request fails.
 //
 // A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
 // afterwards. A sign-in opens the session first and calls FindUser afterwards. If a sign-in runs at
 // the same time as the change, either FindUser sees the change or RevokeUser revokes the new
-// session. For this, FindUser must see at once what the host has written. If FindUser reads from a
-// cache or a replica, a disabled user can get in.
+// session. This order works only if FindUser sees at once what the host has written. If FindUser
+// reads from a cache or a replica, a disabled user can get in.
 type UserSource interface {
-	// FindUser returns the user with this ID, or ErrNotFound. The ID of the result must be the
-	// requested one. IsActive decides whether the user may sign in. IsActive and IsSuperUser decide
-	// whether the user may do what only super users may do. The Service calls FindUser again for
-	// each of these decisions. The Username must be at most 128 bytes of text, because it goes into
-	// tokens. The other fields are for GET /auth/user alone. They may be zero, but a zero CreatedAt
-	// is shown as the year 1.
+	// FindUser returns the user with this ID, or ErrNotFound. The result must have the requested
+	// ID. IsActive decides whether the user may sign in. IsActive and IsSuperUser decide whether
+	// the user may do what only super users may do. The Service calls FindUser again for each
+	// sign-in and for each check that the caller is a super user. The Username must be at most 128
+	// bytes of text, because it goes into tokens. Only GET /auth/user shows the other fields. They
+	// may be zero, but a zero CreatedAt is shown as the year 1.
 	FindUser(ctx context.Context, id string) (User, error)
 
 	// ResolveGitHub returns the ID of the user who signs in with this GitHub account from now on,
@@ -271,9 +270,9 @@ func hasUsers(store any) bool {
 	return ok
 }
 
-// keepsNoUsers reports whether the store is an AccountStore that keeps no users. It reports false
-// for a store that is not a complete AccountStore, because the type of such a store does not show
-// whether it keeps users.
+// keepsNoUsers reports whether the store is an AccountStore that keeps no users. The type of a
+// store that lacks methods of AccountStore does not show whether the store keeps users. For such a
+// store, keepsNoUsers reports false.
 func keepsNoUsers(store any) bool {
 	_, accounts := store.(AccountStore)
 	return accounts && !hasUsers(store)
@@ -355,9 +354,10 @@ func (h hostUsers) resolveID(
 }
 
 // hostError wraps err, which the UserSource method of the given name has returned. If err matches
-// ErrNotFound, so does the result. In every other case, the result matches no error of this
-// package, so its status is 503. This matters if, for example, the host calls another Service and
-// returns its ErrTokenRejected, which says nothing about the token of this request.
+// ErrNotFound, the result matches ErrNotFound too. In every other case, the status of the result is
+// 503, even if err matches an error of this package that has another status. For example, the host
+// may call another Service and return the ErrTokenRejected of that Service. That error says nothing
+// about the token of this request.
 func hostError(name string, err error) error {
 	if status, _ := ErrorStatus(err); status != http.StatusServiceUnavailable &&
 		!errors.Is(err, ErrNotFound) {

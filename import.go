@@ -55,9 +55,9 @@ const minChosenSecret = 8
 // Import returns ErrExists if the access key is taken, and never overwrites a key. It returns
 // ErrNotFound if the user does not exist. It also returns the errors of [Authority.Check].
 //
-// Import returns an *[InvalidError] for a key that [CredentialVerifier.Verify] would not accept
-// later. Without [CredentialConfig.AllowImported], Import therefore rejects every key. If Peppers
-// are set without [NoPepper], it rejects every key with Hash or GeneratedSHA256.
+// Import rejects a key with an *[InvalidError] if [CredentialVerifier.Verify] would not accept the
+// key. Without [CredentialConfig.AllowImported], Import therefore rejects every key. If Peppers are
+// set without [NoPepper], Import rejects every key with Hash or GeneratedSHA256.
 func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported ImportedKey) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
@@ -165,7 +165,8 @@ type importedUser struct {
 	hasID bool // the line contains the user's ID; if false, the import generated the ID
 }
 
-// The names of the fields of a line, and of a key in a line.
+// importedUserFields names the fields that a line may have. importedKeyFields names the fields that
+// each key in a line may have.
 var (
 	importedUserFields = []string{"username", "email", "user_id", "is_active", "is_super_user",
 		"created_at", "keys"}
@@ -207,8 +208,8 @@ func (s *Service) importedUser(ctx context.Context, line []byte, vouched bool) (
 	return imported, imported.Validate()
 }
 
-// importedRecord returns the user of a line. The user's ID is empty if the line has none. If a
-// field is not valid, importedRecord records the error in the parameter fields.
+// importedRecord returns the user of a line. If the line has no user_id, the ID of the user is
+// empty. If a field is not valid, [wire.Fields.Err] reports the error afterwards.
 func (s *Service) importedRecord(fields *wire.Fields) User {
 	user := User{
 		Username:  fields.Text("username"),

@@ -68,12 +68,12 @@ type ImportProgress struct {
 // a rejected line. The import makes no super users and changes no existing user.
 //
 // To continue after an interruption, call ImportUsers again with the same lines, starting with the
-// first. If the username and all keys of a line already belong to one user, ImportUsers counts the
-// line as Present: see [ImportProgress]. If the line has a user_id, that user must also have this
-// ID. ImportUsers compares and changes nothing else: if the e-mail address or a hash in the line
-// has changed since, the store keeps the earlier value. To add rejected lines, correct them and
-// call ImportUsers again. If several imports run at the same time, even with the same lines, no
-// user is added twice.
+// first. ImportUsers counts a line as Present if the username and all keys of the line already
+// belong to one user: see [ImportProgress]. If the line has a user_id, the existing user must also
+// have that ID. ImportUsers compares nothing else and does not change the existing user. For
+// example, if you change the e-mail address or a hash in the line before the second call, the store
+// keeps the earlier value. To add rejected lines, correct them and call ImportUsers again. If
+// several imports run at the same time, even with the same lines, no user is added twice.
 //
 // If ctx is done, or if the stream or the store fails, the import ends with an error. The last
 // batch may or may not have been added then. ImportUsers checks ctx between two reads of the
@@ -161,8 +161,8 @@ func (i *userImport) readBatch(ctx context.Context) (batch []importedLine, err e
 }
 
 // readLine returns the next line without surrounding white space. It returns io.EOF together with
-// the last line. If a line is too long, readLine skips the rest of it instead of holding it in
-// memory. The text is valid until the next call.
+// the last line. If a line is too long, readLine skips the rest of the line, so that the rest takes
+// no memory. The text is valid until the next call.
 func (i *userImport) readLine(ctx context.Context) (text []byte, tooLong bool, err error) {
 	length := 0
 	for err = bufio.ErrBufferFull; err == bufio.ErrBufferFull; length += len(text) {
@@ -221,9 +221,9 @@ func (i *userImport) addUsers(ctx context.Context, batch []importedLine) error {
 	return err
 }
 
-// setRefusal sets the result of a line after the store has refused to add the line's user. The err
-// argument is the store's error for this user. setRefusal keeps only the [ExistsError] in err,
-// because the rest of err may contain text of the line.
+// setRefusal sets the result of a line after the store has refused the line's user with the error
+// err. The result contains only the [ExistsError] in err, because the rest of err may contain text
+// of the line. If err contains no ExistsError, setRefusal returns an error.
 func (l *importedLine) setRefusal(err error) error {
 	exists, ok := errors.AsType[*ExistsError](err)
 	if !ok {

@@ -93,7 +93,8 @@ func NoPepper() SymmetricKey {
 
 func (k SymmetricKey) isNoPepper() bool { return k.id == "" && k.get != nil }
 
-// derivePeppers derives the peppers for hashes of access secrets from the keys of the ring.
+// derivePeppers returns the peppers for the hashes of access secrets. Each pepper is derived from
+// one key of the ring. The element that [NoPepper] returns leads to an empty pepper.
 func derivePeppers(ring []SymmetricKey) ([]secrethash.Pepper, error) {
 	peppers := make([]secrethash.Pepper, len(ring))
 	for i, k := range ring {
@@ -205,10 +206,11 @@ func (k SigningKey) ID() string {
 }
 
 // RetiredAt returns a copy of the key. The copy verifies only tokens that were issued at the given
-// time or earlier, to the second. Use RetiredAt for a key that no longer signs on any instance. If
-// an attacker obtains the key later, the copy verifies the attacker's tokens only if they claim to
-// be issued at the given time or earlier. These tokens expire at most [TokenConfig.MaxLifetime]
-// after the given time.
+// time or earlier, to the second. Use RetiredAt for a key that no longer signs on any instance.
+//
+// An attacker who obtains the key later can sign tokens with any time of issue. The copy rejects
+// every token with a time of issue after the given time. Every other token of the attacker expires
+// at most [TokenConfig.MaxLifetime] after the given time.
 //
 // A retired key cannot be the first of a ring. The time is published with the public key, so that a
 // [RemoteVerifier] rejects later tokens too.
@@ -234,10 +236,10 @@ func newRing(keys []SigningKey) (*signing.Ring, error) {
 // redacted is embedded in types with a secret. It makes their values print as "[redacted]", so that
 // the secret does not get into logs and responses.
 //
-// Package fmt calls no methods for the value of an unexported field in a host's struct. It prints
-// the fields of that value, and follows pointers to structs, slices and maps. For a function or a
-// pointer to a string, it prints only the address. Therefore, a type that embeds redacted keeps its
-// secret in a function or behind a pointer to a string.
+// Package fmt calls no method of a value in an unexported field, such as a Secret in a host's own
+// struct. Instead, fmt prints the fields of the value, and follows pointers to structs, slices and
+// maps. For a function or a pointer to a string, fmt prints only the address. Therefore, a type
+// that embeds redacted keeps its secret in a function or behind a pointer to a string.
 //
 // Some other printers, such as those of test libraries, follow every pointer. They print a string
 // behind a pointer, but not a secret in a function.

@@ -19,10 +19,11 @@ import (
 // is the user of the session cookie. Identify writes nothing to the store.
 //
 // Identify returns ErrTokenMissing if there is no token, and ErrTokenRejected if the token is not
-// valid now. With the session cookie, a request that may change something must come from a page of
-// the host. If its headers do not show this, Identify returns ErrCrossOrigin. Every request may
-// change something, except a GET, HEAD or OPTIONS without an Upgrade header. Any other error means
-// that the store could not answer.
+// valid now. A request that is identified by the session cookie must come from a page of the host
+// if the request may change something. If the headers of the request do not show that it comes from
+// such a page, Identify returns ErrCrossOrigin. Every request may change something, except a GET,
+// HEAD or OPTIONS request without an Upgrade header. Any other error of Identify means that the
+// store could not answer.
 //
 // [WriteError] answers the request with the error. Without an http.ResponseWriter, use
 // [ErrorStatus].
@@ -182,7 +183,7 @@ type answer struct {
 
 var noContent = answer{status: http.StatusNoContent}
 
-// written is what serve returns if it has written the response itself.
+// written is the result of an endpoint's function that has written the response itself.
 type written struct{}
 
 // errGitHubNotConfigured is the error of every GitHub call if Config.GitHub is nil.
@@ -212,9 +213,9 @@ func (s *Service) handler(e endpoint) http.Handler {
 	})
 }
 
-// applyPolicy checks the request against the conditions of the endpoint. It returns the request
-// even if it also returns an error. If the caller is known, the context of the returned request
-// contains the caller.
+// applyPolicy checks the request against the conditions of the endpoint. It always returns a
+// request, even together with an error. If the caller is known, the context of the returned request
+// contains the caller, so that the event of a refusal can name the caller.
 func (s *Service) applyPolicy(e endpoint, r *http.Request) (*http.Request, error) {
 	if e.access == anyone {
 		return r, nil
@@ -301,8 +302,8 @@ func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler
 	})
 }
 
-// fail answers the request with err, through Config.WriteError. If err is a refusal, fail also
-// records an event. If err is a failure of the store or GitHub, fail also logs it.
+// fail answers the request with err, through Config.WriteError. Before it answers, fail logs err if
+// the store or GitHub could not answer, and records an event if err refuses a known caller.
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.logFailure(r, err)
 	s.recordRefusal(r, err)

@@ -13,8 +13,8 @@ import (
 // User is the record of one user.
 type User struct {
 	// ID identifies the user permanently and is never given to another user. It has at most
-	// [MaxIDLength] bytes. Authorize by the ID. An e-mail can later belong to another user, and so
-	// can a username in a host's own table.
+	// [MaxIDLength] bytes. Authorize by the ID: an e-mail can later belong to another user. If the
+	// host keeps the users in its own table, a username can later belong to another user, too.
 	ID string
 
 	// Username and Email are each unique without regard to ASCII case. The Email may be empty, for
@@ -49,10 +49,10 @@ type AccessKey struct {
 	// UserID is the ID of the user who signs in with the key.
 	UserID string
 
-	// Hash is the stored hash of the secret, which also names the algorithm and its parameters. It
-	// has 1 to 255 bytes of visible ASCII. A hash that this package made also depends on ID and
-	// UserID. Therefore, a row that is copied to another user does not let anyone sign in as that
-	// user.
+	// Hash is the stored hash of the secret. Its text also names the hash algorithm and the
+	// parameters of the algorithm. Hash has 1 to 255 bytes of visible ASCII. A hash that this
+	// package made also depends on ID and UserID. Therefore, a row that is copied to another user
+	// does not let anyone sign in as that user.
 	Hash string
 
 	// Label is the owner's own name for the key, at most 256 bytes. It may be empty.
@@ -193,7 +193,7 @@ type ClientInfo struct {
 	peer netip.Addr // the other end of the connection, if Address is not known
 }
 
-// address returns the client address as records keep it, or "" if it is not known.
+// address returns the client address as text, or "" if the address is not known.
 func (c ClientInfo) address() string {
 	if !c.Address.IsValid() {
 		return ""
@@ -210,16 +210,16 @@ type Revocation struct {
 	// Positions.
 	Position int64
 
-	// ID is random and different for every entry. If a reader finds another ID at a Position that
-	// it has read before, the store was restored from a backup, and entries have been added since.
+	// ID is random and different for every entry. If the entry at a Position gets a different ID,
+	// the store was restored from a backup, and entries have been added since then.
 	ID string
 
 	// UserID is the user whose sessions are revoked. If UserID is empty, the entry is for all
 	// users: it revokes each session whose Generation is below the entry's Generation.
 	UserID string
 
-	// SessionID is the session that is revoked. If only UserID is set, the entry revokes each
-	// session of this user whose Generation is below the entry's Generation.
+	// SessionID is the session that is revoked. If SessionID is empty and UserID is set, the entry
+	// revokes each session of the user whose Generation is below the entry's Generation.
 	SessionID  string
 	Generation int64
 
@@ -229,10 +229,10 @@ type Revocation struct {
 }
 
 // Capped reports whether the entry names a session and has a Generation equal to its Position. Such
-// an entry exists only if the store has lost commits. The revoked token can then have a greater
-// Generation than the entry. A later entry for the user or for all users can miss this token,
-// because the later entry revokes only Generations below its own. Therefore, a store replaces a
-// capped entry only by another entry for the same session.
+// an entry exists only if the store has lost commits. The token of the session can then have a
+// greater Generation than the entry. A later entry for the user or for all users can miss the
+// token, because the later entry revokes only Generations below its own. Therefore, a store
+// replaces a capped entry only by another entry for the same session.
 func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 
 // GitHubAccount identifies an account at GitHub by the GitHub host and by the number of the account
@@ -287,9 +287,9 @@ type GitHubToken struct {
 
 // GitHubSignInWrite contains everything that a sign-in with GitHub writes.
 type GitHubSignInWrite struct {
-	// Link describes the account as GitHub reported it. Link.UserID is the ID of NewUser if NewUser
-	// is set. If not, it is the ID of the user to whom the account is linked. For an account
-	// without a link, it is the ID that [UserSource.ResolveGitHub] returned.
+	// Link describes the account as GitHub reported it. If NewUser is set, Link.UserID is the ID of
+	// NewUser. If the account is linked, Link.UserID is the ID of the linked user. In all other
+	// cases, Link.UserID is the ID that [UserSource.ResolveGitHub] returned.
 	Link GitHubLink
 
 	// NewUser is the user to add, or nil if no user is to be added.
@@ -299,9 +299,9 @@ type GitHubSignInWrite struct {
 	// [GitHubStore.SignInGitHub].
 	GrantSuperUser bool
 
-	// Token replaces the stored token, whose Version must be TokenVersion. If TokenVersion is
-	// empty, there must be no stored token, and Token is added. If Token is nil, the stored token
-	// does not change.
+	// Token replaces the stored token. The Version of the stored token must be TokenVersion. If
+	// TokenVersion is empty, there must be no stored token, and Token is added. If Token is nil,
+	// the stored token does not change.
 	Token        *GitHubToken
 	TokenVersion string
 
@@ -318,8 +318,8 @@ type GitHubConnectWrite struct {
 	TokenVersion string // as in [GitHubSignInWrite]
 }
 
-// GitHubAccountState is the stored state of a GitHub account and of the user to be linked to it. A
-// store reads the state while it holds the locks of the write.
+// GitHubAccountState is the stored state of a GitHub account and of the user who signs in with it
+// or connects it. Before a store reads the state, it takes all locks that the change needs.
 type GitHubAccountState struct {
 	// LinkedTo is the ID of the user to whom the account is linked. Empty means none.
 	LinkedTo string
@@ -388,12 +388,12 @@ func (r KeyRotation) printed() printedKeyRotation {
 	return printedKeyRotation(r)
 }
 
-// Format prints the rotation as [AccessKey.Format] prints a key.
+// Format prints the rotation with "[redacted]" in place of Hash, as [AccessKey.Format] does.
 func (r KeyRotation) Format(f fmt.State, verb rune) {
 	fmt.Fprintf(f, fmt.FormatString(f, verb), r.printed())
 }
 
-// LogValue returns the rotation as [AccessKey.LogValue] returns a key.
+// LogValue returns the rotation with "[redacted]" in place of Hash, as [AccessKey.LogValue] does.
 func (r KeyRotation) LogValue() slog.Value { return slog.AnyValue(r.printed()) }
 
 // printedGitHubToken is a GitHubToken with text in place of the sealed bytes.

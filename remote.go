@@ -22,9 +22,9 @@ type RemoteVerifierConfig struct {
 
 	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
 	// Config.Issuer of the issuing service. Audience is the only element of the issuing service's
-	// Config.Tokens.Audiences. The issuing service must set Audiences, because the default audience
-	// is the issuer alone. The one element must name all services that accept the tokens, including
-	// this service.
+	// Config.Tokens.Audiences. The issuing service must set Audiences, because the default names
+	// only the issuer itself. Choose an Audience that names all services that accept the tokens,
+	// including this service.
 	Issuer   string
 	Audience string
 
@@ -52,7 +52,7 @@ const defaultMaxAge = 15 * time.Minute
 //
 // A RemoteVerifier cannot see revocations. It accepts a token for MaxAge after the token was
 // issued, even if the session has been revoked since. It does not know the user's permissions
-// either. The service itself must decide what the user with this ID may do.
+// either. The service must decide by itself what the user may do.
 //
 // The verifier fetches the keys when the first token arrives. It fetches them again when a token
 // names an unknown key, or when a token arrives and the keys are two and a half minutes old. At
@@ -69,10 +69,10 @@ const defaultMaxAge = 15 * time.Minute
 // A request waits for at most one second. At most 100 requests wait at a time. While 100 requests
 // wait, every further request that would have to wait gets an error.
 //
-// If fetches fail, the last fetched keys remain in use for a day. A token that names an unknown key
-// then gets an error that is not ErrTokenRejected. If a later fetch shows that the issuer has no
-// keys any longer, all tokens are rejected. Three responses show this: a set without usable keys, a
-// redirect, and a 4xx status other than 408, 425 and 429.
+// If fetches fail, the last fetched keys remain in use for a day. If a token names an unknown key
+// during this time, Verify returns an error that is not ErrTokenRejected. If a later fetch shows
+// that the issuer has no keys any longer, all tokens are rejected. Three responses show this: a set
+// without usable keys, a redirect, and a 4xx status other than 408, 425 and 429.
 //
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
@@ -177,9 +177,9 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	return v.Verify(r.Context(), token)
 }
 
-// Authenticate returns a handler that calls Identify for each request. If Identify accepts the
-// request, the handler calls next, with the caller in the context for [IdentityFromContext]. If
-// not, the handler answers with [WriteError].
+// Authenticate returns a handler that calls Identify for each request. If Identify returns an
+// error, the handler answers with [WriteError]. If not, it passes the request to the handler in the
+// parameter next. That handler gets the caller's identity from [IdentityFromContext].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)

@@ -32,8 +32,8 @@ const (
 // The goroutines of Run end before Run returns, with one exception. If a call of OnEvent still runs
 // 5 seconds after ctx is done, Run returns without waiting for it any longer.
 //
-// Stop the HTTP server before ctx is done. After Run has returned, no event is delivered: if a
-// later event is not in the audit trail, it is written to the log instead.
+// Stop the HTTP server before ctx is done, because no event is delivered after Run has returned. If
+// an event occurs later and is not stored in the audit trail, it is written to the log instead.
 func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()
@@ -153,7 +153,7 @@ var errNoTrail = errors.New("auth: there is no audit trail: the store is no Even
 //
 // Events returns ErrNotFound if no event has the ID in the filter's Before, and an *InvalidError if
 // limit is out of range. If the store is no [EventStore] or Config.DisableAuditTrail is set, there
-// is no audit trail, and Events returns another error.
+// is no audit trail, and Events returns an error that says so.
 func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
 	switch {
 	case s.events.trail == nil:

@@ -24,12 +24,12 @@ type Store interface {
 //     mistakes this store for one that keeps users.
 //   - No method returns ErrUserDisabled, and none returns ErrNotFound because a user does not
 //     exist.
-//   - SignInGitHub returns ErrInvalid if NewUser is set. If the GitHub account is linked to no
-//     user, SignInGitHub links it to the Link's UserID. If that user is linked to another account
-//     of the same GitHub host, SignInGitHub returns ErrChanged.
+//   - SignInGitHub returns ErrInvalid if NewUser is set. If the GitHub account is not linked yet,
+//     SignInGitHub links the account to the user of the Link. But if this user is linked to another
+//     account of the same GitHub host, SignInGitHub returns ErrChanged.
 //   - UnlinkGitHub counts only access keys and GitHub links as ways to sign in.
-//   - A store that locks records keeps a record to lock for each user ID that it has received.
-//     Without such records, a revoked session could still add an access key.
+//   - A store that locks records has one lockable record for each user ID that it has received.
+//     Without these records, a session could still add an access key after it was revoked.
 //   - The store checks the session of an Authority, but not the user. If the host disables the user
 //     in its own table, the user's sessions lose their authority when RevokeUserSessions returns.
 //
@@ -47,20 +47,20 @@ type Store interface {
 //   - A method with a [Write] checks the write's Authority in the transaction of the change, after
 //     it has locked the records on which the check depends. It calls [Authority.Check] and then
 //     [Authority.CheckOwner]. The argument of CheckOwner is the ID of the user whose record
-//     changes, or "" if the change is about several users or none. Because of the locks, the change
-//     and a revocation of the session wait for each other. After the revocation has returned, the
-//     session can change nothing.
+//     changes, or "" if the change is about several users or none. Because of the locks, a change
+//     by a session and a revocation of this session wait for each other. So the session can change
+//     nothing after the revocation has returned.
 //   - A store that locks records takes the locks in this order: the record of everybody (one record
 //     that stands for all users), one record for the set of super users, user records by ascending
 //     ID, keys, sessions, links, the head of the revocation feed. RevokeEverybody locks the record
-//     of everybody exclusively. Every other method with a Write takes a shared lock on it.
+//     of everybody exclusively. Every other method with a Write takes a shared lock on this record.
 //   - An [EventStore] stores the Event of a Write in the transaction of the change.
 //   - A method returns [ErrInvalid] if Validate of a record or of the Write returns an error, or if
 //     [ValidateHash] or [ValidateState] rejects a value. If several errors apply, a method returns
 //     the first of this list: the error of a context that is done, ErrInvalid, an error of the
-//     check of the Authority, any other error that the method's comment names. Only ErrNotFound for
-//     the changed record can come before an error of that check.
-//   - A look-up of an ID that is invalid, for example too long, returns [ErrNotFound].
+//     check of the Authority, any other error that the method's comment names. As an exception,
+//     ErrNotFound for the changed record may come before an error of the check of the Authority.
+//   - A look-up returns [ErrNotFound] if the ID is invalid, for example too long.
 //   - A record whose ExpiresAt is equal to the given time has expired.
 //   - The store compares IDs byte for byte. It keeps usernames and e-mails as given. Two usernames
 //     or two e-mails are the same if [FoldASCII] returns the same text for them.
@@ -90,9 +90,9 @@ type UserStore interface {
 	// It processes the users in order and returns one error for each user. The error is nil if the
 	// user was added with all keys. A user is not added if the user ID, the username, the e-mail or
 	// the ID of a key is taken, even by a user that the call has just added. The error is then an
-	// [ExistsError] for the first of these that is taken. SameUserID of the error says whether the
-	// user is already registered. The other users are still added. If other calls write at the same
-	// time, two errors can describe the store at two different moments during the call.
+	// [ExistsError] for the first taken value in this order. The SameUserID of the error says
+	// whether the user is already registered. The other users are added nevertheless. If other
+	// calls write at the same time, two errors can describe the store at different moments.
 	//
 	// If any user has no key, more than MaxKeys keys or the key of another user, RegisterUsers adds
 	// no user and returns ErrInvalid. If it adds at least one user, it stores one event.
@@ -111,8 +111,8 @@ type UserStore interface {
 	// whose IDs are greater than the parameter after. A page of fewer than limit users is the last
 	// page. If limit is below one, ListUsers returns no users.
 	//
-	// For the first page, the parameter after is empty. For the next page, it is the last ID of
-	// this page. A user who exists during the whole iteration is in exactly one page.
+	// For the first page, the parameter after is empty. For each later page, it is the last ID
+	// of the previous page. A user who exists during the whole iteration is in exactly one page.
 	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
 
 	// UpdateUser changes the user and returns the changed record. If the change sets IsActive to
@@ -141,10 +141,10 @@ type UserStore interface {
 
 	// DeleteUser removes the user with all access keys, sessions, GitHub links and GitHub tokens,
 	// in one transaction. It returns the tokens, which the caller must still revoke at GitHub. The
-	// username stays taken: if it is registered later, Register returns ErrExists. The e-mail
-	// becomes available again. The user's GitHub accounts are no longer remembered for any user,
-	// and their grants become spent: see SignInGitHub. An [EventStore] clears the Client of every
-	// event whose ActorID is the user's ID.
+	// username stays taken, so Register returns ErrExists for it. The e-mail becomes available
+	// again. The user's GitHub accounts are no longer remembered for any user, and their grants
+	// become spent: see SignInGitHub. An [EventStore] clears the Client of every event whose
+	// ActorID is the user's ID.
 	//
 	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the user is the only
 	// active super user.
@@ -178,8 +178,8 @@ type CredentialStore interface {
 	// that still works. Of two concurrent calls with an Overlap, one fails.
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
-	// TouchKey sets LastUsedAt to the given time if that is at least [KeyUsePrecision] after the
-	// present LastUsedAt. It returns ErrNotFound if there is no such key.
+	// TouchKey sets LastUsedAt to the given time if this time is at least [KeyUsePrecision] after
+	// the present LastUsedAt. It returns ErrNotFound if there is no such key.
 	TouchKey(ctx context.Context, id string, at time.Time) error
 
 	// RevokeKey removes the key and revokes the sessions that the key opened. It returns
@@ -213,11 +213,11 @@ type SessionStore interface {
 	// and ErrExists if the session's ID is taken. If AccessKeyID is set, it also returns
 	// ErrNotFound if the key is missing, belongs to another user, or has expired at CreatedAt.
 	//
-	// CreateSession locks the records of the user and of the key until it commits. The same locks
-	// are taken by [UserStore.UpdateUser], [UserStore.ResetUser], [UserStore.DeleteUser],
-	// [CredentialStore.RevokeKey], [CredentialStore.PruneKeys], RevokeSession and
-	// RevokeUserSessions. So after one of these methods has returned, every session that it must
-	// revoke is revoked.
+	// CreateSession locks the records of the user and of the key until it commits. The following
+	// methods take the same locks: [UserStore.UpdateUser], [UserStore.ResetUser],
+	// [UserStore.DeleteUser], [CredentialStore.RevokeKey], [CredentialStore.PruneKeys],
+	// RevokeSession and RevokeUserSessions. So after one of these methods has returned, every
+	// session that it must revoke is revoked.
 	CreateSession(ctx context.Context, session Session, limit int) (Session, User, error)
 
 	// FindSession returns the session with this ID, or ErrNotFound. It also returns an expired
@@ -232,13 +232,13 @@ type SessionStore interface {
 	// RevokeSession revokes the session and removes its record. It returns ErrNotFound if there is
 	// no such session. Of several calls for one session, only one succeeds.
 	//
-	// Every method that revokes sessions adds entries to the revocation feed in the same
-	// transaction, also if it is a method of another interface. It adds one entry for each session,
-	// or one for the user if it revokes all of the user's sessions. PruneKeys and PruneSessions add
-	// no entry, because they remove only expired sessions. Positions follow the order in which
-	// transactions commit: after a reader has seen an entry, no entry with a lower Position can
-	// appear. A counter that stays locked until the commit ensures this order. A timestamp or a
-	// database sequence does not.
+	// Every method that revokes sessions, in this interface or in another, adds entries to the
+	// revocation feed in the same transaction. The method adds one entry for each session. If it
+	// revokes all sessions of a user, it adds one entry for the user instead. PruneKeys and
+	// PruneSessions add no entry: they remove only expired sessions. Positions follow the order of
+	// the commits: after a reader has seen an entry, no entry with a lower Position can appear. A
+	// counter that stays locked until the commit ensures this order. A timestamp or a database
+	// sequence does not.
 	//
 	// The entry for a user is added even if the store has no session of the user: the record of a
 	// session can be lost while the session's token is still valid. The entry's ExpiresAt is the
@@ -247,18 +247,18 @@ type SessionStore interface {
 	// entries for the user and for the user's sessions, except [Revocation.Capped] ones. A replaced
 	// entry gets a zero ExpiresAt. An entry that has not been replaced is in force.
 	//
-	// The feed may then have more than [MaxNamedRevocations] entries in force that each name a
-	// session of the same user. In this case, the store also adds the entry that [FoldRevocations]
-	// returns, in the same transaction. This entry replaces most of the entries for one session. It
-	// also revokes every session of the user whose Generation is below that of the entry.
+	// A user can get more than [MaxNamedRevocations] entries in force that each revoke one session.
+	// The store then also adds the entry that [FoldRevocations] returns, in the same transaction.
+	// This entry replaces most of the user's entries for one session. It also revokes every session
+	// of the user whose Generation is below the Generation of this entry.
 	RevokeSession(ctx context.Context, w Write, id string) error
 
 	// RevokeToken revokes the session that a verified token names, and removes the record of the
 	// session if there is one. It adds an entry for the session even if the store has no record of
 	// the session or of the user. The entry's ExpiresAt is the later of the token's expiry and the
-	// session's ExpiresAt. The entry's Generation is the token's Generation or the entry's
-	// Position, whichever is less. RevokeToken adds no entry if an entry in force already revokes
-	// the session and does not expire earlier than the new entry would.
+	// session's ExpiresAt. The entry's Generation is the lesser of the token's Generation and the
+	// entry's Position. RevokeToken adds no entry if an entry in force already revokes the session
+	// and expires no earlier than the new entry.
 	RevokeToken(ctx context.Context, claims SessionClaims) error
 
 	// RevokeUserSessions removes all sessions of the user and returns how many of them were neither
@@ -347,8 +347,8 @@ type GitHubStore interface {
 	// AdmittedAt and remembers the account as SignInGitHub does.
 	//
 	// It returns the errors of [GitHubConnectWrite.Check]. ErrExists means that the account is
-	// linked to another user or remembered for one, or that the user is linked to another account
-	// of the GitHub host. ErrChanged means that the stored token's Version is not TokenVersion.
+	// linked to or remembered for another user, or that the user is linked to another account of
+	// the GitHub host. ErrChanged means that the stored token's Version is not TokenVersion.
 	ConnectGitHub(ctx context.Context, w Write, connect GitHubConnectWrite) error
 
 	// UpdateGitHubLink replaces the stored link of the account, except for its CreatedAt. It sets
@@ -357,9 +357,9 @@ type GitHubStore interface {
 	UpdateGitHubLink(ctx context.Context, link GitHubLink) error
 
 	// LeaseGitHubToken gives a caller the lease on the user's token, so that only this caller
-	// refreshes the token. The parameter now is the current time, and until is the end of the
-	// lease. A write of the token ends the lease earlier. If another caller's lease has not ended,
-	// the result is false. It returns ErrNotFound if there is no token or its Version is different.
+	// refreshes the token. The parameter now is the current time, and the parameter until is the
+	// end of the lease. A write of the token ends the lease earlier. While another caller has the
+	// lease, the result is false. For a missing token or another Version, the error is ErrNotFound.
 	LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error)
 
 	// ReplaceGitHubToken replaces the stored token of the same user and account, and ends its
@@ -388,26 +388,26 @@ type GitHubStore interface {
 // rules that all methods follow.
 //
 // The store adds the Event of each [Write] in the transaction of the change, with a random ID.
-// After the store has taken the locks, it calls the Write's Now and sets At to the result. If the
-// newest event of the same UserID has the same or a later At, the store sets At to one microsecond
-// after that, to keep the user's events in order. Events stay when their user is deleted, so they
-// have no foreign keys.
+// After the store has taken the locks, it calls the Write's Now and sets At to the result. The
+// events of a user must stay in order. So if the user's newest event has the same or a later At,
+// the store sets the new At to one microsecond after the At of that event. Events stay when their
+// user is deleted, so they have no foreign keys.
 type EventStore interface {
 	// ListEvents returns at most limit events that match the filter, sorted by At and then by ID,
 	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event. If
 	// limit is below one, ListEvents returns no events.
 	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
 
-	// ClaimEvent claims the oldest event that waits for delivery and that no claim holds back. The
-	// parameter now is the current time, and the parameter until is the end of the claim. During
-	// the claim, no other call gets this event or a later event of the same user. ClaimEvent
-	// returns the event and the number of its claims so far, which is 1 for the first claim. It
-	// returns ErrNotFound if no event can be claimed. It can also return ErrNotFound because
-	// concurrent calls have locked the events.
+	// ClaimEvent claims the oldest event that waits for delivery and is not blocked by a claim. The
+	// parameter now is the current time, and the parameter until is the end of the new claim. Until
+	// then, the claim blocks this event and all later events of the same user. ClaimEvent returns
+	// the event and the number of its claims so far, which is 1 for the first claim. It returns
+	// ErrNotFound if no event can be claimed. It can also return ErrNotFound because concurrent
+	// calls have locked the events.
 	//
 	// The new claim lasts for until.Sub(now). ClaimEvent ignores an earlier claim that ends more
-	// than this duration after the end of the new claim. Only a caller whose clock was ahead makes
-	// such a claim. Without this rule, the user's events would wait until that claim ends.
+	// than this duration after the new claim ends. Only a caller whose clock was ahead makes such
+	// a claim. Without this rule, the user's events would wait until the earlier claim ends.
 	ClaimEvent(ctx context.Context, now, until time.Time) (event Event, attempt int, err error)
 
 	// FinishEvent records that the event no longer waits for delivery. The event stays in the

@@ -64,7 +64,7 @@ func NewTokenIssuerWithUsers(
 	return newTokenIssuer(store, users, issuer, keys, cfg)
 }
 
-// newTokenIssuer returns an issuer. If the source is nil, the store keeps the users.
+// newTokenIssuer returns an issuer. If the given UserSource is nil, the store keeps the users.
 func newTokenIssuer(
 	store SessionStore, source UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
@@ -121,8 +121,8 @@ func newTokenIssuer(
 	return t, nil
 }
 
-// checkStore checks the store of another component. It returns an error if both this store and the
-// issuer's UserSource keep users, or if neither does.
+// checkStore checks the store of a component that uses this issuer. If the issuer has a UserSource,
+// the store must keep no users. Otherwise, the store must keep users.
 func (t *TokenIssuer) checkStore(store any) error {
 	switch {
 	case t.sessions == nil:
@@ -182,7 +182,7 @@ func (t Token) ExpiresIn() time.Duration {
 
 // Issue creates a session and returns its token. If [WithClientInfo] has put a client into ctx, the
 // session records that client. If the user already has MaxSessions sessions, Issue revokes the
-// oldest. Events and the SignIn hook treat each call as an attempt to sign in.
+// oldest. For the EventLog and the SignIn hook, each call of Issue is an attempt to sign in.
 //
 // Issue returns ErrUserDisabled if the user is disabled. It returns ErrNotFound if the user or the
 // access key does not exist, or if the access key has expired. If Issue returns an error, it leaves
@@ -217,9 +217,9 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 // issueFor returns the token of a session that the store has just created. The user argument is the
 // user that the store returned with the session. If issueFor fails, it revokes the session.
 //
-// If there is a UserSource, issueFor asks it for the user after the session was created. This order
-// matters if the host disables the user at the same moment: either issueFor refuses the user, or
-// the host's call of RevokeUser finds the session.
+// If there is a UserSource, issueFor reads the user from it only after the session was created. The
+// host may disable the user at the same moment. Because of this order, either issueFor refuses the
+// user, or the host's call of RevokeUser finds the session.
 func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) (Token, error) {
 	if t.feed != nil {
 		t.feed.CatchUp(ctx, session.Generation)
@@ -244,7 +244,7 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 const discardTimeout = 5 * time.Second
 
 // discardSession revokes a session that gets no token, and returns the given reason. If the store
-// fails, it returns the store's error instead, because the session then still exists.
+// fails, the session may still exist, and discardSession returns the error of the store instead.
 func (t *TokenIssuer) discardSession(ctx context.Context, session Session, reason error) error {
 	// Without cancellation, because the request may be over.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
@@ -263,13 +263,13 @@ func claimsOf(session Session) SessionClaims {
 	}
 }
 
-// newChange prepares a change of the issuer's store, and the event of the change.
+// newChange returns a change that the given authority makes, with the given event.
 func (t *TokenIssuer) newChange(ctx context.Context, by Authority, e Event) change {
 	return t.events.newChange(ctx, by, e, t.cfg.Now, t.cfg.MaxLifetime)
 }
 
-// newSession returns the record of a session that begins now. The times of the session are in whole
-// seconds, because the times in a token are.
+// newSession returns the record of a session that begins now. The times of the session are whole
+// seconds, because a token contains only whole seconds.
 func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Session {
 	now := t.cfg.Now().UTC().Truncate(time.Second)
 	client := clientOf(ctx)
@@ -318,8 +318,8 @@ func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, er
 //
 // If this issuer, or a component that uses it, revokes a session, Verify rejects the session's
 // token at once. If another instance, or a direct call of the store, revokes a session, Verify
-// rejects the token within RevocationInterval. While the store does not answer, this can take up to
-// MaxStaleness.
+// rejects the token within RevocationInterval. If the store does not answer, Verify can accept this
+// token for up to MaxStaleness.
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := t.verify(ctx, token)
 	if err != nil {
@@ -363,8 +363,8 @@ func (t *TokenIssuer) verifyToken(
 	return (*Identity)(&v.Identity), cached, nil
 }
 
-// requireLive returns an error unless the session of the claims is live. The parameter checked must
-// point to the number that is kept for this session: see [revocation.Feed.RequireLive].
+// requireLive returns an error unless the session of the claims is live. It passes the parameter
+// checked, which belongs to the token, to [revocation.Feed.RequireLive].
 func (t *TokenIssuer) requireLive(
 	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
 ) error {
@@ -387,7 +387,7 @@ func (t *TokenIssuer) requireLive(
 	return nil
 }
 
-// repairFeed revokes all sessions after the store has lost commits: see
+// repairFeed revokes all sessions, because the store has lost commits. For the parameter above, see
 // [SessionStore.RevokeEverybody].
 func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
 	c := t.newChange(ctx, ByHost("auth.Repair"),

@@ -118,8 +118,8 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
 
 // RevokeUser revokes all sessions of the user, so that their tokens are rejected from then on. It
 // returns how many of the sessions were live. If the store keeps users and there is no such user,
-// it returns ErrNotFound. It also returns the errors of [Authority.Check]. An authority with a
-// SessionID must have the UserID of this user, or SuperUser must be set.
+// it returns ErrNotFound. It also returns the errors of [Authority.Check]. An authority with the
+// SessionID of another user's session must have SuperUser set.
 //
 // The user can sign in again, unless the user is disabled. A host with a [UserSource] calls
 // RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser has returned, the

@@ -43,7 +43,7 @@ func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (
 	return r, nil
 }
 
-// newChange prepares a change of the service's store, and the event of the change.
+// newChange returns a change that the given authority makes, with the given event.
 func (s *Service) newChange(ctx context.Context, by Authority, e Event) change {
 	return s.tokens.newChange(ctx, by, e)
 }
@@ -77,8 +77,8 @@ func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, 
 }
 
 // Bootstrap creates the first super user of a new service. Only one call in the life of the store
-// creates a user, whichever instance makes the call. A later call with the same pair returns that
-// user, if the pair still signs in as a super user. Every other later call returns ErrBootstrapped.
+// creates a user, whichever instance makes the call. If the pair of a later call signs in as a
+// super user, that call returns this super user. Otherwise, it returns ErrBootstrapped.
 //
 // Create the pair with [CredentialVerifier.GeneratePair] and store the pair before the call. If the
 // program dies before it has shown the secret, it can call Bootstrap again with the same pair.
@@ -150,8 +150,8 @@ func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userI
 
 // ReinstateUser enables a disabled user and returns the user with a new pair. It removes every
 // earlier key, session and GitHub link, as RegenerateCredentials does. To enable a user without
-// removing the earlier keys, use UpdateUser. It returns ErrNotFound if there is no such user, and
-// the errors of [Authority.Check].
+// removing the earlier keys, use UpdateUser. ReinstateUser returns ErrNotFound if there is no such
+// user, and the errors of [Authority.Check].
 func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string) (Registration, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err
@@ -164,8 +164,8 @@ func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string
 	return made, nil
 }
 
-// resetUser removes everything with which the user can sign in, applies the change, and adds a new
-// pair. It sets the user and the access key of the event e.
+// resetUser removes everything with which the user can sign in, makes the given change to the user,
+// and adds a new pair. It also puts the user's ID and the new access key into the given event.
 func (s *Service) resetUser(
 	ctx context.Context, by Authority, userID string, change UserChange, e Event,
 ) (Registration, error) {
@@ -191,8 +191,8 @@ func (s *Service) resetUser(
 	return Registration{User: user, Pair: pair}, nil
 }
 
-// revokeAtGitHub revokes the tokens at GitHub, after the store has removed them. It skips a token
-// if its GitHub host is not configured.
+// revokeAtGitHub revokes, at GitHub, the tokens that the store has removed. It skips the tokens of
+// a GitHub host that is not configured.
 func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	for _, token := range tokens {
 		if s.github != nil && token.Account.Host == s.github.cfg.Host {
@@ -305,8 +305,8 @@ func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
 // write of the handler is complete, use an [Authority]. Inside a transaction of the host, use
 // package sqlstore's HoldAuthority.
 //
-// Recheck returns ErrTokenMissing as [Service.User] does. It returns ErrTokenRejected if the
-// session is not live or the user is not active.
+// Recheck returns ErrTokenMissing in the same cases as [Service.User]. It returns ErrTokenRejected
+// if the session is not live or the user is not active.
 func (s *Service) Recheck(ctx context.Context) (User, error) {
 	caller := callerOf(ctx)
 	if caller == nil || caller.clients != s.clients {

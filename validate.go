@@ -186,9 +186,9 @@ func (a GitHubAccount) validate() error {
 	return checkID("host", a.Host, MaxGitHubHostLength)
 }
 
-// Validate returns an [InvalidError] for the first record in w that has a fault, or nil if no
-// record has a fault. There are two faults: the record itself is not valid, or it belongs to
-// another user or account than the Link.
+// Validate returns an [InvalidError] for the first record that is not valid or does not match the
+// Link. If there is no such record, it returns nil. Every record must belong to the user of the
+// Link. A Token must also belong to the GitHub account of the Link.
 func (w GitHubSignInWrite) Validate() error {
 	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
 	if err == nil && w.NewUser != nil {
@@ -200,9 +200,9 @@ func (w GitHubSignInWrite) Validate() error {
 	return err
 }
 
-// Validate returns an [InvalidError] for the first record in w that has a fault, or nil if no
-// record has a fault. There are two faults: the record itself is not valid, or it belongs to
-// another user or account than the Link.
+// Validate returns an [InvalidError] for the first record that is not valid or does not match the
+// Link. If there is no such record, it returns nil. The Token must belong to the user and the
+// GitHub account of the Link.
 func (w GitHubConnectWrite) Validate() error {
 	return cmp.Or(w.Link.Validate(), validateLinkedToken(w.Token, w.Link))
 }
@@ -225,12 +225,12 @@ func sameUser(userID string, link GitHubLink) error {
 }
 
 // Check returns an error if a store must not write the sign-in. The state argument is what the
-// store has read about the account and the user. The hasUsers argument says whether the store keeps
-// users.
+// store has read about the GitHub account and the user of the Link. The hasUsers argument says
+// whether the store keeps users.
 //
-// If the account is not linked, but is remembered for a user, Check returns ErrGitHubNotAllowed:
-// the account was linked before and has been unlinked. In the following cases, Check returns
-// ErrChanged, and the caller must read the link and the token again:
+// Check returns ErrGitHubNotAllowed if the state has a RememberedFor but no LinkedTo: the account
+// was linked before and has been unlinked. In the following cases, Check returns ErrChanged, and
+// the caller must read the link and the token again:
 //
 //   - The account is linked to another user.
 //   - The account is linked, and there is a NewUser.
@@ -254,10 +254,10 @@ func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error 
 }
 
 // Check returns an error if a store must not write the connection. The state argument is what the
-// store has read about the account and the user. Check returns ErrChanged if the Version of the
-// stored token is not TokenVersion. It returns ErrExists in two cases:
+// store has read about the GitHub account and the user of the Link. Check returns ErrChanged if the
+// Version of the stored token is not TokenVersion. It returns ErrExists in two cases:
 //
-//   - The account is linked to another user, or remembered for another user.
+//   - The account is linked to another user, or the RememberedFor of the state is another user.
 //   - The user is linked to another account of the GitHub host.
 func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
 	isAnother := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
@@ -332,7 +332,8 @@ func checkEmail(email string) error {
 	return nil
 }
 
-// checkReturnTo accepts a path of the host, or an empty text: see oauthstate.IsReturnTo.
+// checkReturnTo accepts an empty text, or a path to which the service may send a browser: see
+// oauthstate.IsReturnTo.
 func checkReturnTo(path string) error {
 	if !oauthstate.IsReturnTo(path) {
 		return invalidf("return_to", "must be a path such as /settings?tab=github")
@@ -362,14 +363,16 @@ func checkOptionalTime(field string, t time.Time) error {
 }
 
 // FoldRevocations keeps the revocation feed short if many of its entries each revoke one session of
-// the same user. The parameter named contains these entries in any order, without entries that a
-// newer entry has replaced. If more than [MaxNamedRevocations] of them are not [Revocation.Capped],
-// FoldRevocations returns one entry for the user, which replaces most of them. If not,
-// FoldRevocations returns false.
+// the same user. The argument contains these entries in any order. It must not contain an entry
+// that a newer entry has replaced.
 //
-// Capped entries stay in the feed. Of the other entries, at most MaxNamedRevocations/2 stay: those
-// with the greatest Generations. If FoldRevocations returns true, the store does the following in
-// its transaction:
+// FoldRevocations counts the given entries that are not [Revocation.Capped]. If there are more than
+// [MaxNamedRevocations], it returns one entry for the user, which replaces most of the counted
+// entries. Otherwise, it returns false.
+//
+// Capped entries stay in the feed. Of the counted entries, at most MaxNamedRevocations/2 stay:
+// those with the greatest Generations. If FoldRevocations returns true, the store does the
+// following in its transaction:
 //
 //   - It sets a zero ExpiresAt on each of the given entries that is not capped and whose Generation
 //     is below that of the returned entry.

@@ -12,7 +12,7 @@ import (
 
 // Authority says who makes a lasting change: a part of the host program, or the session of a user.
 // It also says which conditions the user and the session must meet when the change commits. A store
-// checks it inside the transaction of the change. The zero value is never accepted.
+// checks the authority inside the transaction of the change. The zero Authority is never accepted.
 //
 // [ByHost] returns the authority of a part of the host. [Identity.Authority] returns the authority
 // of a caller's session.
@@ -42,7 +42,8 @@ type Authority struct {
 }
 
 // ByHost returns the authority of a part of the host program that needs no session, such as
-// ByHost("billing"). A store does not check this authority further, because it trusts the host.
+// ByHost("billing"). [Authority.Check] always accepts this authority, because a store trusts the
+// host.
 func ByHost(name string) Authority { return Authority{Host: name} }
 
 // Validate returns an [InvalidError] unless the authority names either a part of the host program,
@@ -76,12 +77,13 @@ func (a Authority) checkHost() error {
 //
 // The store reads the other parameters from its records:
 //
-//   - session is the session with the ID SessionID, or zero if there is none.
-//   - user is the user with the ID UserID, or zero if there is none. A store that keeps no users
-//     passes User{ID: UserID}.
-//   - revokedBelow is the greatest Generation of those entries of the revocation feed that revoke
-//     all sessions of this user or of all users. It is zero if there is no such entry. The store
-//     must read this Generation in a separate statement after it has taken the lock.
+//   - The parameter session is the session with the ID SessionID, or zero if there is none.
+//   - The parameter user is the user with the ID UserID, or zero if there is none. A store that
+//     keeps no users passes User{ID: UserID}.
+//   - The parameter revokedBelow is the greatest Generation of those entries of the revocation feed
+//     that revoke all sessions of this user or of all users. It is zero if there is no such entry.
+//     The store must first lock the user's record, and then read this Generation in a separate
+//     statement.
 //
 // Check returns ErrTokenRejected if the session does not exist, is revoked or has expired, or if
 // the user is not active. It returns ErrSuperUserRequired if the user must be a super user and is
@@ -111,9 +113,10 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 	return nil
 }
 
-// CheckOwner returns ErrNotFound if the authority is not allowed to change a record of the user
-// with this ID. If SuperUser is false, a session is allowed to change only records of its own user.
-// A store passes the UserID of the record, or "" if the change is not about one user.
+// CheckOwner returns ErrNotFound if the authority is not allowed to change a record of the given
+// user. If SuperUser is false, a session is allowed to change only records of its own user. A store
+// passes the UserID of the record to be changed. If the change is not about exactly one user, the
+// store passes "".
 func (a Authority) CheckOwner(userID string) error {
 	if a.Host == "" && !a.SuperUser && userID != a.UserID {
 		return fmt.Errorf("auth: record of the caller: %w", ErrNotFound)
@@ -131,8 +134,8 @@ type Write struct {
 	// Event describes the change for the audit trail. An empty Kind means that there is no event.
 	// An [EventStore] sets the event's ID and At, and stores the event in the transaction of the
 	// change. If the event's UserID is empty and the change is about one user, the store sets
-	// UserID to the ID of that user. If GitHub is zero and the change is about one GitHub account,
-	// the store sets GitHub to that account.
+	// UserID to the ID of that user. If the event's GitHub field is zero and the change is about
+	// one GitHub account, the store sets the field to that account.
 	Event Event
 
 	// Deliver makes the event wait for delivery by [EventStore.ClaimEvent].
@@ -142,14 +145,16 @@ type Write struct {
 	// change depends.
 	Now func() time.Time
 
-	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid. If an
-	// entry of the revocation feed revokes all sessions of a user, the entry must stay in the feed
-	// for at least this time, even if the store has no session of the user.
+	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid. If a
+	// change adds an entry that revokes all sessions of a user, the entry must stay in the
+	// revocation feed for at least this long. The same applies if the store has no session of the
+	// user.
 	MaxTokenLifetime time.Duration
 }
 
 // Validate returns an [InvalidError] if the authority or the event is not valid, if Now is nil, or
-// if MaxTokenLifetime is negative. The store must then not make the change.
+// if MaxTokenLifetime is negative. If Validate returns an error, the store must not make the
+// change.
 func (w Write) Validate() error {
 	switch {
 	case w.Now == nil:
@@ -183,7 +188,7 @@ func (e Event) validate() error {
 // EventKind is the kind of an [Event].
 type EventKind string
 
-// The kinds of events. docs/events.md says when each kind occurs and which fields it sets.
+// The kinds of events. docs/events.md says when each kind occurs and which fields its events have.
 const (
 	EventSignedIn            EventKind = "sign_in.accepted"
 	EventSignInRejected      EventKind = "sign_in.rejected"
@@ -327,8 +332,8 @@ const (
 	eventClasses // the number of classes
 )
 
-// maxWaiting is the maximum number of events of each class that can wait for OnEvent. A full queue
-// takes one to two megabytes.
+// maxWaiting is the maximum number of events of each class that can wait for OnEvent. The events in
+// a full queue take up one to two megabytes of memory.
 var maxWaiting = [eventClasses]int32{
 	classChange:         1024,
 	classSignIn:         1024,

@@ -68,7 +68,7 @@ type claims struct {
 	IsSuperUser bool   `json:"is_super_user"`
 }
 
-// Middleware wraps a handler so that only requests with a valid token reach it.
+// Middleware wraps a handler and passes only requests with a valid token to the handler.
 type Middleware func(http.Handler) http.Handler
 
 // peers maps the name of each library to a function that creates its middleware. The function

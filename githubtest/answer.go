@@ -57,9 +57,9 @@ func (a *answer) setJSON(value any) {
 	a.header.Set("Content-Type", "application/json; charset=utf-8")
 }
 
-// setField sets a field of the JSON object in the body. If the body is a list, setField sets the
-// field in each object of the list. value is JSON; an empty value removes the field. A body that is
-// neither an object nor a list, such as a form, stays unchanged.
+// setField sets a field of the JSON object in the body to a JSON value. If the body is a list,
+// setField sets the field in each object of the list. If the value is empty, setField removes the
+// field. A body that is neither an object nor a list, such as a form, stays unchanged.
 func (a *answer) setField(field, value string) {
 	a.eachObject(func(object fields) {
 		if value == "" {
@@ -70,8 +70,9 @@ func (a *answer) setField(field, value string) {
 	})
 }
 
-// eachObject calls change for the JSON object in the body. If the body is a list, eachObject calls
-// change for each object of the list. It then replaces the body with the changed JSON.
+// eachObject calls the given function with the JSON object in the body, so that the function can
+// change the object. If the body is a list, eachObject calls the function with each object of the
+// list. At the end, eachObject replaces the body with the changed JSON.
 func (a *answer) eachObject(change func(fields)) {
 	var one fields
 	if json.Unmarshal(a.body, &one) == nil {

@@ -24,7 +24,7 @@ type resource struct {
 	endpoint Endpoint
 
 	// If scopes is empty, every token can read the resource. If not, a token needs at least one of
-	// the scopes. The field denied is the status of the response to any other token.
+	// the scopes. If a token has none of them, the field denied has the status of the response.
 	scopes []string
 	denied int
 
@@ -127,12 +127,12 @@ func paginate(w http.ResponseWriter, r *http.Request, list []object) []object {
 	return list[from:min(from+size, len(list))]
 }
 
-// between parses a positive number and returns it, but at most limit. If text is not a positive
-// number, between returns the parameter otherwise, which is GitHub's default.
-func between(text string, otherwise, limit int) int {
+// between parses a positive number and returns the number, but at most the limit. If the text is
+// not a positive number, between returns the fallback. The fallback is GitHub's default.
+func between(text string, fallback, limit int) int {
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 1 {
-		return otherwise
+		return fallback
 	}
 	return min(number, limit)
 }

@@ -24,10 +24,12 @@ type authorization struct {
 	login       string // login that the app suggests
 }
 
-// authorize serves the page that asks which user agrees. If a user agrees automatically (see
-// [Server.SignInAs]), authorize shows no page and redirects the browser at once. The form of the
-// page posts to the URL of the page. So the request for the page and the request of the form have
-// the same query. Both get the same checks, and the server keeps no state between them.
+// authorize serves the page that asks for a user's consent. If a user agrees automatically (see
+// [Server.SignInAs]), authorize shows no page and redirects the browser at once.
+//
+// The form of the page posts to the URL of the page. So the request for the page and the request of
+// the form have the same query. authorize checks the query of both requests in the same way, and
+// the server keeps no state between the requests.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	if query.Get("client_id") != s.clientID {
@@ -102,9 +104,9 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, request authori
 	s.redirectBack(w, r, request, url.Values{"code": {value}})
 }
 
-// redirectBack redirects the browser to the app's callback URL. The query contains the parameter
-// answer, the state of the request, and the issuer (RFC 9207). As at GitHub, the query also
-// contains the issuer if the answer is an error.
+// redirectBack redirects the browser to the app's callback URL. The answer is either a code or an
+// error. redirectBack adds the answer, the state of the request, and the issuer (RFC 9207) to the
+// query. As at GitHub, even an error comes with the issuer.
 func (s *Server) redirectBack(
 	w http.ResponseWriter, r *http.Request, request authorization, answer url.Values,
 ) {

@@ -12,7 +12,9 @@
 //	// authorize at fake.URL()+"/login/oauth/authorize", API at fake.URL()+"/api/v3"
 //
 // Because of AutoApprove, the fake shows no page that asks for consent: octocat agrees at once.
-// SetUser replaces the user with the same ID. So this call renames octocat, whose ID is 583231:
+//
+// SetUser replaces the user with the same ID. The ID of octocat is 583231, so the following call
+// renames octocat:
 //
 //	fake.SetUser(githubtest.User{ID: 583231, Login: "monalisa"})
 //
@@ -27,14 +29,15 @@
 // test can inspect the requests that the fake received ([Server.Calls]) and the tokens that are
 // still valid ([Server.Tokens]).
 //
-// If Config.AutoApprove is empty, a person picks a user on a page. So a demonstration of sign-in
-// can run without GitHub.
+// The fake can also replace GitHub in a demonstration of sign-in. If Config.AutoApprove is empty, a
+// person picks a user on a page.
 //
 // # Any client can sign in as any user
 //
 // The fake asks for no password, so it accepts only requests from the same machine. [Start] refuses
 // an address that is not a loopback address. A request whose Host header names another machine gets
-// status 421. Without this check, a web page could reach the fake by DNS rebinding.
+// status 421. If the fake did not check the Host header, a web page could reach the fake by DNS
+// rebinding.
 //
 // In the configuration of the service, do not give the fake the host name of the real GitHub. With
 // the same name, the service could mistake an identity of the fake for an identity of GitHub.

@@ -70,7 +70,8 @@ func capitals(a *answer) {
 	})
 }
 
-// twice repeats every field of the object with its value, or every entry of the list.
+// twice repeats the content of the body. In an object, every field appears twice with the same
+// value. In a list, every entry appears twice.
 func twice(a *answer) {
 	if inner := len(a.body) - 1; inner > 1 {
 		a.body = slices.Concat(a.body[:inner], []byte(","), a.body[1:])

@@ -23,8 +23,10 @@ func (s *Server) Inject(endpoint Endpoint, fault Fault) {
 }
 
 // InjectN applies the fault to the next n calls of the endpoint, and replaces any earlier fault of
-// the endpoint. If a reused connection breaks before the response arrives, Go's HTTP client repeats
-// a GET request without telling its caller. Such a request counts as two calls.
+// the endpoint.
+//
+// If a reused connection breaks before the response arrives, Go's HTTP client silently repeats a
+// GET request. Such a request counts as two calls.
 func (s *Server) InjectN(endpoint Endpoint, n int, fault Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,9 +67,9 @@ type NamedFault struct {
 	// Endpoints are the endpoints to which the fault applies.
 	Endpoints []Endpoint
 
-	// If Harmless is true, the response still has everything that a client needs. Examples are a
-	// large ID, a field that appears twice, and a missing optional e-mail address. A correct client
-	// can either accept or reject the response.
+	// If Harmless is true, the response still has everything that a client needs. Examples of
+	// harmless faults are a large ID, a field that appears twice, and a missing optional e-mail
+	// address. A client is correct whether it accepts or rejects the response.
 	Harmless bool
 }
 
@@ -164,7 +166,7 @@ func SetField(field, value string) Fault {
 	return edited(func(a *answer) { a.setField(field, value) })
 }
 
-// instead returns a fault that responds with the handler and never calls the endpoint.
+// instead returns a fault that replaces the endpoint's handler with the given handler.
 func instead(handler http.HandlerFunc) Fault {
 	return func(http.Handler) http.Handler { return handler }
 }

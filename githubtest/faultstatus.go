@@ -60,7 +60,7 @@ var statusMessages = map[int]string{
 }
 
 // statusWith returns a fault that responds with this status and these headers. If the status is 502
-// or higher, the body is HTML, as from GitHub's proxy. If it is lower, the body is JSON.
+// or higher, the body is HTML, as from GitHub's proxy. At a lower status, the body is JSON.
 func statusWith(status int, headers map[string]string) Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-GitHub-Request-Id", requestID())

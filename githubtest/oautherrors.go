@@ -2,7 +2,7 @@ package githubtest
 
 import "net/url"
 
-// oauthError is an error of the OAuth web flow, in GitHub's words.
+// oauthError is an error of the OAuth web flow. The code and the description are those of GitHub.
 type oauthError struct {
 	code, description, uri string
 }
@@ -11,7 +11,7 @@ func (e *oauthError) values() url.Values {
 	return url.Values{"error": {e.code}, "error_description": {e.description}, "error_uri": {e.uri}}
 }
 
-// The pages that describe the errors in GitHub's documentation.
+// The pages of GitHub's documentation that describe the errors.
 const (
 	docsOfAuthorize = "/apps/building-integrations/setting-up-and-registering-oauth-apps/" +
 		"troubleshooting-authorization-request-errors/#"

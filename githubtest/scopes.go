@@ -27,8 +27,8 @@ func parseScopes(requested string) []string {
 	return normalScopes(asked)
 }
 
-// normalScopes returns the scopes sorted, without duplicates and without scopes that another of the
-// scopes includes.
+// normalScopes returns the scopes sorted and without duplicates. If one scope includes another
+// scope, normalScopes omits the included scope.
 func normalScopes(asked []string) []string {
 	scopes := slices.Clone(asked)
 	slices.Sort(scopes)

@@ -42,7 +42,7 @@ type Config struct {
 
 	// TokenLifetime is the lifetime of access tokens. Zero means that access tokens last until they
 	// are revoked. If TokenLifetime is not zero, each access token comes with a refresh token. At
-	// GitHub, the lifetime is then 8 hours.
+	// GitHub, an access token that comes with a refresh token lasts 8 hours.
 	TokenLifetime time.Duration
 
 	// Now is the clock. Default time.Now.
@@ -204,8 +204,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The fake GitHub serves loopback only.", http.StatusMisdirectedRequest)
 		return
 	}
-	// Read the whole body first, because net/http notices a disconnect of the client only after
-	// that. A disconnect then cancels the context of the request, which ends a fault that waits.
+	// Read the whole body first, because net/http notices a disconnect of the client only after the
+	// body was read. The disconnect then cancels the context of the request. So the handler of a
+	// fault such as TimeOut returns.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		http.Error(w, "The body cannot be read.", http.StatusBadRequest)
@@ -226,7 +227,7 @@ func interrupt(connection *http.ResponseController) {
 }
 
 // prepare logs the request. It returns the handler that serves the request, and a writer that logs
-// the status of the response. If a fault is injected, the handler is that of the fault.
+// the status of the response. If a fault applies to the request, the fault provides the handler.
 func (s *Server) prepare(
 	w http.ResponseWriter, r *http.Request, endpoint Endpoint,
 ) (http.Handler, http.ResponseWriter) {

@@ -156,7 +156,8 @@ func (s *Server) newToken(userID int64, scopes []string) *Token {
 	return token
 }
 
-// token returns the valid token with this value and the token's user. The caller holds the lock.
+// token finds a valid token by its value, and returns the token and the token's user. The caller
+// holds the lock.
 func (s *Server) token(access string) (*Token, User, bool) {
 	token := s.grants.byAccess[access]
 	if token == nil || !s.alive(token) {

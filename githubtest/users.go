@@ -39,7 +39,7 @@ type Membership struct {
 	Admin   bool
 }
 
-// Team is a team of an organization to which a user belongs.
+// Team is a team in an organization.
 type Team struct {
 	ID   int64
 	Slug string
@@ -101,8 +101,8 @@ func (s *Server) RemoveUser(id int64) {
 }
 
 // SignInAs makes the user with this login agree to every authorization at once, without a page. The
-// user still agrees after a change of login. If the parameter login is empty, the page asks again.
-// SignInAs returns an error if no user has the login.
+// user still agrees after a change of login. If the login is empty, no user agrees automatically,
+// and a page asks for consent. If no user has the login, SignInAs returns an error.
 func (s *Server) SignInAs(login string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

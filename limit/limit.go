@@ -1,9 +1,9 @@
 // Package limit limits how often an event is allowed. An example of an event is a failed sign-in
 // from one client address. The package is for auth.Config.Throttling.
 //
-// A [Limiter] counts events in buckets, and each bucket has a name. [Memory] is a Limiter that
-// counts within one process. Package redislimit, in its own module, has a Limiter that counts on a
-// Redis server, for all instances of the host. A host can also provide its own Limiter.
+// A [Limiter] counts events in buckets, and each bucket has a name. [Memory] is a Limiter for one
+// process. Package redislimit, in its own module, has a Limiter for all instances of the host. It
+// keeps its counts in Redis. A host can also provide its own Limiter.
 package limit
 
 import (
@@ -14,9 +14,9 @@ import (
 // Rate is how often an event is allowed. At first, Count events are allowed without a pause. After
 // that, Count events are allowed in each period of length Per.
 //
-// A bucket can have several rates. All of them must then allow an event. For example, one rate can
-// have a short period and another rate a long period. A client that keeps trying first waits
-// because of the short period, and later because of the long period.
+// If a bucket has several rates, an event is allowed only if every rate allows it. For example, one
+// rate can have a short period, and another rate a long period. If a client never stops trying, it
+// waits at first because of the short period, and later because of the long period.
 type Rate struct {
 	Count int
 	Per   time.Duration

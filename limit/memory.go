@@ -29,9 +29,9 @@ const (
 
 // Memory is a [Limiter] that counts in memory, within one process. It is safe for concurrent use.
 //
-// Memory removes a bucket only after the bucket has become empty, so no count is lost. While all
-// buckets are in use, new names share additional buckets. Clients whose names share a bucket can
-// make each other wait, but no client can make Memory forget a count.
+// Memory removes a bucket only after the count of the bucket has gone back to zero. While there is
+// no room for another bucket, events with new names are counted in shared buckets. Clients whose
+// names share a bucket can make each other wait. But no client can make Memory forget a count.
 type Memory struct {
 	now  func() time.Time
 	size int
@@ -58,8 +58,8 @@ type overflow struct {
 }
 
 // NewMemory returns a limiter with at most this number of buckets. Zero means 65,536. A bucket
-// takes about 450 bytes. For each list of rates, there can be 1,024 additional buckets. Several
-// names can share one additional bucket. NewMemory panics if the number is negative.
+// takes about 450 bytes. In addition, there can be 1,024 shared buckets for each list of rates.
+// NewMemory panics if the number is negative.
 //
 // The parameter now is a function that returns the current time. If now is nil, time.Now is used.
 func NewMemory(buckets int, now func() time.Time) *Memory {
@@ -106,7 +106,8 @@ func (m *Memory) Take(_ context.Context, bucket string, rates []Rate) (time.Dura
 	return 0, nil
 }
 
-// untilTokens returns how long it takes until the limiter has this number of tokens.
+// untilTokens returns how long it takes until the limiter has the given number of tokens. Each
+// event takes one token, and the limiter gets new tokens at the rate of its Limit.
 func untilTokens(l *rate.Limiter, now time.Time, tokens float64) time.Duration {
 	missing := tokens - l.TokensAt(now)
 	return max(0, time.Duration(missing/float64(l.Limit())*float64(time.Second)))

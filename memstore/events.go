@@ -178,7 +178,8 @@ func (s *accounts) addEvent(w auth.Write, now time.Time, about subject) {
 	}
 }
 
-// blankClients clears the client of every event that the user caused. The caller holds the lock.
+// blankClients clears the field Client in every event whose actor is the given user. The caller
+// holds the lock.
 func (t *trail) blankClients(actorID string) {
 	for _, caused := range t.byActor[actorID] {
 		caused.record.Client = auth.ClientInfo{}

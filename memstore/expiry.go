@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// queue is a heap of the records that can expire. The record that expires first is at the top. Each
-// entry stores its own index in the heap, so that the entry can be removed together with its
-// record. Therefore, prune never meets the entry of a removed record.
+// queue is a heap with one entry for each record that can expire. The record that expires first is
+// at the top. Each entry stores its own index in the heap. So when a record is removed from the
+// store, its entry is removed from the heap without a search. The heap has no entries of removed
+// records.
 //
 // Adding or removing an entry takes logarithmic time. Finding the next expired record takes
 // constant time. An entry takes about six words of memory.
@@ -31,9 +32,9 @@ func (q *queue[T]) remove(e *expiry[T]) {
 	heap.Remove(q, e.index)
 }
 
-// prune removes up to limit records that expire at the given time or earlier, and returns their
-// number. It calls the function remove for each of these records. This function must also remove
-// the record's entry from the queue.
+// prune removes up to limit records that expire at the given time or earlier. It returns how many
+// records it has removed. To remove a record, prune calls the function in the parameter remove. The
+// function must also remove the record's entry from the queue.
 func (q *queue[T]) prune(expired time.Time, limit int, remove func(T)) int {
 	pruned := 0
 	for pruned < limit && len(*q) > 0 && !(*q)[0].at.After(expired) {

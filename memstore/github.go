@@ -204,8 +204,8 @@ func (s *accounts) ForgetGitHubAccount(
 	return nil
 }
 
-// accountState returns the current state of the GitHub account and of the user. The link in the
-// parameter wanted has the account and the ID of the user. The caller holds the lock.
+// accountState returns the current state of the account and of the user in the given link. The
+// caller holds the lock.
 func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccountState) {
 	if link := s.links[wanted.Account]; link != nil {
 		state.LinkedTo = link.record.UserID
@@ -224,8 +224,8 @@ func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccoun
 	return state
 }
 
-// signInUser returns the user who signs in. If this is a new user, the caller must still add the
-// user, because signInUser changes nothing. The caller holds the lock.
+// signInUser returns the user who signs in, and changes nothing. If signIn.NewUser is set, the
+// caller must then add the user to the store. The caller holds the lock.
 func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 	if signIn.NewUser == nil {
 		return s.user(signIn.Link.UserID)
@@ -237,9 +237,9 @@ func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 	return s.newUser(record)
 }
 
-// promoteOnce makes the user a super user and marks the grant of the account as spent. It does
-// nothing if the grant is already spent, or in a store without users. It reports whether the user
-// became a super user in this call. The caller holds the lock.
+// promoteOnce makes the user a super user and marks the grant of the account as spent. If the grant
+// is already spent, or if the store has no users, promoteOnce does nothing. It reports whether the
+// user became a super user in this call. The caller holds the lock.
 func (s *accounts) promoteOnce(u *user, account auth.GitHubAccount) (promoted bool) {
 	remembered := s.remembered[account]
 	if s.withoutUsers || remembered.grantSpent {
@@ -252,7 +252,7 @@ func (s *accounts) promoteOnce(u *user, account auth.GitHubAccount) (promoted bo
 	return !before.IsSuperUser
 }
 
-// spendGrants marks the grant of each account that is remembered for the user as spent. These
+// spendGrants marks grants as spent, for all accounts that the store remembers for the user. These
 // accounts can then no longer make anyone a super user. The caller holds the lock.
 func (u *user) spendGrants() {
 	for account := range u.remembered {
@@ -299,8 +299,9 @@ func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	return link
 }
 
-// recordAdmission sets AdmittedAt to the given time, unless AdmittedAt is zero. Zero means that no
-// GitHub sign-in created the user, or that the user was reset. The caller holds the lock.
+// recordAdmission sets AdmittedAt to the given time. AdmittedAt is zero if no GitHub sign-in
+// created the user, or if the user was reset. In these cases, AdmittedAt stays zero. The caller
+// holds the lock.
 func (u *user) recordAdmission(at time.Time) {
 	if !u.record.AdmittedAt.IsZero() {
 		u.record.AdmittedAt = storedTime(at)

@@ -163,8 +163,8 @@ func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.add(auth.Revocation{UserID: userID, Generation: f.head + 1, ExpiresAt: expiresAt})
 }
 
-// revokes reports whether the session of the claims is revoked by an entry in force that does not
-// expire before the claims.
+// revokes reports whether an entry in force revokes the session with these claims. An entry that
+// expires before claims.ExpiresAt does not count, because it can be pruned too early.
 func (f *feed) revokes(claims auth.SessionClaims) bool {
 	long := func(e *auth.Revocation) bool { return !e.ExpiresAt.Before(claims.ExpiresAt) }
 	return slices.ContainsFunc(f.inForce[claims.UserID], func(e *auth.Revocation) bool {
@@ -210,10 +210,10 @@ func (s *accounts) revokeSessions(userID string, revoked ...*session) {
 	s.fold(userID)
 }
 
-// fold limits how many entries in force each name one session of the user. If there are too many,
-// fold replaces older entries by one new entry: see [auth.FoldRevocations]. The new entry revokes
-// all sessions of the user with a lower Generation, and fold removes these sessions. The caller
-// holds the lock.
+// fold limits the number of the user's entries in force that revoke a single session. If there are
+// too many, fold replaces older entries by one new entry: see [auth.FoldRevocations]. The new entry
+// revokes all sessions of the user with a lower Generation, and fold removes these sessions. The
+// caller holds the lock.
 func (s *accounts) fold(userID string) {
 	if len(s.feed.inForce[userID]) <= auth.MaxNamedRevocations {
 		return

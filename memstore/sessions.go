@@ -207,8 +207,9 @@ func (s *accounts) openingKey(owner *user, record auth.Session) (*accessKey, err
 	return key, nil
 }
 
-// revokeOldest makes room for the new session: it revokes the owner's oldest live sessions until
-// fewer than limit are left. The caller holds the lock.
+// revokeOldest makes room for the new session. It revokes the owner's oldest live sessions, so that
+// the owner has at most the given number of live sessions after the new one is added. A limit below
+// 1 means no limit. The caller holds the lock.
 func (s *accounts) revokeOldest(added *session, limit int) {
 	if limit < 1 || len(added.owner.sessions) < limit {
 		return

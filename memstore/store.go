@@ -148,9 +148,9 @@ func check(ctx context.Context, records ...validator) error {
 // ownerID. It also returns the time of the change. The caller holds the lock from before this call
 // until the change is made.
 //
-// This store never contains a revoked session: a call that revokes sessions removes them before it
-// releases the lock. So authorize passes zero as the argument revokedBelow of
-// [auth.Authority.Check].
+// For the parameter revokedBelow of [auth.Authority.Check], authorize always passes zero. Zero
+// means that no session in the store is revoked. This is true, because a call that revokes sessions
+// also removes them before it releases the lock.
 func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err error) {
 	now = storedTime(w.Now())
 	actor := auth.User{ID: w.By.UserID}

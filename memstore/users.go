@@ -60,8 +60,8 @@ func (s *Store) RegisterUsers(
 	return refusals, nil
 }
 
-// sameUser returns the ID of the user who has the wanted username and all wanted keys. It returns
-// "" if there is no such user. The caller holds the lock.
+// sameUser returns the ID of the user who has the username and all keys of the given record. It
+// returns "" if there is no such user. The caller holds the lock.
 func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 	var same *user
 	for i, key := range wanted.Keys {
@@ -339,8 +339,8 @@ func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubT
 //
 // A store with users returns ErrNotFound if there is no such user. In a store without users, every
 // valid ID belongs to an active user. If such a store has no record of the user, the method returns
-// a new record, and the caller adds the record with ownerGained. The method returns ErrNotFound if
-// the ID is not valid. The empty ID is not valid, because in the feed it stands for all users.
+// a new record, and ownerGained later adds this record to the store. The method returns ErrNotFound
+// if the ID is not valid. The empty ID is not valid, because in the feed it stands for all users.
 func (s *accounts) user(id string) (*user, error) {
 	u := s.users[id]
 	switch {

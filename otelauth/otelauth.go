@@ -47,7 +47,7 @@ type Telemetry struct {
 	signIns, tokens, store, github metric.Float64Histogram
 }
 
-// New returns a Telemetry, or an error of the meter provider.
+// New returns a Telemetry. It returns an error if the meter provider cannot create a histogram.
 func New(options Options) (*Telemetry, error) {
 	if options.TracerProvider == nil {
 		options.TracerProvider = otel.GetTracerProvider()

@@ -26,9 +26,9 @@ func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	return wrapped
 }
 
-// AccountStore does the same as [Telemetry.Store], but for a host that has its own users table.
-// [auth.NewWithUsers] refuses an [auth.Store]. To keep this check effective, AccountStore returns
-// an [auth.Store] if the given store is one.
+// AccountStore does the same as [Telemetry.Store], but for a host that has its own users table. If
+// the given store is an [auth.Store], so is the returned store. Therefore, [auth.NewWithUsers]
+// refuses the returned store as it would refuse the given store.
 func (t *Telemetry) AccountStore(measured auth.AccountStore) auth.AccountStore {
 	if whole, ok := measured.(auth.Store); ok {
 		return t.Store(whole)

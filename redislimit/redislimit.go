@@ -1,12 +1,12 @@
-// Package redislimit has a [limit.Limiter] that counts on a Redis server, so that all instances of
-// a service share the limits:
+// Package redislimit has a [limit.Limiter] that keeps its counts in Redis. All instances of a
+// service then share the limits:
 //
 //	client := redis.NewClient(&redis.Options{Addr: "redis.example.com:6379", ContextTimeoutEnabled: true})
 //	limiter, err := redislimit.New(client, redislimit.Options{})
 //	…
 //	svc, err := auth.New(store, auth.Config{Throttling: auth.Throttling{Limiter: limiter}, …})
 //
-// While the server is unavailable, each instance counts for itself, so sign-in continues.
+// While the Redis server is unavailable, each instance counts for itself, so sign-in continues.
 //
 // The package is a separate module, so that a service without Redis does not depend on a Redis
 // client.
@@ -29,15 +29,15 @@ import (
 
 // Options configures a limiter. The zero value uses the defaults.
 type Options struct {
-	// Prefix follows "rate:" at the beginning of every key name. Default "sallyport". Two services
-	// that share a server need different prefixes.
+	// Prefix is part of the name of every Redis key. The name begins with "rate:", then the Prefix.
+	// Two services that share a server need different prefixes. Default "sallyport".
 	Prefix string
 
 	// Timeout is how long to wait for one response of the server. [Limiter.Take] normally needs at
 	// most two responses for each rate. Default 100 milliseconds.
 	Timeout time.Duration
 
-	// Local counts while the server is unavailable. Default limit.NewMemory(0, nil).
+	// Local is the limiter to use while the server is unavailable. Default limit.NewMemory(0, nil).
 	Local limit.Limiter
 
 	// Logger receives a log record when the server becomes unavailable and when it answers again.
@@ -63,8 +63,8 @@ const mostRates = 4
 // this time, requests do not wait for the unavailable server.
 const retryAfter = time.Second
 
-// New returns a limiter that counts on the server of the client. New does not connect to the
-// server. The caller keeps ownership of the client and closes it.
+// New returns a limiter that uses the given client to keep its counts in Redis. New does not
+// connect to the server. The caller keeps ownership of the client and closes it.
 //
 // The option ContextTimeoutEnabled of the client must be set. Without it, go-redis ignores the
 // deadlines of this package, and sign-ins would wait for a server that hangs.
@@ -125,10 +125,10 @@ func (l *Limiter) Take(ctx context.Context, bucket string, rates []limit.Rate) (
 
 // take counts one event on the server. If there are several rates, take first asks the server
 // whether every rate allows the event. If so, take counts the event in every rate. If not, take
-// counts nothing, and asks how long to wait for the rates that refuse the event.
+// counts nothing, and returns how long to wait until every rate allows the event.
 //
-// Another call may use up a rate between the question and the count. In this case, take counts the
-// event in only some of the rates.
+// The answer of the server can be out of date when take counts the event, for example because
+// another call has used up a rate. In this case, take counts the event in only some of the rates.
 func (l *Limiter) take(
 	ctx context.Context, bucket string, rates []limit.Rate,
 ) (wait time.Duration, err error) {
@@ -167,8 +167,8 @@ func (l *Limiter) take(
 	return wait, nil
 }
 
-// count counts n events in the i-th rate of the bucket and returns the result of the server. If n
-// is 0, the server counts nothing and only returns the state of the rate.
+// count tells the server to count n events in the i-th rate of the bucket, and returns the server's
+// result. If n is 0, the server counts nothing and only returns the state of the rate.
 func (l *Limiter) count(
 	ctx context.Context, bucket string, i int, rate limit.Rate, n int,
 ) (*redis_rate.Result, error) {
@@ -204,8 +204,8 @@ func (l *Limiter) key(bucket string, rate int) string {
 
 var errUnavailable = errors.New("redislimit: the server is unavailable")
 
-// ask calls the given function, which sends commands to the server. If the server was found
-// unavailable less than retryAfter ago, ask returns errUnavailable without calling the function.
+// ask calls the given function, which sends commands to the server. Until retryAfter has passed
+// since the last failure, ask returns errUnavailable and does not call the function.
 func ask[T any](
 	ctx context.Context, l *Limiter, call func(context.Context) (T, error),
 ) (result T, err error) {

@@ -10,8 +10,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// acting is a transaction that makes a lasting change on behalf of an authority. A lasting change
-// is a change by a method that takes an [auth.Write].
+// acting is a transaction of a method that takes an [auth.Write]. The transaction makes a change on
+// behalf of the authority Write.By. Such a change is called a lasting change.
 type acting struct {
 	tx
 	w     auth.Write
@@ -23,8 +23,8 @@ type acting struct {
 	now       time.Time
 }
 
-// locks says which locks a change needs. Every change also locks the row of auth_everybody and the
-// record of the user who makes the change.
+// locks describes what a lasting change must lock. In addition, every lasting change locks the row
+// of auth_everybody and the record of the user who makes the change.
 type locks struct {
 	// users are the IDs of the users that the change is about. These users need not exist.
 	users []string
@@ -72,12 +72,14 @@ func holdOwnerWith(
 	return a, err
 }
 
-// holdForNewUser is holdOwner for a user who is not in the store yet.
+// holdForNewUser is like holdOwner, but for a user who is not in the store yet. Such a user has no
+// record to lock.
 func holdForNewUser(ctx context.Context, t tx, w auth.Write, userID string) (a acting, err error) {
 	return holdAs(ctx, t, w, userID, locks{})
 }
 
-// holdAs takes the locks and checks that the authority is allowed to change records of this user.
+// holdAs takes the locks and checks that the authority is allowed to change records of the user
+// with the given ID.
 func holdAs(
 	ctx context.Context, t tx, w auth.Write, userID string, wanted locks,
 ) (a acting, err error) {
@@ -100,9 +102,9 @@ func checkOwner(w auth.Write, userID string) error {
 	return w.By.CheckOwner(userID)
 }
 
-// ids returns the IDs of the users to lock. One of them is the actor of the event. Without a lock,
-// another transaction could delete the actor at the same time. The new event would then keep the
-// client address of a deleted user.
+// ids returns the IDs of the users to lock, including the actor of the new event. If the actor were
+// not locked, another transaction could delete the actor at the same time. The event would then
+// contain the client address of a deleted user.
 func (a acting) ids(wanted locks) []string {
 	ids := append([]string{a.w.By.UserID}, wanted.users...)
 	if a.store.keepsUsers() && a.w.Event.Kind != "" {
@@ -148,7 +150,7 @@ FROM auth_sessions s WHERE s.id = ?`
 
 // findActing returns the session of the authority, and the argument revokedBelow of
 // [auth.Authority.Check]. A session of the user is revoked if the session's Generation is below
-// revokedBelow. If the session does not exist, findActing returns zero for both.
+// revokedBelow. If the session does not exist, both results are zero.
 func findActing(
 	ctx context.Context, q querier, query string, by auth.Authority,
 ) (session auth.Session, revokedBelow int64, err error) {

@@ -76,8 +76,8 @@ func (s *core) recordedContents(ctx context.Context) (contents, error) {
 // insert.
 //
 // Tables of an earlier version of this package may have rows but no recorded contents, so
-// recordContents checks the rows first. Another process can register users after this check, but
-// only if it has recorded its own contents. The insertion of this process then fails.
+// recordContents checks the rows first. After this check, another process can register users only
+// if that process has recorded its own contents. The insertion by recordContents then fails.
 func (s *core) recordContents(ctx context.Context) error {
 	return s.write(ctx, "record what the tables keep", func(ctx context.Context, t tx) error {
 		if err := s.checkUnrecorded(ctx, t); err != nil {

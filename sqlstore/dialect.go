@@ -28,10 +28,10 @@ type dialect struct {
 	// hasTable is a query that counts the tables with a given name.
 	hasTable string
 
-	// begin is the list of statements that begin a transaction. In this transaction, each statement
-	// must see everything that was committed before the statement began. If oneWriter is true,
-	// these statements also take the write lock of the database. Later statements of the
-	// transaction then never wait for this lock.
+	// begin is the list of statements that begin a transaction. Each later statement of the
+	// transaction must see everything that was committed before that later statement began. If
+	// oneWriter is true, begin also takes the write lock of the database. The later statements
+	// then never wait for this lock.
 	begin []string
 
 	// oneWriter is true if a transaction that writes locks the whole database. If oneWriter is
@@ -69,8 +69,9 @@ type dialect struct {
 	// values in the map dialects were the fastest in measurements.
 	rowsPerInsert int
 
-	// beforeQuestions is a statement that a transaction runs before it queries which of many values
-	// are taken. Empty means that no such statement is needed.
+	// beforeQuestions is a statement that a transaction runs before large queries. These queries
+	// find out which of many new values are taken, for example usernames. Empty means that no such
+	// statement is needed.
 	beforeQuestions string
 
 	// migrations says how processes that migrate at the same time wait for each other.
@@ -160,7 +161,7 @@ func onDuplicateKeyKeep(column string) string {
 
 func never(error) bool { return false }
 
-// defaultPrefix begins all table names in the queries and migrations of this package. If
+// defaultPrefix is the prefix of all table names in the queries and migrations of this package. If
 // Config.Prefix is set, the store replaces defaultPrefix with Config.Prefix in these names.
 const defaultPrefix = "auth_"
 

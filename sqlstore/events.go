@@ -9,9 +9,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// about names the user and the GitHub account that a change is about. The user ID is empty if the
-// change is about no user, or about several users. Likewise, the account is zero if the change is
-// about no account, or about several accounts.
+// about contains the user ID and the GitHub account that a change affects. The user ID is empty if
+// the change affects no user, or several users. Likewise, the account is zero if the change affects
+// no account, or several accounts.
 type about struct {
 	userID string
 	github auth.GitHubAccount
@@ -34,8 +34,9 @@ SELECT CASE WHEN MAX(e.at) >= ? THEN MAX(e.at) + 1 ELSE ? END,
 FROM auth_events e WHERE e.user_id = ?`
 )
 
-// addEvent adds the event of the change, if there is one, to the audit trail. Call addEvent before
-// locking the head of the revocation feed. Other transactions then wait for the head only briefly.
+// addEvent adds the event of the change to the audit trail, unless the change has no event. Call
+// addEvent before locking the head of the revocation feed. The head is then locked for a shorter
+// time, and other transactions wait less.
 func (a acting) addEvent(ctx context.Context, of about) error {
 	e := a.w.Event
 	if e.Kind == "" {
@@ -117,11 +118,12 @@ func (s *core) ListEvents(
 	})
 }
 
-// mayFilter reports whether the value of a filter is empty, or is a value that an event can have.
+// mayFilter reports whether events can match a filter with this value. An empty value matches all
+// events.
 func mayFilter(value string) bool { return value == "" || storable(value, auth.MaxIDLength) }
 
-// listing returns the query for the events that match the filter. If filter.Before is set, it is
-// the ID of an event, and the parameter before is the time of this event.
+// listing returns the query for the events that match the filter. The parameter before is the time
+// of the event with the ID filter.Before. It is not used if filter.Before is empty.
 func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 	q.text = `SELECT ` + eventColumns + ` FROM auth_events e WHERE 1 = 1`
 	add := func(condition string, arguments ...any) {
@@ -183,10 +185,10 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 	return event, attempts, nil
 }
 
-// keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is pending. On MySQL,
-// two events of a user can be added while lockNextEvent runs, and lockNextEvent can then return the
-// later of the two: see dialect.locksUnread. The next call of ClaimEvent sees both events and
-// returns the earlier one.
+// keepOrder returns [auth.ErrNotFound] if an earlier event of the same user is pending. This can
+// happen on MySQL if two events of a user are added while lockNextEvent runs. The query can then
+// return the later event: see dialect.locksUnread. The next call of ClaimEvent sees both events and
+// returns the earlier event.
 func keepOrder(ctx context.Context, t tx, event auth.Event) error {
 	if !t.store.dialect.locksUnread || event.UserID == "" {
 		return nil

@@ -28,7 +28,8 @@ func (s *core) FindGitHubConnection(
 	return found.link, found.token, err
 }
 
-// connection is a link and its token. The field token is nil if the link has no token.
+// connection is the link of a user to a GitHub account, with the user's token for the GitHub host.
+// The field token is nil if there is no such token.
 type connection struct {
 	link  auth.GitHubLink
 	token *auth.GitHubToken
@@ -55,9 +56,9 @@ func (s *core) SignInGitHub(
 	}
 	user, err := signInOnce()
 	if errors.Is(err, auth.ErrExists) {
-		// Another user may have taken the e-mail address after the transaction had found that the
-		// address was free. The second attempt then adds the user without an e-mail address. If the
-		// first attempt failed for another reason, the second attempt returns the same error.
+		// The transaction may have found the e-mail address free before another user took it. In
+		// this case, the second call of signInOnce adds the user without an e-mail address. If the
+		// first call failed for another reason, the second call returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {
@@ -187,8 +188,8 @@ UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = 
 )
 
 // holdAccount locks the row of auth_github_accounts for the account of the link. If there is no
-// such row, holdAccount inserts it. If withToken is true, holdAccount also locks the user's token.
-// holdAccount returns the state of the account and of the link's user.
+// such row, holdAccount inserts it. If withToken is true, holdAccount also locks the GitHub token
+// of the link's user. holdAccount returns the state of the account and of the link's user.
 //
 // A transaction calls holdAccount after it has locked the user, and before it links an account.
 func holdAccount(
@@ -240,9 +241,9 @@ const (
 	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1 WHERE user_id = ?`
 )
 
-// remember records the link's user as the user of the locked account. Each account can make a user
-// a super user only one time: this is its grant. If the parameter spends is true, remember also
-// records that the account has used its grant.
+// remember records the link's user as the user of the locked account. Each account has one grant: a
+// sign-in with the account can make a user a super user one time. If the parameter spends is true,
+// remember also records that the grant is spent.
 func remember(
 	ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool,
 ) error {

@@ -105,8 +105,8 @@ func putLink(ctx context.Context, t tx, link auth.GitHubLink, isNew bool) error 
 
 const updateAdmitted = `UPDATE auth_users SET admitted_at = ? WHERE id = ? AND admitted_at <> 0`
 
-// recordAdmission sets AdmittedAt of the linked user to the link's SeenAt. If AdmittedAt is zero,
-// the user does not depend on the rules of GitHub sign-ins, and AdmittedAt stays zero.
+// recordAdmission sets AdmittedAt of the linked user to the link's SeenAt, unless AdmittedAt is
+// zero. A zero AdmittedAt means that the user does not depend on the rules of GitHub sign-ins.
 func recordAdmission(ctx context.Context, t tx, link auth.GitHubLink) error {
 	return t.change(ctx, updateAdmitted, toMicros(link.SeenAt), link.UserID)
 }

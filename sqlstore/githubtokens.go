@@ -95,10 +95,11 @@ func (s *core) DeleteGitHubToken(
 	})
 }
 
-// putToken writes the token. If oldVersion is empty, putToken adds the token. It then returns
-// [auth.ErrChanged] if the user already has a token for the GitHub host. If oldVersion is not
-// empty, putToken overwrites the stored token. In this case, the caller has locked the stored token
-// and checked its version.
+// putToken adds the token if oldVersion is empty. If the user already has a token for the GitHub
+// host, putToken then adds nothing and returns [auth.ErrChanged].
+//
+// If oldVersion is not empty, putToken overwrites the stored token. The caller has locked the
+// stored token and checked its version.
 func putToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
 	if oldVersion != "" {
 		return renewToken(ctx, t, token)
@@ -123,8 +124,9 @@ const updateToken = `
 UPDATE auth_github_tokens SET version = ?, scopes = ?, sealed = ?, lease_until = 0, updated_at = ?
 WHERE user_id = ? AND host = ?`
 
-// replaceToken overwrites the stored token if its version is oldVersion. If the account has no
-// token, or a token of another version, replaceToken returns [auth.ErrNotFound].
+// replaceToken overwrites the user's stored token for the GitHub host. The stored token must have
+// the version oldVersion and belong to the same account. If it does not, or if there is no stored
+// token, replaceToken returns [auth.ErrNotFound].
 func replaceToken(ctx context.Context, t tx, token auth.GitHubToken, oldVersion string) error {
 	if !storable(oldVersion, auth.MaxIDLength) {
 		return auth.ErrNotFound

@@ -11,7 +11,8 @@ import (
 )
 
 // HoldAuthority checks the authority in a transaction of the host, and keeps the authority valid
-// until the transaction ends. The transaction is in the database of the store.
+// until the transaction ends. The host is the program that uses this package. The transaction must
+// be in the database of the store.
 //
 // A host calls HoldAuthority before it writes its own rows on behalf of a session. If the session
 // is already revoked, HoldAuthority returns an error. A later revocation of the session waits until
@@ -26,9 +27,9 @@ import (
 // HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] returns an error, or if the
 // parameter now is nil. If the authority is not valid, HoldAuthority returns an error of
 // [auth.Authority.Check]: [auth.ErrTokenRejected], [auth.ErrSuperUserRequired] or
-// [auth.ErrSessionTooOld]. Any other error means that the store could not decide.
+// [auth.ErrSessionTooOld]. Any other error leaves open whether the authority is valid.
 //
-// HoldAuthority waits for locks until Config.Timeout has passed or ctx ends.
+// HoldAuthority waits for locks for at most Config.Timeout. If ctx ends earlier, the wait ends too.
 //
 // Keep the transaction short, because other calls of the store wait until it ends. HoldAuthority
 // locks the records of the user and of the session. Sign-ins of the user, changes of the user, and

@@ -146,9 +146,9 @@ const (
 	deleteKeySessions = `DELETE FROM auth_sessions WHERE access_key_id = ?`
 )
 
-// RevokeKey implements [auth.CredentialStore]. RevokeKey calls [revokeSessions], which can fold the
-// user's entries in the revocation feed. So RevokeKey first locks the user: see [fold]. Like
-// RotateKey, RevokeKey reads the key without a lock to learn which user to lock.
+// RevokeKey implements [auth.CredentialStore]. RevokeKey locks the user, because [revokeSessions]
+// requires this lock. To learn which user to lock, RevokeKey first reads the key without a lock,
+// like RotateKey.
 func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err

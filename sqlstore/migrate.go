@@ -20,14 +20,14 @@ type migrationLock struct {
 	// run in one transaction, which also takes the lock.
 	inTransaction bool
 
-	// lock is a query that takes the lock and returns 1 if it succeeded. It is empty if the
-	// beginning of the transaction takes the lock.
+	// lock is a query that takes the lock and returns 1 if it succeeded. The field lock is empty if
+	// the beginning of the transaction takes the lock.
 	//
-	// unlock is a statement that releases the lock. It is empty if the end of the transaction
-	// releases the lock.
+	// unlock is a statement that releases the lock. The field unlock is empty if the end of the
+	// transaction releases the lock.
 	//
-	// Each of the two has one parameter. The field argument is a function that returns the value of
-	// this parameter for a version table.
+	// The statements in lock and unlock have one parameter each. The field argument is a function
+	// that returns the value of this parameter for a version table.
 	lock, unlock string
 	argument     func(table string) any
 }
@@ -128,8 +128,8 @@ func (m *migrator) lock(ctx context.Context, conn *sql.Conn) error {
 }
 
 // SessionUnlock releases the lock. goose calls SessionUnlock after the migrations. If the
-// migrations ran in a transaction, SessionUnlock ends it: with a commit if every migration has been
-// applied, and with a rollback if not.
+// migrations ran in a transaction, SessionUnlock ends the transaction. SessionUnlock commits if
+// every migration has been applied, and rolls back if not.
 func (m *migrator) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
 	current, err := m.version(ctx, conn)
 	return errors.Join(err, m.unlock(ctx, conn, err == nil && current == m.newest))

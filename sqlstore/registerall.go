@@ -11,11 +11,10 @@ import (
 
 // RegisterUsers implements [auth.UserStore].
 //
-// RegisterUsers first inserts users without querying whether their usernames and other unique
-// values are taken. In a new database no value is taken, and the queries would double the time of
-// the call. If an insertion fails, RegisterUsers queries which values are taken. RegisterUsers
-// inserts the list in pieces and sets a savepoint before each piece. So after a failure, it repeats
-// only one piece.
+// RegisterUsers inserts the users in pieces, with a savepoint before each piece. At first,
+// RegisterUsers does not query whether unique values, such as usernames, are taken. In a new
+// database no value is taken, and the queries would double the time of the call. If an insertion
+// fails, RegisterUsers queries which values are taken, and repeats only the failed piece.
 func (s *Store) RegisterUsers(
 	ctx context.Context, w auth.Write, users []auth.UserWithKeys,
 ) ([]error, error) {
@@ -50,15 +49,15 @@ func (s *Store) RegisterUsers(
 	})
 }
 
-// orderCandidates splits the users into two lists. Two users of a call can need the same unique
-// value, for example the same username. Whether the second of the two can be added depends on
-// whether the first was added. So the second user goes into the list that is returned last, which
-// keeps the order of the call. The list that is returned first has all other users, sorted by
-// username.
+// orderCandidates splits the users into two lists. RegisterUsers adds the first list before the
+// second list. Two users of a call can need the same unique value, for example the same username.
+// The later user can then be added only if the earlier user was not added. So the later user goes
+// into the second list, which keeps the order of the call. The first list contains all other users,
+// sorted by username.
 //
-// Because of the sorting, rows of the same index page are inserted one after another. If two calls
-// need the same usernames, the sorting also keeps the calls from deadlocking: one call waits for
-// the other.
+// Because of the sorting, rows of the same index page are inserted one after another. The sorting
+// also prevents a deadlock if two calls need the same usernames. Both calls then insert these
+// usernames in the same order, and one call waits for the other.
 func orderCandidates(users []auth.UserWithKeys) (first, later []candidate) {
 	wanted := taken{}
 	for at, user := range users {
@@ -85,8 +84,8 @@ type registration struct {
 
 // pieceSize is the maximum number of users that are inserted after one savepoint. In PostgreSQL,
 // each savepoint begins a subtransaction. PostgreSQL keeps up to 64 subtransactions of a
-// transaction in shared memory, where other sessions can read them fast. If few values are taken, a
-// transaction of 100,000 users needs fewer than 64 subtransactions.
+// transaction in shared memory, where other database connections can read them fast. A transaction
+// of 100,000 users needs fewer than 64 subtransactions if few values are taken.
 const pieceSize = 4096
 
 func (r *registration) prepareToAsk(ctx context.Context) error {
@@ -124,8 +123,9 @@ func (r *registration) addAll(ctx context.Context, candidates []candidate) error
 	return nil
 }
 
-// addPiece adds the candidates that can be added, and records an error for each other candidate. If
-// an insertion still fails because a value is taken, addPiece changes nothing and returns
+// addPiece adds the candidates that can be added, and records an error for each other candidate. An
+// insertion can fail because addPiece did not query which values are taken, or because another
+// transaction took a value after the query. addPiece then changes nothing and returns
 // [auth.ErrExists].
 func (r *registration) addPiece(ctx context.Context, piece []candidate) error {
 	refusals, accepted := make([]error, len(piece)), piece
@@ -178,7 +178,7 @@ func insertAll(ctx context.Context, t tx, users []candidate) error {
 			})
 		},
 		func() error { return insertRows(ctx, t, insertAccessKeys, accessKeyRow, keys, keyValues) },
-		// The usernames of deleted users are checked last, for the reason given at addUser.
+		// The usernames of deleted users are checked after the insertion: see addUser.
 		func() error { return requireNoneRetired(ctx, t, names) },
 	)
 }

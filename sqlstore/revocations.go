@@ -111,8 +111,9 @@ func (s *core) PruneRevocations(ctx context.Context, expired time.Time, limit in
 
 const selectHead = `SELECT position FROM auth_revocation_head WHERE id = 1`
 
-// head returns the position of the newest entry of the revocation feed. head runs a separate
-// statement. A statement that also waits for a lock would see the head as it was before the wait.
+// head returns the position of the newest entry of the revocation feed. head is a separate
+// statement, because a statement that waits for a lock would see the head as it was before the
+// wait.
 func head(ctx context.Context, t tx) (position int64, err error) {
 	err = t.row(ctx, selectHead).Scan(&position)
 	return position, err
@@ -224,13 +225,12 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 	})
 }
 
-// covers reports whether the entry e makes a new entry unnecessary. The new entry is the parameter
-// named, and revokes one session. It is unnecessary if e revokes the same session and does not
-// expire earlier. The caller passes an entry e that is for this session, for the session's user, or
-// for all users.
-func covers(e, named auth.Revocation) bool {
-	revokes := e.SessionID != "" || e.Generation > named.Generation
-	return revokes && !e.ExpiresAt.Before(named.ExpiresAt)
+// covers reports whether the entry e makes a new entry unnecessary. The new entry revokes one
+// session. It is unnecessary if e revokes the same session and does not expire earlier. The caller
+// passes only an entry e for the same session, for the session's user, or for all users.
+func covers(e, entry auth.Revocation) bool {
+	revokes := e.SessionID != "" || e.Generation > entry.Generation
+	return revokes && !e.ExpiresAt.Before(entry.ExpiresAt)
 }
 
 func later(a, b time.Time) time.Time {
@@ -240,9 +240,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// revokeSessions adds an entry for each of the sessions. All sessions belong to one user, and the
-// caller has deleted them. If the user now has too many entries that name a session, revokeSessions
-// folds these entries: see [fold].
+// revokeSessions adds an entry for each of the sessions. All sessions belong to one user. The
+// caller has locked the user and deleted the sessions. If the user now has too many entries that
+// each revoke one session, revokeSessions reduces their number: see [fold].
 func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 	if len(sessions) == 0 {
 		return nil
@@ -271,15 +271,15 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < ? AND generation < positi
 SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.generation < ? FOR UPDATE SKIP LOCKED`
 )
 
-// fold limits the number of the user's entries that each revoke one session. If there are too many,
-// fold replaces older entries by one new entry: see [auth.FoldRevocations]. The new entry revokes
-// all sessions of the user with a lower Generation. The caller has locked the user. Without this
-// lock, a session could be created at the same time, and the new entry might revoke it too.
+// fold limits the number of the user's entries that each revoke one session. If the user has too
+// many such entries, fold replaces older ones by one new entry: see [auth.FoldRevocations]. The new
+// entry revokes all sessions of the user with a lower Generation. The caller has locked the user.
+// Without this lock, the new entry might also revoke a session that is created at the same time.
 //
-// fold deletes the sessions that the new entry revokes. It skips sessions that another transaction
-// has locked, because the other transaction deletes these sessions itself. If fold waited for the
-// other transaction, the two could deadlock: the other one may be waiting for the head of the feed,
-// which this transaction has locked.
+// fold deletes the sessions that the new entry revokes. fold skips sessions that another
+// transaction has locked, because that transaction deletes the sessions itself. Waiting could cause
+// a deadlock: the other transaction may be waiting for the head of the feed, which this transaction
+// has locked.
 func fold(ctx context.Context, t tx, userID string) error {
 	var count int
 	err := t.row(ctx, countNamed, userID).Scan(&count)
@@ -316,7 +316,7 @@ func fold(ctx context.Context, t tx, userID string) error {
 	)
 }
 
-// deleteOlderSessions deletes the sessions that the folded entry revokes.
+// deleteOlderSessions deletes the sessions that the new entry of [fold] revokes.
 func deleteOlderSessions(ctx context.Context, t tx, folded auth.Revocation) error {
 	sessions, err := collect(ctx, t.querier, sessionFields, lockOlderSessions, folded.UserID,
 		folded.Generation)
@@ -335,13 +335,12 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = 
 )
 
 // revokeSessionsOf deletes all sessions of the locked user, and adds one entry that revokes them.
-// revokeSessionsOf returns the deleted sessions. It must be the last call in its transaction: see
-// [revoke].
+// revokeSessionsOf returns the deleted sessions. A transaction calls revokeSessionsOf last, after
+// it has taken all other locks: see [revoke].
 //
 // The new entry has the greatest Generation. So it replaces all other entries of the user, except
 // entries for which [auth.Revocation.Capped] is true. The new entry expires no earlier than the
-// entries that it replaces. When those entries were added, MaxTokenLifetime may have been longer. A
-// token from that time can be valid for longer than the current MaxTokenLifetime.
+// replaced entries, because these may revoke tokens from a time when MaxTokenLifetime was longer.
 func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Session, error) {
 	sessions, err := collect(ctx, a.querier, sessionFields, lockUserSessions, userID)
 	if err != nil {

@@ -158,9 +158,8 @@ func findSession(ctx context.Context, q querier, query, id string) (session auth
 
 const deleteSession = `DELETE FROM auth_sessions WHERE id = ?`
 
-// RevokeSession implements [auth.SessionStore]. RevokeSession calls [revokeSessions], which can
-// fold the user's entries in the revocation feed. So RevokeSession first locks the user: see
-// [fold].
+// RevokeSession implements [auth.SessionStore]. RevokeSession locks the user before the session,
+// because [revokeSessions] requires the lock of the user.
 func (s *core) RevokeSession(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 )
 
 // checkSQLite checks the settings of one connection and assumes that all connections of the pool
-// have the same settings. This is true if the settings are in the data source name.
+// have the same settings. The assumption is true if the settings are in the data source name.
 func checkSQLite(ctx context.Context, db *sql.DB) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {

@@ -31,10 +31,10 @@
 // # Tested databases
 //
 // The tests run on PostgreSQL 15 with github.com/jackc/pgx/v5, on MariaDB 10.11 with
-// github.com/go-sql-driver/mysql, and on SQLite with modernc.org/sqlite. They have not been run on
-// MySQL 8 or CockroachDB. The package uses only features that the documentation of these two
-// databases describes. There is one exception: on CockroachDB, the lock for migrations does not
-// make other instances wait. So on CockroachDB, let one instance migrate before the others start.
+// github.com/go-sql-driver/mysql, and on SQLite with modernc.org/sqlite. The tests have not been
+// run on MySQL 8 or CockroachDB. The package uses only features that the documentation of MySQL and
+// CockroachDB describes, with one exception. On CockroachDB, the lock for migrations does not make
+// other instances wait. So on CockroachDB, let one instance migrate before the others start.
 //
 // # PostgreSQL
 //
@@ -43,9 +43,9 @@
 // failure can lose the latest commits. A session or key that was revoked just before the failure is
 // then valid again.
 //
-// The store keeps no state in a connection between transactions. So it also works with a pooler
-// that assigns a connection to each transaction. The driver must then prepare statements in a way
-// that the pooler supports.
+// The store keeps no state in a connection between transactions. So the store also works with a
+// pooler that assigns a connection to each transaction. With such a pooler, the driver must prepare
+// statements in a way that the pooler supports.
 //
 // # MariaDB and MySQL
 //
@@ -77,8 +77,8 @@
 //   - synchronous=FULL, SQLite's default, makes every commit survive a power cut. NORMAL is faster
 //     and never damages the database, but a power cut can lose the latest commits, as described for
 //     PostgreSQL. Open refuses OFF.
-//   - busy_timeout is how long SQLite waits while another process locks the database. After that,
-//     the store itself waits, up to Config.Timeout. So any busy_timeout works.
+//   - busy_timeout is how long SQLite waits while another process locks the database. Any value
+//     works, because the store then continues to wait, up to Config.Timeout.
 //
 // Any number of processes on one machine may open the same file, even at the same time. Each
 // process runs the migrations as one transaction, and only one process writes at a time. A file on
@@ -181,9 +181,9 @@ type core struct {
 // another process is migrating the tables, Open waits until that process is done. This can take
 // minutes. The wait ends if ctx ends.
 //
-// Open returns an error if a later version of this package has migrated the tables. An earlier
-// version could damage such tables. Open also returns an error if the table auth_contents records
-// that [OpenAccounts] opened the tables first.
+// Open returns an error if a later version of this package has migrated the tables, because the
+// version in use could damage such tables. Open also returns an error if the table auth_contents
+// records that [OpenAccounts] opened the tables first.
 //
 // Tables of an earlier version of this package may have no record in auth_contents. Open then
 // returns an error if the tables have access keys, sessions or GitHub links, but no users.

@@ -71,9 +71,9 @@ func (t taken) sameUser(c candidate) string {
 	return id
 }
 
-// decide determines, in order, which candidates can be added. If a candidate is accepted, its
-// values are taken for the later candidates. The result refusals has one element for each
-// candidate: an error, or nil if the candidate is accepted.
+// decide determines, in order, which candidates can be added. After decide accepts a candidate, it
+// refuses later candidates that need one of the same unique values. The result refusals has one
+// element for each candidate: an error, or nil if the candidate is accepted.
 func (t taken) decide(candidates []candidate) (refusals []error, accepted []candidate) {
 	now := maps.Clone(t)
 	refusals = make([]error, len(candidates))
@@ -92,8 +92,9 @@ func (t taken) decide(candidates []candidate) (refusals []error, accepted []cand
 // all keys of a user.
 const askedValues = auth.MaxKeys
 
-// selectTaken looks up all kinds of values in one query. With a separate query for each kind, a
-// user who is added between two queries would appear only in the later query.
+// selectTaken looks up all kinds of values in one query, so that all results are from the same
+// moment. With a separate query for each kind, a user who is added between two queries would appear
+// only in the results of the later query.
 var selectTaken = `SELECT 'user_id', id, id FROM auth_users WHERE id ` + inList(askedValues) + `
 UNION ALL SELECT 'username', username_folded, id FROM auth_users WHERE username_folded ` + inList(askedValues) + `
 UNION ALL SELECT 'username', username_folded, '' FROM auth_retired_usernames WHERE username_folded ` + inList(askedValues) + `
@@ -125,8 +126,9 @@ func findTaken(ctx context.Context, t tx, candidates []candidate) (taken, error)
 	return found, nil
 }
 
-// takenArguments returns the arguments of selectTaken for the first candidates, as many as fit into
-// one query. takenArguments also returns the remaining candidates.
+// takenArguments returns the arguments for one run of selectTaken. The run looks up as many
+// candidates as fit, beginning with the first. takenArguments also returns the remaining
+// candidates.
 func takenArguments(candidates []candidate) (arguments []any, others []candidate) {
 	of := map[string][]string{}
 	n := 0

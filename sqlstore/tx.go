@@ -33,8 +33,8 @@ func (q querier) queryBool(ctx context.Context, query string, args ...any) (yes 
 	return yes, err
 }
 
-// collect returns all records that the query finds. The parameter into is a function that returns
-// pointers to the fields of a record, for [sql.Rows.Scan].
+// collect returns all records that the query finds. The given function returns pointers to the
+// fields of a record, for [sql.Rows.Scan].
 func collect[T any](
 	ctx context.Context, q querier, into func(*T) []any, query string, args ...any,
 ) ([]T, error) {
@@ -73,7 +73,7 @@ func (s *core) tx(ctx context.Context, conn *sql.Conn) tx {
 	return tx{querier{s, conn}, conn, conn, ctx.Err}
 }
 
-// insert runs an INSERT. It returns [auth.ErrExists] if the row violates a unique constraint. The
+// insert runs an INSERT, and returns [auth.ErrExists] if the row violates a unique constraint. The
 // caller must then roll back, because PostgreSQL accepts no more statements in the transaction.
 func (t tx) insert(ctx context.Context, query string, args ...any) error {
 	_, err := t.count(ctx, query, args...)
@@ -87,7 +87,7 @@ func (t tx) change(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
-// remove runs a DELETE. It returns [auth.ErrNotFound] if it deletes no row.
+// remove runs a DELETE, and returns [auth.ErrNotFound] if no row was deleted.
 func (t tx) remove(ctx context.Context, query string, args ...any) error {
 	n, err := t.count(ctx, query, args...)
 	if err == nil && n == 0 {
@@ -259,12 +259,13 @@ func (s *core) unlockWriter() {
 	}
 }
 
-// maxBegins is the maximum number of connections on which begin tries to begin a transaction. The
-// pool may have connections that a server restart or a proxy has closed meanwhile.
+// maxBegins is the maximum number of connections on which begin tries to begin a transaction. One
+// attempt is not enough, because the pool may have connections that a server restart or a proxy has
+// closed.
 const maxBegins = 3
 
-// begin returns a connection with an open transaction. Between two attempts, begin holds no
-// connection, so that reads can use the connections of the pool.
+// begin returns a connection with an open transaction. While begin waits before another attempt, it
+// holds no connection. Reads can then use the connections of the pool.
 func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	err = s.retry(ctx, s.timeout, func() error {
 		for range maxBegins {
@@ -329,8 +330,8 @@ const (
 )
 
 // retry calls the given function. If the function fails because another process holds a lock, retry
-// calls the function again. retry stops after the time in patience has passed, or when ctx ends. If
-// ctx ends first, the returned error wraps the error of ctx.
+// calls the function again. retry stops after the given duration, or when ctx ends. If ctx ends
+// first, the returned error wraps the error of ctx.
 func (s *core) retry(ctx context.Context, patience time.Duration, try func() error) (err error) {
 	deadline := time.Now().Add(patience)
 	for delay := firstRetry; ctx.Err() == nil; delay = min(2*delay, slowestRetry) {
@@ -360,8 +361,8 @@ func pause(ctx context.Context, delay time.Duration) {
 	}
 }
 
-// wrap adds the name of the operation to the error, unless the error is one that the contract of a
-// store defines.
+// wrap adds the name of the operation to the error. Errors that are part of the contract of a store
+// stay unchanged: see the variable answers.
 func wrap(verb string, err error) error {
 	if err == nil || isAnswer(err) {
 		return err

@@ -30,8 +30,8 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
 // Bootstrap implements [auth.UserStore]. Bootstrap returns [auth.ErrInvalid] unless the user is an
-// active super user. Without this check, the only successful call of Bootstrap in a store could add
-// a user who cannot administer other users.
+// active super user. Without this check, Bootstrap could add a user who cannot administer other
+// users. No later call could repair this, because Bootstrap succeeds only once for each store.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key),
 		checkAdministers(user)); err != nil {
@@ -224,8 +224,9 @@ func holdActive(ctx context.Context, t tx, id string) (auth.User, error) {
 	return user, checkActive(t, user)
 }
 
-// checkActive returns [auth.ErrUserDisabled] if the user is not active. An [Accounts] does not know
-// whether a user is active, so checkActive then returns nil.
+// checkActive returns [auth.ErrUserDisabled] if the user is not active. In a store
+// without users, checkActive returns nil, because an [Accounts] does not know whether a user is
+// active.
 func checkActive(t tx, user auth.User) error {
 	if t.store.keepsUsers() && !user.IsActive {
 		return auth.ErrUserDisabled

@@ -21,8 +21,8 @@ var authorityPromises = append([]promise[auth.AccountStore]{
 
 var authorityPromisesOfUsers = ofUsers(powerlessPromises(true), nil)
 
-// powerlessPromises selects the endings whose field users has the given value, and returns one
-// promise for each of them.
+// powerlessPromises returns one promise for each [ending] of one kind. If the parameter users is
+// true, these are the endings that only a store with users has. If not, these are the others.
 func powerlessPromises(users bool) []promise[auth.AccountStore] {
 	var promises []promise[auth.AccountStore]
 	for _, e := range endings {
@@ -73,8 +73,8 @@ func requireRejected(t *testing.T, e ending, v verb, try attempt, err error) {
 	}
 }
 
-// requireLiveOrOvertaken calls the verb, and blocks this call while the call holds its locks. It
-// then calls the ending. The verb must succeed, unless the ending returns before the verb commits.
+// requireLiveOrOvertaken calls the verb, and calls the ending while the verb is blocked and holds
+// its locks. The verb must succeed, unless the ending returns before the verb commits.
 func requireLiveOrOvertaken(
 	t *testing.T, store auth.AccountStore, e ending, v verb, a account, grace time.Duration,
 ) {
@@ -105,8 +105,8 @@ func requireEndedPowerless(t *testing.T, store auth.AccountStore, e ending, v ve
 }
 
 // requireRefusedAfter calls the verb with the session of the actor after the ending. The store must
-// refuse the call and change nothing. A demotion is an exception: if the verb does not need a super
-// user, the store must accept the call.
+// refuse the call and change nothing. After a demotion, however, the store must accept the call if
+// the verb does not need a super user.
 func requireRefusedAfter(
 	t *testing.T, store auth.AccountStore, e ending, v verb, a account, try attempt,
 ) {
@@ -119,8 +119,8 @@ func requireRefusedAfter(
 	}
 }
 
-// requireWaitsForEnding calls the ending, and blocks this call while the call holds its locks. It
-// then calls the verb. The verb must wait for the ending and then be rejected.
+// requireWaitsForEnding calls the ending, and calls the verb while the ending is blocked and holds
+// its locks. The verb must wait for the ending and then be rejected.
 func requireWaitsForEnding(
 	t *testing.T, store auth.AccountStore, e ending, v verb, grace time.Duration,
 ) {
@@ -172,9 +172,10 @@ func expiredPowerless(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// foldedPowerless tests all verbs with only one fold of the feed, because a fold needs a thousand
-// calls. One verb is blocked during the fold, and every verb is called after the fold. Finally,
-// another session makes many changes and is revoked at the same time.
+// foldedPowerless tests all verbs with the ending [folded]. The ending needs a thousand calls, so
+// foldedPowerless makes the store fold the feed only once. One verb is blocked during the fold, and
+// every verb is called after the fold. Finally, another session makes many changes and is revoked
+// at the same time.
 func foldedPowerless(t *testing.T, store auth.AccountStore) {
 	a := newActor(t, store)
 	verbs := verbsOf(store)

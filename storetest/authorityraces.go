@@ -36,8 +36,8 @@ func nothingAfterTheEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// seenChange is a change to records of another user, with a function that looks for the changed
-// record.
+// seenChange changes a record of another user. The function call makes the change, and the function
+// seen looks for the changed record.
 type seenChange struct {
 	call func() error
 	seen func() error // returns nil if the change is visible, and ErrNotFound if not

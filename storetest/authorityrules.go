@@ -35,10 +35,10 @@ func hostActs(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// invalidWrites calls each verb with invalid writes. Each function in the map invalid makes a valid
-// write invalid.
+// invalidWrites calls each verb with invalid writes. Each function in the map edits turns a valid
+// write into an invalid write.
 func invalidWrites(t *testing.T, store auth.AccountStore) {
-	invalid := map[string]func(w *auth.Write){
+	edits := map[string]func(w *auth.Write){
 		"no authority":        func(w *auth.Write) { w.By = auth.Authority{} },
 		"no clock":            func(w *auth.Write) { w.Now = nil },
 		"no user":             func(w *auth.Write) { w.By.UserID = "" },
@@ -58,7 +58,7 @@ func invalidWrites(t *testing.T, store auth.AccountStore) {
 			a := newActor(t, store)
 			try := v.prepare(t, store, a)
 			before := takeSnapshot(t, store, a, try)
-			for name, edit := range invalid {
+			for name, edit := range edits {
 				write := v.write(a.session, now)
 				edit(&write)
 				require.ErrorIs(t, try.call(t.Context(), write), auth.ErrInvalid, name)
@@ -81,8 +81,9 @@ func borrowedSessionRefused(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// othersNotFound calls each verb with a session that can change only records of its own user. Each
-// call is about another user, or about no single user. The store must return ErrNotFound.
+// othersNotFound calls each verb with a session that can change only records of the session's user.
+// Each call would change records that do not belong to that user. The store must return
+// ErrNotFound.
 func othersNotFound(t *testing.T, store auth.AccountStore) {
 	for _, v := range verbsOf(store) {
 		t.Run(v.name, func(t *testing.T) {

@@ -29,8 +29,8 @@ func methodsOf(store auth.AccountStore) map[string]method[auth.AccountStore] {
 	return withUserMethods(store, accountMethods, userMethods)
 }
 
-// withUserMethods returns a copy of the map accounts. If the store keeps users, the copy also
-// contains the entries of the map users.
+// withUserMethods returns a copy of the first map. If the store keeps users, the copy also contains
+// the entries of the second map.
 func withUserMethods[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(ctx context.Context, store auth.AccountStore, own O, draft D) error,

@@ -18,14 +18,14 @@ type ending struct {
 	noWrite bool // end makes a call that takes no Write, so no clock can block it
 	demotes bool // the session loses only the authority of a super user
 
-	// prepare returns an actor whose session this ending can revoke. It is nil if the ending can
-	// revoke the session of any actor.
+	// prepare prepares the given actor for this ending, and returns the prepared actor. The field
+	// prepare is nil if the ending works for any actor.
 	prepare func(t *testing.T, store auth.AccountStore, a account) account
 
 	end func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error
 }
 
-// newActor returns an actor whose session this ending can revoke.
+// newActor returns a new actor, prepared for this ending.
 func (e ending) newActor(t *testing.T, store auth.AccountStore) account {
 	t.Helper()
 	a := newActor(t, store)
@@ -43,7 +43,7 @@ func claimsOf(session auth.Session) auth.SessionClaims {
 	}
 }
 
-// endings contains all endings except the expiry of the session and the fold of the feed.
+// endings contains all endings except two: [folded] and the expiry of the session.
 var endings = []ending{
 	{name: "the session is revoked",
 		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
@@ -106,9 +106,10 @@ var endings = []ending{
 		}},
 }
 
-// folded is an ending that makes the store fold the feed. First, nearlyFolded adds as many entries
-// as the feed may have for single sessions of one user. The ending then adds one more entry. The
-// fold also revokes the actor's session.
+// folded is an ending that makes the store fold the feed: see [auth.FoldRevocations]. The feed may
+// have at most [auth.MaxNamedRevocations] entries that each name a session of the same user.
+// nearlyFolded adds this number of entries. The ending then adds one more entry, so the store folds
+// the feed. The fold also revokes the actor's session.
 var folded = ending{name: "the feed folds", noWrite: true, prepare: nearlyFolded,
 	end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
 		return store.RevokeToken(ctx, newClaims(a.user, a.session.Generation+1))
@@ -146,7 +147,7 @@ func newClaims(user auth.User, generation int64) auth.SessionClaims {
 }
 
 // nearlyFolded adds entries to the feed, each for a different session of the actor. All these
-// sessions are newer than the session in the parameter a. One more entry of this kind makes the
+// sessions are newer than the session of the parameter a. An entry for one more session makes the
 // store fold the feed.
 func nearlyFolded(t *testing.T, store auth.AccountStore, a account) account {
 	t.Helper()

@@ -11,8 +11,8 @@ import (
 )
 
 // racingChanges makes three changes of a user at the same time, and tests that all three take
-// effect. A store undoes a concurrent change if it reads the user, changes the copy, and writes all
-// fields back.
+// effect. A store that reads the user, changes one field, and writes all fields back would undo a
+// concurrent change.
 func racingChanges(t *testing.T, store auth.Store) {
 	for range rounds(t) {
 		user, key := register(t, store, newUser())

@@ -200,8 +200,8 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 }
 
 // skippedStay tests that pruning keeps the newest KeptRevocations entries, even if there are large
-// gaps between their positions. A store leaves such a gap before an entry for all users. A store
-// that subtracts KeptRevocations from the position of the head would keep fewer entries.
+// gaps between their positions. RevokeEverybody leaves such a gap before its entry. A store that
+// subtracts KeptRevocations from the newest position would therefore keep fewer entries.
 func skippedStay(t *testing.T, store auth.AccountStore) {
 	for range 2 {
 		revokeToken(t, store, claimsOf(newAccount(t, store).session))

@@ -15,9 +15,9 @@ import (
 // is long, because even a correct store is slow on a busy machine.
 const callTimeout = time.Minute
 
-// gate is a clock for a write. The first call of the method now blocks until the gate is opened. A
-// store reads the clock only after it has taken the locks of the write. So a blocked call of the
-// store holds its locks.
+// gate is a clock for a write. The first reading of the clock blocks until the gate is opened. A
+// store reads the clock of a write only after it has taken the locks of the write. So a write that
+// is blocked by a gate holds its locks.
 type gate struct {
 	at      time.Time
 	first   sync.Once

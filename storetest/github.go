@@ -11,7 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// githubTogether and githubAlone contain the groups of promises about GitHub that Run tests. All
+// githubTogether and githubAlone contain the groups of promises about GitHub for [Run]. All
 // promises of a group in githubTogether share one store. Each promise of a group in githubAlone
 // gets its own store.
 var (
@@ -67,8 +67,8 @@ func newToken(link auth.GitHubLink) auth.GitHubToken {
 	}
 }
 
-// newGitHubSession returns a session of one hour that a GitHub account opens. The session is not
-// stored.
+// newGitHubSession returns a session that a sign-in with GitHub opens. The session lasts one hour
+// and is not stored.
 func newGitHubSession(user auth.User) auth.Session {
 	session := newHostSession(user)
 	session.Method = auth.MethodGitHub
@@ -97,8 +97,8 @@ func newLinked(t *testing.T, store auth.AccountStore) linked {
 	return signUp(t, store, firstSignIn(newUser()))
 }
 
-// asKept returns a first sign-in in the form that the store accepts. If the store keeps no users,
-// the sign-in has no NewUser.
+// asKept returns the given first sign-in in the form that the store accepts. If the store keeps no
+// users, asKept removes NewUser from the sign-in.
 func asKept(store auth.AccountStore, first auth.GitHubSignInWrite) auth.GitHubSignInWrite {
 	if usersOf(store) == nil {
 		first.NewUser = nil
@@ -147,7 +147,7 @@ func connect(t *testing.T, store auth.AccountStore, connect connecting) connecti
 	return connection{Link: connect.Link, Token: &connect.Token}
 }
 
-// connectElsewhere also links the user to an account of another GitHub host.
+// connectElsewhere connects the user to a second account, on another GitHub host.
 func (l linked) connectElsewhere(t *testing.T, store auth.AccountStore) connection {
 	t.Helper()
 	account := newGitHubAccount()

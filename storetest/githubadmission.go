@@ -34,7 +34,8 @@ func newAdmitted(t *testing.T, store auth.AccountStore) linked {
 	return a
 }
 
-// renewed returns the user's link as if GitHub had reported it at the given time.
+// renewed returns a newer version of the user's link. The link differs from the stored link as if
+// GitHub had reported the account again at the given time, with another name.
 func (l linked) renewed(at time.Time) auth.GitHubLink {
 	link := newLink(l.user, l.link.Account)
 	link.Name, link.CreatedAt, link.SeenAt = "Another Name", at, at

@@ -154,8 +154,8 @@ func githubCanceledFirst(t *testing.T, store auth.AccountStore) {
 // githubSigns are [signs] of a change of GitHub records.
 type githubSigns[S any] = func(t *testing.T, store S, own linked, draft githubDraft) []bool
 
-// interruptedGitHub contains the [githubSigns] of calls that change several GitHub records. These
-// calls are possible in every store.
+// interruptedGitHub contains methods that every store has and that change several GitHub records.
+// For each method, the [githubSigns] show whether a call has taken effect.
 var interruptedGitHub = map[string]githubSigns[auth.AccountStore]{
 	"SignInGitHub": func(t *testing.T, store auth.AccountStore, _ linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, draft.first.Link.UserID, githubHost)
@@ -200,8 +200,8 @@ var interruptedGitHub = map[string]githubSigns[auth.AccountStore]{
 	},
 }
 
-// interruptedGitHubUsers contains the [githubSigns] of more calls that change several GitHub
-// records. These calls are possible only in a store with users.
+// interruptedGitHubUsers does the same as interruptedGitHub, but for the methods that only a store
+// with users has.
 var interruptedGitHubUsers = map[string]githubSigns[auth.Store]{
 	"ResetUser": func(t *testing.T, store auth.Store, own linked, draft githubDraft) []bool {
 		link, token := hasConnection(t, store, own.user.ID, githubHost)

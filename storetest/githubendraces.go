@@ -31,8 +31,8 @@ func signInRacingUnlink(t *testing.T, store auth.Store) {
 	}
 }
 
-// signInEnds contains calls that revoke all sessions of the user. A later sign-in may return any of
-// the errors in the field refused.
+// signInEnds contains calls that revoke all sessions of the user. The field refused contains the
+// errors that a sign-in after the call may return.
 var signInEnds = map[string]struct {
 	end     func(ctx context.Context, store auth.Store, a linked) error
 	refused []error
@@ -148,15 +148,14 @@ func connectRacingItsEnd(t *testing.T, store auth.AccountStore) {
 	}
 }
 
-// requireEndsConnecting calls test.end and connects accounts at the same time. The third parameter
-// is the store that test.end needs: either the parameter store itself, or the same store as an
-// [auth.UserStore].
-func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, of S, test connectEnd[S]) {
+// requireEndsConnecting calls test.end and connects accounts at the same time. The parameters store
+// and s are the same store. Only the type differs: s has the type that test.end needs.
+func requireEndsConnecting[S any](t *testing.T, store auth.AccountStore, s S, test connectEnd[S]) {
 	t.Helper()
 	for range rounds(t) {
 		a := newAccount(t, store)
 		requireNoneConnectsLate(t, store, a, test.unlinks, func() error {
-			return test.end(t.Context(), of, a)
+			return test.end(t.Context(), s, a)
 		})
 	}
 }

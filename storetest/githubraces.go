@@ -183,7 +183,7 @@ func racingAccounts(t *testing.T, store auth.AccountStore) {
 }
 
 // raceConnects makes the connections at the same time. It fails the test unless exactly one
-// succeeds, and returns that one.
+// connection succeeds, and returns the successful connection.
 func raceConnects(
 	t *testing.T, store auth.AccountStore, connects []connecting, others ...error,
 ) connecting {

@@ -29,10 +29,10 @@ func setUser(signIn *auth.GitHubSignInWrite, id string) {
 	}
 }
 
-// refusal is a sign-in that the store must refuse. The field edit is a function that turns a valid
-// sign-in into this sign-in. The parameter taken of the function is a user who has already signed
-// in with GitHub. The parameter keyed is a user who has not. The field want contains the errors
-// that the store may return.
+// refusal describes a sign-in that the store must refuse. The function edit turns a valid sign-in
+// into the refused sign-in. For this, edit can use the values of two stored users. The parameter
+// taken is a user who has signed in with GitHub, and the parameter keyed is a user who has not. The
+// field want contains the errors that the store may return.
 type refusal struct {
 	edit func(signIn *auth.GitHubSignInWrite, taken linked, keyed account)
 	want []error
@@ -204,7 +204,8 @@ func refusedFirstSignIn(t *testing.T, store auth.Store) {
 			taken.requireUnchanged(t, store)
 			keyed.requireUnchanged(t, store)
 			requireNoConnection(t, store, keyed.user.ID, githubHost)
-			// The refused sign-in must not have stored any of the values that were free.
+			// The refused sign-in must not have stored anything. So the original sign-in, from
+			// which it was made, must still succeed.
 			requireNoUser(t, store, free.NewUser.ID)
 			requireNoLink(t, store, free.Link.Account)
 			requireNoSession(t, store, free.Session.ID)

@@ -39,7 +39,8 @@ func ofAccount(store auth.AccountStore, account auth.GitHubAccount) auth.GitHubS
 	return first
 }
 
-// requireNotAllowed fails the test if the account can sign in as its last user or as a new user.
+// requireNotAllowed fails the test if the user's GitHub account can sign in. It tries to sign in as
+// this user and as a new user.
 func requireNotAllowed(t *testing.T, store auth.AccountStore, l linked) {
 	t.Helper()
 	next := l.nextSignIn()

@@ -90,8 +90,9 @@ func laterSignIn(t *testing.T, store auth.Store) {
 	other.requireUnchanged(t, store)
 }
 
-// sameSignIn signs in twice with equal values and equal times, so that the second update changes no
-// value. A store must not conclude from this that the row does not exist.
+// sameSignIn signs in again with the values and times that are already stored. The update then
+// changes no value, and a database may report that no row has changed. The store must not conclude
+// from this report that the row does not exist.
 func sameSignIn(t *testing.T, store auth.Store) {
 	a := newLinked(t, store)
 	for range 2 {

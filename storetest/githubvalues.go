@@ -166,8 +166,8 @@ func impossibleGitHubIDs(t *testing.T, store auth.AccountStore) {
 	a.requireUnchanged(t, store)
 }
 
-// requireNoGitHub fails the test unless each method that looks up a user and a host returns
-// ErrNotFound.
+// requireNoGitHub fails the test if the store finds a GitHub record for the user and the host of
+// the token. Each method must return ErrNotFound.
 func requireNoGitHub(t *testing.T, store auth.AccountStore, token auth.GitHubToken, name string) {
 	t.Helper()
 	requireNoConnection(t, store, token.UserID, token.Account.Host)

@@ -28,9 +28,9 @@ func canceledSoon(t *testing.T) context.Context {
 	return ctx
 }
 
-// requireNoAnswer fails the test if err is an error that the contract names, for example
-// ErrNotFound. None of these errors is correct, because without the interruption the call would
-// have succeeded.
+// requireNoAnswer fails the test if an interrupted call returned an error that the contract names,
+// for example ErrNotFound. No such error is correct, because the tested calls succeed if they are
+// not interrupted.
 func requireNoAnswer(t *testing.T, err error) {
 	t.Helper()
 	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
@@ -43,8 +43,8 @@ func requireNoAnswer(t *testing.T, err error) {
 // has taken effect.
 type signs[S any] = func(t *testing.T, store S, own, draft account) []bool
 
-// interruptedMethods contains the [signs] of methods that change several records. Every store has
-// these methods.
+// interruptedMethods contains methods that every store has and that change several records. For
+// each method, the [signs] show whether a call has taken effect.
 var interruptedMethods = map[string]signs[auth.AccountStore]{
 	"RevokeKey": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
 		return []bool{!hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID)}
@@ -63,8 +63,8 @@ var interruptedMethods = map[string]signs[auth.AccountStore]{
 	},
 }
 
-// interruptedUserMethods contains the [signs] of more methods that change several records. Only a
-// store with users has these methods.
+// interruptedUserMethods does the same as interruptedMethods, but for the methods that only a store
+// with users has.
 var interruptedUserMethods = map[string]signs[auth.Store]{
 	"Register":      registeredSigns,
 	"RegisterUsers": registeredSigns,
@@ -96,8 +96,8 @@ func isDisabled(t *testing.T, store auth.UserStore, a account) bool {
 	return !user.IsActive
 }
 
-// withUserSigns returns a copy of the map accounts. If the store keeps users, the copy also
-// contains the entries of the map users.
+// withUserSigns returns a copy of the first map. If the store keeps users, the copy also contains
+// the entries of the second map.
 func withUserSigns[O, D any](
 	store auth.AccountStore,
 	accounts map[string]func(t *testing.T, store auth.AccountStore, own O, draft D) []bool,
@@ -154,9 +154,9 @@ func interrupt[R any](t *testing.T,
 	}
 }
 
-// requireWhole returns the value of all signs, and fails the test if they have different values. A
-// call that returned an error may take effect a little later, while the signs are read. Therefore,
-// if the values differ, requireWhole reads the signs a second time.
+// requireWhole reports whether the call has taken effect. It fails the test if only some of the
+// signs are true. A call that returned an error may take effect a little later, while the signs are
+// read. Therefore, if the signs differ, requireWhole reads the signs a second time.
 func requireWhole(t *testing.T, signs func() []bool) bool {
 	t.Helper()
 	if done, agreed := unanimous(signs()); agreed {

@@ -36,7 +36,7 @@ var inOrder = []string{
 }
 
 // registerAll registers one user for each suffix in the parameter ends. The ID of a user is the
-// prefix followed by the suffix. registerAll returns the users in the order of ends.
+// prefix followed by the suffix. registerAll returns the users in the order of their suffixes.
 func registerAll(t *testing.T, store auth.Store, prefix string, ends []string) []auth.User {
 	t.Helper()
 	users := make([]auth.User, len(ends))

@@ -66,8 +66,8 @@ func conflicts(t *testing.T, store auth.Store) {
 
 			require.ErrorIs(t, store.Register(t.Context(), byHost(now), user, key), auth.ErrExists)
 			taken.requireUnchanged(t, store)
-			// The refused registration must have stored nothing. So the user and the key without
-			// the taken value can still be registered.
+			// The refused registration must have stored nothing. So freeUser and freeKey, which
+			// have no taken value, can still be registered.
 			requireNoUser(t, store, freeUser.ID)
 			requireNoKey(t, store, freeKey.ID)
 			require.NoError(t, store.Register(t.Context(), byHost(now), freeUser, freeKey))

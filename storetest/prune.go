@@ -73,8 +73,8 @@ func (k kind) requirePruned(
 	require.Equalf(t, want, n, "pruned %s", k.name)
 }
 
-// These are expiry times of records. At the time in the variable now, a record with a time in
-// expiredNow has expired, and a record with a time in unexpiredNow has not.
+// expiredNow and unexpiredNow contain expiry times of records. At the time [now], a record with
+// an expiry time in expiredNow has expired. A record with an expiry time in unexpiredNow has not.
 var (
 	expiredNow = []time.Time{
 		earliest, now.Add(-time.Hour), now.Add(-time.Microsecond), now,

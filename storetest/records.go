@@ -60,7 +60,7 @@ func newKey(user auth.User) auth.AccessKey {
 	}
 }
 
-// newSession returns a new session that lasts one hour and that the key opens. The session is not
+// newSession returns a new session that the key opens. The session lasts one hour and is not
 // stored.
 func newSession(key auth.AccessKey) auth.Session {
 	return auth.Session{
@@ -73,8 +73,8 @@ func newSession(key auth.AccessKey) auth.Session {
 	}
 }
 
-// newHostSession returns a new session that lasts one hour and that no key opens. The session is
-// not stored.
+// newHostSession returns a new session that the host opens without a key. The session lasts one
+// hour and is not stored.
 func newHostSession(user auth.User) auth.Session {
 	return auth.Session{
 		ID:        unique("session"),
@@ -202,8 +202,8 @@ func requireKey(t *testing.T, store auth.AccountStore, want auth.AccessKey) {
 	require.Equal(t, want, got)
 }
 
-// requireKeyOf fails the test unless the store returns the wanted key and, as its owner, the wanted
-// user.
+// requireKeyOf fails the test unless the store returns the wanted key and the wanted owner of the
+// key.
 func requireKeyOf(t *testing.T, store auth.AccountStore, want auth.AccessKey, owner auth.User) {
 	t.Helper()
 	got, user, err := store.FindKey(t.Context(), want.ID)

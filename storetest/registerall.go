@@ -137,8 +137,7 @@ func longListRegistered(t *testing.T, store auth.Store) {
 }
 
 // wants contains one element for each field whose value only one user can have. The function edit
-// changes the user in its first parameter. That user then has the same value in the field as the
-// user in the second parameter.
+// gives the first user the value that the second user has in this field.
 var wants = []struct {
 	field string
 	edit  func(wants *auth.UserWithKeys, has auth.UserWithKeys)
@@ -176,7 +175,7 @@ func listedTaken(t *testing.T, store auth.Store) {
 		list = append(list, newListed(1), wanting(w.field, has))
 		want = append(want, "", w.field)
 	}
-	// all values are taken, and the error names the first of them
+	// this user is already registered: all fields are taken, and the error names the first field
 	list, want = append(list, has), append(want, "user_id")
 	require.Equal(t, want, registerList(t, store, list...))
 	requireListed(t, store, has)

@@ -292,8 +292,8 @@ func disabledAgain(t *testing.T, store auth.Store) {
 
 // cappedEntryStays revokes a token whose Generation is greater than every Position in the feed.
 // Such a token can exist after the store has lost commits. The store adds a capped entry for the
-// session of the token: see [auth.Revocation.Capped]. A later entry for all sessions of the user
-// does not revoke the token. So the capped entry must stay in force.
+// session of the token: see [auth.Revocation.Capped]. The capped entry must stay in force, because
+// a later entry for all sessions of the user does not revoke the token.
 func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	ahead := claimsOf(newSession(a.key))

@@ -22,7 +22,8 @@ func countNamed(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// countFolds returns how many of the user's entries name no session.
+// countFolds returns how often the store has folded the user's entries. Each fold adds an entry
+// that names no session, and these tests add no other such entry.
 func countFolds(entries []auth.Revocation) (n int) {
 	for _, e := range entries {
 		if e.SessionID == "" {
@@ -34,8 +35,8 @@ func countFolds(entries []auth.Revocation) (n int) {
 
 // requireFolded fails the test unless the last entry is the result of [auth.FoldRevocations], and
 // the entries revoke all sessions in the parameter ended. At most auth.MaxNamedRevocations/2 of the
-// entries in force may name a session. If the last entry replaces the entry of an earlier fold, the
-// parameter replaced is the expiry of that earlier entry.
+// entries in force may name a session. If there was an earlier fold, the parameter replaced is the
+// expiry of the entry that this earlier fold added. After the first fold, replaced is zero.
 func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session, replaced time.Time) {
 	t.Helper()
 	require.LessOrEqual(t, countNamed(entries), auth.MaxNamedRevocations/2)
@@ -145,10 +146,10 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	requireFolded(t, entries, named, first.ExpiresAt)
 }
 
-// foldedByKey revokes a key that has opened auth.MaxNamedRevocations+1 sessions. It opens more than
-// half of the key's sessions, then ten sessions that no key opens, then the rest of the key's
-// sessions. The ten sessions are revoked before the key, and they expire first. foldedByKey returns
-// all sessions in the order in which they were revoked.
+// foldedByKey revokes a key that has auth.MaxNamedRevocations+1 sessions. Before that, the host
+// opens ten sessions of the same user, and these sessions are revoked one by one. The host's
+// sessions are newer than more than half of the key's sessions, and expire before all of them.
+// foldedByKey returns all sessions in the order in which they were revoked.
 func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Session) {
 	t.Helper()
 	const further, newer = 10, auth.MaxNamedRevocations/2 - 10

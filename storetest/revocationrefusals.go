@@ -10,8 +10,8 @@ import (
 )
 
 // refusedEnd is a call that the store must refuse. If the call succeeded, it would revoke sessions
-// of the account own or of the account other. If the store keeps users, the user of the account own
-// is the last super user.
+// of one of the accounts that it gets. If the store keeps users, the first of these accounts
+// belongs to the last super user.
 type refusedEnd[S any] struct {
 	name string
 	want error
@@ -102,8 +102,8 @@ var refusedEndsOfUsers = []refusedEnd[auth.Store]{
 		}},
 }
 
-// refusedAddNothing makes calls that the store must refuse, and calls whose context is done. These
-// calls must not add entries to the feed.
+// refusedAddNothing tests that a refused call adds no entries to the feed. The same holds for a
+// call whose context is done.
 func refusedAddNothing(t *testing.T, store auth.AccountStore) {
 	own, other := newAccountOf(t, store, newSuperUser()), newAccount(t, store)
 	feed := endSeveral(t, store, 2)

@@ -73,7 +73,7 @@ func requireNamed(t *testing.T, s auth.Session, e auth.Revocation) {
 }
 
 // requireEndOfAll fails the test unless the entry revokes all sessions that the user had before the
-// entry, and expires at the given time. The caller passes the latest expiry of these sessions.
+// entry. The entry must expire at the given time, which is the latest expiry of these sessions.
 func requireEndOfAll(t *testing.T, user auth.User, expires time.Time, e auth.Revocation) {
 	t.Helper()
 	require.NotEmpty(t, e.ID)

@@ -41,9 +41,8 @@ func strangestValues(t *testing.T, store auth.AccountStore) {
 }
 
 // requireRoundTrip fails the test unless the store returns a user, a key and a session as they were
-// stored. The callback in the parameter value makes the text of each field from a prefix and the
-// maximum length of the field. The callback does not make the hash of the key, because hashes
-// contain only ASCII.
+// stored. The given function makes the text of each field from a prefix and the maximum length of
+// the field. This function does not make the hash of the key, because hashes contain only ASCII.
 func requireRoundTrip(
 	t *testing.T, store auth.AccountStore, value func(prefix string, limit int) string,
 ) {

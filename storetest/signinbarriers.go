@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// signInBarrierPromises are about SignInGitHub and Bootstrap. Only the host calls these methods,
-// never with the authority of a session. Each promise needs its own store, because a blocked call
+// signInBarrierPromises are about SignInGitHub and Bootstrap, which only the host calls. No session
+// gives the authority for these methods. Each promise needs its own store, because a blocked call
 // blocks other calls.
 var signInBarrierPromises = []promise[auth.Store]{
 	{"a GitHub sign-in that runs while the user's sessions are revoked leaves no valid session", signInEndedWithTheRest},
@@ -18,14 +18,15 @@ var signInBarrierPromises = []promise[auth.Store]{
 	{"the host bootstraps and signs users in, whatever sessions are revoked", hostSignsIn},
 }
 
-// signInEnding is an [ending] that revokes all sessions that a GitHub account opened for a user.
+// signInEnding is a special [ending]: a call that revokes at least all sessions that a GitHub
+// account opened for a user.
 type signInEnding struct {
 	ending
 	refused []error // errors that a later sign-in may return; none if it must succeed
 }
 
-// signInEndings returns each [ending] that revokes all sessions of the user, or all of the user's
-// sessions that a GitHub account opened.
+// signInEndings returns each [ending] that revokes at least all sessions that a GitHub account
+// opened for a user.
 func signInEndings() []signInEnding {
 	refused := map[string][]error{
 		"all sessions of the user are revoked":          nil,
@@ -54,8 +55,8 @@ func linkedActor(t *testing.T, store auth.AccountStore) (account, linked) {
 	return a, linked{user: a.user, link: have.Link, token: *have.Token, session: a.session}
 }
 
-// bareSignIn returns the write of the user's next sign-in, but without a GitHub token. The sign-in
-// then changes no stored token.
+// bareSignIn returns the write of the user's next sign-in. The write contains no GitHub token, so
+// the sign-in changes no stored token.
 func (l linked) bareSignIn() auth.GitHubSignInWrite {
 	signIn := l.nextSignIn()
 	signIn.Token, signIn.TokenVersion = nil, ""

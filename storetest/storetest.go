@@ -40,9 +40,9 @@ type group[S auth.AccountStore] struct {
 	promises []promise[S]
 }
 
-// together contains the groups whose promises are all tested at the same time, on one store for
-// each group. A busy store is more likely to show a defect, and opening a store for each promise
-// can be slow. Each promise has its own records, with random names.
+// together contains the groups whose promises share one store and are tested at the same time. A
+// busy store is more likely to show a defect, and opening a store for each promise can be slow.
+// Each promise has its own records, with random names.
 var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
 	{"registering many users at once", registerUsersPromises},
@@ -99,8 +99,8 @@ func Run(t *testing.T, open func(t *testing.T) auth.Store) {
 	})
 }
 
-// runAll tests all groups. The promises of a group in together share a store, and each promise of a
-// group in alone gets its own store.
+// runAll tests all given groups. For each group in the parameter together, the promises of the
+// group share a store. For each group in the parameter alone, every promise gets its own store.
 func runAll[S auth.AccountStore](t *testing.T, open func(t *testing.T) S, together, alone []group[S]) {
 	for _, group := range together {
 		t.Run(group.name, func(t *testing.T) {
@@ -126,7 +126,7 @@ func (g group[S]) run(t *testing.T, open func(t *testing.T) S) {
 	}
 }
 
-// ofUsers returns all promises in accounts and users. The promises in the parameter accounts hold
+// ofUsers returns all given promises, in one list. The promises in the parameter accounts hold
 // for every store. The promises in the parameter users hold only for a store with users.
 func ofUsers(accounts []promise[auth.AccountStore], users []promise[auth.Store]) []promise[auth.Store] {
 	var all []promise[auth.Store]

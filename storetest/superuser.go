@@ -187,8 +187,9 @@ func takenAwayAtOnce(n int) func(t *testing.T, store auth.Store) {
 	}
 }
 
-// deletedAtOnce adds a second super user in each round. It then deletes both super users at the
-// same time, or deletes the older one and disables or demotes the newer one.
+// deletedAtOnce adds a second super user in each round. It then makes two calls at the same time.
+// The first call deletes the older super user. The second call alternates from round to round: it
+// deletes the newer super user, or it disables or demotes the newer super user.
 func deletedAtOnce(t *testing.T, store auth.Store) {
 	last := newAccountOf(t, store, newSuperUser())
 	for round := range 2 * rounds(t) {

@@ -152,8 +152,8 @@ func invalidUserTimes(t *testing.T, store auth.Store) {
 	}
 }
 
-// everyBadKeyTime calls the function try for each time field of a key, with each bad time. The
-// function try gets a function edit, which sets the field to the bad time.
+// everyBadKeyTime calls the given function for each time field of a key, with each bad time. The
+// given function gets the name of the field, and a callback that sets the field to the bad time.
 func everyBadKeyTime(try func(field string, edit func(*auth.AccessKey))) {
 	for _, bad := range badRequiredTimes {
 		try("created_at", func(key *auth.AccessKey) { key.CreatedAt = bad })

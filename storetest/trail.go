@@ -41,8 +41,8 @@ type trailStore interface {
 	auth.EventStore
 }
 
-// ofTrail turns a test of a store with an audit trail into a test of every store. The test does
-// nothing if the store has no audit trail.
+// ofTrail turns a test that needs a store with an audit trail into a test of every store. If a
+// store has no audit trail, the returned test does nothing.
 func ofTrail(test func(t *testing.T, store trailStore)) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
 		if trail, ok := store.(trailStore); ok {
@@ -81,8 +81,8 @@ func listEvents(t *testing.T, store auth.EventStore, filter auth.EventFilter, li
 	return events
 }
 
-// addEvent revokes a new key of the user, with the event of the write w. It returns the stored
-// event.
+// addEvent stores the event of the write w, and returns the stored event. For this, addEvent
+// revokes a new key of the user with the write.
 func addEvent(t *testing.T, store trailStore, user auth.User, w auth.Write) auth.Event {
 	t.Helper()
 	require.NoError(t, store.RevokeKey(t.Context(), w, addKey(t, store, user, time.Time{}).ID))

@@ -126,8 +126,8 @@ func deliveredAgain(t *testing.T, store trailStore) {
 	requireNoClaim(t, store, at.Add(time.Hour))
 }
 
-// claimedAhead claims an event with a clock that is ahead. The claim ends so late that no correct
-// clock can have made it, so another call may claim the event at once.
+// claimedAhead claims an event with a clock that is ahead. This claim ends later than any claim by
+// a correct clock. Therefore, another call may claim the event at once.
 func claimedAhead(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	first := addEvent(t, store, user, toDeliver(now))
@@ -224,8 +224,9 @@ func deliverAll(ctx context.Context, store trailStore, delivered func(auth.Event
 // lateCommitDelivered blocks one change. Meanwhile, if the store allows it, a later change commits
 // and its event is delivered. The first change then commits, and its event must be delivered, too.
 //
-// Some stores number each change before it commits, and deliver events in the order of the numbers.
-// Such a store never delivers the first event, because it has already delivered a greater number.
+// Some stores number each change before the change commits, and deliver events in the order of the
+// numbers. After such a store has delivered the later event, it never delivers the first event,
+// because the first event has a smaller number.
 func lateCommitDelivered(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())

@@ -96,11 +96,11 @@ func (f field[R]) badValues() []string {
 	return values
 }
 
-// fill returns a text that is length bytes long. It consists of the prefix, copies of the parameter
-// what, and dots for the rest.
-func fill(prefix, what string, length int) string {
+// fill returns a text that is length bytes long. It consists of the prefix, copies of the filler,
+// and dots for the rest.
+func fill(prefix, filler string, length int) string {
 	room := length - len(prefix)
-	return prefix + strings.Repeat(what, room/len(what)) + strings.Repeat(".", room%len(what))
+	return prefix + strings.Repeat(filler, room/len(filler)) + strings.Repeat(".", room%len(filler))
 }
 
 // requireInvalid fails the test unless err is an InvalidError, and returns it.

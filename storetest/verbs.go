@@ -10,7 +10,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// verb is a method that makes a lasting change. The suite calls it with the authority of a session.
+// verb describes a lasting change that the suite makes with the authority of a session, by calling
+// a method of the store.
 type verb struct {
 	name    string
 	admin   bool // the session needs the authority of a super user
@@ -18,17 +19,18 @@ type verb struct {
 	prepare func(t *testing.T, store auth.AccountStore, actor account) attempt
 }
 
-// attempt is one call of a verb. It must succeed if the session has the authority.
+// attempt is one call of a verb. If the session has the authority that the verb needs, the call
+// must succeed.
 type attempt struct {
 	call func(ctx context.Context, w auth.Write) error
 
-	// The field changes has the IDs of the users whose records the call can change. The field
-	// accounts has the GitHub accounts whose records the call can change.
+	// The call can change the records of the users with these IDs, and the records of these GitHub
+	// accounts.
 	changes  []string
 	accounts []auth.GitHubAccount
 
-	// exists reports whether the record that the call changes still exists. It is nil if no ending
-	// of the actor's session removes that record.
+	// exists reports whether the record that the call changes still exists. exists is nil if no
+	// [ending] removes that record.
 	exists func(t *testing.T) bool
 }
 
@@ -90,8 +92,8 @@ var verbs = []verb{
 	{name: "DeleteUser", admin: true, users: true, prepare: prepareDeleteUser},
 }
 
-// ofAnother returns a function for the field prepare of a [verb]. The prepared attempt changes
-// records of a user other than the actor.
+// ofAnother returns a function that calls the given function with a new account instead of the
+// actor. The prepared attempt then changes records of a user other than the actor.
 func ofAnother(
 	prepare func(*testing.T, auth.AccountStore, account) attempt,
 ) func(*testing.T, auth.AccountStore, account) attempt {

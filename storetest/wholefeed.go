@@ -158,8 +158,8 @@ func openMany(t *testing.T, store auth.AccountStore, key auth.AccessKey, n int) 
 	return sessions
 }
 
-// endAtOnce revokes sessions of several users. The parameter each is the number of sessions of one
-// user. To save time, endAtOnce revokes the sessions of all users at the same time.
+// endAtOnce opens the given number of sessions for each of several new users, and then revokes
+// these sessions. To save time, endAtOnce does this for all users at the same time.
 func endAtOnce(t *testing.T, store auth.AccountStore, each int) {
 	t.Helper()
 	keys := make([]auth.AccessKey, contenders)
@@ -278,9 +278,9 @@ func noneCreatedDead(t *testing.T, store auth.Store) {
 	}
 }
 
-// endAllOrCreateAlive revokes all sessions of the account if the parameter end is true. If not, it
-// creates a session. It returns an error if the feed revokes this session but the store still
-// returns it.
+// endAllOrCreateAlive revokes all sessions of the account if the parameter end is true. If not,
+// endAllOrCreateAlive creates a session. If the feed revokes the new session but the store still
+// returns the session, endAllOrCreateAlive returns an error.
 func endAllOrCreateAlive(ctx context.Context, store auth.AccountStore, a account, end bool) error {
 	if end {
 		_, err := store.RevokeUserSessions(ctx, byHost(now), a.user.ID)

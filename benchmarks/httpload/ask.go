@@ -18,9 +18,8 @@ type result struct {
 	p50, p90, p99 time.Duration
 }
 
-// ask sends requests to the server for the duration d, over all connections at the same time. On
-// each connection, it sends a request only after it has received the response to the previous
-// request.
+// ask sends requests to the server for the duration d, over all connections at the same time. Each
+// connection waits for the response to a request before it sends the next request.
 func ask(s *server, l load, d time.Duration) (result, error) {
 	type outcome struct {
 		times []time.Duration

@@ -3,9 +3,9 @@
 //
 // The servers differ only in their middleware. They have the same small handler and get the same
 // number of tokens. Before the measurement, each server has verified each of its tokens. The
-// variant "none" has no middleware, and the others are compared with it. The variant "context" only
-// puts a value into the context of the request. Every middleware that identifies the caller must do
-// the same.
+// variant "none" has no middleware. The other variants are compared with "none". The middleware of
+// the variant "context" only puts a value into the context of the request. Every middleware that
+// identifies the caller must put at least one value there.
 package main
 
 import (

@@ -48,8 +48,8 @@ const textAlone = math.MaxInt // for the cost of fetching the token's text; sort
 
 var measured = regexp.MustCompile(`^BenchmarkGrowth/live=(\d+)/(?:revoked=(\d+)|text)(?:-\d+)?\s+\d+\s+([\d.]+) ns/op`)
 
-// read returns the lines of the plot, one for each number of revoked sessions. They are sorted by
-// this number.
+// read returns one line of the plot for each number of revoked sessions. The lines are sorted by
+// the number of revoked sessions.
 func read(in io.Reader) ([]line, error) {
 	rounds := map[int]map[int][]float64{} // [revoked sessions][live tokens]
 	scanner := bufio.NewScanner(in)

@@ -198,8 +198,8 @@ func timeKey(at time.Time) string {
 	return string(binary.BigEndian.AppendUint64(nil, uint64(at.UnixMicro())^1<<63))
 }
 
-// due returns the IDs of records that expire at the given time or earlier. The number of IDs is at
-// most the parameter limit. Every key of the index must be a result of expiryKey.
+// due returns the IDs of records that expire at the given time or earlier. The parameter limit is
+// the maximum number of IDs. Every key of the index must be a result of expiryKey.
 func (t tx) due(index string, expired time.Time, limit int) (ids []string) {
 	end := []byte(timeKey(expired))
 	cursor := t.bucket(index).Cursor()

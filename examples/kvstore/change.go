@@ -68,8 +68,8 @@ func (c *change) user(id string, do func(*account) error) error {
 	return c.addEvent(id)
 }
 
-// owner gets an account from the method accountOf. Then it does the same as the method user for
-// this account.
+// owner finds a user with the method accountOf. Then it calls the method user with the ID of this
+// user and with the callback do.
 func (c *change) owner(index, key string, do func(*account) error) error {
 	a, err := c.accountOf(index, key)
 	if err != nil {
@@ -78,5 +78,5 @@ func (c *change) owner(index, key string, do func(*account) error) error {
 	return c.user(a.User.ID, do)
 }
 
-// latestEnd returns the time at which all tokens from before the change have expired.
+// latestEnd returns a time at which all tokens that were issued before the change have expired.
 func (c *change) latestEnd() time.Time { return kept(c.now.Add(c.write.MaxTokenLifetime)) }

@@ -168,7 +168,7 @@ func (t tx) removeEvent(id string) error {
 	return nil
 }
 
-// blankClients clears the client of every event that the user caused.
+// blankClients empties the field Client of every event whose ActorID is the given ID.
 func (t tx) blankClients(actorID string) error {
 	prefix := userPrefix(actorID)
 	for _, key := range t.keysUnder(eventsBy, prefix) {

@@ -106,8 +106,8 @@ func (c *change) signInAccount(
 	return a, state, signIn.Check(state, true)
 }
 
-// accountState describes the GitHub account as it is in the store. The result also describes the
-// GitHub link of the user whose account is the parameter a.
+// accountState returns the stored state of the GitHub account. The parameter a contains the records
+// of a user. The result also describes this user's link to the same GitHub host.
 func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountState {
 	key := []byte(linkKey(of))
 	return auth.GitHubAccountState{
@@ -133,7 +133,8 @@ func (t tx) spendGrant(account auth.GitHubAccount) error {
 	return t.bucket(spentGrants).Put([]byte(linkKey(account)), nil)
 }
 
-// tokenVersion returns the Version of the user's token for the GitHub host, or "" if there is none.
+// tokenVersion returns the Version of the user's token for the GitHub host. If the user has no such
+// token, tokenVersion returns "".
 func (a *account) tokenVersion(host string) string {
 	if token := a.GitHub[host].Token; token != nil {
 		return token.Version

@@ -98,9 +98,9 @@ func (s *Store) RevokeToken(ctx context.Context, claims auth.SessionClaims) erro
 	})
 }
 
-// endNamed deletes the session of the claims and adds an entry for the session to the feed. If an
-// older entry already revokes the session, and expires neither before the session nor before the
-// claims, endNamed adds no entry.
+// endNamed deletes the session that the claims identify, and adds an entry for the session to the
+// feed. It adds no entry if an older entry already revokes the session for long enough. For this,
+// the older entry must not expire before the later ExpiresAt of the claims and the session.
 func (t tx) endNamed(a *account, claims auth.SessionClaims) error {
 	if session, there := a.Sessions[claims.SessionID]; there {
 		claims.ExpiresAt = latest(claims.ExpiresAt, session.ExpiresAt)
@@ -276,8 +276,8 @@ func (t tx) revokeAt(position int64, e auth.Revocation) error {
 	return t.putRevocation(e)
 }
 
-// name adds an entry that names the session of the claims. The new entry replaces an older entry
-// for the same session.
+// name adds an entry for the session that the claims identify. The new entry replaces an older
+// entry for the same session.
 func (t tx) name(claims auth.SessionClaims) error {
 	older, err := t.entriesInForce(claims.UserID, claims.SessionID)
 	if err != nil {
@@ -292,10 +292,10 @@ func (t tx) name(claims auth.SessionClaims) error {
 	})
 }
 
-// endAll revokes all sessions of the account with one new entry. It adds the entry even if there
-// are no sessions. The new entry replaces all other entries of the user, except entries that are
-// capped (see [auth.Revocation.Capped]). It expires at the latest of these times: the parameter
-// until, and the expiries of the sessions and of the replaced entries.
+// endAll revokes all sessions of the account with one new entry, which it adds even if there are no
+// sessions. The new entry replaces all other entries of the user, except entries that are capped
+// (see [auth.Revocation.Capped]). The new entry expires at the time in the parameter until. If a
+// session or a replaced entry expires later, the new entry expires at the latest of these times.
 func (t tx) endAll(a *account, until time.Time) error {
 	older, err := t.entriesUnder(userPrefix(a.User.ID))
 	if err != nil {
@@ -323,7 +323,7 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// end revokes each session of the account for which the callback ended returns true. Each revoked
+// end revokes each session of the account for which the given function returns true. Each revoked
 // session gets its own entry in the feed.
 func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	for id, session := range a.Sessions {
@@ -342,9 +342,10 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 	return t.fold(a)
 }
 
-// fold applies [auth.FoldRevocations] if too many entries in force name sessions of the user. One
-// new entry for the user then replaces most of these entries. The new entry also revokes every
-// other session of the user whose Generation is below that of the new entry.
+// fold limits the number of entries that name sessions of the user: see [auth.FoldRevocations]. If
+// too many such entries are in force, one new entry for the user replaces most of them. The new
+// entry also revokes every other session of the user whose Generation is below that of the new
+// entry.
 func (t tx) fold(a *account) error {
 	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= auth.MaxNamedRevocations {
 		return nil

@@ -3,9 +3,9 @@
 // only one process can open at a time. docs/stores.md explains this example step by step.
 //
 // All records of a user form one value, an [account]. A method reads the account, changes it in
-// memory, and writes it back in one transaction. Indexes find an account by other values than the
-// user ID, for example by a session ID. They also keep names unique. The index entries are computed
-// from the account, so that no method can forget to change one: see [account.entries].
+// memory, and writes it back in one transaction. An index finds an account by a value that is not
+// the user ID, for example by a session ID. Indexes also keep names unique. The index entries are
+// computed from the account, so that no method can forget to change one: see [account.entries].
 //
 // The revocation feed and the audit trail are not part of an account, because their entries stay
 // when the user is deleted. A method with an [auth.Write] runs in a transaction of the type
@@ -26,8 +26,9 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// These are the names of the buckets. Each comment describes the keys of a bucket, or its keys and
-// values as "key -> value". In an index of accounts, each value is a user ID.
+// These are the names of the buckets. The comment on each bucket describes the keys of the bucket.
+// In a comment with an arrow, the text after the arrow describes the values. In an index of
+// accounts, each value is a user ID.
 const (
 	accounts       = "accounts"       // user ID -> account
 	usernames      = "usernames"      // username after auth.FoldASCII; no user ID if deleted
@@ -133,8 +134,8 @@ func (s *Store) update(ctx context.Context, do func(tx) error) error {
 }
 
 // check returns an error if ctx is done or if a record is invalid. A method calls check first,
-// because the error of ctx comes before the error of an invalid record, and both come before all
-// other errors.
+// because the error of ctx takes precedence over the error of an invalid record. Both take
+// precedence over all other errors.
 func check(ctx context.Context, records ...interface{ Validate() error }) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -147,8 +148,8 @@ func check(ctx context.Context, records ...interface{ Validate() error }) error 
 	return nil
 }
 
-// checkSame returns an error for the field if the records of a call have different values of this
-// field. The parameter same reports whether all these values are the same.
+// checkSame returns an error for the field if the parameter same is false. This parameter reports
+// whether all records of one call have equal values in the field.
 func checkSame(field string, same bool) error {
 	if same {
 		return nil

@@ -17,9 +17,9 @@ import (
 // openGitHub returns the configuration of the OAuth app that the environment variables name. If the
 // variables are not set, openGitHub starts a fake GitHub, which the caller must close.
 //
-// At the fake, any visitor can sign in as any user, so the service must then be reachable only from
-// this machine. The accounts of the fake are stored under a host name that cannot exist. So an
-// account of the real GitHub can never get the access of an account of the fake.
+// With the fake, any visitor can sign in as any user, so the service must then be reachable only
+// from this machine. The accounts of the fake are stored under a host name that cannot exist. An
+// account of the real GitHub therefore never has the access rights of an account of the fake.
 func openGitHub(
 	listening net.Addr, origin string,
 ) (cfg auth.GitHubConfig, fake *githubtest.Server, err error) {
@@ -53,8 +53,9 @@ func openGitHub(
 }
 
 // originOf returns the URL at which a browser on this machine reaches the service. If the flag
-// -addr names localhost, the URL also names localhost, because a browser does not send the cookies
-// of one host name to another.
+// -addr names localhost, the URL also names localhost, because a browser sends a cookie only to the
+// host name that set the cookie. The URL also names localhost if the service listens on all
+// addresses of this machine.
 func originOf(addr string, listening net.Addr) string {
 	tcp := listening.(*net.TCPAddr)
 	host := tcp.IP.String()

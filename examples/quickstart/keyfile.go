@@ -51,7 +51,7 @@ func (k *keyFile) newFirst() {
 	k.FirstKey, k.FirstSecret, k.Printed = pair.AccessKey, pair.AccessSecret.Reveal(), false
 }
 
-// loadKeys reads the file. If the file does not exist, found is false and err is nil.
+// loadKeys reads the key file. If the file does not exist, found is false and err is nil.
 func loadKeys(path string) (keys *keyFile, found bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -8,10 +8,12 @@
 // to standard output. The service's own keys are in a file next to the database. With -db :memory:
 // the service stores nothing on disk.
 //
-// GITHUB_CLIENT_ID and GITHUB_CLIENT_SECRET are the credentials of an OAuth app, which lets users
-// sign in with GitHub. The callback URL of the app is the URL of the service with the path
-// /api/v1/auth/github/callback. If the variables are not set, the service starts a fake GitHub, at
-// which any visitor can sign in as any user. The service is then reachable only from this machine.
+// Users can sign in with GitHub. The environment variables GITHUB_CLIENT_ID and
+// GITHUB_CLIENT_SECRET are the credentials of the OAuth app. The callback URL of the app is the URL
+// of the service with the path /api/v1/auth/github/callback.
+//
+// If neither variable is set, the service starts a fake GitHub. With the fake, any visitor can sign
+// in as any user, so the service accepts only requests from this machine.
 package main
 
 import (

@@ -10,10 +10,9 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// pagePolicy is the Content-Security-Policy of the page. The page may load only its own script,
-// style and icon, and may call only its own service. The policy also forbids the browser to submit
-// the form of the page. If the script does not run, the browser would otherwise submit the form
-// itself and put the secret into a URL.
+// pagePolicy is the Content-Security-Policy of the page. The page may load only its own scripts,
+// style and icon, and may call only its own service. The scripts handle the forms of the page. So
+// the policy forbids the browser to submit a form itself, even if the scripts do not run.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'"
@@ -45,8 +44,8 @@ func pageFile(name, contentType string) http.Handler {
 
 // atOrigin redirects a browser to origin if the browser has reached this machine by another name.
 // For example, the browser uses localhost and origin has 127.0.0.1. At the end of a sign-in, GitHub
-// redirects the browser to origin. Without this redirect, the browser would not have its cookies
-// there.
+// sends the browser to origin. The sign-in must begin at origin too, because a browser does not
+// send the cookies of one host name to another.
 func atOrigin(origin string, next http.Handler) http.Handler {
 	own, _ := url.Parse(origin) // originOf returned the URL, so it is valid
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

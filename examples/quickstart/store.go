@@ -67,9 +67,10 @@ func openKeys(path string) (keys *keyFile, save func() error, err error) {
 		return nil, nil, errors.New("-db must be " + inMemory + " or name a file")
 	}
 	file := path + ".keys"
-	// Read the keys before checking whether the database exists. Another instance that starts at
-	// the same time creates the keys first, then the database, and prints the first key last. So if
-	// the keys are already printed and there is no database, the database was removed.
+	// Read the key file before checking whether the database exists. Another instance may start at
+	// the same time. The other instance creates the key file first and the database second. After
+	// that, it prints the access key of the first user and sets Printed in the key file. So if
+	// Printed is true and there is no database, the database was removed.
 	keys, found, err := loadKeys(file)
 	if err != nil {
 		return nil, nil, err
@@ -125,8 +126,8 @@ func openDatabase(path string) (*sql.DB, error) {
 		}
 		return db, err
 	}
-	// Create the file with permission for its owner only. SQLite itself would create the file and
-	// its companion files so that all users of the machine can read them.
+	// Create the database file with permission for its owner only. If SQLite created the file, all
+	// users of the machine could read it. SQLite gives its companion files the same permissions.
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

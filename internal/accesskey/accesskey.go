@@ -91,7 +91,8 @@ func (f Format) IsSecret(s string) bool {
 	return hasForm(s, f.secretPrefix, idLength+secretLength)
 }
 
-// IsPair reports whether the secret belongs to the key: both must contain the same ID.
+// IsPair reports whether the secret belongs to the key. A key and its secret contain the same ID,
+// which is the 20 characters after the prefix. IsPair also checks the form of both.
 func (f Format) IsPair(key, secret string) bool {
 	return f.IsKey(key) && f.IsSecret(secret) && f.keyID(key) == f.secretID(secret)
 }
@@ -144,8 +145,9 @@ func withChecksum(s string) string {
 	return s + string(digits[:])
 }
 
-// randomBase62 returns n random characters. It drops each random byte that is 4*62 or greater. The
-// remainders of these bytes would make some characters more likely than others.
+// randomBase62 returns n random characters. The remainder of a random byte, divided by 62, selects
+// each character. randomBase62 drops each byte that is 4*62 or greater. With these bytes, some
+// characters would be more likely than others.
 func randomBase62(n int) string {
 	random := make([]byte, 0, n)
 	var buffer [64]byte

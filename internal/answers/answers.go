@@ -1,6 +1,6 @@
-// Package answers remembers for a while what another service, such as GitHub, has answered about
-// users. For each user, only one request at a time asks the other service. Otherwise, each request
-// of a client with valid credentials could cause a call to the other service.
+// Package answers remembers for a while what another service, such as GitHub, has answered about a
+// user. So a client with valid credentials cannot cause a call to the other service with each
+// request. For each user, only one request at a time asks the other service.
 //
 // Each instance has its own [Memory]. So every instance asks the other service itself.
 package answers
@@ -14,9 +14,8 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// MaxUsers is the maximum number of users whose answers a [Memory] holds. With more users, the
-// Memory drops the user who was not asked about for the longest time. The next request for that
-// user asks the other service again.
+// MaxUsers is the maximum number of users in a [Memory]. With more users, the Memory drops the
+// least recently used user. The next request for that user asks the other service again.
 const MaxUsers = 1 << 12
 
 // Memory holds the answers of the other service. It is safe for concurrent use.
@@ -42,11 +41,14 @@ func New(now func() time.Time, lifetime time.Duration) *Memory {
 	return &Memory{now: now, lifetime: lifetime, users: users}
 }
 
-// Ask returns what the other service answers about the user: nil for yes, or an error. An answer is
-// for one version of the user's credential. If the Memory has an answer for the given version, and
-// the answer is younger than the lifetime, Ask returns this answer. If not, Ask calls the callback
-// ask and returns the result of the callback. Ask remembers the result if the callback isAnswer
-// returns true for the result. isAnswer must return false if the other service did not answer.
+// Ask returns the answer of the other service about the user. If the other service says yes, the
+// answer is nil. If not, the answer is an error. The parameter version identifies the version of
+// the user's credential. If the Memory has an answer for this version that is younger than the
+// lifetime, Ask returns the remembered answer.
+//
+// If the Memory has no such answer, Ask calls the callback named ask and returns its result. The
+// result can also be a failure, for example a timeout. So the callback isAnswer must report whether
+// the result is an answer of the other service. Ask remembers a result only if it is an answer.
 //
 // While another request asks about the user, Ask waits. If ctx is done during this wait, Ask
 // returns an error that wraps the error of ctx.

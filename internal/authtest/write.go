@@ -6,7 +6,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// ByHost is the authority of a host that makes a change itself, and not for a user.
+// ByHost is the authority of the host program, for changes that no user asks for.
 var ByHost = auth.ByHost("test")
 
 // HostWrite is a write by the service itself, at the current time and without an event.

@@ -46,9 +46,9 @@ type Sessions struct {
 // parameter page is the path to which a browser is sent at the end of a flow, unless the flow names
 // another path.
 //
-// Pass the verifier of bearer tokens. NewSessions copies this verifier and sets the Type of the
-// copy. Do not pass the cache of bearer tokens. If bearer tokens and cookies used one cache, a
-// token from a cookie would be accepted as a bearer token.
+// The parameter verifier is the verifier of bearer tokens. NewSessions copies this verifier and
+// sets the Type of the copy. The parameter cache must be a cache only for cookies. If bearer tokens
+// used the same cache, a token from a cookie would be accepted as a bearer token.
 func NewSessions(
 	cookies seal.Cookies, verifier token.Verifier, cache *token.Cache, origin, page string,
 ) *Sessions {
@@ -59,8 +59,9 @@ func NewSessions(
 // Insecure reports whether cookies are sent over plain http.
 func (s *Sessions) Insecure() bool { return s.cookies.Insecure }
 
-// Cookie returns a session cookie with the token text. The cookie expires after the lifetime. Only
-// a Sessions with the same issuer and origin can open it.
+// Cookie returns a session cookie that contains the token text, sealed. The cookie expires after
+// the given lifetime. Only a Sessions with the same sealing key, issuer and origin can open the
+// cookie.
 func (s *Sessions) Cookie(text string, lifetime time.Duration) *http.Cookie {
 	sealed := s.cookies.SealText([]byte(text), s.verifier.Issuer, s.origin)
 	return s.cookies.Cookie(cookieName, sealed, int(lifetime/time.Second))
@@ -111,9 +112,9 @@ func (s *Sessions) IsOwn(r *http.Request) bool {
 	return own
 }
 
-// Location returns the complete URL of a path of the origin. If path is empty, Location uses the
-// page that was passed to [NewSessions]. If name is not empty, Location adds name=value to the
-// query.
+// Location returns the complete URL of the given path of the origin. If the path is empty, Location
+// uses the page that was passed to [NewSessions]. If the parameter name is not empty, Location adds
+// a query parameter with the given name and value.
 func (s *Sessions) Location(path, name, value string) string {
 	if path == "" {
 		path = s.page

@@ -21,13 +21,14 @@ type Source int
 const (
 	// Allowed means that a page of the host, the person at the browser, or a program has made the
 	// request. A request without Sec-Fetch-Site is allowed, because programs and old browsers do
-	// not send this header. (Programs on Node.js send Sec-Fetch-Mode alone.)
+	// not send this header. Programs on Node.js send Sec-Fetch-Mode, but no other Sec-Fetch header.
 	Allowed Source = iota
 
 	// Unproven means that a page of another origin has navigated a whole tab or window to the URL,
-	// and that the request has no Sec-Fetch-User. In Chromium and Firefox, a script has done this.
-	// In Safari, a script or a click has done this, because Safari never sends Sec-Fetch-User.
-	// Safari 16.4 and later send Sec-Fetch-Site, Sec-Fetch-Mode and Sec-Fetch-Dest.
+	// and that the request has no Sec-Fetch-User. In Chromium and Firefox, such a request comes
+	// from a script. In Safari, it comes from a script or a click, because Safari never sends
+	// Sec-Fetch-User. Safari 16.4 and later send Sec-Fetch-Site, Sec-Fetch-Mode and
+	// Sec-Fetch-Dest.
 	Unproven
 
 	// Foreign means that a page of another origin has made the request for a frame, an image, a
@@ -35,10 +36,10 @@ const (
 	Foreign
 )
 
-// SourceOf returns the Source of a GET request. The parameter origin is the origin of the host. The
-// parameter others lists further origins. A page of one of these origins may make the request with
-// fetch if the page is on the same site as the host. A page on another site may not make the
-// request with fetch, because the browser would drop the cookies of the answer.
+// SourceOf returns the Source of a GET request. The parameter origin is the origin of the host, and
+// the parameter others lists further origins. A page of a further origin may make the request with
+// fetch only if the page is on the same site as the host. For a page on another site, the browser
+// would drop the cookies of the answer.
 func SourceOf(r *http.Request, origin string, others []string) Source {
 	from := r.Header["Origin"]
 	if len(r.Header["Upgrade"]) > 0 && len(from) > 0 {
@@ -76,7 +77,8 @@ func headerIs(r *http.Request, name, value string) bool {
 }
 
 // LooksAhead reports whether the request is a HEAD or a prefetch. Such a request only asks what the
-// answer would be, so it must not complete a flow. A ServeMux pattern for GET also matches HEAD.
+// answer would be, so it must not complete a flow. A handler for GET must check this, because a
+// ServeMux pattern for GET also matches HEAD.
 func LooksAhead(r *http.Request) bool {
 	return r.Method == http.MethodHead || strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch")
 }

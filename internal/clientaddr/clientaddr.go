@@ -33,8 +33,8 @@ type Resolver struct {
 	warn    sync.Once
 }
 
-// NewResolver returns a resolver that trusts the proxies. It returns an error if a network of the
-// proxies is not valid or contains every address.
+// NewResolver returns a resolver that trusts the given proxies. It returns an error if a network in
+// proxies.Trusted is not valid, contains every address, or is an IPv4 network in IPv6 form.
 func NewResolver(proxies Proxies, log *slog.Logger) (*Resolver, error) {
 	for _, network := range proxies.Trusted {
 		switch {

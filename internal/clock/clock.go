@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Age returns how much time has passed between the two times. If both have a monotonic clock
-// reading, Age returns the greater of two differences: by the wall clock and by the monotonic
-// clock. If both differences are negative, the age is not known, and Age returns the greatest
+// Age returns the time from the parameter then to the parameter now. If both have a monotonic clock
+// reading, Age measures by the monotonic clock and by the wall clock, and returns the greater
+// difference. If every difference is negative, the age is not known, and Age returns the greatest
 // Duration.
 func Age(now, then time.Time) time.Duration {
 	passed := max(now.Sub(then), time.Duration(now.UnixNano()-then.UnixNano()))

@@ -1,15 +1,15 @@
 // Package githubapi makes the few calls to GitHub that are needed to sign in and to connect an
-// account:
+// account. The calls do the following:
 //
-//   - which account a token belongs to
-//   - which e-mail addresses, organizations and teams the account has
-//   - whether GitHub still accepts a token, and the revocation of a token
-//   - the exchanges of OAuth (RFC 6749) that return a token
+//   - find out which account a token belongs to
+//   - read the e-mail addresses, organizations and teams of the account
+//   - check whether GitHub still accepts a token, or revoke a token
+//   - exchange an authorization code or a refresh token for new tokens (OAuth, RFC 6749)
 //
 // The package reads GitHub's answers strictly. The length of an answer is limited, and no redirect
 // is followed. If a field has another type, length or alphabet than GitHub documents, the package
 // returns an error or treats the field as absent. Errors contain no secrets, because errors are
-// logged. Of GitHub's answer, an error contains only the status and a few known error codes. The
+// logged. From GitHub's answer, an error takes only the status and a few known error codes. The
 // package decides nothing about users.
 package githubapi
 
@@ -42,7 +42,7 @@ const (
 // another reason, the error is not ErrBadToken.
 var ErrBadToken = errors.New("auth: GitHub does not accept the token any more")
 
-// StatusError means that GitHub answered with another status than the expected one.
+// StatusError means that GitHub answered with an unexpected status.
 type StatusError struct {
 	Status     int
 	Limited    bool          // whether GitHub's rate limit was the reason
@@ -54,7 +54,7 @@ func (e *StatusError) Error() string {
 	return "auth: GitHub answered with status " + strconv.Itoa(e.Status)
 }
 
-// App is an OAuth app that is registered at GitHub, and the URLs of that GitHub host.
+// App is an OAuth app, with the URLs of the GitHub host at which the app is registered.
 type App struct {
 	ClientID     string
 	ClientSecret func() string // a function, so that nothing prints the secret with the App
@@ -130,8 +130,8 @@ func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	return Profile{ID: id, Login: login, Name: textOrNone(name), AvatarURL: urlOrNone(avatar)}, nil
 }
 
-// textOrNone returns s, or "" if s breaks a rule of [text.Flaw]. A profile is useful even without
-// the text.
+// textOrNone returns s, or "" if s breaks a rule of [text.Flaw]. It returns no error, because a
+// profile is useful even without this text.
 func textOrNone(s string) string {
 	if text.Flaw(s, limits.GitHubText) != "" {
 		return ""
@@ -195,12 +195,12 @@ func (c *Client) Teams(ctx context.Context, token string) ([]int64, error) {
 	return c.pages(ctx, token, "/user/teams?", []string{"id"}, ownID)
 }
 
-// pages reads all pages of a list. It calls the callback id for each item, and returns the ids from
-// these calls. It requests each page by its number. It does not follow the Link header, because
-// that header could lead to another server.
+// pages reads all pages of a list, and returns the ids of the items. It calls the function idOf for
+// each item, and skips items without an id. Each page is requested by its number. The Link header
+// is not followed, because the header could lead to another server.
 func (c *Client) pages(
 	ctx context.Context, token, path string, names []string,
-	id func(strictjson.Object) (int64, bool),
+	idOf func(strictjson.Object) (int64, bool),
 ) (ids []int64, err error) {
 	for page := 1; page <= maxPages; page++ {
 		body, err := c.get(ctx, path+"per_page="+strconv.Itoa(perPage)+"&page="+strconv.Itoa(page), token)
@@ -212,7 +212,7 @@ func (c *Client) pages(
 			return nil, err
 		}
 		for _, item := range items {
-			if n, ok := id(item); ok && n > 0 {
+			if n, ok := idOf(item); ok && n > 0 {
 				ids = append(ids, n)
 			}
 		}
@@ -258,8 +258,8 @@ func (c *Client) IsValid(ctx context.Context, token string) (bool, error) {
 	return err == nil, err
 }
 
-// isUnknownToken reports whether err is GitHub's answer to a call about a token that was revoked or
-// never existed.
+// isUnknownToken reports whether err says that GitHub does not know the token of a call. Either the
+// token was revoked, or it never existed.
 func isUnknownToken(err error) bool {
 	return hasStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity)
 }
@@ -324,8 +324,9 @@ func withoutURL(err error) error {
 	return err
 }
 
-// newStatusError returns the error for an answer. It reads from the headers whether GitHub's rate
-// limit was the reason, and how long to wait. It limits the wait to an hour.
+// newStatusError returns the error for an answer with an unexpected status. From the status and the
+// headers, it finds out whether GitHub's rate limit was the reason. It also reads from the headers
+// how long to wait, and limits the wait to an hour.
 func newStatusError(response *http.Response, now time.Time) *StatusError {
 	const longest = time.Hour
 	e := &StatusError{Status: response.StatusCode}

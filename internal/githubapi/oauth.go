@@ -39,8 +39,8 @@ func (a App) config(scopes ...string) *oauth2.Config {
 	}
 }
 
-// AuthCodeURL returns the URL at GitHub that begins a flow with the state. The URL contains the
-// hash of the PKCE verifier (RFC 7636), not the verifier itself.
+// AuthCodeURL returns the URL of the page at GitHub where a flow begins. The URL contains the given
+// state and the hash of the PKCE verifier (RFC 7636), but not the verifier itself.
 func (c *Client) AuthCodeURL(
 	state, verifier string, scopes []string, options ...oauth2.AuthCodeOption,
 ) string {
@@ -68,8 +68,8 @@ func (c *Client) Exchange(ctx context.Context, code, verifier string) (Grant, er
 	return c.grant(token)
 }
 
-// Refresh redeems a refresh token. GitHub does not accept the same refresh token again. Refresh
-// returns ErrBadToken if GitHub does not accept the refresh token.
+// Refresh redeems a refresh token. GitHub accepts each refresh token only once. If GitHub rejects
+// the refresh token, Refresh returns ErrBadToken.
 func (c *Client) Refresh(ctx context.Context, refreshToken string) (Grant, error) {
 	old := &oauth2.Token{RefreshToken: refreshToken}
 	token, err := c.app.config().TokenSource(c.oauthContext(ctx), old).Token()
@@ -84,24 +84,24 @@ func (c *Client) oauthContext(ctx context.Context) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, c.http)
 }
 
-// tokenError converts the error err of x/oauth2 into an error without secrets. The text of err is
-// not used, because this text contains GitHub's answer, which may contain a token. The parameter
-// doing names the failed action in the text of the new error. If the error code in GitHub's answer
-// equals the parameter code, tokenError returns the parameter meaning.
-func tokenError(doing string, err error, code string, meaning error) error {
+// tokenError converts an error of x/oauth2 into an error without secrets. It does not copy the text
+// of the given error, because this text contains GitHub's answer, which may contain a token. The
+// new error names the failed action. But if the error code in GitHub's answer equals the given
+// code, tokenError returns codeErr.
+func tokenError(action string, err error, code string, codeErr error) error {
 	var refused *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &refused) && refused.ErrorCode == code:
-		return meaning
+		return codeErr
 	case errors.As(err, &refused) && slices.Contains(setupErrors, refused.ErrorCode):
-		return fmt.Errorf("auth: %s: GitHub says %s: check the OAuth app's settings", doing,
+		return fmt.Errorf("auth: %s: GitHub says %s: check the OAuth app's settings", action,
 			refused.ErrorCode)
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("auth: %s: %w", doing, context.Canceled)
+		return fmt.Errorf("auth: %s: %w", action, context.Canceled)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("auth: %s: %w", doing, context.DeadlineExceeded)
+		return fmt.Errorf("auth: %s: %w", action, context.DeadlineExceeded)
 	default:
-		return fmt.Errorf("auth: %s: GitHub did not answer as it should", doing)
+		return fmt.Errorf("auth: %s: GitHub did not answer as it should", action)
 	}
 }
 

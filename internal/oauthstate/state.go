@@ -83,9 +83,9 @@ type Cookies struct {
 // NewCookies returns a Cookies that uses the given sealer.
 func NewCookies(sealed seal.Cookies) Cookies { return Cookies{sealed} }
 
-// NewState returns a new state. The cookies of flows have a few slots, and each state selects the
-// slot for the cookie of its flow. If the browser has a free slot, NewState returns a state that
-// selects a free slot. The new cookie then replaces no cookie of another flow.
+// NewState returns a new state. There are only a few names for the cookies of flows, and each state
+// selects one of them. If a name is free in the browser, NewState returns a state that selects a
+// free name. The new cookie then replaces no cookie of another flow.
 //
 // Anyone can send a request with a large Cookie header. Therefore NewState parses the cookies of
 // the request only once.

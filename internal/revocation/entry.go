@@ -40,7 +40,7 @@ type Entry struct {
 	ExpiresAt  time.Time // zero if a newer entry has replaced this one
 }
 
-// IsCapped reports whether the entry names a session and has its own Position as its Generation.
-// The generation of the session may be higher than the Generation of such an entry. This happens if
-// the store has lost commits: a token can then claim a generation that the feed has not reached.
+// IsCapped reports whether the entry names a session and has a Generation equal to its Position.
+// Such an entry exists only if the store has lost commits. The session can then have a higher
+// generation than the entry, because the store limits the Generation of an entry to its Position.
 func (e Entry) IsCapped() bool { return e.SessionID != "" && e.Generation == e.Position }

@@ -33,8 +33,8 @@ const (
 // Source gives a [Feed] access to the revocation feed of the store. The Feed calls at most one of
 // these functions at a time.
 type Source struct {
-	// Read returns the entries from the given Position on, in order, and at most limit entries. If
-	// it returns fewer entries than limit, the last of these is the newest entry of the feed.
+	// Read returns the entries from the given Position on, in order. The parameter limit is the
+	// maximum number of entries. If Read returns fewer entries, it has reached the end of the feed.
 	Read func(ctx context.Context, from int64, limit int) ([]Entry, error)
 
 	// Head returns the Position of the newest entry that was ever added, or 0.
@@ -63,8 +63,8 @@ type Feed struct {
 	readAt  atomic.Pointer[time.Time]
 	failure atomic.Pointer[readFailure] // the failure of the latest read; nil if that read succeeded
 
-	// wallRead is when Now last read the wall clock. The value is the time that had passed since
-	// readAt, measured by the monotonic clock.
+	// wallRead is the time from readAt until Now last read the wall clock. This time is measured by
+	// the monotonic clock, in nanoseconds.
 	wallRead atomic.Int64
 
 	// reading is a one-slot semaphore. Its holder may call the functions of source, and may use the
@@ -106,9 +106,9 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 // RequireLive returns an error if the session is known to be revoked, or if the latest complete
 // read of the feed is too old. It reads the feed if necessary.
 //
-// For each session, the caller keeps a number, which is 0 at first. The parameter checked points to
-// the number of this session. If RequireLive looks up the session in the [Revoked] set and does not
-// find it, RequireLive stores the version of the set in the number. While the set has this version,
+// For each token, the caller keeps a version number, which is 0 at first. The parameter checked
+// points to this number. If RequireLive looks up the session in the [Revoked] set and does not find
+// it, RequireLive sets the number to the version of the set. While the set has this version,
 // RequireLive does not look up the session again.
 //
 // RequireLive returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other
@@ -204,12 +204,13 @@ func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
 	return fmt.Errorf("the feed of revocations cannot be read: %w", err)
 }
 
-// makeFresh reads the feed, or waits while another request reads the feed. The parameter usable is
-// true if the latest complete read is not too old. If usable is true and the store has just failed,
-// makeFresh returns the failure without waiting.
+// makeFresh reads the feed, or waits while another request reads the feed. The parameter usable
+// says whether the latest complete read is recent enough to be used. If usable is true and the
+// latest read has failed, makeFresh does not wait for another request. It then returns the failure
+// if the failure is recent, or if another request is reading the feed.
 //
-// The read continues if ctx is canceled, because it serves all requests. If a canceled request
-// stopped the read, clients could keep this instance from ever reading new revocations.
+// The read continues even if ctx is canceled, because the read serves all requests. If a canceled
+// request stopped the read, clients could keep this instance from ever reading new revocations.
 func (f *Feed) makeFresh(ctx context.Context, now time.Time, usable bool) error {
 	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()

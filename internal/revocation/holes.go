@@ -2,8 +2,9 @@ package revocation
 
 import "fmt"
 
-// HoleError means that entries of the revocation feed are missing between the Positions After and
-// Before. If After is not less than Before, the entries are out of order.
+// HoleError means that the revocation feed has a hole, or is out of order. If After is less than
+// Before, the entries between these two Positions are missing. Otherwise, the entries are out of
+// order.
 type HoleError struct{ After, Before int64 }
 
 // Error returns a message with the two Positions.
@@ -13,21 +14,22 @@ func (e *HoleError) Error() string {
 		e.After, e.Before)
 }
 
-// proof returns the lowest Position whose entry proves that the missing entries may have been
-// pruned. The newest KeptEntries entries are never pruned. So the missing entries can have been
-// pruned only if at least KeptEntries newer entries exist.
+// proof returns the lowest Position that the newest entry of the feed must have if the missing
+// entries were pruned. The newest KeptEntries entries are never pruned, so at least KeptEntries
+// entries must follow the hole.
 func (e *HoleError) proof() int64 { return e.Before - 1 + KeptEntries }
 
 // FindHole returns the first hole in a page of the revocation feed, or nil. A page is the result of
 // one read: the entries after the cursor, in order. The cursor is the Position of the last entry of
-// the earlier pages, or 0. If nobody noticed a missing entry, the sessions that the entry revokes
-// would stay accepted.
+// the earlier pages, or 0. A missing entry must be noticed, because the sessions that the entry
+// revokes would otherwise stay accepted.
 //
 // Two kinds of missing entries do not count as a hole:
 //
-//   - Pruned entries. The newest KeptEntries entries are never pruned. To find the newest entry,
-//     FindHole looks at the page and at the parameter newest. This parameter is the greatest
-//     Position outside the page that is known to be in the feed, or 0.
+//   - Pruned entries. The newest KeptEntries entries are never pruned. As the Position of the
+//     newest entry, FindHole takes the greatest Position in the page, or the parameter newest if
+//     this parameter is greater. The parameter newest is the greatest Position outside the page
+//     that is known to be in the feed, or 0.
 //   - Entries that a later entry makes unnecessary. The later entry revokes the sessions of all
 //     users, and its Generation is at least the Position of the missing entries. A repair of lost
 //     commits leaves such a gap.
@@ -54,10 +56,10 @@ func FindHole(cursor int64, page []Entry, newest int64) *HoleError {
 }
 
 // RequireContiguous returns a [*HoleError] if [FindHole] finds a hole in the page and the missing
-// entries cannot have been pruned. If the parameter full is true, the feed may have many entries
-// after the page. The missing entries may then have been pruned, although the page alone does not
-// show it. In this case, RequireContiguous calls the function list to read later entries. If list
-// returns an error, RequireContiguous returns the same error.
+// entries cannot have been pruned. The page alone does not always show whether entries were pruned,
+// because the feed may have later entries. If the parameter full is true, there may be many later
+// entries. RequireContiguous then calls the function list to read them, and returns an error of
+// this function unchanged.
 func RequireContiguous(
 	cursor int64, page []Entry, full bool, list func(from int64, limit int) ([]Entry, error),
 ) error {

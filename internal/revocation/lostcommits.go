@@ -33,14 +33,14 @@ type lostCommits struct {
 	at   time.Time
 }
 
-// requireGeneration is called for a session whose generation is above the known head of the feed.
-// The generation is the Position of an entry that the store had when the session was created.
-// requireGeneration reads the feed. If the generation is still above the head, the store has lost
-// the entry, and requireGeneration returns ErrCommitsLost. One read serves all requests: the proof
-// of the loss is used again until the proof is as old as the interval.
+// requireGeneration is called for a session whose generation is above f.head. The generation is the
+// Position of an entry that the store had when the session was created. requireGeneration reads the
+// feed. If the generation is still above the head of the feed, the store has lost this entry.
+// requireGeneration then returns ErrCommitsLost, and keeps the proof of the loss. Other requests
+// use the proof instead of a read of their own, until the proof is as old as the interval.
 //
-// If the store does not answer, an earlier proof is still used. If there is no earlier proof, the
-// session is accepted as long as the latest complete read is not too old.
+// If the store does not answer, requireGeneration also uses an older proof. If there is no proof,
+// the session is accepted as long as the latest complete read is not too old.
 func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
 	var unanswered error // the error to return if the store does not answer
 	if lost := f.lostProof.Load(); lost != nil && generation > lost.head {
@@ -86,8 +86,9 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 // f.reading.
 //
 // readThrough reads new entries before it reads the head. The feed usually has new entries, and
-// reading them costs no more than reading the head. If the head has reached the generation, but the
-// last entry that was read is below the generation, readThrough reads new entries a second time.
+// reading them costs no more than reading the head. More entries may be added before the head is
+// read. If the head has reached the generation, but the entries that were read have not,
+// readThrough therefore reads new entries a second time.
 func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, err error) {
 	for range 2 {
 		if err := f.read(ctx); err != nil {

@@ -25,9 +25,9 @@ func (f *Feed) ReadNow(ctx context.Context) error {
 	return f.read(ctx)
 }
 
-// ReadAfterWrite reads the entries that this instance has just added to the feed. It reads them
-// even if ctx is done. If it cannot read them within a second, this instance accepts no session
-// until they have been read.
+// ReadAfterWrite reads the entries that this instance has just added to the feed, even if ctx is
+// done. If the read does not succeed within a second, this instance accepts no session until a
+// later read has reached the end of the feed.
 func (f *Feed) ReadAfterWrite(ctx context.Context) {
 	required := f.nextRead()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -41,13 +41,13 @@ func (f *Feed) ReadAfterWrite(ctx context.Context) {
 	f.distrustUntil(required)
 }
 
-// CatchUp is called with the generation of a session that has just been created. If the generation
-// is above the Position of the last entry that this instance has read, CatchUp calls
-// ReadAfterWrite. This matters if creating the session has revoked an older session: the unread
-// entries may include that revocation.
+// CatchUp is called with the generation of a session that has just been created. Creating the
+// session may have revoked an older session. If the generation is above the Position of the last
+// entry that this instance has read, that revocation may be among the unread entries. CatchUp then
+// calls ReadAfterWrite.
 //
-// If the feed is untrusted, CatchUp does nothing, because the feed is then read anyway before the
-// next session is accepted.
+// If the feed is untrusted, CatchUp does nothing. In this case, the next session is accepted only
+// after the feed has been read anyway.
 func (f *Feed) CatchUp(ctx context.Context, generation int64) {
 	if generation > f.newest.Load() && f.readAt.Load() != nil {
 		f.ReadAfterWrite(ctx)
@@ -165,8 +165,8 @@ func (f *Feed) restart() {
 	f.revoked.forgetGenerations()
 }
 
-// recordComplete records that the read with this number has reached the end of the feed. The
-// argument began is when the read asked for its last page.
+// recordComplete records that the read with the given number has reached the end of the feed. The
+// parameter began is the time at which this read asked for its last page.
 func (f *Feed) recordComplete(number uint64, began time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -14,14 +14,13 @@ import (
 //
 // The set has a version, which grows with each change. A caller that has looked up a session
 // remembers the version. As long as the version stays the same, the caller need not look up the
-// session again. This saves locks, because each look-up takes a lock. With the version, a request
-// takes a lock only if the set has changed since the last request with the same token.
+// session again. This saves time, because each look-up takes a lock.
 type Revoked struct {
 	version atomic.Uint64 // grows after each change; never 0
 
-	// everybody is a generation. Every session with a lower generation is revoked. The generation
-	// of a session is the Position of the newest entry of the revocation feed when the session was
-	// created.
+	// everybody revokes sessions of all users: every session with a lower generation is revoked.
+	// The generation of a session is the Position of the newest entry of the revocation feed when
+	// the session was created.
 	everybody atomic.Int64
 
 	seed   maphash.Seed
@@ -168,7 +167,7 @@ func (r *Revoked) forgetGenerations() {
 	r.version.Add(1)
 }
 
-// edit calls the function change for each user, and then removes the users without entries.
+// edit calls the given function for each user, and then removes the users without entries.
 func (r *Revoked) edit(change func(*userSessions)) {
 	for i := range r.shards {
 		shard := &r.shards[i]

@@ -11,13 +11,13 @@ import (
 //
 // There are two users, both super users at first. Session 0 belongs to user 0 and was opened with
 // an access key. Session 1 belongs to user 1. Session 2 belongs to user 0 and does not exist at
-// first. Several requests run at the same time, on any instances. An instance that has not read the
-// feed yet may accept a revoked token. Therefore the model assumes that a request reaches the
-// database with any token that was ever issued. The model does not represent what each instance
+// first. Several requests run at the same time, on one or more instances. An instance that has not
+// read the feed yet may accept a revoked token. Therefore the model assumes that a request reaches
+// the database with any token that was ever issued. The model does not represent what each instance
 // knows, so the results hold for every number of instances.
 //
-// A revocation counts as acknowledged as soon as its transaction commits, because the caller of the
-// revocation cannot learn of it earlier. The model represents an entry of the feed as the set of
+// A revocation counts as acknowledged as soon as its transaction commits, because no caller gets an
+// acknowledgment before the commit. The model represents an entry of the feed as the set of
 // sessions that the entry revokes.
 type Authority struct {
 	design     AuthorityDesign
@@ -28,8 +28,7 @@ type Authority struct {
 
 // AuthorityDesign says when and how a request checks that the acting session is still valid. The
 // acting session is the session of the token in the request. The zero value is the design of the
-// library. A field that is true makes the design a control, which is a design that is known to be
-// wrong.
+// library. If a field is true, the design is a control: a design that is known to be wrong.
 type AuthorityDesign struct {
 	AtTheDoor        bool // checks only when the request arrives
 	BeforeLocking    bool // checks in the transaction, before it locks rows
@@ -148,8 +147,9 @@ func (m *Authority) Next(s authorityState, yield func(Step, authorityState)) {
 	}
 }
 
-// arrive calls yield with one step for each operation that request i can have when it arrives. A
-// session can make requests only after its token was issued.
+// arrive passes to the function yield the steps in which request i arrives. There is one step for
+// each operation that the request can have. A session can make requests only after its token was
+// issued.
 func (m *Authority) arrive(s authorityState, i int, yield func(Step, authorityState)) {
 	for n, op := range m.operations {
 		if op.by >= 0 && (s.issued&bit(op.by) == 0 || m.design.AtTheDoor && !m.mayAct(s, op)) {
@@ -161,8 +161,8 @@ func (m *Authority) arrive(s authorityState, i int, yield func(Step, authoritySt
 	}
 }
 
-// proceed calls yield with the next steps of request i. If the request waits for a lock that
-// another request holds, there is no step.
+// proceed passes to the function yield the possible next steps of request i. If the request waits
+// for a lock that another request holds, no step is possible.
 func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityState)) {
 	r := &s.requests[i]
 	step := Step{At: int8(i), Of: int8(r.operation - 1)}
@@ -190,8 +190,9 @@ func (m *Authority) proceed(s authorityState, i int, yield func(Step, authorityS
 	}
 }
 
-// lock calls yield with the step in which request i takes its next lock, unless another request
-// holds the lock. If the locked row shows that the operation must fail, the request is refused.
+// lock takes the next lock of request i, and passes this step to the function yield. If another
+// request holds a conflicting lock, no step is possible. If the locked row shows that the operation
+// must fail, the request is refused.
 func (m *Authority) lock(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {
@@ -215,9 +216,9 @@ func (m *Authority) lock(
 	yield(step, s)
 }
 
-// holds reports whether the request holds a lock that conflicts with the wanted lock. If the row of
-// a session did not exist when the request tried to lock the row, the request holds no lock on the
-// row.
+// holds reports whether the request holds a lock that conflicts with the wanted lock. A row that
+// does not exist cannot be locked. So if a row did not exist when the request tried to lock the
+// row, the request holds no lock on the row.
 func (m *Authority) holds(r request, want lock) bool {
 	if r.operation == 0 || r.locks == 0 {
 		return false
@@ -245,9 +246,9 @@ func (m *Authority) rowRefuses(s authorityState, op *operation, row row) bool {
 	return ok && op.by == n && m.checksAfterLocking() && s.rows&bit(n) == 0
 }
 
-// check calls yield with the step in which request i reads the feed. Before this step, the request
-// has taken all its locks. If an entry revokes the acting session, or the operation is impossible,
-// the request is refused.
+// check lets request i read the feed, and passes this step to the function yield. The request has
+// already taken all its locks. If an entry of the feed revokes the acting session, the request is
+// refused. It is also refused if the operation is impossible.
 func (m *Authority) check(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {
@@ -274,8 +275,9 @@ func (m *Authority) mayAct(s authorityState, op operation) bool {
 		(!op.needsPower || s.super&owner != 0)
 }
 
-// refuse calls yield with the step that ends the request without an effect. The refusal breaks a
-// promise if the session is valid, its user has the needed rights, and the operation is possible.
+// refuse ends request i without an effect, and passes this step to the function yield. If the
+// session is valid, its user has the needed rights, and the operation is possible, the refusal
+// breaks a promise.
 func (m *Authority) refuse(
 	s authorityState, i int, op *operation, step Step, yield func(Step, authorityState),
 ) {

@@ -109,8 +109,8 @@ func lastingWrites() (ops []operation) {
 }
 
 // endings returns the operations that end a session or take rights away from a user. The host
-// starts these operations, or a client ends sessions of its own user. Therefore the model does not
-// check an acting session for them.
+// starts some of these operations. With the others, a client ends sessions of its own user. None of
+// these operations has an acting session that the model checks.
 func endings() (ops []operation) {
 	for n := range int8(authoritySessions) {
 		ops = append(ops, operation{
@@ -229,9 +229,9 @@ const (
 	foldRemoves                     // the fold has locked the row of session 0
 )
 
-// outdateGenerations models the commit of an entry that revokes all sessions of user 0. At this
-// moment, a request that creates a session may have read the generation without having committed.
-// The entry then revokes the new session too.
+// outdateGenerations models the commit of an entry that revokes all sessions of user 0. Another
+// request may be creating a session at this time. If that request has read the generation of the
+// new session but has not committed yet, the entry revokes the new session too.
 func (s *authorityState) outdateGenerations() {
 	for i := range s.requests {
 		if s.requests[i].note == generationRead {
@@ -284,7 +284,7 @@ func sessionsOf(user int8) (rows []row) {
 }
 
 // locks returns the locks for the rows, in the order that all transactions use. The lock on the row
-// everybody is shared, and the others are exclusive.
+// named "everybody" is shared. All other locks are exclusive.
 func locks(rows ...row) (list []lock) {
 	slices.Sort(rows)
 	for _, r := range slices.Compact(rows) {

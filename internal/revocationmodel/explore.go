@@ -43,8 +43,8 @@ type Options[S comparable] struct {
 	MaxDepth  int // maximum number of steps; zero means no limit
 	MaxStates int // maximum number of states; zero means no limit
 
-	// Mark, if not nil, returns a name for a step that a test looks for, or "" for any other step.
-	// Report.Marked then has the shortest trace to each name.
+	// Mark, if not nil, names the steps that a test looks for. Mark returns "" for any other step.
+	// For each name, Report.Marked then has the shortest trace that ends with a step of this name.
 	Mark func(before S, step Step, after S) string
 }
 
@@ -64,7 +64,8 @@ type Report struct {
 	Problem string
 	Trace   []Step
 
-	// Marked has the shortest trace to each name that Options.Mark returned.
+	// Marked has an entry for each name that Options.Mark returned. The entry is the shortest trace
+	// that ends with a step of this name.
 	Marked map[string][]Step
 }
 

@@ -41,8 +41,8 @@ type Bounds struct {
 	Presenting bool // a request with a token is a step even if it only makes the instance read
 }
 
-// Design is a design of the revocation feed. In [Library], which is the design of the library, all
-// controls are false.
+// Design is a design of the revocation feed. Its last fields are the controls: each of them makes
+// the design wrong. In [Library], which is the design of the library, all controls are false.
 type Design struct {
 	// If FromClaims is true, a revocation makes its entry from the claims of the token. The
 	// revocation then works even if the row of the session does not exist.
@@ -125,8 +125,8 @@ type instance struct {
 	position uint8 // for two controls: position of that revocation
 }
 
-// token is the token of a session, and what happened to it. A restore of the store does not undo
-// these facts.
+// token is the token of a session, and what happened to the token. The database does not contain
+// this, so a restore of the store does not undo it.
 type token struct {
 	issued     bool
 	generation uint8
@@ -155,8 +155,8 @@ type worldState struct {
 // spent counts the events that the bounds limit.
 type spent struct{ entries, userEnds, allEnds, others, restarts, outages, snapshots, restores uint8 }
 
-// NewFeed returns a model of the feed in which entries are folded and pruned. Reads take no time. A
-// fold may also revoke sessions whose revocation nobody requested.
+// NewFeed returns a model of the feed in which entries are folded and pruned. Reads take no time.
+// The model allows a fold to revoke sessions whose revocation nobody requested.
 func NewFeed(design Design) *World {
 	return &World{Design: design, Bounds: Bounds{
 		Sessions: 0b1011, Creations: 0b0100, Lifetime: 3, Staleness: 2, Kept: 1, MaxNamed: 1,
@@ -240,8 +240,9 @@ func (m *World) Canonical(s worldState) worldState {
 	return s
 }
 
-// forget clears the records of expired tokens. Do not call forget if the store can be restored: a
-// later session could then have a lower generation than a session that the instances know.
+// forget clears the records of expired tokens. Do not call forget if the store can be restored.
+// After a restore, a new session can have a lower generation than earlier sessions. The cleared
+// records can then matter for the new session.
 func (m *World) forget(s *worldState) {
 	for n := range s.tokens {
 		if t := &s.tokens[n]; t.issued && t.left <= noTime { // expired on every clock

@@ -49,9 +49,8 @@ func (m *World) hasCursor(s *worldState, in *instance) bool {
 	return false
 }
 
-// proves is called if the instance has proof of lost commits, and records the proof. The parameter
-// generation is the proof: the instance has seen this position or generation, but the head of the
-// store is lower.
+// proves records that the instance has proof of lost commits. The parameter generation is a
+// position or generation that the instance has seen, and that the store no longer has.
 func (s *worldState) proves(in *instance, generation uint8) {
 	in.suspect = max(in.suspect, generation)
 	s.proven = max(s.proven, 1)
@@ -123,9 +122,10 @@ func (m *World) finish(s *worldState, i int, visible uint16) {
 	in.reading, in.void, in.readAge, in.readHead = false, false, 0, 0
 }
 
-// views is a method that passes to yield each set of entries that a running read may see. Each set
-// contains all entries that were committed before the read began, and any subset of the entries
-// that were committed since. A database may show a later entry without showing an earlier one.
+// views passes to the function yield, one after another, the sets of entries that a running read
+// may see. Each set contains all entries that were committed before the read began, and any subset
+// of the entries that were committed since. A database may show a later entry without showing an
+// earlier one.
 func (m *World) views(s *worldState, i int, yield func(uint16)) {
 	list := s.list()
 	first := len(list)
@@ -152,23 +152,23 @@ const (
 	Unavailable // the latest read of the instance is too old, or commits were lost
 )
 
-// answer models the answer of instance i to a request with the token of session n. The parameter
-// answers says whether the instance can reach the store during the request. If so, the instance
-// first reads the feed in two cases. In the first case, its last read began a tick ago or earlier.
-// In the second case, the token's generation is above every head that the instance has seen.
-func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
+// answer models the answer of instance i to a request with the token of session n. If reachable is
+// true, the instance can reach the store during the request. The instance then reads the feed
+// before it answers, in two cases. In the first case, its last read began a tick ago or earlier. In
+// the second case, the token's generation is above every head that the instance has seen.
+func (m *World) answer(s *worldState, i, n int, reachable bool) Verdict {
 	in := &s.instances[i]
 	t := &s.tokens[n]
 	if s.expired(i, t.left) {
 		return Expired
 	}
 	fresh := in.age < 1
-	if !fresh && answers {
+	if !fresh && reachable {
 		m.readNow(s, i)
 		fresh = true
 	}
 	trusted := in.age < m.Bounds.Staleness && (in.suspect == 0 || !m.Design.Repair)
-	if trusted && answers && m.Design.HeadCheck && t.generation > in.top && !in.knows(n, t.generation) {
+	if trusted && reachable && m.Design.HeadCheck && t.generation > in.top && !in.knows(n, t.generation) {
 		m.readNow(s, i)
 		fresh = true
 	}
@@ -177,7 +177,7 @@ func (m *World) answer(s *worldState, i, n int, answers bool) Verdict {
 		return Unavailable
 	case in.knows(n, t.generation):
 		return Refused
-	case m.Design.HeadCheck && answers && t.generation > in.top && m.headIsBelow(s, i, t.generation):
+	case m.Design.HeadCheck && reachable && t.generation > in.top && m.headIsBelow(s, i, t.generation):
 		return Lost
 	case !fresh:
 		return Stale

@@ -1,7 +1,8 @@
 package revocationmodel
 
-// stepping has a state and the function yield from a call of [World.Next]. The methods of stepping
-// offer steps: they call yield with each step that is possible in the state.
+// stepping is one call of [World.Next]. It has the state and the function yield of this call. The
+// methods of stepping offer steps: they call the function yield with each step that is possible in
+// the state, and with the state after the step.
 type stepping struct {
 	m     *World
 	s     worldState
@@ -32,8 +33,8 @@ func (m *World) Next(s worldState, yield func(Step, worldState)) {
 }
 
 // time is the method that offers a tick of all clocks. If an instance has proof of lost commits and
-// reaches the store, the instance repairs the store at once. Therefore no tick passes before this
-// repair.
+// can reach the store, the instance must repair the store at once. In such a state, time offers no
+// tick.
 func (p *stepping) time() {
 	for _, in := range p.s.instances {
 		if in.suspect > 0 && !in.away && p.m.Design.Repair {
@@ -188,9 +189,10 @@ func (p *stepping) ends(i int) {
 	}
 }
 
-// revoke is the method that offers the revocation that the function change makes. After the
-// revocation, the instance reads the feed, or fails to read the feed. If the read proves that
-// commits were lost, the instance repairs the store before it acknowledges the revocation.
+// revoke is the method that offers a revocation by instance i. The function change applies the
+// revocation to a state. After the revocation, the instance reads the feed, or fails to read the
+// feed. If the read proves that commits were lost, the instance repairs the store before it
+// acknowledges the revocation.
 func (p *stepping) revoke(verb string, i, of int, change func(s *worldState)) {
 	if in := &p.s.instances[i]; !in.away && !in.reading && p.m.Bounds.Unread {
 		p.take(verb+" and cannot read that back, which was", i, of, func(s *worldState) {

@@ -64,10 +64,10 @@ func (m *World) add(s *worldState, position uint8, e entry, replaces func(old en
 
 func nothing(entry) bool { return false }
 
-// isCapped reports whether the entry names a session whose token has a generation above the head of
-// the store. The generation of this entry is limited to its position. An entry for the user revokes
-// only sessions with a lower generation, so it does not revoke this session. Therefore an entry for
-// the user must not replace the entry that names the session.
+// isCapped reports whether the entry names a session whose token had a generation above the head of
+// the store. The generation of such an entry equals the position of the entry. An entry for the
+// user revokes only sessions with a generation below its own generation, so it does not always
+// revoke the named session. Therefore an entry for the user must not replace a capped entry.
 func (e entry) isCapped() bool { return e.about < sessions && e.generation == e.position }
 
 // isOf reports whether the entry is about the user or a session of the user.
@@ -77,8 +77,9 @@ func (e entry) isOf(user uint8) bool {
 
 // acknowledge records that the caller has learned of a revocation. The parameter position is the
 // position of the revocation's entry. The function meant reports whether the revocation includes
-// session n. A session that was created by lost commits may have a generation that the store has
-// not reached. If no entry revokes such a session, the revocation of the session counts as lost.
+// session n. If the store has lost the commits that created a session, the session's generation can
+// be at or above the position. If no entry revokes such a session, acknowledge marks the revocation
+// of the session as lost.
 func (s *worldState) acknowledge(position uint8, meant func(n int, t token) bool) {
 	for n := range s.tokens {
 		t := &s.tokens[n]

@@ -8,9 +8,9 @@ type Cookies struct {
 	Insecure bool // the host uses plain http and is not on loopback
 }
 
-// Name returns the name of a cookie in the browser. Its prefix "__Host-" proves that no sibling
-// domain has set the cookie (RFC 6265bis, section 4.1.3). An insecure cookie cannot have this
-// prefix.
+// Name returns the name that a cookie has in the browser. A name with the prefix "__Host-" proves
+// that no sibling domain has set the cookie (RFC 6265bis, section 4.1.3). Browsers accept this
+// prefix only for cookies with the attribute Secure. If Insecure is true, the name has no prefix.
 func (c Cookies) Name(base string) string {
 	if c.Insecure {
 		return base

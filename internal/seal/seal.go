@@ -84,9 +84,9 @@ func (s *Sealer) Seal(plain []byte, context ...string) []byte {
 	return k.aead.Seal(sealed, sealed[header:], plain, s.associated(k.id, context))
 }
 
-// Open decrypts the result of Seal. The result stale reports that the bytes were sealed with a key
-// other than the first. If the caller keeps the bytes, it should then seal them again. The only
-// error is [ErrSealed].
+// Open decrypts the result of Seal. The result stale reports whether a key other than the first
+// sealed the bytes. If stale is true, a caller that keeps the sealed bytes should replace them by a
+// new result of Seal. The only error is [ErrSealed].
 func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
 	if len(sealed) < 2 || sealed[0] != version {
 		return nil, false, ErrSealed

@@ -26,8 +26,8 @@ import (
 	"github.com/sallyport-go/auth/internal/canonical"
 )
 
-// Pepper is a secret key for hashes that is not in the store. The zero Pepper means hashes without
-// a pepper.
+// Pepper is a secret key for hashes. A pepper is kept outside the store. The zero Pepper means
+// hashes without a pepper.
 type Pepper struct {
 	ID  string // 1 to [MaxPepperID] characters, see [canonical.IsKeyID]
 	Key []byte // used only as a pepper
@@ -48,8 +48,8 @@ type Scheme struct {
 	Hash func(userID, accessKey, secret string) string
 
 	// Match reports whether the secret matches the stored form. The result stale reports whether
-	// the caller should replace the stored form by a new one. Match does the same work for every
-	// value of stored, even if stored is not a stored form.
+	// the caller should replace the stored form by a new one. Match always computes a hash, even if
+	// it gets text that is not a stored form.
 	Match func(stored, userID, accessKey, secret string) (match, stale bool)
 
 	// Decoy is a stored form that no secret matches. If an access key does not exist, the caller

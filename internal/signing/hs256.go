@@ -46,8 +46,7 @@ func (m hs256) Verify(text string, signature []byte, _ any) error {
 	return nil
 }
 
-// of is the method that computes the HMAC of the text. The next call of this method overwrites the
-// result.
+// of(text) returns the HMAC of the text. The next call of this method overwrites the result.
 func (h *keyedHash) of(text string) []byte {
 	h.Reset()
 	h.text = append(h.text[:0], text...)

@@ -81,8 +81,8 @@ func encodeJWKS(keys []*Key) ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// errNoKeys means that a JWK set has no key that can verify tokens, or that the issuer refuses to
-// return a JWK set.
+// errNoKeys means that an issuer has no public keys for tokens. Either no key in the JWK set of the
+// issuer can verify tokens, or the issuer refuses to return the JWK set.
 var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
 
 // ParseJWKS parses a JWK set, and returns a ring. The ring has the keys of the set that can verify

@@ -62,9 +62,9 @@ func NewHS256Key(id string, secret []byte) (*Key, error) {
 		return nil, err
 	}
 	if id == "" {
-		// Use this HKDF info only for key IDs. A host may use the same secret as a SymmetricKey. If
-		// another key were derived from the SymmetricKey with this info, the key ID would reveal a
-		// part of the other key.
+		// Derive nothing but key IDs with this HKDF info. A host may use the same secret as a
+		// SymmetricKey. If the library derived another key from the SymmetricKey with this info,
+		// the key ID would reveal a part of that other key.
 		digest, err := hkdf.Key(sha256.New, secret, nil, "sallyport key id", sha256.Size)
 		if err != nil {
 			return nil, err
@@ -191,8 +191,8 @@ func (k *Key) encodeHeader(typ string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(header))
 }
 
-// RetiredAt returns a copy of the key, retired at the given time. The key signed until the end of
-// the second that contains this time.
+// RetiredAt returns a copy of the key that is marked as retired. The given time lies in the last
+// second in which the key signed.
 func (k *Key) RetiredAt(at time.Time) *Key {
 	retired, second := *k, at.Unix()
 	retired.retired = &second

@@ -155,8 +155,8 @@ func jsonTypeFor(t reflect.Type) string {
 	return "a string" // t is string or segment; a segment is a string in JSON
 }
 
-// signingKey returns the same key as privateKey, or an error if the JWK says that the key is not
-// for signing tokens.
+// signingKey returns the private or symmetric key of the JWK, as the method privateKey does. It
+// returns an error if the JWK says that the key is not for signing tokens.
 func (k *jwk) signingKey() (*Key, error) {
 	key, err := k.privateKey()
 	switch {

@@ -32,10 +32,10 @@ var (
 // RemoteKeys holds the public keys of a remote issuer and fetches them when they are needed. It is
 // safe for concurrent use.
 //
-// At most one fetch runs at a time, and it serves all requests. The fetch runs in a goroutine of
-// its own. So if the issuer's server hangs, no request is delayed for long. If fetches fail, the
-// last fetched keys are used for up to a day. If the issuer answers that it has no keys, or refuses
-// to return them, the fetch has not failed: see [RemoteKeys.Current].
+// At most one fetch runs at a time, in a goroutine of its own, and all requests use its result. A
+// request waits for the fetch only for a short time, even if the issuer's server hangs. If fetches
+// fail, the last fetched keys are used for up to a day. An issuer can also answer that it has no
+// keys, or refuse to return them. Such a fetch has not failed: see [RemoteKeys.Current].
 type RemoteKeys struct {
 	url    string
 	client *http.Client
@@ -88,8 +88,8 @@ func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
 // begins a fetch. Current waits for the fetch in two cases:
 //
 //   - There are no keys.
-//   - The keys are older than freshFor, and the last completed fetch also began more than freshFor
-//     ago. The issuer may have removed a key since then.
+//   - The keys are older than freshFor, and no fetch that began less than freshFor ago has
+//     completed. So the issuer may have removed one of the keys.
 //
 // If the issuer has published keys before, and now answers that it has none, Current returns an
 // empty ring. Such an answer is a JWK set without usable keys, a redirect, or a status 4xx other
@@ -142,12 +142,12 @@ func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Rin
 	return k.ring, k.problem
 }
 
-// notBefore returns the later of its two times. But if the second time is a second or more after
-// the first, notBefore returns the first, which is the time now. A request reads the clock before
-// it takes the lock. So another request, with a slightly later time, may have taken the lock first.
-func notBefore(now, then time.Time) time.Time {
-	if ahead := then.Sub(now); 0 < ahead && ahead < time.Second {
-		return then
+// notBefore returns the time now. But if the stored time is later by less than a second, notBefore
+// returns the stored time. A request reads the clock before it takes the lock. So another request
+// may have taken the lock first and stored a slightly later time.
+func notBefore(now, stored time.Time) time.Time {
+	if ahead := stored.Sub(now); 0 < ahead && ahead < time.Second {
+		return stored
 	}
 	return now
 }
@@ -261,9 +261,9 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 	return ring, nil
 }
 
-// isRefusal reports whether the status means that the issuer has no keys for this verifier at this
-// URL. Other error statuses mean only that the server cannot answer now. A redirect is a refusal,
-// because it is not followed.
+// isRefusal reports whether the status means that the issuer has no keys at the requested URL, or
+// refuses to return them. Other error statuses mean only that the server cannot answer now. A
+// redirect is a refusal, because it is not followed.
 func isRefusal(status int) bool {
 	switch status {
 	case http.StatusNotModified, // the request was not conditional

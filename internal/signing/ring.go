@@ -14,8 +14,8 @@ type Ring struct {
 	jwks   []byte
 	etag   string
 
-	// byHeader maps the encoded header of a key's plain tokens to the key. If a token's header is
-	// found in this map, the header needs no parsing.
+	// byHeader maps the encoded header of tokens of type TypeJWT to the key that the header names.
+	// If the header of a token is found in this map, the header needs no parsing.
 	byHeader map[string]*Key
 }
 
@@ -68,7 +68,7 @@ func (r *Ring) Signer() *Key { return r.signer }
 // ByID returns the key with this ID, or nil.
 func (r *Ring) ByID(id string) *Key { return r.byID[id] }
 
-// ByHeader returns the key whose tokens of type [TypeJWT] begin with this segment. If ByHeader
+// ByHeader returns the key that gives this encoded header to tokens of type [TypeJWT]. If ByHeader
 // returns nil, the header may still name a key of the ring. For example, a header with its members
 // in another order is also valid.
 func (r *Ring) ByHeader(segment string) *Key { return r.byHeader[segment] }

@@ -5,8 +5,8 @@
 // which encoding/json accepts:
 //
 //   - a name that occurs twice
-//   - a name that encoding/json reads as the name of another field: it reads "SUB" as the field
-//     "sub", and "acce\u017f\u017f_key", where \u017f is the long s, as the field "access_key"
+//   - a name that encoding/json reads as another name, such as "SUB" for the field "sub", or
+//     "acce\u017f\u017f_key" (with the long s, \u017f) for the field "access_key"
 //   - invalid UTF-8, half a surrogate pair, and the character NUL
 //
 // Package strictjson also refuses text after the object.
@@ -83,8 +83,8 @@ func Parse(data []byte, known []string) (Object, error) {
 	return Object{data, found}, nil
 }
 
-// members reads the members of the object, up to and including the closing brace of the object, and
-// adds each member to found.
+// members reads the members of the object, up to and including the closing brace of the object. It
+// adds each member to the parameter found.
 func (s *scanner) members(found *members, known []string) error {
 	for count := 1; ; count++ {
 		if count > maxMembers {

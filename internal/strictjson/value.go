@@ -90,8 +90,8 @@ func (v Value) Bool() (value, ok bool) {
 	return v.text[0] == 't', true
 }
 
-// unescape replaces the escapes in inner, which is the text between the quotes of a string. It
-// cannot fail, because the scanner has already accepted the string.
+// unescape replaces the escapes of a JSON string. The parameter inner is the text between the
+// quotes. unescape cannot fail, because the scanner has already accepted the string.
 func unescape(inner []byte) []byte {
 	out := make([]byte, 0, len(inner))
 	for i := 0; i < len(inner); i++ {

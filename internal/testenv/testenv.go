@@ -40,9 +40,10 @@ func Rounds(t testing.TB, counts Counts) int {
 	}
 }
 
-// TempDir returns a new directory that is removed when the test ends. The path of t.TempDir
-// contains the name of the test, and the path of this directory does not. The name of a test can
-// contain a "#", which ends the path in a SQLite URI. Two tests could then share one database file.
+// TempDir returns a new directory that is removed when the test ends. The path of the directory
+// does not contain the name of the test, but a path from t.TempDir does. The name of a test can
+// contain a "#", which ends the path in a SQLite URI. So with t.TempDir, two tests could share one
+// database file.
 func TempDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "authtest")

@@ -15,9 +15,9 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// maxBar is the maximum time for which a bucket is barred. While a bucket is barred, attempts are
-// rejected without asking the limiter. The time is limited because the limiter's answer may have
-// been wrong.
+// maxBar is the maximum time for which a bucket is barred. A bucket is barred only after the
+// limiter has rejected an attempt. While the bucket is barred, attempts are rejected without a call
+// of the limiter. The time is limited because the limiter may have been wrong.
 const maxBar = time.Minute
 
 // bucket is one count in the limiter, and the rates that limit the count.
@@ -62,7 +62,7 @@ func (t *Throttle) take(ctx context.Context, b bucket) error {
 }
 
 // takeOrBar calls take. If the limiter rejects the attempt, takeOrBar bars the bucket. Later checks
-// then need not ask the limiter, which would count each check as an attempt.
+// then see the bar, and do not call the limiter. A call could count the check as an attempt.
 func (t *Throttle) takeOrBar(ctx context.Context, b bucket) error {
 	err := t.take(ctx, b)
 	if exceeded, ok := errors.AsType[*ExceededError](err); ok {
@@ -108,8 +108,8 @@ func (t *Throttle) reset(ctx context.Context, b bucket) (err error) {
 	return t.limits.Limiter.Reset(ctx, b.name)
 }
 
-// longestPeriod returns the longest period of the rates. A client never has to wait longer than
-// this.
+// longestPeriod returns the longest period of the rates. A client never has to wait longer than the
+// longest period.
 func longestPeriod(rates []limit.Rate) time.Duration {
 	longest := time.Duration(0)
 	for _, rate := range rates {

@@ -32,13 +32,14 @@ type GitHubAttempt struct {
 	wait     time.Duration // the wait that the limiter returned, if extra
 }
 
-// BeginGitHub counts a sign-in with GitHub, before the caller calls GitHub. It rejects the sign-in
-// if too many sign-ins of the client have failed. If it rejects the sign-in, or if t is nil, the
-// returned attempt is nil.
+// BeginGitHub counts a sign-in with GitHub, before the caller calls GitHub. If too many sign-ins
+// from the client's address have failed, BeginGitHub rejects the sign-in. If the sign-in is
+// rejected, or if t is nil, the returned attempt is nil.
 //
 // Many people who share one address may sign in at the same time, and most sign-ins do not fail.
 // Therefore BeginGitHub allows extra sign-ins beyond the limit: two for each counted sign-in that
-// has not ended. The first extra sign-in that fails bars the bucket.
+// has not ended. After the first extra sign-in has failed, BeginGitHub rejects all sign-ins from
+// this address for at most maxBar.
 func (t *Throttle) BeginGitHub(ctx context.Context, client Client) (*GitHubAttempt, error) {
 	if t == nil {
 		return nil, nil

@@ -1,12 +1,13 @@
 // Package throttle limits what clients can try at sign-in. A limiter counts attempts and failures
 // in buckets. A bucket is one count, such as the failures of one client address. This package
-// decides which bucket counts an attempt, and what is rejected when the limit of a bucket is
-// reached. The package does not see credentials or calls to GitHub: the caller reports what
-// happens.
+// decides which bucket counts an attempt, and which attempts are rejected when the limit of a
+// bucket is reached. The package does not see credentials or calls to GitHub: the caller reports
+// what happens.
 //
-// A client with a correct generated secret is never rejected because of earlier failures.
-// Otherwise, anyone could lock out other users. The caller verifies a generated secret first, and
-// calls [Throttle.CountFailure] only if the secret is wrong.
+// The secret of an access key is generated, or it is imported with the key. A client with a correct
+// generated secret is never rejected because of earlier failures. Otherwise, anyone could lock out
+// other users. The caller verifies a generated secret first, and calls [Throttle.CountFailure] only
+// if the secret is wrong.
 //
 // Work that costs more than a read from the store is limited before it begins. For slow hashes,
 // call [Throttle.CheckSlowAttempt] and [Throttle.CountSlowAttempt]. For calls to GitHub, call
@@ -52,7 +53,7 @@ type ExceededError struct {
 	RetryAfter time.Duration // how long to wait; positive
 }
 
-// Error returns a message with the kind and the time to wait.
+// Error returns a message that says what was limited and how long to wait.
 func (e *ExceededError) Error() string {
 	return fmt.Sprintf("too many %s: try again in %s", e.Kind, e.RetryAfter)
 }
@@ -170,8 +171,8 @@ func multiply(rates []limit.Rate, factor int) []limit.Rate {
 
 // CountAttempt counts an attempt of any kind, and rejects a client that floods the service. If
 // client.Address is not known, CountAttempt counts the attempt for client.Peer. If client.Peer is
-// not known either, CountAttempt allows the attempt. If clients without any address shared one
-// bucket, one of them could keep out the rest.
+// not known either, CountAttempt allows the attempt without counting it. If all such clients shared
+// one bucket, a single client could keep out all others.
 func (t *Throttle) CountAttempt(ctx context.Context, client Client) error {
 	if t == nil {
 		return nil
@@ -188,8 +189,8 @@ func (t *Throttle) CountAttempt(ctx context.Context, client Client) error {
 
 // CheckSlowAttempt rejects an attempt on an imported key if there were too many failures from the
 // client's address, or too many attempts on this key from this address. CheckSlowAttempt counts
-// nothing and does not call the limiter. Call it first: a rejected attempt then needs no read from
-// the store and no place in the queue of slow hashes.
+// nothing and does not call the limiter. Call CheckSlowAttempt before the key is read from the
+// store. A rejected attempt then needs no read, and no place in the queue of slow hashes.
 func (t *Throttle) CheckSlowAttempt(client Client, accessKey string) error {
 	if t == nil {
 		return nil
@@ -200,8 +201,9 @@ func (t *Throttle) CheckSlowAttempt(client Client, accessKey string) error {
 	return t.checkBar(t.slowAttempts(client, accessKey))
 }
 
-// CountSlowAttempt counts an attempt on an imported key, and rejects the attempt if there were too
-// many. Call it before the slow hash is computed.
+// CountSlowAttempt counts an attempt on an imported key. It rejects the attempt if there were too
+// many attempts on this key from the client's address. Call CountSlowAttempt before the slow hash
+// is computed.
 func (t *Throttle) CountSlowAttempt(ctx context.Context, client Client, accessKey string) error {
 	if t == nil {
 		return nil
@@ -209,8 +211,8 @@ func (t *Throttle) CountSlowAttempt(ctx context.Context, client Client, accessKe
 	return t.takeOrBar(ctx, t.slowAttempts(client, accessKey))
 }
 
-// ForgetSlowAttempts resets the count of attempts on an imported key, after a sign-in with this
-// key. If attempts on the key are barred, it also ends the bar.
+// ForgetSlowAttempts is called after a sign-in with an imported key. It resets the count of
+// attempts on this key from the client's address. If these attempts are barred, it ends the bar.
 func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, accessKey string) {
 	if t == nil {
 		return
@@ -222,8 +224,8 @@ func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, access
 	t.liftBar(attempts) // after the reset, so that no rejected attempt bars the bucket again
 }
 
-// CountFailure counts a failed sign-in with an access key, and rejects the client if there were too
-// many.
+// CountFailure counts a failed sign-in with an access key. It rejects the client if too many
+// sign-ins from the client's address have failed.
 func (t *Throttle) CountFailure(ctx context.Context, client Client) error {
 	if t == nil {
 		return nil
@@ -231,9 +233,10 @@ func (t *Throttle) CountFailure(ctx context.Context, client Client) error {
 	return t.takeOrBar(ctx, t.failures(kindFailures, client))
 }
 
-// CountForgedCallback counts a GitHub callback with a state that was not given to the browser. It
-// rejects the client if there were too many. These callbacks are not counted as failed sign-ins,
-// because a page of another site can make a browser send them.
+// CountForgedCallback counts a GitHub callback with a state that was not given to the client's
+// browser. It rejects the client if there were too many such callbacks from the client's address.
+// These callbacks are not counted as failed sign-ins, because a page of another site can make a
+// browser send them.
 func (t *Throttle) CountForgedCallback(ctx context.Context, client Client) error {
 	if t == nil {
 		return nil

@@ -111,8 +111,8 @@ func (c *Cache) Find(token string, ring *signing.Ring) *Verified {
 	return nil
 }
 
-// add adds a token that ring has verified, and returns the added token. To make room, add may
-// remove other tokens.
+// add adds a token that was verified with a key of the given ring, and returns the added token. To
+// make room, add may remove other tokens.
 func (c *Cache) add(token string, ring *signing.Ring, claims Claims, now int64) *Verified {
 	if c == nil {
 		return &Verified{Claims: claims}

@@ -79,7 +79,8 @@ func (f *Fields) Fail(err error) {
 func (f *Fields) refuse(name, reason string) { f.Fail(&FieldError{Field: name, Reason: reason}) }
 
 // Value returns the value of the field, which is Absent if the object does not have the field.
-// Value panics if the name was not passed to the function that returned f.
+// Value panics if the name is not among the names that were passed to [ReadBody], [ReadStrictBody]
+// or [Parse].
 func (f *Fields) Value(name string) strictjson.Value {
 	i := slices.Index(f.names, name)
 	if i < 0 {
@@ -152,9 +153,9 @@ func (f *Fields) Time(name string) time.Time {
 	return t
 }
 
-// optional returns the value of the field. The result given is false if the field is absent or if
-// its value breaks a rule. The function read converts the value, and returns false if the value
-// breaks the rule. The parameter want is the text of the rule.
+// optional returns the value of a field, and whether the object has the field with a valid value.
+// The parameter read converts the value, and returns false if the value is not valid. The parameter
+// want is the rule for a valid value, for example "must be a string".
 func optional[T any](
 	f *Fields, name string, read func(strictjson.Value) (T, bool), want string,
 ) (result T, given bool) {

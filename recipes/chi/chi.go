@@ -1,5 +1,5 @@
-// Package chiauth provides sign-in on a chi router. The paths of the library's routes and the
-// middleware of net/http work on chi without a conversion.
+// Package chiauth provides sign-in on a chi router. chi accepts the library's route paths and
+// net/http middleware without a conversion.
 package chiauth
 
 import (

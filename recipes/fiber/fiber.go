@@ -50,19 +50,18 @@ func serve(c fiber.Ctx, handler http.Handler) error {
 	}))(c)
 }
 
-// request corrects the request that the adaptor created:
+// request returns a corrected copy of the request r, which the adaptor created:
 //
-//   - If a client sends a header more than once, the adaptor keeps only the last value. The
-//     function restores all values, because a request with two Authorization headers must be
-//     refused.
-//   - The strings of the adaptor's request are in memory that fiber reuses for another request. The
-//     function copies these strings, because the library stores some of them, such as the
-//     User-Agent of a session.
-//   - fiber also reuses the context of the adaptor's request, and this context lacks the values of
-//     c.Context(). The function uses c.Context() instead.
+//   - If a client sends a header more than once, the adaptor keeps only the last value. The copy
+//     has all values, because the library must refuse a request with two Authorization headers.
+//   - The strings in r are in memory that fiber reuses for another request. The copy has strings of
+//     its own, because the library stores some of them, such as the User-Agent of a session.
+//   - fiber also reuses the context of r, and this context lacks the values of c.Context(). The
+//     copy has c.Context() as its context.
 //
-// The remote address is correct already: it is the address of the connection. [auth.Config.Proxies]
-// decides which proxies to trust. ProxyHeader of fiber's Config has no effect.
+// The remote address of r is correct already: it is the address of the connection.
+// [auth.Config.Proxies] decides which proxies to trust. ProxyHeader of fiber's Config has no
+// effect.
 func request(c fiber.Ctx, r *http.Request) *http.Request {
 	r = r.WithContext(c.Context())
 	r.Header = http.Header{}

@@ -52,9 +52,9 @@ type identified struct {
 
 func (s *identified) Context() context.Context { return s.ctx }
 
-// request returns an HTTP request with the metadata that the library needs from the gRPC call: the
-// token, and the data about the client that events record. If a metadata key has several values,
-// request passes on all of them. So the library refuses a call with more than one token.
+// request returns an HTTP request with the data that the library needs from the gRPC call: the
+// token, and the client data for events. If a metadata key has several values, the HTTP request has
+// all of them. So the library refuses a call with more than one token.
 func request(ctx context.Context) *http.Request {
 	r := &http.Request{Header: http.Header{}}
 	for _, name := range []string{"Authorization", "User-Agent", "X-Request-Id", "X-Forwarded-For"} {

@@ -164,8 +164,8 @@ type CredentialConfig struct {
 	// MaxSlowHashes is the maximum number of slow hashes that are computed at the same time. Each
 	// slow hash takes up to 64 MiB of memory. Zero means half of GOMAXPROCS, but at least one.
 	// Further sign-ins wait in a queue for at most 3 seconds. The maximum length of the queue is 32
-	// times MaxSlowHashes. If the queue is full or the wait is too long, the sign-in fails with a
-	// *[ThrottledError].
+	// times MaxSlowHashes. One client gets at most a fourth of the places. If there is no place or
+	// the wait is too long, the sign-in fails with a *[ThrottledError].
 	MaxSlowHashes int
 
 	// Events receives the verifier's events. nil means no events. In a [Config] it must be nil,

@@ -129,7 +129,7 @@ type GitHubConfig struct {
 	// In a [Config] it must be nil, because the Service has its own EventLog.
 	Events *EventLog
 
-	// Now is the clock. nil means time.Now or, in a [Config], the Service's clock.
+	// Now is the clock. nil means time.Now; in a [Config], it means the Service's clock.
 	Now func() time.Time
 
 	// Logger receives the failures that no call returns as an error. nil means slog.Default() or,

@@ -202,8 +202,7 @@ func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, 
 }
 
 // ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it enables the user, removes
-// everything with which the user could sign in before, and returns a new access key with its
-// secret.
+// all other ways in which the user can sign in, and returns a new access key with its secret.
 func (s *Service) ReinstateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveReinstate})
@@ -270,9 +269,10 @@ const (
 )
 
 // ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns a page of the audit
-// trail to a super user, the newest event first. The page begins after the event with the given ID.
-// The parameters user_id and kind select events. If there are older events, the response has a Link
-// header with the URL of the next page. If there is no audit trail, the handler answers 404.
+// trail to a super user, the newest event first. With the parameter before, the page has only events
+// that are older than the event with that ID. The parameters user_id and kind select events. If
+// there are older events, the response has a Link header with the URL of the next page. If there is
+// no audit trail, the handler answers 404.
 func (s *Service) ListEventsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveEvents})
 }

@@ -41,8 +41,8 @@ func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) 
 }
 
 // checkAuthority checks an authority that a host passes to an exported method. If the host keeps
-// the users, the store does not know who is a super user. For an authority with SuperUser,
-// checkAuthority then asks the UserSource.
+// the users, the store does not know who is a super user. In that case, checkAuthority asks the
+// UserSource about an authority with SuperUser.
 func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	if err := by.checkHost(); err != nil || !by.SuperUser || t == nil || t.users == nil {
 		return err

@@ -147,8 +147,7 @@ type Write struct {
 
 	// MaxTokenLifetime is the longest time for which a token that is issued now can be valid. If a
 	// change adds an entry that revokes all sessions of a user, the entry must stay in the
-	// revocation feed for at least this long. The same applies if the store has no session of the
-	// user.
+	// revocation feed for at least this long, even if the store has no session of the user.
 	MaxTokenLifetime time.Duration
 }
 

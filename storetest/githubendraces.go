@@ -107,7 +107,7 @@ type connectEnd[S any] struct {
 	unlinks bool // whether the call also removes earlier connections
 }
 
-// connectEnds contains the calls that are possible in every store.
+// connectEnds contains the calls that end the session of a sign-in and that every store has.
 var connectEnds = map[string]connectEnd[auth.AccountStore]{
 	"signing out": {func(ctx context.Context, store auth.AccountStore, a account) error {
 		return store.RevokeSession(ctx, byHost(now), a.session.ID)

@@ -280,7 +280,7 @@ func replacedWhileDeleted(t *testing.T, store auth.AccountStore) {
 }
 
 // replacedWhileVersionDeleted replaces a token while another call deletes the old version of the
-// token. An instance makes such a call if GitHub has rejected the old version.
+// token. An instance deletes a version after GitHub has rejected it.
 func replacedWhileVersionDeleted(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newLinked(t, store)

@@ -125,7 +125,7 @@ var badTimes = []time.Time{
 	time.Date(300_000, time.January, 1, 0, 0, 0, 0, time.UTC), // beyond 64 bits of microseconds
 }
 
-// badRequiredTimes contains times that a required field may not have.
+// badRequiredTimes contains values that are not valid for a required time.
 var badRequiredTimes = append([]time.Time{{}}, badTimes...)
 
 func invalidUserTimes(t *testing.T, store auth.Store) {

@@ -40,11 +40,10 @@ type Source struct {
 	// Head returns the Position of the newest entry that was ever added, or 0.
 	Head func(ctx context.Context) (int64, error)
 
-	// Repair adds an entry that revokes the sessions of all users, unless the feed has such an entry
-	// with a Generation above the given one. The Position and the Generation of the new entry are
-	// greater than the given Generation. They are also greater than every Position that the store
-	// assigned before it was restored from a backup. Other instances may have issued tokens whose
-	// generation is one of these Positions.
+	// Repair adds an entry that revokes the sessions of all users. If the feed already has such an
+	// entry whose Generation is above the given number, Repair adds none. The new entry's Position
+	// is above the given number, and above every Position that the store has ever assigned, even
+	// before it was restored from a backup. The entry therefore revokes every token.
 	Repair func(ctx context.Context, above int64) error
 }
 

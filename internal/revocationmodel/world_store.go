@@ -135,8 +135,8 @@ func (m *World) entriesOf(s *worldState, user uint8) uint8 {
 	return 1
 }
 
-// fold replaces the older entries for single sessions of the user by one entry for the user, if
-// there are more than MaxNamed entries for single sessions.
+// fold counts the user's entries that each revoke one session. If there are more than MaxNamed of
+// them, fold keeps the newest half of that number, and replaces the others by one entry for the user.
 func (m *World) fold(s *worldState, user uint8) {
 	var named []*entry
 	list := s.list()

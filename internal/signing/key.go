@@ -191,7 +191,7 @@ func (k *Key) encodeHeader(typ string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(header))
 }
 
-// RetiredAt returns a copy of the key that is marked as retired. The given time lies in the last
+// RetiredAt returns a copy of the key that is marked as retired. The caller passes a time in the last
 // second in which the key signed.
 func (k *Key) RetiredAt(at time.Time) *Key {
 	retired, second := *k, at.Unix()

@@ -142,9 +142,9 @@ func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Rin
 	return k.ring, k.problem
 }
 
-// notBefore returns the time now. But if the stored time is later by less than a second, notBefore
-// returns the stored time. A request reads the clock before it takes the lock. So another request
-// may have taken the lock first and stored a slightly later time.
+// notBefore returns the later of its two arguments, because a request reads the clock before it takes
+// the lock: another request may have taken the lock first and stored a slightly later time. But if
+// the stored time is later by a second or more, the clock was set back, and notBefore returns now.
 func notBefore(now, stored time.Time) time.Time {
 	if ahead := stored.Sub(now); 0 < ahead && ahead < time.Second {
 		return stored

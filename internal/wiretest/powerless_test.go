@@ -1,11 +1,10 @@
 package wiretest
 
 import (
-	"bytes"
 	"context"
-	"io"
+	"errors"
 	"net/http"
-	"net/http/httptest"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +24,11 @@ type stolen struct {
 	boss    auth.Registration // the super user whose token is stolen
 	session auth.Token
 	bearer  string
+	header  []string // the headers with which a request proves the session
+	spare   string   // the ID of another session of boss
+	alice   string   // the ID of a session of the ordinary user
+
+	gate storeGate
 }
 
 func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *stolen {
@@ -32,8 +36,14 @@ func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *st
 	s := &stolen{}
 	var cfg auth.Config
 	s.fixture = newFixture(t, func(f *fixture, c *auth.Config) {
-		f.store = store
+		f.store = authtest.FaultyStore(store, s.gate.pass)
 		c.SigningKeys = []auth.SigningKey{f.signer.Key}
+		c.SealingKeys = []auth.SymmetricKey{authtest.SymmetricKey(t, "seal-1")}
+		c.GitHub = &auth.GitHubConfig{
+			ClientID: "client", ClientSecret: auth.NewSecret("secret"), Host: "githubtest.invalid",
+			CallbackURL: "https://auth.example.com" + callbackCall,
+			HTTPClient:  &http.Client{Transport: noNetwork{}},
+		}
 		c.Throttling.Off = true
 		for _, change := range change {
 			change(c)
@@ -41,7 +51,7 @@ func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *st
 		cfg = *c
 	})
 	var err error
-	s.other, err = auth.New(store, cfg)
+	s.other, err = auth.New(s.store, cfg)
 	require.NoError(t, err)
 	s.boss, err = s.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
 		Username: "boss", IsSuperUser: true,
@@ -50,10 +60,46 @@ func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *st
 	s.session, err = s.svc.Login(t.Context(), s.boss.Pair)
 	require.NoError(t, err)
 	s.bearer = s.session.Bearer.Reveal()
-	for _, svc := range []*auth.Service{s.svc, s.other} {
+	s.header = []string{"Authorization", "Bearer " + s.bearer}
+	s.linkBoss()
+	s.openSessions()
+	for _, svc := range s.instances() {
 		require.Equal(t, http.StatusOK, status(svc, s.bearer))
 	}
 	return s
+}
+
+func (s *stolen) instances() []*auth.Service { return []*auth.Service{s.svc, s.other} }
+
+// linkBoss connects a GitHub account to boss, with a token that nobody can open.
+func (s *stolen) linkBoss() {
+	s.t.Helper()
+	account, at := auth.GitHubAccount{Host: "githubtest.invalid", ID: octocat}, s.clock.Now()
+	by := auth.Authority{SessionID: s.session.Session.ID, UserID: s.boss.User.ID}
+	require.NoError(s.t, s.store.ConnectGitHub(s.t.Context(), auth.Write{By: by, Now: s.clock.Now},
+		auth.GitHubConnectWrite{
+			Link: auth.GitHubLink{Account: account, UserID: by.UserID, Login: octocatLogin,
+				CreatedAt: at, SeenAt: at},
+			Token: auth.GitHubToken{Account: account, UserID: by.UserID, Version: "1",
+				Sealed: []byte("unreadable"), UpdatedAt: at},
+		}))
+}
+
+// openSessions opens two sessions that a call with the stolen session can revoke.
+func (s *stolen) openSessions() {
+	s.t.Helper()
+	for pair, id := range map[*auth.KeyPair]*string{&s.boss.Pair: &s.spare, &s.userPair: &s.alice} {
+		token, err := s.svc.Login(s.t.Context(), *pair)
+		require.NoError(s.t, err)
+		*id = token.Session.ID
+	}
+}
+
+// noNetwork is the transport of a client that reaches no server.
+type noNetwork struct{}
+
+func (noNetwork) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("no network")
 }
 
 // lastingCall is a documented HTTP call that makes a lasting change.
@@ -61,29 +107,52 @@ type lastingCall struct {
 	name, method, body string
 	target             func(s *stolen) string
 	ofSuperUsers       bool
+
+	// without is the method of the store that makes the change, if the handler reads no body.
+	// Otherwise it is empty.
+	without string
 }
 
 func fixed(target string) func(*stolen) string { return func(*stolen) string { return target } }
 
 var lastingCalls = []lastingCall{
-	{"create a key", http.MethodPost, `{"label": "mine"}`, fixed("/auth/keys"), false},
+	{"create a key", http.MethodPost, `{"label": "mine"}`, fixed("/auth/keys"), false, ""},
 	{"rotate a key", http.MethodPost, `{"overlap_seconds": 3600}`, func(s *stolen) string {
 		return "/auth/keys/" + s.boss.Pair.AccessKey + "/rotate"
-	}, false},
+	}, false, ""},
+	{"revoke another session of the user", http.MethodDelete, "", func(s *stolen) string {
+		return "/auth/sessions/" + s.spare
+	}, false, "RevokeSession"},
+	{"disconnect GitHub", http.MethodPost, "", fixed(disconnectCall), false, "DeleteGitHubToken"},
+	{"unlink GitHub", http.MethodDelete, "", fixed(unlinkCall), false, "UnlinkGitHub"},
 	{"rotate another user's key", http.MethodPost, `{}`, func(s *stolen) string {
 		return "/auth/keys/" + s.userPair.AccessKey + "/rotate"
-	}, true},
-	{"revoke another user's key", http.MethodDelete, "", func(s *stolen) string { return "/auth/keys/" + s.userPair.AccessKey }, true},
-	{"register a super user", http.MethodPost, `{"username": "accomplice", "email": "a@example.com", "is_super_user": true}`, fixed("/auth/users/register"), true},
-	{"register by the published path", http.MethodPost, `{"username": "accomplice", "email": "a@example.com"}`, fixed("/api/v1/user/register"), true},
-	{"promote a user", http.MethodPatch, `{"is_super_user": true}`, func(s *stolen) string { return "/auth/users/" + s.user.ID }, true},
-	{"disable a user", http.MethodPatch, `{"is_active": false}`, func(s *stolen) string { return "/auth/users/" + s.user.ID }, true},
-	{"regenerate a user's credentials", http.MethodPost, "", func(s *stolen) string {
-		return "/auth/users/" + s.user.ID + "/regenerate-credentials"
-	}, true},
-	{"reinstate a user", http.MethodPost, "", func(s *stolen) string { return "/auth/users/" + s.user.ID + "/reinstate" }, true},
-	{"revoke a user's sessions", http.MethodPost, "", func(s *stolen) string { return "/auth/tokens/revoke-user/" + s.user.ID }, true},
-	{"delete a user", http.MethodDelete, "", func(s *stolen) string { return "/auth/users/" + s.user.ID }, true},
+	}, true, ""},
+	{"revoke another user's session", http.MethodDelete, "", func(s *stolen) string {
+		return "/auth/sessions/" + s.alice
+	}, true, "RevokeSession"},
+	{"revoke another user's key", http.MethodDelete, "", func(s *stolen) string {
+		return "/auth/keys/" + s.userPair.AccessKey
+	}, true, "RevokeKey"},
+	{"register a super user", http.MethodPost,
+		`{"username": "accomplice", "email": "a@example.com", "is_super_user": true}`,
+		fixed("/auth/users/register"), true, ""},
+	{"register by the published path", http.MethodPost,
+		`{"username": "accomplice", "email": "a@example.com"}`, fixed("/api/v1/user/register"), true, ""},
+	{"promote a user", http.MethodPatch, `{"is_super_user": true}`, ofUser(""), true, ""},
+	{"disable a user", http.MethodPatch, `{"is_active": false}`, ofUser(""), true, ""},
+	{"regenerate a user's credentials", http.MethodPost, "", ofUser("/regenerate-credentials"), true, ""},
+	{"reinstate a user", http.MethodPost, "", ofUser("/reinstate"), true, ""},
+	{"revoke a user's sessions", http.MethodPost, "", func(s *stolen) string {
+		return "/auth/tokens/revoke-user/" + s.user.ID
+	}, true, ""},
+	{"delete a user", http.MethodDelete, "", ofUser(""), true, "DeleteUser"},
+}
+
+// ofUser returns a function for the field target of a [lastingCall]. The call changes the ordinary
+// user of the fixture.
+func ofUser(suffix string) func(*stolen) string {
+	return func(s *stolen) string { return "/auth/users/" + s.user.ID + suffix }
 }
 
 // powerLoss is a way in which the stolen token loses its rights.
@@ -91,39 +160,42 @@ type powerLoss struct {
 	name   string
 	apply  func(ctx context.Context, s *stolen) error
 	demote bool // the token loses only the rights of a super user
+	keyed  bool // only a session that a key opened loses its rights
 }
 
 var powerLosses = []powerLoss{
-	{"the session is revoked", func(ctx context.Context, s *stolen) error {
+	{name: "the session is revoked", apply: func(ctx context.Context, s *stolen) error {
 		return s.svc.Tokens().Revoke(ctx, authtest.ByHost, s.session.Session.ID)
-	}, false},
-	{"the token is revoked", func(ctx context.Context, s *stolen) error { return s.svc.Tokens().RevokeToken(ctx, s.bearer) }, false},
-	{"the user's sessions are revoked", func(ctx context.Context, s *stolen) error {
+	}},
+	{name: "the token is revoked", keyed: true, apply: func(ctx context.Context, s *stolen) error {
+		return s.svc.Tokens().RevokeToken(ctx, s.bearer)
+	}},
+	{name: "the user's sessions are revoked", apply: func(ctx context.Context, s *stolen) error {
 		return errorOf(s.svc.RevokeUser(ctx, authtest.ByHost, s.boss.User.ID))
-	}, false},
-	{"the user is reset", func(ctx context.Context, s *stolen) error {
+	}},
+	{name: "the user is reset", apply: func(ctx context.Context, s *stolen) error {
 		return errorOf(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.boss.User.ID))
-	}, false},
-	{"the user is disabled", func(ctx context.Context, s *stolen) error {
+	}},
+	{name: "the user is disabled", apply: func(ctx context.Context, s *stolen) error {
 		return errorOf(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
 			auth.UserChange{IsActive: new(false)}))
-	}, false},
-	{"the user is demoted", func(ctx context.Context, s *stolen) error {
+	}},
+	{name: "the user is demoted", demote: true, apply: func(ctx context.Context, s *stolen) error {
 		return errorOf(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,
 			auth.UserChange{IsSuperUser: new(false)}))
-	}, true},
-	{"the user is deleted", func(ctx context.Context, s *stolen) error {
+	}},
+	{name: "the user is deleted", apply: func(ctx context.Context, s *stolen) error {
 		return s.svc.DeleteUser(ctx, authtest.ByHost, s.boss.User.ID)
-	}, false},
-	{"the key is revoked", func(ctx context.Context, s *stolen) error {
+	}},
+	{name: "the key is revoked", keyed: true, apply: func(ctx context.Context, s *stolen) error {
 		return s.svc.Credentials().Revoke(ctx, authtest.ByHost, s.boss.Pair.AccessKey)
-	}, false},
-	{"the key is revoked as leaked", func(ctx context.Context, s *stolen) error {
+	}},
+	{name: "the key is revoked as leaked", keyed: true, apply: func(ctx context.Context, s *stolen) error {
 		return errorOf(s.svc.Credentials().RevokeLeaked(ctx, s.boss.Pair.AccessSecret))
-	}, false},
-	{"everybody's sessions are revoked", func(ctx context.Context, s *stolen) error {
+	}},
+	{name: "everybody's sessions are revoked", apply: func(ctx context.Context, s *stolen) error {
 		return s.svc.RevokeEverybody(ctx, authtest.ByHost)
-	}, false},
+	}},
 }
 
 // snapshot returns everything in the store that a lasting call could change.
@@ -136,9 +208,15 @@ func (s *stolen) snapshot() (all []any) {
 		require.NoError(s.t, err)
 		sessions, err := s.store.ListSessions(s.t.Context(), user.ID, time.Time{}.Add(time.Hour))
 		require.NoError(s.t, err)
-		all = append(all, user, keys, sessions)
+		link, token, err := s.store.FindGitHubConnection(s.t.Context(), user.ID, "githubtest.invalid")
+		if !errors.Is(err, auth.ErrNotFound) {
+			require.NoError(s.t, err)
+		}
+		all = append(all, user, keys, sessions, link, token)
 	}
-	return all
+	entries, err := s.store.ListRevocations(s.t.Context(), 0, 1000)
+	require.NoError(s.t, err)
+	return append(all, entries)
 }
 
 // expected returns the status of the call after the loss of rights, or 0 if the call still
@@ -147,7 +225,7 @@ func (c lastingCall) expected(e powerLoss) int {
 	switch {
 	case !e.demote:
 		return http.StatusUnauthorized
-	case strings.Contains(c.name, "another user's key"):
+	case strings.Contains(c.name, "another user's "):
 		return http.StatusNotFound // as for any ordinary user
 	case c.ofSuperUsers:
 		return http.StatusForbidden
@@ -162,105 +240,82 @@ func TestARevokedTokenMakesNoLastingChangeOnAnInstanceBehindTheFeed(t *testing.T
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for _, e := range powerLosses {
 			t.Run(e.name, func(t *testing.T) {
-				s := newStolen(t, open(t))
-				require.NoError(t, e.apply(t.Context(), s))
-				before := s.snapshot()
-				for _, c := range lastingCalls {
-					want := c.expected(e)
-					if want == 0 {
-						continue
-					}
-					require.Equal(t, want, s.call(s.other, c), c.name)
-					require.Equal(t, before, s.snapshot(), c.name)
-				}
+				newStolen(t, open(t)).requirePowerlessAfter(e)
 			})
 		}
 	})
 }
 
+// requirePowerlessAfter applies the loss of rights, and makes the lasting calls on the second
+// instance.
+func (s *stolen) requirePowerlessAfter(e powerLoss) {
+	s.t.Helper()
+	require.NoError(s.t, e.apply(s.t.Context(), s))
+	before := s.snapshot()
+	for _, c := range lastingCalls {
+		want := c.expected(e)
+		if want == 0 {
+			continue
+		}
+		require.Equal(s.t, want, s.call(s.other, c), c.name)
+		require.Equal(s.t, before, s.snapshot(), c.name)
+	}
+}
+
 func (s *stolen) call(svc *auth.Service, c lastingCall) int {
-	return send(svc.Handler(), c.method, c.target(s), c.body, "Authorization", "Bearer "+s.bearer).status
+	return send(svc.Handler(), c.method, c.target(s), c.body, s.header...).status
 }
 
 // The middleware accepts the request before the loss of rights, and the body of the request arrives
-// afterwards.
+// afterwards. If the handler reads no body, its call of the store begins afterwards.
 func TestARequestWhoseBodyArrivesAfterARevocationMakesNoLastingChange(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for _, e := range powerLosses {
 			t.Run(e.name, func(t *testing.T) {
-				s := newStolen(t, open(t))
-				var held []*heldRequest
-				for _, c := range lastingCalls {
-					if want := c.expected(e); want == 0 || c.method == http.MethodDelete {
-						continue // a DELETE has no body to wait for
-					}
-					for _, svc := range []*auth.Service{s.svc, s.other} {
-						held = append(held, s.hold(svc, c))
-					}
-				}
-				require.NoError(t, e.apply(t.Context(), s))
-				before := s.snapshot()
-				for _, h := range held {
-					require.Equal(t, h.call.expected(e), h.release(), h.call.name)
-					require.Equal(t, before, s.snapshot(), h.call.name)
-				}
+				newStolen(t, open(t)).requireHeldPowerlessAfter(e)
+			})
+			t.Run(e.name+", with CheckSessionsInStore", func(t *testing.T) {
+				newStolen(t, open(t), checkSessionsInStore).requireHeldPowerlessAfter(e)
 			})
 		}
 	})
 }
 
-// heldRequest is a request that the middleware has accepted, but whose body has not arrived yet.
-type heldRequest struct {
-	call   lastingCall
-	body   *heldBody
-	answer chan int
-}
-
-type heldBody struct {
-	reached, released chan struct{}
-	text              *bytes.Reader
-	waited            bool
-}
-
-func (b *heldBody) Read(p []byte) (int, error) {
-	if !b.waited {
-		b.waited = true
-		close(b.reached)
-		<-b.released
-	}
-	return b.text.Read(p)
-}
-
-func (s *stolen) hold(svc *auth.Service, c lastingCall) *heldRequest {
+// requireHeldPowerlessAfter holds the lasting calls on both instances, applies the loss of rights,
+// and releases the calls.
+func (s *stolen) requireHeldPowerlessAfter(e powerLoss) {
 	s.t.Helper()
-	text := c.body
-	if text == "" {
-		text = "{}"
+	var held []*heldRequest
+	for _, c := range lastingCalls {
+		if c.expected(e) == 0 {
+			continue
+		}
+		for _, svc := range s.instances() {
+			held = append(held, s.hold(svc, c))
+		}
 	}
-	h := &heldRequest{
-		c,
-		&heldBody{make(chan struct{}), make(chan struct{}), bytes.NewReader([]byte(text)), false},
-		make(chan int, 1),
+	require.NoError(s.t, e.apply(s.t.Context(), s))
+	before := s.snapshot()
+	for _, h := range held {
+		want := []int{h.call.expected(e)}
+		if h.call.without != "" && e.demote {
+			want = []int{http.StatusForbidden} // the handler has found the record with the old rights
+		}
+		if h.call.without == "RevokeSession" && s.isGone(h.call) {
+			want = append(want, http.StatusNoContent) // the loss of rights has revoked that session
+		}
+		require.Contains(s.t, want, h.release(), h.call.name)
+		require.Equal(s.t, before, s.snapshot(), h.call.name)
 	}
-	r := httptest.NewRequest(c.method, c.target(s), io.NopCloser(h.body))
-	r.ContentLength = int64(len(text))
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer "+s.bearer)
-	go func() {
-		w := httptest.NewRecorder()
-		svc.Handler().ServeHTTP(w, r)
-		h.answer <- w.Code
-	}()
-	select {
-	case <-h.body.reached:
-	case code := <-h.answer:
-		s.t.Fatalf("%s: answered %d before its body arrived", c.name, code)
-	}
-	return h
 }
 
-func (h *heldRequest) release() int {
-	close(h.body.released)
-	return <-h.answer
+// isGone reports whether the session that the call revokes no longer exists.
+func (s *stolen) isGone(c lastingCall) bool {
+	s.t.Helper()
+	_, err := s.store.FindSession(s.t.Context(), path.Base(c.target(s)))
+	if err != nil {
+		require.ErrorIs(s.t, err, auth.ErrNotFound)
+	}
+	return err != nil
 }

@@ -1,7 +1,6 @@
 package wiretest
 
 import (
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -240,32 +239,6 @@ func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 				require.Less(t, r.status, 300, "%s %s: %s", call.method, path, r.body)
 			}
 		}
-	}
-}
-
-// agingBody is a request body. Each read of the body first calls age, which makes the session too
-// old.
-type agingBody struct {
-	io.Reader
-	age func()
-}
-
-func (b agingBody) Read(p []byte) (int, error) {
-	b.age()
-	return b.Reader.Read(p)
-}
-
-func TestASessionThatBecomesTooOldBeforeTheBodyArrivesGetsNoSecret(t *testing.T) {
-	t.Parallel()
-	for _, path := range []string{"/auth/keys", "/auth/keys/KEY/rotate"} {
-		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.ReauthAfter = time.Minute })
-		token := f.signIn(f.user)
-		body := agingBody{strings.NewReader("{}"), func() { f.clock.Advance(time.Minute) }}
-		path = strings.Replace(path, "KEY", f.userPair.AccessKey, 1)
-		r := httptest.NewRequest(http.MethodPost, path, body)
-		r.Header.Set("Authorization", "Bearer "+token)
-		r.Header.Set("Content-Type", "application/json")
-		require.Equal(t, http.StatusForbidden, serve(f.svc.Handler(), r).status, path)
 	}
 }
 

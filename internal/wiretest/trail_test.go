@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -28,18 +29,22 @@ func (f *fixture) trail() []auth.Event {
 func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
 	t.Parallel()
 	wanted := map[string]auth.EventKind{
-		"create a key":                    auth.EventKeyIssued,
-		"rotate a key":                    auth.EventKeyRotated,
-		"rotate another user's key":       auth.EventKeyRotated,
-		"revoke another user's key":       auth.EventKeyRevoked,
-		"register a super user":           auth.EventUserCreated,
-		"register by the published path":  auth.EventUserCreated,
-		"promote a user":                  auth.EventUserChanged,
-		"disable a user":                  auth.EventUserChanged,
-		"regenerate a user's credentials": auth.EventUserReset,
-		"reinstate a user":                auth.EventUserReset,
-		"revoke a user's sessions":        auth.EventUserSessionsRevoked,
-		"delete a user":                   auth.EventUserDeleted,
+		"create a key":                       auth.EventKeyIssued,
+		"rotate a key":                       auth.EventKeyRotated,
+		"revoke another session of the user": auth.EventSessionRevoked,
+		"revoke another user's session":      auth.EventSessionRevoked,
+		"disconnect GitHub":                  auth.EventGitHubDisconnected,
+		"unlink GitHub":                      auth.EventGitHubUnlinked,
+		"rotate another user's key":          auth.EventKeyRotated,
+		"revoke another user's key":          auth.EventKeyRevoked,
+		"register a super user":              auth.EventUserCreated,
+		"register by the published path":     auth.EventUserCreated,
+		"promote a user":                     auth.EventUserChanged,
+		"disable a user":                     auth.EventUserChanged,
+		"regenerate a user's credentials":    auth.EventUserReset,
+		"reinstate a user":                   auth.EventUserReset,
+		"revoke a user's sessions":           auth.EventUserSessionsRevoked,
+		"delete a user":                      auth.EventUserDeleted,
 	}
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for _, c := range lastingCalls {
@@ -57,7 +62,11 @@ func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
 				e := added[0]
 				require.Equal(t, wanted[c.name], e.Kind)
 				require.Equal(t, s.boss.User.ID, e.ActorID)
-				require.Equal(t, s.session.Session.ID, e.SessionID)
+				session := s.session.Session.ID
+				if c.without == "RevokeSession" {
+					session = path.Base(c.target(s)) // the session that was revoked
+				}
+				require.Equal(t, session, e.SessionID)
 				require.Empty(t, e.Host)
 				require.Equal(t, "curl/8", e.Client.UserAgent)
 				require.Equal(t, "r-1", e.Client.RequestID)

@@ -64,7 +64,7 @@ func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *st
 	s.linkBoss()
 	s.openSessions()
 	for _, svc := range s.instances() {
-		require.Equal(t, http.StatusOK, status(svc, s.bearer))
+		require.Equal(t, http.StatusOK, s.ask(svc))
 	}
 	return s
 }
@@ -251,6 +251,7 @@ func TestARevokedTokenMakesNoLastingChangeOnAnInstanceBehindTheFeed(t *testing.T
 func (s *stolen) requirePowerlessAfter(e powerLoss) {
 	s.t.Helper()
 	require.NoError(s.t, e.apply(s.t.Context(), s))
+	require.Equal(s.t, http.StatusOK, s.ask(s.other), "the middleware still accepts the request")
 	before := s.snapshot()
 	for _, c := range lastingCalls {
 		want := c.expected(e)
@@ -260,6 +261,12 @@ func (s *stolen) requirePowerlessAfter(e powerLoss) {
 		require.Equal(s.t, want, s.call(s.other, c), c.name)
 		require.Equal(s.t, before, s.snapshot(), c.name)
 	}
+}
+
+// ask sends a request with the stolen session to a route that requires a session.
+func (s *stolen) ask(svc *auth.Service) int {
+	route := svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	return send(route, http.MethodGet, "/", "", s.header...).status
 }
 
 func (s *stolen) call(svc *auth.Service, c lastingCall) int {

@@ -165,29 +165,49 @@ func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	require.NoError(t, group.Wait())
 }
 
-// The second instance finds no session, because the first instance has revoked it. The logout at
-// the second instance must not succeed while this instance still accepts the token.
+// The second logout finds no session, because the first one has revoked it. The second logout must
+// not succeed while its instance still accepts the token.
 func TestASecondLogoutOnAnotherInstanceRejectsTheTokenThere(t *testing.T) {
 	t.Parallel()
-	in := newInstances(t)
-	token := in.signIn(in.user)
-	require.Equal(t, http.StatusOK, status(in.other, token), "the other instance has read the feed")
-	for _, svc := range []*auth.Service{in.svc, in.other} {
-		answer := send(svc.Handler(), http.MethodPost, "/auth/logout", "", "Authorization", "Bearer "+token)
-		require.Equal(t, http.StatusOK, answer.status, answer.body)
-		require.Equal(t, http.StatusUnauthorized, status(svc, token))
-	}
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		s := newStolen(t, open(t))
+		for _, svc := range s.instances() {
+			answer := send(svc.Handler(), http.MethodPost, "/auth/logout", "", s.header...)
+			require.Equal(t, http.StatusOK, answer.status, answer.body)
+			require.Equal(t, http.StatusUnauthorized, status(svc, s.bearer))
+		}
+	})
+}
+
+// Both instances accept the token. The second request of a logout arrives while the first one has
+// not yet called the store.
+func TestALogoutThatIsOvertakenByAnotherOneRejectsTheTokenOnBothInstances(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		for i, slow := range []string{"the same instance", "another instance"} {
+			t.Run(slow, func(t *testing.T) {
+				s := newStolen(t, open(t))
+				h := s.hold(s.instances()[i], lastingCall{
+					"log out", http.MethodPost, "", fixed("/auth/logout"), false, "RevokeToken",
+				})
+				require.Equal(t, http.StatusOK,
+					send(s.svc.Handler(), http.MethodPost, "/auth/logout", "", s.header...).status)
+				require.Equal(t, http.StatusOK, h.release())
+				require.Equal(t, http.StatusUnauthorized, status(s.svc, s.bearer))
+				require.Equal(t, http.StatusUnauthorized, status(s.instances()[i], s.bearer))
+			})
+		}
+	})
 }
 
 // The second instance finds no session, because the first has revoked it.
 func TestRevokingASessionThatAnotherInstanceHasRevokedRejectsItsTokenAtOnce(t *testing.T) {
 	t.Parallel()
-	in := newInstances(t)
-	token, err := in.svc.SignIn(t.Context(), in.user.ID)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, status(in.other, token.Bearer.Reveal()))
-	id := token.Session.ID
-	require.NoError(t, in.svc.Tokens().Revoke(t.Context(), authtest.ByHost, id))
-	require.ErrorIs(t, in.other.Tokens().Revoke(t.Context(), authtest.ByHost, id), auth.ErrNotFound)
-	require.Equal(t, http.StatusUnauthorized, status(in.other, token.Bearer.Reveal()))
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		s := newStolen(t, open(t))
+		id := s.session.Session.ID
+		require.NoError(t, s.svc.Tokens().Revoke(t.Context(), authtest.ByHost, id))
+		require.ErrorIs(t, s.other.Tokens().Revoke(t.Context(), authtest.ByHost, id), auth.ErrNotFound)
+		require.Equal(t, http.StatusUnauthorized, status(s.other, s.bearer))
+	})
 }

@@ -49,6 +49,7 @@ var (
 		{"authority", authorityPromises},
 		{"the audit trail", trailPromises},
 		{"delivery of the audit trail", deliveryPromises},
+		{"signing in during revocations", signInBarrierPromises},
 		{"rules of authority", authorityRulePromises},
 		{"authority races", authorityRacePromises},
 	}

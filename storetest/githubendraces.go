@@ -10,7 +10,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-func signInRacingUnlink(t *testing.T, store auth.Store) {
+func signInRacingUnlink(t *testing.T, store auth.AccountStore) {
 	for range rounds(t) {
 		a := newUnlinkable(t, store)
 		errs := race(contenders, func(i int) error {

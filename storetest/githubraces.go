@@ -19,6 +19,7 @@ var githubRacePromises = []promise[auth.AccountStore]{
 	{"if the last two links are unlinked at once, one stays", racingLastLinks},
 	{"a token that is replaced while it is deleted is deleted", replacedWhileDeleted},
 	{"a token that is replaced while its version is deleted is either replaced or deleted", replacedWhileVersionDeleted},
+	{"a sign-in during unlinking does not link again", signInRacingUnlink},
 	{"no connection commits after the revocation of the session", connectRacingItsEnd},
 }
 
@@ -27,7 +28,6 @@ var githubRacePromisesOfUsers = []promise[auth.Store]{
 	{"of several concurrent first sign-ins with one username, one succeeds", racingUsernames},
 	{"of several concurrent first sign-ins with one e-mail address, one gets it", racingEmails},
 	{"a first sign-in succeeds while registrations take its e-mail address", racingEmailOfRegistration},
-	{"a sign-in during unlinking does not link again", signInRacingUnlink},
 	{"a sign-in during a revocation does not survive it", signInsRacingTheirEnd},
 }
 

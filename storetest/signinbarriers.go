@@ -9,12 +9,16 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// signInBarrierPromises are about SignInGitHub and Bootstrap, which only the host calls. No session
-// gives the authority for these methods. Each promise needs its own store, because a blocked call
-// blocks other calls.
-var signInBarrierPromises = []promise[auth.Store]{
+// signInBarrierPromises are about SignInGitHub. Only the host calls this method, never with the
+// authority of a session. Each promise needs its own store, because a blocked call blocks other
+// calls.
+var signInBarrierPromises = []promise[auth.AccountStore]{
 	{"a GitHub sign-in that runs while the user's sessions are revoked leaves no valid session", signInEndedWithTheRest},
 	{"a sign-in with GitHub waits for a running revocation of the user's sessions", signInWaitsForEnding},
+}
+
+// signInBarrierPromisesOfUsers are also about Bootstrap.
+var signInBarrierPromisesOfUsers = []promise[auth.Store]{
 	{"the host bootstraps and signs users in, whatever sessions are revoked", hostSignsIn},
 }
 
@@ -27,7 +31,7 @@ type signInEnding struct {
 
 // signInEndings returns each [ending] that revokes at least all sessions that a GitHub account
 // opened for a user.
-func signInEndings() []signInEnding {
+func signInEndings(store auth.AccountStore) []signInEnding {
 	refused := map[string][]error{
 		"all sessions of the user are revoked":          nil,
 		"all sessions of everybody are revoked":         nil,
@@ -38,7 +42,7 @@ func signInEndings() []signInEnding {
 		"the user is deleted":                           {auth.ErrChanged, auth.ErrNotFound},
 	}
 	var all []signInEnding
-	for _, e := range endings {
+	for _, e := range endingsOf(store) {
 		if answers, ok := refused[e.name]; ok {
 			e.prepare = nil // linkedActor links the actor instead
 			all = append(all, signInEnding{e, answers})
@@ -73,9 +77,9 @@ func isLive(t *testing.T, store auth.AccountStore, session auth.Session) bool {
 	return err == nil
 }
 
-func signInEndedWithTheRest(t *testing.T, store auth.Store) {
+func signInEndedWithTheRest(t *testing.T, store auth.AccountStore) {
 	grace := graceOf(t, store)
-	for _, e := range signInEndings() {
+	for _, e := range signInEndings(store) {
 		t.Run(e.name, func(t *testing.T) {
 			a, l := linkedActor(t, store)
 			signIn := l.bareSignIn()
@@ -100,9 +104,9 @@ func signInEndedWithTheRest(t *testing.T, store auth.Store) {
 	}
 }
 
-func signInWaitsForEnding(t *testing.T, store auth.Store) {
+func signInWaitsForEnding(t *testing.T, store auth.AccountStore) {
 	grace := graceOf(t, store)
-	for _, e := range signInEndings() {
+	for _, e := range signInEndings(store) {
 		t.Run(e.name, func(t *testing.T) {
 			a, l := linkedActor(t, store)
 			signIn := l.bareSignIn()

@@ -75,7 +75,7 @@ var alone = []group[auth.Store]{
 	{"authority", ofUsers(authorityPromises, authorityPromisesOfUsers)},
 	{"the audit trail", ofUsers(trailPromises, trailPromisesOfUsers)},
 	{"delivery of the audit trail", ofUsers(deliveryPromises, nil)},
-	{"signing in during revocations", signInBarrierPromises},
+	{"signing in during revocations", ofUsers(signInBarrierPromises, signInBarrierPromisesOfUsers)},
 	{"rules of authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
 	{"authority races", ofUsers(authorityRacePromises, authorityRacePromisesOfUsers)},
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -129,4 +130,65 @@ func TestASignInThatTheUserSourceFailsLeavesNoGitHubToken(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status)
 	h.table.before(nil)
 	h.requireNoAccess()
+}
+
+// unlinkAlice gives alice a key, so that GitHub is not her only way to sign in, and unlinks her
+// GitHub account.
+func (h *hostGitHubFixture) unlinkAlice() {
+	h.t.Helper()
+	_, err := h.svc.Credentials().Issue(h.t.Context(), authtest.ByHost, "u-alice", auth.KeyOptions{})
+	require.NoError(h.t, err)
+	require.NoError(h.t, h.svc.GitHub().Unlink(h.t.Context(), authtest.ByHost, "u-alice"))
+}
+
+// A sign-in with GitHub is in progress while alice unlinks the account. The sign-in must not link
+// the account again.
+func TestAnAccountUnlinkedDuringASignInOfAHostUserStaysUnlinked(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]int{"before the session is created": 1, "afterwards": 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHostGitHub(t)
+			require.Equal(t, http.StatusOK, h.sendAs(h.browser().signIn()["token"].(string),
+				http.MethodPost, disconnectCall, "").status)
+			b := h.browser()
+			callback := h.callback(b)
+			calls := 0
+			h.table.before(func(context.Context, string) error {
+				if calls++; calls == at {
+					h.table.before(nil)
+					h.unlinkAlice()
+				}
+				return nil
+			})
+			p := b.get(callback)
+			require.Equal(t, at, calls)
+			h.requireNothingLeft()
+			if p.status != http.StatusForbidden {
+				require.Equal(t, http.StatusOK, p.status, p.body)
+				require.Equal(t, http.StatusUnauthorized,
+					status(h.svc, p.json(t)["token"].(string)), "the session was revoked with the link")
+			}
+			b = h.browser()
+			require.Equal(t, http.StatusForbidden, b.get(h.callback(b)).status)
+			h.requireNothingLeft()
+		})
+	}
+}
+
+// While the host resolves the account for a first sign-in, another sign-in links the account, and
+// alice unlinks it.
+func TestAnAccountUnlinkedDuringAFirstSignInOfAHostUserStaysUnlinked(t *testing.T) {
+	t.Parallel()
+	h := newHostGitHub(t)
+	slow, fast := h.browser(), h.browser()
+	callbacks := []string{h.callback(slow), h.callback(fast)}
+	h.table.resolve = func(context.Context) error {
+		h.table.resolve = nil
+		require.Equal(t, http.StatusOK, fast.get(callbacks[1]).status)
+		h.unlinkAlice()
+		return nil
+	}
+	require.Equal(t, http.StatusForbidden, slow.get(callbacks[0]).status)
+	h.requireNothingLeft()
 }

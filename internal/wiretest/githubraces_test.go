@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,7 +193,7 @@ func TestGitHubTokensAppearInNoOutput(t *testing.T) {
 // A user signs in on two instances with the same database. At the same time, a call takes rights or
 // access away from the user.
 func TestSignInsDuringADemotionOrDeletionLeaveNoAccess(t *testing.T) {
-	for _, kind := range []string{"PostgreSQL", "SQLite"} {
+	for _, kind := range []string{"PostgreSQL", "MariaDB", "SQLite", "memory"} {
 		t.Run(kind, func(t *testing.T) {
 			for _, action := range []string{
 				"demote", "reset", "delete", "unlink", "disable", "demote listed later",
@@ -208,8 +209,18 @@ func TestSignInsDuringADemotionOrDeletionLeaveNoAccess(t *testing.T) {
 	}
 }
 
+// raceOnce makes six sign-ins at once. The action begins when a random one of them has come back
+// from GitHub and calls the store.
 func raceOnce(t *testing.T, kind, action string) {
-	store := testStores[kind](t)
+	const tabs = 6
+	var left atomic.Int32 // number of sign-ins that call the store before the action; 0 means none
+	begin := make(chan struct{})
+	store := authtest.FaultyStore(testStores[kind](t), func(method string) error {
+		if method == "SignInGitHub" && left.Add(-1) == 0 {
+			close(begin)
+		}
+		return nil
+	})
 	listed := []int64{octocat}
 	if action == "demote listed later" {
 		listed = nil
@@ -226,12 +237,13 @@ func raceOnce(t *testing.T, kind, action string) {
 	require.NoError(t, err)
 	own, err := g.svc.Login(t.Context(), pair)
 	require.NoError(t, err)
-	const tabs = 6
 	flows := make([]pending, tabs)
 	for i := range flows {
 		flows[i] = g.pending()
 	}
 	answers := make([]response, tabs)
+	var recovered auth.KeyPair
+	left.Store(1 + rand.Int32N(tabs))
 	var all sync.WaitGroup
 	start := make(chan struct{})
 	for i, p := range flows {
@@ -241,8 +253,7 @@ func raceOnce(t *testing.T, kind, action string) {
 		})
 	}
 	all.Go(func() {
-		<-start
-		time.Sleep(time.Duration(rand.IntN(60)) * time.Millisecond) // after the calls to GitHub
+		<-begin
 		var err error
 		switch action {
 		case "demote", "demote listed later":
@@ -259,7 +270,7 @@ func raceOnce(t *testing.T, kind, action string) {
 			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID,
 				auth.UserChange{IsActive: new(false)})
 		case "recover another user":
-			_, err = services[1].RecoverSuperUser(t.Context(), g.user.ID)
+			recovered, err = services[1].RecoverSuperUser(t.Context(), g.user.ID)
 		}
 		if err != nil {
 			t.Error(action, err)
@@ -306,5 +317,23 @@ func raceOnce(t *testing.T, kind, action string) {
 		require.Zero(t, live)
 	case "disable":
 		require.Zero(t, live)
+	case "recover another user":
+		g.requireRecovered(recovered)
+		require.NoError(t, err)
+		require.True(t, now.IsSuperUser, "octocat keeps the rights")
+		require.Equal(t, user.ID, link.UserID)
+		require.Equal(t, tabs, live, "each sign-in of octocat succeeds, and its session stays live")
+		require.NoError(t, errorOf(fresh.Tokens().Verify(t.Context(), own.Bearer.Reveal())))
 	}
+}
+
+// requireRecovered fails the test unless the ordinary user is a super user who can sign in only with
+// the pair.
+func (g *githubFixture) requireRecovered(pair auth.KeyPair) {
+	g.t.Helper()
+	user, err := g.store.FindUser(g.t.Context(), g.user.ID)
+	require.NoError(g.t, err)
+	require.True(g.t, user.IsSuperUser)
+	require.Equal(g.t, http.StatusUnauthorized, g.login(g.userPair).status)
+	require.Equal(g.t, http.StatusOK, g.login(pair).status)
 }

@@ -1,8 +1,11 @@
 package wiretest
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/sallyport-go/auth"
@@ -34,5 +37,72 @@ func TestVerifyingACachedTokenDoesNotAllocate(t *testing.T) {
 			handler.ServeHTTP(w, r)
 		}), 2.0, "Authenticate, %s", alg)
 		require.Equal(t, 1001, served)
+	}
+}
+
+// Anyone can call /start, and no limit stands before the call. So the handler must parse a large
+// Cookie header only one time. Each parse of the header allocates memory for every cookie.
+func TestStartParsesALargeCookieHeaderOnce(t *testing.T) {
+	if testenv.Race {
+		t.Log("the race detector allocates too, so there is nothing to count")
+		return
+	}
+	g := newGitHub(t, withBrowserSessions)
+	handler := g.svc.Handler()
+	// All four cookie names of flows are in use, so the library finds no free one.
+	small := "__Host-auth_session=x"
+	for slot := range 4 {
+		small += fmt.Sprintf("; __Host-auth_github_%d=x", slot)
+	}
+	large := strings.TrimSuffix(strings.Repeat(small+"; ", 590), "; ") // package http refuses 3001 cookies
+
+	for _, click := range [][]string{
+		nil, // an old browser, which sends no Sec-Fetch headers
+		{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document",
+			"Sec-Fetch-User", "?1"},
+	} {
+		start := func(cookies string) allocated {
+			r := httptest.NewRequest(http.MethodGet, startCall+"?return_to=/reports", nil)
+			r.Header.Set("Cookie", cookies)
+			for i := 0; i < len(click); i += 2 {
+				r.Header.Set(click[i], click[i+1])
+			}
+			return allocatedBy(func() {
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r)
+				if w.Code != http.StatusFound {
+					t.Error(w.Code, w.Body)
+				}
+			})
+		}
+		header := http.Header{"Cookie": {large}}
+		once := allocatedBy(func() {
+			if len((&http.Request{Header: header}).Cookies()) != 5*590 {
+				t.Error("the cookies were not parsed")
+			}
+		})
+		few, many := start(small), start(large)
+		require.Less(t, many.objects-few.objects, 1.1*once.objects, "%v", click)
+		require.Less(t, many.bytes-few.bytes, 1.1*once.bytes, "%v", click)
+	}
+}
+
+// allocated is the memory that one call of a function allocates.
+type allocated struct{ objects, bytes float64 }
+
+// allocatedBy returns the average of 20 calls. As with [testing.AllocsPerRun], no parallel test may
+// run at the same time.
+func allocatedBy(call func()) allocated {
+	const runs = 20
+	call() // the first call may allocate what later calls use again
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		call()
+	}
+	runtime.ReadMemStats(&after)
+	return allocated{
+		objects: float64(after.Mallocs-before.Mallocs) / runs,
+		bytes:   float64(after.TotalAlloc-before.TotalAlloc) / runs,
 	}
 }

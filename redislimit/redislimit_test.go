@@ -371,7 +371,7 @@ func TestServerClockSetBackDoesNotRefuseForLong(t *testing.T) {
 		"a day": 24 * time.Hour} {
 		// The value of a key in Redis is the time at which the bucket is empty.
 		for i := range 2 {
-			empty := time.Since(time.Unix(1483228800, 0)) + back
+			empty := time.Since(redisEpoch) + back
 			key := fmt.Sprintf("rate:%s:%s:%d", prefix, name, i)
 			require.NoError(t, client.Set(t.Context(), key, empty.Seconds(), time.Hour).Err())
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/answers"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -99,6 +100,24 @@ func TestAClockThatIsSetBackKeepsNoAnswerLonger(t *testing.T) {
 	f.require("u", "v", nil, nil, 1)
 	f.now = f.now.Add(-time.Second)
 	f.require("u", "v", errNo, errNo, 1)
+}
+
+// During a suspension, the monotonic clock stops. An answer must not be used for longer because of
+// that.
+func TestAnAnswerIsNotUsedAfterASuspendLongerThanItsLifetime(t *testing.T) {
+	t.Parallel()
+	for _, first := range []error{nil, errNo} {
+		f := newFixture(t)
+		f.now = time.Now() // with a monotonic reading
+		second := errors.New("another answer")
+		f.require("u", "v", first, first, 1)
+		f.now = authtest.Suspended(f.now.Add(time.Second), 58)
+		f.require("u", "v", second, first, 0)
+		f.now = authtest.Suspended(f.now, 1)
+		f.require("u", "v", second, second, 1)
+		f.now = authtest.Suspended(f.now.Add(time.Second), 8*3600)
+		f.require("u", "v", first, first, 1)
+	}
 }
 
 func TestWithoutALifetimeNothingIsRemembered(t *testing.T) {

@@ -72,8 +72,8 @@ func TestRecheckRejectsTokensAfterRevokeEverybody(t *testing.T) {
 	})
 }
 
-// A restore undoes every revocation since the backup. So docs/running.md tells the operator to call
-// RevokeEverybody after a restore. Every token is then rejected.
+// A restore undoes every revocation since the backup. So docs/backup-and-restore.md tells the
+// operator to call RevokeEverybody after a restore. Every token is then rejected.
 func TestRevokeEverybodyAfterARestoreRejectsEveryToken(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)

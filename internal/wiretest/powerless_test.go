@@ -19,7 +19,8 @@ import (
 // read the feed again during a test.
 type stolen struct {
 	*fixture
-	other *auth.Service
+	other    *auth.Service
+	checking *auth.Service // a third instance, with CheckSessionsInStore
 
 	boss    auth.Registration // the super user whose token is stolen
 	session auth.Token
@@ -52,6 +53,9 @@ func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *st
 	})
 	var err error
 	s.other, err = auth.New(s.store, cfg)
+	require.NoError(t, err)
+	checkSessionsInStore(&cfg)
+	s.checking, err = auth.New(s.store, cfg)
 	require.NoError(t, err)
 	s.boss, err = s.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
 		Username: "boss", IsSuperUser: true,
@@ -282,14 +286,11 @@ func TestARequestWhoseBodyArrivesAfterARevocationMakesNoLastingChange(t *testing
 			t.Run(e.name, func(t *testing.T) {
 				newStolen(t, open(t)).requireHeldPowerlessAfter(e)
 			})
-			t.Run(e.name+", with CheckSessionsInStore", func(t *testing.T) {
-				newStolen(t, open(t), checkSessionsInStore).requireHeldPowerlessAfter(e)
-			})
 		}
 	})
 }
 
-// requireHeldPowerlessAfter holds the lasting calls on both instances, applies the loss of rights,
+// requireHeldPowerlessAfter holds the lasting calls on all instances, applies the loss of rights,
 // and releases the calls.
 func (s *stolen) requireHeldPowerlessAfter(e powerLoss) {
 	s.t.Helper()
@@ -298,13 +299,13 @@ func (s *stolen) requireHeldPowerlessAfter(e powerLoss) {
 		if c.expected(e) == 0 {
 			continue
 		}
-		for _, svc := range s.instances() {
+		for _, svc := range append(s.instances(), s.checking) {
 			held = append(held, s.hold(svc, c))
 		}
 	}
 	require.NoError(s.t, e.apply(s.t.Context(), s))
 	before := s.snapshot()
-	for _, h := range held {
+	for i, h := range held {
 		want := []int{h.call.expected(e)}
 		if h.call.without != "" && e.demote {
 			want = []int{http.StatusForbidden} // the handler has found the record with the old rights
@@ -313,7 +314,9 @@ func (s *stolen) requireHeldPowerlessAfter(e powerLoss) {
 			want = append(want, http.StatusNoContent) // the loss of rights has revoked that session
 		}
 		require.Contains(s.t, want, h.release(), h.call.name)
-		require.Equal(s.t, before, s.snapshot(), h.call.name)
+		if i+1 == len(held) || held[i+1].call.name != h.call.name { // the last instance of this call
+			require.Equal(s.t, before, s.snapshot(), h.call.name)
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ func cookieLosses() []powerLoss {
 }
 
 // This test shows that the requests of the other tests fail because of the loss of rights.
-func TestACookieOfALiveSessionMakesLastingChangesOnEachInstance(t *testing.T) {
+func TestACookieOfALiveSessionMakesLastingChangesOnTheSecondInstance(t *testing.T) {
 	t.Parallel()
 	for _, c := range lastingCalls {
 		s := newStolenCookie(t, testStores["memory"](t))

@@ -223,7 +223,13 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 		return nil, err
 	}
 	err = s.tokens.revoke(r.Context(), by, session.ID, session.UserID)
-	if err != nil && !errors.Is(err, ErrNotFound) { // not found: another call has just revoked it
+	if errors.Is(err, ErrNotFound) {
+		// Another call has just revoked the session, and perhaps the session of the caller too.
+		if err = s.explainNotFound(r.Context(), err); errors.Is(err, ErrNotFound) {
+			err = nil
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return noContent, nil

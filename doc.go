@@ -123,5 +123,6 @@
 // hash with [ValidateHash], and each OAuth state with [ValidateState]. It must compare names in the
 // form that [FoldASCII] returns. To change a record, a store calls [KeyRotation.Apply] or
 // [UserChange.Apply]. The limits of a store are [MaxIDLength], [MaxAccessKeyLength],
-// [MaxGitHubHostLength], [MaxKeys], [KeyUsePrecision], [MaxNamedRevocations] and [KeptRevocations].
+// [MaxGitHubHostLength], [MaxKeys], [KeyUsePrecision], [MaxNamedRevocations], [KeptRevocations] and
+// [SkippedPositions].
 package auth

@@ -272,10 +272,9 @@ type SessionStore interface {
 	// counts them. The entry replaces the older one of this form. Its ExpiresAt is the latest
 	// ExpiresAt of the sessions and of the replaced entry, or Now plus MaxTokenLifetime if later.
 	//
-	// The entry's Position is one more than the greatest of three numbers: the feed's newest
-	// Position, the parameter above, and the time of the Write in microseconds since 1970. If the
-	// store has lost entries, for example after a backup was restored, they had lower Positions,
-	// because no store adds an entry every microsecond. So no Generation is assigned twice.
+	// The entry's Position is above the time of the Write in microseconds since 1970. It is also
+	// more than [SkippedPositions] above the feed's newest Position and the parameter above. If the
+	// store has lost entries, for example after a backup was restored, they had lower Positions.
 	//
 	// A caller that found lost commits sets the parameter above to a positive value. If the feed has
 	// an entry for all users with a greater Generation, RevokeEverybody then returns ErrChanged.

@@ -395,7 +395,9 @@ func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
 	err := t.sessions.RevokeEverybody(ctx, c.write, above)
 	switch {
 	case errors.Is(err, ErrChanged):
-		return nil // another instance has revoked everybody, and reports it
+		t.events.logger().WarnContext(ctx,
+			"auth: the store has lost commits; another instance has revoked all sessions already")
+		return nil
 	case err != nil:
 		return fmt.Errorf("revoking everybody after lost commits: %w", err)
 	}

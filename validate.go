@@ -35,6 +35,10 @@ const (
 	// KeptRevocations is the number of entries at the end of the revocation feed that are never
 	// pruned. A reader that has read one of these entries can continue from that entry.
 	KeptRevocations = revocation.KeptEntries
+
+	// SkippedPositions is the minimum number of Positions between the newest entry of the
+	// revocation feed and an entry of [SessionStore.RevokeEverybody].
+	SkippedPositions = revocation.SkippedPositions
 )
 
 const (

@@ -115,7 +115,7 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	}) {
 		return auth.ErrChanged
 	}
-	s.feed.head = max(s.feed.head, above, now.UnixMicro())
+	s.feed.head = max(max(s.feed.head, above)+auth.SkippedPositions, now.UnixMicro())
 	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}
 	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
 		old := s.sessionsByExpiry[n-1].record // removing the last record moves no other

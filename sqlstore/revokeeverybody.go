@@ -47,7 +47,7 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 		if err != nil {
 			return err
 		}
-		head = max(head, above, toMicros(a.now))
+		head = max(max(head, above)+auth.SkippedPositions, toMicros(a.now))
 		return runInOrder(
 			func() error { return a.addEvent(ctx, about{}) },
 			func() error { return t.change(ctx, replaceEverybody) },

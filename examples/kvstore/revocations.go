@@ -144,7 +144,7 @@ func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) 
 		if above > 0 && below > above {
 			return auth.ErrChanged
 		}
-		head := max(c.head(), above, c.now.UnixMicro())
+		head := max(max(c.head(), above)+auth.SkippedPositions, c.now.UnixMicro())
 		e := auth.Revocation{ExpiresAt: latest(c.latestEnd(), c.lastExpiry(sessionExpiry))}
 		older, err := c.entriesInForce("", "")
 		if err != nil {

@@ -24,6 +24,11 @@ const (
 	// reader whose last entry is one of them can continue from there.
 	KeptEntries = 1000
 
+	// SkippedPositions is by how much an entry that revokes the sessions of all users is at least
+	// above the head of the feed. A store that has lost commits may have assigned Positions above
+	// the head. It has not assigned so many.
+	SkippedPositions = 10_000_000
+
 	// Grace is how long an entry is kept after its ExpiresAt, in memory and in the store. It is
 	// needed because clocks differ and can be set back.
 	Grace = 2 * time.Hour

@@ -74,8 +74,8 @@ type Feed struct {
 	newest atomic.Int64 // the cursor's Position
 	lost   int64        // the greatest Position or generation that the store is known to have lost
 
-	head      atomic.Int64 // the greatest Position that the feed is known to have reached
-	lostProof atomic.Pointer[lostCommits]
+	head        atomic.Int64                // the greatest Position that the feed is known to have reached
+	forgedAbove atomic.Pointer[forgedLimit] // the latest limit that a forged generation has exceeded
 
 	mu           sync.Mutex
 	begunReads   uint64 // the number of the latest read, counted from 1
@@ -126,7 +126,7 @@ func (f *Feed) RequireLive(
 		if checked.Load() == version {
 			return nil
 		}
-		if f.isAhead(generation) {
+		if generation > f.head.Load() {
 			if err := f.requireGeneration(ctx, generation, now); err != nil {
 				return err
 			}

@@ -1,7 +1,6 @@
 package revocation
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -14,70 +13,73 @@ import (
 var ErrCommitsLost = errors.New("the store has lost the session's commits")
 
 const (
-	// maxGenerationAhead and maxLostEntries limit the generations that can prove lost commits. One
-	// limit is the current Unix time in microseconds plus maxGenerationAhead. The other limit is
-	// the head of the feed plus maxLostEntries. A generation above both limits is forged. Without
-	// the limits, it could make repairLost add an entry with a generation that is far too great.
+	// maxGenerationAhead limits the generations that can prove lost commits. One limit is the
+	// current Unix time in microseconds plus maxGenerationAhead. The other limit is the head of the
+	// feed plus SkippedPositions. A generation above both limits is forged. Without the limits, it
+	// could make repairLost add an entry with a generation that is far too great.
 	maxGenerationAhead = int64(24 * time.Hour / time.Microsecond)
-	maxLostEntries     = 10_000_000
 
 	// maxRepairs is how often one read repairs the feed. After the first repair, the read may find
 	// that the store has lost commits again.
 	maxRepairs = 2
 )
 
-// lostCommits is the proof that the store has lost commits. The proof is a token whose generation
-// is above the head of the feed. The proof is kept until the feed has been repaired.
-type lostCommits struct {
-	head int64 // the Position of the newest entry of the feed
-	at   time.Time
+// forgedLimit is a limit that a forged generation has exceeded.
+type forgedLimit struct {
+	generation int64
+	at         time.Time // when the limit was exceeded
 }
 
 // requireGeneration is called for a session whose generation is above f.head. The generation is the
 // Position of an entry that the store had when the session was created. requireGeneration reads the
 // feed. If the generation is still above the head of the feed, the store has lost this entry.
-// requireGeneration then returns ErrCommitsLost, and keeps the proof of the loss. Other requests
-// use the proof instead of a read of their own, until the proof is as old as the interval.
+// requireGeneration then returns ErrCommitsLost and repairs the feed. No session is accepted until
+// the feed is repaired, because the lost commits may include revocations.
 //
-// If the store does not answer, requireGeneration also uses an older proof. If there is no proof,
-// the session is accepted as long as the latest complete read is not too old.
+// If the store does not answer, the session is accepted as long as the latest complete read is not
+// too old.
 func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
-	var unanswered error // the error to return if the store does not answer
-	if lost := f.lostProof.Load(); lost != nil && generation > lost.head {
-		if clock.Age(now, lost.at) < f.interval {
-			return ErrCommitsLost
-		}
-		unanswered = ErrCommitsLost
+	if f.isForged(generation, now) {
+		return ErrCommitsLost
 	}
-	if failure := f.failure.Load(); failure != nil {
-		if clock.Age(now, failure.at) < retryAfter {
-			return unanswered
-		}
+	if failure := f.failure.Load(); failure != nil && clock.Age(now, failure.at) < retryAfter {
+		return nil
 	}
-	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
 	wait, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	if f.acquire(wait) != nil {
-		return cmp.Or(ctx.Err(), unanswered) // if the caller has gone away, the session is not accepted
+		return ctx.Err() // if the caller has gone away, the session is not accepted
 	}
 	defer f.release()
-	if !f.isAhead(generation) {
-		return nil // another request has read the feed meanwhile
-	}
-	head, err := f.readThrough(read, generation)
-	switch {
-	case err != nil:
-		return unanswered
-	case generation <= head:
+	switch { // another request may have read the feed meanwhile
+	case f.isForged(generation, f.now()):
+		return ErrCommitsLost
+	case f.readAt.Load() == nil || generation <= f.head.Load():
 		return nil
-	case generation > max(now.UnixMicro()+maxGenerationAhead, head+maxLostEntries):
-		return ErrCommitsLost // the generation proves nothing, because it is forged
+	}
+	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	head, err := f.readThrough(read, generation)
+	if err != nil || generation <= head {
+		return nil
+	}
+	limit := max(f.now().UnixMicro()+maxGenerationAhead, head+SkippedPositions)
+	if generation > limit {
+		f.forgedAbove.Store(&forgedLimit{limit, f.now()})
+		return ErrCommitsLost
 	}
 	f.lost = max(f.lost, generation)
-	f.lostProof.Store(&lostCommits{head, f.now()})
-	_ = f.read(read) // repairs the feed; if the repair fails, the proof stays
+	f.distrust()
+	_ = f.read(read) // repairs the feed; if the repair fails, the next read repairs it
 	return ErrCommitsLost
+}
+
+// isForged reports whether the generation is above a limit that a forged generation has exceeded
+// within the last interval. Without this memory, each request with a forged generation would read
+// the feed.
+func (f *Feed) isForged(generation int64, now time.Time) bool {
+	forged := f.forgedAbove.Load()
+	return forged != nil && generation > forged.generation && clock.Age(now, forged.at) < f.interval
 }
 
 // readThrough returns the head of the feed, which is the Position of its newest entry. If the head
@@ -101,22 +103,14 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 			f.failure.Store(&readFailure{err, f.now()})
 			return 0, err
 		}
-		f.head.Store(head)
 		if generation > head {
-			break
+			return head, nil
 		}
 	}
-	return head, nil
-}
-
-// isAhead reports whether the generation is above the known head of the feed. While there is proof of
-// lost commits, the known head is that of the proof. The feed may have climbed meanwhile, but other
-// entries than the lost ones made it climb.
-func (f *Feed) isAhead(generation int64) bool {
-	if lost := f.lostProof.Load(); lost != nil {
-		return generation > lost.head
+	if f.newest.Load() < generation {
+		return 0, errors.New("the feed ends before its head")
 	}
-	return generation > f.head.Load()
+	return head, nil
 }
 
 // repairLost revokes the sessions of all users after the store has lost commits, because

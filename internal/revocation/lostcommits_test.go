@@ -112,50 +112,32 @@ func TestARepairThatFailsLeavesTheFeedUntrusted(t *testing.T) {
 	in.requireKnown()
 }
 
-func TestARefusalThatCouldNotBeRepairedIsRememberedForTheInterval(t *testing.T) {
+// The store can be read but not written, so the repair fails. The lost commits may include the
+// revocation of any session. Meanwhile, other entries make the feed climb above the generation that
+// has proven the loss.
+func TestNoSessionIsAcceptedUntilLostCommitsAreRepaired(t *testing.T) {
 	t.Parallel()
 	in := newInstance(t)
-	require.NoError(t, in.check(session{"u", "s", 0}))
-	in.store.ignoreRepairs = true
-	for range 3 {
-		require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
-	}
-	heads, reads := in.store.heads, in.store.countReads()
-	require.Equal(t, 1, heads, "for the proof")
-	require.Equal(t, revocation.ErrCommitsLost, in.check(session{"u", "farther ahead", 41}))
-	require.Equal(t, heads, in.store.heads, "the same head proves it")
-	require.Equal(t, reads, in.store.countReads())
-
-	in.clock.Advance(interval - 1)
-	require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
-	require.Equal(t, heads, in.store.heads, "the proof is not yet too old")
-
-	in.store.ignoreRepairs = false
-	in.clock.Advance(1)
-	require.Equal(t, revocation.ErrRevoked, in.check(ahead), "reading the feed has repaired it")
-	require.Len(t, in.store.repairs, 2+1)
-}
-
-// The store can be read but not written, so the repair fails.
-func TestAProofOfLostCommitsCountsUntilTheyAreRepaired(t *testing.T) {
-	t.Parallel()
-	in := newInstance(t)
-	require.NoError(t, in.check(session{"u", "s", 0}))
+	other := session{"u", "s", 0}
+	require.NoError(t, in.check(other))
 	in.store.repairErr = errAway
-	for in.Age(in.now()) < maxStaleness {
-		require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
-		in.clock.Advance(time.Second)
+	require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
+	for range 2 * ahead.generation {
+		in.store.revoke(session{"w", "x", 0})
 	}
-	require.ErrorIs(t, in.check(ahead), errAway)
-
+	for range 3 {
+		for _, s := range []session{other, ahead} {
+			require.ErrorIs(t, in.check(s), errAway)
+		}
+		_, err := in.IsRevoked(t.Context(), other.user, other.id, other.generation)
+		require.ErrorIs(t, err, errAway)
+		in.clock.Advance(interval)
+	}
 	in.store.repairErr = nil
-	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
-	in.store.fail(errAway)
-	newer := session{"u", "newer", in.store.newest() + 1}
-	for range 10 {
-		require.NoError(t, in.check(newer), "the proof counts for nothing after the repair")
-		in.clock.Advance(time.Second)
+	for _, s := range []session{other, ahead} {
+		require.Equal(t, revocation.ErrRevoked, in.check(s))
 	}
+	require.NoError(t, in.check(session{"u", "new", in.store.newest()}))
 }
 
 // A generation that is more than a day ahead of the current time in microseconds is forged, unless
@@ -210,26 +192,6 @@ func TestSignOutsDoNotKeepTheFeedFromBeingRepaired(t *testing.T) {
 	in.clock.Advance(interval)
 	require.Equal(t, revocation.ErrRevoked, in.check(lost))
 	require.Len(t, in.store.repairs, 1)
-}
-
-// The repair fails. Meanwhile, other entries make the feed climb above the generation that has
-// proven the loss.
-func TestAProofOfLostCommitsCountsWhileTheHeadClimbs(t *testing.T) {
-	t.Parallel()
-	in := newInstance(t)
-	require.NoError(t, in.check(session{"u", "s", 0}))
-	in.store.repairErr = errAway
-	require.Equal(t, revocation.ErrCommitsLost, in.check(ahead))
-	for range 2 * ahead.generation {
-		in.store.revoke(session{"w", "x", 0})
-	}
-	for range 3 {
-		in.clock.Advance(interval)
-		require.Equal(t, revocation.ErrCommitsLost, in.check(ahead), "nothing has been repaired")
-	}
-	in.store.repairErr = nil
-	in.clock.Advance(interval)
-	require.Equal(t, revocation.ErrRevoked, in.check(ahead))
 }
 
 // An instance has repaired lost commits. Long afterwards, the entry that revokes everybody and the

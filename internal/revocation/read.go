@@ -90,7 +90,8 @@ func (f *Feed) read(ctx context.Context) (err error) {
 	f.mu.Unlock()
 	err = errors.New("the store panicked") // every return below replaces it
 	defer func() {
-		if err != nil && !errors.Is(err, context.Canceled) { // a canceled call says nothing about the store
+		// If ctx is canceled, the error says nothing about the store.
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			f.failure.Store(&readFailure{err, f.now()})
 		}
 	}()
@@ -156,13 +157,18 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 // restart makes the next call of readPage read the first page of the feed. The feed is untrusted
 // until it has been read to its end. The caller must hold the semaphore f.reading.
 func (f *Feed) restart() {
-	f.mu.Lock()
-	f.readAt.Store(nil)
-	f.mu.Unlock()
+	f.distrust()
 	f.cursor = Entry{}
 	f.newest.Store(0)
 	f.head.Store(0)
 	f.revoked.forgetGenerations()
+}
+
+// distrust makes the feed untrusted until it has been read to its end and, if necessary, repaired.
+func (f *Feed) distrust() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.readAt.Store(nil)
 }
 
 // recordComplete records that the read with the given number has reached the end of the feed. The
@@ -171,7 +177,6 @@ func (f *Feed) recordComplete(number uint64, began time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failure.Store(nil)
-	f.lostProof.Store(nil) // if a repair was necessary, read has made it
 	f.completeRead = number
 	if number >= f.requiredRead {
 		f.readAt.Store(&began)

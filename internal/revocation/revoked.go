@@ -92,14 +92,15 @@ func (r *Revoked) Contains(userID, sessionID string, generation int64) bool {
 }
 
 // Add adds entries of the revocation feed. It skips each entry that expired at least [Grace] before
-// now. Only one goroutine at a time may call Add.
+// now, except entries for all users: such an entry shows that a repair was made. Only one goroutine
+// at a time may call Add.
 func (r *Revoked) Add(entries []Entry, now time.Time) {
 	if len(entries) == 0 {
 		return
 	}
 	expired := now.Add(-Grace).Unix()
 	for i := range entries {
-		if entries[i].ExpiresAt.Unix() > expired {
+		if entries[i].UserID == "" || entries[i].ExpiresAt.Unix() > expired {
 			r.addEntry(&entries[i])
 		}
 	}

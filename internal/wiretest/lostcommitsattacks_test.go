@@ -153,6 +153,77 @@ func TestLostCommitsAreRepairedAfterAFastClockRevokedEverybody(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, status(svc, stolen), "it has proven lost commits")
 }
 
+// After a RevokeEverybody, two users sign in, and one of them is revoked. All this is lost. The
+// instance that finds the loss sees only the token with the lower generation. Its clock is so late
+// that the time in microseconds is below the lost generations.
+func TestARepairRevokesLostTokensThatItHasNotSeen(t *testing.T) {
+	t.Parallel()
+	for name, clock := range map[string]time.Duration{
+		"a slow clock repairs":           -20 * time.Second,
+		"a fast clock revoked everybody": 0,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBackedUp(t)
+			revokeEverybody := func(ahead time.Duration) {
+				cfg := b.config
+				cfg.Now = func() time.Time { return b.clock.Now().Add(ahead) }
+				svc, err := auth.New(b.store, cfg)
+				require.NoError(t, err)
+				require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
+			}
+			if clock == 0 {
+				revokeEverybody(48 * time.Hour)
+				b.backUp(t)
+				b.logOut(b.svc, 5)
+			} else {
+				b.backUp(t)
+				revokeEverybody(0)
+			}
+			first := b.signIn(b.user)
+			b.logOut(b.svc, 1)
+			stolen := b.signIn(b.admin)
+			require.NoError(t, b.svc.Tokens().RevokeToken(t.Context(), stolen))
+			b.clock.Advance(5 * time.Second)
+			b.restore(t)
+
+			cfg := b.config
+			cfg.Now = func() time.Time { return b.clock.Now().Add(clock) }
+			svc, err := auth.New(b.store, cfg)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusUnauthorized, status(svc, first), "it proves the loss")
+			for range 3 {
+				b.clock.Advance(time.Minute)
+				require.Equal(t, http.StatusUnauthorized, status(svc, stolen))
+				require.Equal(t, http.StatusUnauthorized, status(b.instance(), stolen))
+			}
+		})
+	}
+}
+
+// An instance reads nothing for 15 hours, because it is a standby that does not run. Meanwhile the
+// store is restored, and the operator calls RevokeEverybody, as docs/backup-and-restore.md says.
+func TestAStandbyThatMissedARestoreServesAgain(t *testing.T) {
+	t.Parallel()
+	b := newBackedUp(t)
+	standby := b.instance()
+	b.backUp(t)
+	b.logOut(b.svc, 5)
+	require.Equal(t, http.StatusOK, status(standby, b.signInAt(standby, b.user))) // reads five entries
+	b.restore(t)
+	running := b.instance()
+	b.logOut(running, 10)
+	require.NoError(t, running.RevokeEverybody(t.Context(), authtest.ByHost))
+	b.clock.Advance(15 * time.Hour) // more than MaxLifetime and two hours
+	for range 3 {
+		b.clock.Advance(time.Minute)
+		fresh := b.signInAt(running, b.user)
+		for _, svc := range []*auth.Service{running, standby} {
+			require.Equal(t, http.StatusOK, status(svc, fresh))
+		}
+	}
+}
+
 // An instance whose clock was two days ahead has revoked everybody. A user then signs in on one
 // instance and calls another one that has not read the new entry yet.
 func TestANewTokenIsAcceptedEverywhereAfterAFastClockRevokedEverybody(t *testing.T) {

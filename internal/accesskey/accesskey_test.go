@@ -147,6 +147,18 @@ func TestOnlyTheExactFormIsRecognized(t *testing.T) {
 	}
 }
 
+// A host may configure prefixes with capital letters.
+func TestATextResemblesAKeyOrASecretInAnyLetterCaseOfThePrefixes(t *testing.T) {
+	t.Parallel()
+	f := newFormat(t, "Acme_Key", "Acme_Secret")
+	for _, text := range []string{
+		"Acme_Key_x", "acme_key_x", "ACME_KEY_x", "Acme_Secret_x", "acme_secret_x", "ACME_SECRET_x",
+	} {
+		require.True(t, f.Resembles(text), text)
+	}
+	require.False(t, f.Resembles("Acme_Other_x"))
+}
+
 func TestASecretOfAnotherKeyIsNoPair(t *testing.T) {
 	t.Parallel()
 	f := newFormat(t, "", "")

@@ -125,6 +125,28 @@ func TestIdentifyContextAndSuperUserMatchTheMiddleware(t *testing.T) {
 	}
 }
 
+// A handler for super users may identify another request, for instance to check a token that it got
+// from elsewhere. The record of the super user must not stand for the other caller.
+func TestACallerIdentifiedInsideRequireSuperUserIsNotTheSuperUser(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	alice := f.signIn(f.user)
+	inner := func(w http.ResponseWriter, r *http.Request) {
+		other := r.Clone(r.Context())
+		other.Header.Set("Authorization", "Bearer "+alice)
+		ctx, err := f.svc.IdentifyContext(other)
+		require.NoError(t, err)
+		user, err := f.svc.User(ctx)
+		require.NoError(t, err)
+		require.Equal(t, f.user.ID, user.ID)
+		require.ErrorIs(t, errorOf(f.svc.SuperUser(ctx)), auth.ErrSuperUserRequired)
+		w.WriteHeader(http.StatusNoContent)
+	}
+	guarded := f.svc.Authenticate(f.svc.RequireSuperUser(http.HandlerFunc(inner)))
+	r := send(guarded, http.MethodGet, "/", "", "Authorization", "Bearer "+f.signIn(f.admin))
+	require.Equal(t, http.StatusNoContent, r.status)
+}
+
 func TestTheTokenOfADeletedUserIsRejected(t *testing.T) {
 	t.Parallel()
 	deleted := false

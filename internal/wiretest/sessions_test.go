@@ -242,6 +242,40 @@ func TestReauthAfterRejectsLastingChangesOfOldSessions(t *testing.T) {
 	}
 }
 
+// The session becomes too old after the handler has checked its age and before the store makes the
+// change. A change that only takes rights or sessions away still succeeds.
+func TestASessionThatBecomesTooOldBeforeTheStoreChangesAUserGivesNoPower(t *testing.T) {
+	t.Parallel()
+	for _, call := range []struct {
+		method, path, body string
+		change             string // the method of the store
+		want               int
+	}{
+		{"POST", "/auth/users/register", `{"username":"new","email":"new@example.com"}`, "Register", 403},
+		{"POST", "/auth/users/USER/regenerate-credentials", "", "ResetUser", 403},
+		{"POST", "/auth/users/USER/reinstate", "", "ResetUser", 403},
+		{"PATCH", "/auth/users/USER", `{"is_active":true}`, "UpdateUser", 403},
+		{"PATCH", "/auth/users/USER", `{"is_super_user":true}`, "UpdateUser", 403},
+
+		{"PATCH", "/auth/users/USER", `{"is_active":false}`, "UpdateUser", 200},
+		{"PATCH", "/auth/users/USER", `{"is_super_user":false}`, "UpdateUser", 200},
+		{"POST", "/auth/tokens/revoke-user/USER", "", "RevokeUserSessions", 200},
+		{"DELETE", "/auth/users/USER", "", "DeleteUser", 200},
+	} {
+		age := func() {}
+		f := newFixture(t, withFaults(func(method string) error {
+			if method == call.change {
+				age()
+			}
+			return nil
+		}), func(_ *fixture, cfg *auth.Config) { cfg.ReauthAfter = time.Minute })
+		token := f.signIn(f.admin)
+		age = func() { f.clock.Advance(time.Minute) }
+		r := f.sendAs(token, call.method, strings.Replace(call.path, "USER", f.user.ID, 1), call.body)
+		require.Equal(t, call.want, r.status, "%s %s %s: %s", call.method, call.path, call.body, r.body)
+	}
+}
+
 // A token contains the start of its session in whole seconds.
 func TestReauthAfterCountsFromTheSecondInWhichTheSessionBegan(t *testing.T) {
 	t.Parallel()

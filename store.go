@@ -254,11 +254,11 @@ type SessionStore interface {
 	RevokeSession(ctx context.Context, w Write, id string) error
 
 	// RevokeToken revokes the session that a verified token names, and removes the record of the
-	// session if there is one. It adds an entry for the session even if the store has no record of
-	// the session or of the user. The entry's ExpiresAt is the later of the token's expiry and the
-	// session's ExpiresAt. The entry's Generation is the lesser of the token's Generation and the
-	// entry's Position. RevokeToken adds no entry if an entry in force already revokes the session
-	// and expires no earlier than the new entry.
+	// session if there is one and it belongs to the user of the token. It adds an entry even if the
+	// store has no record of the session or of the user. The entry's ExpiresAt is the later of the
+	// token's expiry and the session's ExpiresAt. The entry's Generation is the lesser of the token's
+	// Generation and the entry's Position. RevokeToken adds no entry if an entry in force already
+	// revokes the session and expires no earlier than the new entry.
 	RevokeToken(ctx context.Context, claims SessionClaims) error
 
 	// RevokeUserSessions removes all sessions of the user and returns how many of them were neither

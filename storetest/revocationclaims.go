@@ -19,6 +19,7 @@ var claimPromises = []promise[auth.AccountStore]{
 	{"the entry of a revoked token expires no earlier than the token and the session", tokenEntryLives},
 	{"the generation of a revoked token's entry is at most its position", claimedGenerationBounded},
 	{"an entry for a user does not replace the entry of a token ahead of the feed", cappedEntryStays},
+	{"revoking a token leaves the session of another user", foreignSessionStays},
 	{"revoking a token repeatedly adds one entry", tokenRevokedOnce},
 	{"revoking a token that an entry for its user already revokes adds nothing", coveredTokenAddsNothing},
 	{"a token with invalid claims is refused", invalidClaims},
@@ -137,6 +138,17 @@ func claimedGenerationBounded(t *testing.T, store auth.AccountStore) {
 	live := openSession(t, store, newHostSession(user))
 	require.False(t, isDead(readFeed(t, store), live))
 	require.NoError(t, store.AddKey(t.Context(), bySession(live, now), newKey(user)))
+}
+
+// foreignSessionStays revokes a token that names a user and the session of another user.
+func foreignSessionStays(t *testing.T, store auth.AccountStore) {
+	a, other := newAccount(t, store), newAccount(t, store)
+	claims := claimsOf(a.session)
+	claims.UserID = other.user.ID
+	revokeToken(t, store, claims)
+	a.requireUnchanged(t, store)
+	other.requireUnchanged(t, store)
+	require.False(t, isDead(readFeed(t, store), a.session))
 }
 
 func tokenRevokedOnce(t *testing.T, store auth.AccountStore) {

@@ -241,11 +241,11 @@ type SessionStore interface {
 	// sequence does not.
 	//
 	// The entry for a user is added even if the store has no session of the user: the record of a
-	// session can be lost while the session's token is still valid. The entry's ExpiresAt is the
-	// latest ExpiresAt of the sessions, or Now plus MaxTokenLifetime if that is later. An entry for
-	// a session replaces an older entry for the session. An entry for a user replaces the older
-	// entries for the user and for the user's sessions, except [Revocation.Capped] ones. A replaced
-	// entry gets a zero ExpiresAt. An entry that has not been replaced is in force.
+	// session can be lost while the session's token is valid. The entry's ExpiresAt is the latest
+	// ExpiresAt of the sessions and of the entries that it replaces, or Now plus MaxTokenLifetime if
+	// that is later. An entry for a session replaces an older entry for the session. An entry for a
+	// user replaces the older entries for the user and for the user's sessions, except
+	// [Revocation.Capped] ones. A replaced entry gets a zero ExpiresAt. All others are in force.
 	//
 	// A user can get more than [MaxNamedRevocations] entries in force that each revoke one session.
 	// The store then also adds the entry that [FoldRevocations] returns, in the same transaction.

@@ -27,6 +27,7 @@ var claimPromises = []promise[auth.AccountStore]{
 	{"all sessions of a user are revoked in the feed, even if the store has none", lostRowsRevoked},
 	{"the entry for a user expires no earlier than any token", userEntryLives},
 	{"a newer entry for a user replaces the older ones", userEntryReplaces},
+	{"an entry for a user expires no earlier than the entries that it replaces", userEntryOutlives},
 	{"revoking all sessions repeatedly leaves one entry in force", userLoopGrowsNothing},
 	{"signing in and revoking the token repeatedly leaves one entry for each session", tokenLoopGrowsNothing},
 }
@@ -253,6 +254,21 @@ func userEntryReplaces(t *testing.T, store auth.AccountStore) {
 		require.Zero(t, e.ExpiresAt, "the newest entry replaces it")
 	}
 	requireEndOfAll(t, a.user, now.Add(tokenLifetime), entries[3])
+}
+
+// userEntryOutlives revokes all sessions of a user twice. MaxTokenLifetime was longer at the first
+// time, so a token that the first entry revokes can be valid for longer than MaxTokenLifetime now.
+func userEntryOutlives(t *testing.T, store auth.AccountStore) {
+	user, _ := register(t, store, newUser())
+	longer := byHost(now)
+	longer.MaxTokenLifetime = 2 * tokenLifetime
+	_, err := store.RevokeUserSessions(t.Context(), longer, user.ID)
+	require.NoError(t, err)
+	endAll(t, store, user, now)
+	entries := entriesOf(t, store, user)
+	require.Len(t, entries, 2)
+	require.Zero(t, entries[0].ExpiresAt)
+	requireEndOfAll(t, user, now.Add(2*tokenLifetime), entries[1])
 }
 
 func userLoopGrowsNothing(t *testing.T, store auth.AccountStore) {

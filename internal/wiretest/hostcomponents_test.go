@@ -182,6 +182,37 @@ func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
 	t.Run("RevokeEverybody", func(t *testing.T) { require.ErrorIs(t, err, auth.ErrSuperUserRequired) })
 }
 
+// A store without users cannot check who is a super user. So each method with an authority must ask
+// the UserSource.
+func TestEveryMethodAsksTheUserSourceWhoIsASuperUser(t *testing.T) {
+	t.Parallel()
+	h := newHostGitHub(t)
+	ctx, keys := t.Context(), h.svc.Credentials()
+	boss, err := h.svc.SignIn(ctx, "u-boss")
+	require.NoError(t, err)
+	pair, err := keys.Issue(ctx, authtest.ByHost, "u-boss", auth.KeyOptions{})
+	require.NoError(t, err)
+	alice, err := h.svc.SignIn(ctx, "u-alice") // an ordinary user
+	require.NoError(t, err)
+	claimed := auth.Authority{SessionID: alice.Session.ID, UserID: "u-alice", SuperUser: true}
+	for name, call := range map[string]func() error{
+		"RevokeUser":      func() error { return errorOf(h.svc.RevokeUser(ctx, claimed, "u-boss")) },
+		"RevokeEverybody": func() error { return h.svc.RevokeEverybody(ctx, claimed) },
+		"RevokeSession":   func() error { return h.svc.Tokens().Revoke(ctx, claimed, boss.Session.ID) },
+		"Issue":           func() error { return errorOf(keys.Issue(ctx, claimed, "u-boss", auth.KeyOptions{})) },
+		"Rotate":          func() error { return errorOf(keys.Rotate(ctx, claimed, pair.AccessKey, 0)) },
+		"RevokeKey":       func() error { return keys.Revoke(ctx, claimed, pair.AccessKey) },
+		"Import":          func() error { return keys.Import(ctx, claimed, auth.ImportedKey{UserID: "u-boss"}) },
+		"Disconnect":      func() error { return h.svc.GitHub().Disconnect(ctx, claimed, "u-boss") },
+		"Unlink":          func() error { return h.svc.GitHub().Unlink(ctx, claimed, "u-boss") },
+		"Forget":          func() error { return h.svc.GitHub().Forget(ctx, claimed, account(octocat)) },
+	} {
+		require.ErrorIs(t, call(), auth.ErrSuperUserRequired, name)
+	}
+	require.NoError(t, errorOf(h.svc.Tokens().Verify(ctx, boss.Bearer.Reveal())), "nothing has changed")
+	require.Equal(t, 200, h.login(pair).status)
+}
+
 // The host disables or deletes a super user in its table, but has not called RevokeUser yet.
 func TestADisabledOrDeletedSuperUserOfTheHostHasNoPower(t *testing.T) {
 	t.Parallel()

@@ -169,6 +169,23 @@ func TestImportedKeysDoNotReachTheStoreIfNotAllowed(t *testing.T) {
 	c.requireBad(t, auth.KeyPair{AccessKey: "legacy", AccessSecret: auth.NewSecret("correct horse")})
 }
 
+// A generated pair that somebody has mistyped, or a secret in the wrong field, costs no slow hash.
+func TestAPairThatResemblesAGeneratedOneDoesNotReachTheStore(t *testing.T) {
+	t.Parallel()
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair := c.issue(t)
+	c.store = authtest.FaultyStore(c.store, func(method string) error {
+		t.Error("the store is asked:", method)
+		return nil
+	})
+	c.configure(t, auth.CredentialConfig{AllowImported: true})
+	for _, name := range []string{
+		pair.AccessKey, pair.AccessKey[:20], strings.ToUpper(pair.AccessKey), pair.AccessSecret.Reveal(),
+	} {
+		c.requireBad(t, auth.KeyPair{AccessKey: name, AccessSecret: auth.NewSecret("correct horse")})
+	}
+}
+
 func TestConcurrentAndWaitingSlowHashesAreLimited(t *testing.T) {
 	t.Parallel()
 	const slots, waiters = 2, 64

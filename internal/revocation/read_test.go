@@ -257,6 +257,24 @@ func TestANewSessionIsAReasonToReadTheFeedIfItShowsUnknownEntries(t *testing.T) 
 	in.requireUnknown()
 }
 
+// The head of the feed was read, but the entries up to the head could not be read.
+func TestANewSessionIsAReasonToReadTheFeedEvenIfItsHeadIsKnown(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	in.store.revoke(session{"u", "first", 0})
+	require.NoError(t, in.ReadNow(t.Context()))
+	replaced := session{"u", "s", 1}
+	in.store.onHead = func(context.Context) error {
+		in.store.revoke(replaced)
+		in.store.onRead = func(context.Context) error { return errAway }
+		return nil
+	}
+	require.NoError(t, in.check(session{"u", "elsewhere", 2}), "the store proves nothing")
+	in.store.onRead = nil
+	in.CatchUp(t.Context(), 2)
+	require.Equal(t, revocation.ErrRevoked, in.check(replaced))
+}
+
 func TestAReadAheadOfNeedTakesAtMost10Seconds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -122,6 +122,22 @@ func TestWhatAPublicKeyMustSay(t *testing.T) {
 	}
 }
 
+// Without this rule, the same key could be published in several spellings.
+func TestEachCoordinateHasItsOwnLength(t *testing.T) {
+	t.Parallel()
+	m := newMaterial(t)
+	x, err := base64.RawURLEncoding.DecodeString(m.x)
+	require.NoError(t, err)
+	y, err := base64.RawURLEncoding.DecodeString(m.y)
+	require.NoError(t, err)
+	point := append(x, y...)
+	for _, length := range []int{31, 33} { // of x; x and y together are as long as they must be
+		changes := map[string]any{"x": raw(point[:length]), "y": raw(point[length:])}
+		_, err := signing.ParseJWKS(jwks(t, with(m.publicJWKs()["ES256"], changes)))
+		require.Error(t, err, length)
+	}
+}
+
 // 32 bytes are encoded as 43 characters. The last character has two bits that are not used, so
 // several characters stand for the same bytes.
 func TestCoordinatesHaveOneSpelling(t *testing.T) {

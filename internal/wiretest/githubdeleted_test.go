@@ -46,6 +46,33 @@ func TestADeletedUsersTokensStayRejectedAfterTheGitHubAccountReturns(t *testing.
 		d.sendAs(answer["token"].(string), http.MethodGet, "/auth/user", "").status)
 }
 
+// The store can have a token of another GitHub host than the configured one, for instance while a
+// host moves to another GitHub. The configured GitHub must not receive that token.
+func TestTheTokenOfAnotherGitHubHostIsNotSentToTheConfiguredOne(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*auth.Service, string) error{
+		"delete": func(s *auth.Service, id string) error {
+			return s.DeleteUser(t.Context(), authtest.ByHost, id)
+		},
+		"regenerate": func(s *auth.Service, id string) error {
+			return errorOf(s.RegenerateCredentials(t.Context(), authtest.ByHost, id))
+		},
+	} {
+		g := newGitHub(t)
+		_, user, _ := g.signInOctocat()
+		require.Len(t, g.fake.Tokens(octocat), 1, name)
+		moved := g.github
+		moved.Host = "moved.invalid" // but at the same address, so that the fake sees the calls
+		svc, err := auth.New(g.store, auth.Config{
+			Issuer: issuer, Now: g.clock.Now, SigningKeys: []auth.SigningKey{g.signer.Key},
+			SealingKeys: g.sealing, GitHub: &moved,
+		})
+		require.NoError(t, err)
+		require.NoError(t, end(svc, user.ID), name)
+		require.Len(t, g.fake.Tokens(octocat), 1, name)
+	}
+}
+
 func TestAUsernameIsNotReusedAfterDeletion(t *testing.T) {
 	t.Parallel()
 	d := newDeletedUser(t)

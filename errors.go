@@ -216,7 +216,7 @@ func rejectionReason(err error) string {
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
 		if errors.Is(err, known) {
 			added := strings.TrimPrefix(strings.TrimPrefix(err.Error(), known.Error()), ": ")
-			return cmp.Or(added, reason)
+			return cmp.Or(strings.TrimPrefix(added, "auth: "), reason)
 		}
 	}
 	return reason

@@ -83,7 +83,8 @@ type GitHubConfig struct {
 	// AllowedTeams, no longer allow the account. The check also refuses the keys if the store has
 	// no GitHub token of the user. If an organization or a team is listed, the token must also have
 	// the scope "read:org". The keys work again after the user has signed in with GitHub. A refusal
-	// is remembered for a minute. If GitHub does not answer, the response to the login is a 503.
+	// is remembered for a minute. If GitHub does not answer, the response to the login is a 503. If
+	// GitHub refuses the call, for example because the account is suspended, the keys are refused.
 	MembershipMaxAge time.Duration
 
 	// DisableSignUp makes a sign-in with GitHub refuse accounts that are not yet linked to a user.

@@ -293,7 +293,7 @@ func (g *GitHubConnector) finishWithCode(
 func (g *GitHubConnector) profile(ctx context.Context, token string) (GitHubProfile, error) {
 	p, err := g.api.Profile(ctx, token)
 	if err != nil {
-		return GitHubProfile{}, err
+		return GitHubProfile{}, g.refusalAsNotAllowed(ctx, err)
 	}
 	return GitHubProfile{
 		Account:   GitHubAccount{Host: g.cfg.Host, ID: p.ID},
@@ -322,6 +322,7 @@ func (g *GitHubConnector) isListed(ctx context.Context, id int64, token string) 
 	if len(users)+len(organizations)+len(teams) == 0 || slices.Contains(users, id) {
 		return true, nil
 	}
+	var refusal error
 	for _, list := range []struct {
 		allowed []int64
 		ask     func(context.Context, string) ([]int64, error)
@@ -330,14 +331,16 @@ func (g *GitHubConnector) isListed(ctx context.Context, id int64, token string) 
 			continue
 		}
 		ids, err := list.ask(ctx, token)
-		if err != nil {
+		switch {
+		case slices.ContainsFunc(ids, func(id int64) bool { return slices.Contains(list.allowed, id) }):
+			return true, nil
+		case githubapi.IsRefusal(err):
+			refusal = err // the other list may still allow the account
+		case err != nil:
 			return false, err
 		}
-		if slices.ContainsFunc(ids, func(id int64) bool { return slices.Contains(list.allowed, id) }) {
-			return true, nil
-		}
 	}
-	return false, nil
+	return false, g.refusalAsNotAllowed(ctx, refusal)
 }
 
 // callAdmit calls GitHubConfig.Admit and converts a panic in it into an error.
@@ -384,7 +387,9 @@ func (g *GitHubConnector) recheckMembership(ctx context.Context, userID string) 
 	}
 	return g.memberAnswers.Ask(ctx, userID, version, func() error {
 		return g.askStillAdmitted(ctx, userID, grant, version)
-	}, func(err error) bool { return err == nil || errors.Is(err, ErrGitHubNotAllowed) })
+	}, func(err error) bool {
+		return err == nil || errors.Is(err, ErrGitHubNotAllowed) && !githubapi.IsRefusal(err)
+	})
 }
 
 // askStillAdmitted asks GitHub about the user's account. If the account is still allowed, it stores

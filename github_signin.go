@@ -132,6 +132,18 @@ func asNotAllowed(err error) error {
 	return err
 }
 
+// refusalAsNotAllowed converts GitHub's refusal of a call into ErrGitHubNotAllowed, and logs it. A
+// later attempt would fail in the same way, until the host, the person or the organization changes
+// something at GitHub. It returns any other error as it is.
+func (g *GitHubConnector) refusalAsNotAllowed(ctx context.Context, err error) error {
+	if !githubapi.IsRefusal(err) {
+		return err
+	}
+	g.cfg.Logger.WarnContext(ctx, "auth: a GitHub account is not allowed, because GitHub refused a call",
+		"error", err)
+	return fmt.Errorf("%w: %w", ErrGitHubNotAllowed, err)
+}
+
 // signInRecords reads the store and returns the records that a sign-in with the account must write.
 // The isNew result reports whether the account is not linked yet.
 func (g *GitHubConnector) signInRecords(

@@ -42,16 +42,31 @@ const (
 // another reason, the error is not ErrBadToken.
 var ErrBadToken = errors.New("auth: GitHub does not accept the token any more")
 
-// StatusError means that GitHub answered with an unexpected status.
+// StatusError means that GitHub answered with an unexpected status, or that a list is incomplete.
 type StatusError struct {
 	Status     int
+	Endpoint   string        // method and path of the call, such as "GET /user"
 	Limited    bool          // whether GitHub's rate limit was the reason
 	RetryAfter time.Duration // how long to wait, at most an hour; zero if GitHub does not say
+	Refused    bool          // whether GitHub keeps the answer from this account or this app
+	SSO        string        // "required" or "partial-results" from the header X-GitHub-SSO, or empty
 }
 
-// Error returns a message with the status.
+// Error returns a message with the status and the endpoint.
 func (e *StatusError) Error() string {
-	return "auth: GitHub answered with status " + strconv.Itoa(e.Status)
+	message := "auth: GitHub answered with status " + strconv.Itoa(e.Status) + " to " + e.Endpoint
+	if e.SSO != "" {
+		message += ", X-GitHub-SSO: " + e.SSO
+	}
+	return message
+}
+
+// IsRefusal reports whether err means that GitHub keeps an answer from the account or from the app.
+// The reason is not the rate limit. Examples of reasons are a suspended account, an organization
+// that restricts apps, and an organization that requires single sign-on.
+func IsRefusal(err error) bool {
+	var e *StatusError
+	return errors.As(err, &e) && e.Refused
 }
 
 // App is an OAuth app, with the URLs of the GitHub host at which the app is registered.
@@ -112,7 +127,7 @@ type Profile struct {
 // GitHub does not accept the token. It returns another error if the id is not a positive integer,
 // because a rounded id could be the id of another account.
 func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
-	body, err := c.get(ctx, "/user", token)
+	body, _, err := c.get(ctx, "/user", token)
 	if err != nil {
 		return Profile{}, err
 	}
@@ -152,8 +167,8 @@ func urlOrNone(s string) string {
 // Email returns the account's primary e-mail address if GitHub has verified it. If there is no such
 // address, or if the scopes of the token do not include e-mail addresses, Email returns "".
 func (c *Client) Email(ctx context.Context, token string) (string, error) {
-	body, err := c.get(ctx, "/user/emails?per_page=100", token)
-	if hasStatus(err, http.StatusNotFound, http.StatusForbidden) && !isLimited(err) {
+	body, _, err := c.get(ctx, "/user/emails?per_page=100", token)
+	if hasStatus(err, http.StatusNotFound) || IsRefusal(err) {
 		return "", nil // the scope was not granted
 	}
 	if err != nil {
@@ -174,10 +189,12 @@ func (c *Client) Email(ctx context.Context, token string) (string, error) {
 	return "", nil
 }
 
-// Organizations returns the ids of the organizations of which the account is an active member.
+// Organizations returns the ids of the organizations of which the account is an active member. If
+// GitHub leaves out organizations that require single sign-on, Organizations returns the other ids
+// and an error for which [IsRefusal] is true.
 func (c *Client) Organizations(ctx context.Context, token string) ([]int64, error) {
-	const path = "/user/memberships/orgs?state=active&"
-	return c.pages(ctx, token, path, []string{"state", "organization"}, activeOrganization)
+	return c.pages(ctx, token, "/user/memberships/orgs", "state=active&",
+		[]string{"state", "organization"}, activeOrganization)
 }
 
 // activeOrganization returns the id of a membership's organization. ok is false if the membership
@@ -189,23 +206,30 @@ func activeOrganization(membership strictjson.Object) (id int64, ok bool) {
 	return id, ok && err == nil && state == "active"
 }
 
-// Teams returns the ids of the teams of which the account is a member.
+// Teams returns the ids of the teams of which the account is a member. If GitHub leaves out teams,
+// Teams returns an error as Organizations does.
 func (c *Client) Teams(ctx context.Context, token string) ([]int64, error) {
 	ownID := func(team strictjson.Object) (int64, bool) { return team.Value(0).Int() }
-	return c.pages(ctx, token, "/user/teams?", []string{"id"}, ownID)
+	return c.pages(ctx, token, "/user/teams", "", []string{"id"}, ownID)
 }
 
 // pages reads all pages of a list, and returns the ids of the items. It calls the function idOf for
 // each item, and skips items without an id. Each page is requested by its number. The Link header
 // is not followed, because the header could lead to another server.
 func (c *Client) pages(
-	ctx context.Context, token, path string, names []string,
+	ctx context.Context, token, path, filter string, names []string,
 	idOf func(strictjson.Object) (int64, bool),
 ) (ids []int64, err error) {
+	var incomplete error
 	for page := 1; page <= maxPages; page++ {
-		body, err := c.get(ctx, path+"per_page="+strconv.Itoa(perPage)+"&page="+strconv.Itoa(page), token)
+		query := "?" + filter + "per_page=" + strconv.Itoa(perPage) + "&page=" + strconv.Itoa(page)
+		body, header, err := c.get(ctx, path+query, token)
 		if err != nil {
 			return nil, err
+		}
+		if ssoOf(header) == ssoPartial {
+			incomplete = &StatusError{Status: http.StatusOK, Endpoint: "GET " + path, Refused: true,
+				SSO: ssoPartial}
 		}
 		items, err := parseList(body, names)
 		if err != nil {
@@ -217,7 +241,7 @@ func (c *Client) pages(
 			}
 		}
 		if len(items) < perPage {
-			return ids, nil
+			return ids, incomplete
 		}
 	}
 	return nil, errors.New("auth: GitHub's list does not end")
@@ -278,41 +302,54 @@ func (c *Client) aboutToken(ctx context.Context, method, token string, want int)
 	}
 	r.SetBasicAuth(c.app.ClientID, c.app.ClientSecret())
 	r.Header.Set("Content-Type", "application/json")
-	_, err = c.do(r, want)
+	_, _, err = c.do(r, want)
 	return err
 }
 
 // get makes a call that is authenticated with the token. It returns ErrBadToken if GitHub does not
 // accept the token.
-func (c *Client) get(ctx context.Context, path, token string) ([]byte, error) {
+func (c *Client) get(ctx context.Context, path, token string) ([]byte, http.Header, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.app.APIURL+path, nil)
 	if err != nil {
-		return nil, fmt.Errorf("auth: making a call to GitHub: %w", err)
+		return nil, nil, fmt.Errorf("auth: making a call to GitHub: %w", err)
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
-	body, err := c.do(r, http.StatusOK)
+	body, header, err := c.do(r, http.StatusOK)
 	if hasStatus(err, http.StatusUnauthorized) {
-		return nil, ErrBadToken
+		return nil, nil, ErrBadToken
 	}
-	return body, err
+	return body, header, err
 }
 
 // do sends the request and returns the body of the answer. It returns a StatusError if the status
 // of the answer is not the parameter want.
-func (c *Client) do(r *http.Request, want int) ([]byte, error) {
+func (c *Client) do(r *http.Request, want int) ([]byte, http.Header, error) {
 	response, err := c.http.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("auth: calling GitHub: %w", withoutURL(err))
+		return nil, nil, fmt.Errorf("auth: calling GitHub: %w", withoutURL(err))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("auth: reading GitHub's answer: %w", err)
+		return nil, nil, fmt.Errorf("auth: reading GitHub's answer: %w", err)
 	case response.StatusCode != want:
-		return nil, newStatusError(response, c.now())
+		path, _, _ := strings.Cut(strings.TrimPrefix(r.URL.String(), c.app.APIURL), "?")
+		return nil, nil, newStatusError(r.Method+" "+path, response, body, c.now())
 	}
-	return body, nil
+	return body, response.Header, nil
+}
+
+const ssoPartial = "partial-results"
+
+// ssoOf returns the first word of the header X-GitHub-SSO, if GitHub documents the word. It returns
+// nothing else of the header, because the header can have a URL with a one-time code.
+func ssoOf(header http.Header) string {
+	word, _, _ := strings.Cut(header.Get("X-GitHub-SSO"), ";")
+	if word == ssoPartial || word == "required" {
+		return word
+	}
+	return ""
 }
 
 // withoutURL returns err without the URL that net/http puts into its errors.
@@ -324,12 +361,12 @@ func withoutURL(err error) error {
 	return err
 }
 
-// newStatusError returns the error for an answer with an unexpected status. From the status and the
-// headers, it finds out whether GitHub's rate limit was the reason. It also reads from the headers
-// how long to wait, and limits the wait to an hour.
-func newStatusError(response *http.Response, now time.Time) *StatusError {
+// newStatusError returns the error for an answer with an unexpected status. From the status, the
+// headers and GitHub's message, it finds out whether GitHub's rate limit was the reason. It also
+// reads from the headers how long to wait, and limits the wait to an hour.
+func newStatusError(endpoint string, response *http.Response, body []byte, now time.Time) *StatusError {
 	const longest = time.Hour
-	e := &StatusError{Status: response.StatusCode}
+	e := &StatusError{Status: response.StatusCode, Endpoint: endpoint, SSO: ssoOf(response.Header)}
 	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
 	switch {
 	case err == nil && seconds > 0:
@@ -341,17 +378,28 @@ func newStatusError(response *http.Response, now time.Time) *StatusError {
 		}
 	case response.StatusCode == http.StatusTooManyRequests:
 		e.Limited = true
+	case response.StatusCode == http.StatusForbidden:
+		e.Limited, e.Refused = readForbidden(body)
 	}
 	return e
+}
+
+// readForbidden reads the body of a 403. For some rate limits, GitHub sends a 403 that only its
+// message distinguishes from a refusal. If the body is not in GitHub's format, both results are
+// false: the answer may come from a proxy, and says nothing about the account.
+func readForbidden(body []byte) (limited, refused bool) {
+	object, err := strictjson.Parse(body, []string{"message"})
+	if err != nil {
+		return false, false
+	}
+	message, _ := object.Value(0).Text()
+	message = text.FoldASCII(message)
+	limited = strings.Contains(message, "rate limit") || strings.Contains(message, "abuse detection")
+	return limited, message != "" && !limited
 }
 
 // hasStatus reports whether err is a StatusError with one of the statuses.
 func hasStatus(err error, statuses ...int) bool {
 	var e *StatusError
 	return errors.As(err, &e) && slices.Contains(statuses, e.Status)
-}
-
-func isLimited(err error) bool {
-	var e *StatusError
-	return errors.As(err, &e) && e.Limited
 }

@@ -336,6 +336,6 @@ func TestAFailureOnALaterPageIsAnError(t *testing.T) {
 		}
 		return first(r)
 	})).Teams(t.Context(), token)
-	require.EqualError(t, err, "auth: GitHub answered with status 502")
+	require.EqualError(t, err, "auth: GitHub answered with status 502 to GET /user/teams")
 	require.Empty(t, got)
 }

@@ -16,6 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// endpoints are the endpoints that the errors of calls name.
+var endpoints = map[string]string{
+	"Profile": "GET /user", "Email": "GET /user/emails", "Organizations": "GET /user/memberships/orgs",
+	"Teams": "GET /user/teams", "Revoke": "DELETE /applications/client%2Fid/token",
+	"IsValid": "POST /applications/client%2Fid/token",
+}
+
 func TestStatusesMeanTheSameInEveryCall(t *testing.T) {
 	t.Parallel()
 	const noError = ""
@@ -44,8 +51,10 @@ func TestStatusesMeanTheSameInEveryCall(t *testing.T) {
 			}
 			if err := call(); expected == noError {
 				require.NoError(t, err, "%s: %d", name, status)
+			} else if expected == bad {
+				require.EqualError(t, err, bad, name)
 			} else {
-				require.EqualError(t, err, expected, "%s: %d", name, status)
+				require.EqualError(t, err, expected+" to "+endpoints[name], "%s: %d", name, status)
 			}
 		}
 	}
@@ -96,6 +105,7 @@ func TestRateLimitsAreReadWithinReason(t *testing.T) {
 		_, err := newClient(answer(test.status, "", test.headers...)).Profile(t.Context(), token)
 		var got *githubapi.StatusError
 		require.ErrorAs(t, err, &got, name)
+		test.want.Endpoint = "GET /user"
 		require.Equal(t, test.want, *got, name)
 	}
 }
@@ -104,8 +114,67 @@ func TestALimitedRequestForAddressesIsNoLackOfScope(t *testing.T) {
 	t.Parallel()
 	for _, headers := range [][]string{{"Retry-After", "30"}, {"X-RateLimit-Remaining", "0"}} {
 		_, err := newClient(answer(http.StatusForbidden, "", headers...)).Email(t.Context(), token)
-		require.EqualError(t, err, "auth: GitHub answered with status 403")
+		require.EqualError(t, err, "auth: GitHub answered with status 403 to GET /user/emails")
 	}
+}
+
+// The messages are GitHub's own. Only the first four are temporary.
+func TestOnlyTheMessageSaysWhetherA403IsARateLimitOrARefusal(t *testing.T) {
+	t.Parallel()
+	const limited, refused, neither = "limited", "refused", "neither"
+	message := func(text string) string { return fmt.Sprintf(`{"message":%q,"status":"403"}`, text) }
+	for body, want := range map[string]string{
+		message("You have exceeded a secondary rate limit. Please wait a few minutes before you try again."):                                            limited,
+		message("API rate limit exceeded for user ID 583231."):                                                                                          limited,
+		message("You have triggered an abuse detection mechanism. Please wait a few minutes before you try again."):                                     limited,
+		message("Request quota exhausted for request RATE LIMIT"):                                                                                       limited,
+		message("Sorry. Your account was suspended."):                                                                                                   refused,
+		message("Resource not accessible by integration"):                                                                                               refused,
+		message("Resource protected by organization SAML enforcement. You must grant your OAuth token access to this organization."):                    refused,
+		message("Although you appear to have the correct authorization credentials, the `acme` organization has enabled OAuth App access restrictions"): refused,
+		message("Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled"):              refused,
+		message("You need at least read:org scope to do this."):                                                                                         refused,
+		message(""): neither, `{}`: neither, `{"message":1}`: neither, `[]`: neither, ``: neither,
+		`{"message":"a","message":"b"}`:                     neither,
+		`<html>Blocked by the proxy of your company</html>`: neither,
+	} {
+		_, err := newClient(answer(http.StatusForbidden, body)).Teams(t.Context(), token)
+		var got *githubapi.StatusError
+		require.ErrorAs(t, err, &got, body)
+		require.Equal(t, want == limited, got.Limited, body)
+		require.Equal(t, want == refused, githubapi.IsRefusal(err), body)
+
+		email, err := newClient(answer(http.StatusForbidden, body)).Email(t.Context(), token)
+		require.Empty(t, email)
+		require.Equal(t, want == refused, err == nil, "no address for good: %s", body)
+	}
+}
+
+// The header can have a URL that contains a one-time code.
+func TestOnlyTheFirstWordOfTheSingleSignOnHeaderIsInAnError(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]string{
+		"required; url=https://github.com/orgs/acme/sso?authorization_request=AZSCK": ", X-GitHub-SSO: required",
+		"required": ", X-GitHub-SSO: required",
+		"partial-results; organizations=21955855,20582480": ", X-GitHub-SSO: partial-results",
+		"AZSCK": "", "": "",
+	} {
+		c := newClient(answer(http.StatusForbidden, `{"message":"SAML"}`, "X-GitHub-SSO", header))
+		_, err := c.Organizations(t.Context(), token)
+		require.EqualError(t, err,
+			"auth: GitHub answered with status 403 to GET /user/memberships/orgs"+want, header)
+	}
+}
+
+func TestAListWithoutOrganizationsOfSingleSignOnIsReturnedAsIncomplete(t *testing.T) {
+	t.Parallel()
+	const partial = "partial-results; organizations=21955855"
+	c := newClient(answer(http.StatusOK, `[{"id":1}]`, "X-GitHub-SSO", partial))
+	ids, err := c.Teams(t.Context(), token)
+	require.Equal(t, []int64{1}, ids)
+	require.True(t, githubapi.IsRefusal(err))
+	require.EqualError(t, err,
+		"auth: GitHub answered with status 200 to GET /user/teams, X-GitHub-SSO: partial-results")
 }
 
 // The attack: the server that answers for GitHub redirects the client, so that the client sends its

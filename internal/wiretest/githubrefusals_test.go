@@ -1,0 +1,101 @@
+package wiretest
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/githubtest"
+	"github.com/stretchr/testify/require"
+)
+
+// forbidden returns a fault that answers 403 with the message. The headers alternate between names
+// and values.
+func forbidden(message string, headers ...string) githubtest.Fault {
+	body := fmt.Sprintf(`{"message":%q,"documentation_url":"https://docs.github.com/rest","status":"403"}`,
+		message)
+	return func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for i := 0; i < len(headers); i += 2 {
+				w.Header().Set(headers[i], headers[i+1])
+			}
+			githubtest.Answer(http.StatusForbidden, "application/json", body)(nil).ServeHTTP(w, r)
+		})
+	}
+}
+
+// withoutSSO returns a fault that answers with an empty list. The header X-GitHub-SSO says that the
+// list lacks an organization that requires single sign-on.
+func withoutSSO(http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-GitHub-SSO", "partial-results; organizations=77")
+		githubtest.Answer(http.StatusOK, "application/json", "[]")(nil).ServeHTTP(w, r)
+	})
+}
+
+const memberships, profile = githubtest.EndpointMemberships, githubtest.EndpointUser
+
+// refusals are answers that stay the same until somebody changes something at GitHub.
+var refusals = map[string]struct {
+	endpoint githubtest.Endpoint
+	fault    githubtest.Fault
+	logged   string
+}{
+	"single sign-on": {memberships, forbidden("Resource protected by organization SAML enforcement. You "+
+		"must grant your OAuth token access to this organization.", "X-GitHub-SSO",
+		"required; url=https://github.com/orgs/acme/sso?authorization_request=AZSCK"),
+		"403 to GET /user/memberships/orgs, X-GitHub-SSO: required"},
+	"single sign-on, part of the list": {memberships, withoutSSO,
+		"200 to GET /user/memberships/orgs, X-GitHub-SSO: partial-results"},
+	"app restrictions": {memberships, forbidden("Although you appear to have the correct authorization " +
+		"credentials, the `acme` organization has enabled OAuth App access restrictions"),
+		"403 to GET /user/memberships/orgs"},
+	"integration": {memberships, forbidden("Resource not accessible by integration"),
+		"403 to GET /user/memberships/orgs"},
+	"suspended account": {profile, forbidden("Sorry. Your account was suspended."), "403 to GET /user"},
+}
+
+func TestACallThatGitHubRefusesMeansNotAllowed(t *testing.T) {
+	t.Parallel()
+	for name, refusal := range refusals {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMember(t)
+			m.fake.Inject(refusal.endpoint, refusal.fault)
+			b := m.browser()
+			p := b.get(b.authURL(signInCall))
+			require.Equal(t, http.StatusForbidden, p.status, p.body)
+			require.JSONEq(t, `{"detail": "This GitHub account is not allowed to sign in"}`, p.body)
+
+			m.clock.Advance(recheckAfter)
+			m.requireRejected()
+			m.requireRejected()
+			require.Contains(t, m.log.String(), `msg="auth: a GitHub account is not allowed, because GitHub `+
+				`refused a call" error="auth: GitHub answered with status `+refusal.logged+`"`)
+			require.Contains(t, m.log.String(), `reason="GitHub answered with status `+refusal.logged+`"`)
+			require.NotContains(t, m.log.String(), "AZSCK", "a one-time code")
+
+			m.fake.Heal()
+			m.requireSignsIn() // the refusal was not remembered
+		})
+	}
+}
+
+// The team of the account is listed, and GitHub names the team. GitHub's refusal to name the
+// organizations does not matter.
+func TestOneRefusedListDoesNotHideTheOther(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]int{"single sign-on": 200, "app restrictions": 200,
+		"single sign-on, part of the list": 200, "suspended account": 403} {
+		g := newGitHub(t, withShortTimeout(githubtest.EndpointTeams), githubOptions{
+			fake: withShortTimeout(githubtest.EndpointTeams).fake,
+			configure: func(_ *githubFixture, cfg *auth.Config) {
+				cfg.GitHub.AllowedOrganizations = []int64{78}
+			},
+		})
+		g.fake.Inject(refusals[name].endpoint, refusals[name].fault)
+		b := g.browser()
+		require.Equal(t, want, b.get(b.authURL(signInCall)).status, name)
+	}
+}

@@ -181,11 +181,22 @@ func (e *ThrottledError) Error() string {
 // client is told that the session or the key does not exist.
 var errOtherOwner = fmt.Errorf("%w: it belongs to another user", ErrNotFound)
 
+// callbackError returns the error for the code with which GitHub sends the browser back. Only the
+// code access_denied means that the person denied access.
+func callbackError(code string) error {
+	if code == "access_denied" {
+		return ErrGitHubDenied
+	}
+	return githubapi.AuthorizeError(code)
+}
+
 // isGitHubRefusal reports whether err means that a GitHub sign-in was refused. It returns false if
-// err means that GitHub or the store failed.
+// err means that GitHub or the store failed. It returns true for each error that GitHub can put
+// into the URL of the callback, because anyone can send such a URL.
 func isGitHubRefusal(err error) bool {
 	return errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubDenied) ||
-		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict)
+		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict) ||
+		errors.Is(err, githubapi.ErrAuthorize)
 }
 
 // rejection is an error that rejects a token or an access key of a known user. Its IDs go into the

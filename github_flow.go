@@ -210,7 +210,7 @@ func (g *GitHubConnector) completeFlow(
 	}
 	switch {
 	case query.Has("error"):
-		return flow, GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubDenied
+		return flow, GitHubOutcome{ReturnTo: flow.ReturnTo}, callbackError(query.Get("error"))
 	case !githubapi.IsTokenText(query.Get("code")):
 		return flow, GitHubOutcome{ReturnTo: flow.ReturnTo}, ErrGitHubState
 	}

@@ -23,6 +23,10 @@ const (
 // been used.
 var ErrBadCode = errors.New("auth: GitHub does not know the authorization code")
 
+// ErrAuthorize means that GitHub sent the browser back without a code and did not say that the
+// person denied access.
+var ErrAuthorize = errors.New("auth: GitHub sent the browser back with an error")
+
 // config returns a new oauth2.Config for the app. The methods of an oauth2.Config write to it, so
 // goroutines cannot share it.
 func (a App) config(scopes ...string) *oauth2.Config {
@@ -109,6 +113,22 @@ func tokenError(action string, err error, code string, codeErr error) error {
 // configuration.
 var setupErrors = []string{
 	"incorrect_client_credentials", "redirect_uri_mismatch", "unsupported_grant_type", "unverified_user_email",
+}
+
+// authorizeErrors are the codes of GitHub, and of RFC 6749, section 4.1.2.1, with which GitHub can
+// send the browser back although the person did not deny access.
+var authorizeErrors = []string{
+	"application_suspended", "redirect_uri_mismatch", "invalid_request", "invalid_scope",
+	"unauthorized_client", "unsupported_response_type", "server_error", "temporarily_unavailable",
+}
+
+// AuthorizeError returns an error that wraps ErrAuthorize. The new error names the code with which
+// GitHub sent the browser back, but only if the code is known: anyone can put any text into the URL.
+func AuthorizeError(code string) error {
+	if !slices.Contains(authorizeErrors, code) {
+		code = "unknown error"
+	}
+	return fmt.Errorf("%w: %s", ErrAuthorize, code)
 }
 
 // grant converts a token of x/oauth2 into a Grant. It checks what x/oauth2 does not check: the

@@ -110,8 +110,15 @@ func TestConcurrentFailedCallbacksOnTwoInstancesShareOneLimit(t *testing.T) {
 	require.LessOrEqual(t, g.exchanges(), 60)
 }
 
-func TestDeniedCallbacksCountAsFailures(t *testing.T) {
+func TestCallbacksWithAnErrorCountAsFailures(t *testing.T) {
 	t.Parallel()
+	for code, status := range map[string]int{"access_denied": 403, "server_error": 503, "mine": 503} {
+		requireErrorsAreThrottled(t, code, status)
+	}
+}
+
+func requireErrorsAreThrottled(t *testing.T, code string, status int) {
+	t.Helper()
 	var consumed atomic.Int32
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, _ *auth.Config) {
 		g.injectFaults(func(method string) error {
@@ -123,11 +130,11 @@ func TestDeniedCallbacksCountAsFailures(t *testing.T) {
 	}})
 	b := g.browser()
 	statuses := map[int]int{}
-	for range 500 {
+	for range 100 {
 		state := queryOf(t, b.authURL(signInCall)).Get("state")
-		statuses[b.get(callbackCall+"?error=access_denied&state="+url.QueryEscape(state)).status]++
+		statuses[b.get(callbackCall+"?error="+code+"&state="+url.QueryEscape(state)).status]++
 	}
-	require.Equal(t, map[int]int{http.StatusForbidden: 20, http.StatusTooManyRequests: 480}, statuses)
+	require.Equal(t, map[int]int{status: 20, http.StatusTooManyRequests: 80}, statuses)
 	require.EqualValues(t, 20, consumed.Load(), "throttled callbacks do not consume a state")
 }
 

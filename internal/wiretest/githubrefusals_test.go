@@ -3,6 +3,7 @@ package wiretest
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/sallyport-go/auth"
@@ -97,5 +98,45 @@ func TestOneRefusedListDoesNotHideTheOther(t *testing.T) {
 		g.fake.Inject(refusals[name].endpoint, refusals[name].fault)
 		b := g.browser()
 		require.Equal(t, want, b.get(b.authURL(signInCall)).status, name)
+	}
+}
+
+func TestOnlyAccessDeniedAtGitHubIsADenial(t *testing.T) {
+	t.Parallel()
+	const failed = "auth: GitHub sent the browser back with an error: "
+	for code, want := range map[string]struct{ answer, logged string }{
+		"access_denied":             {"denied", "Access was denied at GitHub"},
+		"application_suspended":     {"unavailable", failed + "application_suspended"},
+		"redirect_uri_mismatch":     {"unavailable", failed + "redirect_uri_mismatch"},
+		"invalid_request":           {"unavailable", failed + "invalid_request"},
+		"invalid_scope":             {"unavailable", failed + "invalid_scope"},
+		"unauthorized_client":       {"unavailable", failed + "unauthorized_client"},
+		"unsupported_response_type": {"unavailable", failed + "unsupported_response_type"},
+		"server_error":              {"unavailable", failed + "server_error"},
+		"temporarily_unavailable":   {"unavailable", failed + "temporarily_unavailable"},
+		"Access_Denied":             {"unavailable", failed + "unknown error"},
+		"out_of_cheese":             {"unavailable", failed + "unknown error"},
+		"":                          {"unavailable", failed + "unknown error"},
+	} {
+		for _, sessions := range []bool{true, false} {
+			g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+				if sessions {
+					cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/account"}
+				}
+			}})
+			b := g.browser().stay()
+			state := queryOf(t, b.authURL(signInCall)).Get("state")
+			p := b.get(callbackCall + "?" + url.Values{"error": {code}, "state": {state}}.Encode())
+			switch {
+			case sessions:
+				require.Equal(t, g.server.URL+"/account?error="+want.answer, p.header.Get("Location"), code)
+			case want.answer == "denied":
+				require.Equal(t, http.StatusForbidden, p.status, code)
+			default:
+				require.Equal(t, http.StatusServiceUnavailable, p.status, code)
+			}
+			require.Contains(t, g.log.String(), want.logged)
+			require.NotContains(t, g.log.String(), "cheese")
+		}
 	}
 }

@@ -194,6 +194,30 @@ func TestAppChecksAndDeletesTokens(t *testing.T) {
 		"deleting a grant must revoke all tokens")
 }
 
+func TestAppResetsTokens(t *testing.T) {
+	for _, lifetime := range []time.Duration{0, time.Hour} {
+		c := startWith(t, githubtest.Config{AutoApprove: "octocat", TokenLifetime: lifetime})
+		old, other := c.signIn("repo user:email"), c.signIn("repo user:email")
+		got := c.application(http.MethodPatch, "token", old)
+		require.Equal(t, http.StatusOK, got.status)
+		authorization.check(t, exact(t, got.body))
+		fresh := got.object(t)["token"].(string)
+		require.NotContains(t, []string{old, other}, fresh)
+		require.Equal(t, []any{"repo", "user:email"}, got.object(t)["scopes"])
+		require.Equal(t, lifetime > 0, got.object(t)["expires_at"] != nil)
+		require.Equal(t, 1, c.Count(githubtest.EndpointResetToken))
+
+		require.Equal(t, http.StatusUnauthorized, c.get("/user", old).status)
+		require.Equal(t, http.StatusOK, c.get("/user", fresh).status)
+		require.Equal(t, http.StatusOK, c.get("/user", other).status, "the other token must stay valid")
+		require.Len(t, c.Tokens(octocat), 2)
+		for _, invalid := range []string{old, "gho_unknown"} {
+			require.Equal(t, http.StatusNotFound, c.application(http.MethodPatch, "token", invalid).status)
+		}
+		require.Equal(t, 422, c.application(http.MethodPatch, "token", "").status)
+	}
+}
+
 func TestAppCallsNeedTheAppsCredentials(t *testing.T) {
 	c := start(t)
 	id, secret := c.Client()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// application returns the handler of a call in which the app checks or revokes an access token. The
-// app authenticates with its client ID and client secret, and sends the token in the body.
+// application returns the handler of a call in which the app checks, resets or revokes an access
+// token. The app authenticates with its client ID and client secret, and sends the token in the body.
 func (s *Server) application(handle func(http.ResponseWriter, *http.Request, string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.apiHeaders(w)
@@ -53,6 +53,24 @@ func (s *Server) checkToken(w http.ResponseWriter, r *http.Request, access strin
 		return
 	}
 	writeJSON(w, http.StatusOK, s.authorizationOf(r, found, user))
+}
+
+// resetToken replaces a token with a new one that has the same scopes, and responds with the new
+// token. The old token no longer works.
+func (s *Server) resetToken(w http.ResponseWriter, r *http.Request, access string) {
+	s.mu.Lock()
+	token, user, ok := s.token(access)
+	var fresh Token
+	if ok {
+		s.grants.end(token)
+		fresh = *s.newToken(token.UserID, token.Scopes)
+	}
+	s.mu.Unlock()
+	if !ok {
+		apiError(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	writeJSON(w, http.StatusOK, s.authorizationOf(r, fresh, user))
 }
 
 // deleteToken revokes one token.

@@ -51,7 +51,7 @@
 //   - the limit of ten tokens for each user and set of scopes;
 //   - errors of the token endpoint with status 200;
 //   - the fields and types of REST responses, pagination, and rate-limit headers;
-//   - checking and revoking tokens.
+//   - checking, resetting and revoking tokens.
 //
 // The fake sends the rate-limit headers but never enforces a limit. The page asks for consent every
 // time, even if the user has agreed before. The fake does not implement GitHub Apps, the device

@@ -105,8 +105,8 @@ var (
 		EndpointEmails, EndpointMemberships, EndpointOrgs, EndpointTeams, EndpointRepos,
 	}
 	// jsonEndpoints respond with JSON that a client reads.
-	jsonEndpoints = append([]Endpoint{EndpointAccessToken, EndpointUser, EndpointCheckToken},
-		listEndpoints...)
+	jsonEndpoints = append([]Endpoint{EndpointAccessToken, EndpointUser, EndpointCheckToken,
+		EndpointResetToken}, listEndpoints...)
 
 	// serverEndpoints are called by the server of the app, not by the browser.
 	serverEndpoints = append([]Endpoint{EndpointDeleteToken, EndpointDeleteGrant}, jsonEndpoints...)

@@ -24,6 +24,7 @@ const (
 	EndpointTeams       Endpoint = "GET /user/teams"
 	EndpointRepos       Endpoint = "GET /user/repos"
 	EndpointCheckToken  Endpoint = "POST /applications/{client_id}/token"
+	EndpointResetToken  Endpoint = "PATCH /applications/{client_id}/token"
 	EndpointDeleteToken Endpoint = "DELETE /applications/{client_id}/token"
 	EndpointDeleteGrant Endpoint = "DELETE /applications/{client_id}/grant"
 )
@@ -44,6 +45,7 @@ func (s *Server) routes() *http.ServeMux {
 		api(resource.endpoint, s.resource(resource))
 	}
 	api(EndpointCheckToken, s.application(s.checkToken))
+	api(EndpointResetToken, s.application(s.resetToken))
 	api(EndpointDeleteToken, s.application(s.deleteToken))
 	api(EndpointDeleteGrant, s.application(s.deleteGrant))
 	return mux

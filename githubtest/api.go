@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -65,8 +66,27 @@ func (s *Server) resource(res resource) http.HandlerFunc {
 		if list, ok := answer.([]object); ok {
 			answer = paginate(w, r, list)
 		}
-		writeJSON(w, http.StatusOK, answer)
+		s.writeUnlessKnown(w, r, answer)
 	}
+}
+
+// writeUnlessKnown responds with the value and its ETag. If the client already has the value,
+// according to the header If-None-Match, the response is 304 without a body. As at GitHub, a 304
+// does not count against the rate limit.
+func (s *Server) writeUnlessKnown(w http.ResponseWriter, r *http.Request, value any) {
+	body := encode(value)
+	tag := fmt.Sprintf(`"%x"`, sha256.Sum256(body))
+	w.Header().Set("ETag", "W/"+tag)
+	w.Header().Set("Vary", "Accept, Authorization, Cookie, X-GitHub-OTP")
+	for known := range strings.SplitSeq(r.Header.Get("If-None-Match"), ",") {
+		known = strings.TrimSpace(known)
+		if known == "*" || strings.TrimPrefix(known, "W/") == tag {
+			s.rateHeaders(w, -1)
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	}
+	writeBody(w, http.StatusOK, body)
 }
 
 // authenticate finds the user of the access token in the request. If there is no valid token, it
@@ -140,29 +160,35 @@ func between(text string, fallback, limit int) int {
 // apiHeaders sets the headers of every response of the REST API. The rate-limit headers count the
 // calls of the current hour, but a call beyond the limit is not refused.
 func (s *Server) apiHeaders(w http.ResponseWriter) {
-	now := s.now()
-	used := min(s.rateUsed(now), rateLimit)
+	s.rateHeaders(w, 1)
 	header := w.Header()
 	header.Set("X-GitHub-Request-Id", requestID())
 	header.Set("X-GitHub-Media-Type", "github.v3; format=json")
+	header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
+	header.Set("X-Content-Type-Options", "nosniff")
+}
+
+// rateHeaders adds a number of calls to the calls of this hour, and sets the rate-limit headers.
+func (s *Server) rateHeaders(w http.ResponseWriter, calls int) {
+	now := s.now()
+	used := min(s.rateUsed(now, calls), rateLimit)
+	header := w.Header()
 	header.Set("X-RateLimit-Limit", strconv.Itoa(rateLimit))
 	header.Set("X-RateLimit-Used", strconv.Itoa(used))
 	header.Set("X-RateLimit-Remaining", strconv.Itoa(rateLimit-used))
 	header.Set("X-RateLimit-Reset", strconv.FormatInt(now.Truncate(time.Hour).Add(time.Hour).Unix(),
 		10))
 	header.Set("X-RateLimit-Resource", "core")
-	header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
-	header.Set("X-Content-Type-Options", "nosniff")
 }
 
-// rateUsed counts this call and returns the number of calls in this hour.
-func (s *Server) rateUsed(now time.Time) int {
+// rateUsed adds a number of calls to the calls of this hour, and returns their number.
+func (s *Server) rateUsed(now time.Time, calls int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if hour := now.Truncate(time.Hour); !hour.Equal(s.rateHour) {
 		s.rateHour, s.rateCount = hour, 0
 	}
-	s.rateCount++
+	s.rateCount = max(0, s.rateCount+calls)
 	return s.rateCount
 }
 
@@ -175,11 +201,18 @@ func apiError(w http.ResponseWriter, status int, message string) {
 	})
 }
 
-func writeJSON(w http.ResponseWriter, status int, value any) {
+func writeJSON(w http.ResponseWriter, status int, value any) { writeBody(w, status, encode(value)) }
+
+// encode returns the JSON encoding of the value.
+func encode(value any) []byte {
 	body, err := json.Marshal(value)
 	if err != nil {
 		panic(err) // only a bug in this package can cause an error
 	}
+	return body
+}
+
+func writeBody(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // an error means that the client has disconnected

@@ -218,6 +218,42 @@ func TestAppResetsTokens(t *testing.T) {
 	}
 }
 
+func TestAResourceThatTheClientHasIsNotSentAgain(t *testing.T) {
+	c := start(t)
+	token := c.signIn("repo user read:org")
+	ask := func(path, known string) reply {
+		r := c.request(http.MethodGet, "/api/v3"+path, nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.Header.Set("If-None-Match", known)
+		return c.do(r)
+	}
+	for _, path := range []string{"/user", "/user/emails", "/user/memberships/orgs", "/user/orgs",
+		"/user/teams", "/user/repos"} {
+		first := c.get(path, token)
+		tag := first.header.Get("ETag")
+		require.Regexp(t, `^W/"[0-9a-f]{64}"$`, tag)
+		require.Contains(t, first.header.Get("Vary"), "Authorization")
+		for _, known := range []string{tag, strings.TrimPrefix(tag, "W/"), `"x", ` + tag, "*"} {
+			got := ask(path, known)
+			require.Equal(t, http.StatusNotModified, got.status, known)
+			require.Empty(t, got.body)
+			require.Equal(t, tag, got.header.Get("ETag"))
+			require.Equal(t, first.header.Get("X-RateLimit-Used"), got.header.Get("X-RateLimit-Used"),
+				"a 304 does not count against the rate limit")
+		}
+		for _, known := range []string{"", `"x"`, `W/"x"`, "x" + tag} {
+			got := ask(path, known)
+			require.Equal(t, http.StatusOK, got.status, known)
+			require.Equal(t, first.body, got.body)
+		}
+	}
+	tag := c.get("/user", token).header.Get("ETag")
+	require.NoError(t, c.SetUser(githubtest.User{ID: octocat, Login: "renamed"}))
+	require.Equal(t, http.StatusOK, ask("/user", tag).status)
+	c.Revoke(octocat)
+	require.Equal(t, http.StatusUnauthorized, ask("/user", tag).status)
+}
+
 func TestAppCallsNeedTheAppsCredentials(t *testing.T) {
 	c := start(t)
 	id, secret := c.Client()

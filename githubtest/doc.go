@@ -51,11 +51,12 @@
 //   - the limit of ten tokens for each user and set of scopes;
 //   - errors of the token endpoint with status 200;
 //   - the fields and types of REST responses, pagination, and rate-limit headers;
+//   - conditional requests (ETag and If-None-Match, but not Last-Modified);
 //   - checking, resetting and revoking tokens.
 //
 // The fake sends the rate-limit headers but never enforces a limit. The page asks for consent every
 // time, even if the user has agreed before. The fake does not implement GitHub Apps, the device
-// flow, sudo mode, organizations that restrict apps, ETags, or a choice of media types and API
+// flow, sudo mode, organizations that restrict apps, or a choice of media types and API
 // versions.
 //
 // If a user has no verified primary e-mail address, GitHub issues no token and responds with the

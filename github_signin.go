@@ -156,6 +156,8 @@ func (g *GitHubConnector) signInRecords(
 		signIn.Link.UserID = link.UserID
 		if g.tokens.users != nil { // refuses a disabled user before anything is written
 			_, err = g.tokens.users.activeUser(ctx, link.UserID)
+		} else {
+			signIn.Email, err = g.missingEmail(ctx, link.UserID, grant)
 		}
 	case !errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("auth: looking for a GitHub account: %w", err)
@@ -186,6 +188,31 @@ func (g *GitHubConnector) signInRecords(
 		}
 	}
 	return signIn, isNew, g.chooseToken(&signIn, grant, stored)
+}
+
+// missingEmail returns the e-mail address for a user whom a GitHub sign-in created without one. For
+// every other user, and if GitHub does not answer, it returns "". The user can have no address
+// because the user had none at GitHub, or did not grant the scope, or because it was taken here.
+func (g *GitHubConnector) missingEmail(
+	ctx context.Context, userID string, grant githubapi.Grant,
+) (string, error) {
+	user, err := g.users.FindUser(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return "", nil // SignInGitHub returns an error
+	case err != nil:
+		return "", fmt.Errorf("auth: signing in with GitHub: %w", err)
+	case user.Email != "" || user.AdmittedAt.IsZero() || !githubapi.Covers(grant.Scopes, "user:email"):
+		return "", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout/4)
+	defer cancel()
+	email, err := g.api.Email(ctx, grant.AccessToken)
+	if err != nil {
+		g.cfg.Logger.WarnContext(ctx, "auth: a missing e-mail address could not be read from GitHub",
+			"user_id", userID, "error", err)
+	}
+	return email, nil
 }
 
 // prepareNewUser sets the user of a sign-in whose account is not linked yet. If there is a

@@ -292,8 +292,10 @@ type GitHubSignInWrite struct {
 	// cases, Link.UserID is the ID that [UserSource.ResolveGitHub] returned.
 	Link GitHubLink
 
-	// NewUser is the user to add, or nil if no user is to be added.
-	NewUser *User
+	NewUser *User // the user to add; nil if no user is to be added
+
+	// Email becomes the e-mail address of an existing user who has none. Empty means no address.
+	Email string
 
 	// GrantSuperUser makes the user a super user. For each account, this works only once: see
 	// [GitHubStore.SignInGitHub].
@@ -305,10 +307,8 @@ type GitHubSignInWrite struct {
 	Token        *GitHubToken
 	TokenVersion string
 
-	// Session is the session to create. SessionLimit is the maximum number of the user's sessions:
-	// see [SessionStore.CreateSession].
-	Session      Session
-	SessionLimit int
+	Session      Session // the session to create
+	SessionLimit int     // maximum number of the user's sessions: see [SessionStore.CreateSession]
 }
 
 // GitHubConnectWrite contains everything that connecting an account writes.

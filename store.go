@@ -325,9 +325,9 @@ type GitHubStore interface {
 
 	// SignInGitHub writes everything that a sign-in with GitHub changes. It writes the Link and
 	// creates the Session as CreateSession does. It adds the NewUser if there is one, and writes
-	// the Token if there is one. It writes the link's CreatedAt only if the link is new. If the new
-	// user's e-mail is taken, the user is added without an e-mail. If the AdmittedAt of an existing
-	// user is not zero, SignInGitHub sets it to the link's SeenAt.
+	// the Token if there is one. It writes the link's CreatedAt only if the link is new. It gives
+	// the Email to an existing user without an e-mail. An e-mail that is taken is left out. If the
+	// AdmittedAt of an existing user is not zero, SignInGitHub sets it to the link's SeenAt.
 	//
 	// A store also remembers every GitHub account that was ever linked, even after it is unlinked.
 	// It remembers the account for the user to whom the account was last linked. Each account has

@@ -194,7 +194,8 @@ func (a GitHubAccount) validate() error {
 // Link. If there is no such record, it returns nil. Every record must belong to the user of the
 // Link. A Token must also belong to the GitHub account of the Link.
 func (w GitHubSignInWrite) Validate() error {
-	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link))
+	err := cmp.Or(w.Link.Validate(), w.Session.Validate(), sameUser(w.Session.UserID, w.Link),
+		checkText("email", w.Email, maxEmailLength))
 	if err == nil && w.NewUser != nil {
 		err = cmp.Or(w.NewUser.Validate(), sameUser(w.NewUser.ID, w.Link))
 	}

@@ -86,6 +86,7 @@ func (s *accounts) SignInGitHub(
 		s.addUser(u)
 	} else {
 		u.recordAdmission(signIn.Link.SeenAt)
+		s.fillEmail(u, signIn.Email)
 	}
 	link := s.setLink(u, signIn.Link)
 	if signIn.Token != nil {
@@ -235,6 +236,17 @@ func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 		record.Email = ""
 	}
 	return s.newUser(record)
+}
+
+// fillEmail sets the e-mail address of a user who has none, unless the address is taken or the store
+// keeps no users. The caller holds the lock.
+func (s *accounts) fillEmail(u *user, email string) {
+	folded := auth.FoldASCII(email)
+	if s.withoutUsers || email == "" || u.record.Email != "" || s.emails.has(folded) {
+		return
+	}
+	u.record.Email = email
+	s.emails.add(folded)
 }
 
 // promoteOnce makes the user a super user and marks the grant of the account as spent. If the grant

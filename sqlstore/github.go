@@ -57,8 +57,8 @@ func (s *core) SignInGitHub(
 	user, err := signInOnce()
 	if errors.Is(err, auth.ErrExists) {
 		// The transaction may have found the e-mail address free before another user took it. In
-		// this case, the second call of signInOnce adds the user without an e-mail address. If the
-		// first call failed for another reason, the second call returns the same error.
+		// this case, the second call of signInOnce leaves the e-mail address out. If the first call
+		// failed for another reason, the second call returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {
@@ -120,6 +120,12 @@ func signInGitHub(
 			return err
 		},
 		func() error { return remember(ctx, t, signIn.Link, state, grants) },
+		func() (err error) {
+			if signIn.NewUser == nil && t.store.keepsUsers() {
+				user, err = fillEmail(ctx, t, user, signIn.Email)
+			}
+			return err
+		},
 		func() error {
 			if !promoted {
 				return nil

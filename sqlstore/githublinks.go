@@ -129,6 +129,22 @@ func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error)
 	return user, addUser(ctx, t, user)
 }
 
+const updateEmail = `UPDATE auth_users SET email = ?, email_folded = ? WHERE id = ?`
+
+// fillEmail sets the e-mail address of a user who has none, unless the address is taken. It returns
+// the changed user.
+func fillEmail(ctx context.Context, t tx, user auth.User, email string) (auth.User, error) {
+	if email == "" || user.Email != "" {
+		return user, nil
+	}
+	taken, err := t.queryBool(ctx, selectEmailTaken, auth.FoldASCII(email))
+	if err != nil || taken {
+		return user, err
+	}
+	user.Email = email
+	return user, t.change(ctx, updateEmail, email, auth.FoldASCII(email), user.ID)
+}
+
 const (
 	selectUserTokens = `SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.user_id = ? FOR UPDATE`
 	deleteUserLinks  = `DELETE FROM auth_github_links WHERE user_id = ?`

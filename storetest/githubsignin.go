@@ -18,6 +18,7 @@ var githubSignInPromises = []promise[auth.Store]{
 	{"a later sign-in may change nothing", sameSignIn},
 	{"an e-mail address that is taken is left out", takenEmailLeftOut},
 	{"an e-mail address that is free is stored", freeEmailKept},
+	{"a later sign-in fills in only a missing e-mail address that is free", laterSignInFillsInEmail},
 	{"a refused first sign-in leaves nothing", refusedFirstSignIn},
 	{"a refused later sign-in changes nothing", refusedLaterSignIn},
 	{"a disabled user cannot sign in, and stays linked", disabledSignIn},
@@ -138,6 +139,39 @@ func freeEmailKept(t *testing.T, store auth.Store) {
 	later = newUser()
 	later.Username = strings.ToUpper(a.user.Username)
 	require.ErrorIs(t, store.Register(t.Context(), byHost(now), later, newKey(later)), auth.ErrExists)
+}
+
+func laterSignInFillsInEmail(t *testing.T, store auth.Store) {
+	taken := newAccount(t, store)
+	a, without := newLinked(t, store), newUser()
+	without.Email = ""
+	b := signUp(t, store, firstSignIn(without))
+	free := newUser().Email
+	for _, step := range []struct {
+		linked
+		email, want string
+	}{
+		{a, free, a.user.Email},
+		{b, "", ""},
+		{b, strings.ToUpper(taken.user.Email), ""},
+		{b, free, free},
+		{b, newUser().Email, free},
+	} {
+		signIn := step.nextSignIn()
+		signIn.Token, signIn.Email = nil, step.email
+		_, user, err := store.SignInGitHub(t.Context(), byHost(now), signIn)
+		require.NoError(t, err)
+		require.Equal(t, step.want, user.Email)
+		requireUser(t, store, user)
+	}
+	taken.requireUnchanged(t, store)
+
+	later := newUser()
+	later.Email = strings.ToUpper(free)
+	require.ErrorIs(t, store.Register(t.Context(), byHost(now), later, newKey(later)), auth.ErrExists)
+	_, err := store.DeleteUser(t.Context(), byHost(now), b.user.ID)
+	require.NoError(t, err)
+	require.NoError(t, store.Register(t.Context(), byHost(now), later, newKey(later)))
 }
 
 func disabledSignIn(t *testing.T, store auth.Store) {

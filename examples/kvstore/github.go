@@ -60,6 +60,10 @@ func (s *Store) SignInGitHub(
 			return err
 		}
 		a.link(signIn.Link, signIn.Token)
+		if signIn.NewUser == nil && a.User.Email == "" &&
+			c.bucket(emails).Get([]byte(auth.FoldASCII(signIn.Email))) == nil {
+			a.User.Email = signIn.Email
+		}
 		wasSuperUser := a.User.IsSuperUser
 		if signIn.GrantSuperUser && !state.GrantSpent {
 			a.User.IsSuperUser = true

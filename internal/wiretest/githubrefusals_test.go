@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -139,4 +141,87 @@ func TestOnlyAccessDeniedAtGitHubIsADenial(t *testing.T) {
 			require.NotContains(t, g.log.String(), "cheese")
 		}
 	}
+}
+
+// emailOf returns the e-mail address of the user who has signed in, or nil.
+func (g *githubFixture) emailOf(signedIn map[string]any) any {
+	return g.sendAs(signedIn["token"].(string), http.MethodGet, "/auth/user", "").json(g.t)["email"]
+}
+
+func TestARateLimitAtTheFirstSignInLosesNoEmailAddress(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]githubtest.Fault{
+		"secondary":      forbidden("You have exceeded a secondary rate limit. Please wait a few minutes."),
+		"abuse":          forbidden("You have triggered an abuse detection mechanism."),
+		"primary":        githubtest.Status(http.StatusForbidden),
+		"a proxy's page": githubtest.Answer(http.StatusForbidden, "text/html", "<html>Blocked</html>"),
+	} {
+		g := newGitHub(t)
+		b := g.browser()
+		callback := b.callbackURL(b.authURL(signInCall))
+		g.fake.Inject(githubtest.EndpointEmails, fault)
+		require.Equal(t, http.StatusServiceUnavailable, b.get(callback).status, name)
+		g.requireNothingLeft(githubtest.EndpointEmails)
+
+		g.fake.Heal()
+		require.Equal(t, "octocat@example.com", g.emailOf(b.signIn()), name)
+	}
+}
+
+func TestALaterSignInFillsInAMissingEmailAddress(t *testing.T) {
+	t.Parallel()
+	const address = "octocat@example.com"
+	refused := forbidden("Resource not accessible by integration")
+	for name, c := range map[string]struct {
+		prepare func(*githubFixture)
+		want    any
+	}{
+		"an address": {func(*githubFixture) {}, address},
+		"refused again": {func(g *githubFixture) {
+			g.fake.Inject(githubtest.EndpointEmails, refused)
+		}, nil},
+		"GitHub fails": {func(g *githubFixture) {
+			g.fake.Inject(githubtest.EndpointEmails, githubtest.Status(http.StatusBadGateway))
+		}, nil},
+		"a taken address": {func(g *githubFixture) {
+			_, err := g.svc.Register(t.Context(), authtest.ByHost,
+				auth.UserParams{Username: "first", Email: strings.ToUpper(address)})
+			require.NoError(t, err)
+		}, nil},
+		"an address that is not verified": {func(g *githubFixture) {
+			require.NoError(t, g.fake.SetUser(githubtest.User{ID: octocat, Login: octocatLogin,
+				Emails: []githubtest.Email{{Address: address, Primary: true}}}))
+		}, nil},
+	} {
+		g := newGitHub(t)
+		g.fake.Inject(githubtest.EndpointEmails, refused)
+		b := g.browser()
+		require.Nil(t, g.emailOf(b.signIn()), name)
+		g.fake.Heal()
+
+		c.prepare(g)
+		asked := g.fake.Count(githubtest.EndpointEmails)
+		require.Equal(t, c.want, g.emailOf(b.signIn()), name)
+		require.Equal(t, asked+1, g.fake.Count(githubtest.EndpointEmails), name)
+	}
+}
+
+// The address of a user who has one stays, and a user whom no GitHub sign-in created gets none.
+// GitHub is not asked.
+func TestOnlyAMissingAddressOfAGitHubUserIsFilledIn(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	b := g.browser()
+	b.signIn()
+	require.NoError(t, g.fake.SetUser(githubtest.User{ID: octocat, Login: octocatLogin,
+		Emails: []githubtest.Email{{Address: "new@example.com", Primary: true, Verified: true}}}))
+	asked := g.fake.Count(githubtest.EndpointEmails)
+	require.Equal(t, "octocat@example.com", g.emailOf(b.signIn()))
+
+	require.NoError(t, g.fake.SignInAs(hubotLogin))
+	registered, err := g.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "machine"})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, b.connect(g.fixture.signIn(registered.User)).status)
+	require.Nil(t, g.emailOf(b.signIn()))
+	require.Equal(t, asked, g.fake.Count(githubtest.EndpointEmails))
 }

@@ -57,6 +57,10 @@ const (
 	maxBcryptSecret                = 72 // bcrypt silently ignores the rest of a longer secret
 )
 
+// bcryptBase64 is the encoding of the salt and the checksum in a bcrypt hash.
+var bcryptBase64 = base64.NewEncoding("./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789").
+	WithPadding(base64.NoPadding)
+
 // ErrForm is the error of [Parse]. Its text contains no part of the hash, so it may be logged.
 var ErrForm = errors.New("auth: stored hash is not of a known form")
 
@@ -179,6 +183,12 @@ func parseBcrypt(stored string) (Form, error) {
 		if !canonical.IsAlphanumeric(c) && c != '.' && c != '/' {
 			return Form{}, ErrForm
 		}
+	}
+	// The last character has two unused bits. Package bcrypt computes them as zero and compares
+	// text, so no secret matches a checksum in which they are not zero. The unused bits of the salt
+	// may have any value, because package bcrypt ignores them.
+	if _, err := canonical.DecodeBase64(bcryptBase64, stored[29:]); err != nil {
+		return Form{}, ErrForm
 	}
 	return Form{Kind: KindBcrypt, bcrypt: stored}, nil
 }

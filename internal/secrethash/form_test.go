@@ -13,7 +13,7 @@ const (
 	digest43 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" // 32 zero bytes
 	salt     = "MDEyMzQ1Njc"                                 // 8 bytes
 	hash     = "MDEyMzQ1Njc4OWFiY2RlZg"                      // 16 bytes
-	bcrypt53 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX./0"
+	bcrypt53 = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX./2"
 )
 
 func TestEveryFormIsTakenApart(t *testing.T) {
@@ -106,6 +106,8 @@ func TestAFormThatIsMisspelledOrOutOfBoundsIsRefused(t *testing.T) {
 		"bcrypt without a letter":     "$2$10$" + bcrypt53 + "a",
 		"bcrypt of 59 bytes":          "$2b$10$" + bcrypt53[1:],
 		"bcrypt of 61 bytes":          "$2b$10$" + bcrypt53 + "a",
+		"bcrypt with a stray bit":     "$2b$10$" + bcrypt53[:52] + "3",
+		"bcrypt with stray bits":      "$2b$10$" + bcrypt53[:52] + "1",
 		"bcrypt with a plus":          "$2b$10$" + bcrypt53[1:] + "+",
 		"bcrypt without its dollars":  "$2b.10$" + bcrypt53,
 		"bcrypt without its third":    "$2b$10." + bcrypt53,

@@ -37,6 +37,6 @@ func ExampleService_ImportUsers() {
 	})
 	fmt.Printf("%d added, %d rejected, error: %v\n", progress.Added, progress.Rejected, err)
 	// Output:
-	// line 3: auth: hash must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4
+	// line 3: auth: hash must be bcrypt ($2a$, $2b$ or $2y$) or argon2id ($argon2id$)
 	// 1 added, 1 rejected, error: <nil>
 }

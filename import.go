@@ -29,7 +29,7 @@ type ImportedKey struct {
 
 	// Hash is a bcrypt hash or an argon2id hash. A bcrypt hash begins with $2a$, $2b$ or $2y$ and
 	// has cost 10 to 13. An argon2id hash has the PHC format, version 19, 8 to 64 MiB, and t and p
-	// from 1 to 4.
+	// from 1 to 4. Its parameters m, t and p may be in any order, and are stored in this order.
 	Hash string
 
 	// GeneratedSHA256 is the SHA-256 of a secret, in hexadecimal. A host that sets GeneratedSHA256
@@ -128,12 +128,11 @@ func (v *CredentialVerifier) importedHash(ctx context.Context, imported Imported
 	case imported.GeneratedSHA256 != "":
 		return sha256Form(imported.GeneratedSHA256)
 	}
-	form, err := secrethash.Parse(imported.Hash)
-	if err != nil || form.Kind != secrethash.KindArgon2 && form.Kind != secrethash.KindBcrypt {
-		return "", invalidf("hash",
-			"must be bcrypt of cost 10 to 13 or argon2id of 8 to 64 MiB, t and p 1 to 4")
+	stored, err := secrethash.Imported(imported.Hash)
+	if err != nil {
+		return "", invalidf("hash", "%s", err)
 	}
-	return imported.Hash, nil
+	return stored, nil
 }
 
 // sha256Form returns the stored form of a SHA-256 digest, which is given in hexadecimal.

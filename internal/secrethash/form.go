@@ -192,9 +192,3 @@ func parseBcrypt(stored string) (Form, error) {
 	}
 	return Form{Kind: KindBcrypt, bcrypt: stored}, nil
 }
-
-// ImportedSHA256 returns the stored form of a secret that another service has generated. The digest
-// is the SHA-256 digest of the secret.
-func ImportedSHA256(digest [sha256.Size]byte) string {
-	return "$" + string(KindImportedSHA256) + "$v=1$" + base64.RawURLEncoding.EncodeToString(digest[:])
-}

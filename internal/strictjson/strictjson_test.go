@@ -42,6 +42,31 @@ func TestKnownNameMayBeWrittenWithEscapes(t *testing.T) {
 	require.Equal(t, "x", sub)
 }
 
+func TestEscapesAreReadInBothCasesAndToTheEdgesOfTheirRange(t *testing.T) {
+	t.Parallel()
+	for escaped, want := range map[string]string{
+		`\u0001`:       "\x01",
+		`\u0909`:       "\u0909",
+		`\u9999`:       "\u9999",
+		`\u00e9`:       "é",
+		`\u00E9`:       "é",
+		`\uaAfF`:       "\uaaff",
+		`\uAFaf`:       "\uafaf",
+		`\ud7ff`:       "\ud7ff", // the last one before the surrogates
+		`\uE000`:       "\ue000", // the first one after them
+		`\uFFFF`:       "\uffff",
+		`\uD800\uDC00`: "\U00010000",
+		`\uDBFF\uDFFF`: "\U0010ffff",
+		`\ud83d\uDE00`: "😀",
+	} {
+		object, err := strictjson.Parse([]byte(`{"sub":"`+escaped+`"}`), known)
+		require.NoError(t, err, escaped)
+		text, ok := object.Value(1).Text()
+		require.True(t, ok)
+		require.Equal(t, want, text, escaped)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat("[", 40) + strings.Repeat("]", 40)
@@ -80,6 +105,18 @@ func TestParseRefuses(t *testing.T) {
 		"half a word":                    {`{"ok":tru`, strictjson.ErrSyntax},
 		"a line break in a string":       {"{\"sub\":\"a\nb\"}", strictjson.ErrSyntax},
 		"an unknown escape":              {`{"sub":"\x41"}`, strictjson.ErrSyntax},
+		"an escape of Z":                 {`{"sub":"\uZZZZ"}`, strictjson.ErrSyntax},
+		"an escape of Z at the end":      {`{"sub":"\u004Z"}`, strictjson.ErrSyntax},
+		"an escape below 0":              {`{"sub":"\u004/"}`, strictjson.ErrSyntax},
+		"an escape above 9":              {`{"sub":"\u004:"}`, strictjson.ErrSyntax},
+		"an escape below A":              {`{"sub":"\u004@"}`, strictjson.ErrSyntax},
+		"an escape above F":              {`{"sub":"\u004G"}`, strictjson.ErrSyntax},
+		"an escape below a":              {"{\"sub\":\"\\u004`\"}", strictjson.ErrSyntax},
+		"an escape above f":              {`{"sub":"\u004g"}`, strictjson.ErrSyntax},
+		"an escape with a sign":          {`{"sub":"\u+041"}`, strictjson.ErrSyntax},
+		"an escape with a capital U":     {`{"sub":"\U0041"}`, strictjson.ErrSyntax},
+		"a second half of Z":             {`{"sub":"\ud83d\uZZZZ"}`, strictjson.ErrEncoding},
+		"an escape of Z in a name":       {`{"\uZZZZ":1}`, strictjson.ErrSyntax},
 		"an escape cut short":            {`{"sub":"\u12`, strictjson.ErrSyntax},
 		"a backslash at the end":         {`{"sub":"\`, strictjson.ErrSyntax},
 		"an open string":                 {`{"sub":"a`, strictjson.ErrSyntax},

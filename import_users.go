@@ -43,6 +43,8 @@ const (
 	maxImportBatch     = 100_000
 	maxImportBytes     = 64 << 20  // a batch also ends when it has this many bytes
 	maxImportLine      = 128 << 10 // MaxKeys keys of the greatest length take about 70,000 bytes
+
+	byteOrderMark = "\ufeff" // some programs begin a UTF-8 file with it (RFC 8259, section 8.1)
 )
 
 // ImportProgress is the progress of an import.
@@ -96,7 +98,7 @@ func (s *Service) ImportUsers(
 		options.BatchSize = defaultImportBatch
 	}
 	i := &userImport{service: s, by: by, options: options,
-		lines: bufio.NewReaderSize(lines, maxImportLine+len("\r\n"))}
+		lines: bufio.NewReaderSize(lines, len(byteOrderMark)+maxImportLine+len("\r\n"))}
 	err := i.run(ctx)
 	return i.progress, err
 }
@@ -160,9 +162,10 @@ func (i *userImport) readBatch(ctx context.Context) (batch []importedLine, err e
 	return batch, err
 }
 
-// readLine returns the next line without surrounding white space. It returns io.EOF together with
-// the last line. If a line is too long, readLine skips the rest of the line, so that the rest takes
-// no memory. The text is valid until the next call.
+// readLine returns the next line without surrounding white space and without a byte order mark at
+// its beginning. A file made from several files can have more than one. It returns io.EOF together
+// with the last line. If a line is too long, readLine skips the rest of the line, so that the rest
+// takes no memory. The text is valid until the next call.
 func (i *userImport) readLine(ctx context.Context) (text []byte, tooLong bool, err error) {
 	length := 0
 	for err = bufio.ErrBufferFull; err == bufio.ErrBufferFull; length += len(text) {
@@ -176,6 +179,7 @@ func (i *userImport) readLine(ctx context.Context) (text []byte, tooLong bool, e
 	if length > 0 {
 		i.read.Lines++
 	}
+	text = bytes.TrimPrefix(text, []byte(byteOrderMark))
 	text = bytes.Trim(text, " \t\r\n") // the white space of JSON (RFC 8259, section 2)
 	return text, tooLong || len(text) > maxImportLine, err
 }

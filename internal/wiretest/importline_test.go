@@ -22,7 +22,8 @@ func TestAnImportRejectsEachInvalidLineWithAReason(t *testing.T) {
 		`["canary"]`:                           "line must be one JSON object",
 		`null`:                                 "line must be one JSON object",
 		line("canary") + line("x"):             "line must be one JSON object",
-		"\ufeff" + line("canary"):              "line must be one JSON object",
+		"\ufeff\ufeff" + line("canary"):        "line must be one JSON object",
+		"\xff\xfe{\x00\"\x00":                  "line must be UTF-8 text without NUL",
 		"{\"username\":\"canary\xff\"}":        "line must be UTF-8 text without NUL",
 		`{"username":"canary\u0000"}`:          "line must be UTF-8 text without NUL",
 		`{"username":"a","username":"canary"}`: "line must not have a field twice",
@@ -90,6 +91,27 @@ func TestAnImportRejectsEachInvalidLineWithAReason(t *testing.T) {
 	}
 	require.Len(t, i.users(), 3)
 	require.NotContains(t, i.log.String(), "canary")
+}
+
+// Windows PowerShell begins a UTF-8 file with a byte order mark. Joining such files puts a mark in
+// front of later lines, too.
+func TestAnImportIgnoresAByteOrderMarkBeforeALine(t *testing.T) {
+	t.Parallel()
+	longest := line("longest")
+	longest += strings.Repeat(" ", 128<<10-len(longest))
+	for name, text := range map[string]string{
+		"first line":         "\ufeff" + line("a") + "\n" + line("b") + "\n",
+		"CRLF":               "\ufeff" + line("a") + "\r\n" + line("b") + "\r\n",
+		"each file's first":  "\ufeff" + line("a") + "\n\ufeff" + line("b"),
+		"on its own line":    "\ufeff\n" + line("a") + "\n" + line("b"),
+		"a line of 128 KiB":  "\ufeff" + longest + "\r\n" + line("b"),
+		"space after a mark": "\ufeff " + line("a") + "\n" + line("b"),
+	} {
+		i := newImporting(t)
+		progress := i.mustImport(text)
+		require.Equal(t, 2, progress.Added, name)
+		require.Equal(t, int64(len(text)+len("\n")), progress.Bytes, "the mark counts as part of the file")
+	}
 }
 
 func TestTheExampleLineOfTheImportGuideIsImported(t *testing.T) {

@@ -1,12 +1,14 @@
 package signing
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth/internal/canonical"
@@ -15,51 +17,15 @@ import (
 const (
 	maxJWKS     = 256 << 10 // maximum length of a JWK set, in bytes
 	maxJWKSKeys = 64        // maximum number of keys in a JWK set
+	maxReasons  = 3         // maximum number of ignored keys for which an error says the reason
 )
-
-// jwk is a JSON Web Key (RFC 7517). Its parameters are those of RFC 7518, section 6, and RFC 8037.
-type jwk struct {
-	KeyType   string   `json:"kty"`
-	Curve     string   `json:"crv,omitempty"`
-	X         *segment `json:"x,omitempty"`
-	Y         *segment `json:"y,omitempty"`
-	D         *segment `json:"d,omitempty"` // the private half
-	K         *segment `json:"k,omitempty"` // a symmetric key
-	ID        string   `json:"kid,omitempty"`
-	Algorithm string   `json:"alg,omitempty"`
-	Use       string   `json:"use,omitempty"`
-	Uses      []string `json:"key_ops,omitempty"`
-
-	// RetiredAt is the last second, in Unix time, in which the key signed. It is nil if the key is
-	// not retired. This JWK member is a private extension (RFC 7517, section 4). Verifiers ignore a
-	// member that they do not know.
-	RetiredAt *int64 `json:"sallyport_retired_at,omitempty"`
-}
-
-type jwkSet struct {
-	Keys []jwk `json:"keys"`
-}
-
-// segment is a byte slice that JSON contains as base64url. UnmarshalText accepts only the strict
-// spelling, without padding.
-type segment []byte
-
-func (s segment) MarshalText() ([]byte, error) {
-	return canonical.Base64URL.AppendEncode(nil, s), nil
-}
-
-func (s *segment) UnmarshalText(text []byte) (err error) {
-	if !canonical.IsBase64URL(string(text)) {
-		return errors.New("not base64url without padding")
-	}
-	*s, err = canonical.DecodeBase64URL(string(text))
-	return err
-}
 
 // encodeJWKS returns the public keys as a JWK set. It leaves out symmetric keys, because a reader
 // of the set could sign tokens with them.
 func encodeJWKS(keys []*Key) ([]byte, error) {
-	set := jwkSet{Keys: []jwk{}} // an empty set is [], not null
+	set := struct {
+		Keys []jwk `json:"keys"`
+	}{[]jwk{}} // an empty set is [], not null
 	for _, key := range keys {
 		public := jwk{ID: key.id, Algorithm: key.Algorithm(), Use: "sig", RetiredAt: key.retired}
 		switch k := key.public.(type) {
@@ -69,10 +35,9 @@ func encodeJWKS(keys []*Key) ([]byte, error) {
 				return nil, fmt.Errorf("auth: encoding the public key %q: %w", key.id, err)
 			}
 			x, y := segment(point[1:33]), segment(point[33:])
-			public.KeyType, public.Curve, public.X, public.Y = "EC", "P-256", &x, &y
+			public.KeyType, public.Curve, public.X, public.Y = "EC", "P-256", x, y
 		case ed25519.PublicKey:
-			x := segment(k)
-			public.KeyType, public.Curve, public.X = "OKP", "Ed25519", &x
+			public.KeyType, public.Curve, public.X = "OKP", "Ed25519", segment(k)
 		default:
 			continue
 		}
@@ -85,90 +50,111 @@ func encodeJWKS(keys []*Key) ([]byte, error) {
 // issuer can verify tokens, or the issuer refuses to return the JWK set.
 var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
 
+// errSecretPublished means that an issuer publishes a private or symmetric key. Anyone can sign
+// tokens with that key, and the issuer may publish its other keys in the same way.
+var errSecretPublished = errors.New("publishes a secret key, which must be replaced")
+
 // ParseJWKS parses a JWK set, and returns a ring. The ring has the keys of the set that can verify
 // tokens. The ring cannot sign. As RFC 7517, section 5, says, ParseJWKS ignores keys of other kinds
-// and for other uses. If several keys have the same ID, ParseJWKS ignores all of them: the kid of a
-// token would not say which of these keys signed the token. ParseJWKS returns an error if no key is
-// left.
+// and for other uses. A key may be repeated. If different keys have the same ID, ParseJWKS ignores
+// all of them: the kid of a token would not say which of these keys signed the token.
+//
+// ParseJWKS returns an error if no key is left, or if the set contains a private or symmetric key.
 func ParseJWKS(text []byte) (*Ring, error) {
 	if len(text) > maxJWKS {
 		return nil, fmt.Errorf("more than %d bytes", maxJWKS)
 	}
-	var set struct{ Keys *[]json.RawMessage } // Keys is nil if the required member is absent
-	if err := json.Unmarshal(text, &set); err != nil || set.Keys == nil {
-		return nil, errors.New("not a JWK set")
-	}
-	if len(*set.Keys) > maxJWKSKeys {
+	set, isSet, err := parseSet(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("not a JWK set: %w", err)
+	case !isSet:
+		return nil, errors.New("not a JWK set: it has no keys")
+	case len(set) > maxJWKSKeys:
 		return nil, fmt.Errorf("more than %d keys", maxJWKSKeys)
 	}
-	var keys []*Key
-	sharing := map[string]int{} // number of keys with each ID
-	for _, member := range *set.Keys {
-		if key := parsePublicKey(member); key != nil {
-			keys = append(keys, key)
-			sharing[key.id]++
+	ring, ambiguous := &Ring{}, map[string]bool{}
+	var ignored []string
+	for i, member := range set {
+		k, err := parseJWK(member.Raw())
+		if k.hasSecret {
+			return nil, fmt.Errorf("the JWK set %w (%s)", errSecretPublished, k.label(i))
+		}
+		var key *Key
+		if err == nil {
+			key, err = k.publicKey()
+		}
+		switch {
+		case err != nil:
+			ignored = append(ignored, fmt.Sprintf("%s: %v", k.label(i), err))
+		case !ring.add(key) && !key.equal(ring.ByID(key.id)):
+			ambiguous[key.id] = true
+			ignored = append(ignored, k.label(i)+": another key has the same kid")
 		}
 	}
-	ring := &Ring{}
-	for _, key := range keys {
-		if sharing[key.id] == 1 {
-			ring.add(key)
-		}
+	for id := range ambiguous {
+		delete(ring.byHeader, ring.byID[id].header)
+		delete(ring.byID, id)
 	}
 	if len(ring.byID) == 0 {
-		return nil, fmt.Errorf("the JWK set has %w", errNoKeys)
+		return nil, fmt.Errorf("the JWK set has %w%s", errNoKeys, listIgnored(ignored))
 	}
 	return ring, nil
 }
 
-// parsePublicKey returns the public key in a JWK, or nil if the key cannot verify tokens.
-func parsePublicKey(text []byte) *Key {
-	var k jwk
-	if json.Unmarshal(text, &k) != nil || !canonical.IsKeyID(k.ID, maxID) || k.Use != "" && k.Use != "sig" {
-		return nil
+// listIgnored returns the end of an error message: why the keys of a set are not used.
+func listIgnored(ignored []string) string {
+	if len(ignored) == 0 {
+		return ""
+	}
+	more := ""
+	if n := len(ignored) - maxReasons; n > 0 {
+		ignored, more = ignored[:maxReasons], fmt.Sprintf("; and %d more", n)
+	}
+	return " (" + strings.Join(ignored, "; ") + more + ")"
+}
+
+// equal reports whether two public keys are the same key, with the same retirement.
+func (k *Key) equal(other *Key) bool {
+	public, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
+	sameRetirement := (k.retired == nil) == (other.retired == nil) &&
+		(k.retired == nil || *k.retired == *other.retired)
+	return ok && public.Equal(other.public) && sameRetirement
+}
+
+// publicKey returns the public key in a JWK. It returns an error if the key cannot verify tokens.
+// The text of the error contains nothing of the JWK, because the JWK is another machine's.
+func (k *jwk) publicKey() (*Key, error) {
+	switch {
+	case k.ID == "":
+		return nil, errors.New("it has no kid")
+	case !canonical.IsKeyID(k.ID, maxID):
+		return nil, fmt.Errorf(`kid must be 1 to %d letters, digits, ".", "_" and "-"`, maxID)
+	case k.Use != "" && k.Use != "sig":
+		return nil, errors.New(`use is not "sig"`)
+	case k.Uses != nil && !slices.Contains(k.Uses, "verify"): // RFC 7517, section 4.3
+		return nil, errors.New(`key_ops does not have "verify"`)
 	}
 	key := &Key{id: k.ID, retired: k.RetiredAt}
 	switch {
 	case k.KeyType == "EC" && k.Curve == "P-256":
 		public, err := k.ecdsaPublic()
 		if err != nil {
-			return nil
+			return nil, err
 		}
 		key.method, key.public = lowS{jwt.SigningMethodES256}, public
 	case k.KeyType == "OKP" && k.Curve == "Ed25519":
 		public, err := k.ed25519Public()
 		if err != nil {
-			return nil
+			return nil, err
 		}
 		key.method, key.public = jwt.SigningMethodEdDSA, public
 	default:
-		return nil
+		return nil, errors.New("it must be EC and P-256, or OKP and Ed25519")
 	}
 	if k.Algorithm != "" && k.Algorithm != key.method.Alg() {
-		return nil
+		return nil, fmt.Errorf("alg is not %s", key.method.Alg())
 	}
 	key.header = key.encodeHeader(TypeJWT)
-	return key
-}
-
-// ecdsaPublic returns the public key of a JWK on P-256.
-func (k *jwk) ecdsaPublic() (*ecdsa.PublicKey, error) {
-	const size = 32
-	if k.X == nil || k.Y == nil || len(*k.X) != size || len(*k.Y) != size { // RFC 7518, section 6.2.1.2
-		return nil, fmt.Errorf("auth: x and y of a JWK on P-256 must be %d bytes each", size)
-	}
-	point := append(append([]byte{4}, *k.X...), *k.Y...)
-	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
-	if err != nil {
-		return nil, fmt.Errorf("auth: x and y of the JWK are not valid: %w", err)
-	}
-	return public, nil
-}
-
-// ed25519Public returns the public key of a JWK for Ed25519.
-func (k *jwk) ed25519Public() (ed25519.PublicKey, error) {
-	if k.X == nil || len(*k.X) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("auth: x of a JWK of Ed25519 must be %d bytes", ed25519.PublicKeySize)
-	}
-	return ed25519.PublicKey(*k.X), nil
+	return key, nil
 }

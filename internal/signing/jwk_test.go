@@ -69,43 +69,54 @@ func TestWhatAPublicKeyMustSay(t *testing.T) {
 	for alg, good := range m.publicJWKs() {
 		for name, test := range map[string]struct {
 			changes map[string]any
-			used    bool
+			reason  string // why the key is not used, or "" if it is used
 		}{
-			"as it is published":       {nil, true},
-			"without alg and use":      {map[string]any{"alg": nil, "use": nil}, true},
-			"with members of others":   {map[string]any{"x5t": "AQ", "ext": true}, true},
-			"an id of 64 characters":   {map[string]any{"kid": strings.Repeat("k", 64)}, true},
-			"retired":                  {map[string]any{"sallyport_retired_at": 1}, true},
-			"a retirement of null":     {map[string]any{"sallyport_retired_at": json.RawMessage("null")}, true},
-			"for encryption":           {map[string]any{"use": "enc"}, false},
-			"of another alg":           {map[string]any{"alg": "HS256"}, false},
-			"without an id":            {map[string]any{"kid": nil}, false},
-			"with an empty id":         {map[string]any{"kid": ""}, false},
-			"an id of 65 characters":   {map[string]any{"kid": strings.Repeat("k", 65)}, false},
-			"an id with quotes":        {map[string]any{"kid": `"`}, false},
-			"an id that is a number":   {map[string]any{"kid": 1}, false},
-			"another curve":            {map[string]any{"crv": "X25519"}, false},
-			"no curve":                 {map[string]any{"crv": nil}, false},
-			"another kty":              {map[string]any{"kty": "RSA"}, false},
-			"no kty":                   {map[string]any{"kty": nil}, false},
-			"a symmetric kty":          {map[string]any{"kty": "oct", "k": m.k}, false},
-			"no x":                     {map[string]any{"x": nil}, false},
-			"a short x":                {map[string]any{"x": "AQ"}, false},
-			"a long x":                 {map[string]any{"x": raw(random(33))}, false},
-			"an empty x":               {map[string]any{"x": ""}, false},
-			"a number for an x":        {map[string]any{"x": 1}, false},
-			"a padded x":               {map[string]any{"x": other.x + "="}, false},
-			"an x with a line break":   {map[string]any{"x": other.x[:20] + "\n" + other.x[20:]}, false},
-			"an x in another alphabet": {map[string]any{"x": "+/" + other.x[2:]}, false},
-			"a retirement of text":     {map[string]any{"sallyport_retired_at": "1"}, false},
-			"a fraction of a second":   {map[string]any{"sallyport_retired_at": 1.5}, false},
-			"a retirement out of time": {map[string]any{"sallyport_retired_at": 1e30}, false},
+			"as it is published":       {nil, ""},
+			"without alg and use":      {map[string]any{"alg": nil, "use": nil}, ""},
+			"with members of others":   {map[string]any{"x5t": "AQ", "ext": true}, ""},
+			"an id of 64 characters":   {map[string]any{"kid": strings.Repeat("k", 64)}, ""},
+			"retired":                  {map[string]any{"sallyport_retired_at": 1}, ""},
+			"a retirement of null":     {map[string]any{"sallyport_retired_at": json.RawMessage("null")}, ""},
+			"a use of null":            {map[string]any{"use": json.RawMessage("null")}, ""},
+			"to verify":                {map[string]any{"key_ops": []string{"verify"}}, ""},
+			"to verify and more":       {map[string]any{"key_ops": []string{"sign", "verify"}, "use": nil}, ""},
+			"to derive keys":           {map[string]any{"key_ops": []string{"deriveKey"}}, `key_ops does not have "verify"`},
+			"to encrypt":               {map[string]any{"key_ops": []string{"encrypt"}, "use": nil}, `key_ops does not have "verify"`},
+			"to sign alone":            {map[string]any{"key_ops": []string{"sign"}}, `key_ops does not have "verify"`},
+			"for nothing":              {map[string]any{"key_ops": []string{}}, `key_ops does not have "verify"`},
+			"key_ops of text":          {map[string]any{"key_ops": "verify"}, "key_ops must be an array, not a string"},
+			"key_ops of a number":      {map[string]any{"key_ops": []any{"verify", 1}}, "key_ops must contain strings only"},
+			"for encryption":           {map[string]any{"use": "enc"}, `use is not "sig"`},
+			"of another alg":           {map[string]any{"alg": "HS256"}, "alg is not " + alg},
+			"without an id":            {map[string]any{"kid": nil}, "it has no kid"},
+			"with an empty id":         {map[string]any{"kid": ""}, "it has no kid"},
+			"an id of 65 characters":   {map[string]any{"kid": strings.Repeat("k", 65)}, "kid must be 1 to 64 letters"},
+			"an id with quotes":        {map[string]any{"kid": `"`}, "kid must be 1 to 64 letters"},
+			"an id that is a number":   {map[string]any{"kid": 1}, "kid must be a string, not a number"},
+			"another curve":            {map[string]any{"crv": "X25519"}, "EC and P-256, or OKP and Ed25519"},
+			"no curve":                 {map[string]any{"crv": nil}, "EC and P-256, or OKP and Ed25519"},
+			"another kty":              {map[string]any{"kty": "RSA"}, "EC and P-256, or OKP and Ed25519"},
+			"no kty":                   {map[string]any{"kty": nil}, "EC and P-256, or OKP and Ed25519"},
+			"kty in capitals":          {map[string]any{"KTY": "EC"}, "a member is in other letters"},
+			"a Kelvin sign for a k":    {map[string]any{"\u212aty": "EC"}, "a member is in other letters"},
+			"no x":                     {map[string]any{"x": nil}, "32 bytes"},
+			"a short x":                {map[string]any{"x": "AQ"}, "32 bytes"},
+			"a long x":                 {map[string]any{"x": raw(random(33))}, "32 bytes"},
+			"an empty x":               {map[string]any{"x": ""}, "x must be base64url"},
+			"a number for an x":        {map[string]any{"x": 1}, "x must be a string, not a number"},
+			"a padded x":               {map[string]any{"x": other.x + "="}, "x must be base64url"},
+			"an x with a line break":   {map[string]any{"x": other.x[:20] + "\n" + other.x[20:]}, "x must be base64url"},
+			"an x in another alphabet": {map[string]any{"x": "+/" + other.x[2:]}, "x must be base64url"},
+			"a retirement of text":     {map[string]any{"sallyport_retired_at": "1"}, "must be a whole number"},
+			"a fraction of a second":   {map[string]any{"sallyport_retired_at": 1.5}, "must be a whole number"},
+			"a retirement out of time": {map[string]any{"sallyport_retired_at": 1e30}, "must be a whole number"},
 		} {
 			member := with(good, test.changes)
 			ring, err := signing.ParseJWKS(jwks(t, member))
-			if !test.used {
-				require.EqualError(t, err, "the JWK set has no key of ES256 or EdDSA for signatures",
-					"%s, %s", alg, name)
+			if test.reason != "" {
+				const none = "the JWK set has no key of ES256 or EdDSA for signatures (key 1"
+				require.ErrorContains(t, err, none, "%s, %s", alg, name)
+				require.ErrorContains(t, err, test.reason, "%s, %s", alg, name)
 				continue
 			}
 			require.NoError(t, err, "%s, %s", alg, name)
@@ -120,6 +131,40 @@ func TestWhatAPublicKeyMustSay(t *testing.T) {
 		_, err := signing.ParseJWKS(jwks(t, with(m.publicJWKs()["ES256"], changes)))
 		require.Error(t, err, name)
 	}
+	_, err := signing.ParseJWKS(jwks(t, with(m.publicJWKs()["EdDSA"], map[string]any{"y": m.y})))
+	require.ErrorContains(t, err, "y does not belong in a JWK of kty OKP")
+	doubled := strings.Replace(string(jwks(t, m.publicJWKs()["EdDSA"])), `"kid":`, `"kid":"other","kid":`, 1)
+	_, err = signing.ParseJWKS([]byte(doubled))
+	require.ErrorContains(t, err, "(key 1: a member is given twice)")
+}
+
+// An issuer that publishes a private key has lost control of it. If the other keys of the set were
+// used, nobody would notice.
+func TestASetWithASecretKeyIsAnErrorThatSaysSo(t *testing.T) {
+	t.Parallel()
+	m := newMaterial(t)
+	good := m.publicJWKs()
+	for name, member := range map[string]map[string]any{
+		"EC":                     with(good["ES256"], map[string]any{"d": m.d}),
+		"OKP":                    with(good["EdDSA"], map[string]any{"d": m.edSeed}),
+		"symmetric":              {"kty": "oct", "kid": "hs", "k": m.k},
+		"a secret in an EC key":  with(good["ES256"], map[string]any{"k": m.k}),
+		"RSA":                    {"kty": "RSA", "kid": "rsa", "n": "AQ", "e": "AQAB", "d": "AQ"},
+		"of a kind that is none": {"kty": "x", "d": 1},
+		"for another use":        with(good["ES256"], map[string]any{"d": m.d, "use": "enc"}),
+	} {
+		for _, set := range [][]byte{jwks(t, good["EdDSA"], member), jwks(t, member, good["EdDSA"])} {
+			ring, err := signing.ParseJWKS(set)
+			const says = "the JWK set publishes a secret key, which must be replaced (key "
+			require.ErrorContains(t, err, says, name)
+			require.Nil(t, ring)
+			for _, secret := range []string{m.d, m.edSeed, m.k} {
+				require.NotContains(t, err.Error(), secret)
+			}
+		}
+	}
+	_, err := signing.ParseJWKS(jwks(t, with(good["ES256"], map[string]any{"d": json.RawMessage("null")})))
+	require.NoError(t, err, "null is no secret")
 }
 
 // Without this rule, the same key could be published in several spellings.
@@ -164,26 +209,62 @@ func TestCoordinatesHaveOneSpelling(t *testing.T) {
 func TestKeysOfASetThatAreNotUsedHideNoOther(t *testing.T) {
 	t.Parallel()
 	m, other := newMaterial(t), newMaterial(t)
-	good, twin := m.publicJWKs(), other.publicJWKs()["ES256"]
-	ring, err := signing.ParseJWKS(jwks(t, map[string]string{"kty": "RSA", "kid": "ed"}, 1, nil,
-		"x", good["EdDSA"], good["ES256"], twin))
-	require.NoError(t, err)
-	requireSame(t, m.keys(t)["EdDSA"], ring.ByID("ed"))
-	require.Nil(t, ring.ByID("es"), "nothing tells which of the two is meant")
+	es, ed, twin := m.publicJWKs()["ES256"], m.publicJWKs()["EdDSA"], other.publicJWKs()["ES256"]
+	retired := with(es, map[string]any{"sallyport_retired_at": 1})
+	for name, test := range map[string]struct {
+		members []any
+		es      bool // whether the key "es" is used
+	}{
+		"a key without a kid":       {members: []any{with(es, map[string]any{"kid": nil}), es, ed}, es: true},
+		"values that are no keys":   {members: []any{map[string]string{"kty": "RSA", "kid": "es"}, 1, nil, "x", es, ed}, es: true},
+		"a repeated key":            {members: []any{es, ed, es}, es: true},
+		"a key with more members":   {members: []any{es, ed, with(es, map[string]any{"x5t": "AQ"})}, es: true},
+		"a repeated retired key":    {members: []any{retired, retired, ed}, es: true},
+		"one of the same kid":       {members: []any{es, ed, twin}},
+		"one of the same kid twice": {members: []any{es, es, twin, ed}},
+		"one of the same kid last":  {members: []any{twin, ed, es, es}},
+		"one of another kind":       {members: []any{es, ed, with(ed, map[string]any{"kid": "es"})}},
+		"one retired, one not":      {members: []any{es, ed, retired}},
+		"retired at other times":    {members: []any{retired, ed, with(es, map[string]any{"sallyport_retired_at": 2})}},
+	} {
+		ring, err := signing.ParseJWKS(jwks(t, test.members...))
+		require.NoError(t, err, name)
+		requireSame(t, m.keys(t)["EdDSA"], ring.ByID("ed"))
+		if !test.es {
+			require.Nil(t, ring.ByID("es"), "nothing tells which of the two is meant: %s", name)
+			require.Nil(t, ring.ByHeader(m.keys(t)["ES256"].Header(signing.TypeJWT)), name)
+			continue
+		}
+		requireSame(t, m.keys(t)["ES256"], ring.ByID("es"))
+	}
 
-	_, err = signing.ParseJWKS(jwks(t, good["EdDSA"], good["EdDSA"], good["EdDSA"]))
-	require.ErrorContains(t, err, "no key of ES256 or EdDSA")
+	_, err := signing.ParseJWKS(jwks(t, es, twin, 1, ed["x"], with(ed, map[string]any{"use": "enc"})))
+	require.EqualError(t, err, `the JWK set has no key of ES256 or EdDSA for signatures (key 2, kid "es": another key `+
+		`has the same kid; key 3: it is not one JSON object; key 4: it is not one JSON object; and 1 more)`)
 }
 
 func TestTextsThatAreNoJWKSet(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{
-		"", "{}", "null", "[]", "<html>", `{"keys":null}`, `{"keys":{}}`, `{"keys":"x"}`, `{"keys":[]`, `{"keys":[]}x`,
+	good, err := json.Marshal(newMaterial(t).publicJWKs()["EdDSA"])
+	require.NoError(t, err)
+	set := `{"keys":[` + string(good) + `]`
+	for text, reason := range map[string]string{
+		"": "it is not one JSON object", "null": "it is not one JSON object", "[]": "it is not one JSON object",
+		"<html>": "it is not one JSON object", `{"keys":[]`: "it is not one JSON object",
+		`{"keys":[]}x`: "it is not one JSON object", "\ufeff" + set + "}": "it is not one JSON object",
+		"{}": "it has no keys", string(good): "it has no keys",
+		`{"keys":null}`: "keys must be an array, not null", `{"keys":{}}`: "keys must be an array, not an object",
+		`{"keys":"x"}`: "keys must be an array, not a string", set + `,"keys":[]}`: "a member is given twice",
+		set + `,"KEYS":[]}`:            "a member is in other letters, such as KTY for kty",
+		set + `,"kty":"OKP"}`:          "it has keys beside kty, so it is a set and a key at once",
+		set + `,"other":"` + "\xff\"}": "it is not UTF-8 text without NUL",
 	} {
 		_, err := signing.ParseJWKS([]byte(text))
-		require.EqualError(t, err, "not a JWK set", text)
+		require.EqualError(t, err, "not a JWK set: "+reason, text)
 	}
-	_, err := signing.ParseJWKS([]byte(`{"keys":[]}`))
+	_, err = signing.ParseJWKS([]byte(set + `,"other":{"kty":1},"alg":"x"}`))
+	require.NoError(t, err, "other members of a set are ignored (RFC 7517, section 5)")
+	_, err = signing.ParseJWKS([]byte(`{"keys":[]}`))
 	require.EqualError(t, err, "the JWK set has no key of ES256 or EdDSA for signatures")
 }
 

@@ -6,13 +6,10 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
-	"strings"
 )
 
 const maxKeyFile = 1 << 20 // bytes
@@ -97,62 +94,40 @@ func parseBlock(block *pem.Block) (*Key, error) {
 }
 
 func parseJWKs(text []byte) (keys []*Key, err error) {
-	var file struct {
-		jwkSet
-		jwk
-	}
-	if err := json.Unmarshal(text, &file); err != nil {
-		return nil, fmt.Errorf("auth: a JWK of a signing key cannot be read: %w", withoutValue(err))
-	}
-	if file.Keys == nil {
-		file.Keys = []jwk{file.jwk}
-	}
-	if len(file.Keys) == 0 {
+	set, isSet, err := parseSet(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("auth: a JWK of a signing key cannot be read: %w", err)
+	case !isSet:
+		key, err := parseSigningKey(text, 0)
+		if err != nil {
+			return nil, err
+		}
+		return []*Key{key}, nil
+	case len(set) == 0:
 		return nil, errors.New("auth: the JWK set has no keys")
 	}
-	for i, k := range file.Keys {
-		key, err := k.signingKey()
+	for i, member := range set {
+		key, err := parseSigningKey(member.Raw(), i)
 		if err != nil {
-			return nil, fmt.Errorf("%w (key %d, kid %q)", err, i+1, k.ID)
+			return nil, err
 		}
 		keys = append(keys, key)
 	}
 	return keys, nil
 }
 
-// withoutValue returns an error of encoding/json without the text that the error quotes. That text
-// may be a secret.
-func withoutValue(err error) error {
-	var syntax *json.SyntaxError
-	var mismatch *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		return fmt.Errorf("not JSON from byte %d on", syntax.Offset)
-	case errors.As(err, &mismatch):
-		_, member, _ := strings.Cut(mismatch.Field, ".") // drops the name of the embedded Go type
-		found, _, _ := strings.Cut(mismatch.Value, " ")  // Value is "number 5", for instance
-		return fmt.Errorf("%s must be %s, not %s", member, jsonTypeFor(mismatch.Type), jsonTypeNames[found])
+// parseSigningKey parses the JWK with the index i of a set.
+func parseSigningKey(text []byte, i int) (*Key, error) {
+	k, err := parseJWK(text)
+	if err != nil {
+		return nil, fmt.Errorf("auth: a JWK of a signing key cannot be read: %w (%s)", err, k.label(i))
 	}
-	return err
-}
-
-// jsonTypeNames has the names of JSON types for error messages. The map's key is the name that
-// encoding/json uses.
-var jsonTypeNames = map[string]string{
-	"string": "a string", "number": "a number", "bool": "a truth value", "array": "an array", "object": "an object",
-}
-
-// jsonTypeFor returns the JSON type of a JWK member whose Go type is t.
-func jsonTypeFor(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Int64:
-		return "a whole number"
-	case reflect.Slice:
-		return "an array"
-	case reflect.Struct:
-		return "an object"
+	key, err := k.signingKey()
+	if err != nil {
+		return nil, fmt.Errorf("%w (%s)", err, k.label(i))
 	}
-	return "a string" // t is string or segment; a segment is a string in JSON
+	return key, nil
 }
 
 // signingKey returns the private or symmetric key of the JWK, as the method privateKey does. It
@@ -181,7 +156,7 @@ func (k *jwk) privateKey() (*Key, error) {
 		if k.K == nil {
 			return nil, errors.New(`auth: a symmetric JWK needs the member "k"`)
 		}
-		return NewHS256Key(k.ID, *k.K)
+		return NewHS256Key(k.ID, k.K)
 	case k.KeyType == "EC" && k.Curve == "P-256", k.KeyType == "OKP" && k.Curve == "Ed25519":
 		if k.D == nil {
 			return nil, errors.New(`auth: a public JWK cannot sign: the private one has the member "d"`)
@@ -200,7 +175,7 @@ func (k *jwk) ecdsaPrivate() (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), *k.D)
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), k.D)
 	if err != nil {
 		return nil, fmt.Errorf("auth: d of the JWK is not valid: %w", err)
 	}
@@ -215,10 +190,10 @@ func (k *jwk) ed25519Private() (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(*k.D) != ed25519.SeedSize {
+	if len(k.D) != ed25519.SeedSize {
 		return nil, fmt.Errorf("auth: d of a JWK of Ed25519 must be %d bytes", ed25519.SeedSize)
 	}
-	private := ed25519.NewKeyFromSeed(*k.D)
+	private := ed25519.NewKeyFromSeed(k.D)
 	if !bytes.Equal(private.Public().(ed25519.PublicKey), public) {
 		return nil, errors.New("auth: x of the JWK does not belong to its d")
 	}

@@ -92,8 +92,8 @@ func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
 //     completed. So the issuer may have removed one of the keys.
 //
 // If the issuer has published keys before, and now answers that it has none, Current returns an
-// empty ring. Such an answer is a JWK set without usable keys, a redirect, or a status 4xx other
-// than 408, 425 and 429.
+// empty ring. Such an answer is a JWK set without usable keys or with a secret key, a redirect, or a
+// status 4xx other than 408, 425 and 429.
 func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) {
 	k.mu.Lock()
 	ring, old := k.good(now)
@@ -219,7 +219,8 @@ func (k *RemoteKeys) run(f *fetch, now time.Time) {
 	defer func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if k.ring != nil && errors.Is(err, errNoKeys) { // the issuer has withdrawn its keys
+		// If the issuer has withdrawn its keys or published a secret, its last keys must not be used.
+		if k.ring != nil && (errors.Is(err, errNoKeys) || errors.Is(err, errSecretPublished)) {
 			ring, err = &Ring{}, nil
 		}
 		k.fetching, k.answered, k.problem = nil, now, err

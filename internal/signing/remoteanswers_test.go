@@ -38,7 +38,8 @@ func TestWhichStatusIsARefusal(t *testing.T) {
 
 func TestAnAnswerWithoutKeysReplacesTheKeys(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{`{"keys":[]}`, `{"keys":[{"kty":"RSA","kid":"ed"}]}`} {
+	for _, body := range []string{`{"keys":[]}`, `{"keys":[{"kty":"RSA","kid":"ed"}]}`,
+		`{"keys":[{"kty":"oct","k":"AQ"}]}`} {
 		inBubble(t, func(t *testing.T, s *issuer) {
 			s.answers(http.StatusOK, body)
 			time.Sleep(5 * time.Minute)
@@ -65,19 +66,24 @@ func TestAnAnswerThatIsNoKeySetKeepsTheKeys(t *testing.T) {
 
 func TestAnIssuerThatHasNeverHadKeysIsAnError(t *testing.T) {
 	t.Parallel()
-	for status, test := range map[int]struct{ body, want string }{
-		http.StatusOK: {`{"keys":[]}`,
-			"fetch the public keys: " + setURL + ": the JWK set has no key of ES256 or EdDSA for signatures"},
-		http.StatusNotFound: {"",
-			"fetch the public keys: " + setURL + " answers with status 404: no key of ES256 or EdDSA for signatures"},
-		http.StatusBadGateway: {"", "fetch the public keys: " + setURL + " answers with status 502"},
+	for _, test := range []struct {
+		status     int
+		body, want string
+	}{
+		{http.StatusOK, `{"keys":[]}`, ": the JWK set has no key of ES256 or EdDSA for signatures"},
+		{http.StatusOK, `{"keys":[{"kty":"EC","kid":"a","key_ops":["encrypt"]}]}`, ": the JWK set has no key of " +
+			`ES256 or EdDSA for signatures (key 1, kid "a": key_ops does not have "verify")`},
+		{http.StatusOK, `{"keys":[{"kty":"EC","kid":"a","d":"AQ"}]}`,
+			`: the JWK set publishes a secret key, which must be replaced (key 1, kid "a")`},
+		{http.StatusNotFound, "", " answers with status 404: no key of ES256 or EdDSA for signatures"},
+		{http.StatusBadGateway, "", " answers with status 502"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newIssuer(t)
-			s.answers(status, test.body)
+			s.answers(test.status, test.body)
 			for range 2 {
 				_, _, err := s.current()
-				require.EqualError(t, err, test.want)
+				require.EqualError(t, err, "fetch the public keys: "+setURL+test.want)
 			}
 			require.Equal(t, 1, s.fetches)
 		})

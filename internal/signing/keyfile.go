@@ -21,7 +21,8 @@ const maxKeyFile = 1 << 20 // bytes
 // If any part of the file is wrong, ParseKeys returns no keys, and an error that says what is
 // wrong.
 func ParseKeys(data []byte) (keys []*Key, err error) {
-	text := bytes.TrimSpace(data)
+	// Some editors begin a file with a byte order mark, which means nothing in UTF-8.
+	text := bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
 	switch {
 	case len(text) == 0:
 		return nil, errors.New("auth: no signing key: there is nothing in it")

@@ -70,6 +70,8 @@ func TestKeysAreReadFromPEMAndJWK(t *testing.T) {
 		"a symmetric JWK":         {m.octJWK(`,"key_ops":["verify","sign"]`), []*signing.Key{hs}, []string{hs.ID()}},
 		"a JWK with a thumbprint": {m.ecJWK(`,"kid":"` + thumb + `"`), []*signing.Key{es}, []string{thumb}},
 		"a JWK with nulls":        {m.ecJWK(`,"k":null,"use":null,"key_ops":null,"sallyport_retired_at":null`), []*signing.Key{es}, []string{es.ID()}},
+		"a JWK after a mark":      {"\ufeff" + m.edJWK(""), []*signing.Key{ed}, []string{ed.ID()}},
+		"PEM after a mark":        {"\ufeff" + pkcs8(t, m.ed), []*signing.Key{ed}, []string{ed.ID()}},
 		"a JWK after space":       {"\t " + m.edJWK("") + "\n", []*signing.Key{ed}, []string{ed.ID()}},
 		"a set": {
 			`{"keys":[` + m.edJWK(`,"kid":"first","alg":"EdDSA"`) + `,` + m.octJWK(`,"kid":"second","alg":"HS256"`) + `],"other":1}`,

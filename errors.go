@@ -124,7 +124,7 @@ func feedError(err error) error {
 // the client.
 type InvalidError struct {
 	Field  string // the field's name on the wire, such as "username"
-	Reason string // the rule, such as "must be 1 to 128 bytes long"
+	Reason string // the rule, such as "must be at most 128 bytes long"
 }
 
 // Error returns "auth: " with the field and the reason.

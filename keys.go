@@ -71,13 +71,12 @@ type SymmetricKey struct {
 
 // NewSymmetricKey returns a key with a copy of the secret. The secret must be at least 32 bytes
 // from a cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must consist
-// of 1 to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". Two different secrets must never
-// have the same ID, even if they are not in use at the same time.
+// of 1 to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". If the ID is empty, it is derived
+// from the secret, as in [NewHS256Key]. Two different secrets must never have the same ID, even if
+// they are not in use at the same time.
 func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
-	if err := signing.CheckID(id, maxSymmetricKeyID); err != nil {
-		return SymmetricKey{}, err
-	}
-	if err := signing.CheckSecret("symmetric key", secret); err != nil {
+	id, err := signing.CheckSecret("symmetric key", id, maxSymmetricKeyID, secret)
+	if err != nil {
 		return SymmetricKey{}, err
 	}
 	secret = bytes.Clone(secret)
@@ -103,7 +102,7 @@ func derivePeppers(ring []SymmetricKey) ([]secrethash.Pepper, error) {
 		}
 		key, err := k.derive("access secret pepper")
 		if err != nil {
-			return nil, fmt.Errorf("%w (Peppers[%d])", err, i)
+			return nil, fmt.Errorf("auth: CredentialConfig.Peppers[%d] %w", i, err)
 		}
 		peppers[i] = secrethash.Pepper{ID: k.id, Key: key}
 	}
@@ -116,7 +115,7 @@ func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 	for i, k := range ring {
 		key, err := k.derive("seal " + purpose)
 		if err != nil {
-			return nil, fmt.Errorf("%w (SealingKeys[%d])", err, i)
+			return nil, fmt.Errorf("auth: Config.SealingKeys[%d] %w", i, err)
 		}
 		keys[i] = seal.Key{ID: k.id, Bytes: key}
 	}
@@ -126,14 +125,15 @@ func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 // derive returns a 32-byte key for one purpose. Keys for different purposes are independent.
 // Therefore, a ciphertext that was made for one purpose cannot be decrypted for another, although
 // both purposes use the same ring. The purpose must not be "key id", because package signing
-// derives the IDs of HS256 keys with that text.
+// derives the IDs of keys with that text. The text of an error continues a sentence that begins
+// with the place of the key.
 func (k SymmetricKey) derive(purpose string) ([]byte, error) {
 	if k.get == nil {
-		return nil, errors.New("auth: empty SymmetricKey: make it with NewSymmetricKey")
+		return nil, errors.New("is empty: make it with NewSymmetricKey")
 	}
 	secret := k.get()
 	if len(secret) < signing.MinSecret { // NoPepper has no secret, so anyone could derive its keys
-		return nil, errors.New("auth: NoPepper is no key: it belongs in CredentialConfig.Peppers only")
+		return nil, errors.New("is NoPepper, which is no key: it belongs in CredentialConfig.Peppers only")
 	}
 	return hkdf.Key(sha256.New, secret, nil, "sallyport "+purpose, 32)
 }

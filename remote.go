@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,10 +90,10 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if err := checkJWKSURL(cfg.JWKSURL); err != nil {
 		return nil, err
 	}
-	for _, text := range []string{cfg.Issuer, cfg.Audience} {
-		if err := checkID("Issuer and Audience", text, maxIssuerLength); err != nil {
-			return nil, err
-		}
+	err := cmp.Or(checkID("Issuer", cfg.Issuer, maxIssuerLength),
+		checkID("Audience", cfg.Audience, maxIssuerLength))
+	if err != nil {
+		return nil, err
 	}
 	cache, err := token.NewCache(cfg.CacheSize)
 	if err != nil {

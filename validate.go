@@ -303,7 +303,7 @@ func FoldASCII(s string) string { return text.FoldASCII(s) }
 // checkID accepts any text that checkText accepts, except the empty text.
 func checkID(field, value string, limit int) error {
 	if value == "" {
-		return invalidf(field, "must be 1 to %d bytes long", limit)
+		return invalidf(field, "is required")
 	}
 	return checkText(field, value, limit)
 }
@@ -312,7 +312,7 @@ func checkID(field, value string, limit int) error {
 // end.
 func checkName(field, value string, limit int) error {
 	if value == "" {
-		return invalidf(field, "must be 1 to %d bytes long", limit)
+		return invalidf(field, "is required")
 	}
 	if strings.TrimSpace(value) != value {
 		return invalidf(field, "must not begin or end with a space")

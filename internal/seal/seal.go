@@ -52,9 +52,10 @@ func New(keys []Key, purpose string) (*Sealer, error) {
 		return nil, errors.New("auth: SealingKeys must have at least one key")
 	}
 	s := &Sealer{purpose: purpose}
-	for _, k := range keys {
+	for i, k := range keys {
 		if _, taken := s.key(k.ID); taken {
-			return nil, fmt.Errorf("auth: two sealing keys have the id %q: give each its own", k.ID)
+			return nil, fmt.Errorf("auth: SealingKeys[%d] has the id %q of an earlier key: give each its own",
+				i, k.ID)
 		}
 		aead, err := chacha20poly1305.NewX(k.Bytes)
 		if err != nil {

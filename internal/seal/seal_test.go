@@ -133,7 +133,7 @@ func TestRingsAreChecked(t *testing.T) {
 		want string
 	}{
 		"no key":         {nil, "auth: SealingKeys must have at least one key"},
-		"one ID twice":   {[]seal.Key{newKey("k1"), newKey("k2"), newKey("k1")}, `auth: two sealing keys have the id "k1": give each its own`},
+		"one ID twice":   {[]seal.Key{newKey("k1"), newKey("k2"), newKey("k1")}, `auth: SealingKeys[2] has the id "k1" of an earlier key: give each its own`},
 		"a short key":    {[]seal.Key{newKey("k1"), {ID: "k2", Bytes: make([]byte, 31)}}, "auth: making a sealing key: chacha20poly1305: bad key length"},
 		"an ID, no key":  {[]seal.Key{{ID: "k1"}}, "auth: making a sealing key: chacha20poly1305: bad key length"},
 		"the zero value": {[]seal.Key{{}}, "auth: making a sealing key: chacha20poly1305: bad key length"},

@@ -65,9 +65,10 @@ func New(peppers []Pepper) (*Hasher, error) {
 		peppers = []Pepper{{}}
 	}
 	h := new(Hasher)
-	for _, p := range peppers {
+	for i, p := range peppers {
 		if _, taken := h.pepper(p.ID); taken {
-			return nil, fmt.Errorf("auth: two peppers have the id %q: give each its own", p.ID)
+			return nil, fmt.Errorf("auth: Peppers[%d] has the id %q of an earlier pepper: give each its own",
+				i, p.ID)
 		}
 		h.peppers = append(h.peppers, p)
 	}

@@ -128,10 +128,12 @@ func TestUnpepperedSaysWhetherNoneIsInTheRing(t *testing.T) {
 
 func TestTwoPeppersOfOneIDAreRefused(t *testing.T) {
 	t.Parallel()
-	for id, ring := range map[string][]secrethash.Pepper{"p1": {pepper1, pepper2, pepper1},
-		"": {none, none}} {
+	for want, ring := range map[string][]secrethash.Pepper{
+		`auth: Peppers[2] has the id "p1" of an earlier pepper: give each its own`: {pepper1, pepper2, pepper1},
+		`auth: Peppers[1] has the id "" of an earlier pepper: give each its own`:   {none, none},
+	} {
 		_, err := secrethash.New(ring)
-		require.EqualError(t, err, `auth: two peppers have the id "`+id+`": give each its own`)
+		require.EqualError(t, err, want)
 	}
 }
 

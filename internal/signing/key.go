@@ -58,18 +58,9 @@ type Key struct {
 // The id is the kid header parameter of the tokens that the key signs. If id is empty, NewHS256Key
 // derives an ID from the secret. The same secret always gets the same ID.
 func NewHS256Key(id string, secret []byte) (*Key, error) {
-	if err := CheckSecret("HS256 key", secret); err != nil {
+	id, err := CheckSecret("HS256 key", id, maxID, secret)
+	if err != nil {
 		return nil, err
-	}
-	if id == "" {
-		// Derive nothing but key IDs with this HKDF info. A host may use the same secret as a
-		// SymmetricKey. If the library derived another key from the SymmetricKey with this info,
-		// the key ID would reveal a part of that other key.
-		digest, err := hkdf.Key(sha256.New, secret, nil, "sallyport key id", sha256.Size)
-		if err != nil {
-			return nil, err
-		}
-		id = digestID(digest)
 	}
 	return newKey(id, newHS256(bytes.Clone(secret)), nil, nil)
 }
@@ -133,24 +124,42 @@ func newKey(id string, method jwt.SigningMethod, private, public any) (*Key, err
 func CheckID(id string, maxLength int) error {
 	switch {
 	case id == "" || len(id) > maxLength:
-		return fmt.Errorf("auth: a key id must be 1 to %d characters long", maxLength)
+		return fmt.Errorf("auth: a key id is %d characters long; it must be 1 to %d", len(id), maxLength)
 	case !canonical.IsKeyID(id, maxLength):
 		return errors.New(`auth: a key id must be of letters, digits, ".", "_" and "-"`)
 	}
 	return nil
 }
 
+// CheckSecret checks the ID and the secret of a key, and returns the ID. If id is empty,
+// CheckSecret derives an ID from the secret: the same secret always gets the same ID. The first
+// argument says what the key is, for example "HS256 key", for the text of an error.
+//
 // CheckSecret returns an error if the secret is too short or is one repeated byte. In practice, a
-// short secret is a password, and a repeated byte comes from a buffer that was never filled. The
-// first argument says what the secret is, for example "HS256 key", for the text of the error.
-func CheckSecret(name string, secret []byte) error {
+// short secret is a password, and a repeated byte comes from a buffer that was never filled.
+func CheckSecret(name, id string, maxLength int, secret []byte) (string, error) {
+	if id != "" {
+		if err := CheckID(id, maxLength); err != nil {
+			return "", err
+		}
+		name = fmt.Sprintf("%s %q", name, id)
+	}
 	if len(secret) < MinSecret {
-		return fmt.Errorf("auth: %s is %d bytes; at least %d are needed", name, len(secret), MinSecret)
+		return "", fmt.Errorf("auth: %s is %d bytes; at least %d are needed", name, len(secret), MinSecret)
 	}
 	if len(slices.Compact(bytes.Clone(secret))) == 1 {
-		return fmt.Errorf("auth: %s is one repeated byte; it must be random", name)
+		return "", fmt.Errorf("auth: %s is one repeated byte; it must be random", name)
 	}
-	return nil
+	if id != "" {
+		return id, nil
+	}
+	// Derive nothing but key IDs with this HKDF info. The library derives other keys from the same
+	// secret. If it derived one of them with this info, the key ID would reveal a part of that key.
+	digest, err := hkdf.Key(sha256.New, secret, nil, "sallyport key id", sha256.Size)
+	if err != nil {
+		return "", err
+	}
+	return digestID(digest), nil
 }
 
 // thumbprint returns a key ID that is derived from the JWK thumbprint of a public key (RFC 7638).

@@ -99,10 +99,11 @@ func TestKeysThatCannotBeAreRefused(t *testing.T) {
 		err  error
 		want string
 	}{
-		"HS256 without a secret":   {hs("id", nil), "auth: HS256 key is 0 bytes; at least 32 are needed"},
-		"HS256 of 31 bytes":        {hs("id", m.secret[:31]), "auth: HS256 key is 31 bytes; at least 32 are needed"},
-		"HS256 of zeros":           {hs("id", make([]byte, 32)), "auth: HS256 key is one repeated byte; it must be random"},
-		"HS256 of one byte":        {hs("id", bytes.Repeat([]byte{7}, 64)), "auth: HS256 key is one repeated byte; it must be random"},
+		"HS256 without a secret":   {hs("id", nil), `auth: HS256 key "id" is 0 bytes; at least 32 are needed`},
+		"HS256 of 31 bytes":        {hs("id", m.secret[:31]), `auth: HS256 key "id" is 31 bytes; at least 32 are needed`},
+		"HS256 without an id":      {hs("", m.secret[:31]), "auth: HS256 key is 31 bytes; at least 32 are needed"},
+		"HS256 of zeros":           {hs("id", make([]byte, 32)), `auth: HS256 key "id" is one repeated byte; it must be random`},
+		"HS256 of one byte":        {hs("id", bytes.Repeat([]byte{7}, 64)), `auth: HS256 key "id" is one repeated byte; it must be random`},
 		"HS256, no good id":        {hs("a b", m.secret), ofLetters},
 		"ES256 without a key":      {es("id", nil), "auth: NewES256Key needs a private key"},
 		"ES256, empty":             {es("id", &ecdsa.PrivateKey{}), "auth: an ES256 key must be on the curve P-256"},
@@ -117,7 +118,7 @@ func TestKeysThatCannotBeAreRefused(t *testing.T) {
 		"EdDSA, public of another": {
 			ed("id", append(m.ed[:32:32], other.ed[32:]...)), "auth: the public half of the EdDSA key does not belong to it",
 		},
-		"EdDSA, a long id": {ed(strings.Repeat("x", 65), m.ed), "auth: a key id must be 1 to 64 characters long"},
+		"EdDSA, a long id": {ed(strings.Repeat("x", 65), m.ed), "auth: a key id is 65 characters long; it must be 1 to 64"},
 	} {
 		require.ErrorContains(t, test.err, test.want, name)
 	}
@@ -127,8 +128,9 @@ func TestKeysThatCannotBeAreRefused(t *testing.T) {
 func TestAnIDIsCheckedForItsLengthAndCharacters(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, signing.CheckID("A-z_0.9", 7))
-	for _, id := range []string{"", "12345678"} {
-		require.EqualError(t, signing.CheckID(id, 7), "auth: a key id must be 1 to 7 characters long")
+	for id, length := range map[string]string{"": "0", "12345678": "8"} {
+		require.EqualError(t, signing.CheckID(id, 7),
+			"auth: a key id is "+length+" characters long; it must be 1 to 7")
 	}
 	for _, id := range []string{"a b", "a$b", "é", "a\n"} {
 		require.EqualError(t, signing.CheckID(id, 7),
@@ -136,13 +138,36 @@ func TestAnIDIsCheckedForItsLengthAndCharacters(t *testing.T) {
 	}
 }
 
-func TestASecretIsLongAndNotOneByteRepeated(t *testing.T) {
+func TestTheErrorOfABadSecretNamesTheKey(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, signing.CheckSecret("symmetric key", append(make([]byte, 31), 1)))
-	require.EqualError(t, signing.CheckSecret("symmetric key", random(31)),
-		"auth: symmetric key is 31 bytes; at least 32 are needed")
-	require.EqualError(t, signing.CheckSecret("symmetric key", make([]byte, 32)),
-		"auth: symmetric key is one repeated byte; it must be random")
+	for _, test := range []struct {
+		id, want string
+		secret   []byte
+	}{
+		{"p1", `auth: symmetric key "p1" is 31 bytes; at least 32 are needed`, random(31)},
+		{"", "auth: symmetric key is 31 bytes; at least 32 are needed", random(31)},
+		{"p1", `auth: symmetric key "p1" is one repeated byte; it must be random`, make([]byte, 32)},
+		{strings.Repeat("x", 33), "auth: a key id is 33 characters long; it must be 1 to 32", random(32)},
+	} {
+		_, err := signing.CheckSecret("symmetric key", test.id, 32, test.secret)
+		require.EqualError(t, err, test.want)
+	}
+}
+
+func TestAnEmptyIDIsDerivedFromTheSecret(t *testing.T) {
+	t.Parallel()
+	secret := random(32)
+	key, err := signing.NewHS256Key("", secret)
+	require.NoError(t, err)
+	id, err := signing.CheckSecret("symmetric key", "", 32, secret)
+	require.NoError(t, err)
+	require.Equal(t, key.ID(), id)
+	other, err := signing.CheckSecret("symmetric key", "", 32, random(32))
+	require.NoError(t, err)
+	require.NotEqual(t, id, other)
+	given, err := signing.CheckSecret("symmetric key", "p1", 32, secret)
+	require.NoError(t, err)
+	require.Equal(t, "p1", given)
 }
 
 func TestKeysAreCopied(t *testing.T) {

@@ -184,7 +184,7 @@ func TestKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
 		"invalid UTF-8":           {"{\"kty\":\"oct\",\"kid\":\"\xff\"}", "not UTF-8"},
 		"nested without end":      {`{"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, "nested too deeply"},
 		"a kid that is no id":     {m.ecJWK(`,"kid":"a b"`), "a key id must be of letters"},
-		"a kid of 65 characters":  {m.ecJWK(`,"kid":"` + strings.Repeat("k", 65) + `"`), "1 to 64 characters"},
+		"a kid of 65 characters":  {m.ecJWK(`,"kid":"` + strings.Repeat("k", 65) + `"`), "is 65 characters long; it must be 1 to 64"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -33,12 +33,13 @@ func NewRing(keys []*Key) (*Ring, error) {
 				"NewES256Key or NewEdDSAKey", i)
 		}
 		if !ring.add(key) {
-			return nil, fmt.Errorf("auth: two signing keys have the id %q: give each its own", key.id)
+			return nil, fmt.Errorf("auth: SigningKeys[%d] has the id %q of an earlier key: give each its own",
+				i, key.id)
 		}
 	}
 	if ring.signer.retired != nil {
 		return nil, fmt.Errorf(
-			"auth: the first signing key, %q, signs, and is retired: put the one that replaces it in front",
+			"auth: SigningKeys[0], %q, signs, and is retired: put the one that replaces it in front",
 			ring.signer.id)
 	}
 	var err error

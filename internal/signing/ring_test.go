@@ -48,11 +48,11 @@ func TestKeysThatCannotBeARing(t *testing.T) {
 		"none":           {nil, "auth: SigningKeys must have at least one key"},
 		"an empty first": {[]*signing.Key{nil, hs}, "auth: SigningKeys[0] is empty: make it with NewHS256Key, NewES256Key or NewEdDSAKey"},
 		"an empty last":  {[]*signing.Key{hs, nil}, "auth: SigningKeys[1] is empty: make it with NewHS256Key, NewES256Key or NewEdDSAKey"},
-		"one twice":      {[]*signing.Key{hs, es, hs}, `auth: two signing keys have the id "hs": give each its own`},
-		"one id twice":   {[]*signing.Key{hs, others["HS256"]}, `auth: two signing keys have the id "hs": give each its own`},
+		"one twice":      {[]*signing.Key{hs, es, hs}, `auth: SigningKeys[2] has the id "hs" of an earlier key: give each its own`},
+		"one id twice":   {[]*signing.Key{hs, others["HS256"]}, `auth: SigningKeys[1] has the id "hs" of an earlier key: give each its own`},
 		"a retired first": {
 			[]*signing.Key{hs.RetiredAt(time.Now().Add(time.Hour)), es},
-			`auth: the first signing key, "hs", signs, and is retired: put the one that replaces it in front`,
+			`auth: SigningKeys[0], "hs", signs, and is retired: put the one that replaces it in front`,
 		},
 	} {
 		ring, err := signing.NewRing(test.keys)

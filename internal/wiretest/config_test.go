@@ -121,6 +121,13 @@ func TestConfigRejectsEventLogsOfTheComponents(t *testing.T) {
 // cookie for a super user and decrypt every stored token.
 func TestNoPepperIsNotASealingKey(t *testing.T) {
 	t.Parallel()
+	const noKey = "is NoPepper, which is no key: it belongs in CredentialConfig.Peppers only"
+	want := map[string]string{
+		"only":   "auth: Config.SealingKeys[0] " + noKey,
+		"first":  "auth: Config.SealingKeys[0] " + noKey,
+		"second": "auth: Config.SealingKeys[1] " + noKey,
+		"empty":  "auth: Config.SealingKeys[1] is empty: make it with NewSymmetricKey",
+	}
 	for name, ring := range map[string][]auth.SymmetricKey{
 		"only":   {auth.NoPepper()},
 		"first":  {auth.NoPepper(), authtest.SymmetricKey(t, "s1")},
@@ -130,15 +137,15 @@ func TestNoPepperIsNotASealingKey(t *testing.T) {
 		cfg := withGitHub(t, "https://api.example.com")
 		cfg.SealingKeys = ring
 		_, err := auth.New(memstore.New(), cfg)
-		require.ErrorContains(t, err, "(SealingKeys[", name)
+		require.ErrorContains(t, err, want[name], name)
 	}
 }
 
 func TestRingsThatCannotSealAreRefused(t *testing.T) {
 	t.Parallel()
 	for want, ring := range map[string][]auth.SymmetricKey{
-		"auth: SealingKeys must have at least one key":               nil,
-		`auth: two sealing keys have the id "s1": give each its own`: {authtest.SymmetricKey(t, "s1"), authtest.SymmetricKey(t, "s1")},
+		"auth: SealingKeys must have at least one key":                              nil,
+		`auth: SealingKeys[1] has the id "s1" of an earlier key: give each its own`: {authtest.SymmetricKey(t, "s1"), authtest.SymmetricKey(t, "s1")},
 	} {
 		cfg := withGitHub(t, "https://api.example.com")
 		cfg.SealingKeys = ring

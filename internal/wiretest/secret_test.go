@@ -104,7 +104,6 @@ func TestInvalidSymmetricKeysAreRejected(t *testing.T) {
 		"31 bytes":            {"id", good[:31]},
 		"a repeated byte":     {"id", bytes.Repeat([]byte{7}, 64)},
 		"zeros":               {"id", make([]byte, 32)},
-		"no ID":               {"", good},
 		"an ID of 65 bytes":   {strings.Repeat("x", 65), good},
 		"an ID with a dollar": {"a$b", good},
 		"an ID with a comma":  {"a,b", good},
@@ -113,15 +112,37 @@ func TestInvalidSymmetricKeysAreRejected(t *testing.T) {
 	} {
 		_, err := auth.NewSymmetricKey(test.id, test.secret)
 		require.Error(t, err, name)
-		if test.id != "" {
-			_, err = auth.NewHS256Key(test.id, test.secret)
-			require.Error(t, err, name)
-		}
+		_, err = auth.NewHS256Key(test.id, test.secret)
+		require.Error(t, err, name)
 	}
 	_, err := auth.NewSymmetricKey(strings.Repeat("x", 33), good)
 	require.Error(t, err, "an ID that would make hashes too long")
 	_, err = auth.NewSymmetricKey("A-z_0.9", good)
 	require.NoError(t, err)
+}
+
+func TestAKeyWithoutAnIDGetsOneFromItsSecret(t *testing.T) {
+	t.Parallel()
+	secret, other := authtest.Random(32), authtest.Random(32)
+	pepper := func(secret []byte) auth.SymmetricKey {
+		key, err := auth.NewSymmetricKey("", secret)
+		require.NoError(t, err)
+		return key
+	}
+	signing, err := auth.NewHS256Key("", secret)
+	require.NoError(t, err)
+	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper(secret)}})
+	pair := c.issue(t)
+	require.Contains(t, c.hash(t, pair.AccessKey), "$k="+signing.ID()+"$", "one rule for both kinds of keys")
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper(other), pepper(secret)}})
+	c.requireGood(t, pair)
+
+	_, err = auth.NewCredentialVerifier(c.store, nil, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{pepper(secret), {}}})
+	require.EqualError(t, err, "auth: CredentialConfig.Peppers[1] is empty: make it with NewSymmetricKey")
+	_, err = auth.NewCredentialVerifier(c.store, nil, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{pepper(secret), pepper(other), pepper(secret)}})
+	require.EqualError(t, err, `auth: Peppers[2] has the id "`+signing.ID()+`" of an earlier pepper: give each its own`)
 }
 
 // For each purpose, SymmetricKey derives a key from the configured secret: HKDF-SHA-256 (RFC 5869)

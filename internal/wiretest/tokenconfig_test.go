@@ -103,3 +103,30 @@ func TestATokenIsAtMost4KiBLong(t *testing.T) {
 	require.True(t, lengths[4096] || lengths[4095], lengths)
 	require.True(t, lengths[4097] || lengths[4098], lengths)
 }
+
+func TestAMissingSettingIsNamed(t *testing.T) {
+	t.Parallel()
+	key := authtest.NewSigners(t)["ES256"].Key
+	remote := auth.RemoteVerifierConfig{JWKSURL: "https://api.example.com/jwks", Issuer: "a", Audience: "b"}
+	for want, build := range map[string]func() error{
+		"auth: Issuer is required": func() error {
+			return errorOf(auth.NewTokenIssuer(memstore.New(), "", []auth.SigningKey{key},
+				auth.TokenConfig{}))
+		},
+		"auth: Audiences[0] is required": func() error {
+			return errorOf(auth.NewTokenIssuer(memstore.New(), "a", []auth.SigningKey{key},
+				auth.TokenConfig{Audiences: []string{""}}))
+		},
+		"auth: SigningKeys must have at least one key": func() error {
+			return errorOf(auth.NewTokenIssuer(memstore.New(), "a", nil, auth.TokenConfig{}))
+		},
+		"auth: Audience is required": func() error {
+			remote.Audience = ""
+			return errorOf(auth.NewRemoteVerifier(remote))
+		},
+	} {
+		require.EqualError(t, build(), want)
+	}
+	remote.Issuer = ""
+	require.EqualError(t, errorOf(auth.NewRemoteVerifier(remote)), "auth: Issuer is required")
+}

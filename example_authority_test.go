@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log"
@@ -12,7 +13,7 @@ import (
 // A caller starts a job that continues after the request. At its end, the job issues an access key.
 // If the caller's session has been revoked meanwhile, the store refuses the change.
 func ExampleAuthority() {
-	svc, _, err := newAPI([]byte("a secret of 32 random bytes, say"))
+	svc, _, err := newAPI([]byte(rand.Text() + rand.Text()))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log"
@@ -56,7 +57,7 @@ func ExampleCredentialVerifier() {
 // A program that signs users in by other means uses tokens without access keys.
 func ExampleTokenIssuer() {
 	ctx := context.Background()
-	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func ExampleTokenIssuer() {
 
 // If no super user has a working key, an operator runs a program like this one beside the database.
 func ExampleService_RecoverSuperUser() {
-	svc, _, err := newAPI([]byte("a secret of 32 random bytes, say"))
+	svc, _, err := newAPI([]byte(rand.Text() + rand.Text()))
 	if err != nil {
 		log.Fatal(err)
 	}

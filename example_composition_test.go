@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log"
@@ -21,8 +22,8 @@ type parts struct {
 
 // compose creates the components over one store. The components share the EventLog and the issuer.
 func compose(store auth.Store, events *auth.EventLog) (parts, error) {
-	signing, err1 := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
-	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte("another one of 32 random bytes, say"))
+	signing, err1 := auth.NewHS256Key("2026-01", []byte(rand.Text()+rand.Text()))
+	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte(rand.Text()+rand.Text()))
 	if err := errors.Join(err1, err2); err != nil {
 		return parts{}, err
 	}

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -17,8 +18,8 @@ import (
 // newGitHubAPI returns a service whose users sign in with GitHub. The user of account number 583231
 // becomes a super user.
 func newGitHubAPI(origin string, github auth.GitHubConfig) (*auth.Service, error) {
-	signing, err1 := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
-	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte("another one of 32 random bytes, say"))
+	signing, err1 := auth.NewHS256Key("2026-01", []byte(rand.Text()+rand.Text()))
+	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte(rand.Text()+rand.Text()))
 	if err1 != nil || err2 != nil {
 		return nil, fmt.Errorf("keys: %v, %v", err1, err2)
 	}

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log"
 	"net/http"
@@ -11,7 +12,7 @@ import (
 
 // A test of a host makes a user and a token in two calls. The store is in memory.
 func ExampleService_SignIn() {
-	svc, api, err := newAPI([]byte("a secret of 32 random bytes, say"))
+	svc, api, err := newAPI([]byte(rand.Text() + rand.Text()))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log"
@@ -46,7 +47,7 @@ func (p *people) disable(id string) {
 // A host already has a users table. The store keeps only access keys and sessions. The host's table
 // says who the users are and whether they are active.
 func ExampleNewWithUsers() {
-	key, err := auth.NewHS256Key("2026-01", []byte("a secret of 32 random bytes, say"))
+	key, err := auth.NewHS256Key("2026-01", []byte(rand.Text()+rand.Text()))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 // A host imports users with the access keys and hashes that they had in another service.
 func ExampleService_ImportUsers() {
-	key, err := auth.NewHS256Key("", []byte("an example: read 32 random bytes"))
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -46,7 +47,7 @@ func purge(w http.ResponseWriter, _ *http.Request) {
 // A host makes its first super user. This user signs in over HTTP and calls a route of the host
 // with the token.
 func Example() {
-	svc, api, err := newAPI([]byte("a secret of 32 random bytes, say"))
+	svc, api, err := newAPI([]byte(rand.Text() + rand.Text()))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log"
 
@@ -30,7 +31,7 @@ func (s *countingStore) CreateSession(
 // A Service uses a custom store.
 func ExampleStore() {
 	store := &countingStore{memstore.New(), map[auth.SignInMethod]int{}}
-	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	if err != nil {
 		log.Fatal(err)
 	}

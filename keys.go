@@ -70,10 +70,12 @@ type SymmetricKey struct {
 }
 
 // NewSymmetricKey returns a key with a copy of the secret. The secret must be at least 32 bytes
-// from a cryptographic random source, such as crypto/rand or `openssl rand 32`. The ID must consist
-// of 1 to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". If the ID is empty, it is derived
-// from the secret, as in [NewHS256Key]. Two different secrets must never have the same ID, even if
-// they are not in use at the same time.
+// from a cryptographic random source, such as crypto/rand or `openssl rand -base64 32`. It is
+// checked like the secret of [NewHS256Key].
+//
+// The ID must consist of 1 to 32 of the characters A-Z, a-z, 0-9, "." "_" and "-". If the ID is
+// empty, it is derived from the secret, as in [NewHS256Key]. Two different secrets must never have
+// the same ID, even if they are not in use at the same time.
 func NewSymmetricKey(id string, secret []byte) (SymmetricKey, error) {
 	id, err := signing.CheckSecret("symmetric key", id, maxSymmetricKeyID, secret)
 	if err != nil {
@@ -155,7 +157,9 @@ func newSigningKey(key *signing.Key, err error) (SigningKey, error) {
 }
 
 // NewHS256Key returns a key for HMAC-SHA-256 with a copy of the secret, which must be at least 32
-// random bytes. Every service that can verify tokens with this key can also sign them.
+// random bytes, such as the output of `openssl rand -base64 32`. NewHS256Key refuses repetitions,
+// sequences and the placeholders of examples. Every service that can verify tokens with this key
+// can also sign them.
 //
 // The ID is the key ID (kid) of tokens. It must consist of 1 to 64 of the characters A-Z, a-z, 0-9,
 // "." "_" and "-". If the ID is empty, it is derived from the key, so that the same key always has

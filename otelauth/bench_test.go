@@ -1,6 +1,7 @@
 package otelauth_test
 
 import (
+	"crypto/rand"
 	"log/slog"
 	"net/http/httptest"
 	"testing"
@@ -20,7 +21,7 @@ func BenchmarkIdentify(b *testing.B) {
 	})
 	require.NoError(b, err)
 	for name, hooks := range map[string]auth.Hooks{"measured": telemetry.Hooks(), "not": {}} {
-		key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
+		key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 		require.NoError(b, err)
 		svc, err := auth.New(memstore.New(), auth.Config{
 			Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key}, Hooks: hooks,

@@ -2,6 +2,7 @@ package otelauth_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -68,9 +69,9 @@ func newFixture(t *testing.T) *fixture {
 	require.NoError(t, err)
 	t.Cleanup(func() { f.fake.Close() })
 	id, secret := f.fake.Client()
-	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	require.NoError(t, err)
-	seal, err := auth.NewSymmetricKey("seal", []byte("another of 32 random bytes, say!"))
+	seal, err := auth.NewSymmetricKey("seal", []byte(rand.Text()+rand.Text()))
 	require.NoError(t, err)
 	f.svc, err = auth.New(telemetry.Store(memstore.New()), auth.Config{
 		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{key},

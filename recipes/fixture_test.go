@@ -2,6 +2,7 @@ package recipes_test
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -68,7 +69,7 @@ func (s failingStore) FindSession(ctx context.Context, id string) (auth.Session,
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{}
-	key, err := auth.NewHS256Key("test", []byte("a secret of 32 random bytes, say"))
+	key, err := auth.NewHS256Key("test", []byte(rand.Text()+rand.Text()))
 	require.NoError(t, err)
 	f.svc, err = auth.New(failingStore{memstore.New(), &f.broken, &f.panics}, auth.Config{
 		Issuer:      "https://api.example.com",

@@ -308,7 +308,7 @@ func fail(t testing.TB, svc *auth.Service, address string) bool {
 func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 	t.Parallel()
 	redisServer := startServer(t)
-	key, err := auth.NewHS256Key("", []byte("a secret of 32 random bytes, say"))
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
 	require.NoError(t, err)
 	store := memstore.New()
 	instances := []*auth.Service{newInstance(t, store, key, redisServer.addr),

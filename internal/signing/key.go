@@ -23,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -37,6 +36,9 @@ const TypeJWT = "JWT"
 const (
 	// MinSecret is the minimum length of a secret, in bytes.
 	MinSecret = 32
+
+	// makeSecret ends the error about a bad secret.
+	makeSecret = `make one with "openssl rand -base64 32"`
 
 	maxID = 64 // maximum length of a key ID; a JWK thumbprint (RFC 7638) has 43 characters
 )
@@ -135,8 +137,9 @@ func CheckID(id string, maxLength int) error {
 // CheckSecret derives an ID from the secret: the same secret always gets the same ID. The first
 // argument says what the key is, for example "HS256 key", for the text of an error.
 //
-// CheckSecret returns an error if the secret is too short or is one repeated byte. In practice, a
-// short secret is a password, and a repeated byte comes from a buffer that was never filled.
+// CheckSecret returns an error if the secret is too short or can be guessed: see [weakness]. In
+// practice, a short secret is a password, a repeated byte comes from a buffer that was never filled,
+// and a placeholder comes from the configuration of an example.
 func CheckSecret(name, id string, maxLength int, secret []byte) (string, error) {
 	if id != "" {
 		if err := CheckID(id, maxLength); err != nil {
@@ -145,10 +148,11 @@ func CheckSecret(name, id string, maxLength int, secret []byte) (string, error) 
 		name = fmt.Sprintf("%s %q", name, id)
 	}
 	if len(secret) < MinSecret {
-		return "", fmt.Errorf("auth: %s is %d bytes; at least %d are needed", name, len(secret), MinSecret)
+		return "", fmt.Errorf("auth: %s is %d bytes; at least %d are needed: %s", name, len(secret),
+			MinSecret, makeSecret)
 	}
-	if len(slices.Compact(bytes.Clone(secret))) == 1 {
-		return "", fmt.Errorf("auth: %s is one repeated byte; it must be random", name)
+	if flaw := weakness(secret); flaw != "" {
+		return "", fmt.Errorf("auth: %s %s; it must be random: %s", name, flaw, makeSecret)
 	}
 	if id != "" {
 		return id, nil

@@ -55,9 +55,9 @@ func TestAKeyIDIsDerivedFromTheKey(t *testing.T) {
 // A token names its key by the ID, so a later version must derive the same ID from the same key.
 func TestDerivedKeyIDsNeverChange(t *testing.T) {
 	t.Parallel()
-	hs, err := signing.NewHS256Key("", []byte("0123456789abcdef0123456789abcdef"))
+	hs, err := signing.NewHS256Key("", []byte("ShQ3bVx0YkW9nR7tLzC2fGdJ5mP8sAqE"))
 	require.NoError(t, err)
-	require.Equal(t, "B-7bVYStch_nhk2-roINbg", hs.ID())
+	require.Equal(t, "QyecGXX3vE6EuhGrFnqb2g", hs.ID())
 
 	// RFC 8037, appendix A
 	seed, err := base64.RawURLEncoding.DecodeString("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
@@ -138,15 +138,16 @@ func TestAnIDIsCheckedForItsLengthAndCharacters(t *testing.T) {
 	}
 }
 
-func TestTheErrorOfABadSecretNamesTheKey(t *testing.T) {
+func TestTheErrorOfABadSecretNamesTheKeyAndTheCommand(t *testing.T) {
 	t.Parallel()
+	const command = `: make one with "openssl rand -base64 32"`
 	for _, test := range []struct {
 		id, want string
 		secret   []byte
 	}{
-		{"p1", `auth: symmetric key "p1" is 31 bytes; at least 32 are needed`, random(31)},
-		{"", "auth: symmetric key is 31 bytes; at least 32 are needed", random(31)},
-		{"p1", `auth: symmetric key "p1" is one repeated byte; it must be random`, make([]byte, 32)},
+		{"p1", `auth: symmetric key "p1" is 31 bytes; at least 32 are needed` + command, random(31)},
+		{"", "auth: symmetric key is 31 bytes; at least 32 are needed" + command, random(31)},
+		{"p1", `auth: symmetric key "p1" is one repeated byte; it must be random` + command, make([]byte, 32)},
 		{strings.Repeat("x", 33), "auth: a key id is 33 characters long; it must be 1 to 32", random(32)},
 	} {
 		_, err := signing.CheckSecret("symmetric key", test.id, 32, test.secret)

@@ -37,6 +37,7 @@ func TestTheZeroSigningKeyIsNoKey(t *testing.T) {
 	require.Empty(t, auth.SigningKey{}.ID())
 	require.Empty(t, auth.SigningKey{}.RetiredAt(time.Now()).ID())
 	key, err := auth.NewHS256Key("id", nil)
-	require.EqualError(t, err, `auth: HS256 key "id" is 0 bytes; at least 32 are needed`)
+	require.EqualError(t, err, `auth: HS256 key "id" is 0 bytes; at least 32 are needed: `+
+		`make one with "openssl rand -base64 32"`)
 	require.Empty(t, key.ID())
 }

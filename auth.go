@@ -331,7 +331,7 @@ func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 // Login returns ErrInvalidCredentials if it rejects the pair, and a *[ThrottledError] if the client
 // has made too many attempts. Any other error means that the store or GitHub could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
-	began := time.Now()
+	began, pair := time.Now(), s.credentials.trim(pair)
 	token, err := s.login(ctx, pair)
 	e := s.credentials.signInEvent(pair, err)
 	e.UserID, e.SessionID = token.User.ID, token.Session.ID

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/accesskey"
@@ -168,6 +169,8 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // Verify checks the pair and returns the access key and its owner. It opens no session. To sign a
 // user in, use [Service.Login].
 //
+// White space around a generated key and around its secret is ignored.
+//
 // It returns ErrInvalidCredentials if it rejects the pair, whatever the reason. With AllowImported,
 // it returns a *[ThrottledError] if too many attempts wait for a slow hash. Any other error means
 // that the store could not answer.
@@ -185,7 +188,7 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // hook. If Verify accepts the pair, [TokenIssuer.Issue] later opens the session. Issue then emits
 // the event of the sign-in and calls the SignIn hook.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
-	began := time.Now()
+	began, pair := time.Now(), v.trim(pair)
 	key, user, err := v.verifyAndTouch(ctx, pair)
 	if err != nil {
 		v.events.recordSignIn(ctx, began, v.signInEvent(pair, err), err)
@@ -256,6 +259,18 @@ func (v *CredentialVerifier) waitForSlowHash(
 		return nil, &ThrottledError{RetryAfter: busy.RetryAfter}
 	}
 	return release, err
+}
+
+// trim returns the pair without white space around the key and the secret if both are then of the
+// generated form. People paste white space with a secret, most often a line break. A generated pair
+// contains none, so a pair that is trimmed stands for no other pair. White space may be a part of
+// an imported pair, which trim therefore returns unchanged.
+func (v *CredentialVerifier) trim(pair KeyPair) KeyPair {
+	key, secret := strings.TrimSpace(pair.AccessKey), strings.TrimSpace(pair.AccessSecret.Reveal())
+	if v.format.IsKey(key) && v.format.IsSecret(secret) {
+		return KeyPair{key, NewSecret(secret)}
+	}
+	return pair
 }
 
 // pairForm is the form of a pair, which determines how it is verified.

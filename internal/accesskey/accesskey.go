@@ -97,11 +97,11 @@ func (f Format) IsPair(key, secret string) bool {
 	return f.IsKey(key) && f.IsSecret(secret) && f.keyID(key) == f.secretID(secret)
 }
 
-// Resembles reports whether s begins like a key or a secret in this format, in any letter case and
-// with any checksum. An imported key must not begin in this way, because it could be mistaken for a
-// generated key.
+// Resembles reports whether s begins like a key or a secret in this format, in any letter case,
+// after any white space and with any checksum. An imported key must not begin in this way, because
+// it could be mistaken for a generated key.
 func (f Format) Resembles(s string) bool {
-	s = text.FoldASCII(s)
+	s = text.FoldASCII(strings.TrimSpace(s))
 	return strings.HasPrefix(s, text.FoldASCII(f.keyPrefix)) ||
 		strings.HasPrefix(s, text.FoldASCII(f.secretPrefix))
 }

@@ -127,7 +127,7 @@ func TestOnlyTheExactFormIsRecognized(t *testing.T) {
 		"the prefix without its end":  {"ak_live", false, false, false},
 		"a K beyond ASCII":            {"a\u212a_live_x", false, false, false},
 		"another prefix":              {withChecksum("ak_test_" + id), false, false, false},
-		"a space in front":            {" " + key, false, false, false},
+		"a space in front":            {" " + key, false, false, true},
 		"a line break behind":         {key + "\n", false, false, true},
 		"a wrong checksum":            {"ak_live_" + id + "000000", false, false, true},
 		"a checksum in capitals":      {"ak_live_" + id + strings.ToUpper(checksum("ak_live_"+id)), false, false, true},

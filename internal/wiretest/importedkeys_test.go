@@ -95,6 +95,7 @@ func TestInvalidImportedKeysAreRejected(t *testing.T) {
 		"a name with NUL":                          {auth.ImportedKey{AccessKey: "a\x00", Secret: secret}, auth.ErrInvalid},
 		"the name of a generated key":              {auth.ImportedKey{AccessKey: generated.AccessKey, Secret: secret}, auth.ErrInvalid},
 		"a name with the prefix of generated keys": {auth.ImportedKey{AccessKey: "ak_live_x", Secret: secret}, auth.ErrInvalid},
+		"the prefix after white space":             {auth.ImportedKey{AccessKey: "\n ak_live_x", Secret: secret}, auth.ErrInvalid},
 		"the prefix in upper case":                 {auth.ImportedKey{AccessKey: "AK_LIVE_x", Secret: secret}, auth.ErrInvalid},
 		"a name with the prefix of secrets":        {auth.ImportedKey{AccessKey: "as_live_x", Secret: secret}, auth.ErrInvalid},
 		"neither hash nor secret":                  {auth.ImportedKey{AccessKey: "x"}, auth.ErrInvalid},

@@ -35,6 +35,40 @@ func TestLoginReturnsExactlyTheFourDocumentedFields(t *testing.T) {
 	}
 }
 
+// A secret that is pasted into a form or read from a file often has a line break at its end.
+func TestWhiteSpaceAroundAGeneratedPairIsIgnored(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
+	})
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+		UserID: f.user.ID, AccessKey: "legacy", Secret: auth.NewSecret("correct horse\n")}))
+	key, secret := f.userPair.AccessKey, f.userPair.AccessSecret.Reveal()
+	for name, test := range map[string]struct {
+		key, secret string
+		status      int
+	}{
+		"a line break behind the secret":      {key, secret + "\n", http.StatusOK},
+		"a Windows line break":                {key, secret + "\r\n", http.StatusOK},
+		"white space around both":             {" \t" + key + "\n", "\n " + secret + "\t ", http.StatusOK},
+		"a no-break space of a page":          {key, secret + "\u00a0", http.StatusOK},
+		"a line break within the secret":      {key, secret[:30] + "\n" + secret[30:], http.StatusUnauthorized},
+		"a secret cut off before its end":     {key, secret[:len(secret)-1] + "\n", http.StatusUnauthorized},
+		"quotes around the secret":            {key, `"` + secret + `"`, http.StatusUnauthorized},
+		"an imported secret with its space":   {"legacy", "correct horse\n", http.StatusOK},
+		"an imported secret without its":      {"legacy", "correct horse", http.StatusUnauthorized},
+		"an imported secret with more space":  {"legacy", "correct horse\n\n", http.StatusUnauthorized},
+		"white space around an imported key":  {" legacy", "correct horse\n", http.StatusUnauthorized},
+		"a generated secret, an imported key": {"legacy", secret + "\n", http.StatusUnauthorized},
+	} {
+		r := f.login(auth.KeyPair{AccessKey: test.key, AccessSecret: auth.NewSecret(test.secret)})
+		require.Equal(t, test.status, r.status, name)
+	}
+	_, _, err := f.svc.Credentials().Verify(t.Context(),
+		auth.KeyPair{AccessKey: key + "\n", AccessSecret: auth.NewSecret(secret + "\n")})
+	require.NoError(t, err)
+}
+
 func TestExpiresInIsTheLifetimeOfTheToken(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.Lifetime = time.Hour })
@@ -79,7 +113,6 @@ func TestEveryFailedSignInGetsTheSame401(t *testing.T) {
 		"the key for the secret":  {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(f.userPair.AccessKey)},
 		"the secret for the key":  {AccessKey: secret, AccessSecret: f.userPair.AccessSecret},
 		"a key in upper case":     {AccessKey: strings.ToUpper(f.userPair.AccessKey), AccessSecret: f.userPair.AccessSecret},
-		"a trailing space":        {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(secret + " ")},
 		"a mistyped secret":       {AccessKey: f.userPair.AccessKey, AccessSecret: auth.NewSecret(flipCase(secret, len(secret)-10))},
 		"a mistyped key":          {AccessKey: flipCase(f.userPair.AccessKey, 12), AccessSecret: f.userPair.AccessSecret},
 		"a username":              {AccessKey: "alice", AccessSecret: auth.NewSecret("alice")},

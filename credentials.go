@@ -266,8 +266,10 @@ func (v *CredentialVerifier) waitForSlowHash(
 // contains none, so a pair that is trimmed stands for no other pair. White space may be a part of
 // an imported pair, which trim therefore returns unchanged.
 func (v *CredentialVerifier) trim(pair KeyPair) KeyPair {
-	key, secret := strings.TrimSpace(pair.AccessKey), strings.TrimSpace(pair.AccessSecret.Reveal())
-	if v.format.IsKey(key) && v.format.IsSecret(secret) {
+	given := pair.AccessSecret.Reveal()
+	key, secret := strings.TrimSpace(pair.AccessKey), strings.TrimSpace(given)
+	trimmed := key != pair.AccessKey || secret != given
+	if trimmed && v.format.IsKey(key) && v.format.IsSecret(secret) {
 		return KeyPair{key, NewSecret(secret)}
 	}
 	return pair

@@ -26,7 +26,7 @@ var shownFields = map[string][]string{
 	"GitHubAccount":      {"Host"},
 	"GitHubConnectWrite": {"TokenVersion"},
 	"GitHubLink":         {"UserID", "Login", "Name", "AvatarURL"},
-	"GitHubSignInWrite":  {"TokenVersion"},
+	"GitHubSignInWrite":  {"Email", "TokenVersion"},
 	"GitHubToken":        {"UserID", "Version", "Scopes"},
 	"Revocation":         {"ID", "UserID", "SessionID"},
 	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address"},

@@ -74,7 +74,6 @@ type Feed struct {
 	newest atomic.Int64 // the cursor's Position
 	lost   int64        // the greatest Position or generation that the store is known to have lost
 
-	head        atomic.Int64                // the greatest Position that the feed is known to have reached
 	forgedAbove atomic.Pointer[forgedLimit] // the latest limit that a forged generation has exceeded
 
 	mu           sync.Mutex
@@ -126,7 +125,7 @@ func (f *Feed) RequireLive(
 		if checked.Load() == version {
 			return nil
 		}
-		if generation > f.head.Load() {
+		if generation > f.newest.Load() {
 			if err := f.requireGeneration(ctx, generation, now); err != nil {
 				return err
 			}
@@ -138,7 +137,7 @@ func (f *Feed) RequireLive(
 		if f.readAt.Load() == nil || f.revoked.version.Load() != version {
 			continue // the set has changed or is incomplete, so look up again
 		}
-		if generation <= f.head.Load() { // otherwise, the next request asks the store again
+		if generation <= f.newest.Load() { // otherwise, the next request asks the store again
 			checked.Store(version)
 		}
 		return nil

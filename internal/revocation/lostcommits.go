@@ -30,11 +30,11 @@ type forgedLimit struct {
 	at         time.Time // when the limit was exceeded
 }
 
-// requireGeneration is called for a session whose generation is above f.head. The generation is the
-// Position of an entry that the store had when the session was created. requireGeneration reads the
-// feed. If the generation is still above the head of the feed, the store has lost this entry.
-// requireGeneration then returns ErrCommitsLost and repairs the feed. No session is accepted until
-// the feed is repaired, because the lost commits may include revocations.
+// requireGeneration is called for a session whose generation is above the last entry that was read.
+// The generation is the Position of an entry that the store had when the session was created.
+// requireGeneration reads the feed. If the generation is still above the head of the feed, the store
+// has lost this entry. requireGeneration then returns ErrCommitsLost and repairs the feed. No session
+// is accepted until the feed is repaired, because the lost commits may include revocations.
 //
 // If the store does not answer, the session is accepted as long as the latest complete read is not
 // too old.
@@ -54,7 +54,7 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	switch { // another request may have read the feed meanwhile
 	case f.isForged(generation, f.now()):
 		return ErrCommitsLost
-	case f.readAt.Load() == nil || generation <= f.head.Load():
+	case f.readAt.Load() == nil || generation <= f.newest.Load():
 		return nil
 	}
 	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -96,8 +96,8 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 		if err := f.read(ctx); err != nil {
 			return 0, err
 		}
-		if head = f.newest.Load(); generation <= head {
-			break
+		if newest := f.newest.Load(); generation <= newest {
+			return newest, nil
 		}
 		if head, err = f.source.Head(ctx); err != nil {
 			f.failure.Store(&readFailure{err, f.now()})
@@ -107,10 +107,7 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 			return head, nil
 		}
 	}
-	if f.newest.Load() < generation {
-		return 0, errors.New("the feed ends before its head")
-	}
-	return head, nil
+	return 0, errors.New("the feed ends before its head")
 }
 
 // repairLost revokes the sessions of all users after the store has lost commits, because

@@ -149,7 +149,6 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 	if len(page) > 0 {
 		f.cursor = page[len(page)-1]
 		f.newest.Store(f.cursor.Position)
-		f.head.Store(max(f.head.Load(), f.cursor.Position))
 	}
 	return !full, nil
 }
@@ -160,7 +159,6 @@ func (f *Feed) restart() {
 	f.distrust()
 	f.cursor = Entry{}
 	f.newest.Store(0)
-	f.head.Store(0)
 	f.revoked.forgetGenerations()
 }
 

@@ -60,9 +60,8 @@ func (s *Store) SignInGitHub(
 			return err
 		}
 		a.link(signIn.Link, signIn.Token)
-		if signIn.NewUser == nil && a.User.Email == "" &&
-			c.bucket(emails).Get([]byte(auth.FoldASCII(signIn.Email))) == nil {
-			a.User.Email = signIn.Email
+		if signIn.NewUser == nil && a.User.Email == "" {
+			a.User.Email = c.freeEmail(signIn.Email)
 		}
 		wasSuperUser := a.User.IsSuperUser
 		if signIn.GrantSuperUser && !state.GrantSpent {
@@ -98,9 +97,7 @@ func (c *change) signInAccount(
 	a, err := c.account(signIn.Link.UserID)
 	if errors.Is(err, auth.ErrNotFound) && signIn.NewUser != nil {
 		user := *signIn.NewUser
-		if c.bucket(emails).Get([]byte(auth.FoldASCII(user.Email))) != nil {
-			user.Email = ""
-		}
+		user.Email = c.freeEmail(user.Email)
 		a, err = newAccount(user), nil
 	}
 	if err != nil {
@@ -108,6 +105,14 @@ func (c *change) signInAccount(
 	}
 	state := c.accountState(a, signIn.Link.Account)
 	return a, state, signIn.Check(state, true)
+}
+
+// freeEmail returns the e-mail, or "" if a user has it already.
+func (t tx) freeEmail(email string) string {
+	if t.bucket(emails).Get([]byte(auth.FoldASCII(email))) != nil {
+		return ""
+	}
+	return email
 }
 
 // accountState returns the stored state of the GitHub account. The parameter a contains the records

@@ -223,13 +223,8 @@ func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (an
 		return nil, err
 	}
 	err = s.tokens.revoke(r.Context(), by, session.ID, session.UserID)
-	if errors.Is(err, ErrNotFound) {
-		// Another call has just revoked the session, and perhaps the session of the caller too.
-		if err = s.explainNotFound(r.Context(), err); errors.Is(err, ErrNotFound) {
-			err = nil
-		}
-	}
-	if err != nil {
+	// Another call may just have revoked the session, and perhaps the caller's own session too.
+	if err = s.explainNotFound(r.Context(), err); err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
 	return noContent, nil

@@ -24,40 +24,20 @@ func (b *backedUp) signOut(ctx context.Context) error {
 		UserID: rand.Text(), SessionID: rand.Text(), ExpiresAt: b.clock.Now().Add(time.Hour)})
 }
 
-// lockedLog is a log that several goroutines write.
-type lockedLog struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lockedLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// take returns the text and empties the log.
-func (l *lockedLog) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.text.Reset()
-	return l.text.String()
-}
-
 // An instance finds lost commits while users sign out all the time. The sign-outs must not keep the
 // feed from being repaired.
 func TestLostCommitsAreRepairedWhileUsersSignOut(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
-	log := &lockedLog{}
-	b.config.Logger = slog.New(slog.NewTextHandler(log, nil))
+	var log bytes.Buffer
+	b.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	svc := b.instance()
 	b.backUp(t)
 	b.logOut(b.svc, 5)
 	require.Equal(t, http.StatusOK, status(svc, b.signInAt(svc, b.user))) // svc reads the five entries
 	b.restore(t)
 	b.logOut(b.instance(), 10) // the head is above the cursor of svc again
-	log.take()
+	log.Reset()
 
 	ctx, stop := context.WithCancel(t.Context())
 	var signingOut sync.WaitGroup
@@ -78,7 +58,7 @@ func TestLostCommitsAreRepairedWhileUsersSignOut(t *testing.T) {
 	require.Contains(t, []int{http.StatusOK, http.StatusUnauthorized}, answer,
 		"the token was issued before or after everybody was revoked")
 	require.Equal(t, http.StatusOK, status(svc, b.signInAt(svc, b.user)))
-	require.Equal(t, 1, strings.Count(log.take(), "all sessions are revoked"))
+	require.Equal(t, 1, strings.Count(log.String(), "all sessions are revoked"))
 }
 
 // A token was revoked after the backup, and the restore undoes the revocation. The token proves that
@@ -109,8 +89,8 @@ func TestARepairThatChangedNothingIsNotReported(t *testing.T) {
 	b.logOut(b.svc, 5)
 	ahead := b.signIn(b.admin)
 	b.restore(t)
-	log := &lockedLog{}
-	b.config.Logger, b.config.DisableAuditTrail = slog.New(slog.NewTextHandler(log, nil)), true
+	var log bytes.Buffer
+	b.config.Logger, b.config.DisableAuditTrail = slog.New(slog.NewTextHandler(&log, nil)), true
 	first, second := b.instance(), b.instance()
 	repaired := false
 	b.inject(func(method string) error {
@@ -124,7 +104,7 @@ func TestARepairThatChangedNothingIsNotReported(t *testing.T) {
 	entries, err := b.store.ListRevocations(t.Context(), 0, 100)
 	require.NoError(t, err)
 	require.Len(t, slices.DeleteFunc(entries, func(e auth.Revocation) bool { return e.UserID != "" }), 1)
-	text := log.take()
+	text := log.String()
 	require.Equal(t, 1, strings.Count(text, "all sessions are revoked"))
 	require.Equal(t, 1, strings.Count(text, `"auth: `+string(auth.EventCommitsLost)+`"`), text)
 }

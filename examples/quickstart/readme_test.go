@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -13,79 +15,150 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readmeBlocks returns the shell blocks that are marked with "run: readme" in README.md. For each,
-// it also returns the output block that follows, or "" if there is none.
-func readmeBlocks(t *testing.T) (commands, answers []string) {
-	t.Helper()
-	text, err := os.ReadFile("../../README.md")
-	require.NoError(t, err)
-	block := regexp.MustCompile("(?s)<!-- run: readme -->\n```sh\n(.*?)```(?:\n\n```text\n(.*?)\n```)?")
-	for _, match := range block.FindAllStringSubmatch(string(text), -1) {
-		commands = append(commands, match[1])
-		answers = append(answers, match[2])
-	}
-	return commands, answers
+// readme is what a reader of README.md copies.
+type readme struct {
+	program string
+	setUp   string   // shell commands that create the module, inside a sentence
+	run     string   // shell block that builds and starts the program
+	calls   []string // shell blocks for a second terminal
+	answers []string // output of each block of calls
 }
 
-// TestTheReadmeWorksAsPrinted runs the commands of the README. Only the address and the location of
-// the database differ from what the README says.
-func TestTheReadmeWorksAsPrinted(t *testing.T) {
-	t.Parallel()
-	if _, err := exec.LookPath("curl"); err != nil {
-		testenv.Skip(t, "curl is not installed")
-	}
-	commands, answers := readmeBlocks(t)
-	require.Len(t, commands, 6)
-	require.Equal(t, "go run ./examples/quickstart\n", commands[0])
-
-	quickstart := exec.Command("bash", "-c",
-		"exec "+strings.TrimSpace(commands[0])+" -addr 127.0.0.1:0 -db "+newDatabase(t))
-	quickstart.Dir = "../.."
-	quickstart.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run starts a child process
-	stdout, err := quickstart.StdoutPipe()
+func readReadme(t *testing.T) readme {
+	t.Helper()
+	file, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
-	require.NoError(t, quickstart.Start())
-	t.Cleanup(func() { syscall.Kill(-quickstart.Process.Pid, syscall.SIGKILL); quickstart.Wait() })
-	var pasted, url string
-	for lines := bufio.NewScanner(stdout); url == "" && lines.Scan(); {
-		if listening, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
-			url = listening
-		} else if strings.HasPrefix(lines.Text(), "access_") {
-			pasted += lines.Text() + "\n"
+	text := string(file)
+	first := func(pattern string) string {
+		match := regexp.MustCompile(pattern).FindStringSubmatch(text)
+		require.NotNil(t, match, pattern)
+		return match[1]
+	}
+	r := readme{
+		program: first("(?s)\n```go\n(package main\n.*?)```"),
+		setUp:   first("`(mkdir [^`]* && go mod init [^`]*)`"),
+		run:     first("(?s)<!-- run: readme -->\n```sh\n(go mod tidy\n.*?)```"),
+	}
+	block := regexp.MustCompile("(?s)<!-- run: readme -->\n```sh\n([^`]*)```\n\n```text\n(.*?)```")
+	for _, match := range block.FindAllStringSubmatch(text, -1) {
+		r.calls, r.answers = append(r.calls, match[1]), append(r.answers, match[2])
+	}
+	require.Equal(t, 1+len(r.calls), strings.Count(text, "<!-- run: readme -->"), "a block is not tested")
+	require.Contains(t, text, "`go run ./examples/quickstart`", "process_test.go tests this program")
+	return r
+}
+
+// newModule creates the module of the README in an empty directory and returns the directory. The
+// module needs the library from this checkout, and the dependencies that go mod tidy would add. The
+// test cannot run go mod tidy, because the library may not be released and the machine may be
+// offline.
+func (r readme) newModule(t *testing.T) (dir string) {
+	t.Helper()
+	empty := t.TempDir()
+	setUp := exec.Command("bash", "-c", r.setUp+" >&2 && pwd")
+	setUp.Dir = empty
+	out, err := setUp.Output()
+	require.NoError(t, err)
+	dir = strings.TrimSpace(string(out))
+	module, err := exec.Command("go", "-C", dir, "list", "-m").Output()
+	require.NoError(t, err)
+
+	checkout, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	for _, name := range []string{"go.mod", "go.sum"} {
+		data, err := os.ReadFile(filepath.Join(checkout, name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o666))
+	}
+	const library = "github.com/sallyport-go/auth"
+	edit := exec.Command("go", "-C", dir, "mod", "edit", "-module="+strings.TrimSpace(string(module)),
+		"-require="+library+"@v0.0.0", "-replace="+library+"="+checkout)
+	out, err = edit.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	// Other tests may use port 8080 at the same time.
+	program := strings.ReplaceAll(r.program, "127.0.0.1:8080", "127.0.0.1:0")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o666))
+	return dir
+}
+
+// start runs the commands of the README that start the program. It returns the URL of the program,
+// and the lines that the program prints for the first user.
+func (r readme) start(t *testing.T, dir string) (url, pair string) {
+	t.Helper()
+	shell := exec.Command("bash", "-c", strings.Replace(r.run, "go mod tidy", "set -e", 1))
+	shell.Dir = dir
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // go run starts a child process
+	output, err := shell.StdoutPipe()
+	require.NoError(t, err)
+	shell.Stderr = shell.Stdout // the log
+	require.NoError(t, shell.Start())
+	t.Cleanup(func() { syscall.Kill(-shell.Process.Pid, syscall.SIGKILL); shell.Wait() })
+	var printed string
+	for lines := bufio.NewScanner(output); lines.Scan(); {
+		printed += lines.Text() + "\n"
+		if _, address, ok := strings.Cut(lines.Text(), "listening on "); ok {
+			return address, pair
+		}
+		if strings.HasPrefix(lines.Text(), "access_") {
+			pair += lines.Text() + "\n"
 		}
 	}
-	require.NotEmpty(t, url)
-
-	// All commands run in one shell, so that they share its variables. A marker line separates
-	// their outputs.
-	script := "set -e\n" + pasted
-	for _, command := range commands[1:5] {
-		script += strings.ReplaceAll(command, "http://127.0.0.1:8080", url) + "\nprintf '\\n--\\n'\n"
-	}
-	shell := exec.Command("bash", "-c", script)
-	out, err := shell.Output()
-	require.NoError(t, err)
-	got := strings.Split(string(out), "\n--\n")
-	for i, want := range answers[1:5] {
-		pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "…", `[^"]+`)
-		require.Regexp(t, "^"+pattern+"\n?$", got[i])
-	}
+	require.Fail(t, "the program has ended", printed)
+	return "", ""
 }
 
-func TestCIRunsTheReadmesTestCommand(t *testing.T) {
+// TestTheReadmeWorksAsPrinted does what README.md says, with another port.
+func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	t.Parallel()
-	commands, _ := readmeBlocks(t)
-	ci, err := os.ReadFile("../../.ci/run")
+	for _, program := range []string{"bash", "curl", "openssl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			testenv.Skip(t, program+" is not installed")
+		}
+	}
+	r := readReadme(t)
+	require.Len(t, r.calls, 2)
+	dir := r.newModule(t)
+	url, pair := r.start(t, dir)
+	require.Regexp(t, `^access_key=ak_live_\w+\naccess_secret=as_live_\w+\n$`, pair)
+
+	// All calls run in one shell, because they share its variables.
+	const separator = "\n--\n"
+	script := "set -e\n" + pair
+	for _, call := range r.calls {
+		script += strings.ReplaceAll(call, "http://127.0.0.1:8080", url) + "\nprintf '" +
+			strings.ReplaceAll(separator, "\n", `\n`) + "'\n"
+	}
+	out, err := exec.Command("bash", "-c", script).Output()
 	require.NoError(t, err)
-	require.Contains(t, string(ci), "step tests "+commands[5])
+	got := strings.Split(string(out), separator)
+	for i, want := range r.answers {
+		pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), "…", `[^"]+`)
+		require.Regexp(t, "^"+pattern+"\n*$", got[i])
+	}
+
+	// A later start has the same user and prints no key.
+	_, pair = r.start(t, dir)
+	require.Empty(t, pair)
+}
+
+func TestTheReadmesProgramNamesTheCommandForAMissingSecret(t *testing.T) {
+	t.Parallel()
+	r := readReadme(t)
+	dir := r.newModule(t)
+	program := exec.Command("go", "run", ".")
+	program.Dir = dir
+	program.Env = append(os.Environ(), "SIGNING_SECRET=")
+	var stderr bytes.Buffer
+	program.Stderr = &stderr
+	require.Error(t, program.Run())
+	require.Contains(t, stderr.String(), "SIGNING_SECRET: ")
+	require.Contains(t, stderr.String(), `"openssl rand -base64 32"`)
 }
 
 // The code for sign-in and one protected route must not have more than 30 lines.
 func TestTheHostCodeIsShort(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../README.md")
-	require.NoError(t, err)
-	_, code, ok := strings.Cut(string(text), "\nfunc run(")
+	_, code, ok := strings.Cut(readReadme(t).program, "\nfunc run(")
 	require.True(t, ok)
 	code, _, ok = strings.Cut(code, "\n}\n")
 	require.True(t, ok)

@@ -223,15 +223,14 @@ func TestPageWorksWithTheKeyboardAlone(t *testing.T) {
 	require.NotEqual(t, "none", eval[string](b,
 		"getComputedStyle(document.activeElement).outlineStyle"), "the focus must be visible")
 	b.press("wrong" + kb.Enter)
-	b.shows("#alert", "Invalid access key or secret")
-	b.focused("#access-secret")
+	b.refused("#access-secret", "Invalid access key or secret")
 	require.Empty(t, eval[string](b, "document.activeElement.value"))
 	b.press(q.secret + kb.Tab)
 	b.focused("#key-form button")
 	b.press(kb.Enter)
 	b.shows("#signed-in h2", "Signed in as admin")
 	b.shows("#not-connected p", "Not connected.")
-	b.until(`document.getElementById("alert").innerText === ""`)
+	b.until(`document.querySelectorAll(".refusal, [aria-invalid]").length === 0`)
 	b.focused("#signed-in-heading")
 
 	b.press(kb.Tab)

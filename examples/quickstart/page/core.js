@@ -65,21 +65,56 @@ let refresh = async () => {}; // shows the signed-in user and all lists again
 export const refreshWith = (action) => { refresh = action; };
 export const showAgain = () => refresh();
 
+// refusedField returns the field of the form that the service has refused. It returns
+// null if the refusal is not about a field. The name of an input is the name of its
+// field in the service, which begins a message about this field. The attribute
+// data-refusal is the status of a refusal whose message names no field.
+function refusedField(form, problem) {
+  const name = /^Field (\w+) /.exec(problem.message)?.[1];
+  const status = problem.status ?? 0;
+  return form.querySelector(name ? `[name="${name}"]` : `[data-refusal="${status}"]`);
+}
+
+// showRefusal shows the message beside the field and moves the focus to the field.
+// The parts of the form above the field may fill several screens, so a message at the
+// top of the page would not be seen.
+function showRefusal(field, text) {
+  const message = make("p", text, {id: `${field.id}-refusal`, class: "refusal"});
+  field.after(message);
+  field.setAttribute("aria-invalid", "true");
+  const hint = field.getAttribute("aria-describedby");
+  field.setAttribute("aria-describedby", hint ? `${message.id} ${hint}` : message.id);
+  field.focus();
+}
+
+function removeRefusals() {
+  for (const field of document.querySelectorAll("[aria-invalid]")) {
+    field.nextElementSibling.remove();
+    field.removeAttribute("aria-invalid");
+    const hint = field.getAttribute("aria-describedby").split(" ")[1];
+    if (hint) field.setAttribute("aria-describedby", hint);
+    else field.removeAttribute("aria-describedby");
+  }
+}
+
 let busy = false;
 
-// act runs the action and shows its error, if any. While an action runs, act ignores
-// other actions.
-export async function act(action) {
+// act runs the action and shows its error, if any. If the error is about a field of the
+// form, act shows it beside the field. While an action runs, act ignores other actions.
+export async function act(action, form) {
   if (busy) return;
   busy = true;
   document.body.classList.add("busy");
   warn("");
   tell("");
+  removeRefusals();
   try {
     await action();
   } catch (problem) {
     const ended = problem.status === 401 && onEnd();
-    warn(ended ? "You have been signed out. Sign in again." : problem.message);
+    const field = form && !ended && refusedField(form, problem);
+    if (field) showRefusal(field, problem.message);
+    else warn(ended ? "You have been signed out. Sign in again." : problem.message);
   } finally {
     busy = false;
     document.body.classList.remove("busy");

@@ -47,5 +47,5 @@ element("new-key").addEventListener("submit", (event) => {
     event.target.reset();
     element("keys-heading").focus();
     await showSecretAndThen("The new key", pair, showKeys);
-  });
+  }, event.target);
 });

@@ -104,7 +104,7 @@ element("key-form").addEventListener("submit", (event) => {
     }
     key.value = "";
     await refresh();
-  });
+  }, event.target);
 });
 
 element("connect").addEventListener("click", () => act(async () => {

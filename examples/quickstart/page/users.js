@@ -96,5 +96,5 @@ element("new-user").addEventListener("submit", (event) => {
     event.target.reset();
     element("users-heading").focus();
     await showSecretAndThen(`${pair.username} is registered`, pair, showUsers);
-  });
+  }, event.target);
 });

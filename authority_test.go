@@ -82,6 +82,7 @@ func TestAnAuthorityIsOfTheHostOrOfASession(t *testing.T) {
 	by := auth.Authority{SessionID: "s", UserID: "u"}
 	require.NoError(t, by.CheckOwner("u"))
 	require.ErrorIs(t, by.CheckOwner("u2"), auth.ErrNotFound)
+	require.ErrorContains(t, by.CheckOwner("u2"), "Authority.SuperUser must be set")
 	require.ErrorIs(t, by.CheckOwner(""), auth.ErrNotFound)
 	by.SuperUser = true
 	require.NoError(t, by.CheckOwner("u2"))

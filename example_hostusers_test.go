@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 
 	"github.com/sallyport-go/auth"
@@ -44,18 +46,75 @@ func (p *people) disable(id string) {
 	p.byID[id] = user
 }
 
-// A host already has a users table. The store keeps only access keys and sessions. The host's table
-// says who the users are and whether they are active.
-func ExampleNewWithUsers() {
+// A super user disables another user. Wrap the handler in [auth.Service.RequireSuperUser].
+func (p *people) disableHandler(svc *auth.Service) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		p.disable(r.PathValue("id")) // before the sessions are revoked
+		caller, _ := auth.IdentityFromContext(r.Context())
+		by := caller.Authority()
+		by.SuperUser = true // because the caller changes another user
+		if _, err := svc.RevokeUser(r.Context(), by, r.PathValue("id")); err != nil {
+			auth.WriteError(w, r, err)
+		}
+	}
+}
+
+// newHost returns a service whose users are in the host's table. In production, the store is one of
+// sqlstore.OpenAccounts, and the key is read from a file.
+func newHost(table *people) (*auth.Service, error) {
 	key, err := auth.NewHS256Key("2026-01", []byte(rand.Text()+rand.Text()))
 	if err != nil {
-		log.Fatal(err)
+		return nil, err
 	}
-	table := &people{byID: map[string]auth.User{"42": {ID: "42", Username: "alice", IsActive: true}}}
-	svc, err := auth.NewWithUsers(memstore.NewAccounts(), table, auth.Config{
+	return auth.NewWithUsers(memstore.NewAccounts(), table, auth.Config{
 		Issuer:      "https://api.example.com",
 		SigningKeys: []auth.SigningKey{key},
 	})
+}
+
+// A super user of the host's table disables another user, whose token is rejected from then on.
+func ExampleService_RevokeUser() {
+	table := &people{byID: map[string]auth.User{
+		"1":  {ID: "1", Username: "boss", IsActive: true, IsSuperUser: true},
+		"42": {ID: "42", Username: "alice", IsActive: true},
+	}}
+	svc, err := newHost(table)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	svc.Mount(mux)
+	mux.Handle("POST /people/{id}/disable",
+		svc.Authenticate(svc.RequireSuperUser(table.disableHandler(svc))))
+
+	boss, err1 := svc.SignIn(context.Background(), "1")
+	alice, err2 := svc.SignIn(context.Background(), "42")
+	if err := errors.Join(err1, err2); err != nil {
+		log.Fatal(err)
+	}
+	call := func(token auth.Token, method, path string) {
+		request := httptest.NewRequest(method, path, nil)
+		request.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())
+		answer := httptest.NewRecorder()
+		mux.ServeHTTP(answer, request)
+		fmt.Println(token.User.Username, method, path, answer.Code)
+	}
+	call(alice, "POST", "/people/1/disable")
+	call(alice, "GET", "/auth/keys")
+	call(boss, "POST", "/people/42/disable")
+	call(alice, "GET", "/auth/keys")
+	// Output:
+	// alice POST /people/1/disable 403
+	// alice GET /auth/keys 200
+	// boss POST /people/42/disable 200
+	// alice GET /auth/keys 401
+}
+
+// A host already has a users table. The store keeps only access keys and sessions. The host's table
+// says who the users are and whether they are active.
+func ExampleNewWithUsers() {
+	table := &people{byID: map[string]auth.User{"42": {ID: "42", Username: "alice", IsActive: true}}}
+	svc, err := newHost(table)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -241,7 +241,8 @@ func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) e
 }
 
 // RevokeUser revokes all sessions of the user and returns how many of them were live, as
-// [TokenIssuer.RevokeUser] does.
+// [TokenIssuer.RevokeUser] does. For another user than the caller, set SuperUser in the authority
+// that [Identity.Authority] returns. Otherwise, RevokeUser returns ErrNotFound and revokes nothing.
 func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (int, error) {
 	return s.tokens.RevokeUser(ctx, by, userID)
 }

@@ -119,7 +119,8 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 // store passes "".
 func (a Authority) CheckOwner(userID string) error {
 	if a.Host == "" && !a.SuperUser && userID != a.UserID {
-		return fmt.Errorf("auth: record of the caller: %w", ErrNotFound)
+		return fmt.Errorf("auth: Authority.SuperUser must be set to change another user's record: %w",
+			ErrNotFound)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-chi/chi/v5"
 	"github.com/gofiber/fiber/v3"
 	"github.com/labstack/echo/v5"
 	"github.com/sallyport-go/auth"
@@ -39,13 +40,10 @@ var routers = []struct {
 }{
 	{
 		name: "chi", head: 405, slash: 404, allow: "GET, POST", slowBody: true,
-		start: func(t *testing.T, svc *auth.Service) string {
-			router := chiauth.New(svc)
-			router.With(svc.Authenticate).Get("/panic", func(http.ResponseWriter, *http.Request) {
-				panic("the host's")
-			})
-			return serve(t, router)
-		},
+		start: startChi(chiauth.New),
+	}, {
+		name: "chi with fallback", head: 200, slash: 404, allow: "GET, HEAD, POST", slowBody: true,
+		start: startChi(chiauth.NewWithFallback),
 	}, {
 		name: "gin", head: 405, slash: 301, allow: "GET, POST", slowBody: true,
 		start: func(t *testing.T, svc *auth.Service) string {
@@ -162,6 +160,16 @@ func (h *host) login(pair auth.KeyPair) string {
 	var signedIn struct{ Token string }
 	answer.json(h.t, &signedIn)
 	return "Bearer " + signedIn.Token
+}
+
+func startChi(newRouter func(*auth.Service) *chi.Mux) func(*testing.T, *auth.Service) string {
+	return func(t *testing.T, svc *auth.Service) string {
+		router := newRouter(svc)
+		router.With(svc.Authenticate).Get("/panic", func(http.ResponseWriter, *http.Request) {
+			panic("the host's")
+		})
+		return serve(t, router)
+	}
 }
 
 func eachRouter(t *testing.T, test func(*testing.T, *host, int)) {

@@ -43,6 +43,17 @@ func New(svc *auth.Service) *chi.Mux {
 	return router
 }
 
+// NewWithFallback returns a router like New. The router passes every request that matches none of
+// its own routes to the library, which answers 404 or 405 if it has no such call either.
+func NewWithFallback(svc *auth.Service) *chi.Mux {
+	router := chi.NewRouter()
+	router.Use(middleware.Recoverer)
+	router.NotFound(svc.Handler().ServeHTTP)
+	router.With(svc.Authenticate).Get("/reports", reports)
+	router.With(svc.Authenticate, svc.RequireSuperUser).Delete("/reports", purge)
+	return router
+}
+
 func reports(w http.ResponseWriter, r *http.Request) {
 	caller, _ := auth.IdentityFromContext(r.Context())
 	fmt.Fprint(w, "the reports of ", caller.Username)

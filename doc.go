@@ -81,7 +81,17 @@
 // # Tests of a host
 //
 // In a test, [Service.Register] makes a user, and [Service.SignIn] makes a token for the user. If
-// the test uses package memstore, it needs no database.
+// the test uses package memstore, it needs no database. A signing key for a test can have the
+// secret []byte(rand.Text() + rand.Text()), with crypto/rand. A fixed text such as "test-secret" is
+// refused. Package githubtest is a fake GitHub.
+//
+//	svc, err := auth.New(memstore.New(), cfg)
+//	…
+//	made, err := svc.Register(ctx, auth.ByHost("test"), auth.UserParams{Username: "alice"})
+//	…
+//	token, err := svc.SignIn(ctx, made.User.ID)
+//	…
+//	request.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())
 //
 // # Other routers and protocols
 //

@@ -9,7 +9,13 @@
 //	…
 //	defer fake.Close()
 //	id, secret := fake.Client()
-//	// authorize at fake.URL()+"/login/oauth/authorize", API at fake.URL()+"/api/v3"
+//	github := auth.GitHubConfig{
+//		ClientID: id, ClientSecret: auth.NewSecret(secret),
+//		BaseURL: fake.URL(), Host: "githubtest.invalid", CallbackURL: …
+//	}
+//
+// Other clients find the pages at fake.URL()+"/login/oauth/authorize" and the API at
+// fake.URL()+"/api/v3".
 //
 // Because of AutoApprove, the fake shows no page that asks for consent: octocat agrees at once.
 //
@@ -40,7 +46,9 @@
 // rebinding.
 //
 // In the configuration of the service, do not give the fake the host name of the real GitHub. With
-// the same name, the service could mistake an identity of the fake for an identity of GitHub.
+// the same name, the service could mistake an identity of the fake for an identity of GitHub. But
+// set GitHubConfig.Host if the store outlives the fake. By default, it is the address of the fake. If
+// the next fake has another port, octocat is a new account for the service, and gets a new user.
 //
 // # Differences from GitHub
 //

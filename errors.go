@@ -221,7 +221,8 @@ func rejectionOf(userID, sessionID string, err error) error {
 // rejectionReason returns the Reason of the event about a request that err rejected. If err wraps
 // ErrInvalidCredentials, ErrTokenRejected or ErrGitHubNotAllowed and adds a text to it, the reason
 // is the added text. In all other cases, the reason is the detail of [ErrorStatus]. The reason
-// contains nothing from the request.
+// contains nothing from the request, with one exception: the kid of a token of an unknown key, if it
+// has the form of a key ID.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {

@@ -128,8 +128,8 @@ func (k *jwk) publicKey() (*Key, error) {
 	switch {
 	case k.ID == "":
 		return nil, errors.New("it has no kid")
-	case !canonical.IsKeyID(k.ID, maxID):
-		return nil, fmt.Errorf(`kid must be 1 to %d letters, digits, ".", "_" and "-"`, maxID)
+	case !canonical.IsKeyID(k.ID, MaxID):
+		return nil, fmt.Errorf(`kid must be 1 to %d letters, digits, ".", "_" and "-"`, MaxID)
 	case k.Use != "" && k.Use != "sig":
 		return nil, errors.New(`use is not "sig"`)
 	case k.Uses != nil && !slices.Contains(k.Uses, "verify"): // RFC 7517, section 4.3

@@ -112,7 +112,7 @@ func parseJWK(text []byte) (*jwk, error) {
 
 // label says which key of a set the JWK is. The index i begins at 0.
 func (k *jwk) label(i int) string {
-	if !canonical.IsKeyID(k.ID, maxID) {
+	if !canonical.IsKeyID(k.ID, MaxID) {
 		return fmt.Sprintf("key %d", i+1)
 	}
 	return fmt.Sprintf("key %d, kid %q", i+1, k.ID)

@@ -40,7 +40,8 @@ const (
 	// makeSecret ends the error about a bad secret.
 	makeSecret = `make one with "openssl rand -base64 32"`
 
-	maxID = 64 // maximum length of a key ID; a JWK thumbprint (RFC 7638) has 43 characters
+	// MaxID is the maximum length of a key ID. A JWK thumbprint (RFC 7638) has 43 characters.
+	MaxID = 64
 )
 
 // Key signs texts and verifies signatures. A key of a remote issuer can only verify. A Key is
@@ -60,7 +61,7 @@ type Key struct {
 // The id is the kid header parameter of the tokens that the key signs. If id is empty, NewHS256Key
 // derives an ID from the secret. The same secret always gets the same ID.
 func NewHS256Key(id string, secret []byte) (*Key, error) {
-	id, err := CheckSecret("HS256 key", id, maxID, secret)
+	id, err := CheckSecret("HS256 key", id, MaxID, secret)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +114,7 @@ func NewEdDSAKey(id string, private ed25519.PrivateKey) (*Key, error) {
 }
 
 func newKey(id string, method jwt.SigningMethod, private, public any) (*Key, error) {
-	if err := CheckID(id, maxID); err != nil {
+	if err := CheckID(id, MaxID); err != nil {
 		return nil, err
 	}
 	key := &Key{id: id, method: method, private: private, public: public}

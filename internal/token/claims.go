@@ -32,7 +32,8 @@ var (
 	ErrHeader     = fmt.Errorf("%w: header", ErrRejected)
 	ErrSignature  = fmt.Errorf("%w: signature", ErrRejected)
 	ErrClaims     = fmt.Errorf("%w: claims", ErrRejected)
-	ErrForeign    = fmt.Errorf("%w: issuer or audience", ErrRejected)
+	ErrIssuer     = fmt.Errorf("%w: from another issuer", ErrRejected)
+	ErrAudience   = fmt.Errorf("%w: for another audience", ErrRejected)
 	ErrLifetime   = fmt.Errorf("%w: lifetime", ErrRejected)
 	ErrExpired    = fmt.Errorf("%w: expired", ErrRejected)
 	ErrRetired    = fmt.Errorf("%w: issued after its key was retired", ErrRejected)
@@ -89,8 +90,11 @@ func (v *Verifier) claims(segment string) (Claims, error) {
 	if err != nil {
 		return Claims{}, ErrClaims
 	}
-	if !claims.Value(claimIssuer).Is(v.Issuer) || !claims.Value(claimAudience).Is(v.Audience) {
-		return Claims{}, ErrForeign
+	switch {
+	case !claims.Value(claimIssuer).Is(v.Issuer):
+		return Claims{}, ErrIssuer
+	case !claims.Value(claimAudience).Is(v.Audience):
+		return Claims{}, ErrAudience
 	}
 	subject, ok1 := claims.Value(claimSubject).Text()
 	sessionID, ok2 := claims.Value(claimSessionID).Text()

@@ -19,15 +19,17 @@ func TestClaimsThatAreNotOursAreRejected(t *testing.T) {
 			f.requireRejected(t, f.forge(t, f.header(nil), f.claims(changes)), reason, name)
 		}
 	}
-	reject(token.ErrForeign, map[string]map[string]any{
+	reject(token.ErrIssuer, map[string]map[string]any{
 		"iss of another":      {"iss": "https://evil.example.com"},
 		"iss with a slash":    {"iss": issuer + "/"},
 		"iss in a list":       {"iss": []string{issuer}},
 		"iss empty":           {"iss": ""},
-		"aud of another":      {"aud": issuer},
-		"aud in a list":       {"aud": []string{audience}},
-		"aud in capitals":     {"aud": strings.ToUpper(audience)},
 		"iss and aud swapped": {"iss": audience, "aud": issuer},
+	})
+	reject(token.ErrAudience, map[string]map[string]any{
+		"aud of another":  {"aud": issuer},
+		"aud in a list":   {"aud": []string{audience}},
+		"aud in capitals": {"aud": strings.ToUpper(audience)},
 	})
 	reject(token.ErrClaims, map[string]map[string]any{
 		"sub empty":                    {"sub": ""},
@@ -51,8 +53,11 @@ func TestClaimsThatAreNotOursAreRejected(t *testing.T) {
 	for _, name := range []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "username",
 		"is_super_user"} {
 		reason := token.ErrClaims
-		if name == "iss" || name == "aud" {
-			reason = token.ErrForeign
+		switch name {
+		case "iss":
+			reason = token.ErrIssuer
+		case "aud":
+			reason = token.ErrAudience
 		}
 		reject(reason, map[string]map[string]any{
 			"no " + name:         {name: nil},

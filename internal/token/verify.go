@@ -1,6 +1,7 @@
 package token
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/sallyport-go/auth/internal/canonical"
@@ -129,11 +130,21 @@ func (v *Verifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, erro
 	case typ != v.Type:
 		return nil, ErrHeader
 	case key == nil:
-		return nil, ErrUnknownKey
+		return nil, unknownKey(kid)
 	case alg != key.Algorithm():
 		return nil, ErrHeader
 	}
 	return key, nil
+}
+
+// unknownKey returns the error for a token whose header names no key of the ring. The signature of
+// the token is not verified, so anyone can have chosen the kid. The error therefore contains the kid
+// only if it has the form of a key ID, which limits its length and its characters.
+func unknownKey(kid string) error {
+	if signing.CheckID(kid, signing.MaxID) != nil {
+		return fmt.Errorf("%w: kid is not a key ID", ErrUnknownKey)
+	}
+	return fmt.Errorf("%w: kid %q", ErrUnknownKey, kid)
 }
 
 // checkTimes returns an error unless the token is valid at the given second of Unix time. The token

@@ -36,7 +36,8 @@ func TestTheReasonsHaveTextsForTheOperator(t *testing.T) {
 		token.ErrHeader:     "auth: token rejected: header",
 		token.ErrSignature:  "auth: token rejected: signature",
 		token.ErrClaims:     "auth: token rejected: claims",
-		token.ErrForeign:    "auth: token rejected: issuer or audience",
+		token.ErrIssuer:     "auth: token rejected: from another issuer",
+		token.ErrAudience:   "auth: token rejected: for another audience",
 		token.ErrLifetime:   "auth: token rejected: lifetime",
 		token.ErrExpired:    "auth: token rejected: expired",
 		token.ErrRetired:    "auth: token rejected: issued after its key was retired",
@@ -44,6 +45,29 @@ func TestTheReasonsHaveTextsForTheOperator(t *testing.T) {
 	} {
 		require.EqualError(t, reason, want)
 		require.ErrorIs(t, reason, token.ErrRejected)
+	}
+}
+
+// Attack: the kid of a token whose signature is not verified goes into a log, to forge a line or to
+// fill the disk.
+func TestTheReasonNamesTheUnknownKeyOnlyIfItHasTheFormOfAKeyID(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, newKeys(t)["EdDSA"])
+	const noID = "auth: token rejected: no such key: kid is not a key ID"
+	for kid, want := range map[string]string{
+		"of-2026.11_b":             `auth: token rejected: no such key: kid "of-2026.11_b"`,
+		strings.Repeat("k", 64):    `auth: token rejected: no such key: kid "` + strings.Repeat("k", 64) + `"`,
+		strings.Repeat("k", 65):    noID,
+		"":                         noID,
+		"a b":                      noID,
+		"a\"":                      noID,
+		"a\nlevel=INFO msg=forged": noID,
+		"\x1b[2J":                  noID,
+		"\u202egnp.exe":            noID,
+		"schl\u00fcssel":           noID,
+	} {
+		_, err := f.verify(f.forge(t, f.header(map[string]any{"kid": kid}), f.claims(nil)))
+		require.EqualError(t, err, want)
 	}
 }
 

@@ -152,7 +152,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
-	clients, err := cfg.Proxies.resolver(cfg.Logger)
+	clients, err := cfg.Proxies.resolver("Config", cfg.Logger)
 	if err != nil {
 		return nil, err
 	}

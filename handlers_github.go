@@ -171,7 +171,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	}
 	switch {
 	case err != nil && s.browser != nil:
-		s.logFailure(r, err)
+		logFailure(s.log, r, err)
 		browser.Redirect(w, s.browser.Location("", "error", errorCode(err)), http.StatusSeeOther)
 		return written{}, nil
 	case err != nil:

@@ -207,18 +207,19 @@ func TrustProxies(prefixes ...netip.Prefix) Proxies {
 	return Proxies{decided: true, networks: slices.Clone(prefixes)}
 }
 
-// resolver returns a new resolver of client addresses, or an error that says what to change. Each
-// Service must have its own resolver, because a callerContext identifies its Service by the pointer
-// to the resolver.
-func (p Proxies) resolver(log *slog.Logger) (*clientaddr.Resolver, error) {
+// resolver returns a new resolver of client addresses, or an error that says what to change. The
+// config argument is the name of the configuration that has the Proxies, for the error. Each Service
+// must have its own resolver, because a callerContext identifies its Service by the pointer to the
+// resolver.
+func (p Proxies) resolver(config string, log *slog.Logger) (*clientaddr.Resolver, error) {
 	if p.decided && !p.none && len(p.networks) == 0 {
-		return nil, errors.New("auth: Config.Proxies: TrustProxies has no networks: " +
-			"name those of the proxies, or set NoProxies")
+		return nil, fmt.Errorf("auth: %s.Proxies: TrustProxies has no networks: "+
+			"name those of the proxies, or set NoProxies", config)
 	}
 	proxies := clientaddr.Proxies{Decided: p.decided, Trusted: p.networks}
 	resolver, err := clientaddr.NewResolver(proxies, log)
 	if err != nil {
-		return nil, fmt.Errorf("auth: Config.Proxies: %w", err)
+		return nil, fmt.Errorf("auth: %s.Proxies: %w", config, err)
 	}
 	return resolver, nil
 }

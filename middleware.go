@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -305,7 +306,7 @@ func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler
 // fail answers the request with err, through Config.WriteError. Before it answers, fail logs err if
 // the store or GitHub could not answer, and records an event if err refuses a known caller.
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
-	s.logFailure(r, err)
+	logFailure(s.log, r, err)
 	s.recordRefusal(r, err)
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
@@ -341,14 +342,14 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 }
 
-// logFailure logs err if it means that the store or GitHub could not answer. It does not log err if
-// the client has gone away.
-func (s *Service) logFailure(r *http.Request, err error) {
+// logFailure logs err if it means that the store, GitHub or the server of public keys could not
+// answer. It does not log err if the client has gone away.
+func logFailure(log *slog.Logger, r *http.Request, err error) {
 	var answered *wire.RequestError
 	status, _ := ErrorStatus(err)
 	if status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) &&
 		!errors.As(err, &answered) {
-		s.log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "pattern", r.Pattern,
+		log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "pattern", r.Pattern,
 			"error", err)
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
@@ -41,8 +43,20 @@ type RemoteVerifierConfig struct {
 	// client with http.DefaultTransport.
 	HTTPClient *http.Client
 
+	// Events receives an [EventTokenRejected] for each rejected token, and calls Hooks.Verify for
+	// each token. nil means that the events go to Logger.
+	Events *EventLog
+
+	// Proxies determines the client address in the events: see [Config]. Verify does not use it.
+	Proxies Proxies
+
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
+
+	// Logger receives a line when fetches of the keys begin to fail, when they succeed again, and
+	// when the set has keys that are not used. It also receives each request that Authenticate
+	// answers with 503. nil means slog.Default().
+	Logger *slog.Logger
 }
 
 const defaultMaxAge = 15 * time.Minute
@@ -58,7 +72,7 @@ const defaultMaxAge = 15 * time.Minute
 // The verifier fetches the keys when the first token arrives. It fetches them again when a token
 // names an unknown key, or when a token arrives and the keys are two and a half minutes old. At
 // most one fetch begins in ten seconds. Each fetch has its own goroutine, which ends after five
-// seconds at the latest if the HTTPClient respects its context.
+// seconds at the latest if the HTTPClient respects its context and the Logger does not block.
 //
 // A request waits for a fetch in these cases:
 //
@@ -82,6 +96,10 @@ type RemoteVerifier struct {
 	cache    *token.Cache
 	maxAge   int64 // seconds
 	now      func() time.Time
+	clients  *clientaddr.Resolver
+	log      *slog.Logger
+	events   *EventLog
+	onVerify func(ctx context.Context, err error, cached bool, took time.Duration) // nil for no hook
 }
 
 // NewRemoteVerifier returns a verifier. If the configuration is not valid, it returns an error that
@@ -105,6 +123,14 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if cfg.MaxAge < time.Second || cfg.MaxAge > tokenLifetimeLimit {
 		return nil, errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
 	}
+	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
+	clients, err := cfg.Proxies.resolver("RemoteVerifierConfig", cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Events == nil {
+		cfg.Events = NewEventLog(EventLogConfig{Now: cfg.Now, Logger: cfg.Logger})
+	}
 	return &RemoteVerifier{
 		verifier: token.Verifier{
 			Type:        token.TypeBearer,
@@ -112,10 +138,14 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 			Audience:    cfg.Audience,
 			MaxLifetime: int64(tokenLifetimeLimit / time.Second),
 		},
-		keys:   signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient),
-		cache:  cache,
-		maxAge: int64(cfg.MaxAge / time.Second),
-		now:    defaults.Now(cfg.Now),
+		keys:     signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient, cfg.Logger),
+		cache:    cache,
+		maxAge:   int64(cfg.MaxAge / time.Second),
+		now:      cfg.Now,
+		clients:  clients,
+		log:      cfg.Logger,
+		events:   cfg.Events,
+		onVerify: cfg.Events.verifyHook(),
 	}, nil
 }
 
@@ -130,64 +160,93 @@ func checkJWKSURL(text string) error {
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
 // not valid now. Any other error means that the token could not be checked: the keys could not be
-// fetched in time, or ctx ended while Verify waited for them.
+// fetched in time, or ctx ended while Verify waited for them. The event of a rejection contains the
+// client that [WithClientInfo] has put into ctx.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := v.verify(ctx, token)
-	if err != nil && !errors.Is(err, ErrTokenRejected) {
-		return Identity{}, fmt.Errorf("auth: verifying a token: %w", err)
+	if err != nil {
+		v.events.recordTokenRejection(ctx, err)
 	}
 	return identity, err
 }
 
-// verify does the same as Verify, but adds no prefix to an error from fetching the keys.
-func (v *RemoteVerifier) verify(ctx context.Context, text string) (Identity, error) {
+// verify does the same as Verify, without an event.
+func (v *RemoteVerifier) verify(ctx context.Context, token string) (Identity, error) {
+	var began time.Time
+	if v.onVerify != nil {
+		began = time.Now()
+	}
+	identity, cached, err := v.verifyToken(ctx, token)
+	if err != nil && !errors.Is(err, ErrTokenRejected) {
+		err = fmt.Errorf("auth: verifying a token: %w", err)
+	}
+	if v.onVerify != nil {
+		v.onVerify(ctx, err, cached, time.Since(began))
+	}
+	return identity, err
+}
+
+// verifyToken does the same as verify, but never calls the Verify hook, and adds no prefix to an
+// error from fetching the keys. It also reports whether the token was in the cache.
+func (v *RemoteVerifier) verifyToken(
+	ctx context.Context, text string,
+) (identity Identity, cached bool, err error) {
 	now := v.now()
 	ring, err := v.keys.Current(ctx, now)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
-	identity, err := v.verifyWith(ring, text, now.Unix())
+	identity, cached, err = v.verifyWith(ring, text, now.Unix())
 	if !errors.Is(err, token.ErrUnknownKey) {
-		return identity, err
+		return identity, cached, err
 	}
 	if ring, err = v.keys.Newer(ctx, ring, now); err != nil {
-		return Identity{}, err
+		return Identity{}, false, err
 	}
 	return v.verifyWith(ring, text, now.Unix())
 }
 
 // verifyWith verifies the token with the keys of the ring, and checks the age of the token.
-func (v *RemoteVerifier) verifyWith(ring *signing.Ring, text string, now int64) (Identity, error) {
-	known, _, err := v.verifier.Verify(v.cache, ring, text, now)
-	switch {
-	case err != nil:
-		return Identity{}, err
-	case now-known.Identity.IssuedAt.Unix() > v.maxAge:
-		return Identity{}, token.ErrTooOld
+func (v *RemoteVerifier) verifyWith(
+	ring *signing.Ring, text string, now int64,
+) (identity Identity, cached bool, err error) {
+	known, cached, err := v.verifier.Verify(v.cache, ring, text, now)
+	if err != nil {
+		return Identity{}, cached, err
 	}
-	return Identity(known.Identity), nil
+	identity = Identity(known.Identity)
+	if now-identity.IssuedAt.Unix() > v.maxAge {
+		return Identity{}, cached, rejectionOf(identity.UserID, identity.SessionID, token.ErrTooOld)
+	}
+	return identity, cached, nil
 }
 
 // Identify returns the identity that the bearer token of the request proves. It ignores cookies. It
 // returns the errors of [BearerToken] and [RemoteVerifier.Verify].
 func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	token, err := BearerToken(r)
-	if err != nil {
-		return Identity{}, err
+	var identity Identity
+	if err == nil {
+		identity, err = v.verify(r.Context(), token)
 	}
-	return v.Verify(r.Context(), token)
+	if err != nil {
+		v.events.recordTokenRejection(WithClientInfo(r.Context(), clientOfRequest(r, v.clients)), err)
+	}
+	return identity, err
 }
 
 // Authenticate returns a handler that calls Identify for each request. If Identify returns an
-// error, the handler answers with [WriteError]. If not, it passes the request to the handler in the
-// parameter next. That handler gets the caller's identity from [IdentityFromContext].
+// error, the handler answers with [WriteError], and logs the error if the answer is a 503. If not,
+// it passes the request to the handler in the parameter next. That handler gets the caller's
+// identity from [IdentityFromContext].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)
 		if err != nil {
+			logFailure(v.log, r, err)
 			WriteError(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(&callerContext{request: r, identity: &identity}))
+		next.ServeHTTP(w, r.WithContext(&callerContext{request: r, clients: v.clients, identity: &identity}))
 	})
 }

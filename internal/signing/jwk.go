@@ -17,7 +17,7 @@ import (
 const (
 	maxJWKS     = 256 << 10 // maximum length of a JWK set, in bytes
 	maxJWKSKeys = 64        // maximum number of keys in a JWK set
-	maxReasons  = 3         // maximum number of ignored keys for which an error says the reason
+	maxReasons  = 3         // maximum number of ignored keys whose reasons are told
 )
 
 // encodeJWKS returns the public keys as a JWK set. It leaves out symmetric keys, because a reader
@@ -59,7 +59,8 @@ var errSecretPublished = errors.New("publishes a secret key, which must be repla
 // and for other uses. A key may be repeated. If different keys have the same ID, ParseJWKS ignores
 // all of them: the kid of a token would not say which of these keys signed the token.
 //
-// ParseJWKS returns an error if no key is left, or if the set contains a private or symmetric key.
+// [Ring.Ignored] says why keys are ignored. ParseJWKS returns an error if no key is left, or if the
+// set contains a private or symmetric key.
 func ParseJWKS(text []byte) (*Ring, error) {
 	if len(text) > maxJWKS {
 		return nil, fmt.Errorf("more than %d bytes", maxJWKS)
@@ -96,22 +97,23 @@ func ParseJWKS(text []byte) (*Ring, error) {
 		delete(ring.byHeader, ring.byID[id].header)
 		delete(ring.byID, id)
 	}
-	if len(ring.byID) == 0 {
-		return nil, fmt.Errorf("the JWK set has %w%s", errNoKeys, listIgnored(ignored))
+	switch ring.ignored = listIgnored(ignored); {
+	case len(set) == 0:
+		return nil, fmt.Errorf("the JWK set has %w: it is empty, like that of an issuer with HS256 keys only",
+			errNoKeys)
+	case len(ring.byID) == 0:
+		return nil, fmt.Errorf("the JWK set has %w (%s)", errNoKeys, ring.ignored)
 	}
 	return ring, nil
 }
 
-// listIgnored returns the end of an error message: why the keys of a set are not used.
+// listIgnored returns why keys of a set are ignored, or "" if no key is ignored.
 func listIgnored(ignored []string) string {
-	if len(ignored) == 0 {
-		return ""
-	}
 	more := ""
 	if n := len(ignored) - maxReasons; n > 0 {
 		ignored, more = ignored[:maxReasons], fmt.Sprintf("; and %d more", n)
 	}
-	return " (" + strings.Join(ignored, "; ") + more + ")"
+	return strings.Join(ignored, "; ") + more
 }
 
 // equal reports whether two public keys are the same key, with the same retirement.

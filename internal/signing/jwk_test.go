@@ -265,7 +265,8 @@ func TestTextsThatAreNoJWKSet(t *testing.T) {
 	_, err = signing.ParseJWKS([]byte(set + `,"other":{"kty":1},"alg":"x"}`))
 	require.NoError(t, err, "other members of a set are ignored (RFC 7517, section 5)")
 	_, err = signing.ParseJWKS([]byte(`{"keys":[]}`))
-	require.EqualError(t, err, "the JWK set has no key of ES256 or EdDSA for signatures")
+	require.EqualError(t, err, "the JWK set has no key of ES256 or EdDSA for signatures: it is empty, "+
+		"like that of an issuer with HS256 keys only")
 }
 
 func TestAJWKSetIsBounded(t *testing.T) {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -39,6 +41,7 @@ var (
 type RemoteKeys struct {
 	url    string
 	client *http.Client
+	report fetchLog // used by the running fetch only
 
 	mu       sync.Mutex
 	ring     *Ring     // nil until a fetch has succeeded
@@ -58,8 +61,9 @@ type fetch struct {
 
 // NewRemoteKeys returns a RemoteKeys for the JWK set at the URL. It does not fetch the set yet. If
 // client is nil, or has no Transport, http.DefaultTransport is used. The cookie jar and the timeout
-// of the client are not used, and redirects are not followed.
-func NewRemoteKeys(url string, client *http.Client) *RemoteKeys {
+// of the client are not used, and redirects are not followed. The logger receives a line when fetches
+// begin to fail, when they succeed again, and when keys of the set are ignored.
+func NewRemoteKeys(url string, client *http.Client, log *slog.Logger) *RemoteKeys {
 	if client == nil {
 		client = &http.Client{}
 	}
@@ -68,7 +72,7 @@ func NewRemoteKeys(url string, client *http.Client) *RemoteKeys {
 	own.Timeout = 0 // the context of a fetch has the deadline
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	own.Transport = withoutLocation{cmp.Or(client.Transport, http.DefaultTransport)}
-	return &RemoteKeys{url: url, client: &own}
+	return &RemoteKeys{url: url, client: &own, report: fetchLog{log: log, url: withoutQuery(url)}}
 }
 
 // withoutLocation removes the Location header from responses. A redirect counts as an answer of the
@@ -216,11 +220,18 @@ func (k *RemoteKeys) run(f *fetch, now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTime)
 	defer cancel()
 	ring, err := (*Ring)(nil), errors.New("fetch the public keys: the HTTP client called runtime.Goexit")
-	defer func() {
+	defer func() { k.finish(f, now, ring, err) }()
+	defer callback.Recover("RemoteVerifierConfig.HTTPClient", func(failure error) { err = failure })
+	ring, err = k.download(ctx)
+}
+
+// finish writes the result of a fetch to the log, and ends the fetch. It writes first, so that the
+// log has the reason before a waiting request is answered.
+func (k *RemoteKeys) finish(f *fetch, now time.Time, ring *Ring, err error) {
+	defer func() { // deferred, because the logger may call runtime.Goexit
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		// If the issuer has withdrawn its keys or published a secret, its last keys must not be used.
-		if k.ring != nil && (errors.Is(err, errNoKeys) || errors.Is(err, errSecretPublished)) {
+		if k.ring != nil && isNo(err) { // the last keys must not be used any longer
 			ring, err = &Ring{}, nil
 		}
 		k.fetching, k.answered, k.problem = nil, now, err
@@ -229,8 +240,10 @@ func (k *RemoteKeys) run(f *fetch, now time.Time) {
 		}
 		close(f.done)
 	}()
-	defer callback.Recover("RemoteVerifierConfig.HTTPClient", func(failure error) { err = failure })
-	ring, err = k.download(ctx)
+	k.mu.Lock()
+	used, _ := k.good(now)
+	k.mu.Unlock()
+	k.report.report(now, ring, err, used)
 }
 
 func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
@@ -241,15 +254,19 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 	request.Header.Set("Accept", "application/json")
 	response, err := k.client.Do(request)
 	if err != nil {
+		if failure, ok := errors.AsType[*url.Error](err); ok {
+			failure.URL = k.report.url
+		}
 		return nil, fmt.Errorf("fetch the public keys: %w", err)
 	}
 	defer response.Body.Close()
 	if isRefusal(response.StatusCode) {
-		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d: %w", k.url,
+		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d: %w", k.report.url,
 			response.StatusCode, errNoKeys)
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d", k.url, response.StatusCode)
+		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d", k.report.url,
+			response.StatusCode)
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxJWKS+1))
 	if err != nil {
@@ -257,7 +274,7 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 	}
 	ring, err := ParseJWKS(text)
 	if err != nil {
-		return nil, fmt.Errorf("fetch the public keys: %s: %w", k.url, err)
+		return nil, fmt.Errorf("fetch the public keys: %s: %w", k.report.url, err)
 	}
 	return ring, nil
 }

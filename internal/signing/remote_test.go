@@ -1,9 +1,11 @@
 package signing_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -26,6 +28,8 @@ type issuer struct {
 	t       *testing.T
 	set     string // the JWK set of a key with the ID "ed"
 	keys    *signing.RemoteKeys
+	log     *slog.Logger
+	lines   bytes.Buffer // no lock, because only one fetch runs at a time
 	fetches int
 	serve   func(*http.Request) (*http.Response, error)
 }
@@ -33,7 +37,8 @@ type issuer struct {
 func newIssuer(t *testing.T) *issuer {
 	t.Helper()
 	s := &issuer{t: t, set: string(jwks(t, newMaterial(t).publicJWKs()["EdDSA"]))}
-	s.keys = signing.NewRemoteKeys(setURL, &http.Client{Transport: s})
+	s.log = slog.New(slog.NewTextHandler(&s.lines, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	s.keys = signing.NewRemoteKeys(setURL, &http.Client{Transport: s}, s.log)
 	s.answers(http.StatusOK, s.set)
 	return s
 }
@@ -132,7 +137,7 @@ func TestAFetchIsAPlainRequest(t *testing.T) {
 		require.NoError(t, err)
 		jar.SetCookies(address, []*http.Cookie{{Name: "session", Value: "of the host"}})
 		client := &http.Client{Transport: s, Jar: jar, Timeout: time.Millisecond}
-		s.keys = signing.NewRemoteKeys(setURL, client)
+		s.keys = signing.NewRemoteKeys(setURL, client, slog.New(slog.DiscardHandler))
 		good := s.serve
 		s.serve = func(r *http.Request) (*http.Response, error) {
 			require.Equal(t, http.MethodGet, r.Method)

@@ -3,6 +3,7 @@ package signing_test
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
@@ -70,7 +71,8 @@ func TestAnIssuerThatHasNeverHadKeysIsAnError(t *testing.T) {
 		status     int
 		body, want string
 	}{
-		{http.StatusOK, `{"keys":[]}`, ": the JWK set has no key of ES256 or EdDSA for signatures"},
+		{http.StatusOK, `{"keys":[]}`, ": the JWK set has no key of ES256 or EdDSA for signatures: it is " +
+			"empty, like that of an issuer with HS256 keys only"},
 		{http.StatusOK, `{"keys":[{"kty":"EC","kid":"a","key_ops":["encrypt"]}]}`, ": the JWK set has no key of " +
 			`ES256 or EdDSA for signatures (key 1, kid "a": key_ops does not have "verify")`},
 		{http.StatusOK, `{"keys":[{"kty":"EC","kid":"a","d":"AQ"}]}`,
@@ -180,10 +182,10 @@ func TestAClientThatDoesNotReturnKeepsNobodyFromTheKeys(t *testing.T) {
 
 func TestWithoutAClientTheDefaultTransportIsUsed(t *testing.T) {
 	t.Parallel()
-	keys := signing.NewRemoteKeys("https://127.0.0.1:1/", nil)
+	keys := signing.NewRemoteKeys("https://127.0.0.1:1/", nil, slog.New(slog.DiscardHandler))
 	_, err := keys.Current(t.Context(), time.Now())
 	require.ErrorContains(t, err, "127.0.0.1:1")
-	keys = signing.NewRemoteKeys(":", nil)
+	keys = signing.NewRemoteKeys(":", nil, slog.New(slog.DiscardHandler))
 	_, err = keys.Current(t.Context(), time.Now())
 	require.ErrorContains(t, err, "missing protocol scheme")
 }

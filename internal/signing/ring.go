@@ -14,6 +14,8 @@ type Ring struct {
 	jwks   []byte
 	etag   string
 
+	ignored string // why keys of the parsed set are not in the ring
+
 	// byHeader maps the encoded header of tokens of type TypeJWT to the key that the header names.
 	// If the header of a token is found in this map, the header needs no parsing.
 	byHeader map[string]*Key
@@ -73,6 +75,10 @@ func (r *Ring) ByID(id string) *Key { return r.byID[id] }
 // returns nil, the header may still name a key of the ring. For example, a header with its members
 // in another order is also valid.
 func (r *Ring) ByHeader(segment string) *Key { return r.byHeader[segment] }
+
+// Ignored says which keys of the set that [ParseJWKS] parsed are not in the ring, and why. It returns
+// "" if all are. If there are many, it says the reasons of the first three and the number of others.
+func (r *Ring) Ignored() string { return r.ignored }
 
 // JWKS returns the public keys as a JWK set. The caller must not change the result.
 func (r *Ring) JWKS() []byte { return r.jwks }

@@ -1,10 +1,12 @@
 package wiretest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
@@ -24,22 +26,29 @@ import (
 type keyServer struct {
 	*tokens
 	verifier *auth.RemoteVerifier
+	log      bytes.Buffer // what the verifier logs
 	fetches  atomic.Int64
 	serve    atomic.Pointer[func(*http.Request) (int, string, error)]
 }
 
-func newKeyServer(t *testing.T) *keyServer {
+func newKeyServer(t *testing.T, edits ...func(*auth.RemoteVerifierConfig)) *keyServer {
 	t.Helper()
-	s := &keyServer{tokens: newTokens(t, authtest.NewSigners(t)["EdDSA"], auth.TokenConfig{})}
+	s := &keyServer{tokens: newTokens(t, authtest.NewSigners(t)["EdDSA"],
+		auth.TokenConfig{Audiences: []string{audience}})}
 	s.good()
 	began := time.Now()
-	var err error
-	s.verifier, err = auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
-		JWKSURL: "https://api.example.com/jwks.json", Issuer: issuer, Audience: issuer,
+	cfg := auth.RemoteVerifierConfig{
+		JWKSURL: "https://api.example.com/jwks.json", Issuer: issuer, Audience: audience,
 		MaxAge:     30 * 24 * time.Hour,
 		HTTPClient: &http.Client{Transport: s},
 		Now:        func() time.Time { return s.clock.Now().Add(time.Since(began)) },
-	})
+		Logger:     slog.New(slog.NewTextHandler(&s.log, nil)),
+	}
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	var err error
+	s.verifier, err = auth.NewRemoteVerifier(cfg)
 	require.NoError(t, err)
 	return s
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -20,6 +21,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// audience is the audience of the tokens that a RemoteVerifier accepts.
+const audience = "https://reports.example.com"
+
 // remote is a RemoteVerifier, together with the issuer whose public keys it fetches.
 type remote struct {
 	*tokens
@@ -33,7 +37,8 @@ type remote struct {
 
 func newRemote(t *testing.T, alg string) *remote {
 	t.Helper()
-	r := &remote{tokens: newTokens(t, authtest.NewSigners(t)[alg], auth.TokenConfig{})}
+	r := &remote{tokens: newTokens(t, authtest.NewSigners(t)[alg],
+		auth.TokenConfig{Audiences: []string{audience}})}
 	r.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.fetches.Add(1)
 		if answer := r.answer.Load(); answer != nil {
@@ -44,8 +49,8 @@ func newRemote(t *testing.T, alg string) *remote {
 	}))
 	t.Cleanup(r.server.Close)
 	r.cfg = auth.RemoteVerifierConfig{
-		JWKSURL: r.server.URL + "/.well-known/jwks.json", Issuer: issuer, Audience: issuer,
-		HTTPClient: r.server.Client(), Now: r.clock.Now,
+		JWKSURL: r.server.URL + "/.well-known/jwks.json", Issuer: issuer, Audience: audience,
+		HTTPClient: r.server.Client(), Now: r.clock.Now, Logger: slog.New(slog.DiscardHandler),
 	}
 	r.verifier = r.verifierWith(t, func(*auth.RemoteVerifierConfig) {})
 	return r

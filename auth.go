@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/answers"
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
@@ -113,8 +113,9 @@ type Service struct {
 	clients     *clientaddr.Resolver
 	throttle    *throttle.Throttle // nil if Throttling.Off is set
 	events      *EventLog
-	reauthAfter time.Duration // 0 means any age
-	retention   time.Duration // Config.AuditRetention
+	pings       *answers.Memory // the latest result of Ping, for readiness
+	reauthAfter time.Duration   // 0 means any age
+	retention   time.Duration   // Config.AuditRetention
 	timeout     time.Duration
 	now         func() time.Time
 	log         *slog.Logger
@@ -189,6 +190,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		clients:     clients,
 		throttle:    throttle,
 		events:      cfg.Tokens.Events,
+		pings:       answers.New(cfg.Now, time.Second),
 		reauthAfter: cfg.ReauthAfter,
 		retention:   cfg.AuditRetention,
 		timeout:     cfg.Timeout,
@@ -407,14 +409,4 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 // ErrNotFound if the user does not exist and ErrUserDisabled if the user is disabled.
 func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
 	return s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost})
-}
-
-// Ping returns an error unless the store answers within Config.Timeout. It is for a health check.
-func (s *Service) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	if err := s.store.Ping(ctx); err != nil {
-		return fmt.Errorf("auth: the store does not answer: %w", err)
-	}
-	return nil
 }

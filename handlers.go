@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // RouteGroup is a group of the HTTP calls that this package documents, such as the calls to sign
@@ -21,6 +23,10 @@ const (
 	GroupGitHub         RouteGroup = "github"
 	GroupAccount        RouteGroup = "account"
 	GroupAdministration RouteGroup = "administration"
+
+	// GroupHealth contains the calls for health checks. It is served only if the host names it,
+	// because the host may have health checks of its own.
+	GroupHealth RouteGroup = "health"
 )
 
 // Route is one documented call and its handler.
@@ -40,9 +46,9 @@ func newRoute(method, path string, group RouteGroup, handler http.Handler) Route
 	return Route{Method: method, Path: path, Pattern: pattern, Group: group, Handler: handler}
 }
 
-// Routes returns the calls of the given groups, or of all groups if none is given. Use it for
-// routers other than [http.ServeMux]. If the host has a [UserSource], Routes omits
-// GroupAdministration.
+// Routes returns the calls of the given groups. If no group is given, it returns the calls of all
+// groups except GroupHealth. Use it for routers other than [http.ServeMux]. If the host has a
+// [UserSource], Routes omits GroupAdministration.
 //
 // Paths contain parameters, such as {id}, which the handlers read with [http.Request.PathValue]. If
 // the router does not set path values, the host must set them with [http.Request.SetPathValue].
@@ -86,23 +92,30 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 			newRoute(http.MethodGet, "/auth/events", GroupAdministration, s.ListEventsHandler()),
 		)
 	}
+	routes = append(routes,
+		newRoute(http.MethodGet, "/livez", GroupHealth, s.LivenessHandler()),
+		newRoute(http.MethodGet, "/readyz", GroupHealth, s.ReadinessHandler()))
 	return slices.DeleteFunc(routes, func(r Route) bool {
-		return len(groups) > 0 && !slices.Contains(groups, r.Group)
+		if len(groups) == 0 {
+			return r.Group == GroupHealth
+		}
+		return !slices.Contains(groups, r.Group)
 	})
 }
 
-// Mount registers the calls of the given groups on the mux, or the calls of all groups if none is
-// given. Each pattern contains the method of its call. If a pattern conflicts with a pattern of the
-// mux, Mount panics, as [http.ServeMux.Handle] does.
+// Mount registers the calls of the given groups on the mux. If no group is given, it registers the
+// calls of all groups except GroupHealth. Each pattern contains the method of its call. If a pattern
+// conflicts with a pattern of the mux, Mount panics, as [http.ServeMux.Handle] does.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 	for _, route := range s.Routes(groups...) {
 		mux.Handle(route.Pattern, route.Handler)
 	}
 }
 
-// Handler returns one handler that serves the calls of the given groups, or of all groups if none
-// is given. It answers every other request with 404 or 405, through Config.WriteError. It never
-// redirects: a path such as /auth//user gets 404, although [http.ServeMux] would redirect it.
+// Handler returns one handler that serves the calls of the given groups. If no group is given, it
+// serves the calls of all groups except GroupHealth. It answers every other request with 404 or 405,
+// through Config.WriteError. It never redirects: a path such as /auth//user gets 404, although
+// [http.ServeMux] would redirect it.
 func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path
@@ -173,4 +186,42 @@ func (s *Service) JWKSHandler() http.Handler {
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.JWKS()))
 	})
+}
+
+// healthBody is the body of a health check that succeeded.
+type healthBody struct {
+	Status string `json:"status"`
+}
+
+// errNotReady is the error of a readiness check. Anyone can see it, so it does not contain the
+// error of the store.
+var errNotReady = &wire.RequestError{Status: http.StatusServiceUnavailable,
+	Detail: "Not ready: this instance cannot verify tokens now"}
+
+// LivenessHandler handles GET /livez: it answers 200 without authentication and without reading the
+// store. A supervisor can restart a process that does not answer.
+func (s *Service) LivenessHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet,
+		serve: func(http.ResponseWriter, *http.Request) (any, error) { return healthBody{"ok"}, nil }})
+}
+
+// ReadinessHandler handles GET /readyz: it answers 200 if this instance can accept tokens now, and
+// 503 if it cannot. A load balancer should send requests only to instances that answer 200. The
+// handler needs no authentication. It answers 503 in these cases:
+//
+//   - The instance has not read the revocation feed yet.
+//   - The store has not answered for MaxStaleness.
+//   - CheckSessionsInStore is set, and the store does not answer.
+//
+// An instance accepts tokens for up to MaxStaleness after the store has stopped answering, so a
+// short failure of the store does not take every instance out of the load balancer. Use
+// [Service.Ping] for an alert about the store.
+func (s *Service) ReadinessHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet,
+		serve: func(_ http.ResponseWriter, r *http.Request) (any, error) {
+			if s.checkReady(r.Context()) != nil {
+				return nil, errNotReady
+			}
+			return healthBody{"ok"}, nil
+		}})
 }

@@ -127,6 +127,34 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
+// Ping returns an error unless the store answers within Config.Timeout. Ping only reads, so it
+// returns nil although the disk of the database is full and no one can sign in.
+//
+// Use Ping for alerts. For a load balancer, use [Service.ReadinessHandler], because an instance
+// accepts tokens for up to MaxStaleness after the store has stopped answering.
+func (s *Service) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if err := s.store.Ping(ctx); err != nil {
+		return fmt.Errorf("auth: the store does not answer: %w", err)
+	}
+	return nil
+}
+
+// checkReady returns an error if this instance cannot accept a token now. It accepts tokens until
+// its copy of the revocation feed is as old as MaxStaleness. With CheckSessionsInStore, it accepts
+// tokens while the store answers.
+//
+// Anyone can make any number of requests that call checkReady, so checkReady reads the store at most
+// once in a second.
+func (s *Service) checkReady(ctx context.Context) error {
+	if feed := s.tokens.feed; feed != nil {
+		return feed.CheckUsable(ctx)
+	}
+	return s.pings.Ask(ctx, "", "", func() error { return s.Ping(context.WithoutCancel(ctx)) },
+		func(error) bool { return true })
+}
+
 // FeedAge returns how long ago this instance last read the revocation feed completely. It also
 // reports whether the instance still accepts tokens, which it does while the age is below
 // MaxStaleness. The host can use FeedAge for monitoring. Before the first complete read, the age is

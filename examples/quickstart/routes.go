@@ -13,13 +13,7 @@ func routes(svc *auth.Service, origin string) http.Handler {
 	svc.Mount(mux)
 	mountPage(mux, origin)
 	mux.Handle("GET /api/v1/your-protected-endpoint", svc.Authenticate(http.HandlerFunc(protected)))
-	mux.HandleFunc("GET /api/v1/healthcheck", func(w http.ResponseWriter, r *http.Request) {
-		if err := svc.Ping(r.Context()); err != nil {
-			auth.WriteError(w, r, err)
-			return
-		}
-		answer(w, http.StatusOK, map[string]string{"status": "ok"})
-	})
+	mux.Handle("GET /api/v1/healthcheck", svc.ReadinessHandler())
 	return mux
 }
 

@@ -88,7 +88,7 @@ func (a *answer) enter(ctx context.Context) (leave func(), err error) {
 	case a.asking <- struct{}{}:
 		return func() { <-a.asking }, nil
 	case <-ctx.Done():
-		return func() {}, fmt.Errorf("auth: waiting for GitHub's answer: %w", ctx.Err())
+		return func() {}, fmt.Errorf("auth: waiting for an answer: %w", ctx.Err())
 	}
 }
 

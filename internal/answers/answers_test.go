@@ -208,7 +208,7 @@ func TestARequestThatEndsWaitsNoLonger(t *testing.T) {
 		defer cancel()
 
 		leaveToo, err := m.Enter(ctx, "u")
-		require.EqualError(t, err, "auth: waiting for GitHub's answer: context deadline exceeded")
+		require.EqualError(t, err, "auth: waiting for an answer: context deadline exceeded")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		leaveToo() // does nothing, because this Enter has failed
 		err = m.Ask(ctx, "u", "v", func() error { panic("asked") }, isAnswer)

@@ -192,6 +192,63 @@ func (f *Feed) Age(now time.Time) time.Duration {
 	return clock.Age(now, *readAt)
 }
 
+// CheckUsable returns an error if the latest complete read is too old to accept sessions. It reads
+// the feed if the feed has not been read for an interval, so it also works while there are no
+// requests.
+//
+// Unlike RequireLive, CheckUsable is called for clients that have proven nothing. Therefore it never
+// reads within a second after a failed read, even if no session can be accepted.
+func (f *Feed) CheckUsable(ctx context.Context) error {
+	now := f.now()
+	age := f.Age(now)
+	if age < f.interval {
+		return nil
+	}
+	err := f.readForProbe(ctx, now, age < f.maxStaleness)
+	if err == nil || f.Age(f.now()) < f.maxStaleness {
+		return nil
+	}
+	return fmt.Errorf("the feed of revocations cannot be read: %w", err)
+}
+
+// readForProbe reads the feed for CheckUsable. If usable is true, readForProbe does not wait for a
+// read that another goroutine has begun.
+func (f *Feed) readForProbe(ctx context.Context, now time.Time, usable bool) error {
+	if failure := f.recentFailure(now); failure != nil {
+		return failure.err
+	}
+	wait, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if usable {
+		select {
+		case f.reading <- struct{}{}:
+		default:
+			return nil
+		}
+	} else if err := f.acquire(wait); err != nil {
+		return err
+	}
+	defer f.release()
+	now = f.now()
+	if f.Age(now) < f.interval {
+		return nil // another goroutine has read the feed meanwhile
+	}
+	if failure := f.recentFailure(now); failure != nil {
+		return failure.err
+	}
+	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	return f.read(read)
+}
+
+// recentFailure returns the failure of the latest read if the read failed less than retryAfter ago.
+func (f *Feed) recentFailure(now time.Time) *readFailure {
+	if failure := f.failure.Load(); failure != nil && clock.Age(now, failure.at) < retryAfter {
+		return failure
+	}
+	return nil
+}
+
 // requireUsable reads the feed. If reading fails, requireUsable returns an error only if the latest
 // complete read is too old to be used.
 func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {

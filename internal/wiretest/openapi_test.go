@@ -16,7 +16,8 @@ import (
 func TestOpenAPIDocumentsExactlyTheRoutes(t *testing.T) {
 	t.Parallel()
 	routes, documented := map[string]string{}, map[string]string{}
-	for _, route := range newFixture(t).svc.Routes() {
+	svc := newFixture(t).svc
+	for _, route := range append(svc.Routes(), svc.Routes(auth.GroupHealth)...) {
 		routes[route.Method+" "+route.Path] = string(route.Group)
 	}
 	for _, o := range wire.calls {

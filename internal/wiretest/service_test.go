@@ -82,6 +82,7 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		"POST /auth/keys/{access_key}/rotate", "POST /auth/logout", "POST /auth/users/login",
 	}, patterns(auth.GroupAccount, auth.GroupSignIn))
 	require.Empty(t, patterns("none"))
+	require.Equal(t, []string{"GET /livez", "GET /readyz"}, patterns(auth.GroupHealth))
 }
 
 func TestMountLeavesTheHostsRoutesAlone(t *testing.T) {

@@ -138,7 +138,7 @@ func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, ErrNotFound)
 	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return unframed(func(w http.ResponseWriter, r *http.Request) {
 		requested := r.URL.EscapedPath() // an access key in the path may contain an escaped slash
 		if clean := path.Clean("/" + requested); r.Method == http.MethodConnect ||
 			requested != clean && requested != clean+"/" {

@@ -135,6 +135,10 @@ func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	return written{}, nil
 }
 
+// pagePolicy is the Content-Security-Policy of a page of this package. The page loads nothing, and
+// no other page can show it in a frame.
+const pagePolicy = "default-src 'none'; frame-ancestors 'none'"
+
 // writePage answers with the given page. No other page can show the given page in a frame, so a
 // click on the given page is deliberate.
 func writePage(w http.ResponseWriter, page *template.Template, data any) {
@@ -143,7 +147,7 @@ func writePage(w http.ResponseWriter, page *template.Template, data any) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Content-Security-Policy", pagePolicy)
 	page.Execute(w, data) // it fails only if the client has gone
 }
 
@@ -159,7 +163,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer") // the URL contains GitHub's code
-	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	header.Set("Content-Security-Policy", pagePolicy)
 	if browser.LooksAhead(r) {
 		w.WriteHeader(http.StatusNoContent) // a prefetch must not consume the state, which works only once
 		return written{}, nil

@@ -191,18 +191,27 @@ type written struct{}
 var errGitHubNotConfigured = &wire.RequestError{Status: http.StatusServiceUnavailable,
 	Detail: "GitHub sign-in is not configured"}
 
+// unframed returns a handler for a documented call. No page can show an answer of the call in a
+// frame, not even an answer that Config.WriteError writes.
+func unframed(serve http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		wire.DenyFrames(w.Header())
+		serve(w, r)
+	})
+}
+
 // handler returns the handler of an endpoint.
 func (s *Service) handler(e endpoint) http.Handler {
 	switch {
 	case e.access == superUsers && s.users == nil:
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrNotFound) })
+		return unframed(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrNotFound) })
 	case e.github && s.github == nil:
 		return s.allowMethod(e.method,
 			func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errGitHubNotConfigured) })
 	}
 	serve := s.allowMethod(e.method,
 		func(w http.ResponseWriter, r *http.Request) { s.serveEndpoint(e, w, r) })
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return unframed(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(WithClientInfo(r.Context(), s.clientInfo(r)), s.timeout)
 		defer cancel()
 		r, err := s.applyPolicy(e, r.WithContext(ctx))
@@ -294,7 +303,7 @@ func allows(allowed []string, method string) bool {
 // itself.
 func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler {
 	refuse := s.methodNotAllowed([]string{method})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return unframed(func(w http.ResponseWriter, r *http.Request) {
 		if allows([]string{method}, r.Method) {
 			next.ServeHTTP(w, r)
 			return

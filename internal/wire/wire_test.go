@@ -244,7 +244,7 @@ func TestALineMayHaveNoFieldsButTheNamed(t *testing.T) {
 	require.EqualError(t, err, "must not have a field twice")
 }
 
-func TestAnAnswerIsKeptByNoCacheAndTakenForNoOtherType(t *testing.T) {
+func TestAnAnswerIsKeptByNoCacheTakenForNoOtherTypeAndShownInNoFrame(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
 	wire.WriteJSON(w, http.StatusTeapot, map[string]int{"a": 1})
@@ -253,12 +253,29 @@ func TestAnAnswerIsKeptByNoCacheAndTakenForNoOtherType(t *testing.T) {
 	require.Equal(t, http.Header{
 		"Content-Type": {"application/json"}, "Cache-Control": {"no-store"},
 		"X-Content-Type-Options": {"nosniff"}, "Content-Length": {"7"},
+		"Content-Security-Policy": {"frame-ancestors 'none'"},
 	}, w.Header())
 
 	w = httptest.NewRecorder()
 	wire.WriteJSON(w, http.StatusOK, func() {})
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.JSONEq(t, `{"detail":"Internal error"}`, w.Body.String())
+}
+
+func TestDenyingFramesKeepsThePolicyOfTheHost(t *testing.T) {
+	t.Parallel()
+	const policy = "frame-ancestors 'none'"
+	for _, c := range []struct{ before, after []string }{
+		{nil, []string{policy}},
+		{[]string{"frame-ancestors 'self'"}, []string{"frame-ancestors 'self'", policy}},
+		{[]string{"default-src 'self'; " + policy}, []string{"default-src 'self'; " + policy}},
+		{[]string{"img-src *", policy}, []string{"img-src *", policy}},
+	} {
+		header := http.Header{"Content-Security-Policy": c.before}
+		wire.DenyFrames(header)
+		wire.DenyFrames(header)
+		require.Equal(t, c.after, header.Values("Content-Security-Policy"))
+	}
 }
 
 func TestTimesAreWholeSecondsInUTC(t *testing.T) {

@@ -145,6 +145,7 @@ func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 		"an invalid header":        {status: 429, body: `{"detail": "x"}`, header: []string{"Retry-After", "soon"}, want: "Retry-After"},
 		"an undocumented header":   {status: 200, body: good, header: []string{"Set-Cookie", "a=b"}, want: "Set-Cookie"},
 		"a cacheable response":     {status: 200, body: good, header: []string{"Cache-Control", "public"}, want: "Cache-Control"},
+		"an answer in a frame":     {status: 200, body: good, header: []string{"Content-Security-Policy", "default-src 'none'"}, want: "frame"},
 		"a body with 204":          {method: http.MethodDelete, path: "/auth/keys/ak", status: 204, body: good, want: "body"},
 		"an invalid time": {method: http.MethodGet, path: "/auth/keys", status: 200, want: "date-time",
 			body: `[{"access_key": "a", "label": "", "created_at": "2026-13-02T03:04:05Z", "expires_at": null, "last_used_at": null, "status": "Active"}]`},
@@ -158,7 +159,7 @@ func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 			if path == "" {
 				path = "/auth/users/login"
 			}
-			header := http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}}
+			header := documentedHeader()
 			for i := 0; i < len(test.header); i += 2 {
 				header.Set(test.header[i], test.header[i+1])
 			}
@@ -176,10 +177,16 @@ func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 	}
 }
 
+// documentedHeader returns the header that a response with JSON must have.
+func documentedHeader() http.Header {
+	return http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"},
+		"Content-Security-Policy": {"frame-ancestors 'none'"}}
+}
+
 func TestTheWireCheckFindsUndocumentedRequestBodies(t *testing.T) {
 	t.Parallel()
 	check := newWireCheck(auth.OpenAPI())
-	answer := response{200, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}},
+	answer := response{200, documentedHeader(),
 		`{"token": "x", "token_type": "bearer", "expires_in": 1, "is_super_user": false}`}
 	for sent, want := range map[string]string{
 		"": "no body", "{}": "access_key", `{"access_key": 1, "access_secret": "b"}`: "string",

@@ -173,6 +173,9 @@ func (c *wireCheck) check(r *http.Request, sent []byte, got response) (problems 
 	if len(found) > 0 && !exact && got.status != http.StatusMethodNotAllowed {
 		return []string{"the method is not documented"}
 	}
+	if len(found) > 0 && !deniesFrames(got.header) {
+		problems = append(problems, "another page can show the answer in a frame")
+	}
 	for _, o := range found {
 		pointer, documented := c.object(o.pointer + pointerTo("responses", strconv.Itoa(got.status)))
 		if documented == nil {
@@ -191,6 +194,13 @@ func (c *wireCheck) check(r *http.Request, sent []byte, got response) (problems 
 		}
 	}
 	return problems
+}
+
+// deniesFrames reports whether browsers refuse to show the answer in a frame of any page.
+func deniesFrames(header http.Header) bool {
+	return slices.ContainsFunc(header.Values("Content-Security-Policy"), func(policy string) bool {
+		return strings.Contains(policy, "frame-ancestors 'none'")
+	})
 }
 
 func (c *wireCheck) checkHeaders(

@@ -267,7 +267,7 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 func (cfg Config) withPublicURL() (Config, error) {
 	callback := ""
 	if cfg.GitHub != nil {
-		callback = originOf(cfg.GitHub.CallbackURL)
+		callback = weburl.Origin(cfg.GitHub.CallbackURL)
 	}
 	if cfg.PublicURL == "" {
 		cfg.PublicURL = callback
@@ -283,7 +283,7 @@ func (cfg Config) withPublicURL() (Config, error) {
 	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
 		return cfg, errors.New("auth: Config.PublicURL must be https")
 	}
-	cfg.PublicURL = originOf(cfg.PublicURL)
+	cfg.PublicURL = weburl.Origin(cfg.PublicURL)
 	if callback != "" && callback != cfg.PublicURL {
 		return cfg, errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
 			"the browser comes back to the one with the cookies of the other")

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,6 +177,12 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 		cfg.Timeout = 10 * time.Second
 	}
 	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
+	// CallbackURL stays as it is, because GitHub compares it with the registered URL.
+	cfg.BaseURL, cfg.APIURL = weburl.FoldHost(cfg.BaseURL), weburl.FoldHost(cfg.APIURL)
+	cfg.AllowedOrigins = slices.Clone(cfg.AllowedOrigins)
+	for i, origin := range cfg.AllowedOrigins {
+		cfg.AllowedOrigins[i] = weburl.FoldHost(origin)
+	}
 
 	base, err1 := checkBaseURL("BaseURL", cfg.BaseURL)
 	if err1 == nil && cfg.APIURL == "" {
@@ -235,11 +242,11 @@ func (cfg GitHubConfig) checkCallback() error {
 }
 
 // checkOrigins accepts only the form in which browsers write origins, because origins are compared
-// byte for byte.
+// byte for byte. The origins are already in lower case.
 func (cfg GitHubConfig) checkOrigins() error {
 	for _, text := range cfg.AllowedOrigins {
 		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || originOf(text) != text ||
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || weburl.Origin(text) != text ||
 			strings.ContainsFunc(u.Host,
 				func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
 			return fmt.Errorf("auth: GitHubConfig.AllowedOrigins: %q is not an origin in the form that "+
@@ -318,13 +325,13 @@ func NewGitHubConnector(
 		}
 	}
 	users, _ := store.(UserStore)
-	insecure := cfg.InsecureCookies && strings.HasPrefix(cfg.CallbackURL, "http:")
+	insecure := cfg.InsecureCookies && strings.HasPrefix(weburl.Origin(cfg.CallbackURL), "http:")
 	return &GitHubConnector{
 		store:   guardedGitHub{store},
 		users:   guardUsers(users),
 		tokens:  tokens,
 		cfg:     cfg,
-		origin:  originOf(cfg.CallbackURL),
+		origin:  weburl.Origin(cfg.CallbackURL),
 		api:     newGitHubAPI(cfg),
 		cookies: oauthstate.NewCookies(seal.Cookies{Sealer: cookieSealer, Insecure: insecure}),
 		unbound: unbound,
@@ -367,20 +374,6 @@ func newGitHubAPI(cfg GitHubConfig) *githubapi.Client {
 		BaseURL:      cfg.BaseURL,
 		APIURL:       cfg.APIURL,
 	}, cfg.HTTPClient.Transport, cfg.Now)
-}
-
-// originOf returns the origin of a URL as browsers write it: scheme and host in lower case, without
-// the default port of the scheme. It returns "" if the URL cannot be parsed.
-func originOf(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" {
-		return ""
-	}
-	host := text.FoldASCII(u.Host)
-	if port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]; port != "" {
-		host = strings.TrimSuffix(host, port)
-	}
-	return u.Scheme + "://" + host
 }
 
 // BrowserSessions configures session cookies. If they are enabled, a sign-in with GitHub ends with

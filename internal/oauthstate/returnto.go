@@ -1,6 +1,7 @@
 package oauthstate
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sallyport-go/auth/internal/text"
@@ -24,17 +25,22 @@ func IsReturnTo(path string) bool {
 	// bring two slashes to the front. Browsers also read a backslash as a slash. Some servers
 	// decode a path before they compare it.
 	lower := text.FoldASCII(path)
-	for _, trick := range []string{"//", `\`, "%5c", "%2f", "%2e", "%00"} {
-		if strings.Contains(lower, trick) {
-			return false
-		}
+	clean := lower
+	if end := strings.IndexAny(lower, "?#"); end >= 0 {
+		clean = lower[:end]
 	}
-	clean, _, _ := strings.Cut(path, "?")
-	clean, _, _ = strings.Cut(clean, "#")
+	// An escaped slash or dot in the query or the fragment is data, for instance ?next=%2Freports.
+	if containsAny(lower, "//", `\`, "%5c", "%00") || containsAny(clean, "%2f", "%2e") {
+		return false
+	}
 	for segment := range strings.SplitSeq(clean, "/") {
 		if segment == "." || segment == ".." {
 			return false
 		}
 	}
 	return true
+}
+
+func containsAny(s string, tricks ...string) bool {
+	return slices.ContainsFunc(tricks, func(trick string) bool { return strings.Contains(s, trick) })
 }

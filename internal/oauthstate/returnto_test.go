@@ -14,6 +14,7 @@ func TestTheBrowserReturnsToAPathOfTheHostsOnly(t *testing.T) {
 	for _, path := range []string{
 		"", "/", "/settings", "/settings?tab=github", "/a/b/c/", "/a?b#c", "/a#b?c", "/#", "/a.b", "/.well-known", "/...",
 		"/a?x=..", "/a?x=/../", "/a#/./", "/a?next=https:/x", "/%20%41", "/a:b@c", "/[x]",
+		"/a?%2f", "/a?next=%2Freports%2F1", "/a?u=https%3A%2F%2Fx", "/a?v=1%2e2", "/a?x=%2E%2E%2F", "/a#%2f",
 		"/" + strings.Repeat("x", 255),
 	} {
 		require.True(t, oauthstate.IsReturnTo(path), "%q", path)
@@ -22,7 +23,8 @@ func TestTheBrowserReturnsToAPathOfTheHostsOnly(t *testing.T) {
 		"a", "?a", "#a", ".", "..", "https://evil.example", "javascript:alert(1)", "evil.example",
 		"//evil.example", "///evil.example", "/a//b", "/a?//b", "/a?next=https://x",
 		`\evil.example`, `/\evil.example`, `\\evil.example`, `/a\b`, `/a?\`,
-		"/%5cevil.example", "/%5Cevil.example", "/%2fevil.example", "/%2Fevil.example", "/a?%2f", "/%2e%2e/", "/%2E/", "/%00",
+		"/%5cevil.example", "/%5Cevil.example", "/%2fevil.example", "/%2Fevil.example", "/%2e%2e/", "/%2E/", "/%00",
+		"/%2f?%2f", "/%2Fa#b", "/a%2f?b", "/%2e%2e?b", "/a?%5c", "/a?%5C", "/a?%00", "/a%2F#?",
 		"/.", "/..", "/./", "/../", "/a/..", "/a/./b", "/./" + `\` + "evil.example", "/..//evil.example", "/a/..?b", "/a/.#b",
 		" /a", "/a b", "/a ", "/\t/evil.example", "/a\n", "/a\r\nSet-Cookie: x", "/\x00", "/a\x7f", "/é", "/\u2028", "/a\xff",
 		"/" + strings.Repeat("x", 256),
@@ -36,7 +38,8 @@ func TestTheBrowserReturnsToAPathOfTheHostsOnly(t *testing.T) {
 func FuzzReturnTo(f *testing.F) {
 	for _, seed := range []string{"", "/", "/a?b#c", "//evil.example", `/\evil.example`, `/./\evil.example`,
 		"/%5cevil.example",
-		"https://evil.example", "/..//evil.example", "/a/../..", "javascript:alert(1)", "/\t/evil.example", "/%2f/evil.example"} {
+		"https://evil.example", "/..//evil.example", "/a/../..", "javascript:alert(1)", "/\t/evil.example", "/%2f/evil.example",
+		"/a?next=%2f%2fevil.example", "/a#%2f%2fevil.example", "/a%3f%2f%2fevil.example"} {
 		f.Add(seed)
 	}
 	origin, err := url.Parse("https://api.example.com")

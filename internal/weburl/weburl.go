@@ -1,9 +1,13 @@
-// Package weburl tells whether other people could read what is sent to a URL.
+// Package weburl finds the origin of a URL, and tells whether other people could read what is sent to
+// a URL.
 package weburl
 
 import (
 	"net"
 	"net/url"
+	"strings"
+
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // IsSecure reports whether the data that is sent to the URL stays secret from other people. The
@@ -13,7 +17,37 @@ func IsSecure(u *url.URL) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
 }
 
+// isLoopback reports whether the host is a loopback address or localhost. The letter case of a host
+// does not matter (RFC 3986, section 3.2.2).
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return text.FoldASCII(host) == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Origin returns the origin of a URL as browsers write it: scheme and host in lower case, without
+// the default port of the scheme. It returns "" if the URL cannot be parsed.
+func Origin(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	host := text.FoldASCII(u.Host)
+	if port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]; port != "" {
+		host = strings.TrimSuffix(host, port)
+	}
+	return u.Scheme + "://" + host
+}
+
+// FoldHost returns the URL with its scheme and its host in lower case. Two such URLs of one server
+// can be compared byte for byte. Text that is not a complete URL stays as it is.
+func FoldHost(rawURL string) string {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return rawURL
+	}
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	return text.FoldASCII(scheme+"://"+rest[:end]) + rest[end:]
 }

@@ -14,6 +14,8 @@ func TestHTTPSAndLoopbackAreSecure(t *testing.T) {
 		"https://example.com":          true,
 		"http://localhost":             true,
 		"http://localhost:8080/x":      true,
+		"HTTP://LocalHost:8080":        true,
+		"HTTPS://EXAMPLE.COM":          true,
 		"http://127.0.0.1:8080":        true,
 		"http://127.255.255.254":       true,
 		"http://[::1]:8080":            true,
@@ -21,6 +23,7 @@ func TestHTTPSAndLoopbackAreSecure(t *testing.T) {
 		"http://example.com":           false,
 		"http://localhost.example.com": false,
 		"http://evil-localhost":        false,
+		"http://localho\u017ft":        false, // a letter that Unicode folds to an s
 		"http://127.0.0.1.example.com": false,
 		"http://localhost@example.com": false,
 		"http://0.0.0.0":               false,

@@ -277,6 +277,7 @@ func TestReturnToRedirectsOnlyWithinTheService(t *testing.T) {
 	require.JSONEq(t, `{"detail":"Field return_to is too long"}`, p.body, "each & is six bytes in the cookie")
 	for _, path := range []string{
 		"/", "/a", "/a/b.html", "/a?b=c&d=%20e", "/a#b", "/a.b/c..d", "/@alice", "/a?next=1",
+		"/a?next=%2Freports%2f1&v=1%2E2", "/a#%2Fb",
 		"/" + strings.Repeat("a", 255),
 	} {
 		require.Equal(t, g.server.URL+path, g.browser().signInByCookie(path), path)

@@ -134,18 +134,24 @@ func (s *Service) serveCurrentUser(_ http.ResponseWriter, r *http.Request) (any,
 }
 
 func newUserResponse(user User) userResponse {
-	response := userResponse{
+	return userResponse{
 		UserID:      user.ID,
 		Username:    user.Username,
+		Email:       optionalText(user.Email),
 		IsSuperUser: user.IsSuperUser,
 		IsActive:    user.IsActive,
 		CreatedAt:   wire.Time(user.CreatedAt),
 		LastLogin:   wire.OptionalTime(user.LastLogin),
 	}
-	if user.Email != "" {
-		response.Email = &user.Email
+}
+
+// optionalText returns a pointer to the text. For an empty text, it returns nil, which is null in
+// JSON.
+func optionalText(text string) *string {
+	if text == "" {
+		return nil
 	}
-	return response
+	return &text
 }
 
 // maxListedSessions limits the size of ListSessionsHandler's response. Without the limit, the

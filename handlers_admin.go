@@ -10,30 +10,30 @@ import (
 )
 
 // RegisterUserHandler handles POST /api/v1/user/register: a super user calls it to create a user.
-// It returns the only copy of the user's access secret. If the host has a [UserSource], it answers
-// 404.
+// The e-mail is optional. The handler returns the only copy of the user's access secret. If the
+// host has a [UserSource], it answers 404.
 func (s *Service) RegisterUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveRegister})
 }
 
 type registerResponse struct {
-	UserID       string `json:"user_id"`
-	Username     string `json:"username"`
-	Email        string `json:"email"`
-	Role         string `json:"role"`
-	Status       string `json:"status"`
-	AccessKey    string `json:"access_key"`
-	AccessSecret string `json:"access_secret"`
-	CreatedOn    string `json:"created_on"`
-	Message      string `json:"message"`
+	UserID       string  `json:"user_id"`
+	Username     string  `json:"username"`
+	Email        *string `json:"email"`
+	Role         string  `json:"role"`
+	Status       string  `json:"status"`
+	AccessKey    string  `json:"access_key"`
+	AccessSecret string  `json:"access_secret"`
+	CreatedOn    string  `json:"created_on"`
+	Message      string  `json:"message"`
 }
 
 func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, error) {
 	body := wire.ReadBody(w, r, "username", "email", "is_super_user")
 	params := UserParams{
 		Username:    body.Text("username"),
-		Email:       body.Text("email"),
+		Email:       body.NonEmptyText("email"),
 		IsSuperUser: body.Flag("is_super_user"),
 	}
 	if body.Err() != nil {
@@ -51,7 +51,7 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 	response := registerResponse{
 		UserID:       made.User.ID,
 		Username:     made.User.Username,
-		Email:        made.User.Email,
+		Email:        optionalText(made.User.Email),
 		Role:         "User",
 		Status:       "Active",
 		AccessKey:    made.Pair.AccessKey,

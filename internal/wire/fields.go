@@ -102,6 +102,16 @@ func (f *Fields) Text(name string) string {
 	return text
 }
 
+// NonEmptyText returns the value of a string field, which must not be empty, or "" if the field is
+// absent.
+func (f *Fields) NonEmptyText(name string) string {
+	text, given := optional(f, name, strictjson.Value.Text, "must be a string")
+	if given && text == "" {
+		f.refuse(name, "must not be empty: leave the field out")
+	}
+	return text
+}
+
 // OptionalText returns the value of a string field, or "" if the field is absent. The string may be
 // empty.
 func (f *Fields) OptionalText(name string) string {

@@ -47,6 +47,35 @@ func TestRegisterReturnsTheDocumentedFields(t *testing.T) {
 	}
 }
 
+// Machines have no e-mail address. The answers of register and reinstate say so as GET /auth/user
+// does.
+func TestUsersWithoutAnEmailAreRegisteredOverHTTP(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.signIn(f.admin)
+	for path, name := range map[string]string{
+		"/api/v1/user/register": "robot-1", "/auth/users/register": "robot-2",
+	} {
+		r := f.sendAs(token, http.MethodPost, path, `{"username":"`+name+`"}`)
+		require.Equal(t, http.StatusOK, r.status, r.body)
+		made := r.json(t)
+		require.Contains(t, made, "email")
+		require.Nil(t, made["email"])
+		pair := auth.KeyPair{
+			AccessKey:    made["access_key"].(string),
+			AccessSecret: auth.NewSecret(made["access_secret"].(string)),
+		}
+		own := f.login(pair).json(t)["token"].(string)
+		user := f.sendAs(own, http.MethodGet, "/auth/user", "").json(t)
+		require.Equal(t, name, user["username"])
+		require.Nil(t, user["email"])
+		reinstated := f.sendAs(token, http.MethodPost,
+			"/auth/users/"+user["user_id"].(string)+"/reinstate", "").json(t)
+		require.Contains(t, reinstated, "email")
+		require.Nil(t, reinstated["email"])
+	}
+}
+
 func TestInvalidRegistrationsAreRejected(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -69,7 +98,8 @@ func TestInvalidRegistrationsAreRejected(t *testing.T) {
 		"a username with NUL":                    {`{"username":"a\u0000",` + ok + `}`, http.StatusBadRequest},
 		"a null username":                        {`{"username":null,` + ok + `}`, http.StatusBadRequest},
 		"a number for a username":                {`{"username":7,` + ok + `}`, http.StatusUnprocessableEntity},
-		"no email":                               {`{"username":"new"}`, http.StatusUnprocessableEntity},
+		"a null email":                           {`{"username":"new","email":null}`, http.StatusBadRequest},
+		"a number for an email":                  {`{"username":"new","email":7}`, http.StatusUnprocessableEntity},
 		"an empty email":                         {`{"username":"new","email":""}`, http.StatusUnprocessableEntity},
 		"an email without @":                     {`{"username":"new","email":"example.com"}`, http.StatusUnprocessableEntity},
 		"an email with a name":                   {`{"username":"new","email":"N <new@example.com>"}`, http.StatusUnprocessableEntity},

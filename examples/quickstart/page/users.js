@@ -91,7 +91,7 @@ element("new-user").addEventListener("submit", (event) => {
   event.preventDefault();
   act(async () => {
     const pair = await call("POST", "/auth/users/register", {
-      username: element("new-username").value, email: element("new-email").value, is_super_user: element("new-super").checked,
+      username: element("new-username").value, email: element("new-email").value || undefined, is_super_user: element("new-super").checked,
     });
     event.target.reset();
     element("users-heading").focus();

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/internal/weburl"
 )
@@ -119,6 +121,7 @@ type Service struct {
 	timeout     time.Duration
 	now         func() time.Time
 	log         *slog.Logger
+	failures    [len(failureCauses)]*outage.Tracker // of requests, by cause
 }
 
 // New returns a Service that uses the store, or an error that says what to change in the
@@ -196,6 +199,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		timeout:     cfg.Timeout,
 		now:         cfg.Now,
 		log:         cfg.Logger,
+		failures:    [...]*outage.Tracker{outage.New(cfg.Now), outage.New(cfg.Now), outage.New(cfg.Now)},
 	}, nil
 }
 
@@ -401,7 +405,10 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 			"user_id", user.ID)
 		return rejectionOf(user.ID, "", errMembership)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("auth: asking whether GitHub still admits the user %s: %w", user.ID, err)
+	}
+	return nil
 }
 
 // SignIn opens a session for the user and returns the session's token. It checks no credential: it

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -117,6 +118,40 @@ func feedError(err error) error {
 		return errCommitsLost
 	}
 	return err
+}
+
+// failureCauses names the causes whose outages are logged apart from each other. The last cause has
+// its own outages because any person who signs in can cause it, with the URL of the callback.
+var failureCauses = [...]string{"store", "github", "github callback"}
+
+// failureCause returns the index of the cause in failureCauses.
+func failureCause(err error) int {
+	switch {
+	case errors.Is(err, githubapi.ErrAuthorize):
+		return 2
+	case githubapi.IsFailure(err):
+		return 1
+	}
+	return 0
+}
+
+// logFeed writes a log line about the revocation feed of an instance. In an outage, there is one line
+// when reading begins to fail, one when no token is accepted any longer, and one at the end. Lines
+// about an outage that lasts follow at most every 30 seconds.
+func logFeed(log *slog.Logger, r revocation.Report) {
+	switch r.Status {
+	case revocation.ReadFailing:
+		log.Error("auth: the revocation feed cannot be read: soon no token will be accepted",
+			"accepted_for", r.Left.Round(time.Second), "failures", r.Failures, "since", r.Since,
+			"error", r.Err)
+	case revocation.ReadAgain:
+		log.Info("auth: the revocation feed can be read again", "failures", r.Failures, "lasted", r.Lasted)
+	case revocation.Unusable:
+		log.Error("auth: no token is accepted now, because the revocation feed cannot be read",
+			"refused", r.Failures, "since", r.Since, "error", r.Err)
+	case revocation.UsableAgain:
+		log.Info("auth: tokens are accepted again", "refused", r.Failures, "lasted", r.Lasted)
+	}
 }
 
 // InvalidError names the field whose value was refused and the rule that the value broke. It

@@ -175,9 +175,9 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	}
 	switch {
 	case err != nil && s.browser != nil:
-		logFailure(s.log, r, err)
+		s.logFailure(serving, r, err)
 		browser.Redirect(w, s.browser.Location("", "error", errorCode(err)), http.StatusSeeOther)
-		return written{}, nil
+		return written{failed: true}, nil
 	case err != nil:
 		return nil, err
 	case outcome.SignedIn != nil:

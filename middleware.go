@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -114,9 +113,10 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
 		if err != nil {
-			s.fail(w, r, err)
+			s.failAt(identifying, w, r, err)
 			return
 		}
+		s.logSuccess(identifying, r)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
@@ -130,9 +130,10 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r)
 		if err != nil {
-			s.fail(w, r, err)
+			s.failAt(readingPower, w, r, err)
 			return
 		}
+		s.logSuccess(readingPower, r)
 		next.ServeHTTP(w, administrator)
 	})
 }
@@ -185,7 +186,9 @@ type answer struct {
 var noContent = answer{status: http.StatusNoContent}
 
 // written is the result of an endpoint's function that has written the response itself.
-type written struct{}
+type written struct {
+	failed bool // whether the store or GitHub could not answer
+}
 
 // errGitHubNotConfigured is the error of every GitHub call if Config.GitHub is nil.
 var errGitHubNotConfigured = &wire.RequestError{Status: http.StatusServiceUnavailable,
@@ -264,6 +267,9 @@ func (s *Service) serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Reque
 		s.fail(w, r, err)
 		return
 	}
+	if w, _ := body.(written); !w.failed {
+		s.logSuccess(serving, r)
+	}
 	switch a := body.(type) {
 	case written:
 	case answer:
@@ -315,7 +321,20 @@ func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler
 // fail answers the request with err, through Config.WriteError. Before it answers, fail logs err if
 // the store or GitHub could not answer, and records an event if err refuses a known caller.
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
-	logFailure(s.log, r, err)
+	s.failAt(serving, w, r, err)
+}
+
+// These are the operations of logFailure and logSuccess. A request to a route of the host passes the
+// middleware, and a request to a call of this package is served.
+const (
+	identifying  = "identify"
+	readingPower = "super user"
+	serving      = "serve"
+)
+
+// failAt is fail for the given operation.
+func (s *Service) failAt(operation string, w http.ResponseWriter, r *http.Request, err error) {
+	s.logFailure(operation, r, err)
 	s.recordRefusal(r, err)
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
@@ -349,16 +368,4 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 		return // no event, because anyone can send any number of requests without a known caller
 	}
 	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
-}
-
-// logFailure logs err if it means that the store, GitHub or the server of public keys could not
-// answer. It does not log err if the client has gone away.
-func logFailure(log *slog.Logger, r *http.Request, err error) {
-	var answered *wire.RequestError
-	status, _ := ErrorStatus(err)
-	if status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) &&
-		!errors.As(err, &answered) {
-		log.ErrorContext(r.Context(), "auth: request failed", "method", r.Method, "pattern", r.Pattern,
-			"error", err)
-	}
 }

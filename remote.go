@@ -12,6 +12,7 @@ import (
 
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
 )
@@ -98,6 +99,7 @@ type RemoteVerifier struct {
 	now      func() time.Time
 	clients  *clientaddr.Resolver
 	log      *slog.Logger
+	failures *outage.Tracker // of requests
 	events   *EventLog
 	onVerify func(ctx context.Context, err error, cached bool, took time.Duration) // nil for no hook
 }
@@ -144,6 +146,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		now:      cfg.Now,
 		clients:  clients,
 		log:      cfg.Logger,
+		failures: outage.New(cfg.Now),
 		events:   cfg.Events,
 		onVerify: cfg.Events.verifyHook(),
 	}, nil
@@ -236,16 +239,22 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 }
 
 // Authenticate returns a handler that calls Identify for each request. If Identify returns an
-// error, the handler answers with [WriteError], and logs the error if the answer is a 503. If not,
-// it passes the request to the handler in the parameter next. That handler gets the caller's
-// identity from [IdentityFromContext].
+// error, the handler answers with [WriteError]. It logs the first request that gets a 503, and then
+// the number of such requests, at most every 30 seconds. If Identify returns no error, the handler
+// passes the request to the handler in the parameter next. That handler gets the caller's identity
+// from [IdentityFromContext].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)
 		if err != nil {
-			logFailure(v.log, r, err)
+			if isOutage(err) {
+				logRequest(v.log, v.failures, identifying, r, clientOfRequest(r, v.clients), err)
+			}
 			WriteError(w, r, err)
 			return
+		}
+		if v.failures.Failing() { // checked first, because building the text of the operation allocates
+			logRecovery(v.log, v.failures, identifying, r)
 		}
 		next.ServeHTTP(w, r.WithContext(&callerContext{request: r, clients: v.clients, identity: &identity}))
 	})

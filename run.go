@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 const (
@@ -24,7 +28,7 @@ const (
 //   - It delivers events to Config.OnEvent: see [EventLog.Run].
 //   - It calls [Service.Prune] at once, and then every ten minutes.
 //
-// If one of these fails, Run logs the failure and tries again the next time.
+// If one of these fails, Run tries again the next time, and the log has the failure.
 //
 // Call Run on every instance. Without Run, the first request in each RevocationInterval reads the
 // feed, no event is delivered, and the host must call Prune itself.
@@ -41,7 +45,7 @@ func (s *Service) Run(ctx context.Context) error {
 	read := time.NewTicker(max(time.Millisecond, s.tokens.cfg.RevocationInterval/2))
 	defer read.Stop()
 	// Read the feed before pruning, because no token is accepted until the first read.
-	failing := s.readFeed(ctx, false)
+	s.readFeed(ctx)
 	var pruning sync.WaitGroup
 	defer pruning.Wait()
 	pruning.Go(func() { s.pruneRegularly(ctx) })
@@ -50,7 +54,7 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-read.C:
-			failing = s.readFeed(ctx, failing)
+			s.readFeed(ctx)
 		}
 	}
 }
@@ -71,24 +75,12 @@ func (s *Service) pruneRegularly(ctx context.Context) {
 	}
 }
 
-// readFeed reads the revocation feed and reports whether the read failed. The failing argument is
-// the result of the previous call. readFeed logs the first of consecutive failures, and the first
-// success after them.
-func (s *Service) readFeed(ctx context.Context, failing bool) bool {
-	feed := s.tokens.feed
-	if feed == nil {
-		return false
+// readFeed reads the revocation feed, if the instance uses it. If the read fails, the TokenIssuer logs
+// the failure: see logFeed.
+func (s *Service) readFeed(ctx context.Context) {
+	if feed := s.tokens.feed; feed != nil {
+		_ = feed.ReadNow(ctx)
 	}
-	err := feed.ReadNow(ctx)
-	switch {
-	case ctx.Err() != nil:
-	case err != nil && !failing:
-		s.log.ErrorContext(ctx, "auth: the revocation feed cannot be read: soon no token will be accepted",
-			"accepted_for", s.tokens.cfg.MaxStaleness, "error", err)
-	case err == nil && failing:
-		s.log.InfoContext(ctx, "auth: the revocation feed can be read again")
-	}
-	return err != nil
 }
 
 // Prune removes expired records in batches and returns the number of removed records. It removes
@@ -194,4 +186,72 @@ func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]
 		return nil, fmt.Errorf("auth: listing events: %w", err)
 	}
 	return events, nil
+}
+
+// logFailure logs err if it means that the store or GitHub could not answer. It does not log err if
+// the client has gone away. While requests keep failing, most of them are only counted: see
+// package internal/outage. The operation argument is that of [Service.logSuccess].
+func (s *Service) logFailure(operation string, r *http.Request, err error) {
+	if !isOutage(err) {
+		return
+	}
+	cause := failureCause(err)
+	logRequest(s.log, s.failures[cause], operation, r, clientOfRequest(r, s.clients), err,
+		slog.String("cause", failureCauses[cause]))
+}
+
+// isOutage reports whether err means that the store, GitHub or the server of public keys could not
+// answer. It returns false if the client has gone away.
+func isOutage(err error) bool {
+	var answered *wire.RequestError
+	status, _ := ErrorStatus(err)
+	return status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) &&
+		!errors.As(err, &answered)
+}
+
+// logRequest counts a request that failed with err, and writes a log line if one is due.
+func logRequest(
+	log *slog.Logger, failures *outage.Tracker, operation string, r *http.Request, client ClientInfo,
+	err error, attributes ...slog.Attr,
+) {
+	report, due := failures.Fail(operation+" "+r.Pattern, 1)
+	if !due {
+		return
+	}
+	attributes = append(attributes, slog.Int64("requests", report.Failures), slog.Time("since", report.Since),
+		slog.String("method", r.Method), slog.String("pattern", r.Pattern))
+	if id := client.readable().RequestID; id != "" {
+		attributes = append(attributes, slog.String("request_id", id))
+	}
+	if caller, ok := IdentityFromContext(r.Context()); ok {
+		attributes = append(attributes, slog.String("user_id", caller.UserID))
+	}
+	message := "auth: request failed"
+	if report.Failures > 1 {
+		message = "auth: further requests failed; this is the latest"
+	}
+	log.LogAttrs(r.Context(), slog.LevelError, message, append(attributes, slog.Any("error", err))...)
+}
+
+// logSuccess records that an operation has served the request, and logs the end of an outage. The
+// operation argument and the pattern of the request tell calls apart that can fail independently.
+func (s *Service) logSuccess(operation string, r *http.Request) {
+	for cause, failures := range s.failures {
+		if !failures.Failing() { // checked first, because building the text of the operation allocates
+			continue
+		}
+		logRecovery(s.log, failures, operation, r, slog.String("cause", failureCauses[cause]))
+	}
+}
+
+// logRecovery writes a log line if the request ends an outage.
+func logRecovery(
+	log *slog.Logger, failures *outage.Tracker, operation string, r *http.Request, attributes ...slog.Attr,
+) {
+	report, due := failures.Succeed(operation + " " + r.Pattern)
+	if !due {
+		return
+	}
+	log.LogAttrs(r.Context(), slog.LevelInfo, "auth: requests succeed again", append(attributes,
+		slog.Int64("requests", report.Failures), slog.Duration("lasted", report.Lasted))...)
 }

@@ -112,7 +112,7 @@ func newTokenIssuer(
 	t.ring.Store(ring)
 	if !cfg.CheckSessionsInStore {
 		source := revocation.Source{Read: listEntries(t.sessions), Head: t.sessions.RevocationHead,
-			Repair: t.repairFeed}
+			Repair: t.repairFeed, Report: func(r revocation.Report) { logFeed(t.events.logger(), r) }}
 		t.feed = revocation.NewFeed(source, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
 		if ownClock {
 			t.now = t.feed.Now

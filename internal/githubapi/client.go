@@ -133,14 +133,14 @@ func (c *Client) Profile(ctx context.Context, token string) (Profile, error) {
 	}
 	object, err := strictjson.Parse(body, []string{"id", "login", "name", "avatar_url"})
 	if err != nil {
-		return Profile{}, fmt.Errorf("auth: GitHub's answer for /user: %w", err)
+		return Profile{}, &CallError{"GitHub's answer for /user", err}
 	}
 	id, ok := object.Value(0).Int()
 	login, _ := object.Value(1).Text()
 	name, _ := object.Value(2).Text()
 	avatar, _ := object.Value(3).Text()
 	if !ok || id <= 0 || login == "" || text.Flaw(login, limits.GitHubText) != "" {
-		return Profile{}, errors.New("auth: GitHub's answer for /user has no usable id or login")
+		return Profile{}, &CallError{"GitHub's answer for /user has no usable id or login", nil}
 	}
 	return Profile{ID: id, Login: login, Name: textOrNone(name), AvatarURL: urlOrNone(avatar)}, nil
 }
@@ -244,20 +244,20 @@ func (c *Client) pages(
 			return ids, incomplete
 		}
 	}
-	return nil, errors.New("auth: GitHub's list does not end")
+	return nil, &CallError{"GitHub's list does not end", nil}
 }
 
 // parseList parses a list of objects. It is as strict as strictjson is for one object.
 func parseList(body []byte, names []string) ([]strictjson.Object, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(body, &items); err != nil || items == nil {
-		return nil, errors.New("auth: GitHub's list is not one")
+		return nil, &CallError{"GitHub's list is not one", nil}
 	}
 	objects := make([]strictjson.Object, len(items))
 	for i, item := range items {
 		var err error
 		if objects[i], err = strictjson.Parse(item, names); err != nil {
-			return nil, fmt.Errorf("auth: GitHub's list: %w", err)
+			return nil, &CallError{"GitHub's list", err}
 		}
 	}
 	return objects, nil
@@ -324,18 +324,19 @@ func (c *Client) get(ctx context.Context, path, token string) ([]byte, http.Head
 // do sends the request and returns the body of the answer. It returns a StatusError if the status
 // of the answer is not the parameter want.
 func (c *Client) do(r *http.Request, want int) ([]byte, http.Header, error) {
+	path, _, _ := strings.Cut(strings.TrimPrefix(r.URL.String(), c.app.APIURL), "?")
+	endpoint := r.Method + " " + path
 	response, err := c.http.Do(r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("auth: calling GitHub: %w", withoutURL(err))
+		return nil, nil, &CallError{"calling GitHub: " + endpoint, withoutURL(err)}
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("auth: reading GitHub's answer: %w", err)
+		return nil, nil, &CallError{"reading GitHub's answer to " + endpoint, err}
 	case response.StatusCode != want:
-		path, _, _ := strings.Cut(strings.TrimPrefix(r.URL.String(), c.app.APIURL), "?")
-		return nil, nil, newStatusError(r.Method+" "+path, response, body, c.now())
+		return nil, nil, newStatusError(endpoint, response, body, c.now())
 	}
 	return body, response.Header, nil
 }

@@ -210,7 +210,7 @@ func TestAnAnswerCanBeAMebibyteLong(t *testing.T) {
 				require.ErrorContains(t, call(), "GitHub did not answer as it should", name)
 				continue
 			}
-			require.ErrorContains(t, call(), "auth: reading GitHub's answer: GitHub's answer is too long",
+			require.ErrorContains(t, call(), ": GitHub's answer is too long",
 				name)
 		}
 	}

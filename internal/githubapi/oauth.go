@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,9 @@ const (
 	maxTokenText = 1024
 	maxExpiresIn = 366 * 24 * 60 * 60 // seconds
 )
+
+// tokenPath is the path of the call that returns tokens, below the URL of the pages.
+const tokenPath = "/login/oauth/access_token"
 
 // ErrBadCode means that GitHub does not know an authorization code, or that the code has already
 // been used.
@@ -37,7 +41,7 @@ func (a App) config(scopes ...string) *oauth2.Config {
 		Scopes:       scopes,
 		Endpoint: oauth2.Endpoint{
 			AuthURL:   a.BaseURL + "/login/oauth/authorize",
-			TokenURL:  a.BaseURL + "/login/oauth/access_token",
+			TokenURL:  a.BaseURL + tokenPath,
 			AuthStyle: oauth2.AuthStyleInParams, // to detect the style, oauth2 would send the code twice
 		},
 	}
@@ -94,18 +98,24 @@ func (c *Client) oauthContext(ctx context.Context) context.Context {
 // code, tokenError returns codeErr.
 func tokenError(action string, err error, code string, codeErr error) error {
 	var refused *oauth2.RetrieveError
+	var transport *url.Error
 	switch {
 	case errors.As(err, &refused) && refused.ErrorCode == code:
 		return codeErr
 	case errors.As(err, &refused) && slices.Contains(setupErrors, refused.ErrorCode):
-		return fmt.Errorf("auth: %s: GitHub says %s: check the OAuth app's settings", action,
-			refused.ErrorCode)
+		return &CallError{action, fmt.Errorf("GitHub says %s: check the OAuth app's settings",
+			refused.ErrorCode)}
+	case errors.As(err, &refused) && refused.Response != nil:
+		return &CallError{action, fmt.Errorf("GitHub did not answer as it should to POST %s (status %d)",
+			tokenPath, refused.Response.StatusCode)}
 	case errors.Is(err, context.Canceled):
-		return fmt.Errorf("auth: %s: %w", action, context.Canceled)
+		return &CallError{action, context.Canceled}
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("auth: %s: %w", action, context.DeadlineExceeded)
+		return &CallError{action, context.DeadlineExceeded}
+	case errors.As(err, &transport):
+		return &CallError{action, fmt.Errorf("POST %s: %w", tokenPath, transport.Err)}
 	default:
-		return fmt.Errorf("auth: %s: GitHub did not answer as it should", action)
+		return &CallError{action, errors.New("GitHub did not answer as it should to POST " + tokenPath)}
 	}
 }
 
@@ -145,7 +155,7 @@ func (c *Client) grant(token *oauth2.Token) (Grant, error) {
 		!IsTokenText(g.AccessToken),
 		g.RefreshToken != "" && !IsTokenText(g.RefreshToken),
 		text.Flaw(g.Scopes, limits.GitHubText) != "":
-		return Grant{}, errors.New("auth: GitHub's token reply is not as it should be")
+		return Grant{}, &CallError{"GitHub's token reply is not as it should be", nil}
 	}
 	if life > 0 {
 		g.ExpiresAt = c.now().Add(life)

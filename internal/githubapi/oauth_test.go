@@ -2,6 +2,7 @@ package githubapi_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -121,7 +122,7 @@ func TestAReplyThatIsAFormIsRefused(t *testing.T) {
 func TestErrorsOfGitHubsSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	const doing, refreshing = "auth: exchanging an authorization code: ", "auth: refreshing a token: "
-	const unclear = "GitHub did not answer as it should"
+	const unclear = "GitHub did not answer as it should to POST /login/oauth/access_token (status "
 	for code, want := range map[string][2]string{
 		"bad_verification_code":        {githubapi.ErrBadCode.Error(), refreshing + unclear},
 		"bad_refresh_token":            {doing + unclear, githubapi.ErrBadToken.Error()},
@@ -135,9 +136,10 @@ func TestErrorsOfGitHubsSayWhatToDo(t *testing.T) {
 			c := newClient(answer(status,
 				fmt.Sprintf(`{"error":%q,"error_description":"gho_secret","access_token":"gho_secret","token_type":"bearer"}`, code)))
 			_, err := c.Exchange(t.Context(), "code", "verifier")
-			require.EqualError(t, err, want[0], code)
+			require.EqualError(t, err, withStatus(want[0], status), code)
 			_, err = c.Refresh(t.Context(), "ghr_x")
-			require.EqualError(t, err, want[1], code)
+			require.EqualError(t, err, withStatus(want[1], status), code)
+			require.True(t, githubapi.IsFailure(err) || errors.Is(err, githubapi.ErrBadToken))
 		}
 	}
 	c := newClient(answer(http.StatusOK, `{"error":"bad_verification_code"}`))
@@ -146,6 +148,36 @@ func TestErrorsOfGitHubsSayWhatToDo(t *testing.T) {
 	c = newClient(answer(http.StatusOK, `{"error":"bad_refresh_token"}`))
 	_, err = c.Refresh(t.Context(), "ghr_x")
 	require.ErrorIs(t, err, githubapi.ErrBadToken)
+}
+
+// withStatus completes the text of an error that ends with a status.
+func withStatus(text string, status int) string {
+	if strings.HasSuffix(text, "(status ") {
+		return fmt.Sprintf("%s%d)", text, status)
+	}
+	return text
+}
+
+// The cause of a failed connection must be in the log. The URL of a call and its body must not be,
+// because they contain the code.
+func TestAFailedConnectionKeepsItsCause(t *testing.T) {
+	t.Parallel()
+	c := newClient(github(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New("dial tcp 192.0.2.1:443: connection refused")
+	}))
+	_, exchange := c.Exchange(t.Context(), "code-secret", "verifier-secret")
+	_, refresh := c.Refresh(t.Context(), "ghr_secret")
+	_, profile := c.Profile(t.Context(), "gho_secret")
+	for call, err := range map[string]error{
+		"POST /login/oauth/access_token": exchange, "/login/oauth/access_token": refresh, "GET /user": profile,
+	} {
+		require.ErrorContains(t, err, call)
+		require.ErrorContains(t, err, "dial tcp 192.0.2.1:443: connection refused")
+		require.NotContains(t, err.Error(), "secret")
+		require.True(t, githubapi.IsFailure(err))
+	}
+	require.False(t, githubapi.IsFailure(errors.New("the store")))
+	require.False(t, githubapi.IsFailure(githubapi.ErrBadToken))
 }
 
 func TestFailuresOfGitHubsAreNoRefusals(t *testing.T) {

@@ -14,6 +14,30 @@ const hostsClient = "GitHubConfig.HTTPClient"
 // maxBody is the maximum length of an answer of GitHub, in bytes.
 const maxBody = 1 << 20
 
+// CallError means that a call got no answer from GitHub, or an answer that cannot be used.
+type CallError struct {
+	Action string // what failed, such as "calling GitHub: GET /user"
+	Err    error  // the cause, without the URL of the call and without GitHub's answer; may be nil
+}
+
+// Error returns a message with the action and the cause.
+func (e *CallError) Error() string {
+	if e.Err == nil {
+		return "auth: " + e.Action
+	}
+	return "auth: " + e.Action + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *CallError) Unwrap() error { return e.Err }
+
+// IsFailure reports whether a call to GitHub is the cause of err.
+func IsFailure(err error) bool {
+	var failed *CallError
+	var status *StatusError
+	return errors.As(err, &failed) || errors.As(err, &status)
+}
+
 // boundedTransport sends requests with the host's transport. It adds the headers that every call to
 // GitHub has, and limits the length of answers.
 type boundedTransport struct {

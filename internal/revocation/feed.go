@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/clock"
+	"github.com/sallyport-go/auth/internal/outage"
 )
 
 // ErrRevoked means that the session is revoked.
@@ -31,7 +32,7 @@ const (
 )
 
 // Source gives a [Feed] access to the revocation feed of the store. The Feed calls at most one of
-// these functions at a time.
+// the functions Read, Head and Repair at a time.
 type Source struct {
 	// Read returns the entries from the given Position on, in order. The parameter limit is the
 	// maximum number of entries. If Read returns fewer entries, it has reached the end of the feed.
@@ -45,6 +46,10 @@ type Source struct {
 	// is above the given number, and above every Position that the store has ever assigned, even
 	// before it was restored from a backup. The entry therefore revokes every token.
 	Repair func(ctx context.Context, above int64) error
+
+	// Report, if not nil, receives reports for the log. It can be called by several goroutines at a
+	// time.
+	Report func(Report)
 }
 
 // Feed keeps an instance's set of revoked sessions up to date with the revocation feed of the
@@ -74,6 +79,9 @@ type Feed struct {
 	newest atomic.Int64 // the cursor's Position
 	lost   int64        // the greatest Position or generation that the store is known to have lost
 
+	reads    *outage.Tracker // failed reads
+	refusals *outage.Tracker // requests for which the feed was too old
+
 	forgedAbove atomic.Pointer[forgedLimit] // the latest limit that a forged generation has exceeded
 
 	mu           sync.Mutex
@@ -98,6 +106,8 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 		maxStaleness: maxStaleness,
 		now:          now,
 		reading:      make(chan struct{}, 1),
+		reads:        outage.New(now),
+		refusals:     outage.New(now),
 	}
 }
 
@@ -256,6 +266,7 @@ func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
 	if err == nil || f.Age(f.now()) < f.maxStaleness {
 		return nil
 	}
+	f.observeRefusal(err)
 	return fmt.Errorf("the feed of revocations cannot be read: %w", err)
 }
 

@@ -93,6 +93,9 @@ func (f *Feed) read(ctx context.Context) (err error) {
 		// If ctx is canceled, the error says nothing about the store.
 		if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 			f.failure.Store(&readFailure{err, f.now()})
+			f.observeRead(err)
+		} else if err == nil {
+			f.observeRead(nil)
 		}
 	}()
 	for repairs := 0; ; {

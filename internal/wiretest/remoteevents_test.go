@@ -150,7 +150,7 @@ func TestHooksMeasureEachVerificationOfARemoteVerifier(t *testing.T) {
 	})
 }
 
-func TestARequestThatCannotBeVerifiedIsLogged(t *testing.T) {
+func TestRequestsThatCannotBeVerifiedAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newKeyServer(t)
@@ -159,8 +159,10 @@ func TestARequestThatCannotBeVerifiedIsLogged(t *testing.T) {
 		fetch, request, _ := strings.Cut(s.log.String(), "\n")
 		require.Contains(t, fetch, `level=ERROR msg="auth: the issuer has no usable public key`)
 		require.Contains(t, fetch, "HS256")
-		require.Contains(t, request, `level=ERROR msg="auth: request failed" method=GET`)
+		require.Contains(t, request, `level=ERROR msg="auth: request failed" requests=1`)
 		require.Contains(t, request, "HS256")
+		require.Equal(t, http.StatusServiceUnavailable, s.get(s.token.Bearer.Reveal()).status)
+		require.Equal(t, 1, strings.Count(s.log.String(), "request failed"))
 		require.NotContains(t, s.log.String(), s.token.Bearer.Reveal())
 	})
 }

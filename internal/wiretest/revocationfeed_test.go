@@ -179,7 +179,7 @@ func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, status(in.other, token))
 
 		in.fail(authtest.ErrStoreAway)
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Second)
 		in.fail(nil)
 		time.Sleep(3 * time.Second)
 		cancel()

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"os"
+	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/memstore"
@@ -64,4 +66,33 @@ func ExampleRemoteVerifier() {
 			caller, _ := auth.IdentityFromContext(r.Context())
 			io.WriteString(w, "the reports of "+caller.UserID)
 		})))
+}
+
+// This service cannot connect to the issuer. It verifies tokens with a key set from a mounted file,
+// and reads the file again each minute.
+func ExampleRemoteVerifier_SetJWKS() {
+	const file = "/etc/auth/jwks.json"
+	jwks, err := os.ReadFile(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
+		JWKS:     jwks,
+		Issuer:   "https://api.example.com",
+		Audience: "https://reports.example.com",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		for range time.Tick(time.Minute) {
+			jwks, err := os.ReadFile(file)
+			if err == nil {
+				err = verifier.SetJWKS(jwks)
+			}
+			if err != nil {
+				log.Print(err) // the verifier uses the keys that it has
+			}
+		}
+	}()
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/clientaddr"
@@ -15,14 +17,25 @@ import (
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
+	"github.com/sallyport-go/auth/internal/weburl"
 )
 
-// RemoteVerifierConfig configures a [RemoteVerifier]. JWKSURL, Issuer and Audience are required.
+// RemoteVerifierConfig configures a [RemoteVerifier]. Issuer, Audience and either JWKSURL or JWKS are
+// required.
 type RemoteVerifierConfig struct {
 	// JWKSURL is where the issuer publishes its public keys, such as
-	// "https://api.example.com/.well-known/jwks.json". It must be an https URL. Without https,
-	// another server could answer in the issuer's place and make valid tokens.
+	// "https://api.example.com/.well-known/jwks.json". It must be https, except on loopback. Without
+	// https, another server could answer in the issuer's place and make valid tokens.
 	JWKSURL string
+
+	// InsecureJWKSURL allows plain http in JWKSURL for every host. Anyone who can change the traffic
+	// between this service and the issuer can then publish keys of their own, and sign in here as any
+	// user. Set it only if the network protects this traffic, as an encrypting service mesh does.
+	InsecureJWKSURL bool
+
+	// JWKS is the JWK set of the issuer itself, in place of JWKSURL, such as the content of a mounted
+	// file. The verifier then calls no server. [RemoteVerifier.SetJWKS] replaces the set.
+	JWKS []byte
 
 	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
 	// Config.Issuer of the issuing service. Audience is the only element of the issuing service's
@@ -70,6 +83,9 @@ const defaultMaxAge = 15 * time.Minute
 // issued, even if the session has been revoked since. It does not know the user's permissions
 // either. The service must decide by itself what the user may do.
 //
+// With RemoteVerifierConfig.JWKS, the verifier has all keys from the start: no request waits, and a
+// token that names an unknown key is rejected. The rest of this comment is about JWKSURL.
+//
 // The verifier fetches the keys when the first token arrives. It fetches them again when a token
 // names an unknown key, or when a token arrives and the keys are two and a half minutes old. At
 // most one fetch begins in ten seconds. Each fetch has its own goroutine, which ends after five
@@ -93,7 +109,8 @@ const defaultMaxAge = 15 * time.Minute
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
 	verifier token.Verifier
-	keys     *signing.RemoteKeys
+	keys     *signing.RemoteKeys       // nil with RemoteVerifierConfig.JWKS
+	fixed    atomic.Pointer[fixedKeys] // nil with RemoteVerifierConfig.JWKSURL
 	cache    *token.Cache
 	maxAge   int64 // seconds
 	now      func() time.Time
@@ -104,15 +121,16 @@ type RemoteVerifier struct {
 	onVerify func(ctx context.Context, err error, cached bool, took time.Duration) // nil for no hook
 }
 
+// fixedKeys are the keys of a JWK set that the host has passed.
+type fixedKeys struct {
+	ring *signing.Ring
+	jwks []byte
+}
+
 // NewRemoteVerifier returns a verifier. If the configuration is not valid, it returns an error that
 // names the setting to change. It does not fetch the keys yet.
 func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
-	if err := checkJWKSURL(cfg.JWKSURL); err != nil {
-		return nil, err
-	}
-	err := cmp.Or(checkID("Issuer", cfg.Issuer, maxIssuerLength),
-		checkID("Audience", cfg.Audience, maxIssuerLength))
-	if err != nil {
+	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	cache, err := token.NewCache(cfg.CacheSize)
@@ -122,9 +140,6 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = defaultMaxAge
 	}
-	if cfg.MaxAge < time.Second || cfg.MaxAge > tokenLifetimeLimit {
-		return nil, errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
-	}
 	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
 	clients, err := cfg.Proxies.resolver("RemoteVerifierConfig", cfg.Logger)
 	if err != nil {
@@ -133,14 +148,13 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if cfg.Events == nil {
 		cfg.Events = NewEventLog(EventLogConfig{Now: cfg.Now, Logger: cfg.Logger})
 	}
-	return &RemoteVerifier{
+	v := &RemoteVerifier{
 		verifier: token.Verifier{
 			Type:        token.TypeBearer,
 			Issuer:      cfg.Issuer,
 			Audience:    cfg.Audience,
 			MaxLifetime: int64(tokenLifetimeLimit / time.Second),
 		},
-		keys:     signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient, cfg.Logger),
 		cache:    cache,
 		maxAge:   int64(cfg.MaxAge / time.Second),
 		now:      cfg.Now,
@@ -149,15 +163,75 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		failures: outage.New(cfg.Now),
 		events:   cfg.Events,
 		onVerify: cfg.Events.verifyHook(),
-	}, nil
+	}
+	if cfg.JWKS == nil {
+		v.keys = signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient, cfg.Logger)
+		return v, nil
+	}
+	if err := v.useJWKS("RemoteVerifierConfig.JWKS", cfg.JWKS); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
-func checkJWKSURL(text string) error {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return errors.New("auth: RemoteVerifierConfig.JWKSURL must be an https URL without a user or a " +
-			"fragment")
+func (cfg RemoteVerifierConfig) check() error {
+	switch {
+	case (cfg.JWKSURL == "") == (cfg.JWKS == nil):
+		return errors.New("auth: RemoteVerifierConfig must have either JWKSURL or JWKS")
+	case cfg.MaxAge != 0 && cfg.MaxAge < time.Second || cfg.MaxAge > tokenLifetimeLimit:
+		return errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
 	}
+	return cmp.Or(cfg.checkJWKSURL(), checkID("Issuer", cfg.Issuer, maxIssuerLength),
+		checkID("Audience", cfg.Audience, maxIssuerLength))
+}
+
+func (cfg RemoteVerifierConfig) checkJWKSURL() error {
+	if cfg.JWKSURL == "" {
+		return nil
+	}
+	u, err := url.Parse(cfg.JWKSURL)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil ||
+		u.Fragment != "":
+		return errors.New("auth: RemoteVerifierConfig.JWKSURL must be a URL such as " +
+			"https://api.example.com/.well-known/jwks.json, without a user or a fragment")
+	case !weburl.IsSecure(u) && !cfg.InsecureJWKSURL:
+		return errors.New("auth: RemoteVerifierConfig.JWKSURL must be https, or http on loopback: on other " +
+			"networks, an attacker could answer in the issuer's place and make valid tokens; set " +
+			"InsecureJWKSURL if the network itself protects the traffic")
+	}
+	return nil
+}
+
+// SetJWKS replaces the keys of a verifier that was made with RemoteVerifierConfig.JWKS, for example
+// after the file with the keys has changed. It can be called while requests are served. After SetJWKS
+// has returned nil, a token is accepted only if its key is in the new set. If the text has not
+// changed, SetJWKS does nothing, so the host may call it at intervals.
+//
+// SetJWKS returns an error if the text is no JWK set, if no key of the set can be used, or if the set
+// contains a private or symmetric key. The keys then stay as they were. SetJWKS also returns an error
+// if the verifier was made with JWKSURL.
+func (v *RemoteVerifier) SetJWKS(jwks []byte) error {
+	if v.keys != nil {
+		return errors.New("auth: SetJWKS needs a RemoteVerifier with RemoteVerifierConfig.JWKS, not JWKSURL")
+	}
+	return v.useJWKS("SetJWKS", jwks)
+}
+
+// useJWKS parses a JWK set and verifies with its keys from now on. The source argument says where the
+// set comes from, for the text of an error.
+func (v *RemoteVerifier) useJWKS(source string, jwks []byte) error {
+	if known := v.fixed.Load(); known != nil && bytes.Equal(known.jwks, jwks) {
+		return nil // another ring with the same keys would empty the cache
+	}
+	ring, err := signing.ParseJWKS(jwks)
+	if err != nil {
+		return fmt.Errorf("auth: %s: %w", source, err)
+	}
+	if ignored := ring.Ignored(); ignored != "" {
+		v.log.Warn("auth: the JWK set has keys that are not used", "keys", ignored)
+	}
+	v.fixed.Store(&fixedKeys{ring, bytes.Clone(jwks)})
 	return nil
 }
 
@@ -195,6 +269,9 @@ func (v *RemoteVerifier) verifyToken(
 	ctx context.Context, text string,
 ) (identity Identity, cached bool, err error) {
 	now := v.now()
+	if v.keys == nil {
+		return v.verifyWith(v.fixed.Load().ring, text, now.Unix())
+	}
 	ring, err := v.keys.Current(ctx, now)
 	if err != nil {
 		return Identity{}, false, err

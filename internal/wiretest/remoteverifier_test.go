@@ -321,20 +321,28 @@ func TestInvalidRemoteVerifierConfigsAreRejected(t *testing.T) {
 	_, err := auth.NewRemoteVerifier(good)
 	require.NoError(t, err)
 	for name, edit := range map[string]func(*auth.RemoteVerifierConfig){
-		"no URL":                 func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "" },
+		"no keys":                func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "" },
+		"a URL and a key set":    func(c *auth.RemoteVerifierConfig) { c.JWKS = []byte(`{"keys":[]}`) },
+		"an empty key set":       func(c *auth.RemoteVerifierConfig) { c.JWKSURL, c.JWKS = "", []byte{} },
+		"a key set without keys": func(c *auth.RemoteVerifierConfig) { c.JWKSURL, c.JWKS = "", []byte(`{"keys":[]}`) },
 		"plain http":             func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "http://api.example.com/jwks" },
 		"a user name in the URL": func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "https://u:p@api.example.com/jwks" },
-		"no host":                func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "https:///jwks" },
-		"no issuer":              func(c *auth.RemoteVerifierConfig) { c.Issuer = "" },
-		"no audience":            func(c *auth.RemoteVerifierConfig) { c.Audience = "" },
-		"a negative age":         func(c *auth.RemoteVerifierConfig) { c.MaxAge = -time.Second },
-		"an age over 30 days":    func(c *auth.RemoteVerifierConfig) { c.MaxAge = 31 * 24 * time.Hour },
-		"a negative cache size":  func(c *auth.RemoteVerifierConfig) { c.CacheSize = -2 },
+		"a fragment in the URL":  func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "https://api.example.com/jwks#x" },
+		"another scheme":         func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "file:///jwks.json" },
+		"an insecure file": func(c *auth.RemoteVerifierConfig) {
+			c.JWKSURL, c.InsecureJWKSURL = "file://localhost/jwks.json", true
+		},
+		"no host":               func(c *auth.RemoteVerifierConfig) { c.JWKSURL = "https:///jwks" },
+		"no issuer":             func(c *auth.RemoteVerifierConfig) { c.Issuer = "" },
+		"no audience":           func(c *auth.RemoteVerifierConfig) { c.Audience = "" },
+		"a negative age":        func(c *auth.RemoteVerifierConfig) { c.MaxAge = -time.Second },
+		"an age over 30 days":   func(c *auth.RemoteVerifierConfig) { c.MaxAge = 31 * 24 * time.Hour },
+		"a negative cache size": func(c *auth.RemoteVerifierConfig) { c.CacheSize = -2 },
 	} {
 		cfg := good
 		edit(&cfg)
 		_, err := auth.NewRemoteVerifier(cfg)
-		require.Error(t, err, name)
+		require.ErrorContains(t, err, "auth: ", name)
 		require.False(t, errors.Is(err, auth.ErrTokenRejected))
 	}
 }

@@ -23,7 +23,9 @@ import (
 // should be set. For every other field, the zero value is the safe choice.
 type Config struct {
 	// Issuer is the URL of this service, such as "https://api.example.com". Tokens name it as their
-	// issuer, and also as their audience if Tokens.Audiences is nil. At most 256 bytes.
+	// issuer, and also as their audience if Tokens.Audiences is nil. It is an http or https URL of at
+	// most 256 bytes, without user, query, fragment and trailing slash, and with scheme and host in
+	// lower case.
 	Issuer string
 
 	// PublicURL is the origin at which browsers reach the service, such as
@@ -206,6 +208,9 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 // withDefaults checks the configuration and sets all defaults, also in the nested configurations.
 // It also makes the EventLog.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
+	if err := checkIssuer("Config.Issuer", cfg.Issuer); err != nil {
+		return cfg, err
+	}
 	if cfg.Timeout < 0 {
 		return cfg, errors.New("auth: Config.Timeout must not be negative")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/throttle"
+	"github.com/sallyport-go/auth/internal/weburl"
 	"github.com/sallyport-go/auth/limit"
 )
 
@@ -17,7 +18,9 @@ type TokenConfig struct {
 	// Audiences contains the aud claim of the tokens. The aud claim names the services that accept
 	// the tokens. If Audiences is set, it must have exactly one element. nil means that the aud
 	// claim is the issuer. A token with a different aud claim is rejected, and so is a token whose
-	// aud claim is a list.
+	// aud claim is a list. An audience is any text of at most 256 bytes without control characters
+	// and without a space at either end. It is compared byte for byte, so every verifier must have
+	// exactly the same text.
 	Audiences []string
 
 	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero means
@@ -78,6 +81,20 @@ const (
 	maxStalenessLimit       = time.Minute
 )
 
+// checkIssuer returns an error unless the issuer is a URL in its usual spelling. Other services
+// compare the issuer with the iss claim of tokens byte for byte, and would reject a token without
+// saying that only a slash is missing.
+func checkIssuer(setting, issuer string) error {
+	if flaw := weburl.IssuerFlaw(issuer); flaw != "" {
+		return fmt.Errorf("auth: %s %s", setting, flaw)
+	}
+	if len(issuer) > maxIssuerLength {
+		return fmt.Errorf("auth: %s is %d bytes long; at most %d are allowed", setting, len(issuer),
+			maxIssuerLength)
+	}
+	return nil
+}
+
 func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 	if cfg.Audiences == nil {
 		cfg.Audiences = []string{issuer}
@@ -98,14 +115,14 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 		cfg.MaxSessions = maxSessionsLimit
 	}
 	cfg.Now = defaults.Now(cfg.Now)
-	if err := checkID("Issuer", issuer, maxIssuerLength); err != nil {
+	if err := checkIssuer("the issuer of a TokenIssuer", issuer); err != nil {
 		return cfg, err
 	}
 	if len(cfg.Audiences) != 1 {
 		return cfg, fmt.Errorf("auth: TokenConfig.Audiences has %d elements; it must have exactly one, "+
 			"or be nil for the issuer", len(cfg.Audiences))
 	}
-	if err := checkID("Audiences[0]", cfg.Audiences[0], maxIssuerLength); err != nil {
+	if err := checkName("TokenConfig.Audiences[0]", cfg.Audiences[0], maxIssuerLength); err != nil {
 		return cfg, err
 	}
 	switch {

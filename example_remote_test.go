@@ -9,8 +9,8 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"

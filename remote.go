@@ -40,8 +40,8 @@ type RemoteVerifierConfig struct {
 	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
 	// Config.Issuer of the issuing service. Audience is the only element of the issuing service's
 	// Config.Tokens.Audiences. The issuing service must set Audiences, because the default names
-	// only the issuer itself. Choose an Audience that names all services that accept the tokens,
-	// including this service.
+	// only the issuer itself, and Audience must not be the Issuer. Choose an Audience that names all
+	// services that accept the tokens, including this service.
 	Issuer   string
 	Audience string
 
@@ -181,8 +181,14 @@ func (cfg RemoteVerifierConfig) check() error {
 	case cfg.MaxAge != 0 && cfg.MaxAge < time.Second || cfg.MaxAge > tokenLifetimeLimit:
 		return errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
 	}
-	return cmp.Or(cfg.checkJWKSURL(), checkID("Issuer", cfg.Issuer, maxIssuerLength),
-		checkID("Audience", cfg.Audience, maxIssuerLength))
+	err := cmp.Or(cfg.checkJWKSURL(), checkIssuer("RemoteVerifierConfig.Issuer", cfg.Issuer),
+		checkName("RemoteVerifierConfig.Audience", cfg.Audience, maxIssuerLength))
+	if err == nil && cfg.Audience == cfg.Issuer {
+		return errors.New("auth: RemoteVerifierConfig.Audience must not be the Issuer: tokens for that " +
+			"audience are for the issuer alone; set Config.Tokens.Audiences of the issuer and Audience to " +
+			"a name of all services that accept the tokens")
+	}
+	return err
 }
 
 func (cfg RemoteVerifierConfig) checkJWKSURL() error {

@@ -39,8 +39,7 @@ type TokenIssuer struct {
 // NewTokenIssuer returns an issuer of tokens whose sessions are in the store. If the configuration
 // is not valid, it returns an error that names the setting to change.
 //
-// The issuer argument is the iss claim of the tokens, at most 256 bytes long. It is the URL of this
-// service, such as "https://api.example.com".
+// The issuer argument is the iss claim of the tokens: see [Config.Issuer].
 //
 // The first key signs, and all keys verify. To replace a key, first append the new key on every
 // instance. Then move the new key to the front. When no instance signs with the old key any longer,

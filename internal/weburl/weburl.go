@@ -1,10 +1,11 @@
-// Package weburl finds the origin of a URL, and tells whether other people could read what is sent to
-// a URL.
+// Package weburl checks and compares the URLs of a configuration. It finds the origin of a URL, and
+// tells whether other people could read what is sent to a URL, and whether a URL can be an issuer.
 package weburl
 
 import (
 	"net"
 	"net/url"
+	"path"
 	"strings"
 
 	"github.com/sallyport-go/auth/internal/text"
@@ -50,4 +51,32 @@ func FoldHost(rawURL string) string {
 		end = i
 	}
 	return text.FoldASCII(scheme+"://"+rest[:end]) + rest[end:]
+}
+
+// IssuerFlaw returns the rule that the text breaks as the name of an issuer of tokens, or "" if it breaks
+// none. An issuer is an http or https URL without a user, a query and a fragment (RFC 8414, section
+// 2). Issuers are compared byte for byte, so a URL must have its usual spelling: no slash at the end,
+// scheme and host in lower case, and no default port. The result continues a sentence that begins
+// with the name of the setting. It contains nothing of the text, because a URL can contain a password.
+func IssuerFlaw(issuer string) string {
+	const example = " such as https://api.example.com"
+	if issuer == "" {
+		return "is required: it is the URL of the service that issues the tokens," + example
+	}
+	u, err := url.Parse(issuer)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		return "must be an http or https URL" + example
+	case u.User != nil:
+		return "must be a URL" + example + ", without a user"
+	case strings.ContainsAny(issuer, "?#"):
+		return "must be a URL" + example + ", without a query and a fragment"
+	case strings.HasSuffix(issuer, "/"):
+		return "must be a URL" + example + ", without a trailing slash"
+	case u.String() != issuer, u.Scheme+"://"+u.Host != Origin(issuer), strings.HasSuffix(u.Host, ":"),
+		u.Path != "" && path.Clean(u.Path) != u.Path:
+		return "must be a URL" + example + ", in ASCII, with scheme and host in lower case, without a " +
+			"default port, and without the path segments \".\" and \"..\""
+	}
+	return ""
 }

@@ -2,6 +2,7 @@ package weburl_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/sallyport-go/auth/internal/weburl"
@@ -38,5 +39,64 @@ func TestHTTPSAndLoopbackAreSecure(t *testing.T) {
 		u, err := url.Parse(text)
 		require.NoError(t, err)
 		require.Equal(t, want, weburl.IsSecure(u), text)
+	}
+}
+
+func TestAnIssuerIsAURLInItsUsualSpelling(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"https://api.example.com":             "",
+		"https://api.example.com:8443":        "",
+		"https://example.com/auth":            "",
+		"https://example.com/Auth/tenant-1":   "",
+		"http://localhost:8080":               "",
+		"http://[::1]:8080":                   "",
+		"http://auth.default.svc":             "",
+		"https://xn--bcher-kva.example":       "",
+		"":                                    "is required",
+		"myapp":                               "http or https URL",
+		"api.example.com":                     "http or https URL",
+		"api.example.com:443":                 "http or https URL",
+		"//api.example.com":                   "http or https URL",
+		"/api":                                "http or https URL",
+		"urn:example:issuer":                  "http or https URL",
+		"ftp://api.example.com":               "http or https URL",
+		"https:api.example.com":               "http or https URL",
+		"https://":                            "http or https URL",
+		"https://:8443":                       "http or https URL",
+		" https://api.example.com":            "http or https URL",
+		"https://api.example.com\n":           "http or https URL",
+		"https://api.example.com\x00":         "http or https URL",
+		"https://api.example.com:x":           "http or https URL",
+		"https://user:secret@example.com":     "without a user",
+		"https://@example.com":                "without a user",
+		"https://api.example.com?":            "without a query",
+		"https://api.example.com?secret=1":    "without a query",
+		"https://api.example.com#":            "without a query and a fragment",
+		"https://api.example.com/#x":          "without a query and a fragment",
+		"https://api.example.com/":            "without a trailing slash",
+		"https://api.example.com/auth/":       "without a trailing slash",
+		"HTTPS://api.example.com":             "in lower case",
+		"https://API.example.com":             "in lower case",
+		"https://api.example.com:443":         "without a default port",
+		"http://api.example.com:80":           "without a default port",
+		"https://api.example.com:":            "without a default port",
+		"https://api.example.com/a/../b":      "path segments",
+		"https://api.example.com/a//b":        "path segments",
+		"https://api.example.com/.":           "path segments",
+		"https://b\u00fccher.example":         "in ASCII",
+		"https://api.example.com/b\u00fccher": "in ASCII",
+		"https://api.example.com/a b":         "in ASCII",
+		"https://api.example.com\u202e":       "in ASCII",
+		"https://api.example.com\xff":         "in ASCII",
+	} {
+		flaw := weburl.IssuerFlaw(text)
+		if want == "" {
+			require.Empty(t, flaw, "%q", text)
+			continue
+		}
+		require.Contains(t, flaw, want, "%q", text)
+		require.Contains(t, flaw, "https://api.example.com", "an example")
+		require.False(t, strings.Contains(flaw, "secret"), "%q", text)
 	}
 }

@@ -21,8 +21,9 @@ func TestTheLongestPossibleTokenIsAccepted(t *testing.T) {
 		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
 		// In JSON, a quote takes two bytes, which is the maximum for an allowed character.
 		long := strings.Repeat(`"`, 256)
+		longIssuer := "https://api.example.com/" + strings.Repeat("&", 256-len("https://api.example.com/"))
 		var err error
-		f.issuer, err = auth.NewTokenIssuer(f.store, long, []auth.SigningKey{s.Key},
+		f.issuer, err = auth.NewTokenIssuer(f.store, longIssuer, []auth.SigningKey{s.Key},
 			auth.TokenConfig{Audiences: []string{long}, Now: f.clock.Now})
 		require.NoError(t, err)
 		id := strings.Repeat(`"`, auth.MaxIDLength)
@@ -44,8 +45,8 @@ func TestInvalidTokenConfigsAreRejected(t *testing.T) {
 	good := arguments{issuer: issuer, keys: []auth.SigningKey{key}}
 	for name, change := range map[string]func(*arguments){
 		"no issuer":                    func(c *arguments) { c.issuer = "" },
-		"a long issuer":                func(c *arguments) { c.issuer = strings.Repeat("x", 257) },
-		"an issuer with NUL":           func(c *arguments) { c.issuer = "x\x00" },
+		"a long issuer":                func(c *arguments) { c.issuer = "https://" + strings.Repeat("x", 249) },
+		"an issuer with NUL":           func(c *arguments) { c.issuer = "https://x\x00" },
 		"no keys":                      func(c *arguments) { c.keys = nil },
 		"a zero key":                   func(c *arguments) { c.keys = []auth.SigningKey{{}} },
 		"a zero key last":              func(c *arguments) { c.keys = append(c.keys, auth.SigningKey{}) },
@@ -60,7 +61,8 @@ func TestInvalidTokenConfigsAreRejected(t *testing.T) {
 		"a long audience":              func(c *arguments) { c.Audiences = []string{strings.Repeat("x", 257)} },
 		"no audience":                  func(c *arguments) { c.Audiences = []string{} },
 		"two audiences":                func(c *arguments) { c.Audiences = []string{"a", "b"} },
-		"an issuer not in UTF-8":       func(c *arguments) { c.issuer = "\xff" },
+		"an issuer not in UTF-8":       func(c *arguments) { c.issuer = "https://\xff" },
+		"an audience with a space":     func(c *arguments) { c.Audiences = []string{issuer + " "} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,20 +109,22 @@ func TestATokenIsAtMost4KiBLong(t *testing.T) {
 func TestAMissingSettingIsNamed(t *testing.T) {
 	t.Parallel()
 	key := authtest.NewSigners(t)["ES256"].Key
-	remote := auth.RemoteVerifierConfig{JWKSURL: "https://api.example.com/jwks", Issuer: "a", Audience: "b"}
+	remote := auth.RemoteVerifierConfig{JWKSURL: "https://api.example.com/jwks", Issuer: issuer, Audience: "b"}
+	const noIssuer = "is required: it is the URL of the service that issues the tokens, such as " +
+		"https://api.example.com"
 	for want, build := range map[string]func() error{
-		"auth: Issuer is required": func() error {
+		"auth: the issuer of a TokenIssuer " + noIssuer: func() error {
 			return errorOf(auth.NewTokenIssuer(memstore.New(), "", []auth.SigningKey{key},
 				auth.TokenConfig{}))
 		},
-		"auth: Audiences[0] is required": func() error {
-			return errorOf(auth.NewTokenIssuer(memstore.New(), "a", []auth.SigningKey{key},
+		"auth: TokenConfig.Audiences[0] is required": func() error {
+			return errorOf(auth.NewTokenIssuer(memstore.New(), issuer, []auth.SigningKey{key},
 				auth.TokenConfig{Audiences: []string{""}}))
 		},
 		"auth: SigningKeys must have at least one key": func() error {
-			return errorOf(auth.NewTokenIssuer(memstore.New(), "a", nil, auth.TokenConfig{}))
+			return errorOf(auth.NewTokenIssuer(memstore.New(), issuer, nil, auth.TokenConfig{}))
 		},
-		"auth: Audience is required": func() error {
+		"auth: RemoteVerifierConfig.Audience is required": func() error {
 			remote.Audience = ""
 			return errorOf(auth.NewRemoteVerifier(remote))
 		},
@@ -128,5 +132,36 @@ func TestAMissingSettingIsNamed(t *testing.T) {
 		require.EqualError(t, build(), want)
 	}
 	remote.Issuer = ""
-	require.EqualError(t, errorOf(auth.NewRemoteVerifier(remote)), "auth: Issuer is required")
+	require.EqualError(t, errorOf(auth.NewRemoteVerifier(remote)), "auth: RemoteVerifierConfig.Issuer "+noIssuer)
+	_, err := auth.New(memstore.New(), auth.Config{SigningKeys: []auth.SigningKey{key}})
+	require.EqualError(t, err, "auth: Config.Issuer "+noIssuer)
+}
+
+// Another service compares the issuer with the iss claim byte for byte. So each service refuses an
+// issuer that another service could write in another way.
+func TestAnIssuerThatAnotherServiceCouldWriteDifferentlyIsRefused(t *testing.T) {
+	t.Parallel()
+	key := authtest.NewSigners(t)["ES256"].Key
+	for _, bad := range []string{"myapp", issuer + "/", "https://API.example.com", issuer + ":443", issuer + "?"} {
+		for setting, build := range map[string]func() error{
+			"Config.Issuer": func() error {
+				cfg := auth.Config{Issuer: bad, SigningKeys: []auth.SigningKey{key}}
+				return errorOf(auth.New(memstore.New(), cfg))
+			},
+			"the issuer of a TokenIssuer": func() error {
+				return errorOf(auth.NewTokenIssuer(memstore.New(), bad, []auth.SigningKey{key}, auth.TokenConfig{}))
+			},
+			"RemoteVerifierConfig.Issuer": func() error {
+				return errorOf(auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
+					JWKSURL: issuer + "/jwks", Issuer: bad, Audience: audience}))
+			},
+		} {
+			require.ErrorContains(t, build(), "auth: "+setting+" must be ", bad)
+			require.ErrorContains(t, build(), "URL such as https://api.example.com", bad)
+		}
+	}
+	_, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
+		JWKSURL: issuer + "/jwks", Issuer: issuer, Audience: issuer})
+	require.ErrorContains(t, err, "auth: RemoteVerifierConfig.Audience must not be the Issuer")
+	require.ErrorContains(t, err, "Config.Tokens.Audiences")
 }

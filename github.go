@@ -283,6 +283,8 @@ type GitHubConnector struct {
 
 	insecureCookies bool // whether browsers get cookies over plain http
 
+	misplaced *browser.Misplaced // for flows that begin at another origin
+
 	tokenAnswers  *answers.Memory // GitHub's answers for Verify
 	memberAnswers *answers.Memory // GitHub's answers for StillAdmitted
 	refreshes     *answers.Memory // only for Enter: one call at a time refreshes a user's token
@@ -325,13 +327,14 @@ func NewGitHubConnector(
 		}
 	}
 	users, _ := store.(UserStore)
-	insecure := cfg.InsecureCookies && strings.HasPrefix(weburl.Origin(cfg.CallbackURL), "http:")
+	origin := weburl.Origin(cfg.CallbackURL)
+	insecure := cfg.InsecureCookies && strings.HasPrefix(origin, "http:")
 	return &GitHubConnector{
 		store:   guardedGitHub{store},
 		users:   guardUsers(users),
 		tokens:  tokens,
 		cfg:     cfg,
-		origin:  weburl.Origin(cfg.CallbackURL),
+		origin:  origin,
 		api:     newGitHubAPI(cfg),
 		cookies: oauthstate.NewCookies(seal.Cookies{Sealer: cookieSealer, Insecure: insecure}),
 		unbound: unbound,
@@ -339,6 +342,8 @@ func NewGitHubConnector(
 		events:  cfg.Events,
 
 		insecureCookies: insecure,
+
+		misplaced: browser.NewMisplaced(origin, cfg.AllowedOrigins, cfg.Now, cfg.Logger),
 
 		tokenAnswers:  answers.New(cfg.Now, answerLifetime),
 		memberAnswers: answers.New(cfg.Now, min(answerLifetime, cfg.MembershipMaxAge)),

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -85,6 +84,7 @@ func (g *GitHubConnector) begin(
 	if err := checkReturnTo(flow.ReturnTo); err != nil {
 		return "", nil, err
 	}
+	g.misplaced.Begin(r)
 	flow.Verifier = oauth2.GenerateVerifier()
 	flow.ExpiresAt = g.cfg.Now().Add(oauthstate.Lifetime).Unix()
 	state := g.cookies.NewState(r)
@@ -187,9 +187,9 @@ func (g *GitHubConnector) completeFlow(
 	if browser.LooksAhead(r) {
 		return oauthstate.Flow{}, GitHubOutcome{}, ErrGitHubState
 	}
-	query, err := callbackQuery(r.URL.RawQuery)
-	if err != nil {
-		return oauthstate.Flow{}, GitHubOutcome{}, err
+	query, ok := oauthstate.ParseCallback(r.URL.RawQuery)
+	if !ok {
+		return oauthstate.Flow{}, GitHubOutcome{}, ErrGitHubState
 	}
 	flow, ok := g.openFlow(r, query.Get("state"))
 	if !ok || !mayCompleteIn(caller, flow) ||
@@ -237,21 +237,10 @@ func (g *GitHubConnector) openFlow(r *http.Request, state string) (oauthstate.Fl
 	if g.unbound != nil && oauthstate.IsUnbound(state) {
 		return oauthstate.OpenUnboundState(g.unbound, state, g.cfg.Now())
 	}
+	if state != "" && !g.cookies.Sent(r, state) {
+		g.misplaced.Lose(r.Context())
+	}
 	return g.cookies.Flow(r, state, g.cfg.Now())
-}
-
-// callbackQuery parses the query of a callback and rejects it if a relevant parameter is repeated.
-func callbackQuery(raw string) (url.Values, error) {
-	query, err := url.ParseQuery(raw)
-	if err != nil {
-		return nil, ErrGitHubState
-	}
-	for _, name := range []string{"code", "state", "iss", "error"} {
-		if len(query[name]) > 1 {
-			return nil, ErrGitHubState
-		}
-	}
-	return query, nil
 }
 
 // finishWithCode exchanges the code for a GitHub token, and signs the user in or connects the

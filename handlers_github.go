@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"time"
@@ -104,8 +103,15 @@ func (s *Service) GitHubStartHandler() http.Handler {
 
 func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any, error) {
 	returnTo := r.URL.Query().Get("return_to")
-	if !browser.LooksAhead(r) && s.github.sourceOf(r) == browser.Unproven {
-		return writeStartPage(w, returnTo)
+	if source := s.github.sourceOf(r); !browser.LooksAhead(r) && source != browser.Foreign {
+		// The cookie of the flow must be a cookie of the callback's origin.
+		if location, ok := s.github.misplaced.Move(r); ok {
+			browser.Redirect(w, location, http.StatusTemporaryRedirect)
+			return written{}, nil
+		}
+		if source == browser.Unproven {
+			return writeStartPage(w, returnTo)
+		}
 	}
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
 		return answer, err
@@ -131,24 +137,8 @@ func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	if err := checkReturnTo(returnTo); err != nil {
 		return nil, err
 	}
-	writePage(w, startPage, "?"+url.Values{"return_to": {returnTo}}.Encode())
+	browser.WriteStartPage(w, url.Values{"return_to": {returnTo}})
 	return written{}, nil
-}
-
-// pagePolicy is the Content-Security-Policy of a page of this package. The page loads nothing, and
-// no other page can show it in a frame.
-const pagePolicy = "default-src 'none'; frame-ancestors 'none'"
-
-// writePage answers with the given page. No other page can show the given page in a frame, so a
-// click on the given page is deliberate.
-func writePage(w http.ResponseWriter, page *template.Template, data any) {
-	header := w.Header()
-	header.Set("Content-Type", "text/html; charset=utf-8")
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Content-Security-Policy", pagePolicy)
-	page.Execute(w, data) // it fails only if the client has gone
 }
 
 // GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the browser
@@ -159,11 +149,7 @@ func (s *Service) GitHubCallbackHandler() http.Handler {
 }
 
 func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (any, error) {
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer") // the URL contains GitHub's code
-	header.Set("Content-Security-Policy", pagePolicy)
+	browser.ProtectPage(w.Header()) // the URL contains GitHub's code
 	if browser.LooksAhead(r) {
 		w.WriteHeader(http.StatusNoContent) // a prefetch must not consume the state, which works only once
 		return written{}, nil
@@ -300,34 +286,10 @@ func (s *Service) answerConnect(w http.ResponseWriter, outcome GitHubOutcome) (a
 	case s.browser != nil:
 		browser.Redirect(w, s.browser.Location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
 	default:
-		writePage(w, connectedPage, outcome.Connected.Login)
+		browser.WriteConnectedPage(w, outcome.Connected.Login)
 	}
 	return written{}, nil
 }
-
-const pageHead = `<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-`
-
-var startPage = template.Must(template.New("start").Parse(pageHead + `<title>Sign in with GitHub</title>
-<main>
-<h1>Sign in with GitHub</h1>
-<p>A link or another page has sent you here.</p>
-<p><a href="{{.}}">Continue to GitHub</a></p>
-</main>
-</html>
-`))
-
-var connectedPage = template.Must(template.New("connected").Parse(pageHead + `<title>GitHub connected</title>
-<main>
-<h1>GitHub connected</h1>
-<p>The GitHub account <strong>{{.}}</strong> is now connected. You can close this page.</p>
-</main>
-</html>
-`))
 
 // GitHubStatusHandler handles GET /api/v1/auth/github/token: it returns the GitHub account whose
 // token the store keeps for the caller. If there is no token, it answers 404. With ?verify=true it

@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -145,6 +146,11 @@ func (c Cookies) ClearAll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Sent reports whether the browser sent a cookie that may have the flow of the state.
+func (c Cookies) Sent(r *http.Request, state string) bool {
+	return len(r.CookiesNamed(c.sealed.Name(slotOf(state)))) > 0
+}
+
 // Flow returns the flow in the browser's cookie for the state. ok is false if the browser has no
 // cookie for the state, or if the flow has expired.
 func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, ok bool) {
@@ -158,6 +164,21 @@ func (c Cookies) Flow(r *http.Request, state string, now time.Time) (flow Flow, 
 		return Flow{}, false
 	}
 	return openFlow(c.sealed.Sealer, cookies[0].Value, state, now)
+}
+
+// ParseCallback parses the query of a callback. ok is false if the query cannot be parsed, or if a
+// parameter of the flow is repeated (RFC 6749, section 3.1).
+func ParseCallback(rawQuery string) (query url.Values, ok bool) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, false
+	}
+	for _, name := range []string{"code", "state", "iss", "error"} {
+		if len(query[name]) > 1 {
+			return nil, false
+		}
+	}
+	return query, true
 }
 
 // NewUnboundState returns a state that contains the flow itself, for a browser without a cookie of

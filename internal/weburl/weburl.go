@@ -15,12 +15,12 @@ import (
 // scheme must be https, or it must be http and the host must be loopback. Traffic to a loopback
 // host does not leave the machine.
 func IsSecure(u *url.URL) bool {
-	return u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && IsLoopback(u.Hostname())
 }
 
-// isLoopback reports whether the host is a loopback address or localhost. The letter case of a host
+// IsLoopback reports whether the host is a loopback address or localhost. The letter case of a host
 // does not matter (RFC 3986, section 3.2.2).
-func isLoopback(host string) bool {
+func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return text.FoldASCII(host) == "localhost" || ip != nil && ip.IsLoopback()
 }

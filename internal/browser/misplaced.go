@@ -1,0 +1,145 @@
+package browser
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/text"
+	"github.com/sallyport-go/auth/internal/weburl"
+)
+
+// Misplaced helps with flows that a browser begins at another origin than that of the callback. For
+// example, a person opens http://localhost:8080, and the callback is at http://127.0.0.1:8080. The
+// browser keeps the cookie of the flow for localhost, and does not send it to the callback. The flow
+// then fails, and nothing in the failure shows the reason.
+//
+// The Host header tells at which origin a browser has opened the service, but anyone can write
+// anything into it, and a proxy may replace it. So the Host header never becomes a part of a
+// redirect, and in the log it is short and readable. A Misplaced is safe for concurrent use.
+type Misplaced struct {
+	origin *url.URL // of the callback
+	others []string // origins of pages that may fetch the calls that begin a flow
+	now    func() time.Time
+	log    *slog.Logger
+
+	began       atomic.Pointer[string] // the origin at which the last misplaced flow began
+	begun, lost hourly
+}
+
+// NewMisplaced returns a Misplaced for flows whose callback is at the given origin, such as
+// "https://example.com". The parameter others lists the further origins of [SourceOf].
+func NewMisplaced(origin string, others []string, now func() time.Time, log *slog.Logger) *Misplaced {
+	u, err := url.Parse(origin)
+	if err != nil {
+		u = new(url.URL)
+	}
+	return &Misplaced{origin: u, others: others, now: now, log: log}
+}
+
+// movedParameter is the query parameter that a redirect of [Misplaced.Move] adds, so that there is
+// never a second redirect.
+const movedParameter = "moved"
+
+// Move returns the URL of the same path and query at the callback's origin, to which the browser must
+// be redirected before it can begin a flow. ok is false if no redirect is needed, if the browser has
+// already been redirected, or if the callback's origin or the requested host is not loopback.
+//
+// The port must be the same, because two names of one machine then lead to the same program. No such
+// rule exists for other hosts: behind a proxy, the requested host may be a name that no browser
+// knows.
+func (m *Misplaced) Move(r *http.Request) (location string, ok bool) {
+	seen, misplaced := m.seenAt(r)
+	if !misplaced || !weburl.IsLoopback(m.origin.Hostname()) {
+		return "", false
+	}
+	at, err := url.Parse(seen)
+	if err != nil || !weburl.IsLoopback(at.Hostname()) || at.Port() != m.origin.Port() {
+		return "", false
+	}
+	// RequestURI has the whole path, even if the handler is inside http.StripPrefix.
+	target, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil || target.IsAbs() || !strings.HasPrefix(target.Path, "/") {
+		return "", false
+	}
+	query := target.Query()
+	if query.Has(movedParameter) {
+		return "", false
+	}
+	query.Set(movedParameter, "1")
+	return m.callbackOrigin() + target.EscapedPath() + "?" + query.Encode(), true
+}
+
+// Begin logs a warning if the browser begins a flow at another origin. At most one line an hour is
+// logged, because anyone can cause it.
+func (m *Misplaced) Begin(r *http.Request) {
+	seen, misplaced := m.seenAt(r)
+	if !misplaced {
+		return
+	}
+	m.began.Store(&seen)
+	if m.begun.allow(m.now()) {
+		m.log.WarnContext(r.Context(), "auth: a GitHub flow began at another origin than that of "+
+			"GitHubConfig.CallbackURL, so the browser will not send the cookie of the flow to the callback: "+
+			"open the pages at the origin of CallbackURL, or let the proxy pass the Host header on",
+			"began_at", seen, "callback_at", m.callbackOrigin())
+	}
+}
+
+// Lose logs that a callback has come without the cookie of its flow. At most one line an hour is
+// logged, because anyone can cause it.
+func (m *Misplaced) Lose(ctx context.Context) {
+	if !m.lost.allow(m.now()) {
+		return
+	}
+	attributes := []any{"callback_at", m.callbackOrigin()}
+	if began := m.began.Load(); began != nil {
+		attributes = append(attributes, "last_began_at", *began)
+	}
+	m.log.InfoContext(ctx, "auth: a callback from GitHub came without the cookie of its flow: the flow "+
+		"began at another origin than that of GitHubConfig.CallbackURL or in another browser, was used "+
+		"before, or the browser keeps no cookies", attributes...)
+}
+
+func (m *Misplaced) callbackOrigin() string { return m.origin.Scheme + "://" + m.origin.Host }
+
+// seenAt returns the origin at which the browser has probably opened the service, cleaned for the
+// log. misplaced is false if it is the callback's origin. It is also false if the browser names the
+// callback's origin or one of the others as the origin of its page: then a proxy has replaced the
+// Host header.
+func (m *Misplaced) seenAt(r *http.Request) (seen string, misplaced bool) {
+	const longest = 100 // a DNS name may be longer, but not one that a person types
+	if r.Host == "" {
+		return "", false // HTTP/1.0
+	}
+	// The scheme is a guess, because a proxy may have decrypted the request.
+	seen = m.origin.Scheme + "://" + r.Host
+	if origin := weburl.Origin(seen); origin != "" {
+		seen = origin
+	}
+	if seen == m.callbackOrigin() {
+		return "", false
+	}
+	for _, page := range []string{r.Header.Get("Origin"), r.Header.Get("Referer")} {
+		if page = weburl.Origin(page); page == m.callbackOrigin() || slices.Contains(m.others, page) {
+			return "", false
+		}
+	}
+	return text.Readable(seen, longest), true
+}
+
+// hourly allows something once an hour. The zero value allows it at once.
+type hourly struct{ last atomic.Int64 }
+
+func (h *hourly) allow(now time.Time) bool {
+	last, at := h.last.Load(), now.Unix()
+	if last != 0 && last <= at && at < last+int64(time.Hour/time.Second) {
+		return false
+	}
+	return h.last.CompareAndSwap(last, at)
+}

@@ -326,6 +326,12 @@ var reservedUsernames = []string{
 	"support", "system", "undefined", "user", "webmaster",
 }
 
+// isReservedUsername reports whether the name is reserved. A person who sends a request cannot choose
+// a reserved name. The host's own code can.
+func isReservedUsername(name string) bool {
+	return slices.Contains(reservedUsernames, text.FoldASCII(name))
+}
+
 // usernameFor derives a username from the letters, digits, hyphens and underscores of a GitHub
 // login. It adds a random suffix if the name is reserved or taken. A user keeps the username if the
 // login changes later.
@@ -338,7 +344,7 @@ func usernameFor(login string, taken bool) string {
 		return -1
 	}, login)
 	name = name[:min(len(name), longest)]
-	if taken || name == "" || slices.Contains(reservedUsernames, text.FoldASCII(name)) {
+	if taken || name == "" || isReservedUsername(name) {
 		name = strings.TrimPrefix(name+"-", "-") + text.FoldASCII(rand.Text()[:6])
 	}
 	return name

@@ -10,8 +10,9 @@ import (
 )
 
 // RegisterUserHandler handles POST /api/v1/user/register: a super user calls it to create a user.
-// The e-mail is optional. The handler returns the only copy of the user's access secret. If the
-// host has a [UserSource], it answers 404.
+// The e-mail is optional. A reserved username, such as admin or root, is refused: only the host's
+// own code can choose it, with [Service.Register]. The handler returns the only copy of the user's
+// access secret. If the host has a [UserSource], it answers 404.
 func (s *Service) RegisterUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveRegister})
@@ -36,8 +37,11 @@ func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, er
 		Email:       body.NonEmptyText("email"),
 		IsSuperUser: body.Flag("is_super_user"),
 	}
-	if body.Err() != nil {
+	switch {
+	case body.Err() != nil:
 		return nil, readError(body.Err())
+	case isReservedUsername(params.Username):
+		return nil, invalidf("username", "must not be a reserved name such as admin")
 	}
 	made, err := s.Register(r.Context(), s.administrator(r, givesPower), params)
 	if err != nil {

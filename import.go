@@ -231,7 +231,7 @@ func (s *Service) importedRecord(fields *wire.Fields) User {
 	case user.CreatedAt.After(now):
 		fields.Fail(invalidf("created_at", "must not be in the future"))
 	}
-	if err := cmp.Or(checkEmail(user.Email), checkImportedID(user.ID)); err != nil {
+	if err := cmp.Or(user.checkNames(), checkImportedID(user.ID)); err != nil {
 		fields.Fail(err)
 	}
 	return user

@@ -10,7 +10,12 @@ import (
 
 // UserParams contains what the host or a super user chooses for a new user.
 type UserParams struct {
-	Username    string // 1 to 128 bytes
+	// Username has 1 to 128 bytes. It must be in Unicode normalization form NFKC, and must have
+	// neither invisible characters nor spaces at its ends. Letters of other scripts can still look
+	// alike, so authorize by the user's ID. The host's code may choose a name that the HTTP calls
+	// refuse as reserved, such as "root".
+	Username string
+
 	Email       string // an address, or empty for none
 	IsSuperUser bool
 }
@@ -69,7 +74,7 @@ func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, 
 		IsActive:    true,
 		CreatedAt:   s.now(),
 	}
-	if err := cmp.Or(u.Validate(), checkEmail(u.Email)); err != nil {
+	if err := cmp.Or(u.Validate(), u.checkNames()); err != nil {
 		return Registration{}, AccessKey{}, err
 	}
 	key, err := s.credentials.newKey(u.ID, pair, KeyOptions{})

@@ -329,9 +329,13 @@ func checkText(field, value string, limit int) error {
 	return nil
 }
 
-// checkEmail accepts an address without a display name (RFC 5322, section 3.4.1), or an empty text.
-func checkEmail(email string) error {
-	if email != "" && !text.IsEmail(email) {
+// checkNames checks what Validate leaves open, because stores keep any text: a username or an e-mail
+// that looks like another one is refused (see text.NameFlaw), and so is a text that is no address.
+func (u User) checkNames() error {
+	if flaw := text.NameFlaw(u.Username, maxUsernameLength); flaw != "" {
+		return &InvalidError{Field: "username", Reason: flaw}
+	}
+	if u.Email != "" && !text.IsEmail(u.Email) {
 		return invalidf("email", "must be an e-mail address")
 	}
 	return nil

@@ -17,6 +17,7 @@ func TestRootPackageImportsNoStoreDatabaseOrTestCode(t *testing.T) {
 	modules := []string{ // the only modules whose packages it may import
 		module, "github.com/golang-jwt/jwt/v5",
 		"golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/sys",
+		"golang.org/x/text",                                       // for the normalization of names
 		"golang.org/x/time", "github.com/hashicorp/golang-lru/v2", // for counting failures
 	}
 	for _, line := range goList(t, "-deps", "-f",

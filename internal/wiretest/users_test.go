@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -74,6 +75,55 @@ func TestUsersWithoutAnEmailAreRegisteredOverHTTP(t *testing.T) {
 		require.Contains(t, reinstated, "email")
 		require.Nil(t, reinstated["email"])
 	}
+}
+
+// Each of these names looks like another name, or like no name. No way of adding a user accepts it.
+func TestUsernamesThatLookLikeOthersAreRefused(t *testing.T) {
+	t.Parallel()
+	f := newImporting(t)
+	token := f.signIn(f.admin)
+	for _, name := range []string{
+		"alice\u200b", "\u3164", "alice\u00ad", "alice\u034f", "alice\ufe0f", "alice\U000e0041",
+		"\uff41lice", "zoe\u0308", "\u0301alice", "alice\u2800", "\u202ealice",
+	} {
+		body, err := json.Marshal(map[string]string{"username": name})
+		require.NoError(t, err)
+		r := f.sendAs(token, http.MethodPost, "/api/v1/user/register", string(body))
+		require.Equal(t, http.StatusUnprocessableEntity, r.status, "%+q", name)
+		require.Contains(t, r.json(t)["detail"], "Field username must ")
+		require.NotContains(t, r.body, name)
+
+		_, err = f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: name})
+		require.ErrorIs(t, err, auth.ErrInvalid, "%+q", name)
+		_, err = f.svc.Register(t.Context(), authtest.ByHost,
+			auth.UserParams{Username: "new", Email: name + "@example.com"})
+		require.ErrorIs(t, err, auth.ErrInvalid, "%+q", name)
+
+		line, err := json.Marshal(map[string]any{"username": name, "keys": []map[string]string{
+			{"access_key": "old-key", "hash": bcrypted}}})
+		require.NoError(t, err)
+		progress, err := f.importLines(string(line))
+		require.NoError(t, err)
+		require.Equal(t, 1, progress.Rejected, "%+q", name)
+	}
+}
+
+// A person who sees a user with one of these names would believe that the user speaks for the
+// service.
+func TestReservedUsernamesAreRefusedOverHTTPAndLeftToTheHost(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	token := f.signIn(f.admin)
+	for _, path := range []string{"/api/v1/user/register", "/auth/users/register"} {
+		for _, name := range []string{"admin", "ROOT", "Support", "me", "system"} {
+			r := f.sendAs(token, http.MethodPost, path, `{"username":"`+name+`"}`)
+			require.Equal(t, http.StatusUnprocessableEntity, r.status, name)
+			require.JSONEq(t, `{"detail": "Field username must not be a reserved name such as admin"}`, r.body)
+		}
+	}
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "support"})
+	require.NoError(t, err)
+	require.Equal(t, "support", made.User.Username)
 }
 
 func TestInvalidRegistrationsAreRejected(t *testing.T) {

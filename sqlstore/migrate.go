@@ -52,11 +52,47 @@ func (s *core) migrate(ctx context.Context) error {
 		}
 		current, err := m.version(ctx, s.db)
 		if err == nil && current > m.newest {
-			err = fmt.Errorf("the tables have version %d and this program knows only %d: "+
-				"an older program cannot use tables that a newer one migrated", current, m.newest)
+			err = m.newerError(current)
 		}
 		return err
 	})
+}
+
+// checkVersion is for tables that the host migrates itself. It returns an error unless the version
+// table records exactly the newest migration of this program.
+func (s *core) checkVersion(ctx context.Context) error {
+	m, err := newMigrator(s)
+	if err != nil {
+		return err
+	}
+	return s.retry(ctx, s.timeout, func() error {
+		table := m.versions.Tablename()
+		exists, err := m.hasVersionTable(ctx, s.db)
+		if err != nil {
+			return err
+		}
+		if !exists {
+			return fmt.Errorf("there is no table %s: with SkipMigrations, apply the files of Migrations "+
+				"with goose and the option -table %s", table, table)
+		}
+		current, err := m.version(ctx, s.db)
+		switch {
+		case err != nil:
+			return err
+		case current > m.newest:
+			return m.newerError(current)
+		case current < m.newest:
+			return fmt.Errorf("the tables have version %d and this program needs %d: apply the later files "+
+				"of Migrations", current, m.newest)
+		}
+		return nil
+	})
+}
+
+// newerError returns the error for tables with a version that this program does not know.
+func (m *migrator) newerError(current int64) error {
+	return fmt.Errorf("the tables have version %d and this program knows only %d: "+
+		"an older program cannot use tables that a newer one migrated", current, m.newest)
 }
 
 // migrator makes goose do everything under the lock of this package. The locks of goose are

@@ -209,31 +209,40 @@ func TestNewerTablesAreRefusedOnAServer(t *testing.T) {
 	})
 }
 
-// A host applies the files with its own tools. In this test, the tool is the migration library with
-// a separate version table.
+// gooseDialects has goose's name for each dialect.
+var gooseDialects = map[sqlstore.Dialect]goose.Dialect{
+	sqlstore.SQLite: goose.DialectSQLite3, sqlstore.Postgres: goose.DialectPostgres,
+	sqlstore.MySQL: goose.DialectMySQL,
+}
+
+// ownGoose returns the goose of a host that applies the first n files itself.
+func ownGoose(t *testing.T, p place, db *sql.DB, n int, table string) *goose.Provider {
+	t.Helper()
+	provider, err := goose.NewProvider(gooseDialects[p.cfg.Dialect], db, p.migrations(t, n),
+		goose.WithTableName(table))
+	require.NoError(t, err)
+	return provider
+}
+
 func TestTablesMigratedByTheTeamAreUsedUnchanged(t *testing.T) {
 	t.Parallel()
-	dialects := map[sqlstore.Dialect]goose.Dialect{
-		sqlstore.SQLite: goose.DialectSQLite3, sqlstore.Postgres: goose.DialectPostgres, sqlstore.MySQL: goose.DialectMySQL,
-	}
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		p, s := newPlace(t), &spy{}
 		p.cfg.SkipMigrations = true
 		db := p.open(t, s)
 		_, err := sqlstore.Open(context.Background(), db, p.cfg)
-		require.ErrorContains(t, err, "check the tables", "there are none")
+		require.ErrorContains(t, err, "there is no table "+p.prefix()+"schema_version")
 
 		of := len(embeddedMigrations())
 		for _, n := range []int{of - 1, of} {
-			team, err := goose.NewProvider(dialects[p.cfg.Dialect], db, p.migrations(t, n),
-				goose.WithTableName(p.prefix()+"team"))
-			require.NoError(t, err)
+			team := ownGoose(t, p, db, n, p.prefix()+"schema_version")
 			_, err = team.Up(context.Background())
 			require.NoError(t, err)
 			s.watch(nil)
 			_, err = sqlstore.Open(context.Background(), db, p.cfg)
 			if n < of {
-				require.ErrorContains(t, err, "check the tables", "one is missing")
+				require.ErrorContains(t, err, fmt.Sprintf("the tables have version %d and this program needs %d",
+					n, of))
 				require.Empty(t, s.changes())
 				continue
 			}
@@ -248,6 +257,77 @@ func TestTablesMigratedByTheTeamAreUsedUnchanged(t *testing.T) {
 			p.stage(t, store, db, s)
 			require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 		}
+	})
+}
+
+func TestSkipMigrationsAcceptsOnlyTheVersionOfTheProgram(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		p := newPlace(t)
+		db := p.open(t, &spy{})
+		files := p.migrations(t, len(embeddedMigrations()))
+		files["99999_last.sql"] = &fstest.MapFile{Data: fmt.Appendf(nil,
+			"-- +goose Up\nCREATE TABLE %slast (id INTEGER);", p.prefix())}
+		_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg, files)
+		require.NoError(t, err)
+		p.cfg.SkipMigrations = true
+		_, err = sqlstore.Open(context.Background(), db, p.cfg)
+		require.ErrorContains(t, err, "the tables have version 99999 and this program knows only")
+	})
+}
+
+// With the default table of goose, the library would not see which files were applied.
+func TestAVersionTableWithAnotherNameIsRefused(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		p := newPlace(t)
+		db := p.open(t, &spy{})
+		team := ownGoose(t, p, db, len(embeddedMigrations()), p.prefix()+"db_version")
+		_, err := team.Up(context.Background())
+		require.NoError(t, err)
+		p.cfg.SkipMigrations = true
+		_, err = sqlstore.Open(context.Background(), db, p.cfg)
+		require.ErrorContains(t, err, "-table "+p.prefix()+"schema_version")
+	})
+}
+
+// A host that used its own goose can let Open migrate later, and the other way round.
+func TestOpenAndTheGooseOfTheHostShareOneVersionTable(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		p := newPlace(t)
+		db, of := p.open(t, &spy{}), len(embeddedMigrations())
+		team := ownGoose(t, p, db, of-1, p.prefix()+"schema_version")
+		_, err := team.Up(context.Background())
+		require.NoError(t, err)
+		_, err = sqlstore.Open(context.Background(), db, p.cfg)
+		require.NoError(t, err)
+		applied, err := ownGoose(t, p, db, of, p.prefix()+"schema_version").Up(context.Background())
+		require.NoError(t, err)
+		require.Empty(t, applied)
+	})
+}
+
+func TestGooseDownFailsAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		p, s := newPlace(t), &spy{}
+		db, of := p.open(t, s), len(embeddedMigrations())
+		store, err := sqlstore.Open(context.Background(), db, p.cfg)
+		require.NoError(t, err)
+		p.stage(t, store, db, s)
+		team := ownGoose(t, p, db, of, p.prefix()+"schema_version")
+		_, err = team.Down(context.Background())
+		require.ErrorContains(t, err, p.prefix()+"has_no_way_back_restore_a_backup")
+		for name, file := range p.migrations(t, of) { // each was the newest file of some version
+			_, down, found := strings.Cut(string(file.Data), "-- +goose Down\n")
+			require.True(t, found, name)
+			_, err := db.Exec(down)
+			require.ErrorContains(t, err, p.prefix()+"has_no_way_back_restore_a_backup", name)
+		}
+		store, err = sqlstore.Open(context.Background(), db, p.cfg)
+		require.NoError(t, err)
+		require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 	})
 }
 

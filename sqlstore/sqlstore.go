@@ -122,8 +122,10 @@ type Config struct {
 	// underscores, and begins with a letter. Default "auth_".
 	Prefix string
 
-	// SkipMigrations is for a host that applies the files of [Migrations] itself. If SkipMigrations
-	// is true, [Open] and [OpenAccounts] neither create nor change tables, but still check that all
+	// SkipMigrations is for a host that applies the files of [Migrations] itself, with
+	// github.com/pressly/goose and the version table auth_schema_version. If SkipMigrations is true,
+	// [Open] and [OpenAccounts] neither create nor change tables. They return an error unless
+	// auth_schema_version records exactly the newest migration that this package knows, and all
 	// tables and columns exist. The first call of Open or OpenAccounts also inserts a row into
 	// auth_contents. The row records whether a [Store] or an [Accounts] uses the tables.
 	SkipMigrations bool
@@ -238,10 +240,12 @@ func (s *core) openWith(
 	if err != nil {
 		return fmt.Errorf("sqlstore: check the database: %w", err)
 	}
-	if !cfg.SkipMigrations {
-		if err := s.migrate(ctx); err != nil {
-			return fmt.Errorf("sqlstore: migrate: %w", err)
+	if cfg.SkipMigrations {
+		if err := s.checkVersion(ctx); err != nil {
+			return fmt.Errorf("sqlstore: check the version of the tables: %w", err)
 		}
+	} else if err := s.migrate(ctx); err != nil {
+		return fmt.Errorf("sqlstore: migrate: %w", err)
 	}
 	if err := s.checkTables(ctx); err != nil {
 		return fmt.Errorf("sqlstore: check the tables: %w", err)

@@ -27,3 +27,9 @@ CREATE TABLE IF NOT EXISTS auth_users (
 	-- Before a super user is demoted, the store uses this index to look for another one.
 	INDEX auth_users_who_administer (is_super_user, is_active)
 ) ENGINE = InnoDB;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -6,3 +6,9 @@ CREATE TABLE IF NOT EXISTS auth_bootstrap (
 	id      TINYINT       NOT NULL PRIMARY KEY CHECK (id = 1),
 	user_id VARBINARY(64) NOT NULL
 ) ENGINE = InnoDB;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

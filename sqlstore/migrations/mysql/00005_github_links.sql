@@ -15,3 +15,9 @@ CREATE TABLE IF NOT EXISTS auth_github_links (
 	PRIMARY KEY (host, account_id),
 	UNIQUE (user_id, host)
 ) ENGINE = InnoDB;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

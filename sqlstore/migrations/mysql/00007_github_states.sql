@@ -7,3 +7,9 @@ CREATE TABLE IF NOT EXISTS auth_github_states (
 	expires_at BIGINT        NOT NULL,
 	INDEX auth_github_states_by_expiry (expires_at)
 ) ENGINE = InnoDB;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -12,3 +12,9 @@ CREATE TABLE IF NOT EXISTS auth_revocations (
 	INDEX auth_revocations_by_user (user_id, generation),
 	INDEX auth_revocations_by_expiry (expires_at)
 ) ENGINE = InnoDB;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

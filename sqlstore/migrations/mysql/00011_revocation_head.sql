@@ -10,3 +10,9 @@ CREATE TABLE IF NOT EXISTS auth_revocation_head (
 
 INSERT INTO auth_revocation_head (id, position)
 SELECT 1, 0 FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM auth_revocation_head WHERE id = 1);
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -19,3 +19,9 @@ CREATE TABLE IF NOT EXISTS auth_github_accounts (
 INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent)
 SELECT l.host, l.account_id, l.user_id, 1 FROM auth_github_links l
 WHERE NOT EXISTS (SELECT 1 FROM auth_github_accounts a WHERE a.host = l.host AND a.account_id = l.account_id);
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

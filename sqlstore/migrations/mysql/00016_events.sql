@@ -29,3 +29,9 @@ CREATE TABLE IF NOT EXISTS auth_events (
 	INDEX auth_events_pending (pending, at, id),
 	INDEX auth_events_pending_by_user (pending, user_id, at, id)
 ) ENGINE = InnoDB;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -8,3 +8,9 @@ CREATE TABLE auth_github_states (
 );
 
 CREATE INDEX auth_github_states_by_expiry ON auth_github_states (expires_at);
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -6,3 +6,9 @@
 CREATE TABLE auth_host_users (
 	id TEXT COLLATE "C" NOT NULL PRIMARY KEY
 );
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

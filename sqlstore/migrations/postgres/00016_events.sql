@@ -30,3 +30,9 @@ CREATE INDEX auth_events_by_kind ON auth_events (kind, at, id);
 CREATE INDEX auth_events_by_actor ON auth_events (actor_id);
 CREATE INDEX auth_events_pending ON auth_events (at, id) WHERE pending = 1;
 CREATE INDEX auth_events_pending_by_user ON auth_events (user_id, at, id) WHERE pending = 1;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

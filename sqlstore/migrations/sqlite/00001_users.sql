@@ -28,3 +28,9 @@ CREATE TABLE auth_users (
 
 -- Before a super user is demoted, the store uses this index to look for another one.
 CREATE INDEX auth_users_who_administer ON auth_users (id) WHERE is_super_user = 1 AND is_active = 1;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -14,3 +14,9 @@ CREATE TABLE auth_access_keys (
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);
 CREATE INDEX auth_access_keys_by_expiry ON auth_access_keys (expires_at) WHERE expires_at > 0;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

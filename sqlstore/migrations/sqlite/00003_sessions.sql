@@ -15,3 +15,9 @@ CREATE TABLE auth_sessions (
 CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id, created_at, generation, id);
 CREATE INDEX auth_sessions_by_access_key ON auth_sessions (access_key_id);
 CREATE INDEX auth_sessions_by_expiry ON auth_sessions (expires_at);
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -13,3 +13,9 @@ CREATE TABLE auth_github_tokens (
 	updated_at  INTEGER NOT NULL,
 	PRIMARY KEY (user_id, host)
 ) STRICT;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -5,3 +5,9 @@
 CREATE TABLE auth_retired_usernames (
 	username_folded TEXT NOT NULL PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -19,3 +19,9 @@ CREATE INDEX auth_github_accounts_by_user ON auth_github_accounts (user_id);
 
 INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent)
 SELECT host, account_id, user_id, 1 FROM auth_github_links;
+
+-- +goose Down
+
+-- This statement fails, so that nobody takes the migration back by mistake: the
+-- table does not exist. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -321,12 +321,14 @@ func (v *CredentialVerifier) matchStored(
 	if !found {
 		key, owner, subject = AccessKey{UserID: decoyUserID, Hash: scheme.Decoy}, User{}, ""
 	}
-	matches, stale := v.matchSecret(scheme, key, accessKey, secret)
+	stale, wrong := v.matchSecret(scheme, key, accessKey, secret)
 	var rejected error
 	switch {
 	case !found:
 		rejected = errKeyUnknown
-	case !matches || owner.ID != key.UserID:
+	case wrong != nil:
+		rejected = wrong
+	case owner.ID != key.UserID:
 		rejected = errSecretWrong
 	case v.expired(key):
 		rejected = errKeyExpired
@@ -352,42 +354,30 @@ func (v *CredentialVerifier) matchStored(
 	return key, owner, nil
 }
 
-// matchSecret reports whether the secret is the current secret of the key, or a previous secret
-// that still works. The second result reports whether the hash should be renewed. For a previous
-// secret, the second result is always false.
+// matchSecret returns a nil error if the secret is the current secret of the key, or a previous
+// secret that still works. If a pepper is missing, so that the secret cannot be checked, the error
+// is a [pepperRejection]. The result stale reports whether the hash should be renewed. For a
+// previous secret, it is always false.
 func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
-) (matches, stale bool) {
-	matches, stale = scheme.Match(key.Hash, key.UserID, accessKey, secret)
+) (stale bool, err error) {
+	matches, stale := scheme.Match(key.Hash, key.UserID, accessKey, secret)
+	// The pepper is looked for even if the secret matches, so that all answers take equally long.
+	pepper, missing := v.hasher.MissingPepper(key.Hash)
 	if !matches && key.PreviousUntil.After(v.now()) {
 		matches, _ = scheme.Match(key.PreviousHash, key.UserID, accessKey, secret)
-		return matches, false
+		stale = false
+		if !missing {
+			pepper, missing = v.hasher.MissingPepper(key.PreviousHash)
+		}
 	}
-	return matches, stale
-}
-
-// Revoke revokes the access key and the sessions that the key opened. It returns ErrNotFound if the
-// key does not exist, or if the authority is a session without SuperUser and the key belongs to
-// another user. It also returns the errors of [Authority.Check].
-func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
-	if err := v.tokens.checkAuthority(ctx, by); err != nil {
-		return err
+	switch {
+	case matches:
+		return stale, nil
+	case missing:
+		return false, &pepperRejection{unknownPepperError{pepper}}
 	}
-	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
-}
-
-// revoke is Revoke without the check of the authority. The event has the given kind and user. If
-// the user is not known, the caller passes an empty userID.
-func (v *CredentialVerifier) revoke(
-	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
-) error {
-	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.loggableName(accessKey)})
-	if err := v.store.RevokeKey(ctx, c.write, accessKey); err != nil {
-		return fmt.Errorf("auth: revoking an access key: %w", err)
-	}
-	v.tokens.learnRevocations(ctx)
-	c.recordEvent(ctx)
-	return nil
+	return false, errSecretWrong
 }
 
 // loggableName returns the text that stands for the access key in logs and events.

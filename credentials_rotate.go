@@ -74,6 +74,30 @@ func (v *CredentialVerifier) rotate(
 	return pair, key, nil
 }
 
+// Revoke revokes the access key and the sessions that the key opened. It returns ErrNotFound if the
+// key does not exist, or if the authority is a session without SuperUser and the key belongs to
+// another user. It also returns the errors of [Authority.Check].
+func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
+	if err := v.tokens.checkAuthority(ctx, by); err != nil {
+		return err
+	}
+	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
+}
+
+// revoke is Revoke without the check of the authority. The event has the given kind and user. If
+// the user is not known, the caller passes an empty userID.
+func (v *CredentialVerifier) revoke(
+	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
+) error {
+	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.loggableName(accessKey)})
+	if err := v.store.RevokeKey(ctx, c.write, accessKey); err != nil {
+		return fmt.Errorf("auth: revoking an access key: %w", err)
+	}
+	v.tokens.learnRevocations(ctx)
+	c.recordEvent(ctx)
+	return nil
+}
+
 // SecretPattern returns a regular expression that finds access secrets of this service in any text.
 // The expression is for secret scanners, and is valid in the syntax of [regexp], RE2 and PCRE. A
 // match need not be a working secret. To check a match, and to revoke the access key of a working
@@ -89,6 +113,10 @@ func (v *CredentialVerifier) SecretPattern() string {
 // is not such a secret, RevokeLeaked returns ErrInvalidCredentials. In particular, an access key
 // without its secret revokes nothing, because access keys are not secret. RevokeLeaked does not
 // check whether the owner of the key is disabled.
+//
+// If the stored hash needs a pepper that is not in [CredentialConfig.Peppers], RevokeLeaked cannot
+// tell whether the secret works. It then revokes nothing and returns [ErrUnknownPepper]. So a
+// program that calls RevokeLeaked needs the same CredentialConfig as the service.
 func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (AccessKey, error) {
 	text := secret.Reveal()
 	if !v.format.IsSecret(text) {
@@ -101,7 +129,15 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	case err != nil:
 		return AccessKey{}, fmt.Errorf("auth: looking for a leaked access key: %w", err)
 	}
-	if matches, _ := v.matchSecret(v.hasher.Fast, key, key.ID, text); !matches || v.expired(key) {
+	_, err = v.matchSecret(v.hasher.Fast, key, key.ID, text)
+	pepper, unknown := errors.AsType[*pepperRejection](err)
+	switch {
+	case v.expired(key):
+		return AccessKey{}, ErrInvalidCredentials
+	case unknown: // not err, which callers would take for a secret that does not work
+		return AccessKey{}, fmt.Errorf("auth: the access key %s is not revoked: %w", key.ID,
+			&pepper.unknownPepperError)
+	case err != nil:
 		return AccessKey{}, ErrInvalidCredentials
 	}
 	if err := v.revoke(ctx, ByHost("auth.RevokeLeaked"), key.ID, key.UserID, EventKeyLeaked); err != nil &&

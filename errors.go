@@ -25,6 +25,11 @@ var (
 	// in with GitHub first. The client gets the same answer in all of these cases.
 	ErrInvalidCredentials = errors.New("auth: invalid access key or secret")
 
+	// ErrUnknownPepper means that the hash of an access secret needs a pepper that is not in
+	// [CredentialConfig.Peppers], so the secret cannot be checked. The text of the error has the ID
+	// of the pepper.
+	ErrUnknownPepper = errors.New("auth: unknown pepper")
+
 	// ErrTokenMissing means that a request carries no bearer token.
 	ErrTokenMissing = errors.New("auth: no bearer token in the request")
 
@@ -108,6 +113,37 @@ var (
 	errSessionExpired = fmt.Errorf("%w: the session has expired", ErrTokenRejected)
 	errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
 )
+
+// unknownPepperError is an ErrUnknownPepper with the ID of the pepper. The ID is empty if the hash
+// was made without a pepper.
+type unknownPepperError struct{ id string }
+
+// Error returns a message with the ID of the pepper, which is not secret.
+func (e *unknownPepperError) Error() string {
+	if e.id == "" {
+		return ErrUnknownPepper.Error() +
+			": the hash has no pepper, and CredentialConfig.Peppers does not contain NoPepper()"
+	}
+	return fmt.Sprintf("%v: CredentialConfig.Peppers has no pepper with the ID %q", ErrUnknownPepper, e.id)
+}
+
+// Unwrap returns ErrUnknownPepper.
+func (e *unknownPepperError) Unwrap() error { return ErrUnknownPepper }
+
+// pepperRejection is the ErrInvalidCredentials for a pair that cannot be checked because a pepper
+// is missing. It makes its text only when the event is made, so that the rejection takes as long as
+// that of a wrong secret.
+type pepperRejection struct{ unknownPepperError }
+
+// Error returns a message with the ID of the pepper.
+func (e *pepperRejection) Error() string {
+	return fmt.Sprintf("%v: %v", ErrInvalidCredentials, &e.unknownPepperError)
+}
+
+// Unwrap returns ErrInvalidCredentials and the error about the pepper.
+func (e *pepperRejection) Unwrap() []error {
+	return []error{ErrInvalidCredentials, &e.unknownPepperError}
+}
 
 // feedError converts an error of the revocation feed into an error of [TokenIssuer.Verify].
 func feedError(err error) error {

@@ -1,7 +1,9 @@
 package auth_test
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log"
@@ -37,7 +39,15 @@ func ExampleCredentialVerifier_Rotate() {
 // keys.
 func ExampleCredentialVerifier_RevokeLeaked() {
 	ctx := context.Background()
-	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})
+	secret := make([]byte, 32) // a real service reads it from the environment
+	rand.Read(secret)
+	pepper, err := auth.NewSymmetricKey("p1", secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg := auth.Config{Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}}}
+	store := withUser("u1", "alice")
+	keys, err := auth.NewCredentialVerifier(store, nil, cfg.Credentials)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -47,19 +57,42 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	}
 	published := "export SECRET=" + pair.AccessSecret.Reveal() + " # TODO: remove"
 
-	for _, found := range regexp.MustCompile(keys.SecretPattern()).FindAllString(published, -1) {
-		key, err := keys.RevokeLeaked(ctx, auth.NewSecret(found))
-		switch {
-		case errors.Is(err, auth.ErrInvalidCredentials):
-			continue // not a secret, or a secret that no longer works
-		case err != nil:
-			log.Fatal(err)
-		}
-		fmt.Println("revoked the key of", key.UserID, "for the", key.Label)
+	err = revokeLeaked(ctx, store, auth.CredentialConfig{}, published) // the peppers were forgotten
+	fmt.Println(errors.Is(err, auth.ErrUnknownPepper))
+
+	if err := revokeLeaked(ctx, store, cfg.Credentials, published); err != nil {
+		log.Fatal(err)
 	}
 	_, _, err = keys.Verify(ctx, pair)
 	fmt.Println(err)
 	// Output:
-	// revoked the key of u1 for the build server
+	// true
+	// revoked the build server key of alice
 	// auth: invalid access key or secret: no such key
+}
+
+// revokeLeaked revokes the access keys of the secrets in the text. It returns an error if it could
+// not check or revoke one of them, because that secret may still work.
+func revokeLeaked(ctx context.Context, store auth.Store, cfg auth.CredentialConfig, text string) error {
+	keys, err := auth.NewCredentialVerifier(store, nil, cfg)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, found := range regexp.MustCompile(keys.SecretPattern()).FindAllString(text, -1) {
+		key, err := keys.RevokeLeaked(ctx, auth.NewSecret(found))
+		switch {
+		case errors.Is(err, auth.ErrInvalidCredentials):
+			continue // not a secret, or a secret that no longer works
+		case err != nil: // for example auth.ErrUnknownPepper
+			failures = append(failures, err)
+			continue
+		}
+		owner, err := store.FindUser(ctx, key.UserID)
+		if err != nil {
+			failures = append(failures, err)
+		}
+		fmt.Println("revoked the", key.Label, "key of", cmp.Or(owner.Username, key.UserID))
+	}
+	return errors.Join(failures...)
 }

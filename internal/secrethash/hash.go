@@ -91,6 +91,18 @@ func (h *Hasher) pepper(id string) (key []byte, ok bool) {
 	return h.peppers[i].Key, true
 }
 
+// MissingPepper reports whether the hasher does not have the pepper of the stored form, so that no
+// secret can match the form. It returns the ID of the missing pepper, or "" if the form was made
+// without a pepper. For text that is not a stored form, missing is false.
+func (h *Hasher) MissingPepper(stored string) (id string, missing bool) {
+	f, err := Parse(stored)
+	if err != nil {
+		return "", false
+	}
+	_, known := h.pepper(f.Pepper)
+	return f.Pepper, !known
+}
+
 // current returns the pepper for new hashes, which may be the zero Pepper.
 func (h *Hasher) current() Pepper { return h.peppers[0] }
 

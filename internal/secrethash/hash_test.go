@@ -237,3 +237,27 @@ func FuzzStoredHash(f *testing.F) {
 		}
 	})
 }
+
+func TestAFormNamesThePepperThatIsMissing(t *testing.T) {
+	t.Parallel()
+	h := newHasher(t, pepper2)
+	for name, test := range map[string]struct {
+		stored  string
+		id      string
+		missing bool
+	}{
+		"fast, of another pepper": {newHasher(t, pepper1).Fast.Hash("u1", "key", "secret"), "p1", true},
+		"slow, of another pepper": {newHasher(t, pepper1).Slow.Hash("u1", "key", "secret"), "p1", true},
+		"fast, without a pepper":  {newHasher(t).Fast.Hash("u1", "key", "secret"), "", true},
+		"imported":                {bcrypted, "", true},
+		"of its own pepper":       {h.Fast.Hash("u1", "key", "secret"), "p2", false},
+		"unreadable":              {"unreadable", "", false},
+		"nothing":                 {"", "", false},
+	} {
+		id, missing := h.MissingPepper(test.stored)
+		require.Equal(t, test.missing, missing, name)
+		require.Equal(t, test.id, id, name)
+	}
+	_, missing := newHasher(t).MissingPepper(bcrypted)
+	require.False(t, missing, "without peppers, no hash needs one")
+}

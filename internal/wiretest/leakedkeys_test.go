@@ -112,6 +112,80 @@ func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 	f.requireLogin(f.userPair, 200)
 }
 
+// A program without the service's peppers must not report that a secret has ended which signs in.
+func TestRevokeLeakedReportsAPepperThatItDoesNotHave(t *testing.T) {
+	t.Parallel()
+	p1, p2 := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
+	const noPepper = `the hash has no pepper, and CredentialConfig.Peppers does not contain NoPepper()`
+	const noP1 = `CredentialConfig.Peppers has no pepper with the ID "p1"`
+	type ring = []auth.SymmetricKey
+	for name, test := range map[string]struct {
+		before, after ring // the service's peppers before and after a rotation with an overlap
+		program       ring
+		old           bool // whether the previous secret leaks
+		want          string
+	}{
+		"no pepper in the program":        {ring{p1}, ring{p1}, nil, false, noP1},
+		"another pepper in the program":   {ring{p1}, ring{p1}, ring{p2, auth.NoPepper()}, false, noP1},
+		"a hash without a pepper":         {nil, nil, ring{p1}, false, noPepper},
+		"the previous secret":             {ring{p1}, ring{p2, p1}, ring{p2}, true, noP1},
+		"the new secret":                  {ring{p1}, ring{p2, p1}, ring{p2}, false, ""},
+		"the new secret, an older ring":   {nil, ring{p1, auth.NoPepper()}, nil, false, noP1},
+		"the service's own configuration": {ring{p1}, ring{p2, p1}, ring{p2, p1}, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCredentials(t, auth.CredentialConfig{Peppers: test.before})
+			leaked := c.issue(t)
+			c.configure(t, auth.CredentialConfig{Peppers: test.after})
+			next, err := c.Rotate(t.Context(), authtest.ByHost, leaked.AccessKey, time.Hour)
+			require.NoError(t, err)
+			if !test.old {
+				leaked = next
+			}
+
+			program, err := auth.NewCredentialVerifier(c.store, nil,
+				auth.CredentialConfig{Peppers: test.program, Now: c.clock.Now})
+			require.NoError(t, err)
+			_, err = program.RevokeLeaked(t.Context(), leaked.AccessSecret)
+			if test.want == "" {
+				require.NoError(t, err)
+				c.requireBad(t, leaked)
+				return
+			}
+			require.ErrorIs(t, err, auth.ErrUnknownPepper)
+			require.NotErrorIs(t, err, auth.ErrInvalidCredentials)
+			require.EqualError(t, err, "auth: the access key "+leaked.AccessKey+
+				" is not revoked: auth: unknown pepper: "+test.want)
+			c.requireGood(t, leaked)
+
+			require.NoError(t, c.Revoke(t.Context(), authtest.ByHost, leaked.AccessKey))
+			_, err = program.RevokeLeaked(t.Context(), leaked.AccessSecret)
+			require.ErrorIs(t, err, auth.ErrInvalidCredentials, "a revoked key needs no pepper")
+		})
+	}
+}
+
+func TestRevokeLeakedNeedsNoPepperForASecretThatHasEnded(t *testing.T) {
+	t.Parallel()
+	p1, p2 := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
+	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{p1}})
+	expiring, err := c.Issue(t.Context(), authtest.ByHost, "u1",
+		auth.KeyOptions{ExpiresAt: c.clock.Now().Add(time.Hour)})
+	require.NoError(t, err)
+	rotated := c.issue(t)
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{p2, p1}})
+	_, err = c.Rotate(t.Context(), authtest.ByHost, rotated.AccessKey, time.Hour)
+	require.NoError(t, err)
+	c.configure(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{p2}})
+	c.clock.Advance(time.Hour)
+	for _, pair := range []auth.KeyPair{expiring, rotated} {
+		_, err = c.RevokeLeaked(t.Context(), pair.AccessSecret)
+		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+		require.NotErrorIs(t, err, auth.ErrUnknownPepper)
+	}
+}
+
 func TestRevokeLeakedReportsStoreErrors(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -164,6 +164,11 @@ type CredentialStore interface {
 	// It returns no keys if there is no such user.
 	ListKeys(ctx context.Context, userID string) ([]AccessKey, error)
 
+	// ListAllKeys returns one page of the keys of all users, including expired keys, sorted by the
+	// bytes of their IDs: at most limit keys, whose IDs are greater than the parameter after. Pages
+	// are as in [UserStore.ListUsers].
+	ListAllKeys(ctx context.Context, after string, limit int) ([]AccessKey, error)
+
 	// FindKey reads the key with this ID, and the key's owner, in one query. The key may have
 	// expired, and the owner may be disabled. It returns ErrNotFound if there is no such key.
 	FindKey(ctx context.Context, id string) (AccessKey, User, error)
@@ -191,6 +196,11 @@ type CredentialStore interface {
 	// limit, the only expired keys left are those that concurrent calls have locked. If limit is
 	// below one, PruneKeys removes nothing.
 	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
+
+	// PrunePreviousHashes removes the PreviousHash and the PreviousUntil of at most limit keys whose
+	// PreviousUntil had passed at the given time. The keys stay. PrunePreviousHashes returns the
+	// number of changed keys, as PruneKeys does.
+	PrunePreviousHashes(ctx context.Context, ended time.Time, limit int) (int, error)
 }
 
 // SessionStore has the methods of a store that are about sessions and the revocation feed. See
@@ -355,6 +365,11 @@ type GitHubStore interface {
 	// linked to the link's UserID.
 	UpdateGitHubLink(ctx context.Context, link GitHubLink) error
 
+	// ListGitHubTokens returns one page of the tokens for the GitHub host, sorted by the bytes of
+	// their UserIDs: at most limit tokens, whose UserIDs are greater than the parameter after. Pages
+	// are as in [UserStore.ListUsers].
+	ListGitHubTokens(ctx context.Context, host, after string, limit int) ([]GitHubToken, error)
+
 	// LeaseGitHubToken gives a caller the lease on the user's token, so that only this caller
 	// refreshes the token. The parameter now is the current time, and the parameter until is the
 	// end of the lease. A write of the token ends the lease earlier. While another caller has the
@@ -380,40 +395,4 @@ type GitHubStore interface {
 	// sign-in with the account can then create a new user. A spent grant stays spent. It returns
 	// ErrNotFound if the account is remembered for no user, and ErrExists if the account is linked.
 	ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) error
-}
-
-// EventStore has the methods of a store that keeps an audit trail. It is not part of [Store]: a
-// [Service] has an audit trail if its store also has these methods. See [AccountStore] for the
-// rules that all methods follow.
-//
-// The store adds the Event of each [Write] in the transaction of the change, with a random ID.
-// After the store has taken the locks, it calls the Write's Now and sets At to the result. The
-// events of a user must stay in order. So if the user's newest event has the same or a later At,
-// the store sets the new At to one microsecond after the At of that event. Events stay when their
-// user is deleted, so they have no foreign keys.
-type EventStore interface {
-	// ListEvents returns at most limit events that match the filter, sorted by At and then by ID,
-	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event. If
-	// limit is below one, ListEvents returns no events.
-	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
-
-	// ClaimEvent claims the oldest event that waits for delivery and is not blocked by a claim. The
-	// parameter now is the current time, and the parameter until is the end of the new claim. Until
-	// then, the claim blocks this event and all later events of the same user. ClaimEvent returns
-	// the event and the number of its claims so far, which is 1 for the first claim. It returns
-	// ErrNotFound if no event can be claimed. It can also return ErrNotFound because concurrent
-	// calls have locked the events.
-	//
-	// The new claim lasts for until.Sub(now). ClaimEvent ignores an earlier claim that ends more
-	// than this duration after the new claim ends. Only a caller whose clock was ahead makes such
-	// a claim. Without this rule, the user's events would wait until the earlier claim ends.
-	ClaimEvent(ctx context.Context, now, until time.Time) (event Event, attempt int, err error)
-
-	// FinishEvent records that the event no longer waits for delivery. The event stays in the
-	// trail. FinishEvent returns ErrNotFound if there is no such event.
-	FinishEvent(ctx context.Context, id string) error
-
-	// PruneEvents removes at most limit events whose At is before the given time, even if they wait
-	// for delivery. It returns the number of removed events, as PruneKeys does.
-	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }

@@ -142,6 +142,13 @@ func (g guardedCredentials) ListKeys(ctx context.Context, userID string) (r1 []A
 	return g.CredentialStore.ListKeys(ctx, userID)
 }
 
+func (g guardedCredentials) ListAllKeys(
+	ctx context.Context, after string, limit int,
+) (r1 []AccessKey, err error) {
+	defer recoverStore("ListAllKeys", &err)
+	return g.CredentialStore.ListAllKeys(ctx, after, limit)
+}
+
 func (g guardedCredentials) FindKey(ctx context.Context, id string) (r1 AccessKey, r2 User, err error) {
 	defer recoverStore("FindKey", &err)
 	return g.CredentialStore.FindKey(ctx, id)
@@ -174,6 +181,13 @@ func (g guardedCredentials) RevokeKey(ctx context.Context, w Write, id string) (
 func (g guardedCredentials) PruneKeys(ctx context.Context, expired time.Time, limit int) (r1 int, err error) {
 	defer recoverStore("PruneKeys", &err)
 	return g.CredentialStore.PruneKeys(ctx, expired, limit)
+}
+
+func (g guardedCredentials) PrunePreviousHashes(
+	ctx context.Context, ended time.Time, limit int,
+) (r1 int, err error) {
+	defer recoverStore("PrunePreviousHashes", &err)
+	return g.CredentialStore.PrunePreviousHashes(ctx, ended, limit)
 }
 
 func (g guardedSessions) CreateSession(
@@ -278,6 +292,13 @@ func (g guardedGitHub) ConnectGitHub(ctx context.Context, w Write, connect GitHu
 func (g guardedGitHub) UpdateGitHubLink(ctx context.Context, link GitHubLink) (err error) {
 	defer recoverStore("UpdateGitHubLink", &err)
 	return g.GitHubStore.UpdateGitHubLink(ctx, link)
+}
+
+func (g guardedGitHub) ListGitHubTokens(
+	ctx context.Context, host string, after string, limit int,
+) (r1 []GitHubToken, err error) {
+	defer recoverStore("ListGitHubTokens", &err)
+	return g.GitHubStore.ListGitHubTokens(ctx, host, after, limit)
 }
 
 func (g guardedGitHub) LeaseGitHubToken(

@@ -357,3 +357,39 @@ func (e Event) class() eventClass {
 	}
 	return classChange
 }
+
+// EventStore has the methods of a store that keeps an audit trail. It is not part of [Store]: a
+// [Service] has an audit trail if its store also has these methods. See [AccountStore] for the
+// rules that all methods follow.
+//
+// The store adds the Event of each [Write] in the transaction of the change, with a random ID.
+// After the store has taken the locks, it calls the Write's Now and sets At to the result. The
+// events of a user must stay in order. So if the user's newest event has the same or a later At,
+// the store sets the new At to one microsecond after the At of that event. Events stay when their
+// user is deleted, so they have no foreign keys.
+type EventStore interface {
+	// ListEvents returns at most limit events that match the filter, sorted by At and then by ID,
+	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event. If
+	// limit is below one, ListEvents returns no events.
+	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
+
+	// ClaimEvent claims the oldest event that waits for delivery and is not blocked by a claim. The
+	// parameter now is the current time, and the parameter until is the end of the new claim. Until
+	// then, the claim blocks this event and all later events of the same user. ClaimEvent returns
+	// the event and the number of its claims so far, which is 1 for the first claim. It returns
+	// ErrNotFound if no event can be claimed. It can also return ErrNotFound because concurrent
+	// calls have locked the events.
+	//
+	// The new claim lasts for until.Sub(now). ClaimEvent ignores an earlier claim that ends more
+	// than this duration after the new claim ends. Only a caller whose clock was ahead makes such
+	// a claim. Without this rule, the user's events would wait until the earlier claim ends.
+	ClaimEvent(ctx context.Context, now, until time.Time) (event Event, attempt int, err error)
+
+	// FinishEvent records that the event no longer waits for delivery. The event stays in the
+	// trail. FinishEvent returns ErrNotFound if there is no such event.
+	FinishEvent(ctx context.Context, id string) error
+
+	// PruneEvents removes at most limit events whose At is before the given time, even if they wait
+	// for delivery. It returns the number of removed events, as PruneKeys does.
+	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
+}

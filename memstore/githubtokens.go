@@ -16,6 +16,28 @@ type githubToken struct {
 	leasedUntil time.Time
 }
 
+// ListGitHubTokens implements [auth.GitHubStore]. It holds the lock while it looks for the tokens,
+// also at users who have none.
+func (s *accounts) ListGitHubTokens(
+	ctx context.Context, host, after string, limit int,
+) ([]auth.GitHubToken, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var page []auth.GitHubToken
+	for u := range s.usersByID.after(after) {
+		if len(page) >= limit {
+			break
+		}
+		if link := u.links[host]; link != nil && link.token != nil {
+			page = append(page, link.token.copy())
+		}
+	}
+	return page, nil
+}
+
 // LeaseGitHubToken implements [auth.GitHubStore].
 func (s *accounts) LeaseGitHubToken(
 	ctx context.Context, userID, host, version string, now, until time.Time,

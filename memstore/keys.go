@@ -72,6 +72,24 @@ func (s *accounts) ListKeys(ctx context.Context, userID string) ([]auth.AccessKe
 	return keys, nil
 }
 
+// ListAllKeys implements [auth.CredentialStore]. It finds the first key in logarithmic time, and
+// holds the lock while it copies up to limit keys.
+func (s *accounts) ListAllKeys(ctx context.Context, after string, limit int) ([]auth.AccessKey, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var page []auth.AccessKey
+	for key := range s.keysByID.after(after) {
+		if len(page) >= limit {
+			break
+		}
+		page = append(page, key.record)
+	}
+	return page, nil
+}
+
 // SwapHash implements [auth.CredentialStore].
 func (s *accounts) SwapHash(ctx context.Context, id, old, new string) error {
 	if err := check(ctx); err != nil {
@@ -112,6 +130,7 @@ func (s *accounts) RotateKey(
 	}
 	rotated.PreviousUntil = storedTime(rotated.PreviousUntil)
 	key.record = rotated
+	s.scheduleOverlapEnd(key)
 	s.addEvent(w, now, subject{userID: key.record.UserID})
 	return key.record, nil
 }
@@ -167,6 +186,31 @@ func (s *accounts) PruneKeys(ctx context.Context, expired time.Time, limit int) 
 	return s.keysByExpiry.prune(expired, limit, s.removeKey), nil
 }
 
+// PrunePreviousHashes implements [auth.CredentialStore].
+func (s *accounts) PrunePreviousHashes(ctx context.Context, ended time.Time, limit int) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keysByOverlap.prune(ended, limit, func(key *accessKey) {
+		key.record.PreviousHash, key.record.PreviousUntil = "", time.Time{}
+		s.scheduleOverlapEnd(key)
+	}), nil
+}
+
+// scheduleOverlapEnd gives the key the place among keysByOverlap that its PreviousUntil demands.
+// The caller holds the lock.
+func (s *accounts) scheduleOverlapEnd(key *accessKey) {
+	if key.overlap != nil {
+		s.keysByOverlap.remove(key.overlap)
+		key.overlap = nil
+	}
+	if !key.record.PreviousUntil.IsZero() {
+		key.overlap = s.keysByOverlap.add(key, key.record.PreviousUntil)
+	}
+}
+
 // key returns the key with this ID, or ErrNotFound. The caller holds the lock.
 func (s *accounts) key(id string) (*accessKey, error) {
 	key := s.keys[id]
@@ -219,7 +263,9 @@ func (s *accounts) addKey(owner *user, record auth.AccessKey) {
 	if !record.ExpiresAt.IsZero() {
 		key.expiry = s.keysByExpiry.add(key, record.ExpiresAt)
 	}
+	s.scheduleOverlapEnd(key)
 	s.keys[record.ID] = key
+	s.keysByID.add(key)
 	owner.keys.add(key)
 	s.ownerGained(owner)
 }
@@ -233,6 +279,10 @@ func (s *accounts) removeKey(key *accessKey) {
 	if key.expiry != nil {
 		s.keysByExpiry.remove(key.expiry)
 	}
+	if key.overlap != nil {
+		s.keysByOverlap.remove(key.overlap)
+	}
+	s.keysByID.remove(key)
 	delete(s.keys, key.record.ID)
 	delete(key.owner.keys, key)
 	s.ownerLost(key.owner)

@@ -6,10 +6,10 @@
 // records, or that runs more than one instance, needs package sqlstore.
 //
 // Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
-// [Store.PruneKeys], [Store.PruneStates], [Store.PruneRevocations] and [Store.PruneEvents] from
-// time to time. An event of the audit trail takes about half a kilobyte until PruneEvents removes
-// it. Users stay until they are deleted. Usernames stay forever, as does a small record of each
-// GitHub account that was ever linked.
+// [Store.PruneKeys], [Store.PrunePreviousHashes], [Store.PruneStates], [Store.PruneRevocations] and
+// [Store.PruneEvents] from time to time. An event of the audit trail takes about half a kilobyte
+// until PruneEvents removes it. Users stay until they are deleted. Usernames stay forever, as does a
+// small record of each GitHub account that was ever linked.
 package memstore
 
 import (
@@ -49,10 +49,11 @@ type accounts struct {
 	administrators int // number of users for whom the function administers returns true
 
 	users      map[string]*user // if withoutUsers is set, only users with a key, session or link
-	usersByID  order
+	usersByID  order[*user]
 	usernames  set[string] // results of auth.FoldASCII, also for deleted users
 	emails     set[string] // results of auth.FoldASCII, without "" and without deleted users
 	keys       map[string]*accessKey
+	keysByID   order[*accessKey]
 	sessions   map[string]*session
 	links      map[auth.GitHubAccount]*githubLink
 	remembered map[auth.GitHubAccount]*githubAccount // accounts that have been linked at least once
@@ -61,6 +62,7 @@ type accounts struct {
 	trail      trail
 
 	keysByExpiry     queue[*accessKey] // keys that can expire
+	keysByOverlap    queue[*accessKey] // keys with a previous hash, by the end of the overlap
 	sessionsByExpiry queue[*session]
 	statesByExpiry   queue[string]
 }
@@ -80,6 +82,7 @@ type accessKey struct {
 	owner    *user
 	sessions set[*session]
 	expiry   *expiry[*accessKey] // nil if the key never expires
+	overlap  *expiry[*accessKey] // nil if the key has no previous hash
 }
 
 // session is the record of a session, with its owner, the key that opened it, and its entry in the

@@ -355,16 +355,19 @@ func (s *accounts) user(id string) (*user, error) {
 // ownerGained must be called after u has gained a key, a session or a link. In a store without
 // users, it makes sure that the store contains u. The caller holds the lock.
 func (s *accounts) ownerGained(u *user) {
-	if s.withoutUsers {
+	if s.withoutUsers && s.users[u.record.ID] == nil {
 		s.users[u.record.ID] = u
+		s.usersByID.add(u)
 	}
 }
 
 // ownerLost must be called after u has lost a key, a session or a link. In a store without users,
 // it removes u if u has none of these records left. The caller holds the lock.
 func (s *accounts) ownerLost(u *user) {
-	if s.withoutUsers && len(u.keys)+len(u.sessions)+len(u.links) == 0 {
+	kept := s.users[u.record.ID] == u
+	if s.withoutUsers && kept && len(u.keys)+len(u.sessions)+len(u.links) == 0 {
 		delete(s.users, u.record.ID)
+		s.usersByID.remove(u)
 	}
 }
 

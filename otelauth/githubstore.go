@@ -50,6 +50,15 @@ func (s *accountStore) UpdateGitHubLink(ctx context.Context, link auth.GitHubLin
 	return s.AccountStore.UpdateGitHubLink(ctx, link)
 }
 
+// ListGitHubTokens implements [auth.GitHubStore].
+func (s *accountStore) ListGitHubTokens(
+	ctx context.Context, host string, after string, limit int,
+) (r1 []auth.GitHubToken, err error) {
+	ctx, end := s.begin(ctx, "ListGitHubTokens")
+	defer func() { end(err) }()
+	return s.AccountStore.ListGitHubTokens(ctx, host, after, limit)
+}
+
 // LeaseGitHubToken implements [auth.GitHubStore].
 func (s *accountStore) LeaseGitHubToken(
 	ctx context.Context, userID string, host string, version string, now time.Time, until time.Time,

@@ -172,6 +172,15 @@ func (s *accountStore) ListKeys(ctx context.Context, userID string) (r1 []auth.A
 	return s.AccountStore.ListKeys(ctx, userID)
 }
 
+// ListAllKeys implements [auth.CredentialStore].
+func (s *accountStore) ListAllKeys(
+	ctx context.Context, after string, limit int,
+) (r1 []auth.AccessKey, err error) {
+	ctx, end := s.begin(ctx, "ListAllKeys")
+	defer func() { end(err) }()
+	return s.AccountStore.ListAllKeys(ctx, after, limit)
+}
+
 // FindKey implements [auth.CredentialStore].
 func (s *accountStore) FindKey(
 	ctx context.Context, id string,
@@ -220,6 +229,15 @@ func (s *accountStore) PruneKeys(
 	ctx, end := s.begin(ctx, "PruneKeys")
 	defer func() { end(err) }()
 	return s.AccountStore.PruneKeys(ctx, expired, limit)
+}
+
+// PrunePreviousHashes implements [auth.CredentialStore].
+func (s *accountStore) PrunePreviousHashes(
+	ctx context.Context, ended time.Time, limit int,
+) (r1 int, err error) {
+	ctx, end := s.begin(ctx, "PrunePreviousHashes")
+	defer func() { end(err) }()
+	return s.AccountStore.PrunePreviousHashes(ctx, ended, limit)
 }
 
 // CreateSession implements [auth.SessionStore].

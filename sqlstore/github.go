@@ -378,7 +378,7 @@ func (s *core) UnlinkGitHub(
 				func() error { return t.remove(ctx, deleteLink, userID, host) },
 				func() error { return t.change(ctx, deleteToken, userID, host) },
 				func() error { return a.addEvent(ctx, about{userID, removed.link.Account}) },
-				func() error { return deleteListed(ctx, t, deleteSessions, idsOf(opened)) },
+				func() error { return changeListed(ctx, t, deleteSessions, idsOf(opened)) },
 				func() error { return revokeSessions(ctx, t, opened) },
 			)
 		})

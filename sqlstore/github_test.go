@@ -136,6 +136,10 @@ func githubVerbs() []verb {
 			}
 			return err
 		}},
+		{"ListGitHubTokens", false, func(ctx context.Context, s *sqlstore.Store) error {
+			tokens, err := s.ListGitHubTokens(ctx, host, "a", 10)
+			return expect(1)(len(tokens), err)
+		}},
 		{"ReplaceGitHubToken", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.ReplaceGitHubToken(ctx, newToken(ada, "v2"), "v1")
 		}},

@@ -28,6 +28,25 @@ func holdToken(
 	return token, leased, err
 }
 
+const selectTokens = `
+SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.host = ? AND t.user_id > ? ORDER BY t.user_id LIMIT ?`
+
+// ListGitHubTokens implements [auth.GitHubStore].
+func (s *core) ListGitHubTokens(
+	ctx context.Context, host, after string, limit int,
+) ([]auth.GitHubToken, error) {
+	return read(ctx, s, "list GitHub tokens", func(q querier) ([]auth.GitHubToken, error) {
+		switch {
+		case limit < 1:
+			return nil, ctx.Err()
+		case !storable(host, auth.MaxGitHubHostLength),
+			after != "" && !storable(after, auth.MaxIDLength):
+			return nil, auth.ErrNotFound
+		}
+		return collect(ctx, q, tokenFields, selectTokens, host, after, limit)
+	})
+}
+
 // LeaseGitHubToken implements [auth.GitHubStore].
 func (s *core) LeaseGitHubToken(
 	ctx context.Context, userID, host, version string, now, until time.Time,

@@ -102,9 +102,9 @@ func newSession(id, userID, keyID string) auth.Session {
 }
 
 // seed adds the super users "ada" and "eve". The keys of "ada" are "k-ada" and "k-old". The key
-// "k-old" expires in two hours. Each of the two keys has opened a session of one hour: "s-ada" and
-// "s-old". The key of "eve" is "k-eve". It has opened the session "s-eve" of three hours. seed also
-// calls seedGitHub, which adds more.
+// "k-old" expires in two hours, and its previous secret works for one hour. Each of the two keys has
+// opened a session of one hour: "s-ada" and "s-old". The key of "eve" is "k-eve". It has opened the
+// session "s-eve" of three hours. seed also calls seedGitHub, which adds more.
 func seed(t testing.TB, store *sqlstore.Store) {
 	seedAccounts(t, store)
 	seedGitHub(t, store)
@@ -114,6 +114,7 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 	ctx := context.Background()
 	old := newKey("k-old", "ada")
 	old.ExpiresAt = now.Add(2 * time.Hour)
+	old.PreviousHash, old.PreviousUntil = "older", now.Add(time.Hour)
 	for _, name := range []string{"ada", "eve"} {
 		user := newUser(name)
 		user.IsSuperUser = true
@@ -227,6 +228,10 @@ func storeVerbs() []verb {
 			_, err := s.ListKeys(ctx, "ada")
 			return err
 		}},
+		{"ListAllKeys", false, func(ctx context.Context, s *sqlstore.Store) error {
+			keys, err := s.ListAllKeys(ctx, "k-ada", 10)
+			return expect(2)(len(keys), err)
+		}},
 		{"TouchKey", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.TouchKey(ctx, "k-ada", now.Add(auth.KeyUsePrecision))
 		}},
@@ -252,6 +257,9 @@ func storeVerbs() []verb {
 		}},
 		{"PruneKeys", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(1)(s.PruneKeys(ctx, now.Add(2*time.Hour), 10))
+		}},
+		{"PrunePreviousHashes", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(1)(s.PrunePreviousHashes(ctx, now.Add(time.Hour), 10))
 		}},
 		{"PruneSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(2)(s.PruneSessions(ctx, now.Add(time.Hour), 10))

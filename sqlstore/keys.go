@@ -47,6 +47,21 @@ func (s *core) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, e
 	})
 }
 
+const selectAllKeys = `SELECT ` + keyColumns + ` FROM auth_access_keys k WHERE k.id > ? ORDER BY k.id LIMIT ?`
+
+// ListAllKeys implements [auth.CredentialStore].
+func (s *core) ListAllKeys(ctx context.Context, after string, limit int) ([]auth.AccessKey, error) {
+	return read(ctx, s, "list all keys", func(q querier) ([]auth.AccessKey, error) {
+		switch {
+		case limit < 1:
+			return nil, ctx.Err()
+		case after != "" && !storable(after, auth.MaxAccessKeyLength):
+			return nil, auth.ErrNotFound
+		}
+		return collect(ctx, q, keyFields, selectAllKeys, after, limit)
+	})
+}
+
 // FindKey implements [auth.CredentialStore].
 func (s *core) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
 	found, err := read(ctx, s, "find key", func(q querier) (keyWithOwner, error) {
@@ -197,6 +212,19 @@ ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 func (s *core) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
 	return prune[string](ctx, s, "prune keys", limit, dueBy(expiredKeys, expired), deleteKeys,
 		deleteSessionsOfKeys)
+}
+
+const (
+	endedOverlaps = `
+SELECT id FROM auth_access_keys WHERE previous_until > 0 AND previous_until <= ?
+ORDER BY previous_until LIMIT ? FOR UPDATE SKIP LOCKED`
+	clearPreviousHashes = `UPDATE auth_access_keys SET previous_hash = '', previous_until = 0 WHERE id `
+)
+
+// PrunePreviousHashes implements [auth.CredentialStore].
+func (s *core) PrunePreviousHashes(ctx context.Context, ended time.Time, limit int) (int, error) {
+	return prune[string](ctx, s, "prune previous hashes", limit, dueBy(endedOverlaps, ended),
+		clearPreviousHashes)
 }
 
 const (

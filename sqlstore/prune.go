@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// chunk is the maximum number of rows that one statement deletes. It is also the maximum number of
-// entries that one statement adds to the revocation feed.
+// chunk is the maximum number of rows that one statement deletes or clears. It is also the maximum
+// number of entries that one statement adds to the revocation feed.
 const chunk = 50
 
 // inList returns an IN clause with this number of parameters.
 func inList(length int) string { return `IN (?` + strings.Repeat(`, ?`, length-1) + `)` }
 
-// prune deletes the rows that the given query finds, and returns their number. The query must skip
-// rows that another transaction has locked. So any number of instances can prune at the same time
-// without waiting.
+// prune deletes or clears the rows that the given query finds, and returns their number. The query
+// must skip rows that another transaction has locked. So any number of instances can prune at the
+// same time without waiting.
 //
-// The query must end with "LIMIT ?", and prune adds the argument for it. The parameter deletions
-// contains DELETE statements without their IN lists. prune appends an IN list with the IDs that the
-// query found.
+// The query must end with "LIMIT ?", and prune adds the argument for it. The parameter statements
+// contains DELETE or UPDATE statements without their IN lists. prune appends an IN list with the IDs
+// that the query found.
 func prune[K any](
-	ctx context.Context, s *core, verb string, limit int, due query, deletions ...string,
+	ctx context.Context, s *core, verb string, limit int, due query, statements ...string,
 ) (int, error) {
 	if err := ctx.Err(); err != nil || limit < 1 {
 		return 0, err
@@ -33,8 +33,8 @@ func prune[K any](
 		if err != nil {
 			return 0, err
 		}
-		for _, deletion := range deletions {
-			if err := deleteListed(ctx, t, deletion, ids); err != nil {
+		for _, statement := range statements {
+			if err := changeListed(ctx, t, statement, ids); err != nil {
 				return 0, err
 			}
 		}
@@ -42,12 +42,12 @@ func prune[K any](
 	})
 }
 
-// deleteListed appends an IN list with the IDs to the given DELETE statement, and runs the
+// changeListed appends an IN list with the IDs to the given DELETE or UPDATE statement, and runs the
 // statement.
-func deleteListed[K any](ctx context.Context, t tx, deletion string, ids []K) error {
-	deletion += inList(chunk)
+func changeListed[K any](ctx context.Context, t tx, statement string, ids []K) error {
+	statement += inList(chunk)
 	for some := range slices.Chunk(ids, chunk) {
-		if err := t.change(ctx, deletion, padded(some, chunk)...); err != nil {
+		if err := t.change(ctx, statement, padded(some, chunk)...); err != nil {
 			return err
 		}
 	}

@@ -323,7 +323,7 @@ func deleteOlderSessions(ctx context.Context, t tx, folded auth.Revocation) erro
 	if err != nil {
 		return err
 	}
-	return deleteListed(ctx, t, deleteSessions, idsOf(sessions))
+	return changeListed(ctx, t, deleteSessions, idsOf(sessions))
 }
 
 const (
@@ -356,7 +356,7 @@ func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Ses
 		entry.ExpiresAt = later(entry.ExpiresAt, session.ExpiresAt)
 	}
 	return sessions, runInOrder(
-		func() error { return deleteListed(ctx, a.tx, deleteSessions, idsOf(sessions)) },
+		func() error { return changeListed(ctx, a.tx, deleteSessions, idsOf(sessions)) },
 		func() error {
 			if last.IsZero() {
 				return nil

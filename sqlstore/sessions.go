@@ -96,7 +96,7 @@ func revokeOldest(ctx context.Context, t tx, session *auth.Session, limit int) e
 	if slices.Contains(idsOf(ended), session.ID) {
 		return auth.ErrExists
 	}
-	if err := deleteListed(ctx, t, deleteSessions, idsOf(ended)); err != nil {
+	if err := changeListed(ctx, t, deleteSessions, idsOf(ended)); err != nil {
 		return err
 	}
 	return revokeSessions(ctx, t, ended)

@@ -32,6 +32,7 @@ var (
 		{"names and ids", namePromises},
 		{"access keys", keyPromises},
 		{"the life of access keys", keyLifePromises},
+		{"listing the keys of all users", listKeysPromises},
 		{"sessions", sessionPromises},
 		{"sessions listed and limited", sessionCapPromises},
 		{"revoking all sessions of a user", endAllPromises},
@@ -43,6 +44,7 @@ var (
 		{"races", racePromises},
 	}
 	accountsAlone = []group[auth.AccountStore]{
+		{"listing all keys", listKeysPromisesAlone},
 		{"pruning", prunePromises},
 		{"the whole revocation feed", wholeFeedPromises},
 		{"the sessions of all users", everybodyPromises},

@@ -99,6 +99,10 @@ var accountMethods = map[string]method[auth.AccountStore]{
 		_, err := store.ListKeys(ctx, own.user.ID)
 		return err
 	},
+	"ListAllKeys": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
+		_, err := store.ListAllKeys(ctx, own.key.ID, 1)
+		return err
+	},
 	"RotateKey": func(ctx context.Context, store auth.AccountStore, own, draft account) error {
 		_, err := store.RotateKey(ctx, byHost(now), own.key.ID, rotation(draft.key.Hash))
 		return err
@@ -118,6 +122,10 @@ var accountMethods = map[string]method[auth.AccountStore]{
 	},
 	"PruneKeys": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.PruneKeys(ctx, own.key.ExpiresAt, math.MaxInt)
+		return err
+	},
+	"PrunePreviousHashes": func(ctx context.Context, store auth.AccountStore, _, _ account) error {
+		_, err := store.PrunePreviousHashes(ctx, earliest, math.MaxInt)
 		return err
 	},
 	"CreateSession": func(ctx context.Context, store auth.AccountStore, own, draft account) error {

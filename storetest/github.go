@@ -21,6 +21,7 @@ var (
 		{"connecting GitHub", ofUsers(githubConnectPromises, githubConnectPromisesOfUsers)},
 		{"admission by GitHub", ofUsers(admissionPromises, admissionPromisesOfUsers)},
 		{"GitHub tokens", ofUsers(githubTokenPromises, nil)},
+		{"listing GitHub tokens", ofUsers(listTokensPromises, nil)},
 		{"leases of GitHub tokens", ofUsers(leasePromises, leasePromisesOfUsers)},
 		{"unlinking GitHub", ofUsers(githubUnlinkPromises, githubUnlinkPromisesOfUsers)},
 		{"remembered GitHub accounts", ofUsers(rememberedPromises, rememberedPromisesOfUsers)},

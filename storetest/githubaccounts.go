@@ -20,6 +20,7 @@ var (
 		{"connecting GitHub", githubConnectPromises},
 		{"renewing links", admissionPromises},
 		{"GitHub tokens", githubTokenPromises},
+		{"listing GitHub tokens", listTokensPromises},
 		{"leases of GitHub tokens", leasePromises},
 		{"unlinking GitHub", githubUnlinkPromises},
 		{"remembered GitHub accounts", rememberedPromises},

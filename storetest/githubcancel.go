@@ -84,6 +84,10 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 	"UpdateGitHubLink": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		return store.UpdateGitHubLink(ctx, own.renewed(refusedAt))
 	},
+	"ListGitHubTokens": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
+		_, err := store.ListGitHubTokens(ctx, githubHost, own.user.ID, 1)
+		return err
+	},
 	"LeaseGitHubToken": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		_, err := store.LeaseGitHubToken(ctx, own.user.ID, githubHost, own.token.Version, now, latest)
 		return err

@@ -19,6 +19,8 @@ var prunePromises = []promise[auth.AccountStore]{
 	{"pruning an empty store removes nothing", eachKind(pruneEmpty)},
 	{"records that several calls prune at once are counted once", eachKind(racingPrunes)},
 	{"a key that never expires is never pruned", permanentKeysStay},
+	{"pruning a previous hash leaves the key and its sessions unchanged", keyOutlastsPreviousHash},
+	{"the previous hash of a key that was rotated again or removed is not pruned early", overlapsEndOnce},
 	{"pruning a key removes the sessions it opened, and no others", prunedKeyEndsSessions},
 	{"a session created while its key is pruned does not survive it", sessionsRacingPrune},
 }
@@ -38,6 +40,8 @@ type kind struct {
 var (
 	keyKind     = kind{"keys", addKeyUntil, hasKey, auth.AccountStore.PruneKeys}
 	sessionKind = kind{"sessions", addSessionUntil, hasSession, auth.AccountStore.PruneSessions}
+	overlapKind = kind{"previous hashes", addOverlapUntil, hasPreviousHash,
+		auth.AccountStore.PrunePreviousHashes}
 )
 
 // eachKind turns a test of one kind of record into a test of every kind.
@@ -45,7 +49,7 @@ func eachKind(
 	test func(t *testing.T, store auth.AccountStore, kind kind),
 ) func(t *testing.T, store auth.AccountStore) {
 	return func(t *testing.T, store auth.AccountStore) {
-		for _, kind := range []kind{keyKind, sessionKind} {
+		for _, kind := range []kind{keyKind, sessionKind, overlapKind} {
 			t.Run(kind.name, func(t *testing.T) { test(t, store, kind) })
 		}
 	}
@@ -54,6 +58,22 @@ func eachKind(
 func addKeyUntil(t *testing.T, store auth.AccountStore, owner auth.User, expires time.Time) string {
 	t.Helper()
 	return addKey(t, store, owner, expires).ID
+}
+
+func addOverlapUntil(t *testing.T, store auth.AccountStore, owner auth.User, ends time.Time) string {
+	t.Helper()
+	key := newKey(owner)
+	key.PreviousHash, key.PreviousUntil = unique("hash"), ends
+	require.NoError(t, store.AddKey(t.Context(), byHost(now), key))
+	return key.ID
+}
+
+func hasPreviousHash(t *testing.T, store auth.AccountStore, id string) bool {
+	t.Helper()
+	key, _, err := store.FindKey(t.Context(), id)
+	require.NoError(t, err, "pruning a previous hash leaves the key")
+	require.Equal(t, key.PreviousUntil.IsZero(), key.PreviousHash == "")
+	return key.PreviousHash != ""
 }
 
 func addSessionUntil(t *testing.T, store auth.AccountStore, owner auth.User, expires time.Time) string {
@@ -171,6 +191,36 @@ func permanentKeysStay(t *testing.T, store auth.AccountStore) {
 		keyKind.requirePruned(t, store, 0, at, math.MaxInt)
 		a.requireUnchanged(t, store)
 	}
+}
+
+func keyOutlastsPreviousHash(t *testing.T, store auth.AccountStore) {
+	a := newAccount(t, store)
+	a.key = rotate(t, store, a.key, rotation(unique("hash")), now)
+	ends := a.key.PreviousUntil
+	overlapKind.requirePruned(t, store, 0, ends.Add(-time.Microsecond), math.MaxInt)
+	a.requireUnchanged(t, store)
+	overlapKind.requirePruned(t, store, 1, ends, math.MaxInt)
+	a.key.PreviousHash, a.key.PreviousUntil = "", time.Time{}
+	a.requireUnchanged(t, store)
+	rotate(t, store, a.key, rotation(unique("hash")), ends)
+}
+
+func overlapsEndOnce(t *testing.T, store auth.AccountStore) {
+	again, atOnce, revoked := newAccount(t, store), newAccount(t, store), newAccount(t, store)
+	for _, a := range []*account{&again, &atOnce, &revoked} {
+		a.key = rotate(t, store, a.key, rotation(unique("hash")), now)
+	}
+	ends := again.key.PreviousUntil
+	again.key = rotate(t, store, again.key, rotation(unique("hash")), ends)
+	without := rotation(unique("hash"))
+	without.Overlap = 0
+	atOnce.key = rotate(t, store, atOnce.key, without, ends)
+	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), revoked.key.ID))
+
+	overlapKind.requirePruned(t, store, 0, ends, math.MaxInt)
+	again.requireUnchanged(t, store)
+	atOnce.requireUnchanged(t, store)
+	overlapKind.requirePruned(t, store, 1, again.key.PreviousUntil, math.MaxInt)
 }
 
 func prunedKeyEndsSessions(t *testing.T, store auth.AccountStore) {

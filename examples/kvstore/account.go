@@ -49,6 +49,9 @@ func (a *account) entries() map[entry]bool {
 		if !key.ExpiresAt.IsZero() {
 			entries[entry{keyExpiry, expiryKey(key.ExpiresAt, id)}] = true
 		}
+		if !key.PreviousUntil.IsZero() {
+			entries[entry{overlapEnd, expiryKey(key.PreviousUntil, id)}] = true
+		}
 	}
 	for id, session := range a.Sessions {
 		entries[entry{sessions, id}] = true
@@ -239,6 +242,23 @@ func (t tx) keysUnder(index, prefix string) (keys []string) {
 		keys = append(keys, string(key))
 	}
 	return keys
+}
+
+// after returns an iterator over the keys of the bucket that are greater than the given key, with
+// their values, in the order of the bytes of the keys.
+func (t tx) after(bucket, after string) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		cursor := t.bucket(bucket).Cursor()
+		key, value := cursor.Seek([]byte(after))
+		if string(key) == after {
+			key, value = cursor.Next()
+		}
+		for ; key != nil; key, value = cursor.Next() {
+			if !yield(string(key), value) {
+				return
+			}
+		}
+	}
 }
 
 // backwards returns an iterator over the keys of the index that have the prefix, the last key

@@ -29,6 +29,29 @@ func (a *account) withToken(host, version string, do func(*connection)) error {
 	return nil
 }
 
+// ListGitHubTokens implements [auth.GitHubStore]. It reads the account of each user, because the
+// store has no index of tokens.
+func (s *Store) ListGitHubTokens(
+	ctx context.Context, host, after string, limit int,
+) (tokens []auth.GitHubToken, err error) {
+	err = s.view(ctx, func(t tx) error {
+		for _, text := range t.after(accounts, after) {
+			if len(tokens) >= limit {
+				break
+			}
+			a, err := decode(text)
+			if err != nil {
+				return err
+			}
+			if token := a.GitHub[host].Token; token != nil {
+				tokens = append(tokens, *token)
+			}
+		}
+		return nil
+	})
+	return tokens, err
+}
+
 // LeaseGitHubToken implements [auth.GitHubStore].
 func (s *Store) LeaseGitHubToken(
 	ctx context.Context, userID, host, version string, now, until time.Time,

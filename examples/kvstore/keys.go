@@ -46,6 +46,26 @@ func (s *Store) ListKeys(ctx context.Context, userID string) (found []auth.Acces
 	return found, err
 }
 
+// ListAllKeys implements [auth.CredentialStore]. The index of the keys is sorted by their IDs.
+func (s *Store) ListAllKeys(
+	ctx context.Context, after string, limit int,
+) (found []auth.AccessKey, err error) {
+	err = s.view(ctx, func(t tx) error {
+		for id, userID := range t.after(keys, after) {
+			if len(found) >= limit {
+				break
+			}
+			a, err := t.account(string(userID))
+			if err != nil {
+				return err
+			}
+			found = append(found, a.Keys[id])
+		}
+		return nil
+	})
+	return found, err
+}
+
 // addKey adds the key to the account. It returns [auth.ErrExists] if the account already has a key
 // with this ID. If another account has a key with this ID, addKey returns nil, and the method save
 // later returns [auth.ErrExists].
@@ -168,6 +188,20 @@ func (t tx) removeKey(id string) error {
 // PruneKeys implements [auth.CredentialStore].
 func (s *Store) PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error) {
 	return s.prune(ctx, keyExpiry, expired, limit, tx.removeKey)
+}
+
+// PrunePreviousHashes implements [auth.CredentialStore].
+func (s *Store) PrunePreviousHashes(ctx context.Context, ended time.Time, limit int) (int, error) {
+	return s.prune(ctx, overlapEnd, ended, limit, tx.removePreviousHash)
+}
+
+func (t tx) removePreviousHash(id string) error {
+	return t.change(keys, id, func(a *account) error {
+		key := a.Keys[id]
+		key.PreviousHash, key.PreviousUntil = "", time.Time{}
+		a.Keys[id] = key
+		return nil
+	})
 }
 
 // prune calls the callback remove for each expired record that the method due finds. All calls are

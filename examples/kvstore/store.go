@@ -40,6 +40,7 @@ const (
 	spentGrants    = "spent grants"   // GitHub host and account, if the grant is spent; no user ID
 	administrators = "administrators" // user ID of each active super user
 	keyExpiry      = "key expiry"     // time and access key ID
+	overlapEnd     = "overlap end"    // time and access key ID, if the key has a previous hash
 	sessionExpiry  = "session expiry" // time and session ID
 	states         = "states"         // used state -> when it expires
 	stateExpiry    = "state expiry"   // time and state
@@ -57,7 +58,7 @@ const (
 
 var buckets = []string{
 	accounts, usernames, emails, keys, sessions, links, remembered, spentGrants, administrators,
-	keyExpiry, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
+	keyExpiry, overlapEnd, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
 	events, eventTimes, eventsAbout, eventsBy, waiting, bootstrapped,
 }
 

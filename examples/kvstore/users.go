@@ -152,12 +152,10 @@ func (s *Store) FindUser(ctx context.Context, id string) (user auth.User, err er
 // ListUsers implements [auth.UserStore]. The database sorts the user IDs by their bytes.
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) (users []auth.User, err error) {
 	err = s.view(ctx, func(t tx) error {
-		cursor := t.bucket(accounts).Cursor()
-		key, text := cursor.Seek([]byte(after))
-		if string(key) == after {
-			key, text = cursor.Next()
-		}
-		for ; key != nil && len(users) < limit; key, text = cursor.Next() {
+		for _, text := range t.after(accounts, after) {
+			if len(users) >= limit {
+				break
+			}
 			a, err := decode(text)
 			if err != nil {
 				return err

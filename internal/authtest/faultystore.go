@@ -53,11 +53,6 @@ type faultyStore struct {
 	users auth.UserStore
 }
 
-type faultyTrail struct {
-	trail  auth.EventStore
-	faulty func(ctx context.Context, method string) error
-}
-
 func (s *faultyAccounts) check(ctx context.Context, method string) error {
 	err := s.before(method)
 	if errors.Is(err, ErrHang) {
@@ -140,6 +135,15 @@ func (s *faultyAccounts) ListKeys(ctx context.Context, userID string) ([]auth.Ac
 		return nil, err
 	}
 	return s.AccountStore.ListKeys(ctx, userID)
+}
+
+func (s *faultyAccounts) ListAllKeys(
+	ctx context.Context, after string, limit int,
+) ([]auth.AccessKey, error) {
+	if err := s.check(ctx, "ListAllKeys"); err != nil {
+		return nil, err
+	}
+	return s.AccountStore.ListAllKeys(ctx, after, limit)
 }
 
 func (s *faultyAccounts) RotateKey(
@@ -262,6 +266,15 @@ func (s *faultyAccounts) PruneKeys(ctx context.Context, expired time.Time, limit
 	return s.AccountStore.PruneKeys(ctx, expired, limit)
 }
 
+func (s *faultyAccounts) PrunePreviousHashes(
+	ctx context.Context, ended time.Time, limit int,
+) (int, error) {
+	if err := s.check(ctx, "PrunePreviousHashes"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.PrunePreviousHashes(ctx, ended, limit)
+}
+
 func (s *faultyAccounts) ListRevocations(
 	ctx context.Context, from int64, limit int,
 ) ([]auth.Revocation, error) {
@@ -362,6 +375,15 @@ func (s *faultyAccounts) UnlinkGitHub(
 	return s.AccountStore.UnlinkGitHub(ctx, w, userID, host)
 }
 
+func (s *faultyAccounts) ListGitHubTokens(
+	ctx context.Context, host, after string, limit int,
+) ([]auth.GitHubToken, error) {
+	if err := s.check(ctx, "ListGitHubTokens"); err != nil {
+		return nil, err
+	}
+	return s.AccountStore.ListGitHubTokens(ctx, host, after, limit)
+}
+
 func (s *faultyAccounts) LeaseGitHubToken(
 	ctx context.Context, userID, host, version string, now, until time.Time,
 ) (bool, error) {
@@ -387,34 +409,4 @@ func (s *faultyAccounts) ForgetGitHubAccount(
 		return err
 	}
 	return s.AccountStore.ForgetGitHubAccount(ctx, w, account)
-}
-
-func (s *faultyTrail) ListEvents(
-	ctx context.Context, filter auth.EventFilter, limit int,
-) ([]auth.Event, error) {
-	if err := s.faulty(ctx, "ListEvents"); err != nil {
-		return nil, err
-	}
-	return s.trail.ListEvents(ctx, filter, limit)
-}
-
-func (s *faultyTrail) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event, int, error) {
-	if err := s.faulty(ctx, "ClaimEvent"); err != nil {
-		return auth.Event{}, 0, err
-	}
-	return s.trail.ClaimEvent(ctx, now, until)
-}
-
-func (s *faultyTrail) FinishEvent(ctx context.Context, id string) error {
-	if err := s.faulty(ctx, "FinishEvent"); err != nil {
-		return err
-	}
-	return s.trail.FinishEvent(ctx, id)
-}
-
-func (s *faultyTrail) PruneEvents(ctx context.Context, before time.Time, limit int) (int, error) {
-	if err := s.faulty(ctx, "PruneEvents"); err != nil {
-		return 0, err
-	}
-	return s.trail.PruneEvents(ctx, before, limit)
 }

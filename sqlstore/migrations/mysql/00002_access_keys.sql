@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS auth_access_keys (
 	previous_until BIGINT         NOT NULL,
 	last_used_at   BIGINT         NOT NULL,
 	INDEX auth_access_keys_by_user (user_id, created_at, id),
-	INDEX auth_access_keys_by_expiry (expires_at)
+	INDEX auth_access_keys_by_expiry (expires_at),
+	INDEX auth_access_keys_by_overlap (previous_until)
 ) ENGINE = InnoDB;
 
 -- +goose Down

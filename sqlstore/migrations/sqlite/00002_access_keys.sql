@@ -14,6 +14,7 @@ CREATE TABLE auth_access_keys (
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);
 CREATE INDEX auth_access_keys_by_expiry ON auth_access_keys (expires_at) WHERE expires_at > 0;
+CREATE INDEX auth_access_keys_by_overlap ON auth_access_keys (previous_until) WHERE previous_until > 0;
 
 -- +goose Down
 

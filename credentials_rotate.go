@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/secrethash"
 )
 
 // maxOverlap is the longest time for which the previous secret of a key can keep working.
@@ -72,6 +74,72 @@ func (v *CredentialVerifier) rotate(
 	}
 	c.recordEvent(ctx)
 	return pair, key, nil
+}
+
+// PepperCounts is the result of [CredentialVerifier.CountByPepper].
+type PepperCounts struct {
+	// ByPepper has the number of access keys for each ID of a pepper. The ID "" stands for hashes
+	// that this package made without a pepper. A key whose previous secret still works can count
+	// under two IDs.
+	ByPepper map[string]int
+
+	// Imported is the number of access keys whose hash another system made. Such a hash has no
+	// pepper, until the next sign-in with the key replaces it.
+	Imported int
+
+	// Unreadable is the number of access keys with a hash of an unknown form, which no secret
+	// matches.
+	Unreadable int
+}
+
+// storedPage is the number of records that one query of a count reads.
+const storedPage = 1000
+
+// CountByPepper counts the access keys of all users by the pepper that their hashes need. It counts
+// only keys that have not expired, and of a previous secret only one that still works. A pepper
+// that no key needs can be removed from [CredentialConfig.Peppers]. The same holds for [NoPepper] if
+// both ByPepper[""] and Imported are zero.
+//
+// CountByPepper reads all keys, a page at a time. A key that is added, removed or renewed meanwhile
+// can be counted as it was before or as it is afterwards. The only errors are those of the store and
+// of ctx.
+func (v *CredentialVerifier) CountByPepper(ctx context.Context) (PepperCounts, error) {
+	counts := PepperCounts{ByPepper: map[string]int{}}
+	for after := ""; ; {
+		page, err := v.store.ListAllKeys(ctx, after, storedPage)
+		if err != nil {
+			return PepperCounts{}, fmt.Errorf("auth: counting access keys by pepper: %w", err)
+		}
+		for _, key := range page {
+			if !v.expired(key) {
+				counts.add(key, v.now())
+			}
+		}
+		if len(page) < storedPage {
+			return counts, nil
+		}
+		after = page[len(page)-1].ID
+	}
+}
+
+func (c *PepperCounts) add(key AccessKey, now time.Time) {
+	form, err := secrethash.Parse(key.Hash)
+	switch {
+	case err != nil:
+		c.Unreadable++
+	case form.Kind.IsImported():
+		c.Imported++
+	default:
+		c.ByPepper[form.Pepper]++
+	}
+	if !key.PreviousUntil.After(now) {
+		return
+	}
+	// Only generated keys are rotated, so a previous hash is never imported.
+	previous, errPrevious := secrethash.Parse(key.PreviousHash)
+	if errPrevious == nil && (err != nil || previous.Pepper != form.Pepper) {
+		c.ByPepper[previous.Pepper]++
+	}
 }
 
 // Revoke revokes the access key and the sessions that the key opened. It returns ErrNotFound if the

@@ -71,6 +71,30 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	// auth: invalid access key or secret: no such key
 }
 
+// A program tells which peppers the service still needs.
+func ExampleCredentialVerifier_CountByPepper() {
+	ctx := context.Background()
+	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := keys.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{}); err != nil {
+		log.Fatal(err)
+	}
+
+	counts, err := keys.CountByPepper(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for id, count := range counts.ByPepper {
+		fmt.Printf("%d keys need the pepper %q\n", count, id)
+	}
+	fmt.Println(counts.Imported, "keys have an imported hash, which needs NoPepper")
+	// Output:
+	// 1 keys need the pepper ""
+	// 0 keys have an imported hash, which needs NoPepper
+}
+
 // revokeLeaked revokes the access keys of the secrets in the text. It returns an error if it could
 // not check or revoke one of them, because that secret may still work.
 func revokeLeaked(ctx context.Context, store auth.Store, cfg auth.CredentialConfig, text string) error {

@@ -20,6 +20,10 @@ const (
 
 	// An expired key stays in the store for 30 days, so that its owner sees why it stopped working.
 	expiredKeyRetention = 30 * 24 * time.Hour
+
+	// The hash of a previous secret stays for an hour after its overlap, because the clocks of
+	// instances differ.
+	previousHashRetention = time.Hour
 )
 
 // Run does the background work of an instance until ctx is done, and returns ctx's error:
@@ -85,9 +89,9 @@ func (s *Service) readFeed(ctx context.Context) {
 
 // Prune removes expired records in batches and returns the number of removed records. It removes
 // expired sessions, used states of GitHub flows, and expired entries of the revocation feed. It
-// also removes access keys that expired at least 30 days ago, and events of the audit trail that
-// are older than Config.AuditRetention. If Prune returns an error, the records that were removed
-// before the error stay removed.
+// also removes access keys that expired at least 30 days ago, hashes of previous secrets that have
+// not worked for an hour, and events of the audit trail that are older than Config.AuditRetention.
+// If Prune returns an error, the records that were removed before the error stay removed.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
 	type prunable struct {
@@ -98,6 +102,7 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	kinds := []prunable{
 		{"sessions", s.store.PruneSessions, now},
 		{"access keys", s.store.PruneKeys, now.Add(-expiredKeyRetention)},
+		{"previous hashes", s.store.PrunePreviousHashes, now.Add(-previousHashRetention)},
 		{"states", s.store.PruneStates, now},
 		{"revocations", s.store.PruneRevocations, now.Add(-revocation.Grace)},
 	}

@@ -37,6 +37,11 @@ const (
 	KindImportedSHA256 Kind = "sha256-imported"
 )
 
+// IsImported reports whether another program made the hashes of this kind. They have no pepper.
+func (k Kind) IsImported() bool {
+	return k == KindArgon2 || k == KindBcrypt || k == KindImportedSHA256
+}
+
 // MaxPepperID is the maximum length of a pepper's ID. The ID is part of every stored form with a
 // pepper.
 const MaxPepperID = 32

@@ -330,7 +330,7 @@ func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)
 		if err != nil {
-			if isOutage(err) {
+			if isOutage(r, err) {
 				logRequest(v.log, v.failures, identifying, r, clientOfRequest(r, v.clients), err)
 			}
 			WriteError(w, r, err)

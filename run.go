@@ -197,7 +197,7 @@ func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]
 // the client has gone away. While requests keep failing, most of them are only counted: see
 // package internal/outage. The operation argument is that of [Service.logSuccess].
 func (s *Service) logFailure(operation string, r *http.Request, err error) {
-	if !isOutage(err) {
+	if !isOutage(r, err) {
 		return
 	}
 	cause := failureCause(err)
@@ -206,12 +206,12 @@ func (s *Service) logFailure(operation string, r *http.Request, err error) {
 }
 
 // isOutage reports whether err means that the store, GitHub or the server of public keys could not
-// answer. It returns false if the client has gone away.
-func isOutage(err error) bool {
+// answer. It returns false if the client has gone away, because err may then be a consequence.
+func isOutage(r *http.Request, err error) bool {
 	var answered *wire.RequestError
 	status, _ := ErrorStatus(err)
-	return status == http.StatusServiceUnavailable && !errors.Is(err, context.Canceled) &&
-		!errors.As(err, &answered)
+	gone := errors.Is(r.Context().Err(), context.Canceled) || errors.Is(err, context.Canceled)
+	return status == http.StatusServiceUnavailable && !gone && !errors.As(err, &answered)
 }
 
 // logRequest counts a request that failed with err, and writes a log line if one is due.

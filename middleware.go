@@ -38,7 +38,8 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 // IdentifyContext returns the context of the request with the caller in it. Use it for routers and
 // protocols that cannot use [Service.Authenticate]. [IdentityFromContext], [Service.User] and
 // [Service.SuperUser] accept this context. IdentifyContext returns the errors of
-// [Service.Identify].
+// [Service.Identify]. Unlike Authenticate, it cannot set headers that keep caches from storing the
+// response.
 func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -109,6 +110,13 @@ func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfReques
 // Authenticate returns a handler that calls [Service.Identify] for each request. If Identify
 // accepts the request, the handler calls next, with the caller in the context for
 // [IdentityFromContext]. If not, the handler answers with the error of Identify.
+//
+// If [Config.BrowserSessions] is set, the handler sets Cache-Control to "private, no-cache" and adds
+// Cookie to Vary before it calls next, because a cache may store the response to a request with a
+// cookie. Next can replace both headers.
+//
+// The request by which a browser asks for permission to call another origin (a CORS preflight) has
+// no token. Put the handler that answers such requests outside Authenticate.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
@@ -117,6 +125,10 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 			return
 		}
 		s.logSuccess(identifying, r)
+		if s.browser != nil {
+			w.Header().Set("Cache-Control", "private, no-cache")
+			w.Header().Add("Vary", "Cookie")
+		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

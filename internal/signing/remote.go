@@ -252,6 +252,9 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/json")
+	// The verifier keeps the keys itself. A cache on the way would keep them longer, although the
+	// verifier asks again because a token names a new key.
+	request.Header.Set("Cache-Control", "no-cache")
 	response, err := k.client.Do(request)
 	if err != nil {
 		if failure, ok := errors.AsType[*url.Error](err); ok {

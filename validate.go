@@ -344,6 +344,9 @@ func (u User) checkNames() error {
 // checkReturnTo accepts an empty text, or a path to which the service may send a browser: see
 // oauthstate.IsReturnTo.
 func checkReturnTo(path string) error {
+	if len(path) > oauthstate.MaxReturnTo {
+		return invalidf("return_to", "must be at most %d bytes", oauthstate.MaxReturnTo)
+	}
 	if !oauthstate.IsReturnTo(path) {
 		return invalidf("return_to", "must be a path such as /settings?tab=github")
 	}

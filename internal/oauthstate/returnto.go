@@ -7,7 +7,8 @@ import (
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-const maxReturnTo = 256
+// MaxReturnTo is the maximum length of a path in bytes.
+const MaxReturnTo = 256
 
 // IsReturnTo reports whether the service may send a browser to the path at the end of an OAuth
 // flow. The path must begin with a slash, and no browser or server may read it as a URL of another
@@ -17,7 +18,7 @@ func IsReturnTo(path string) bool {
 	if path == "" {
 		return true
 	}
-	if path[0] != '/' || len(path) > maxReturnTo ||
+	if path[0] != '/' || len(path) > MaxReturnTo ||
 		strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return false
 	}

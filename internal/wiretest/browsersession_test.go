@@ -275,6 +275,9 @@ func TestReturnToRedirectsOnlyWithinTheService(t *testing.T) {
 		url.QueryEscape("/"+strings.Repeat("&", 255)))
 	require.Equal(t, http.StatusUnprocessableEntity, p.status)
 	require.JSONEq(t, `{"detail":"Field return_to is too long"}`, p.body, "each & is six bytes in the cookie")
+	p = g.browser().stay().get("/api/v1/auth/github/start?return_to=/" + strings.Repeat("a", 256))
+	require.Equal(t, http.StatusUnprocessableEntity, p.status)
+	require.JSONEq(t, `{"detail":"Field return_to must be at most 256 bytes"}`, p.body)
 	for _, path := range []string{
 		"/", "/a", "/a/b.html", "/a?b=c&d=%20e", "/a#b", "/a.b/c..d", "/@alice", "/a?next=1",
 		"/a?next=%2Freports%2f1&v=1%2E2", "/a#%2Fb",

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -119,4 +120,32 @@ func revokeLeaked(ctx context.Context, store auth.Store, cfg auth.CredentialConf
 		fmt.Println("revoked the", key.Label, "key of", cmp.Or(owner.Username, key.UserID))
 	}
 	return errors.Join(failures...)
+}
+
+// A service reads its signing keys and its pepper from files, such as those that a secret manager
+// mounts.
+func ExampleReadKeyFile() {
+	file, err := auth.ReadKeyFile("/run/secrets/signing.jwks", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	keys, err := auth.ParseSigningKeys(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	secret, err := auth.ReadKeyFile("/run/secrets/pepper", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	pepper, err := auth.NewSymmetricKey("1", bytes.TrimSpace(secret)) // without the line break at the end
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg := auth.Config{
+		Issuer:      "https://api.example.com",
+		SigningKeys: keys,
+		Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}},
+		Proxies:     auth.NoProxies(),
+	}
+	fmt.Println(cfg.Issuer)
 }

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/sallyport-go/auth/internal/secrethash"
 	"github.com/sallyport-go/auth/internal/signing"
@@ -178,6 +180,18 @@ func NewES256Key(id string, private *ecdsa.PrivateKey) (SigningKey, error) {
 // are those of [NewHS256Key].
 func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewEdDSAKey(id, private))
+}
+
+// ReadKeyFile returns the content of a file with keys or secrets, for [ParseSigningKeys] or
+// [NewSymmetricKey]. The file must be a regular file, or a link to one, of 1 byte to 1 MiB. nil for log
+// means slog.Default().
+//
+// If accounts other than the owner can write the file, ReadKeyFile returns an error, because such an
+// account could make tokens. If all accounts can read the file, ReadKeyFile logs a warning. On Windows,
+// it checks neither. It does not check who owns the file and who can replace it in its directory. If
+// the file does not exist, the error matches fs.ErrNotExist.
+func ReadKeyFile(path string, log *slog.Logger) ([]byte, error) {
+	return signing.ReadFile(path, defaults.Logger(log))
 }
 
 // ParseSigningKeys returns the keys in the given data, in order. The data must be one of

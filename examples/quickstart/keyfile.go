@@ -53,19 +53,10 @@ func (k *keyFile) newFirst() {
 
 // loadKeys reads the key file. If the file does not exist, found is false and err is nil.
 func loadKeys(path string) (keys *keyFile, found bool, err error) {
-	info, err := os.Stat(path)
+	text, err := auth.ReadKeyFile(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
 	}
-	if err != nil {
-		return nil, false, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, false,
-			fmt.Errorf("%s is readable by other accounts: run chmod 600, and replace its keys if "+
-				"another account may have read it", path)
-	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, false, err
 	}

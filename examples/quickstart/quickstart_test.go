@@ -269,7 +269,7 @@ func TestFileThatIsNoDatabaseIsRefusedUnchanged(t *testing.T) {
 	require.NoFileExists(t, "/dev/null.keys")
 }
 
-func TestKeyFileReadableByOthersIsRefused(t *testing.T) {
+func TestKeyFileThatOthersCanWriteIsRefused(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)
 	start(t, "-db", db).kill()
@@ -279,7 +279,11 @@ func TestKeyFileReadableByOthersIsRefused(t *testing.T) {
 		require.Zero(t, info.Mode().Perm()&0o077, file)
 	}
 	require.NoError(t, os.Chmod(db+".keys", 0o644))
-	p := launch(t, "-db", db)
+	p := start(t, "-db", db)
+	p.kill()
+	require.Contains(t, p.stderr.String(), "every account of this machine can read the key file")
+	require.NoError(t, os.Chmod(db+".keys", 0o666))
+	p = launch(t, "-db", db)
 	require.Error(t, p.cmd.Wait())
-	require.Contains(t, p.stderr.String(), "chmod 600")
+	require.Contains(t, p.stderr.String(), "accounts other than its owner can write it (mode 0666)")
 }

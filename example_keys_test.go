@@ -5,13 +5,19 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
 )
 
 // An access key gets a new secret. The previous secret works for one more day, so that clients can
@@ -148,4 +154,70 @@ func ExampleReadKeyFile() {
 		Proxies:     auth.NoProxies(),
 	}
 	fmt.Println(cfg.Issuer)
+}
+
+// loadRing makes the service sign and verify with the keys in the file.
+func loadRing(svc *auth.Service, path string) error {
+	file, err := auth.ReadKeyFile(path, nil)
+	if err != nil {
+		return err
+	}
+	keys, err := auth.ParseSigningKeys(file)
+	if err != nil {
+		return err
+	}
+	return svc.Tokens().SetKeys(keys)
+}
+
+// A host replaces its signing key. It writes the new ring to the file that it reads when it starts, and
+// then reads the file.
+func ExampleTokenIssuer_SetKeys() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "signing.jwks")
+	jwk := func(id string) string {
+		secret := make([]byte, 32)
+		rand.Read(secret)
+		return fmt.Sprintf(`{"kty":"oct","kid":%q,"k":%q}`, id, base64.RawURLEncoding.EncodeToString(secret))
+	}
+	old, next := jwk("2026-05"), jwk("2026-11")
+	retired := strings.TrimSuffix(old, "}") + `,"sallyport_retired_at":1764417600}`
+
+	key, err := auth.ParseSigningKeys([]byte(old))
+	if err != nil {
+		log.Fatal(err)
+	}
+	svc, err := auth.New(memstore.New(), auth.Config{
+		Issuer:      "https://api.example.com",
+		SigningKeys: key,
+		Proxies:     auth.NoProxies(),
+		Logger:      slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: reasonOnly})),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, ring := range []string{old + "," + next, next + "," + old, next + "," + retired, next} {
+		if err := os.WriteFile(path, []byte(`{"keys":[`+ring+`]}`), 0o600); err != nil {
+			log.Fatal(err)
+		}
+		if err := loadRing(svc, path); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// event.reason="\"2026-05\" signs; \"2026-11\" verifies"
+	// event.reason="\"2026-11\" signs; \"2026-05\" verifies"
+	// event.reason="\"2026-11\" signs; \"2026-05\" verifies tokens issued until 2025-11-29T12:00:00Z"
+	// event.reason="\"2026-11\" signs"
+}
+
+// reasonOnly removes all attributes from a line of the log, except the reason of an event.
+func reasonOnly(_ []string, attr slog.Attr) slog.Attr {
+	if attr.Key != "reason" {
+		return slog.Attr{}
+	}
+	return attr
 }

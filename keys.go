@@ -199,7 +199,9 @@ func ReadKeyFile(path string, log *slog.Logger) ([]byte, error) {
 //   - PEM blocks of type PRIVATE KEY (PKCS #8) or EC PRIVATE KEY (SEC 1), with P-256 keys for ES256
 //     and Ed25519 keys for EdDSA. Their IDs are derived from the keys.
 //   - A private JWK or a JWK Set (RFC 7517), with P-256 keys, Ed25519 keys, or symmetric keys for
-//     HS256. The ID of a key without a kid is derived from the key.
+//     HS256. The ID of a key without a kid is derived from the key. A JWK with the member
+//     sallyport_retired_at is retired at this time, as by [SigningKey.RetiredAt]. The time is a
+//     number of seconds of Unix time.
 //
 // If any part of the data is something else, ParseSigningKeys returns no keys and an error that
 // says what is wrong. The error contains no part of a key. ParseSigningKeys copies the keys, so the
@@ -225,6 +227,9 @@ func (k SigningKey) ID() string {
 
 // RetiredAt returns a copy of the key. The copy verifies only tokens that were issued at the given
 // time or earlier, to the second. Use RetiredAt for a key that no longer signs on any instance.
+//
+// Pass a fixed time, not time.Now() in code that runs at each start: the retirement would move with
+// each restart. A JWK can contain its time of retirement: see [ParseSigningKeys].
 //
 // An attacker who obtains the key later can sign tokens with any time of issue. The copy rejects
 // every token with a time of issue after the given time. Every other token of the attacker expires

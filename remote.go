@@ -168,7 +168,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		v.keys = signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient, cfg.Logger)
 		return v, nil
 	}
-	if err := v.useJWKS("RemoteVerifierConfig.JWKS", cfg.JWKS); err != nil {
+	if _, err := v.useJWKS("RemoteVerifierConfig.JWKS", cfg.JWKS); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -216,29 +216,36 @@ func (cfg RemoteVerifierConfig) checkJWKSURL() error {
 //
 // SetJWKS returns an error if the text is no JWK set, if no key of the set can be used, or if the set
 // contains a private or symmetric key. The keys then stay as they were. SetJWKS also returns an error
-// if the verifier was made with JWKSURL.
+// if the verifier was made with JWKSURL. If it replaces the keys, it emits an
+// [EventSigningKeysReplaced].
 func (v *RemoteVerifier) SetJWKS(jwks []byte) error {
 	if v.keys != nil {
 		return errors.New("auth: SetJWKS needs a RemoteVerifier with RemoteVerifierConfig.JWKS, not JWKSURL")
 	}
-	return v.useJWKS("SetJWKS", jwks)
-}
-
-// useJWKS parses a JWK set and verifies with its keys from now on. The source argument says where the
-// set comes from, for the text of an error.
-func (v *RemoteVerifier) useJWKS(source string, jwks []byte) error {
-	if known := v.fixed.Load(); known != nil && bytes.Equal(known.jwks, jwks) {
+	if known := v.fixed.Load(); bytes.Equal(known.jwks, jwks) {
 		return nil // another ring with the same keys would empty the cache
 	}
+	ring, err := v.useJWKS("SetJWKS", jwks)
+	if err != nil {
+		return err
+	}
+	v.events.emit(context.Background(),
+		Event{Kind: EventSigningKeysReplaced, Host: "auth.SetJWKS", Reason: ring.Summary()})
+	return nil
+}
+
+// useJWKS parses a JWK set, verifies with its keys from now on, and returns them. The source argument
+// says where the set comes from, for the text of an error.
+func (v *RemoteVerifier) useJWKS(source string, jwks []byte) (*signing.Ring, error) {
 	ring, err := signing.ParseJWKS(jwks)
 	if err != nil {
-		return fmt.Errorf("auth: %s: %w", source, err)
+		return nil, fmt.Errorf("auth: %s: %w", source, err)
 	}
 	if ignored := ring.Ignored(); ignored != "" {
 		v.log.Warn("auth: the JWK set has keys that are not used", "keys", ignored)
 	}
 	v.fixed.Store(&fixedKeys{ring, bytes.Clone(jwks)})
-	return nil
+	return ring, nil
 }
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is

@@ -136,13 +136,19 @@ func (t *TokenIssuer) checkStore(store any) error {
 // SetKeys replaces the signing keys. It can be called while requests are served. After SetKeys has
 // returned nil, a token is accepted only if the key that signed it is in the new set. If SetKeys
 // returns an error, the keys stay as they were, and the error says what to change. [NewTokenIssuer]
-// says in which order to change keys on several instances.
+// says in which order to change keys on several instances. SetKeys emits an
+// [EventSigningKeysReplaced], with the IDs of the keys in its Reason.
+//
+// SetKeys stores nothing. A restart returns to the keys of the configuration, so put the new keys
+// there first.
 func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	ring, err := newRing(keys)
 	if err != nil {
 		return err
 	}
 	t.ring.Store(ring)
+	t.events.emit(context.Background(),
+		Event{Kind: EventSigningKeysReplaced, Host: "auth.SetKeys", Reason: ring.Summary()})
 	return nil
 }
 

@@ -218,6 +218,7 @@ const (
 	EventGitHubForgotten     EventKind = "github.forgotten"
 	EventEverybodyRevoked    EventKind = "everybody.sessions_revoked"
 	EventCommitsLost         EventKind = "store.commits_lost"
+	EventSigningKeysReplaced EventKind = "signing_keys.replaced"
 )
 
 // Event describes a sign-in, a refusal or a lasting change. It never contains a secret. A field is

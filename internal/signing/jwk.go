@@ -97,6 +97,7 @@ func ParseJWKS(text []byte) (*Ring, error) {
 		delete(ring.byHeader, ring.byID[id].header)
 		delete(ring.byID, id)
 	}
+	ring.order = slices.DeleteFunc(ring.order, func(key *Key) bool { return ambiguous[key.id] })
 	switch ring.ignored = listIgnored(ignored); {
 	case len(set) == 0:
 		return nil, fmt.Errorf("the JWK set has %w: it is empty, like that of an issuer with HS256 keys only",

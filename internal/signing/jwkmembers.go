@@ -31,7 +31,8 @@ type jwk struct {
 	// member that they do not know.
 	RetiredAt *int64 `json:"sallyport_retired_at,omitempty"`
 
-	hasSecret bool // the JWK has the member d or k, even if its value cannot be read
+	hasSecret    bool // the JWK has the member d or k, even if its value cannot be read
+	hasRetiredAt bool // the JWK has the member retired_at, which nothing reads
 }
 
 // segment is a byte slice that JSON contains as base64url without padding. It is nil if the JWK
@@ -45,7 +46,7 @@ func (s segment) MarshalText() ([]byte, error) {
 // jwkMembers names the members that [parseJWK] reads. setMembers names those that [parseSet] reads.
 var (
 	jwkMembers = []string{"kty", "crv", "x", "y", "d", "k", "kid", "alg", "use", "key_ops",
-		"sallyport_retired_at"}
+		"sallyport_retired_at", "retired_at"}
 	setMembers = append([]string{"keys"}, jwkMembers...)
 )
 
@@ -87,18 +88,19 @@ func parseSet(text []byte) (keys []strictjson.Value, isSet bool, err error) {
 func parseJWK(text []byte) (*jwk, error) {
 	m := parseMembers(text, jwkMembers)
 	k := &jwk{
-		hasSecret: m.has("d") || m.has("k"),
-		ID:        m.text("kid"),
-		KeyType:   m.text("kty"),
-		Curve:     m.text("crv"),
-		X:         m.bytes("x"),
-		Y:         m.bytes("y"),
-		D:         m.bytes("d"),
-		K:         m.bytes("k"),
-		Algorithm: m.text("alg"),
-		Use:       m.text("use"),
-		Uses:      m.texts("key_ops"),
-		RetiredAt: m.integer("sallyport_retired_at"),
+		hasSecret:    m.has("d") || m.has("k"),
+		hasRetiredAt: m.value("retired_at").Kind() != strictjson.Absent,
+		ID:           m.text("kid"),
+		KeyType:      m.text("kty"),
+		Curve:        m.text("crv"),
+		X:            m.bytes("x"),
+		Y:            m.bytes("y"),
+		D:            m.bytes("d"),
+		K:            m.bytes("k"),
+		Algorithm:    m.text("alg"),
+		Use:          m.text("use"),
+		Uses:         m.texts("key_ops"),
+		RetiredAt:    m.integer("sallyport_retired_at"),
 	}
 	if own, known := ofKeyType[k.KeyType]; known {
 		for _, name := range []string{"crv", "x", "y", "d", "k"} {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 const maxKeyFile = 1 << 20 // bytes
@@ -131,8 +132,13 @@ func parseSigningKey(text []byte, i int) (*Key, error) {
 	return key, nil
 }
 
-// signingKey returns the private or symmetric key of the JWK, as the method privateKey does. It
-// returns an error if the JWK says that the key is not for signing tokens.
+// lastSecond is the last second of the year 9999. A greater time of retirement is a time in
+// milliseconds, and would never come.
+const lastSecond = 253402300799
+
+// signingKey returns the private or symmetric key of the JWK, as the method privateKey does. If the
+// JWK has a time of retirement, the key is retired. signingKey returns an error if the JWK says that
+// the key is not for signing tokens.
 func (k *jwk) signingKey() (*Key, error) {
 	key, err := k.privateKey()
 	switch {
@@ -145,8 +151,15 @@ func (k *jwk) signingKey() (*Key, error) {
 		return nil, fmt.Errorf("auth: a JWK with use %q is not for signatures: it must be %q", k.Use, "sig")
 	case k.Uses != nil && !slices.Contains(k.Uses, "sign"):
 		return nil, errors.New(`auth: a JWK whose key_ops do not have "sign" is not for signing`)
+	case k.hasRetiredAt: // if it were ignored, as other members are, the key would not be retired
+		return nil, errors.New("auth: a JWK cannot have retired_at: the member is sallyport_retired_at, " +
+			"with the seconds of Unix time")
+	case k.RetiredAt == nil:
+		return key, nil
+	case *k.RetiredAt < 1 || *k.RetiredAt > lastSecond:
+		return nil, errors.New("auth: sallyport_retired_at of a JWK must be in seconds of Unix time")
 	}
-	return key, nil
+	return key.RetiredAt(time.Unix(*k.RetiredAt, 0)), nil
 }
 
 // privateKey returns the private or symmetric key of the JWK. It does not check whether the JWK

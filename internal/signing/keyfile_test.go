@@ -95,6 +95,26 @@ func TestKeysAreReadFromPEMAndJWK(t *testing.T) {
 	}
 }
 
+func TestAKeyFileSaysWhenAKeyWasRetired(t *testing.T) {
+	t.Parallel()
+	m := newMaterial(t)
+	for _, jwk := range []func(string) string{m.ecJWK, m.edJWK, m.octJWK} {
+		keys, err := signing.ParseKeys([]byte(`{"keys":[` + m.edJWK(`,"kid":"new"`) + `,` +
+			jwk(`,"kid":"old","sallyport_retired_at":1764417600`) + `]}`))
+		require.NoError(t, err)
+		require.False(t, keys[0].RetiredBefore(253402300799))
+		require.False(t, keys[1].RetiredBefore(1764417600))
+		require.True(t, keys[1].RetiredBefore(1764417601))
+		ring, err := signing.NewRing(keys)
+		require.NoError(t, err)
+		require.Equal(t, `"new" signs; "old" verifies tokens issued until 2025-11-29T12:00:00Z`, ring.Summary())
+	}
+	keys, err := signing.ParseKeys([]byte(m.edJWK(`,"sallyport_retired_at":1764417600`)))
+	require.NoError(t, err)
+	_, err = signing.NewRing(keys)
+	require.ErrorContains(t, err, "signs, and is retired")
+}
+
 func TestKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
 	t.Parallel()
 	m := newMaterial(t)
@@ -160,6 +180,13 @@ func TestKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
 		"text for the keys":       {`{"keys":"x"}`, ": keys must be an array, not a string"},
 		"a truth value for a key": {`{"keys":[true]}`, ": it is not one JSON object (key 1)"},
 		"an object for an x":      {`{"keys":[{"x":{}}]}`, ": x must be a string, not an object (key 1)"},
+		"a time without prefix":   {m.ecJWK(`,"retired_at":1764417600`), "the member is sallyport_retired_at"},
+		"a null without prefix":   {m.ecJWK(`,"retired_at":null`), "the member is sallyport_retired_at"},
+		"milliseconds for a time": {m.ecJWK(`,"sallyport_retired_at":1764417600000`), "must be in seconds of Unix time"},
+		"zero for a time":         {m.ecJWK(`,"sallyport_retired_at":0`), "must be in seconds of Unix time"},
+		"a time before 1970":      {m.ecJWK(`,"sallyport_retired_at":-1`), "must be in seconds of Unix time"},
+		"a time twice":            {m.ecJWK(`,"sallyport_retired_at":1,"sallyport_retired_at":2`), "a member is given twice"},
+		"a time in capitals":      {m.ecJWK(`,"Sallyport_Retired_At":1`), "in other letters"},
 		"text for a time":         {`{"sallyport_retired_at":"x"}`, ": sallyport_retired_at must be a whole number"},
 		"a fraction for a time":   {`{"sallyport_retired_at":1.5}`, ": sallyport_retired_at must be a whole number"},
 		"a member twice":          {m.ecJWK(`,"d":"` + other.d + `"`), "a member is given twice"},

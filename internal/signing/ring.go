@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 )
 
 // Ring is the set of an issuer's keys at one time. All keys verify tokens, and the first key signs
@@ -11,6 +13,7 @@ import (
 type Ring struct {
 	signer *Key // nil in the ring of a remote issuer
 	byID   map[string]*Key
+	order  []*Key // as in the list or the set of which the ring was made
 	jwks   []byte
 	etag   string
 
@@ -62,7 +65,35 @@ func (r *Ring) add(key *Key) bool {
 		r.byID, r.byHeader = map[string]*Key{}, map[string]*Key{}
 	}
 	r.byID[key.id], r.byHeader[key.header] = key, key
+	r.order = append(r.order, key)
 	return true
+}
+
+// maxListed is the maximum number of keys that [Ring.Summary] lists.
+const maxListed = 6
+
+// Summary lists the IDs of the keys in order, and says what each key does. It contains no part of a
+// key.
+func (r *Ring) Summary() string {
+	var text strings.Builder
+	for i, key := range r.order {
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		switch {
+		case i == maxListed:
+			fmt.Fprintf(&text, "and %d more", len(r.order)-i)
+			return text.String()
+		case key == r.signer:
+			fmt.Fprintf(&text, "%q signs", key.id)
+		case key.retired != nil:
+			at := time.Unix(*key.retired, 0).UTC().Format(time.RFC3339)
+			fmt.Fprintf(&text, "%q verifies tokens issued until %s", key.id, at)
+		default:
+			fmt.Fprintf(&text, "%q verifies", key.id)
+		}
+	}
+	return text.String()
 }
 
 // Signer returns the key that signs, or nil if the ring has only public keys.

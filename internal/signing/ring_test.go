@@ -1,6 +1,7 @@
 package signing_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -99,4 +100,26 @@ func TestTheETagChangesWithTheJWKS(t *testing.T) {
 	require.NotEqual(t, first, tag(keys["EdDSA"]))
 	require.NotEqual(t, tag(keys["ES256"], keys["EdDSA"]),
 		tag(keys["ES256"], keys["EdDSA"].RetiredAt(time.Now())))
+}
+
+func TestTheSummaryOfARingListsItsFirstKeys(t *testing.T) {
+	t.Parallel()
+	keys := newMaterial(t).keys(t)
+	ring, err := signing.NewRing([]*signing.Key{keys["ES256"], keys["HS256"]})
+	require.NoError(t, err)
+	require.Equal(t, `"es" signs; "hs" verifies`, ring.Summary())
+	ring, err = signing.ParseJWKS(ring.JWKS())
+	require.NoError(t, err)
+	require.Equal(t, `"es" verifies`, ring.Summary())
+
+	many := []*signing.Key{keys["ES256"]}
+	for i := range 99 {
+		key, err := signing.NewHS256Key(fmt.Sprintf("%064d", i), random(32))
+		require.NoError(t, err)
+		many = append(many, key)
+	}
+	ring, err = signing.NewRing(many)
+	require.NoError(t, err)
+	require.Contains(t, ring.Summary(), "; and 94 more")
+	require.Less(t, len(ring.Summary()), 512, "the maximum length of the Reason of an event")
 }

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -310,4 +312,62 @@ func TestReplacingKeysUnderLoadRejectsExactlyTheTokensOfRemovedKeys(t *testing.T
 	}
 	stop.Store(true)
 	users.Wait()
+}
+
+// A restart reads the keys of the file again. The retirement of a key must not move with the restart.
+func TestTheRetirementOfAKeyInAFileDoesNotMove(t *testing.T) {
+	t.Parallel()
+	f := newTokens(t, authtest.NewSigners(t)["EdDSA"], auth.TokenConfig{})
+	secret := func() string { return authtest.Segment(string(authtest.Random(32))) }
+	oldSecret, newSecret := secret(), secret()
+	start := func(file string) *auth.TokenIssuer {
+		path := filepath.Join(t.TempDir(), "signing.jwks")
+		require.NoError(t, os.WriteFile(path, []byte(file), 0o600))
+		text, err := auth.ReadKeyFile(path, nil)
+		require.NoError(t, err)
+		keys, err := auth.ParseSigningKeys(text)
+		require.NoError(t, err)
+		issuer, err := auth.NewTokenIssuer(f.store, issuer, keys, auth.TokenConfig{Now: f.clock.Now})
+		require.NoError(t, err)
+		return issuer
+	}
+	old := start(`{"kty":"oct","kid":"old","k":"` + oldSecret + `"}`)
+	before := issue(t, old)
+	retired := f.clock.Now().Unix()
+	f.clock.Advance(time.Hour)
+	forged := issue(t, old) // by an attacker who has obtained the old key
+	ring := fmt.Sprintf(`{"keys":[{"kty":"oct","kid":"new","k":"%s"},
+		{"kty":"oct","kid":"old","k":"%s","sallyport_retired_at":%d}]}`, newSecret, oldSecret, retired)
+	for range 3 {
+		f.clock.Advance(time.Minute)
+		restarted := start(ring)
+		_, err := restarted.Verify(t.Context(), before)
+		require.NoError(t, err)
+		_, err = restarted.Verify(t.Context(), forged)
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+		require.ErrorContains(t, err, "issued after its key was retired")
+	}
+}
+
+func TestReplacingSigningKeysEmitsAnEventThatNamesThem(t *testing.T) {
+	t.Parallel()
+	var got recordedEvents
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	signers := authtest.NewSigners(t)
+	old, next := signers["ES256"].Key, signers["EdDSA"].Key
+	got.deliver(t, f.svc)
+	retired := old.RetiredAt(time.Unix(1764417600, 0))
+	require.NoError(t, f.svc.Tokens().SetKeys([]auth.SigningKey{next, retired}))
+	events := got.deliver(t, f.svc)
+	require.Len(t, events, 1)
+	require.Equal(t, auth.Event{
+		Kind: auth.EventSigningKeysReplaced, At: f.clock.Now().UTC(), Host: "auth.SetKeys",
+		Reason: fmt.Sprintf("%q signs; %q verifies tokens issued until 2025-11-29T12:00:00Z",
+			next.ID(), old.ID()),
+	}, events[0])
+	require.Error(t, f.svc.Tokens().SetKeys(nil))
+	require.Empty(t, got.deliver(t, f.svc), "nothing has changed")
+	stored, err := f.svc.Events(t.Context(), auth.EventFilter{Kind: auth.EventSigningKeysReplaced}, 10)
+	require.NoError(t, err)
+	require.Empty(t, stored, "the keys of an instance are not in the store")
 }

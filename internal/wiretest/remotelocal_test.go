@@ -93,6 +93,8 @@ func TestSetJWKSReplacesTheKeysAtOnce(t *testing.T) {
 	token := issue(t, r.issuer)
 	r.requireRejected(t, token)
 	require.NoError(t, r.verifier.SetJWKS(r.issuer.JWKS()))
+	require.Contains(t, log.String(), `level=INFO msg="auth: signing_keys.replaced"`)
+	require.Contains(t, log.String(), `event.by_host=auth.SetJWKS`)
 	r.requireGood(t, token)
 	r.requireGood(t, old)
 
@@ -108,6 +110,7 @@ func TestSetJWKSReplacesTheKeysAtOnce(t *testing.T) {
 		require.NoError(t, r.verifier.SetJWKS(text))
 	}
 	require.Equal(t, 1, strings.Count(log.String(), "are not used"), "the same set again changes nothing")
+	require.Equal(t, 1, strings.Count(log.String(), `msg="auth: signing_keys.replaced"`))
 	require.Contains(t, log.String(), `level=WARN msg="auth: the JWK set has keys that are not used" `+
 		`keys="key 2, kid \"`+r.Key.ID()+`\": use is not \"sig\""`)
 	r.requireGood(t, token)

@@ -275,6 +275,7 @@ type GitHubConnector struct {
 	tokens  *TokenIssuer
 	cfg     GitHubConfig
 	origin  string // of the host's pages
+	path    string // of CallbackURL
 	api     *githubapi.Client
 	cookies oauthstate.Cookies
 	unbound *seal.Sealer // seals states without a cookie; nil unless InsecureUnboundState
@@ -335,6 +336,7 @@ func NewGitHubConnector(
 		tokens:  tokens,
 		cfg:     cfg,
 		origin:  origin,
+		path:    weburl.Path(cfg.CallbackURL),
 		api:     newGitHubAPI(cfg),
 		cookies: oauthstate.NewCookies(seal.Cookies{Sealer: cookieSealer, Insecure: insecure}),
 		unbound: unbound,

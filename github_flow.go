@@ -231,6 +231,17 @@ func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
 	return flow.UserID == browser.UserID && flow.SessionID == browser.SessionID
 }
 
+// completedIn returns what the browser remembers of the flow of the request's state, if the flow has
+// completed in the session of the caller. The caller is the zero Identity without a live session.
+func (g *GitHubConnector) completedIn(r *http.Request, caller Identity) (oauthstate.Completed, bool) {
+	query, ok := oauthstate.ParseCallback(r.URL.RawQuery)
+	if !ok || caller.SessionID == "" {
+		return oauthstate.Completed{}, false
+	}
+	done, ok := g.cookies.Completed(r, query.Get("state"))
+	return done, ok && done.SessionID == caller.SessionID
+}
+
 // openFlow returns the flow of the state. It returns false unless the browser that sends the
 // request is allowed to complete the flow.
 func (g *GitHubConnector) openFlow(r *http.Request, state string) (oauthstate.Flow, bool) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/browser"
+	"github.com/sallyport-go/auth/internal/oauthstate"
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
@@ -154,12 +155,15 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 		w.WriteHeader(http.StatusNoContent) // a prefetch must not consume the state, which works only once
 		return written{}, nil
 	}
-	outcome, err := s.completeGitHub(r)
+	outcome, caller, err := s.completeGitHub(r)
 	var throttled *ThrottledError
 	if outcome.ClearCookie != nil && !errors.As(err, &throttled) {
 		http.SetCookie(w, outcome.ClearCookie)
 	}
 	switch {
+	case errors.Is(err, errCompletedBefore):
+		browser.Redirect(w, s.browser.Location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
+		return written{}, nil
 	case err != nil && s.browser != nil:
 		s.logFailure(serving, r, err)
 		browser.Redirect(w, s.browser.Location("", "error", errorCode(err)), http.StatusSeeOther)
@@ -169,34 +173,43 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	case outcome.SignedIn != nil:
 		return s.answerSignIn(w, r, outcome)
 	default:
-		return s.answerConnect(w, outcome)
+		return s.answerConnect(w, r, caller, outcome)
 	}
 }
 
+// errCompletedBefore is the error of completeGitHub if the browser comes back with the state of a
+// flow that has completed in the session that the browser still has. For example, the person has
+// gone back to GitHub's page, and GitHub redirects the browser again. ReturnTo of the outcome is the
+// page at which the flow ended.
+var errCompletedBefore = errors.New("auth: the GitHub flow has completed in this session")
+
 // completeGitHub completes a flow as [GitHubConnector.Complete] does, within the limits of
-// Config.Throttling.
-func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, error) {
+// Config.Throttling. It also returns the caller to whom the session cookie of the request belongs.
+func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, Identity, error) {
 	ctx := r.Context()
 	client := clientOf(ctx).throttleClient()
 	began := time.Now()
 	if err := asThrottled(s.throttle.CountAttempt(ctx, client)); err != nil {
 		s.events.recordSignIn(ctx, began, Event{Method: MethodGitHub}, err)
-		return GitHubOutcome{}, err
+		return GitHubOutcome{}, Identity{}, err
 	}
-	browser, err := s.browserCaller(r)
+	caller, err := s.browserCaller(r)
 	if err != nil {
 		s.events.recordSignIn(ctx, began, Event{Method: MethodGitHub}, err)
-		return GitHubOutcome{}, err
+		return GitHubOutcome{}, Identity{}, err
+	}
+	if done, ok := s.github.completedIn(r, caller); ok {
+		return GitHubOutcome{ReturnTo: done.Page}, caller, errCompletedBefore
 	}
 	var attempt *throttle.GitHubAttempt
-	outcome, err := s.github.completeIf(r, browser, func() (err error) {
+	outcome, err := s.github.completeIf(r, caller, func() (err error) {
 		attempt, err = s.throttle.BeginGitHub(ctx, client)
 		return asThrottled(err)
 	}, func(forged error) error {
 		return cmp.Or(asThrottled(s.throttle.CountForgedCallback(ctx, client)), forged)
 	})
 	attempt.End(isGitHubRefusal(err))
-	return outcome, err
+	return outcome, caller, err
 }
 
 // browserCaller returns the caller to whom the session cookie of the request belongs. It returns
@@ -262,8 +275,21 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 			"error", err)
 	}
 	http.SetCookie(w, cookie)
+	s.rememberFlow(w, r, oauthstate.Completed{SessionID: issued.Session.ID, Page: outcome.ReturnTo},
+		issued.ExpiresIn())
 	browser.Redirect(w, s.browser.Location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
 	return written{}, nil
+}
+
+// rememberFlow makes the browser remember the completed flow of the request for the rest of its
+// session.
+func (s *Service) rememberFlow(
+	w http.ResponseWriter, r *http.Request, done oauthstate.Completed, rest time.Duration,
+) {
+	state := r.URL.Query().Get("state")
+	if cookie := s.github.cookies.Complete(state, s.github.path, done, rest); cookie != nil {
+		http.SetCookie(w, cookie)
+	}
 }
 
 // sessionCookie returns the session cookie for a session that has just been created.
@@ -279,8 +305,15 @@ func (s *Service) sessionCookie(issued Token) (*http.Cookie, error) {
 	return s.browser.Cookie(text, issued.ExpiresIn()), nil
 }
 
-func (s *Service) answerConnect(w http.ResponseWriter, outcome GitHubOutcome) (any, error) {
-	switch page := s.github.cfg.ConnectedPage; {
+func (s *Service) answerConnect(
+	w http.ResponseWriter, r *http.Request, caller Identity, outcome GitHubOutcome,
+) (any, error) {
+	page := s.github.cfg.ConnectedPage
+	if caller != (Identity{}) {
+		s.rememberFlow(w, r, oauthstate.Completed{SessionID: caller.SessionID,
+			Page: cmp.Or(page, outcome.ReturnTo), Connect: true}, caller.ExpiresAt.Sub(s.now()))
+	}
+	switch {
 	case page != "":
 		browser.Redirect(w, s.github.origin+page, http.StatusSeeOther)
 	case s.browser != nil:

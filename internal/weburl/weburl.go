@@ -39,6 +39,16 @@ func Origin(rawURL string) string {
 	return u.Scheme + "://" + host
 }
 
+// Path returns the path of a URL, in the form in which a browser sends it. It returns "/" if the URL
+// has no path or cannot be parsed.
+func Path(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Path == "" {
+		return "/"
+	}
+	return u.EscapedPath()
+}
+
 // FoldHost returns the URL with its scheme and its host in lower case. Two such URLs of one server
 // can be compared byte for byte. Text that is not a complete URL stays as it is.
 func FoldHost(rawURL string) string {

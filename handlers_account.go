@@ -121,7 +121,7 @@ type userResponse struct {
 	Email       *string `json:"email"`
 	IsSuperUser bool    `json:"is_super_user"`
 	IsActive    bool    `json:"is_active"`
-	CreatedAt   string  `json:"created_at"`
+	CreatedAt   *string `json:"created_at"`
 	LastLogin   *string `json:"last_login"`
 }
 
@@ -140,7 +140,7 @@ func newUserResponse(user User) userResponse {
 		Email:       optionalText(user.Email),
 		IsSuperUser: user.IsSuperUser,
 		IsActive:    user.IsActive,
-		CreatedAt:   wire.Time(user.CreatedAt),
+		CreatedAt:   wire.OptionalTime(user.CreatedAt), // a host's own users may have no time
 		LastLogin:   wire.OptionalTime(user.LastLogin),
 	}
 }

@@ -241,7 +241,7 @@ type UserSource interface {
 	// the user may do what only super users may do. The Service calls FindUser again for each
 	// sign-in and for each check that the caller is a super user. The Username must be at most 128
 	// bytes of text, because it goes into tokens. Only GET /auth/user shows the other fields. They
-	// may be zero, but a zero CreatedAt is shown as the year 1.
+	// may be zero: a zero time or an empty Email is shown as null.
 	FindUser(ctx context.Context, id string) (User, error)
 
 	// ResolveGitHub returns the ID of the user who signs in with this GitHub account from now on,

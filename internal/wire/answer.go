@@ -23,13 +23,15 @@ func DenyFrames(header http.Header) {
 	header.Add(name, policy)
 }
 
-// WriteJSON answers with a JSON body. It sets headers so that caches do not store the body, and
-// browsers neither treat it as another type nor show it in a frame.
+// WriteJSON answers with a JSON body, which ends with a newline: without the newline, the prompt of a
+// shell would follow the body on the same line. WriteJSON sets headers so that caches do not store
+// the body, and browsers neither treat it as another type nor show it in a frame.
 func WriteJSON(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // impossible with the types of this module
 		status, text = http.StatusInternalServerError, []byte(`{"detail":"Internal error"}`)
 	}
+	text = append(text, '\n')
 	header := w.Header()
 	DenyFrames(header)
 	header.Set("Content-Type", "application/json")
@@ -40,10 +42,10 @@ func WriteJSON(w http.ResponseWriter, status int, body any) {
 	w.Write(text) // an error means that the client has gone
 }
 
-// OptionalTime returns a pointer to the text that [Time] returns. For the zero time, OptionalTime
-// returns nil, which is null in JSON.
+// OptionalTime returns a pointer to the text that [Time] returns. For the zero time, and for a time
+// that RFC 3339 cannot express in UTC, OptionalTime returns nil, which is null in JSON.
 func OptionalTime(t time.Time) *string {
-	if t.IsZero() {
+	if year := t.UTC().Year(); t.IsZero() || year < 1 || year > 9999 {
 		return nil
 	}
 	return new(Time(t))

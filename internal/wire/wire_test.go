@@ -249,10 +249,10 @@ func TestAnAnswerIsKeptByNoCacheTakenForNoOtherTypeAndShownInNoFrame(t *testing.
 	w := httptest.NewRecorder()
 	wire.WriteJSON(w, http.StatusTeapot, map[string]int{"a": 1})
 	require.Equal(t, http.StatusTeapot, w.Code)
-	require.Equal(t, `{"a":1}`, w.Body.String())
+	require.Equal(t, "{\"a\":1}\n", w.Body.String())
 	require.Equal(t, http.Header{
 		"Content-Type": {"application/json"}, "Cache-Control": {"no-store"},
-		"X-Content-Type-Options": {"nosniff"}, "Content-Length": {"7"},
+		"X-Content-Type-Options": {"nosniff"}, "Content-Length": {"8"},
 		"Content-Security-Policy": {"frame-ancestors 'none'"},
 	}, w.Header())
 
@@ -283,5 +283,10 @@ func TestTimesAreWholeSecondsInUTC(t *testing.T) {
 	at := time.Date(2030, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600))
 	require.Equal(t, "2030-01-02T02:04:05Z", wire.Time(at))
 	require.Equal(t, new("2030-01-02T02:04:05Z"), wire.OptionalTime(at))
-	require.Nil(t, wire.OptionalTime(time.Time{}))
+	for _, none := range []time.Time{
+		{}, time.Time{}.In(time.FixedZone("", 3600)), time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -3600)),
+	} {
+		require.Nil(t, wire.OptionalTime(none), none)
+	}
 }

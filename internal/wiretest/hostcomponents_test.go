@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -229,5 +230,27 @@ func TestADisabledOrDeletedSuperUserOfTheHostHasNoPower(t *testing.T) {
 		end(h.table)
 		_, err = h.svc.Credentials().Issue(t.Context(), by, "u-alice", auth.KeyOptions{})
 		require.ErrorIs(t, err, auth.ErrTokenRejected, name)
+	}
+}
+
+// A host's own table may have no such columns. The year 1 would be a time that no client expects.
+func TestTimesThatAHostUserDoesNotHaveAreNull(t *testing.T) {
+	t.Parallel()
+	h := newHostFixture(t)
+	token := h.login(h.pair).json(t)["token"].(string)
+	for want, at := range map[string]time.Time{
+		"1970-01-01T00:00:00Z": time.Unix(0, 0), "2026-01-02T03:04:05Z": h.clock.Now(), "": {},
+	} {
+		h.table.change("u-alice", func(u *auth.User) { u.CreatedAt, u.LastLogin, u.Email = at, at, "" })
+		got := h.sendAs(token, http.MethodGet, "/auth/user", "").json(t)
+		for _, field := range []string{"created_at", "last_login"} {
+			require.Contains(t, got, field)
+			if want == "" {
+				require.Nil(t, got[field], field)
+				continue
+			}
+			require.Equal(t, want, got[field], field)
+		}
+		require.Nil(t, got["email"])
 	}
 }

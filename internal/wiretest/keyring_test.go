@@ -132,7 +132,7 @@ func TestOtherLibrariesVerifyTokensWithTheJWKS(t *testing.T) {
 	require.Equal(t, http.StatusOK, r.status)
 	require.Equal(t, "application/json", r.header.Get("Content-Type"))
 	require.Equal(t, "public, max-age=300", r.header.Get("Cache-Control"))
-	require.Equal(t, f.svc.Tokens().JWKS(), []byte(r.body))
+	require.Equal(t, string(f.svc.Tokens().JWKS())+"\n", r.body)
 
 	var set struct{ Keys []map[string]any }
 	require.NoError(t, json.Unmarshal([]byte(r.body), &set))

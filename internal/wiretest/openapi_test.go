@@ -128,9 +128,12 @@ func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 		status       int
 		body         string
 		header       []string
+		noNewline    bool
 		want         string
 	}{
 		"as documented":            {status: 200, body: good},
+		"no newline at the end":    {status: 200, body: good, noNewline: true, want: "newline"},
+		"two newlines at the end":  {status: 200, body: good + "\n", want: "newline"},
 		"a path of the host":       {path: "/reports", status: 418, body: "teapot"},
 		"a missing field":          {status: 200, body: `{"token": "x", "token_type": "bearer", "expires_in": 43200}`, want: "is_super_user"},
 		"an additional field":      {status: 200, body: strings.Replace(good, "{", `{"more": 1, `, 1), want: "more"},
@@ -165,8 +168,12 @@ func TestTheWireCheckFindsUndocumentedResponses(t *testing.T) {
 			}
 			check := newWireCheck(auth.OpenAPI())
 			sent := `{"access_key": "a", "access_secret": "b"}`
+			newline := "\n"
+			if test.noNewline {
+				newline = ""
+			}
 			problems := check.check(httptest.NewRequest(method, path, nil), []byte(sent), response{
-				test.status, header, test.body,
+				test.status, header, test.body + newline,
 			})
 			if test.want == "" {
 				require.Empty(t, problems)
@@ -187,7 +194,7 @@ func TestTheWireCheckFindsUndocumentedRequestBodies(t *testing.T) {
 	t.Parallel()
 	check := newWireCheck(auth.OpenAPI())
 	answer := response{200, documentedHeader(),
-		`{"token": "x", "token_type": "bearer", "expires_in": 1, "is_super_user": false}`}
+		`{"token": "x", "token_type": "bearer", "expires_in": 1, "is_super_user": false}` + "\n"}
 	for sent, want := range map[string]string{
 		"": "no body", "{}": "access_key", `{"access_key": 1, "access_secret": "b"}`: "string",
 	} {

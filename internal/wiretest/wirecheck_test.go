@@ -246,6 +246,9 @@ func (c *wireCheck) checkBody(pointer string, documented map[string]any, got res
 		if value, err = jsonschema.UnmarshalJSON(strings.NewReader(got.body)); err != nil {
 			return []string{"the body is not JSON: " + err.Error()}
 		}
+		if strings.Index(got.body, "\n") != len(got.body)-1 { // a shell's prompt would follow the body
+			return []string{"the body does not end with its only newline"}
+		}
 	}
 	if err := c.validate(pointer+pointerTo("content", mediaType, "schema"), value); err != nil {
 		return []string{err.Error()}

@@ -136,8 +136,11 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 // RequireSuperUser returns a handler that lets only active super users pass. For such a caller, the
 // handler calls next, with the caller's user record in the context for [Service.User]. On each
 // request, the handler reads the record from the store or the [UserSource], because the user may
-// have changed after the token was issued. The handler must be inside Authenticate of the same
-// Service. Outside Authenticate, it refuses every request.
+// have changed after the token was issued.
+//
+// Inside Authenticate of the same Service, the handler uses the caller that Authenticate has
+// identified. Everywhere else, it identifies the caller itself, as Authenticate does. It never uses
+// a caller that another Service, a [RemoteVerifier] or [WithIdentity] has put into the context.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r)
@@ -150,9 +153,17 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	})
 }
 
-// withSuperUser returns the request with the caller's record in its context. It returns an error if
-// the caller is not an active super user.
+// withSuperUser returns the request with the caller's record in its context. If this Service has not
+// identified the caller yet, withSuperUser does. It returns an error if the caller is not an active
+// super user.
 func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
+	if s.ownCaller(r.Context()) == nil {
+		identified, err := s.IdentifyContext(r)
+		if err != nil {
+			return nil, err
+		}
+		r = r.WithContext(identified)
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
 	user, err := s.SuperUser(ctx)

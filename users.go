@@ -277,18 +277,46 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 // [UserSource]. Inside [Service.RequireSuperUser], User returns the record that this middleware has
 // read.
 //
-// User returns ErrTokenMissing unless [Service.Authenticate] or [Service.IdentifyContext] of this
-// Service has put the caller into ctx. It returns ErrTokenRejected if the user does not exist or is
-// disabled.
+// User returns an error that matches ErrTokenMissing unless [Service.Authenticate],
+// [Service.RequireSuperUser] or [Service.IdentifyContext] of this Service has put the caller into
+// ctx. The message of the error says so. User returns ErrTokenRejected if the user does not exist
+// or is disabled.
 func (s *Service) User(ctx context.Context) (User, error) {
-	caller := callerOf(ctx)
-	if caller == nil || caller.clients != s.clients {
-		return User{}, ErrTokenMissing
+	caller := s.ownCaller(ctx)
+	if caller == nil {
+		return User{}, missingCaller(ctx)
 	}
 	if known, ok := ctx.Value(userKey{}).(*userContext); ok && &known.callerContext == caller {
 		return known.user, nil
 	}
 	return s.readUser(ctx, caller.identity.UserID)
+}
+
+// ownCaller returns the caller that this Service has identified and put into ctx, or nil. The token
+// of any other caller was verified with other keys or not at all, so it proves nothing here.
+func (s *Service) ownCaller(ctx context.Context) *callerContext {
+	caller := callerOf(ctx)
+	if caller == nil || caller.clients != s.clients {
+		return nil
+	}
+	return caller
+}
+
+// missingCallerError tells the host why a context has no caller of the Service. It matches
+// ErrTokenMissing, but does not say that the request has no token: perhaps nobody has looked.
+type missingCallerError string
+
+func (e missingCallerError) Error() string { return "auth: " + string(e) }
+
+func (e missingCallerError) Is(target error) bool { return target == ErrTokenMissing }
+
+func missingCaller(ctx context.Context) error {
+	if callerOf(ctx) != nil {
+		return missingCallerError("the caller in the context was not identified by this Service: wrap the " +
+			"handler in Authenticate of this Service")
+	}
+	return missingCallerError("the context has no caller: wrap the handler in Authenticate, or pass the " +
+		"context of IdentifyContext")
 }
 
 // readUser reads the current record of a caller.
@@ -314,9 +342,9 @@ func (s *Service) readUser(ctx context.Context, userID string) (User, error) {
 // Recheck returns ErrTokenMissing in the same cases as [Service.User]. It returns ErrTokenRejected
 // if the session is not live or the user is not active.
 func (s *Service) Recheck(ctx context.Context) (User, error) {
-	caller := callerOf(ctx)
-	if caller == nil || caller.clients != s.clients {
-		return User{}, ErrTokenMissing
+	caller := s.ownCaller(ctx)
+	if caller == nil {
+		return User{}, missingCaller(ctx)
 	}
 	if err := s.tokens.requireLiveInStore(ctx, caller.identity); err != nil {
 		return User{}, err

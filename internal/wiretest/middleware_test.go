@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
 
@@ -64,13 +65,118 @@ func TestRequireSuperUserReadsTheStoreOnceAndIgnoresTheToken(t *testing.T) {
 		auth.UserChange{IsSuperUser: &yes})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNoContent, ask(user), "the user was promoted after the token was issued")
+}
 
-	// RequireSuperUser alone, without Authenticate, rejects every request.
-	alone := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		t.Error("the handler was reached")
+func TestRequireSuperUserWithoutAuthenticateIdentifiesTheCaller(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	inner := func(w http.ResponseWriter, r *http.Request) {
+		identity, ok := auth.IdentityFromContext(r.Context())
+		require.True(t, ok)
+		require.Equal(t, f.admin.ID, identity.UserID)
+		for _, read := range []func(context.Context) (auth.User, error){
+			f.svc.User, f.svc.SuperUser, f.svc.Recheck,
+		} {
+			user, err := read(r.Context())
+			require.NoError(t, err)
+			require.Equal(t, f.admin.ID, user.ID)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
+	alone := f.svc.RequireSuperUser(http.HandlerFunc(inner))
+	inside := f.svc.Authenticate(alone)
+	admin, revoked := f.signIn(f.admin), f.signIn(f.admin)
+	require.Equal(t, http.StatusOK, f.sendAs(revoked, http.MethodPost, "/auth/logout", "").status)
+	for name, header := range map[string][]string{
+		"no token":              {},
+		"a super user":          {"Authorization", "Bearer " + admin},
+		"another scheme":        {"Authorization", "Basic " + admin},
+		"a user":                {"Authorization", "Bearer " + f.signIn(f.user)},
+		"a token that is wrong": {"Authorization", "Bearer " + flipCase(admin, 40)},
+		"a revoked session":     {"Authorization", "Bearer " + revoked},
+		"two tokens":            {"Authorization", "Bearer " + admin, "Authorization", "Bearer " + admin},
+	} {
+		got := send(alone, http.MethodGet, "/", "", header...)
+		require.Equal(t, send(inside, http.MethodGet, "/", "", header...), got, name)
+		require.Equal(t, name == "a super user", got.status == http.StatusNoContent, name)
+	}
+}
+
+// Each wrapper puts an identity with the user ID of a super user of f into the context. None of
+// these identities comes from a token that f has verified.
+func TestOnlyACallerOfTheSameServicePassesRequireSuperUser(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	table := newHostTable()
+	table.change(f.admin.ID, func(u *auth.User) {
+		*u = auth.User{ID: f.admin.ID, Username: "root", IsActive: true, IsSuperUser: true}
+	})
+	other := newFixture(t, func(o *fixture, cfg *auth.Config) {
+		o.accounts, o.source = memstore.NewAccounts(), table
+		cfg.Issuer = "https://other.example.com"
+		cfg.SigningKeys = []auth.SigningKey{f.signer.Key} // even with the same key
+	})
+	remote := newRemote(t, "ES256")
+	stolen, err := other.svc.SignIn(t.Context(), f.admin.ID)
+	require.NoError(t, err)
+	_, err = remote.verify(t, remote.token.Bearer.Reveal()) // fetches the keys
+	require.NoError(t, err)
+	var entered, reached int
+	guarded := f.svc.RequireSuperUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		reached++
 	}))
-	require.Equal(t, http.StatusUnauthorized,
-		send(alone, http.MethodGet, "/", "", "Authorization", "Bearer "+admin).status)
+	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		entered++
+		guarded.ServeHTTP(w, r)
+	})
+	for name, test := range map[string]struct {
+		handler http.Handler
+		token   string
+	}{
+		"another service":  {other.svc.Authenticate(inner), stolen.Bearer.Reveal()},
+		"its super user":   {other.svc.RequireSuperUser(inner), stolen.Bearer.Reveal()},
+		"a RemoteVerifier": {remote.verifier.Authenticate(inner), remote.token.Bearer.Reveal()},
+		"WithIdentity": {http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx := auth.WithIdentity(r.Context(), auth.Identity{UserID: f.admin.ID})
+			inner.ServeHTTP(w, r.WithContext(ctx))
+		}), stolen.Bearer.Reveal()},
+	} {
+		entered = 0
+		r := send(test.handler, http.MethodGet, "/", "", "Authorization", "Bearer "+test.token)
+		require.Equal(t, 1, entered, "the other middleware accepts the token")
+		require.Equal(t, http.StatusUnauthorized, r.status, name)
+		require.Equal(t, `Bearer error="invalid_token"`, r.header.Get("WWW-Authenticate"), name)
+	}
+	require.Zero(t, reached)
+
+	// The caller of f passes, even inside a middleware of another service that f does not trust.
+	inside := f.svc.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := auth.WithIdentity(r.Context(), auth.Identity{UserID: "nobody"})
+		guarded.ServeHTTP(w, r.WithContext(ctx))
+	}))
+	r := send(inside, http.MethodGet, "/", "", "Authorization", "Bearer "+f.signIn(f.admin))
+	require.Equal(t, http.StatusOK, r.status)
+	require.Equal(t, 1, reached)
+}
+
+// A host that forgets a middleware must find that out from the error.
+func TestTheErrorForAMissingCallerSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	f, other := newFixture(t), newFixture(t)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "Bearer "+other.signIn(other.admin))
+	foreign, err := other.svc.IdentifyContext(r)
+	require.NoError(t, err)
+	for _, read := range []func(context.Context) (auth.User, error){
+		f.svc.User, f.svc.SuperUser, f.svc.Recheck,
+	} {
+		require.EqualError(t, errorOf(read(t.Context())), "auth: the context has no caller: wrap "+
+			"the handler in Authenticate, or pass the context of IdentifyContext")
+		_, err := read(foreign)
+		require.ErrorIs(t, err, auth.ErrTokenMissing)
+		require.EqualError(t, err, "auth: the caller in the context was not identified by this "+
+			"Service: wrap the handler in Authenticate of this Service")
+	}
 }
 
 func TestIdentifyContextAndSuperUserMatchTheMiddleware(t *testing.T) {

@@ -241,8 +241,8 @@ func TestTablesMigratedByTheTeamAreUsedUnchanged(t *testing.T) {
 			s.watch(nil)
 			_, err = sqlstore.Open(context.Background(), db, p.cfg)
 			if n < of {
-				require.ErrorContains(t, err, fmt.Sprintf("the tables have version %d and this program needs %d",
-					n, of))
+				require.ErrorContains(t, err,
+					fmt.Sprintf("the tables have version %d and this program needs %d", n, of))
 				require.Empty(t, s.changes())
 				continue
 			}

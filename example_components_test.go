@@ -83,23 +83,3 @@ func ExampleTokenIssuer() {
 	// alice 1h0m0s <nil>
 	// true
 }
-
-// If no super user has a working key, an operator runs a program like this one beside the database.
-func ExampleService_RecoverSuperUser() {
-	svc, _, err := newAPI([]byte(rand.Text() + rand.Text()))
-	if err != nil {
-		log.Fatal(err)
-	}
-	ctx := context.Background()
-	made, err := svc.Register(ctx, auth.ByHost("setup"), auth.UserParams{Username: "alice"})
-	if err != nil {
-		log.Fatal(err)
-	}
-	pair, err := svc.RecoverSuperUser(ctx, made.User.ID)
-	if err != nil {
-		log.Fatal(err)
-	}
-	token, err := svc.Login(ctx, pair)
-	fmt.Println(token.User.Username, token.User.IsSuperUser, err)
-	// Output: alice true <nil>
-}

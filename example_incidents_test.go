@@ -1,0 +1,100 @@
+package auth_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/memstore"
+)
+
+// newService returns a service with the store, as a program of an operator makes it. The program
+// must have the peppers of the service, because it makes a key.
+func newService(store auth.Store, keys ...auth.SigningKey) (*auth.Service, error) {
+	return auth.New(store, auth.Config{Issuer: "https://api.example.com", SigningKeys: keys})
+}
+
+// newSigningKey returns a key with a new secret.
+func newSigningKey() auth.SigningKey {
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	key, err := auth.NewHS256Key("", secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return key
+}
+
+// If no super user has a working key, an operator runs a program like this one beside the database.
+// The program lists the super users first. Recover a user by ID only, because another user can have
+// a name that looks the same, or the e-mail of the super user as the name.
+func ExampleService_RecoverSuperUser() {
+	ctx := context.Background()
+	store := memstore.New() // your store
+	svc, err := newService(store, newSigningKey())
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = svc.Bootstrap(ctx, auth.UserParams{Username: "root", Email: "root@example.com"},
+		svc.Credentials().GeneratePair()) // the pair is lost
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	var chosen string
+	for page, after := []auth.User(nil), ""; ; after = page[len(page)-1].ID {
+		if page, err = store.ListUsers(ctx, after, 200); err != nil {
+			log.Fatal(err)
+		}
+		for _, user := range page {
+			if user.IsSuperUser {
+				fmt.Println(user.Username, user.Email, "active:", user.IsActive)
+				chosen = user.ID // the operator chooses an ID from the list
+			}
+		}
+		if len(page) < 200 {
+			break
+		}
+	}
+	pair, err := svc.RecoverSuperUser(ctx, chosen)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := svc.Login(ctx, pair)
+	fmt.Println(token.User.Username, token.User.IsSuperUser, err)
+	// Output:
+	// root root@example.com active: true
+	// root true <nil>
+}
+
+// A signing key has leaked. Every instance removes it at once, and signs with a new key. After that,
+// no token of the leaked key is accepted, whether the service or an attacker signed it.
+func ExampleTokenIssuer_SetKeys() {
+	ctx := context.Background()
+	svc, err := newService(memstore.New(), newSigningKey())
+	if err != nil {
+		log.Fatal(err)
+	}
+	made, err := svc.Register(ctx, auth.ByHost("setup"), auth.UserParams{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := svc.SignIn(ctx, made.User.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	if err := svc.Tokens().SetKeys([]auth.SigningKey{newSigningKey()}); err != nil {
+		log.Fatal(err)
+	}
+	if err := svc.RevokeEverybody(ctx, auth.ByHost("incident")); err != nil {
+		log.Fatal(err)
+	}
+
+	_, err = svc.Tokens().Verify(ctx, token.Bearer.Reveal())
+	fmt.Println(errors.Is(err, auth.ErrTokenRejected))
+	// Output: true
+}

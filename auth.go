@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/answers"
@@ -16,7 +15,6 @@ import (
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/throttle"
-	"github.com/sallyport-go/auth/internal/weburl"
 )
 
 // Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
@@ -268,36 +266,13 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 		}
 		cfg.GitHub = &github
 	}
-	return cfg.withPublicURL()
-}
-
-// withPublicURL checks PublicURL and converts it to the form of a browser's Origin header. An empty
-// PublicURL becomes the origin of GitHub's CallbackURL, if there is one.
-func (cfg Config) withPublicURL() (Config, error) {
-	callback := ""
+	callback, insecure := "", false
 	if cfg.GitHub != nil {
-		callback = weburl.Origin(cfg.GitHub.CallbackURL)
+		callback, insecure = cfg.GitHub.CallbackURL, cfg.GitHub.InsecureCookies
 	}
-	if cfg.PublicURL == "" {
-		cfg.PublicURL = callback
-		return cfg, nil
-	}
-	u, err := url.Parse(cfg.PublicURL)
-	insecure := cfg.GitHub != nil && cfg.GitHub.InsecureCookies
-	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
-		u.Fragment != "" || u.Path != "" && u.Path != "/":
-		return cfg, errors.New("auth: Config.PublicURL must be an origin such as " +
-			"https://api.example.com, without path and query")
-	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecure):
-		return cfg, errors.New("auth: Config.PublicURL must be https")
-	}
-	cfg.PublicURL = weburl.Origin(cfg.PublicURL)
-	if callback != "" && callback != cfg.PublicURL {
-		return cfg, errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
-			"the browser comes back to the one with the cookies of the other")
-	}
-	return cfg, nil
+	publicURL, err := publicOrigin(cfg.PublicURL, callback, insecure)
+	cfg.PublicURL = publicURL
+	return cfg, err
 }
 
 // newGitHub returns the connector and the browser sessions. Each is nil if it is not configured.

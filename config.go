@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/defaults"
@@ -93,6 +94,30 @@ func checkIssuer(setting, issuer string) error {
 			maxIssuerLength)
 	}
 	return nil
+}
+
+// publicOrigin checks Config.PublicURL, and returns it in the form of a browser's Origin header. If
+// PublicURL is empty, publicOrigin returns the origin of GitHub's CallbackURL, or "" without GitHub.
+func publicOrigin(publicURL, callbackURL string, insecureCookies bool) (string, error) {
+	callback := weburl.Origin(callbackURL)
+	if publicURL == "" {
+		return callback, nil
+	}
+	u, err := url.Parse(publicURL)
+	switch {
+	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
+		u.Fragment != "" || u.Path != "" && u.Path != "/":
+		return "", errors.New("auth: Config.PublicURL must be an origin such as " +
+			"https://api.example.com, without path and query")
+	case !weburl.IsSecure(u) && !(u.Scheme == "http" && insecureCookies):
+		return "", errors.New("auth: Config.PublicURL must be https")
+	}
+	origin := weburl.Origin(publicURL)
+	if callback != "" && callback != origin {
+		return "", errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
+			"the browser comes back to the one with the cookies of the other")
+	}
+	return origin, nil
 }
 
 func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {

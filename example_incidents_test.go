@@ -72,7 +72,7 @@ func ExampleService_RecoverSuperUser() {
 
 // A signing key has leaked. Every instance removes it at once, and signs with a new key. After that,
 // no token of the leaked key is accepted, whether the service or an attacker signed it.
-func ExampleTokenIssuer_SetKeys() {
+func ExampleTokenIssuer_SetKeys_leakedKey() {
 	ctx := context.Background()
 	svc, err := newService(memstore.New(), newSigningKey())
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/sallyport-go/auth/internal/token"
 )
@@ -145,4 +147,52 @@ func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 	if t != nil && t.feed != nil {
 		t.feed.ReadAfterWrite(ctx)
 	}
+}
+
+// FoldRevocations keeps the revocation feed short if many of its entries each revoke one session of
+// the same user. The argument contains these entries in any order. It must not contain an entry
+// that a newer entry has replaced.
+//
+// FoldRevocations counts the given entries that are not [Revocation.Capped]. If there are more than
+// [MaxNamedRevocations], it returns one entry for the user, which replaces most of the counted
+// entries. Otherwise, it returns false.
+//
+// Capped entries stay in the feed. Of the counted entries, at most MaxNamedRevocations/2 stay:
+// those with the greatest Generations. If FoldRevocations returns true, the store does the
+// following in its transaction:
+//
+//   - It sets a zero ExpiresAt on each of the given entries that is not capped and whose Generation
+//     is below that of the returned entry.
+//   - It looks for the current entry for all sessions of the user. If there is one, and its
+//     Generation is not greater than that of the returned entry, the store sets a zero ExpiresAt on
+//     it.
+//   - It removes the user's sessions whose Generations are below that of the returned entry.
+//   - It raises the ExpiresAt of the returned entry to the latest ExpiresAt of the removed sessions
+//     and the replaced entries.
+//   - It adds the returned entry with the next Position.
+func FoldRevocations(named []Revocation) (folded Revocation, ok bool) {
+	named = slices.DeleteFunc(slices.Clone(named), Revocation.Capped)
+	if len(named) <= MaxNamedRevocations {
+		return Revocation{}, false
+	}
+	generations := make([]int64, len(named))
+	for i, entry := range named {
+		generations[i] = entry.Generation
+	}
+	slices.Sort(generations)
+	folded.UserID = named[0].UserID
+	folded.Generation = generations[len(generations)-1-MaxNamedRevocations/2] + 1
+	for _, entry := range named {
+		if entry.Generation < folded.Generation {
+			folded.ExpiresAt = laterTime(folded.ExpiresAt, entry.ExpiresAt)
+		}
+	}
+	return folded, true
+}
+
+func laterTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

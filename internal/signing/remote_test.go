@@ -142,7 +142,8 @@ func TestAFetchIsAPlainRequest(t *testing.T) {
 		s.serve = func(r *http.Request) (*http.Response, error) {
 			require.Equal(t, http.MethodGet, r.Method)
 			require.Equal(t, setURL, r.URL.String())
-			require.Equal(t, http.Header{"Accept": {"application/json"}, "Cache-Control": {"no-cache"}}, r.Header)
+			require.Equal(t, http.Header{"Accept": {"application/json"}, "Cache-Control": {"no-cache"}},
+				r.Header)
 			deadline, _ := r.Context().Deadline()
 			require.Equal(t, 5*time.Second, time.Until(deadline))
 			time.Sleep(500 * time.Millisecond)

@@ -109,7 +109,7 @@ func TestATokenIsAtMost4KiBLong(t *testing.T) {
 func TestAMissingSettingIsNamed(t *testing.T) {
 	t.Parallel()
 	key := authtest.NewSigners(t)["ES256"].Key
-	remote := auth.RemoteVerifierConfig{JWKSURL: "https://api.example.com/jwks", Issuer: issuer, Audience: "b"}
+	remote := auth.RemoteVerifierConfig{JWKSURL: issuer + "/jwks", Issuer: issuer, Audience: "b"}
 	const noIssuer = "is required: it is the URL of the service that issues the tokens, such as " +
 		"https://api.example.com"
 	for want, build := range map[string]func() error{
@@ -132,7 +132,8 @@ func TestAMissingSettingIsNamed(t *testing.T) {
 		require.EqualError(t, build(), want)
 	}
 	remote.Issuer = ""
-	require.EqualError(t, errorOf(auth.NewRemoteVerifier(remote)), "auth: RemoteVerifierConfig.Issuer "+noIssuer)
+	require.EqualError(t, errorOf(auth.NewRemoteVerifier(remote)),
+		"auth: RemoteVerifierConfig.Issuer "+noIssuer)
 	_, err := auth.New(memstore.New(), auth.Config{SigningKeys: []auth.SigningKey{key}})
 	require.EqualError(t, err, "auth: Config.Issuer "+noIssuer)
 }
@@ -142,14 +143,17 @@ func TestAMissingSettingIsNamed(t *testing.T) {
 func TestAnIssuerThatAnotherServiceCouldWriteDifferentlyIsRefused(t *testing.T) {
 	t.Parallel()
 	key := authtest.NewSigners(t)["ES256"].Key
-	for _, bad := range []string{"myapp", issuer + "/", "https://API.example.com", issuer + ":443", issuer + "?"} {
+	for _, bad := range []string{
+		"myapp", issuer + "/", "https://API.example.com", issuer + ":443", issuer + "?",
+	} {
 		for setting, build := range map[string]func() error{
 			"Config.Issuer": func() error {
 				cfg := auth.Config{Issuer: bad, SigningKeys: []auth.SigningKey{key}}
 				return errorOf(auth.New(memstore.New(), cfg))
 			},
 			"the issuer of a TokenIssuer": func() error {
-				return errorOf(auth.NewTokenIssuer(memstore.New(), bad, []auth.SigningKey{key}, auth.TokenConfig{}))
+				return errorOf(auth.NewTokenIssuer(memstore.New(), bad, []auth.SigningKey{key},
+					auth.TokenConfig{}))
 			},
 			"RemoteVerifierConfig.Issuer": func() error {
 				return errorOf(auth.NewRemoteVerifier(auth.RemoteVerifierConfig{

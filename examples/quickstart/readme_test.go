@@ -122,10 +122,10 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	require.Regexp(t, `^access_key=ak_live_\w+\naccess_secret=as_live_\w+\n$`, pair)
 
 	// All calls run in one shell, because they share its variables.
-	const separator = "\n--\n"
+	const separator = "==\n"
 	script := "set -e\n" + pair
 	for _, call := range r.calls {
-		script += strings.ReplaceAll(call, "http://127.0.0.1:8080", url) + "\nprintf '" +
+		script += strings.ReplaceAll(call, "http://127.0.0.1:8080", url) + "printf '" +
 			strings.ReplaceAll(separator, "\n", `\n`) + "'\n"
 	}
 	out, err := exec.Command("bash", "-c", script).Output()
@@ -133,7 +133,7 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 	got := strings.Split(string(out), separator)
 	for i, want := range r.answers {
 		pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), "…", `[^"]+`)
-		require.Regexp(t, "^"+pattern+"\n*$", got[i])
+		require.Regexp(t, "^"+pattern+"\n?$", got[i])
 	}
 
 	// A later start has the same user and prints no key.

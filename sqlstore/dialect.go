@@ -77,8 +77,15 @@ type dialect struct {
 	// migrations says how processes that migrate at the same time wait for each other.
 	migrations migrationLock
 
-	// check returns an error if the settings of the database are unsafe for a store.
-	check func(context.Context, *sql.DB) error
+	// prepare makes the settings of the database safe for a store, or returns an error. [Open] calls
+	// prepare once, with the maximum number of connections of the pool. nil means that there is
+	// nothing to prepare.
+	prepare func(ctx context.Context, conn *sql.Conn, maxConns int) error
+
+	// checkConn returns an [unsafeSettingError] if a setting of the connection is unsafe for a
+	// store. The store calls checkConn before it uses a connection for the first time. checkConn
+	// runs one statement.
+	checkConn func(context.Context, *sql.Conn) error
 
 	// isConflict reports whether the error means that a primary key or a unique constraint was
 	// violated. If the driver's error has a method that returns a code, isConflict uses the code.
@@ -89,25 +96,35 @@ type dialect struct {
 	// database did not wait for this lock.
 	isBusy func(error) bool
 
+	// isDenied reports whether the error means that the user of the database lacks a right.
+	isDenied func(error) bool
+
 	// isRolledBack reports whether the error means that the database rolled the whole transaction
 	// back because of a conflict with other transactions. The store can then run the transaction
 	// again.
 	isRolledBack func(error) bool
+
+	// isNotCommitted reports whether the error of a COMMIT means that nothing was committed. After
+	// any other error of a COMMIT, the transaction may or may not have taken effect.
+	isNotCommitted func(error) bool
 }
 
 var dialects = map[Dialect]dialect{
 	SQLite: {
-		goose:         database.DialectSQLite3,
-		hasTable:      `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?`,
-		begin:         []string{`BEGIN IMMEDIATE`},
-		oneWriter:     true,
-		unlessExists:  onConflictDoNothing,
-		rowsPerInsert: 1,
-		migrations:    migrationLock{inTransaction: true},
-		check:         checkSQLite,
-		isConflict:    isSQLiteConflict,
-		isBusy:        isSQLiteBusy,
-		isRolledBack:  never,
+		goose:          database.DialectSQLite3,
+		hasTable:       `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?`,
+		begin:          []string{`BEGIN IMMEDIATE`},
+		oneWriter:      true,
+		unlessExists:   onConflictDoNothing,
+		rowsPerInsert:  1,
+		migrations:     migrationLock{inTransaction: true},
+		prepare:        prepareSQLite,
+		checkConn:      checkSQLiteConn,
+		isConflict:     isSQLiteConflict,
+		isBusy:         isSQLiteBusy,
+		isDenied:       never,
+		isRolledBack:   never,
+		isNotCommitted: isSQLiteNotCommitted,
 	},
 	Postgres: {
 		goose:         database.DialectPostgres,
@@ -125,10 +142,12 @@ var dialects = map[Dialect]dialect{
 			lock:          `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
 			argument:      postgresLockID,
 		},
-		check:        checkPostgres,
-		isConflict:   isPostgresConflict,
-		isBusy:       never,
-		isRolledBack: isPostgresRolledBack,
+		checkConn:      checkPostgresConn,
+		isConflict:     isPostgresConflict,
+		isBusy:         never,
+		isDenied:       func(err error) bool { return sqlState(err) == stateInsufficientPrivilege },
+		isRolledBack:   isPostgresRolledBack,
+		isNotCommitted: isPostgresNotCommitted,
 	},
 	MySQL: {
 		goose:        database.DialectMySQL,
@@ -144,10 +163,12 @@ var dialects = map[Dialect]dialect{
 			unlock:   `SELECT RELEASE_LOCK(MD5(CONCAT(DATABASE(), '.', ?)))`,
 			argument: func(table string) any { return table },
 		},
-		check:        checkMySQL,
-		isConflict:   isMySQLConflict,
-		isBusy:       never,
-		isRolledBack: isMySQLRolledBack,
+		checkConn:      checkMySQLConn,
+		isConflict:     isMySQLConflict,
+		isBusy:         never,
+		isDenied:       func(err error) bool { return mysqlNumber(err) == mysqlTableAccessDenied },
+		isRolledBack:   isMySQLRolledBack,
+		isNotCommitted: isMySQLRolledBack,
 	},
 }
 

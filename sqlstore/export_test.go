@@ -22,3 +22,6 @@ func (s *core) Transact(ctx context.Context, do func(context.Context, *sql.Conn)
 
 // Statement translates a query of this package for the database.
 func (s *core) Statement(query string) string { return s.statement(query) }
+
+// ConnChecks are the statements that check a connection before the store first uses it.
+var ConnChecks = []string{sqliteSettings, postgresSettings, mysqlSettings}

@@ -3,31 +3,45 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 )
 
-// checkMySQL checks the settings of one connection and assumes that all connections of the pool
-// have the same settings.
-func checkMySQL(ctx context.Context, db *sql.DB) error {
-	var mode string
-	var autocommit, readOnly bool
-	settings := db.QueryRowContext(ctx, `SELECT @@SESSION.sql_mode, @@SESSION.autocommit, @@GLOBAL.read_only`)
-	if err := settings.Scan(&mode, &autocommit, &readOnly); err != nil {
-		return err
-	}
+const mysqlSettings = `SELECT @@SESSION.sql_mode, @@SESSION.autocommit, @@SESSION.unique_checks,
+@@SESSION.sql_safe_updates, @@GLOBAL.read_only, DATABASE()`
+
+// checkMySQLConn checks the settings of a connection. The server, its init_connect or the data
+// source name can change each of them.
+func checkMySQLConn(ctx context.Context, conn *sql.Conn) error {
+	var (
+		mode                                      string
+		autocommit, unique, safeUpdates, readOnly bool
+		database                                  sql.Null[string]
+	)
+	err := conn.QueryRowContext(ctx, mysqlSettings).
+		Scan(&mode, &autocommit, &unique, &safeUpdates, &readOnly, &database)
 	switch {
+	case err != nil:
+		return err
+	case database.V == "":
+		return unsafeSettingError("the connection to MySQL has no database: add the name of the database " +
+			"to the data source name, as in app@tcp(db.example.com)/app")
 	case !strings.Contains(mode, "STRICT_ALL_TABLES") && !strings.Contains(mode, "STRICT_TRANS_TABLES"):
-		return fmt.Errorf("MySQL's sql_mode is %q, with which it truncates values instead of refusing them: "+
-			"add STRICT_TRANS_TABLES, on the server or in the data source name", mode)
+		return unsafeSettingError(fmt.Sprintf("MySQL's sql_mode is %q, with which it truncates values instead "+
+			"of refusing them: add STRICT_TRANS_TABLES, on the server or in the data source name", mode))
 	case !autocommit:
-		return errors.New("MySQL's autocommit is off, so a connection keeps reading the same rows, even " +
-			"of sessions that were revoked since: turn it on, on the server or in the data source name")
+		return unsafeSettingError("MySQL's autocommit is off, so a connection keeps reading the same rows, " +
+			"even of sessions that were revoked since: turn it on, on the server or in the data source name")
+	case !unique:
+		return unsafeSettingError("MySQL's unique_checks is off, so two users could get the same name: turn " +
+			"it on, on the server or in the data source name")
+	case safeUpdates:
+		return unsafeSettingError("MySQL's sql_safe_updates is on, which refuses statements of the store: " +
+			"turn it off, on the server or in the data source name")
 	case readOnly:
-		return errors.New("the MySQL server is read-only: name the primary in the data source name, not " +
-			"a replica")
+		return unsafeSettingError("the MySQL server is read-only: name the primary in the data source name, " +
+			"not a replica")
 	}
 	return nil
 }
@@ -35,8 +49,9 @@ func checkMySQL(ctx context.Context, db *sql.DB) error {
 // Error numbers from https://mariadb.com/kb/en/mariadb-error-code-reference/. MySQL uses the same
 // numbers.
 const (
-	mysqlDuplicateEntry = "1062"
-	mysqlDeadlock       = "1213"
+	mysqlDuplicateEntry    = "1062"
+	mysqlTableAccessDenied = "1142"
+	mysqlDeadlock          = "1213"
 )
 
 func isMySQLConflict(err error) bool { return mysqlNumber(err) == mysqlDuplicateEntry }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -55,22 +56,113 @@ func TestOpenRefusesAPostgreSQLDatabaseThatIsNotUTF8(t *testing.T) {
 	requireOpenRefuses(t, db, postgres, "ENCODING 'UTF8'")
 }
 
-func TestOpenRefusesMySQLThatTruncatesOrReadsStaleRows(t *testing.T) {
-	t.Parallel()
+// openMariaDB opens a pool. The function edit changes the settings of its connections.
+func openMariaDB(t *testing.T, edit func(*mysql.Config)) *sql.DB {
+	t.Helper()
 	mariadb.need(t)
-	for setting, test := range map[string]struct{ value, want string }{
-		"sql_mode":   {"''", "STRICT_TRANS_TABLES"},
-		"autocommit": {"0", "autocommit is off"},
+	cfg, err := mysql.ParseDSN(os.Getenv(mariadb.variable))
+	require.NoError(t, err)
+	cfg.DBName = mariadb.schema
+	edit(cfg)
+	connector, err := mysql.NewConnector(cfg)
+	require.NoError(t, err)
+	return openConnector(t, connector, 2)
+}
+
+func TestOpenRefusesUnsafeSettingsOfMySQL(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ setting, value, want string }{
+		{"sql_mode", "''", "STRICT_TRANS_TABLES"},
+		{"autocommit", "0", "autocommit is off"},
+		{"unique_checks", "0", "unique_checks is off"},
+		{"sql_safe_updates", "1", "sql_safe_updates is on"},
 	} {
-		cfg, err := mysql.ParseDSN(os.Getenv(mariadb.variable))
-		require.NoError(t, err)
-		cfg.DBName, cfg.Params = mariadb.schema, map[string]string{setting: test.value}
-		connector, err := mysql.NewConnector(cfg)
-		require.NoError(t, err)
-		db := sql.OpenDB(connector)
-		t.Cleanup(func() { _ = db.Close() })
+		db := openMariaDB(t, func(cfg *mysql.Config) {
+			cfg.Params = map[string]string{test.setting: test.value}
+		})
 		requireOpenRefuses(t, db, mariadb, test.want)
 	}
+}
+
+func TestOpenRefusesMySQLWithoutADatabase(t *testing.T) {
+	t.Parallel()
+	db := openMariaDB(t, func(cfg *mysql.Config) { cfg.DBName = "" })
+	requireOpenRefuses(t, db, mariadb, "add the name of the database to the data source name")
+}
+
+func TestOpenNamesTheDialectOfTheDatabase(t *testing.T) {
+	t.Parallel()
+	opened := map[sqlstore.Dialect]*sql.DB{sqlstore.SQLite: openMemory(t, nil)}
+	for _, on := range servers {
+		if os.Getenv(on.variable) != "" {
+			opened[on.dialect] = on.open(t, nil, 1)
+		}
+	}
+	for actual, db := range opened {
+		for _, configured := range []sqlstore.Dialect{sqlstore.SQLite, sqlstore.Postgres, sqlstore.MySQL} {
+			_, err := sqlstore.Open(context.Background(), db, sqlstore.Config{Dialect: configured})
+			if configured != actual {
+				require.ErrorContains(t, err, fmt.Sprintf("set Config.Dialect to %q", actual), configured)
+			}
+		}
+	}
+}
+
+// A user of the database may have been given some of the rights only.
+func TestOpenNamesAMissingRight(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		cfg := on.config()
+		owner := on.open(t, nil, 1)
+		_, err := sqlstore.Open(context.Background(), owner, cfg)
+		require.NoError(t, err)
+		name, tables := "auth_"+strings.ToLower(rand.Text()[:10]), on.schema+".*"
+		account, create := name, `CREATE ROLE `+name+` LOGIN`
+		if on == postgres {
+			tables = `ALL TABLES IN SCHEMA ` + on.schema
+		} else {
+			from := column(t, owner, `SELECT SUBSTRING_INDEX(USER(), '@', -1)`)[0]
+			account = name + `@'` + from + `'`
+			create = `CREATE USER ` + account + ` IDENTIFIED BY 'secret'`
+		}
+		for _, statement := range []string{create, grantUsage(on, account),
+			`GRANT SELECT, INSERT, UPDATE ON ` + tables + ` TO ` + account} {
+			require.NoError(t, on.admin(statement), statement)
+		}
+		t.Cleanup(func() {
+			for _, statement := range dropUser(on, account) {
+				require.NoError(t, on.admin(statement), statement)
+			}
+		})
+		_, err = sqlstore.Open(context.Background(), openAs(t, on, name), cfg)
+		require.ErrorContains(t, err, "no right to DELETE in "+cfg.Prefix+"users")
+
+		require.NoError(t, on.admin(`GRANT DELETE ON `+tables+` TO `+account))
+		_, err = sqlstore.Open(context.Background(), openAs(t, on, name), cfg)
+		require.NoError(t, err)
+	})
+}
+
+func openAs(t *testing.T, on *server, name string) *sql.DB {
+	if on == postgres {
+		return openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.User = name })
+	}
+	return openMariaDB(t, func(cfg *mysql.Config) { cfg.User, cfg.Passwd = name, "secret" })
+}
+
+// grantUsage returns the statement that lets the user find the tables.
+func grantUsage(on *server, name string) string {
+	if on == postgres {
+		return `GRANT USAGE ON SCHEMA ` + on.schema + ` TO ` + name
+	}
+	return `GRANT USAGE ON *.* TO ` + name
+}
+
+func dropUser(on *server, name string) []string {
+	if on == postgres {
+		return []string{`DROP OWNED BY ` + name, `DROP ROLE ` + name}
+	}
+	return []string{`DROP USER ` + name}
 }
 
 // Each statement in a transaction of the store sees everything that was committed before the

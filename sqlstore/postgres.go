@@ -3,36 +3,26 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
 )
 
-// checkPostgres checks the settings of one connection and assumes that all connections of the pool
-// have the same settings.
-func checkPostgres(ctx context.Context, db *sql.DB) error {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	setting := func(name string) (value string) {
-		if err == nil {
-			err = conn.QueryRowContext(ctx, `SHOW `+name).Scan(&value)
-		}
-		return value
-	}
-	encoding, readOnly := setting(`server_encoding`), setting(`transaction_read_only`)
+const postgresSettings = `SELECT current_setting('server_encoding'), current_setting('transaction_read_only')`
+
+// checkPostgresConn checks the settings of a connection.
+func checkPostgresConn(ctx context.Context, conn *sql.Conn) error {
+	var encoding, readOnly string
+	err := conn.QueryRowContext(ctx, postgresSettings).Scan(&encoding, &readOnly)
 	switch {
 	case err != nil:
 		return err
 	case !strings.EqualFold(encoding, "UTF8"):
-		return fmt.Errorf("the encoding of the PostgreSQL database is %s: create it with ENCODING 'UTF8'",
-			encoding)
+		return unsafeSettingError(fmt.Sprintf("the encoding of the PostgreSQL database is %s: create it with "+
+			"ENCODING 'UTF8'", encoding))
 	case readOnly == "on":
-		return errors.New("the connection to PostgreSQL is read-only: " +
-			"name the primary in the data source name, not a replica")
+		return unsafeSettingError("the connection to PostgreSQL is read-only: name the primary in the data " +
+			"source name, not a replica")
 	}
 	return nil
 }
@@ -46,9 +36,12 @@ func postgresLockID(table string) any {
 
 // SQLSTATE values from https://www.postgresql.org/docs/15/errcodes-appendix.html.
 const (
-	stateUniqueViolation      = "23505"
-	stateSerializationFailure = "40001"
-	stateDeadlockDetected     = "40P01"
+	stateUniqueViolation       = "23505"
+	stateSerializationFailure  = "40001"
+	stateDeadlockDetected      = "40P01"
+	stateInsufficientPrivilege = "42501"
+	stateNoPreparedStatement   = "26000"
+	statePreparedTwice         = "42P05"
 )
 
 func isPostgresConflict(err error) bool {
@@ -61,4 +54,21 @@ func isPostgresConflict(err error) bool {
 func isPostgresRolledBack(err error) bool {
 	state := sqlState(err)
 	return state == stateSerializationFailure || state == stateDeadlockDetected
+}
+
+// isPostgresNotCommitted reports whether the error of a COMMIT means that nothing was committed. This
+// is so for the errors that PostgreSQL reports before it writes the commit record: a violated
+// constraint (class 23), a conflict with another transaction, and a lack of resources such as disk
+// space (class 53). After any other error, for example of a server that shuts down while it waits
+// for its synchronous standby, the transaction may have been committed.
+func isPostgresNotCommitted(err error) bool {
+	state := sqlState(err)
+	return strings.HasPrefix(state, "23") || strings.HasPrefix(state, "53") || isPostgresRolledBack(err)
+}
+
+// poolerLosesStatements reports whether the error shows that consecutive statements of the program
+// run on different connections to PostgreSQL, although the driver prepares statements.
+func poolerLosesStatements(err error) bool {
+	state := sqlState(err)
+	return state == stateNoPreparedStatement || state == statePreparedTwice
 }

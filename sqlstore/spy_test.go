@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +15,8 @@ import (
 )
 
 // spy is a driver between the store and the real driver. The spy records every statement, and can
-// return an error instead of running the statement.
+// return an error instead of running the statement. It ignores the statements that check a new
+// connection, because a pool opens connections at any time.
 type spy struct {
 	driver.Connector
 
@@ -70,10 +72,11 @@ func (s *spy) count(words string) (n int) {
 	return n
 }
 
-// changes returns the statements in the log that change tables or rows.
+// changes returns the statements in the log that change tables or rows. It leaves out the statements
+// that only find out whether the store has the right to make a change.
 func (s *spy) changes() []string {
 	return slices.DeleteFunc(s.statements(), func(statement string) bool {
-		return !changing.MatchString(statement)
+		return !changing.MatchString(statement) || strings.HasSuffix(statement, "WHERE 1 = 0")
 	})
 }
 
@@ -187,8 +190,11 @@ func meddle[T any](
 	ctx context.Context, c *spiedConn, statement string, args []driver.NamedValue, run func() (T,
 		error),
 ) (result T, err error) {
-	statement = strings.Join(strings.Fields(statement), " ")
 	s := c.spy
+	if slices.Contains(sqlstore.ConnChecks, statement) && !c.lost {
+		return run()
+	}
+	statement = strings.Join(strings.Fields(statement), " ")
 	s.mu.Lock()
 	s.log, s.args = append(s.log, statement), append(s.args, slices.Clone(args))
 	before := s.before
@@ -197,11 +203,11 @@ func meddle[T any](
 		return result, driver.ErrBadConn
 	}
 	if before == nil {
-		return run()
+		return runUnlessSkipped(s, statement, run)
 	}
 	switch err := before(ctx, statement).(type) {
 	case nil:
-		return run()
+		return runUnlessSkipped(s, statement, run)
 	case afterwards:
 		_, _ = run()
 		return result, err()
@@ -217,6 +223,25 @@ func meddle[T any](
 	default:
 		return result, err
 	}
+}
+
+// runUnlessSkipped runs the statement. A driver can decline to run a statement with arguments, and is
+// then asked to prepare the statement instead. In this case, runUnlessSkipped removes the statement
+// from the log.
+func runUnlessSkipped[T any](s *spy, statement string, run func() (T, error)) (T, error) {
+	result, err := run()
+	if !errors.Is(err, driver.ErrSkip) {
+		return result, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.log) - 1; i >= 0; i-- {
+		if s.log[i] == statement {
+			s.log, s.args = slices.Delete(s.log, i, i+1), slices.Delete(s.args, i, i+1)
+			break
+		}
+	}
+	return result, err
 }
 
 // connectionLost is an error for [spy.watch]. If a function of watch returns this error, the spy

@@ -8,34 +8,28 @@ import (
 	"strings"
 )
 
-// checkSQLite checks the settings of one connection and assumes that all connections of the pool
-// have the same settings. The assumption is true if the settings are in the data source name.
-func checkSQLite(ctx context.Context, db *sql.DB) error {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-
+// prepareSQLite turns on write-ahead logging for a file, and returns an error if the database cannot
+// be written.
+func prepareSQLite(ctx context.Context, conn *sql.Conn, maxConns int) error {
 	var file string
-	err = conn.QueryRowContext(ctx, `SELECT COALESCE(file, '') FROM pragma_database_list WHERE name = 'main'`).Scan(&file)
+	err := conn.QueryRowContext(ctx, `SELECT COALESCE(file, '') FROM pragma_database_list WHERE name = 'main'`).Scan(&file)
 	if err != nil {
 		return err
 	}
 	if file == "" {
-		return checkSQLiteMemory(db)
+		return checkSQLiteMemory(maxConns)
 	}
 	if err := requireSQLiteWAL(ctx, conn); err != nil {
 		return err
 	}
-	return checkSQLiteSync(ctx, conn)
+	return checkSQLiteWritable(ctx, conn)
 }
 
 // checkSQLiteMemory returns an error unless the pool has only one connection. Each further
 // connection would have its own empty database.
-func checkSQLiteMemory(db *sql.DB) error {
-	if db.Stats().MaxOpenConnections != 1 {
-		return errors.New("an SQLite database in memory exists once per connection: " +
+func checkSQLiteMemory(maxConns int) error {
+	if maxConns != 1 {
+		return unsafeSettingError("an SQLite database in memory exists once per connection: " +
 			"call db.SetMaxOpenConns(1) before Open, or use a file")
 	}
 	return nil
@@ -53,19 +47,59 @@ func requireSQLiteWAL(ctx context.Context, conn *sql.Conn) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("SQLite's journal_mode is %s and cannot be made WAL: "+
-		"the file must be writable, and on a local disk", mode)
+	return unsafeSettingError(fmt.Sprintf("SQLite's journal_mode is %s and cannot be made WAL: "+
+		"the file must be writable, and on a local disk", mode))
 }
 
-func checkSQLiteSync(ctx context.Context, conn *sql.Conn) error {
-	const off = 0
-	var level int
-	if err := conn.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&level); err != nil {
+// checkSQLiteWritable returns an error if the connection cannot write, for example because the data
+// source name contains mode=ro. It makes a change and rolls it back. If another process has the
+// write lock, checkSQLiteWritable does not wait, because only a connection that can write is asked
+// to wait.
+func checkSQLiteWritable(ctx context.Context, conn *sql.Conn) error {
+	var patience int
+	if err := conn.QueryRowContext(ctx, `PRAGMA busy_timeout`).Scan(&patience); err != nil {
 		return err
 	}
-	if level == off {
-		return errors.New("SQLite's synchronous is OFF, so a power cut can destroy the database: " +
+	if _, err := conn.ExecContext(ctx, `PRAGMA busy_timeout = 0`); err != nil {
+		return err
+	}
+	_, err := conn.ExecContext(ctx, `BEGIN IMMEDIATE`)
+	if err == nil { // SQLite also begins a transaction that can only read
+		_, err = conn.ExecContext(ctx, `PRAGMA user_version = 0`)
+		_, rollbackErr := conn.ExecContext(ctx, `ROLLBACK`)
+		err = errors.Join(err, rollbackErr)
+	}
+	if _, restoreErr := conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, patience)); restoreErr != nil {
+		discardConn(conn)
+		return restoreErr
+	}
+	switch {
+	case err == nil || isSQLiteBusy(err):
+		return nil
+	case sqliteCode(err)&0xff == sqliteReadOnly:
+		return unsafeSettingError("the SQLite database is read-only: remove mode=ro and immutable from the " +
+			"data source name, and give the program the right to write the file and its directory")
+	}
+	return err
+}
+
+const sqliteSettings = `SELECT s.synchronous, q.query_only FROM pragma_synchronous s, pragma_query_only q`
+
+// checkSQLiteConn checks the settings of a connection.
+func checkSQLiteConn(ctx context.Context, conn *sql.Conn) error {
+	const off = 0
+	var level int
+	var queryOnly bool
+	err := conn.QueryRowContext(ctx, sqliteSettings).Scan(&level, &queryOnly)
+	switch {
+	case err != nil:
+		return err
+	case level == off:
+		return unsafeSettingError("SQLite's synchronous is OFF, so a power cut can destroy the database: " +
 			"set it to FULL in the data source name, such as file:app.db?_pragma=synchronous(FULL)")
+	case queryOnly:
+		return unsafeSettingError("SQLite's query_only is on, so the store cannot write: remove it from the " +
+			"data source name")
 	}
 	return nil
 }
@@ -73,7 +107,9 @@ func checkSQLiteSync(ctx context.Context, conn *sql.Conn) error {
 // SQLite's result codes from https://sqlite.org/rescode.html. The lowest byte of an extended code
 // is the primary code.
 const (
-	sqliteBusy = 5
+	sqliteBusy     = 5
+	sqliteReadOnly = 8
+	sqliteFull     = 13
 	// sqliteBusySnapshot means that another transaction has changed the database since this
 	// transaction read from it. Waiting does not help, because this transaction can no longer
 	// write.
@@ -94,6 +130,10 @@ func isSQLiteBusy(err error) bool {
 	}
 	return sqliteCode(err)&0xff == sqliteBusy || strings.Contains(err.Error(), "database is locked")
 }
+
+// isSQLiteNotCommitted reports whether the error of a COMMIT means that nothing was committed. If the
+// disk is full, SQLite has not written the frame that completes the transaction.
+func isSQLiteNotCommitted(err error) bool { return sqliteCode(err) == sqliteFull }
 
 // sqliteCode returns the result code of the error, or 0 if the error has no result code.
 func sqliteCode(err error) int {

@@ -168,6 +168,7 @@ type core struct {
 	contents   contents
 	isConflict func(error) bool
 	timeout    time.Duration
+	conns      checkedConns
 
 	// statements caches the results of [core.statement], by query. The package has a fixed number
 	// of queries, so the cache does not grow without limit.
@@ -236,8 +237,7 @@ func (s *core) openWith(
 	if s.dialect.oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}
-	err := s.retry(ctx, s.timeout, func() error { return s.dialect.check(ctx, db) })
-	if err != nil {
+	if err := s.checkDatabase(ctx); err != nil {
 		return fmt.Errorf("sqlstore: check the database: %w", err)
 	}
 	if cfg.SkipMigrations {
@@ -249,6 +249,9 @@ func (s *core) openWith(
 	}
 	if err := s.checkTables(ctx); err != nil {
 		return fmt.Errorf("sqlstore: check the tables: %w", err)
+	}
+	if err := s.checkRights(ctx); err != nil {
+		return err
 	}
 	return s.claim(ctx)
 }

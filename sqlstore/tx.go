@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -124,14 +123,16 @@ func (s *core) existsOr(err error) (result error) {
 	return err
 }
 
-// read calls the function find with a querier on the pool, without a transaction. If find runs
-// several statements, they may see different states of the database. While another process locks an
-// SQLite database, read calls find again.
+// read calls the function find with a querier on a connection, without a transaction. If find runs
+// several statements, they may see different states of the database. If the connection is lost, or
+// while another process locks an SQLite database, read calls find again.
 func read[T any](ctx context.Context, s *core, verb string, find func(querier) (T, error)) (T, error) {
 	var record T
-	err := s.retry(ctx, s.timeout, func() (err error) {
-		record, err = find(querier{s, s.db})
-		return err
+	err := s.retry(ctx, s.timeout, func() error {
+		return s.onConn(ctx, func(q querier) (err error) {
+			record, err = find(q)
+			return err
+		})
 	})
 	if err != nil {
 		return *new(T), wrap(verb, err)
@@ -145,18 +146,26 @@ func read[T any](ctx context.Context, s *core, verb string, find func(querier) (
 const maxAttempts = 10
 
 // write calls the given function in a transaction, and commits if the function returns nil. If the
-// database reports that it rolled the transaction back because of other transactions, write calls
-// the function again. In all, write makes at most maxAttempts calls. If write returns an error of
-// the COMMIT, the transaction may or may not have taken effect.
+// database rolls the transaction back because of other transactions, write makes up to maxAttempts
+// attempts in all. If the connection is lost before the COMMIT, write makes up to maxLost attempts.
+// If write returns an error of the COMMIT, the transaction may or may not have taken effect.
 func (s *core) write(ctx context.Context, verb string, do func(context.Context, tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.transact(ctx, do)
-		if err == nil || isAnswer(err) || attempt == maxAttempts || ctx.Err() != nil ||
-			!s.dialect.isRolledBack(err) {
+		if err == nil || isAnswer(err) || ctx.Err() != nil || !s.mayRepeat(err, attempt) {
 			return wrap(verb, err)
 		}
 		pause(ctx, rand.N(slowestRetry))
 	}
+}
+
+// mayRepeat reports whether a transaction that failed with err can run again. The parameter attempt
+// is the number of attempts so far.
+func (s *core) mayRepeat(err error, attempt int) bool {
+	if _, lost := errors.AsType[lostError](err); lost {
+		return attempt < maxLost
+	}
+	return attempt < maxAttempts && s.dialect.isRolledBack(err)
 }
 
 // writeFor is [core.write] for a function that also returns a record.
@@ -206,6 +215,9 @@ func (s *core) transact(ctx context.Context, do func(context.Context, tx) error)
 	bounded, cancel := context.WithTimeout(s.statementContext(ctx), s.timeout)
 	defer cancel()
 	if err := do(bounded, s.tx(ctx, conn)); err != nil {
+		if s.isLost(bounded, conn, err) {
+			return lostError{err}
+		}
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -232,6 +244,10 @@ func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 	if _, err := conn.ExecContext(ctx, `COMMIT`); err != nil {
+		if s.dialect.isNotCommitted(err) {
+			return fmt.Errorf("commit: %w", err)
+		}
+		s.conns.forget() // the connection may be lost
 		return fmt.Errorf("commit, which may or may not have taken effect: %w", err)
 	}
 	return nil
@@ -261,7 +277,7 @@ func (s *core) unlockWriter() {
 
 // maxBegins is the maximum number of connections on which begin tries to begin a transaction. One
 // attempt is not enough, because the pool may have connections that a server restart or a proxy has
-// closed.
+// closed. If an attempt fails, the store checks all connections again before it uses them.
 const maxBegins = 3
 
 // begin returns a connection with an open transaction. While begin waits before another attempt, it
@@ -269,7 +285,7 @@ const maxBegins = 3
 func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 	err = s.retry(ctx, s.timeout, func() error {
 		for range maxBegins {
-			if conn, err = s.db.Conn(ctx); err != nil {
+			if conn, err = s.connect(ctx); err != nil {
 				return err
 			}
 			if err = s.beginOn(ctx, conn); err == nil {
@@ -279,6 +295,7 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 			if ctx.Err() != nil || s.dialect.oneWriter { // an SQLite connection is never lost
 				return err
 			}
+			s.conns.forget()
 		}
 		return err
 	})
@@ -317,11 +334,6 @@ func (s *core) rollBack(ctx context.Context, conn *sql.Conn) {
 		return
 	}
 	discardConn(conn)
-}
-
-// discardConn takes the connection out of the pool.
-func discardConn(conn *sql.Conn) {
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
 const (
@@ -366,6 +378,10 @@ func pause(ctx context.Context, delay time.Duration) {
 func wrap(verb string, err error) error {
 	if err == nil || isAnswer(err) {
 		return err
+	}
+	if poolerLosesStatements(err) {
+		err = fmt.Errorf("%w; a pooler between the program and PostgreSQL lost a prepared statement: add "+
+			"default_query_exec_mode=exec to the data source name of pgx", err)
 	}
 	return fmt.Errorf("sqlstore: %s: %w", verb, err)
 }

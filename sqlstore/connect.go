@@ -1,0 +1,153 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"reflect"
+	"sync"
+)
+
+// maxChecked is the maximum number of connections that [checkedConns] remembers.
+const maxChecked = 1000
+
+// checkedConns remembers which connections of the pool have passed the check of the dialect. Many
+// settings of a database belong to a connection, and a pool opens connections at any time. So the
+// store checks each connection before it uses the connection for the first time.
+//
+// The memory keeps a reference to the driver's connection, even after the pool has closed that
+// connection. Without the reference, a new connection could have the address of a closed one.
+type checkedConns struct {
+	mu    sync.Mutex
+	conns map[any]struct{}
+}
+
+// has reports whether the connection has passed the check.
+func (c *checkedConns) has(conn any) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, checked := c.conns[conn]
+	return checked
+}
+
+// add remembers that the connection has passed the check. If the memory is full, add forgets all
+// other connections, and the store checks them again.
+func (c *checkedConns) add(conn any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conns == nil || len(c.conns) >= maxChecked {
+		c.conns = map[any]struct{}{}
+	}
+	c.conns[conn] = struct{}{}
+}
+
+// forget forgets all connections.
+func (c *checkedConns) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = nil
+}
+
+// unsafeSettingError is the error for a setting of the database that is unsafe for a store. The
+// text says what to change.
+type unsafeSettingError string
+
+func (e unsafeSettingError) Error() string { return string(e) }
+
+// connect returns a connection of the pool that has passed the check of the dialect.
+//
+// A restart of the server breaks all connections of the pool. If a connection is lost, connect
+// takes the connection out of the pool and tries the next one. When no idle connection is left, the
+// pool opens a new one.
+func (s *core) connect(ctx context.Context) (*sql.Conn, error) {
+	for idle := s.db.Stats().Idle; ; idle-- {
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err = s.checkConn(ctx, conn); err == nil {
+			return conn, nil
+		}
+		lost := s.isLost(ctx, conn, err)
+		conn.Close()
+		if !lost || idle <= 0 {
+			return nil, err
+		}
+	}
+}
+
+// checkConn returns an error if the connection is not safe for a store. If the connection has
+// passed the check before, checkConn does nothing.
+func (s *core) checkConn(ctx context.Context, conn *sql.Conn) error {
+	var id any
+	err := conn.Raw(func(driverConn any) error {
+		if reflect.TypeOf(driverConn).Kind() == reflect.Pointer {
+			id = driverConn
+		}
+		return nil
+	})
+	if err != nil || id != nil && s.conns.has(id) {
+		return err
+	}
+	if err := s.dialect.checkConn(ctx, conn); err != nil {
+		return err
+	}
+	if id != nil {
+		s.conns.add(id)
+	}
+	return nil
+}
+
+// isLost reports whether err occurred because the connection is lost. If it is, isLost takes the
+// connection out of the pool and forgets the checks of all other connections, because a restart of
+// the server breaks them all. A connection to SQLite is never lost.
+//
+// To find out, isLost pings the server, because each driver has its own errors for a lost
+// connection.
+func (s *core) isLost(ctx context.Context, conn *sql.Conn, err error) bool {
+	var unsafe unsafeSettingError
+	if s.dialect.oneWriter || ctx.Err() != nil || isAnswer(err) || s.dialect.isRolledBack(err) ||
+		errors.As(err, &unsafe) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if conn.PingContext(ctx) == nil {
+		return false
+	}
+	discardConn(conn)
+	s.conns.forget()
+	return true
+}
+
+// discardConn takes the connection out of the pool.
+func discardConn(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+// lostError is the error of a transaction whose connection was lost before the COMMIT. The
+// transaction has changed nothing.
+type lostError struct{ error }
+
+func (e lostError) Unwrap() error { return e.error }
+
+// maxLost is the maximum number of attempts at a call whose connection is lost.
+const maxLost = 3
+
+// onConn calls the function find with a querier on one connection, without a transaction. If the
+// connection is lost, onConn calls find again with another connection.
+func (s *core) onConn(ctx context.Context, find func(querier) error) error {
+	for attempt := 1; ; attempt++ {
+		conn, err := s.connect(ctx)
+		if err != nil {
+			return err
+		}
+		err = find(querier{s, conn})
+		again := err != nil && s.isLost(ctx, conn, err) && attempt < maxLost
+		conn.Close()
+		if !again {
+			return err
+		}
+	}
+}

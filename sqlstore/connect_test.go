@@ -1,0 +1,227 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/require"
+	"modernc.org/sqlite"
+
+	"github.com/sallyport-go/auth/sqlstore"
+)
+
+// reconfigured is a connector whose server gets another configuration while a program runs. The
+// connections that are opened after the change have other settings.
+type reconfigured struct {
+	driver.Connector
+	later   driver.Connector
+	changed atomic.Bool
+}
+
+func (r *reconfigured) Connect(ctx context.Context) (driver.Conn, error) {
+	if r.changed.Load() {
+		return r.later.Connect(ctx)
+	}
+	return r.Connector.Connect(ctx)
+}
+
+// reconfiguration returns connectors to the server: one with safe settings and one with unsafe ones.
+func reconfiguration(t *testing.T, dialect sqlstore.Dialect) (safe, unsafe driver.Connector, want string) {
+	switch dialect {
+	case sqlstore.Postgres:
+		cfg, err := pgx.ParseConfig(os.Getenv(postgres.variable))
+		require.NoError(t, err)
+		cfg.RuntimeParams["search_path"] = postgres.schema
+		readOnly := cfg.Copy()
+		readOnly.RuntimeParams["default_transaction_read_only"] = "on"
+		return stdlib.GetConnector(*cfg), stdlib.GetConnector(*readOnly), "name the primary"
+	case sqlstore.MySQL:
+		cfg, err := mysql.ParseDSN(os.Getenv(mariadb.variable))
+		require.NoError(t, err)
+		cfg.DBName = mariadb.schema
+		safe, err = mysql.NewConnector(cfg)
+		require.NoError(t, err)
+		stale := cfg.Clone()
+		stale.Params = map[string]string{"autocommit": "0"}
+		unsafe, err = mysql.NewConnector(stale)
+		require.NoError(t, err)
+		return safe, unsafe, "autocommit is off"
+	default:
+		file := newFile(t)
+		safe, err := sqlite.NewConnector("file:" + file + recommended)
+		require.NoError(t, err)
+		unsafe, err := sqlite.NewConnector("file:" + file + "?_pragma=synchronous(OFF)")
+		require.NoError(t, err)
+		return safe, unsafe, "synchronous is OFF"
+	}
+}
+
+// A pool opens connections at any time, also after a restart of the server with other settings. A
+// store that checked only its first connection would read old rows on the others, for example.
+func TestEveryConnectionIsCheckedBeforeItIsUsed(t *testing.T) {
+	t.Parallel()
+	test := func(t *testing.T, cfg sqlstore.Config) {
+		safe, unsafe, want := reconfiguration(t, cfg.Dialect)
+		connector := &reconfigured{Connector: safe, later: unsafe}
+		db := openConnector(t, connector, 2)
+		store, err := sqlstore.Open(context.Background(), db, cfg)
+		require.NoError(t, err)
+
+		connector.changed.Store(true)
+		require.NoError(t, store.Ping(context.Background()), "the idle connection has safe settings")
+		db.SetMaxIdleConns(-1) // closes the idle connections
+		for range 2 {
+			require.ErrorContains(t, store.Ping(context.Background()), want)
+			_, err = store.PruneStates(context.Background(), now, 1)
+			require.ErrorContains(t, err, want)
+		}
+		connector.changed.Store(false)
+		require.NoError(t, store.Ping(context.Background()))
+		_, err = store.PruneStates(context.Background(), now, 1)
+		require.NoError(t, err)
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, config)
+	})
+	onServers(t, func(t *testing.T, on *server) { test(t, on.config()) })
+}
+
+// A restart or a fail-over of the server breaks all connections of the pool at once. Every call must
+// succeed as soon as the server answers again, whatever the size of the pool.
+func TestNoCallFailsAfterAllConnectionsWereLost(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		const conns = 12
+		db := on.open(t, nil, conns)
+		store := on.store(t, db)
+		ctx := context.Background()
+		for _, call := range map[string]func() error{
+			"read": func() error { return store.Ping(ctx) },
+			"write": func() error {
+				_, err := store.PruneStates(ctx, now, 1)
+				return err
+			},
+		} {
+			on.terminate(t, occupy(t, db, on, conns))
+			for range 2 * conns {
+				require.NoError(t, call())
+			}
+		}
+	})
+}
+
+// occupy opens this number of connections, and returns the numbers that the server has given them.
+// All of them are idle afterwards.
+func occupy(t *testing.T, db *sql.DB, on *server, number int) (ids []int) {
+	query := `SELECT CONNECTION_ID()`
+	if on == postgres {
+		query = `SELECT pg_backend_pid()`
+	}
+	var conns []*sql.Conn
+	for range number {
+		conn, err := db.Conn(context.Background())
+		require.NoError(t, err)
+		var id int
+		require.NoError(t, conn.QueryRowContext(context.Background(), query).Scan(&id))
+		ids, conns = append(ids, id), append(conns, conn)
+	}
+	for _, conn := range conns {
+		require.NoError(t, conn.Close())
+	}
+	return ids
+}
+
+// terminate makes the server close the connections, as a restart does.
+func (s *server) terminate(t *testing.T, ids []int) {
+	statement := `KILL CONNECTION %d`
+	if s == postgres {
+		statement = `SELECT pg_terminate_backend(%d, 5000)`
+	}
+	for _, id := range ids {
+		require.NoError(t, s.admin(fmt.Sprintf(statement, id)))
+	}
+}
+
+// stated is an error of PostgreSQL with this SQLSTATE.
+type stated string
+
+func (s stated) Error() string    { return "SQLSTATE " + string(s) }
+func (s stated) SQLState() string { return string(s) }
+
+func TestFailedCommitSaysWhetherItMayHaveTakenEffect(t *testing.T) {
+	t.Parallel()
+	test := func(t *testing.T, store *sqlstore.Store, s *spy, failures map[error]bool) {
+		for failure, unknown := range failures {
+			s.watch(func(_ context.Context, statement string) error {
+				if statement == "COMMIT" {
+					return failure
+				}
+				return nil
+			})
+			_, err := store.PruneStates(context.Background(), now, 1)
+			require.ErrorIs(t, err, failure)
+			const doubt = "may or may not have taken effect"
+			require.Equal(t, unknown, strings.Contains(err.Error(), doubt), err)
+			s.watch(nil)
+			require.NoError(t, store.Ping(context.Background()))
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		store, _, s := spiedStore(t)
+		test(t, store, s, map[error]bool{
+			coded(13):   false, // SQLITE_FULL
+			coded(10):   true,  // SQLITE_IOERR
+			coded(1034): true,  // SQLITE_IOERR_FSYNC
+		})
+	})
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		test(t, s.store, s.spy, map[sqlstore.Dialect]map[error]bool{
+			sqlstore.Postgres: {
+				stated("53100"): false, // disk_full
+				stated("23503"): false, // foreign_key_violation of a deferred constraint
+				stated("40003"): true,  // statement_completion_unknown
+				stated("57P01"): true,  // admin_shutdown
+				stated("08006"): true,  // connection_failure
+			},
+			sqlstore.MySQL: {
+				errors.New("Error 1180 (HY000): Got error 28 during COMMIT"): true,
+				errors.New("invalid connection"):                             true,
+			},
+		}[on.dialect])
+	})
+}
+
+func TestCheckWritableCommitsAChange(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		for range 3 {
+			require.NoError(t, s.store.CheckWritable(context.Background()))
+		}
+		written := column(t, s.db, `SELECT id FROM `+s.prefix+`github_states WHERE expires_at = 0`)
+		require.Len(t, written, 1)
+
+		full := errors.New("the disk is full")
+		s.spy.watch(func(_ context.Context, statement string) error {
+			if statement == "COMMIT" {
+				return full
+			}
+			return nil
+		})
+		require.ErrorIs(t, s.store.CheckWritable(context.Background()), full)
+		require.NoError(t, s.store.Ping(context.Background()))
+	})
+}

@@ -1,0 +1,123 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// checkDatabase returns an error that says what to change if the database is unsafe for a store.
+func (s *core) checkDatabase(ctx context.Context) error {
+	err := s.retry(ctx, s.timeout, func() error {
+		conn, err := s.connect(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if s.dialect.prepare == nil {
+			return nil
+		}
+		return s.dialect.prepare(ctx, conn, s.db.Stats().MaxOpenConnections)
+	})
+	if err == nil || errors.As(err, new(unsafeSettingError)) || ctx.Err() != nil {
+		return err
+	}
+	if actual := dialectOf(ctx, s.db); actual != "" && dialects[actual].goose != s.dialect.goose {
+		return fmt.Errorf("the database speaks another dialect: set Config.Dialect to %q: %w", actual, err)
+	}
+	return err
+}
+
+// dialectOf returns the dialect of the database, or "" if the database does not answer.
+func dialectOf(ctx context.Context, db *sql.DB) Dialect {
+	var version string
+	if db.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&version) == nil {
+		return SQLite
+	}
+	if db.QueryRowContext(ctx, `SELECT version()`).Scan(&version) != nil {
+		return ""
+	}
+	// CockroachDB speaks the dialect of PostgreSQL.
+	if strings.Contains(version, "PostgreSQL") || strings.Contains(version, "CockroachDB") {
+		return Postgres
+	}
+	return MySQL
+}
+
+// tableRights lists the rights that the store needs for each table, besides SELECT. A table is named
+// together with one of its columns. To lock rows, PostgreSQL wants the right to UPDATE.
+var tableRights = []struct{ name, column, rights string }{
+	{"auth_users", "username", "INSERT UPDATE DELETE"},
+	{"auth_access_keys", "label", "INSERT UPDATE DELETE"},
+	{"auth_sessions", "generation", "INSERT UPDATE DELETE"},
+	{"auth_revocations", "generation", "INSERT UPDATE DELETE"},
+	{"auth_revocation_head", "position", "UPDATE"},
+	{"auth_everybody", "generation", "UPDATE"},
+	{"auth_host_users", "id", "INSERT UPDATE"},
+	{"auth_bootstrap", "user_id", "INSERT"},
+	{"auth_github_links", "login", "INSERT UPDATE DELETE"},
+	{"auth_github_tokens", "version", "INSERT UPDATE DELETE"},
+	{"auth_github_accounts", "user_id", "INSERT UPDATE"},
+	{"auth_github_states", "expires_at", "INSERT UPDATE DELETE"},
+	{"auth_events", "reason", "INSERT UPDATE DELETE"},
+	{"auth_retired_usernames", "username_folded", "INSERT"},
+}
+
+// checkRights returns an error if the user of the database lacks a right. Without this check, a
+// missing right to DELETE would only show at the first logout. The statements change no row. SQLite
+// has no users.
+func (s *core) checkRights(ctx context.Context) error {
+	if s.dialect.oneWriter {
+		return nil
+	}
+	return s.write(ctx, "check the rights", func(ctx context.Context, t tx) error {
+		for _, table := range tableRights {
+			for _, right := range strings.Fields(table.rights) {
+				err := t.change(ctx, emptyStatement(table.name, table.column, right))
+				if err != nil && s.dialect.isDenied(err) {
+					return fmt.Errorf("the database user has no right to %s in %s: grant SELECT, INSERT, "+
+						"UPDATE and DELETE on all tables of the store: %w", right, s.statement(table.name), err)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// emptyStatement returns a statement that needs the right, but changes no row.
+func emptyStatement(table, column, right string) string {
+	switch right {
+	case "INSERT":
+		return `INSERT INTO ` + table + ` SELECT * FROM ` + table + ` WHERE 1 = 0`
+	case "UPDATE":
+		return `UPDATE ` + table + ` SET ` + column + ` = ` + column + ` WHERE 1 = 0`
+	default:
+		return `DELETE FROM ` + table + ` WHERE 1 = 0`
+	}
+}
+
+// writableState is the ID of the row that [core.CheckWritable] writes. The IDs of GitHub flows never
+// have this form.
+const writableState = "check writable"
+
+const deleteState = `DELETE FROM auth_github_states WHERE id = ?`
+
+// CheckWritable returns an error if the database cannot commit a change, for example because its
+// disk is full or the server has become read-only. It replaces one small row, so call it at most
+// every few seconds. [core.Ping] only reads.
+//
+// If ctx ends, CheckWritable returns an error of ctx. The change may or may not have been committed
+// then, which does no harm.
+func (s *core) CheckWritable(ctx context.Context) error {
+	return s.write(ctx, "check whether the database can be written", func(ctx context.Context, t tx) error {
+		if err := t.change(ctx, deleteState, writableState); err != nil {
+			return err
+		}
+		return t.change(ctx, insertState, writableState, 0)
+	})
+}

@@ -28,20 +28,21 @@ func checkMySQLConn(ctx context.Context, conn *sql.Conn) error {
 		return unsafeSettingError("the connection to MySQL has no database: add the name of the database " +
 			"to the data source name, as in app@tcp(db.example.com)/app")
 	case !strings.Contains(mode, "STRICT_ALL_TABLES") && !strings.Contains(mode, "STRICT_TRANS_TABLES"):
-		return unsafeSettingError(fmt.Sprintf("MySQL's sql_mode is %q, with which it truncates values instead "+
-			"of refusing them: add STRICT_TRANS_TABLES, on the server or in the data source name", mode))
+		return unsafeSettingError(fmt.Sprintf("MySQL's sql_mode is %q, with which it truncates values "+
+			"instead of refusing them: add STRICT_TRANS_TABLES, on the server or in the data source name",
+			mode))
 	case !autocommit:
 		return unsafeSettingError("MySQL's autocommit is off, so a connection keeps reading the same rows, " +
 			"even of sessions that were revoked since: turn it on, on the server or in the data source name")
 	case !unique:
-		return unsafeSettingError("MySQL's unique_checks is off, so two users could get the same name: turn " +
-			"it on, on the server or in the data source name")
+		return unsafeSettingError("MySQL's unique_checks is off, so two users could get the same name: " +
+			"turn it on, on the server or in the data source name")
 	case safeUpdates:
 		return unsafeSettingError("MySQL's sql_safe_updates is on, which refuses statements of the store: " +
 			"turn it off, on the server or in the data source name")
 	case readOnly:
-		return unsafeSettingError("the MySQL server is read-only: name the primary in the data source name, " +
-			"not a replica")
+		return unsafeSettingError("the MySQL server is read-only: name the primary in the data source " +
+			"name, not a replica")
 	}
 	return nil
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-const postgresSettings = `SELECT current_setting('server_encoding'), current_setting('transaction_read_only')`
+const postgresSettings = `SELECT current_setting('server_encoding'),
+current_setting('transaction_read_only')`
 
 // checkPostgresConn checks the settings of a connection.
 func checkPostgresConn(ctx context.Context, conn *sql.Conn) error {
@@ -18,8 +19,8 @@ func checkPostgresConn(ctx context.Context, conn *sql.Conn) error {
 	case err != nil:
 		return err
 	case !strings.EqualFold(encoding, "UTF8"):
-		return unsafeSettingError(fmt.Sprintf("the encoding of the PostgreSQL database is %s: create it with "+
-			"ENCODING 'UTF8'", encoding))
+		return unsafeSettingError(fmt.Sprintf("the encoding of the PostgreSQL database is %s: create it "+
+			"with ENCODING 'UTF8'", encoding))
 	case readOnly == "on":
 		return unsafeSettingError("the connection to PostgreSQL is read-only: name the primary in the data " +
 			"source name, not a replica")

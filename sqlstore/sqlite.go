@@ -69,7 +69,8 @@ func checkSQLiteWritable(ctx context.Context, conn *sql.Conn) error {
 		_, rollbackErr := conn.ExecContext(ctx, `ROLLBACK`)
 		err = errors.Join(err, rollbackErr)
 	}
-	if _, restoreErr := conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA busy_timeout = %d`, patience)); restoreErr != nil {
+	restore := fmt.Sprintf(`PRAGMA busy_timeout = %d`, patience)
+	if _, restoreErr := conn.ExecContext(ctx, restore); restoreErr != nil {
 		discardConn(conn)
 		return restoreErr
 	}
@@ -83,7 +84,8 @@ func checkSQLiteWritable(ctx context.Context, conn *sql.Conn) error {
 	return err
 }
 
-const sqliteSettings = `SELECT s.synchronous, q.query_only FROM pragma_synchronous s, pragma_query_only q`
+const sqliteSettings = `SELECT s.synchronous, q.query_only
+FROM pragma_synchronous s, pragma_query_only q`
 
 // checkSQLiteConn checks the settings of a connection.
 func checkSQLiteConn(ctx context.Context, conn *sql.Conn) error {
@@ -98,8 +100,8 @@ func checkSQLiteConn(ctx context.Context, conn *sql.Conn) error {
 		return unsafeSettingError("SQLite's synchronous is OFF, so a power cut can destroy the database: " +
 			"set it to FULL in the data source name, such as file:app.db?_pragma=synchronous(FULL)")
 	case queryOnly:
-		return unsafeSettingError("SQLite's query_only is on, so the store cannot write: remove it from the " +
-			"data source name")
+		return unsafeSettingError("SQLite's query_only is on, so the store cannot write: remove it from " +
+			"the data source name")
 	}
 	return nil
 }

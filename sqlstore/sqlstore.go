@@ -44,8 +44,8 @@
 // then valid again.
 //
 // The store keeps no state in a connection between transactions. So the store also works with a
-// pooler that assigns a connection to each transaction. With such a pooler, the driver must prepare
-// statements in a way that the pooler supports.
+// pooler that assigns a connection to each transaction, such as PgBouncer. With such a pooler, add
+// default_query_exec_mode=exec to the data source name of pgx, so that pgx prepares no statements.
 //
 // # MariaDB and MySQL
 //
@@ -55,9 +55,10 @@
 //
 // With interpolateParams, the driver saves a round trip for each statement.
 //
-// autocommit must be on. sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES. If both
-// are missing, the server truncates values that do not fit. The default settings of the server meet
-// both requirements.
+// The data source name must have a database. autocommit and unique_checks must be on, and
+// sql_safe_updates must be off. sql_mode must contain STRICT_TRANS_TABLES or STRICT_ALL_TABLES. If
+// both are missing, the server truncates values that do not fit. The default settings of the server
+// meet these requirements.
 //
 // The tables use InnoDB. If innodb_flush_log_at_trx_commit is not 1, a server failure can lose the
 // latest commits, as described for PostgreSQL. Text is stored as VARBINARY, so the character set
@@ -92,12 +93,20 @@
 // Back up a file with VACUUM INTO or with the backup API of the driver. A plain copy of the file
 // lacks the changes that are still in the -wal file.
 //
+// # Connections
+//
+// Many settings of a database belong to a connection, and a pool opens connections at any time. So
+// the store checks the settings on each connection before it uses the connection for the first time.
+// If a setting is unsafe, the call returns an error that says what to change.
+//
 // # Errors
 //
 // The database can roll a transaction back because of a deadlock or a conflict with another
 // transaction. The store then runs the transaction again, and makes at most ten attempts in all. If
-// a COMMIT is interrupted, the transaction may or may not have taken effect. The store then returns
-// an error that says so, and does not run the transaction again.
+// a connection is lost, the store runs a read, or a transaction before its COMMIT, again on another
+// connection, and makes at most three attempts in all. If a COMMIT is interrupted, the transaction
+// may or may not have taken effect. The store then returns an error that says so, and does not run
+// the transaction again.
 package sqlstore
 
 import (
@@ -180,9 +189,9 @@ type core struct {
 	writer chan struct{}
 }
 
-// Open checks the settings of the database, applies pending migrations, and returns a store. If
-// another process is migrating the tables, Open waits until that process is done. This can take
-// minutes. The wait ends if ctx ends.
+// Open checks the settings of the database and the rights of its user, applies pending migrations,
+// and returns a store. If another process is migrating the tables, Open waits until that process is
+// done. This can take minutes. The wait ends if ctx ends.
 //
 // Open returns an error if a later version of this package has migrated the tables, because the
 // version in use could damage such tables. Open also returns an error if the table auth_contents

@@ -189,7 +189,8 @@ func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T
 func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 	t.Parallel()
 	cfg := withGitHub(t, "https://api.example.com")
-	cfg.Issuer, cfg.Tokens.Audiences = "https://i/"+strings.Repeat("&", 246), []string{strings.Repeat(`"`, 256)}
+	cfg.Issuer = "https://i/" + strings.Repeat("&", 246)
+	cfg.Tokens.Audiences = []string{strings.Repeat(`"`, 256)}
 	_, err := auth.New(memstore.New(), cfg)
 	require.ErrorContains(t, err, "too long together for a cookie")
 

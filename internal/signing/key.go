@@ -102,7 +102,8 @@ func NewES256Key(id string, private *ecdsa.PrivateKey) (*Key, error) {
 // derives an ID from the public key.
 func NewEdDSAKey(id string, private ed25519.PrivateKey) (*Key, error) {
 	if len(private) != ed25519.PrivateKeySize {
-		return nil, fmt.Errorf("auth: an EdDSA key must be %d bytes long", ed25519.PrivateKeySize)
+		return nil, fmt.Errorf("auth: EdDSA key is %d bytes; it must be %d", len(private),
+			ed25519.PrivateKeySize)
 	}
 	whole := ed25519.NewKeyFromSeed(private.Seed())
 	if !bytes.Equal(whole, private) {

@@ -112,9 +112,9 @@ func TestKeysThatCannotBeAreRefused(t *testing.T) {
 		"ES256, public off curve":  {es("id", &foreign), "auth: not a valid ES256 key: "},
 		"ES256, scalar of zero":    {es("id", &zero), "auth: not a valid ES256 key: "},
 		"ES256, id with quotes":    {es(`"},"alg":"none`, m.ec), ofLetters},
-		"EdDSA without a key":      {ed("id", nil), "auth: an EdDSA key must be 64 bytes long"},
-		"EdDSA, a seed":            {ed("id", m.ed[:32]), "auth: an EdDSA key must be 64 bytes long"},
-		"EdDSA, a byte more":       {ed("id", append(m.ed[:64:64], 0)), "auth: an EdDSA key must be 64 bytes long"},
+		"EdDSA without a key":      {ed("id", nil), "auth: EdDSA key is 0 bytes; it must be 64"},
+		"EdDSA, a seed":            {ed("id", m.ed[:32]), "auth: EdDSA key is 32 bytes; it must be 64"},
+		"EdDSA, a byte more":       {ed("id", append(m.ed[:64:64], 0)), "auth: EdDSA key is 65 bytes; it must be 64"},
 		"EdDSA, public of another": {
 			ed("id", append(m.ed[:32:32], other.ed[32:]...)), "auth: the public half of the EdDSA key does not belong to it",
 		},

@@ -157,7 +157,7 @@ func TestInvalidGitHubConfigsAreRejected(t *testing.T) {
 		cfg := g.github
 		change(&cfg)
 		_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), g.sealing, cfg)
-		require.Error(t, err, name)
+		require.ErrorContains(t, err, "auth: GitHubConfig.", name)
 		require.NotContains(t, err.Error(), g.github.ClientSecret.Reveal(), name)
 	}
 	_, err := auth.NewGitHubConnector(g.store, g.svc.Tokens(), nil, g.github)

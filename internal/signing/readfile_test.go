@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -69,6 +70,18 @@ func TestAKeyFileBehindLinksIsRead(t *testing.T) {
 	if runtime.GOOS != "windows" {
 		require.ErrorContains(t, err, "can write it")
 	}
+}
+
+// If ReadFile opened the pipe, it would wait for ever, because no program writes to the pipe.
+func TestAPipeIsNoKeyFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := exec.Command("mkfifo", path).Run(); err != nil {
+		t.Log("this system has no named pipes:", err)
+		return
+	}
+	_, err := signing.ReadFile(path, slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "it is not a regular file")
 }
 
 func TestAPathWithoutAUsableKeyFileIsAnErrorThatNamesIt(t *testing.T) {

@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -296,4 +298,64 @@ func asThrottled(err error) error {
 	}
 	throttled := &ThrottledError{RetryAfter: exceeded.RetryAfter}
 	return fmt.Errorf("auth: too many %s: %w", exceeded.Kind, throttled)
+}
+
+// change is a lasting change that a component makes. The component passes the field write to the
+// store, and then calls recordEvent.
+type change struct {
+	write Write
+	event Event // for the queue or the log, unless it is delivered from the trail
+	log   *EventLog
+}
+
+// newChange returns a change that the given authority makes, with the given event. If the EventLog
+// is nil, the change has no event.
+func (l *EventLog) newChange(
+	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
+) change {
+	c := change{write: Write{By: by, Now: now, MaxTokenLifetime: maxTokenLifetime}, log: l}
+	if l == nil {
+		return c
+	}
+	e.ActorID, e.Host, e.Client = cmp.Or(by.UserID, e.ActorID), by.Host, clientOf(ctx)
+	if caller := callerOf(ctx); caller != nil && e.ActorID == "" {
+		e.ActorID = caller.identity.UserID
+	}
+	if e.SessionID == "" {
+		e.SessionID = by.SessionID
+	}
+	// If an ID is too long for any record, the caller must get ErrNotFound. A store returns
+	// ErrInvalid for an event with that ID, so the event leaves the ID out.
+	for _, id := range []*string{&e.UserID, &e.SessionID} {
+		if checkText("id", *id, MaxIDLength) != nil {
+			*id = ""
+		}
+	}
+	c.event = e
+	if l.trail != nil {
+		c.write.Event, c.write.Deliver = e, l.onEvent != nil
+	}
+	return c
+}
+
+// recordEvent delivers the event of the change. It is called after the change has committed.
+func (c change) recordEvent(ctx context.Context) {
+	switch {
+	case c.log == nil || c.event.Kind == "":
+	case c.log.trail == nil:
+		c.log.emit(ctx, c.event)
+	case c.log.onEvent == nil:
+		c.event.At = c.log.clock().UTC()
+		c.log.writeToLog(ctx, c.event)
+	default:
+		if !c.log.everRan.Load() { // the event is stored, but this instance may never deliver it
+			c.event.At = c.log.clock().UTC()
+			c.log.warnWithoutRun(ctx)
+			c.log.writeToLog(ctx, c.event)
+		}
+		select {
+		case c.log.wake <- struct{}{}:
+		default: // deliver has a signal already
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -15,7 +14,8 @@ import (
 // EventLogConfig configures an [EventLog]. The zero value writes events to slog.Default().
 type EventLogConfig struct {
 	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event at a time. nil means
-	// that events go to Logger.
+	// that events go to Logger. Before Run is called, events go to Logger and also wait for OnEvent,
+	// and the log has one warning.
 	//
 	// OnEvent can be slow, because no request waits for it. A panic in OnEvent is logged. The queue
 	// for OnEvent has room for 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512
@@ -62,6 +62,7 @@ type EventLog struct {
 	delivering chan struct{}            // one-slot semaphore; only its holder calls OnEvent
 	current    atomic.Pointer[delivery] // the Run that empties the queue; nil if no Run does
 	everRan    atomic.Bool              // Run has been called
+	warned     atomic.Bool              // warnWithoutRun has logged
 }
 
 // delivery is one call of Run.
@@ -282,8 +283,18 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 	}
 	// The event is queued before l.current is read. So either the last Run finds the event in the
 	// queue, or l.current shows that no Run delivers events, and the event is logged.
-	if l.onEvent == nil || l.everRan.Load() && l.current.Load() == nil {
+	if l.onEvent == nil || l.current.Load() == nil {
+		l.warnWithoutRun(ctx)
 		l.writeToLog(ctx, e)
+	}
+}
+
+// warnWithoutRun logs one warning if the host has set OnEvent and has not called Run yet. Without
+// the warning, a host that forgets Run would learn of it only when the queue is full.
+func (l *EventLog) warnWithoutRun(ctx context.Context) {
+	if l.onEvent != nil && !l.everRan.Load() && l.warned.CompareAndSwap(false, true) {
+		l.log.WarnContext(ctx, "auth: OnEvent is set and Run has not been called: until Run is called, "+
+			"events go to the log and wait for OnEvent")
 	}
 }
 
@@ -362,59 +373,4 @@ func (l *EventLog) callHook(hook func()) {
 		}
 	}()
 	hook()
-}
-
-// change is a lasting change that a component makes. The component passes the field write to the
-// store, and then calls recordEvent.
-type change struct {
-	write Write
-	event Event // for the queue or the log, unless it is delivered from the trail
-	log   *EventLog
-}
-
-// newChange returns a change that the given authority makes, with the given event. If the EventLog
-// is nil, the change has no event.
-func (l *EventLog) newChange(
-	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
-) change {
-	c := change{write: Write{By: by, Now: now, MaxTokenLifetime: maxTokenLifetime}, log: l}
-	if l == nil {
-		return c
-	}
-	e.ActorID, e.Host, e.Client = cmp.Or(by.UserID, e.ActorID), by.Host, clientOf(ctx)
-	if caller := callerOf(ctx); caller != nil && e.ActorID == "" {
-		e.ActorID = caller.identity.UserID
-	}
-	if e.SessionID == "" {
-		e.SessionID = by.SessionID
-	}
-	// If an ID is too long for any record, the caller must get ErrNotFound. A store returns
-	// ErrInvalid for an event with that ID, so the event leaves the ID out.
-	for _, id := range []*string{&e.UserID, &e.SessionID} {
-		if checkText("id", *id, MaxIDLength) != nil {
-			*id = ""
-		}
-	}
-	c.event = e
-	if l.trail != nil {
-		c.write.Event, c.write.Deliver = e, l.onEvent != nil
-	}
-	return c
-}
-
-// recordEvent delivers the event of the change. It is called after the change has committed.
-func (c change) recordEvent(ctx context.Context) {
-	switch {
-	case c.log == nil || c.event.Kind == "":
-	case c.log.trail == nil:
-		c.log.emit(ctx, c.event)
-	case c.log.onEvent == nil:
-		c.event.At = c.log.clock().UTC()
-		c.log.writeToLog(ctx, c.event)
-	default:
-		select {
-		case c.log.wake <- struct{}{}:
-		default: // deliver has a signal already
-		}
-	}
 }

@@ -35,7 +35,7 @@ const (
 // If one of these fails, Run tries again the next time, and the log has the failure.
 //
 // Call Run on every instance. Without Run, the first request in each RevocationInterval reads the
-// feed, no event is delivered, and the host must call Prune itself.
+// feed, events go to the log and wait for OnEvent, and the host must call Prune itself.
 //
 // The goroutines of Run end before Run returns, with one exception. If a call of OnEvent still runs
 // 5 seconds after ctx is done, Run returns without waiting for it any longer.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -110,17 +111,19 @@ func TestAHangingOnEventLosesNoEventAndIsNeverCalledConcurrently(t *testing.T) {
 			require.Equal(t, want, ok, id)
 		}
 		cause := causeEvent(t, events)
-		cause("hangs")
-		cause("waits")
 		ctx, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
-		require.ErrorIs(t, events.Run(ctx), context.DeadlineExceeded)
+		ended := make(chan error)
+		go func() { ended <- events.Run(ctx) }()
+		synctest.Wait()
+		cause("hangs")
+		cause("waits")
+		require.ErrorIs(t, <-ended, context.DeadlineExceeded)
 		requireSeen(false, "hangs")
 		requireSeen(true, "waits")
 
 		ctx, stop = context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
-		ended := make(chan error)
 		go func() { ended <- events.Run(ctx) }()
 		synctest.Wait()
 		cause("while the second waits")
@@ -318,4 +321,66 @@ func TestComponentsWithoutAnEventLogWork(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = credentials.Verify(t.Context(), auth.KeyPair{})
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+}
+
+// A host that forgets Run would otherwise learn of it only when the queue is full.
+func TestEventsBeforeRunAreLoggedWithOneWarningAndDeliveredByRun(t *testing.T) {
+	t.Parallel()
+	const warning = "OnEvent is set and Run has not been called"
+	for name, disable := range map[string]bool{"with an audit trail": false, "without an audit trail": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var got authtest.Record[auth.Event]
+				f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+					cfg.Now, cfg.OnEvent, cfg.DisableAuditTrail = time.Now, got.Add, disable
+				})
+				logged := f.log.String() // of Bootstrap and Register
+				require.Equal(t, 1, strings.Count(logged, warning))
+				require.Less(t, strings.Index(logged, warning), strings.Index(logged, "super_user.bootstrapped"),
+					"the warning comes with the first event")
+				require.Contains(t, logged, "user.created")
+				for range 10 {
+					f.signIn(f.user)
+					require.Equal(t, http.StatusUnauthorized, f.login(auth.KeyPair{AccessKey: "x",
+						AccessSecret: auth.NewSecret("x")}).status)
+				}
+				require.Equal(t, 1, strings.Count(f.log.String(), warning))
+				require.Equal(t, 10, strings.Count(f.log.String(), "auth: sign_in.accepted"))
+				require.Equal(t, 10, strings.Count(f.log.String(), "auth: sign_in.rejected"))
+				require.Empty(t, got.Take())
+
+				ctx, stop := context.WithCancel(t.Context())
+				ended := make(chan error)
+				go func() { ended <- f.svc.Run(ctx) }()
+				synctest.Wait()
+				kinds := map[auth.EventKind]int{}
+				for _, e := range got.Take() {
+					kinds[e.Kind]++
+				}
+				require.Equal(t, map[auth.EventKind]int{auth.EventBootstrapped: 1, auth.EventUserCreated: 1,
+					auth.EventSignedIn: 10, auth.EventSignInRejected: 10}, kinds, "no event is lost or doubled")
+
+				f.log.Reset()
+				f.signIn(f.user)
+				_, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "new"})
+				require.NoError(t, err)
+				synctest.Wait()
+				require.Len(t, got.Take(), 2)
+				require.NotContains(t, f.log.String(), "sign_in.accepted", "Run delivers, so the log gets nothing")
+				require.NotContains(t, f.log.String(), "user.created")
+				stop()
+				require.ErrorIs(t, <-ended, context.Canceled)
+				f.signIn(f.user)
+				require.NotContains(t, f.log.String(), warning, "the host knows Run")
+			})
+		})
+	}
+}
+
+func TestEventsWithoutOnEventNeedNoRun(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
+	require.NotContains(t, f.log.String(), "Run has not been called")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -105,8 +106,19 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 
 // Mount registers the calls of the given groups on the mux. If no group is given, it registers the
 // calls of all groups except GroupHealth. Each pattern contains the method of its call. If a pattern
-// conflicts with a pattern of the mux, Mount panics, as [http.ServeMux.Handle] does.
+// conflicts with a pattern of the mux, Mount panics, as [http.ServeMux.Handle] does. The message of
+// the panic names the line that called Mount. A second call of Mount on one mux is such a conflict.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
+	if mux == nil {
+		panic("auth: Service.Mount needs a ServeMux, not nil")
+	}
+	_, file, line, _ := runtime.Caller(1)
+	defer func() { // ServeMux names only the lines of Handle, and the one below is not the host's
+		if conflict := recover(); conflict != nil {
+			panic(fmt.Sprintf("auth: Service.Mount, called at %s:%d, finds one of its calls on the ServeMux: "+
+				"call Mount once, or name groups that do not overlap: %v", file, line, conflict))
+		}
+	}()
 	for _, route := range s.Routes(groups...) {
 		mux.Handle(route.Pattern, route.Handler)
 	}

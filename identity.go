@@ -51,6 +51,14 @@ func BearerToken(r *http.Request) (string, error) {
 	return strings.TrimLeft(token, " "), nil
 }
 
+// requireHandler panics if the handler that the host has passed to the named function is nil, as
+// http.Handle does. Otherwise, the first request would panic, far from the line with the mistake.
+func requireHandler(function string, handler http.Handler) {
+	if f, ok := handler.(http.HandlerFunc); handler == nil || ok && f == nil {
+		panic("auth: " + function + " needs a handler, not nil")
+	}
+}
+
 // Authority returns the authority of the identity's session, for changes to the user's own records.
 // For a change that only super users may make, set SuperUser in the result.
 func (i Identity) Authority() Authority {

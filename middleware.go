@@ -118,6 +118,7 @@ func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfReques
 // The request by which a browser asks for permission to call another origin (a CORS preflight) has
 // no token. Put the handler that answers such requests outside Authenticate.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
+	requireHandler("Service.Authenticate", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
 		if err != nil {
@@ -142,6 +143,7 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 // identified. Everywhere else, it identifies the caller itself, as Authenticate does. It never uses
 // a caller that another Service, a [RemoteVerifier] or [WithIdentity] has put into the context.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
+	requireHandler("Service.RequireSuperUser", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r)
 		if err != nil {

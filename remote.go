@@ -334,6 +334,7 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 // passes the request to the handler in the parameter next. That handler gets the caller's identity
 // from [IdentityFromContext].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
+	requireHandler("RemoteVerifier.Authenticate", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)
 		if err != nil {

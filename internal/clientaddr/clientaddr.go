@@ -9,6 +9,7 @@ package clientaddr
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -53,6 +54,10 @@ func NewResolver(proxies Proxies, log *slog.Logger) (*Resolver, error) {
 // proxy appends to X-Forwarded-For the address from which it received the request. Address
 // therefore reads the list from its end, and stops at the first address that does not belong to a
 // trusted proxy.
+//
+// A connection through a Unix socket has no address. Only programs of the same machine can open the
+// socket, and the host decides which. So if the host has named proxies, the program at the other end
+// counts as one of them.
 func (c *Resolver) Address(r *http.Request) netip.Addr {
 	if !c.proxies.Decided && len(r.Header["X-Forwarded-For"]) > 0 {
 		c.warnOnce(r, "auth: X-Forwarded-For arrives and Config.Proxies is not set: "+
@@ -61,19 +66,32 @@ func (c *Resolver) Address(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	address := Peer(r)
-	if !address.IsValid() {
+	throughSocket := !address.IsValid() && isUnixSocket(r)
+	if !address.IsValid() && !throughSocket {
 		return netip.Addr{}
 	}
 	forwarded := strings.Join(r.Header["X-Forwarded-For"], ",")
-	if forwarded != "" && !c.trusts(address) {
+	switch {
+	case throughSocket && len(c.proxies.Trusted) == 0:
+		c.warnOnce(r, "auth: requests arrive through a Unix socket, which shows no client address: "+
+			"all clients are throttled together; set Config.Proxies to TrustProxies, and let the proxy "+
+			"send X-Forwarded-For")
+		return netip.Addr{}
+	case throughSocket && forwarded == "":
+		c.warnOnce(r, "auth: a request arrives through a Unix socket without X-Forwarded-For: the "+
+			"addresses of such clients are unknown, and they are throttled together; let the proxy send "+
+			"the header")
+		return netip.Addr{}
+	case !throughSocket && forwarded != "" && !c.trusts(address):
 		c.warnOnce(r, "auth: X-Forwarded-For arrives from an address that Config.Proxies does not "+
 			"trust, and is ignored: if a proxy has this address, all its clients count as one",
 			"address", address)
 	}
 	for range maxProxies {
-		if forwarded == "" || !c.trusts(address) {
+		if forwarded == "" || !throughSocket && !c.trusts(address) {
 			return address
 		}
+		throughSocket = false // from here on, address is one that the header names
 		last := forwarded
 		if i := strings.LastIndexByte(forwarded, ','); i >= 0 {
 			forwarded, last = forwarded[:i], forwarded[i+1:]
@@ -96,6 +114,13 @@ func (c *Resolver) trusts(address netip.Addr) bool {
 	return slices.ContainsFunc(c.proxies.Trusted, func(network netip.Prefix) bool {
 		return network.Contains(address)
 	})
+}
+
+// isUnixSocket reports whether the request came through a Unix socket. RemoteAddr alone does not
+// show that: a middleware of the host, or a router, may have set it to any text.
+func isUnixSocket(r *http.Request) bool {
+	_, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
+	return ok || r.RemoteAddr == "@"
 }
 
 // Peer returns the address of the request's connection, or the zero Addr if the connection has no

@@ -2,7 +2,9 @@ package clientaddr_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -78,7 +80,6 @@ func TestAddressBelievesTheHeaderOnlyOfTrustedPeers(t *testing.T) {
 		{"trusted peer in IPv6 form", someProxies, "[::ffff:10.0.0.1]:1234", []string{claimed}, claimed},
 		{"trusted peer with a zone", linkLocal, "[fe80::1%eth0]:1234", []string{claimed}, claimed},
 		{"untrusted peer with a zone", someProxies, "[fe80::1%eth0]:1234", nil, "fe80::1"},
-		{"Unix socket", someProxies, "@", []string{claimed}, ""},
 		{"no peer", noProxies, "", nil, ""},
 		{"peer without a port", noProxies, "203.0.113.7", nil, ""},
 	} {
@@ -295,4 +296,57 @@ func FuzzForwardedChain(f *testing.F) {
 			require.Equal(t, address, resolver.Address(request(peer, "192.0.2.99,"+forwarded)))
 		}
 	})
+}
+
+// onSocket returns the request as it arrives through a Unix socket.
+func onSocket(peer string, forwarded ...string) *http.Request {
+	r := request(peer, forwarded...)
+	local := &net.UnixAddr{Name: "/run/app.sock", Net: "unix"}
+	return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, local))
+}
+
+func TestAUnixSocketCountsAsATrustedProxyIfThereAreProxies(t *testing.T) {
+	t.Parallel()
+	const (
+		claimed = "198.51.100.1"
+		set     = "set Config.Proxies to TrustProxies"
+		send    = "let the proxy send the header"
+	)
+	tcp := request("")
+	tcp = tcp.WithContext(context.WithValue(tcp.Context(), http.LocalAddrContextKey, &net.TCPAddr{Port: 80}))
+	tcp.Header.Set("X-Forwarded-For", claimed)
+	for _, test := range []struct {
+		name    string
+		proxies clientaddr.Proxies
+		request *http.Request
+		want    string
+		warning string
+	}{
+		{"header", someProxies, onSocket("@", claimed), claimed, ""},
+		{"header, other servers", someProxies, request("@", claimed), claimed, ""},
+		{"header, a peer without a name", someProxies, onSocket("", claimed), claimed, ""},
+		{"header, a peer with a name", someProxies, onSocket("/run/nginx.sock", claimed), claimed, ""},
+		{"header of two proxies", someProxies, onSocket("@", claimed+", 10.0.0.1"), claimed, ""},
+		{"header with a forged beginning", someProxies, onSocket("@", "1.1.1.1, "+claimed), claimed, ""},
+		{"header of another socket", someProxies, onSocket("@", claimed+", unix:"), "", ""},
+		{"no header", someProxies, onSocket("@"), "", send},
+		{"no proxies", noProxies, onSocket("@", claimed), "", set},
+		{"no proxies, no header", noProxies, onSocket("@"), "", set},
+		{"undecided", undecided, onSocket("@", claimed), "", "set NoProxies or TrustProxies"},
+		{"undecided, no header", undecided, onSocket("@"), "", set},
+		// A middleware has set RemoteAddr to a text without a port. This is no Unix socket.
+		{"no socket", someProxies, request("203.0.113.7", claimed), "", ""},
+		{"no socket, no address", someProxies, tcp, "", ""},
+	} {
+		resolver, log := newResolver(t, test.proxies)
+		for range 3 {
+			require.Equal(t, parse(test.want), resolver.Address(test.request), test.name)
+		}
+		if test.warning == "" {
+			require.Empty(t, log.String(), test.name)
+			continue
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "WARN"), test.name)
+		require.Contains(t, log.String(), test.warning, test.name)
+	}
 }

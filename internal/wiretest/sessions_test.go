@@ -160,7 +160,7 @@ func TestTheClientAddressIsTakenOnlyFromTrustedProxies(t *testing.T) {
 		{"an empty element", "10.0.0.1:1234", proxies, []string{"198.51.100.1,"}, ""},
 		{"markup", "10.0.0.1:1234", proxies, []string{"<script>"}, ""},
 		{"100,000 proxies", "10.0.0.1:1234", proxies, []string{strings.Repeat("10.0.0.2,", 100_000) + "10.0.0.3"}, ""},
-		{"a Unix socket", "@", proxies, []string{"198.51.100.1"}, ""},
+		{"a Unix socket", "@", proxies, []string{"198.51.100.1"}, "198.51.100.1"},
 	} {
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Proxies = test.trusted })
 		r := httptest.NewRequest("POST", "/auth/users/login", strings.NewReader(loginBody(f.userPair)))

@@ -1,13 +1,22 @@
 package wiretest
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/limit"
 )
 
 // A nil handler must not wait for the first request before it panics.
@@ -48,4 +57,47 @@ func TestMountOnAMuxThatHasOneOfTheCallsNamesTheHostsLine(t *testing.T) {
 	mux := http.NewServeMux()
 	f.svc.Mount(mux, auth.GroupAccount)
 	f.svc.Mount(mux, auth.GroupSignIn) // groups that do not overlap
+}
+
+// A proxy of the same machine often reaches the service through a Unix socket.
+func TestClientsBehindAProxyOnAUnixSocketAreToldApart(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Proxies = auth.TrustProxies(netip.MustParsePrefix("127.0.0.1/32"))
+		cfg.Throttling.Failures = []limit.Rate{{Count: 2, Per: time.Minute}}
+	})
+	dir, err := os.MkdirTemp("", "auth") // the name of a socket is at most 108 bytes long
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
+	require.NoError(t, err)
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: f.svc.Handler()}}
+	server.Start()
+	t.Cleanup(server.Close)
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", listener.Addr().String())
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	login := func(pair auth.KeyPair, client string) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://service/auth/users/login",
+			strings.NewReader(loginBody(pair)))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Forwarded-For", client)
+		answer, err := transport.RoundTrip(r)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		return answer.StatusCode
+	}
+	wrong := f.svc.Credentials().GeneratePair()
+	for _, want := range []int{http.StatusUnauthorized, http.StatusUnauthorized, http.StatusTooManyRequests} {
+		require.Equal(t, want, login(wrong, "203.0.113.7"))
+	}
+	require.Equal(t, http.StatusUnauthorized, login(wrong, "203.0.113.8"), "another client")
+	require.Equal(t, http.StatusOK, login(f.userPair, "203.0.113.9"))
+	sessions, err := f.store.ListSessions(t.Context(), f.user.ID, f.clock.Now())
+	require.NoError(t, err)
+	require.Len(t, sessions, 1)
+	require.Equal(t, "203.0.113.9", sessions[0].Address)
+	require.NotContains(t, f.log.String(), "Unix socket")
 }

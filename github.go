@@ -196,6 +196,9 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	if cfg.Host == "" {
 		cfg.Host = text.FoldASCII(base.Host)
 	}
+	// A file or a form often leaves a line break around a pasted value. No client ID or secret has one.
+	cfg.ClientID = strings.TrimSpace(cfg.ClientID)
+	cfg.ClientSecret = NewSecret(strings.TrimSpace(cfg.ClientSecret.Reveal()))
 	switch {
 	case cfg.ClientID == "" || cfg.ClientSecret.Reveal() == "":
 		return cfg, errors.New("auth: GitHubConfig.ClientID and ClientSecret must be those of the OAuth app")

@@ -130,8 +130,14 @@ func Peer(r *http.Request) netip.Addr {
 	return Normalize(peer.Addr())
 }
 
-// parseForwarded parses an address with or without a port, because proxies write both forms.
+// parseForwarded parses an address with or without a port, because proxies write both forms. An IPv6
+// address without a port may have brackets.
 func parseForwarded(text string) (netip.Addr, error) {
+	if inner, ok := strings.CutPrefix(text, "["); ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok && strings.Contains(inner, ":") {
+			text = inner
+		}
+	}
 	address, err := netip.ParseAddr(text)
 	if err != nil {
 		var withPort netip.AddrPort

@@ -350,3 +350,17 @@ func TestAUnixSocketCountsAsATrustedProxyIfThereAreProxies(t *testing.T) {
 		require.Contains(t, log.String(), test.warning, test.name)
 	}
 }
+
+// Some proxies write an IPv6 address in brackets, as in a URL, also without a port.
+func TestAddressesOfTheHeaderMayHaveBracketsAndPorts(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]string{
+		"2001:db8::1": "2001:db8::1", "[2001:db8::1]": "2001:db8::1", "[2001:db8::1]:443": "2001:db8::1",
+		" [2001:db8::1] , 10.0.0.1": "2001:db8::1", "198.51.100.1:80": "198.51.100.1",
+		"[::ffff:198.51.100.1]": "198.51.100.1", "[fe80::1%eth0]": "fe80::1",
+		"[198.51.100.1]": "", "[[2001:db8::1]]": "", "[2001:db8::1": "", "2001:db8::1]": "", "[]": "", "[:]": "",
+	} {
+		resolver, _ := newResolver(t, someProxies)
+		require.Equal(t, parse(want), resolver.Address(request("10.0.0.1:1234", header)), header)
+	}
+}

@@ -63,3 +63,11 @@ func variety(b []byte) int {
 	}
 	return n
 }
+
+// isPaddedText reports whether the secret is visible ASCII text with white space at an end. A file
+// or a form leaves such white space around a pasted secret. Random bytes look like this once in
+// 10^13 keys.
+func isPaddedText(secret []byte) bool {
+	text := bytes.TrimSpace(secret)
+	return len(text) < len(secret) && !bytes.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}

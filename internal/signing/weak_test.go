@@ -65,3 +65,19 @@ func TestARandomSecretIsTaken(t *testing.T) {
 		}
 	}
 }
+
+// A secret that is read from a file often has a line break at its end, and the same secret in a
+// variable of the environment has none.
+func TestATextWithWhiteSpaceAtAnEndIsNoSecret(t *testing.T) {
+	t.Parallel()
+	const secret = "8J2vq0eYt7Zr5Wb1mXc4Nd6Kf9Hg3LpS"
+	for _, padded := range []string{secret + "\n", secret + "\r\n", " " + secret, secret + "\t"} {
+		_, err := signing.CheckSecret("HS256 key", "k1", 32, []byte(padded))
+		require.ErrorContains(t, err, `auth: HS256 key "k1" is text with white space`)
+		require.NotContains(t, err.Error(), secret)
+	}
+	for _, whole := range [][]byte{[]byte(secret), append([]byte(secret), 0x80, '\n')} {
+		_, err := signing.CheckSecret("HS256 key", "k1", 32, whole)
+		require.NoError(t, err)
+	}
+}

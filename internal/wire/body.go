@@ -35,7 +35,7 @@ func (e *RequestError) Error() string { return "auth: " + e.Detail }
 func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	fields := &Fields{names: names}
 	if !isJSON(r.Header) {
-		fields.err = &RequestError{http.StatusUnsupportedMediaType, "Content-Type must be application/json"}
+		fields.err = &RequestError{http.StatusUnsupportedMediaType, "Content-Type must be application/json, in UTF-8"}
 		return fields
 	}
 	data, err := readAll(w, r)
@@ -100,5 +100,6 @@ func isJSON(header http.Header) bool {
 	}
 	mediaType, params, err := mime.ParseMediaType(lines[0])
 	charset, given := params["charset"]
-	return err == nil && mediaType == "application/json" && (!given || strings.EqualFold(charset, "utf-8"))
+	return err == nil && mediaType == "application/json" &&
+		(!given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")) // a common slip
 }

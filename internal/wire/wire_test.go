@@ -146,6 +146,9 @@ func TestOnlyJSONIsRead(t *testing.T) {
 	for contentType, accepted := range map[string]bool{
 		"application/json":                    true,
 		"Application/JSON; charset=UTF-8":     true,
+		"application/json; charset=utf8":      true,
+		"application/json;charset=\"UTF8\"":   true,
+		"application/json; charset=utf-7":     false,
 		"application/json; x=y":               true,
 		"":                                    false,
 		"text/plain":                          false,

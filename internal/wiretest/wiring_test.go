@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/limit"
 )
 
@@ -100,4 +101,21 @@ func TestClientsBehindAProxyOnAUnixSocketAreToldApart(t *testing.T) {
 	require.Len(t, sessions, 1)
 	require.Equal(t, "203.0.113.9", sessions[0].Address)
 	require.NotContains(t, f.log.String(), "Unix socket")
+}
+
+// A value that was pasted or read from a file often has a line break at its end.
+func TestALineBreakAroundTheGitHubClientIDIsNotSentToGitHub(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.SealingKeys = []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")}
+		cfg.GitHub = &auth.GitHubConfig{ClientID: " client-1\r\n", ClientSecret: auth.NewSecret("secret\n"),
+			CallbackURL: "https://api.example.com" + callbackCall}
+	})
+	authURL := f.send(http.MethodGet, "/api/v1/auth/github/login-user", "").json(t)["auth_url"].(string)
+	require.Contains(t, authURL, "client_id=client-1&")
+	_, err := auth.New(f.store, auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{f.signer.Key},
+		SealingKeys: []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")},
+		GitHub: &auth.GitHubConfig{ClientID: "client-1", ClientSecret: auth.NewSecret("\n"),
+			CallbackURL: "https://api.example.com" + callbackCall}})
+	require.ErrorContains(t, err, "ClientSecret", "only white space")
 }

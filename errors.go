@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/githubapi"
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
@@ -187,6 +188,20 @@ func logFeed(log *slog.Logger, r revocation.Report) {
 			"refused", r.Failures, "since", r.Since, "error", r.Err)
 	case revocation.UsableAgain:
 		log.Info("auth: tokens are accepted again", "refused", r.Failures, "lasted", r.Lasted)
+	}
+}
+
+// logDelivery records whether the store has answered a call of the given operation, with which the
+// audit trail is delivered. It writes a log line if one is due.
+func logDelivery(log *slog.Logger, failures *outage.Tracker, operation string, err error) {
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		if r, due := failures.Fail(operation, 1); due {
+			log.Error("auth: events of the audit trail cannot be delivered now; they will be delivered later",
+				"failures", r.Failures, "since", r.Since, "error", err)
+		}
+	} else if r, due := failures.Succeed(operation); due {
+		log.Info("auth: events of the audit trail are delivered again", "failures", r.Failures,
+			"lasted", r.Lasted)
 	}
 }
 

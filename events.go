@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/outage"
 )
 
 // EventLogConfig configures an [EventLog]. The zero value writes events to slog.Default().
@@ -63,6 +64,7 @@ type EventLog struct {
 	current    atomic.Pointer[delivery] // the Run that empties the queue; nil if no Run does
 	everRan    atomic.Bool              // Run has been called
 	warned     atomic.Bool              // warnWithoutRun has logged
+	failures   *outage.Tracker          // of deliveries from the trail
 }
 
 // delivery is one call of Run.
@@ -85,6 +87,7 @@ const (
 func NewEventLog(cfg EventLogConfig) *EventLog {
 	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: defaults.Now(cfg.Now),
 		log: defaults.Logger(cfg.Logger), trail: guardEvents(cfg.Trail)}
+	l.failures = outage.New(l.now)
 	if l.onEvent != nil {
 		l.wake = make(chan struct{}, 1)
 		capacity := 0
@@ -219,14 +222,10 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 			return false
 		}
 		event, attempt, err := l.claimStored(ctx)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			return false
-		case err != nil:
-			if ctx.Err() == nil {
-				l.log.ErrorContext(ctx, "auth: an event of the audit trail cannot be delivered now",
-					"error", err)
-			}
+		if ctx.Err() == nil {
+			logDelivery(l.log, l.failures, "claim", err)
+		}
+		if err != nil { // ErrNotFound if no event waits
 			return false
 		}
 		// If attempt exceeds trailAttempts, OnEvent has ended the process or the goroutine in the
@@ -241,9 +240,9 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 				"and is not delivered again",
 				"event", event, "attempts", attempt)
 		}
-		if err := l.finishStored(ctx, event.ID); err != nil {
-			l.log.ErrorContext(ctx, "auth: an event of the audit trail will be delivered again",
-				"event_id", event.ID, "error", err)
+		err = l.finishStored(ctx, event.ID)
+		logDelivery(l.log, l.failures, "finish", err)
+		if err != nil { // the event will be delivered again
 			return false
 		}
 	}

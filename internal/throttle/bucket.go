@@ -47,15 +47,11 @@ func (t *Throttle) newBucket(
 // attempt. If the limiter fails, take returns nil.
 func (t *Throttle) take(ctx context.Context, b bucket) error {
 	wait, err := t.askLimiter(ctx, b)
-	switch {
-	case err != nil:
-		t.log.WarnContext(ctx, "auth: the limiter fails, and bounds nothing", "error", err)
-		return nil
-	case wait > longestPeriod(b.rates): // happens only if the limiter's clock has jumped
-		t.log.WarnContext(ctx, "auth: the limiter returns a wait that is longer than its rates' "+
-			"periods, and bounds nothing", "wait", wait)
-		return nil
-	case wait > 0:
+	if err == nil && wait > longestPeriod(b.rates) { // happens only if the limiter's clock has jumped
+		err = fmt.Errorf("it returns a wait of %s, which is longer than its rates' periods", wait)
+	}
+	t.logLimiter(ctx, "take", "auth: the limiter fails, and bounds nothing", err)
+	if err == nil && wait > 0 {
 		return &ExceededError{b.kind, wait}
 	}
 	return nil
@@ -106,6 +102,23 @@ func (t *Throttle) askLimiter(ctx context.Context, b bucket) (wait time.Duration
 func (t *Throttle) reset(ctx context.Context, b bucket) (err error) {
 	defer callback.Recover("Limiter.Reset", func(failure error) { err = failure })
 	return t.limits.Limiter.Reset(ctx, b.name)
+}
+
+// logLimiter records whether the limiter has answered a call of the given operation. While calls keep
+// failing, only some of them get a log line with the message.
+func (t *Throttle) logLimiter(ctx context.Context, operation, message string, err error) {
+	switch {
+	case errors.Is(err, context.Canceled): // the client has gone away
+	case err != nil:
+		if r, due := t.outages.Fail(operation, 1); due {
+			t.log.WarnContext(ctx, message, "error", err, "calls", r.Failures, "since", r.Since)
+		}
+	default:
+		if r, due := t.outages.Succeed(operation); due {
+			t.log.InfoContext(ctx, "auth: the limiter answers again", "failed_calls", r.Failures,
+				"lasted", r.Lasted)
+		}
+	}
 }
 
 // longestPeriod returns the longest period of the rates. A client never has to wait longer than the

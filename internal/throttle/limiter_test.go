@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/limit"
 	"github.com/stretchr/testify/require"
@@ -61,8 +63,8 @@ func TestALimiterThatCannotBeBelievedBoundsNothing(t *testing.T) {
 		{"panic", func() (time.Duration, error) { panic("a bug") },
 			`bounds nothing" error="auth: Limiter.Take panicked: a bug"`},
 		{"wait longer than each period", func() (time.Duration, error) { return time.Hour + 1, nil },
-			`level=WARN msg="auth: the limiter returns a wait that is longer than its rates' periods, ` +
-				`and bounds nothing" wait=1h0m0.000000001s`},
+			`bounds nothing" error="it returns a wait of 1h0m0.000000001s, which is longer than ` +
+				`its rates' periods"`},
 		{"longest wait", func() (time.Duration, error) { return math.MaxInt64, nil },
 			"and bounds nothing"},
 		{"negative wait", func() (time.Duration, error) { return -time.Second, nil }, ""},
@@ -75,6 +77,7 @@ func TestALimiterThatCannotBeBelievedBoundsNothing(t *testing.T) {
 			for _, count := range counts {
 				f.log.Reset()
 				require.NoError(t, count(f, t.Context(), client))
+				f.now = f.now.Add(outage.Interval) // so that the next failure gets a line, too
 				if test.log == "" {
 					require.Empty(t, f.log.String())
 				}
@@ -105,6 +108,23 @@ func TestALimiterThatDoesNotForgetIsLogged(t *testing.T) {
 		f.ForgetSlowAttempts(t.Context(), at("203.0.113.7"), "key")
 		require.Contains(t, f.log.String(), `auth: the limiter fails, and does not forget" `+text)
 	}
+}
+
+// While the limiter is away, each attempt asks it. The log must not have a line for each attempt.
+func TestAnOutageOfTheLimiterGetsFewLines(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	f.limiter.answer = func() (time.Duration, error) { return 0, errAway }
+	client := at("203.0.113.7")
+	for range 90 {
+		require.NoError(t, f.CountAttempt(t.Context(), client))
+		require.NoError(t, f.CountFailure(t.Context(), client))
+		f.now = f.now.Add(time.Second)
+	}
+	require.Equal(t, 3, strings.Count(f.log.String(), "level=WARN"))
+	f.limiter.answer = func() (time.Duration, error) { return 0, nil }
+	require.NoError(t, f.CountAttempt(t.Context(), client))
+	require.Contains(t, f.log.String(), `msg="auth: the limiter answers again" failed_calls=180 lasted=1m30s`)
 }
 
 // The attack: a client makes all its guesses at the same time.

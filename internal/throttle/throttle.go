@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/limit"
 )
 
@@ -67,6 +68,7 @@ type Throttle struct {
 	namespace string // separates the buckets of services that share a limiter
 	now       func() time.Time
 	log       *slog.Logger
+	outages   *outage.Tracker // of the limiter
 
 	// The rates of the buckets that all clients with unknown addresses share.
 	unknownFailures, unknownSlowAttempts []limit.Rate
@@ -121,6 +123,7 @@ func New(
 		namespace:           namespace,
 		now:                 now,
 		log:                 log,
+		outages:             outage.New(now),
 		unknownFailures:     multiply(limits.Failures, unknownFailuresFactor),
 		unknownSlowAttempts: multiply(limits.SlowAttempts, unknownSlowFactor),
 		barred:              barred,
@@ -218,9 +221,7 @@ func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, access
 		return
 	}
 	attempts := t.slowAttempts(client, accessKey)
-	if err := t.reset(ctx, attempts); err != nil {
-		t.log.WarnContext(ctx, "auth: the limiter fails, and does not forget", "error", err)
-	}
+	t.logLimiter(ctx, "reset", "auth: the limiter fails, and does not forget", t.reset(ctx, attempts))
 	t.liftBar(attempts) // after the reset, so that no rejected attempt bars the bucket again
 }
 

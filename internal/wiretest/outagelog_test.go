@@ -119,17 +119,50 @@ func TestACallThatFailsWhileOthersSucceedGetsFewLines(t *testing.T) {
 	require.Contains(t, f.logLines("succeed again")[0], "requests=300 lasted=5m0s")
 }
 
-// Clients that go away must neither write lines nor hide a failure.
+// Clients that go away while another request reads the feed say nothing about the store.
 func TestCanceledRequestsAreNoOutage(t *testing.T) {
 	t.Parallel()
-	in := newInstances(t)
-	token := in.signIn(in.user)
-	in.fail(authtest.ErrHang)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
-	require.NoError(t, err)
-	r.Header.Set("Authorization", "Bearer "+token)
-	serve(in.other.Authenticate(http.NotFoundHandler()), r)
-	require.Empty(t, in.logLines("request failed"))
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstances(t, func(c *auth.Config) { c.Now = time.Now })
+		token := in.signIn(in.user)
+		in.fail(authtest.ErrHang)
+		reading := make(chan int)
+		go func() { reading <- status(in.other, token) }()
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 10 {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
+			require.NoError(t, err)
+			r.Header.Set("Authorization", "Bearer "+token)
+			serve(in.other.Authenticate(http.NotFoundHandler()), r)
+		}
+		require.Empty(t, in.logLines("ERROR"))
+		require.Equal(t, http.StatusServiceUnavailable, <-reading)
+		require.Len(t, in.logLines("request failed"), 1)
+		require.Contains(t, in.logLines("request failed")[0], "requests=1 ")
+	})
+}
+
+// The trail is read every second, so a line for each failure would be 85 lines.
+func TestAnOutageOfTheAuditTrailGetsFewLines(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, away := storeOutage(t, func(_ *fixture, c *auth.Config) {
+			c.Now, c.OnEvent = time.Now, func(auth.Event) {}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- f.svc.Run(ctx) }()
+		time.Sleep(time.Second)
+		away.Store(true)
+		time.Sleep(85 * time.Second)
+		away.Store(false)
+		time.Sleep(3 * time.Second)
+		cancel()
+		<-done
+		log := f.log.String()
+		require.Len(t, f.logLines("events of the audit trail cannot be delivered now"), 3, log)
+		require.Len(t, f.logLines("events of the audit trail are delivered again"), 1, log)
+	})
 }

@@ -268,7 +268,7 @@ func (g *GitHubConnector) finishWithCode(
 	kept := false
 	defer func() {
 		if !kept {
-			g.revokeAtGitHub(ctx, grant.AccessToken)
+			g.revokeAtGitHub(ctx, flow.UserID, grant.AccessToken)
 		}
 	}()
 	profile, err := g.profile(ctx, grant.AccessToken)

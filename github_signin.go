@@ -117,7 +117,7 @@ func (g *GitHubConnector) finishSignIn(
 			signIn.Token.Version)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			g.cfg.Logger.WarnContext(ctx, "auth: the GitHub token of a refused sign-in was not removed",
-				"error", err)
+				"user_id", signIn.Token.UserID, "error", err)
 		}
 	}
 	return result, asNotAllowed(err)

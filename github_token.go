@@ -164,10 +164,10 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 	if err != nil {
 		g.cfg.Logger.WarnContext(ctx,
 			"auth: a removed GitHub token could not be decrypted, so it was not revoked at GitHub",
-			"error", err)
+			"user_id", token.UserID, "error", err)
 		return
 	}
-	g.revokeAtGitHub(ctx, grant.AccessToken)
+	g.revokeAtGitHub(ctx, token.UserID, grant.AccessToken)
 }
 
 // freshGrant returns the user's token and the version of its record. If the token expires soon,
@@ -254,7 +254,7 @@ func (g *GitHubConnector) reseal(
 	if err != nil {
 		if !errors.Is(err, ErrNotFound) {
 			g.cfg.Logger.WarnContext(ctx,
-				"auth: a GitHub token was not sealed again with the first sealing key", "error", err)
+				"auth: a GitHub token was not sealed with the first key", "user_id", old.UserID, "error", err)
 		}
 		return old.Version
 	}
@@ -281,7 +281,7 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
 	}
 	if err != nil {
-		g.revokeAtGitHub(ctx, fresh.AccessToken) // the user disconnected meanwhile, or the store failed
+		g.revokeAtGitHub(ctx, old.UserID, fresh.AccessToken) // disconnected meanwhile, or the store failed
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("auth: keeping a refreshed GitHub token: %w", err)
@@ -377,13 +377,13 @@ func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(r)
 }
 
-// revokeAtGitHub revokes at GitHub a token that is not in the store. It ignores the cancellation of
-// ctx. If the call to GitHub fails, it only logs the failure.
-func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, token string) {
+// revokeAtGitHub revokes at GitHub a user's token that is not in the store. It ignores the
+// cancellation of ctx. If the call to GitHub fails, it only logs the failure.
+func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, userID, token string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout/4)
 	defer cancel()
 	if err := g.api.Revoke(ctx, token); err != nil {
-		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token could not be revoked at GitHub", "error", err)
+		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token was not revoked", "user_id", userID, "error", err)
 	}
 }
 

@@ -130,6 +130,10 @@ func TestDisconnectingSucceedsWhileGitHubFails(t *testing.T) {
 		require.Equal(t, http.StatusOK, r.status)
 		require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, r.body)
 		require.Equal(t, http.StatusNotFound, g.status(token).status)
+		for _, line := range g.logLines("a GitHub token was not revoked") {
+			require.Contains(t, line, "user_id="+g.user.ID)
+			require.Contains(t, line, "error=")
+		}
 	})
 }
 

@@ -27,6 +27,10 @@
 // copy of the revocation feed, which is the store's list of revocations. Run also delivers events
 // and removes expired records.
 //
+// For a load balancer, mount [GroupHealth], whose call GET /readyz says whether the instance can
+// accept tokens now. For an alert, use [Service.Ping], which fails as soon as the store does not
+// answer.
+//
 // # Tokens
 //
 // A token is a JWT, signed with HS256, ES256 or EdDSA, and valid for 12 hours by default. Each

@@ -294,8 +294,7 @@ func newGitHub(
 	if err != nil || cfg.BrowserSessions == nil {
 		return github, nil, err
 	}
-	sessions, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL,
-		github.insecureCookies, tokens)
+	sessions, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, tokens)
 	return github, sessions, err
 }
 

@@ -115,8 +115,8 @@ type GitHubConfig struct {
 	// InsecureCookies allows plain http on hosts other than loopback. An attacker who can read the
 	// traffic can then sign in as any user. An attacker who controls another host of the same
 	// domain can plant cookies in a browser. The person at the browser then signs in or connects an
-	// account as the attacker. If browser sessions are enabled, a bearer token cannot connect an
-	// account over plain http.
+	// account as the attacker. If browser sessions are enabled, a bearer token then cannot connect
+	// an account.
 	InsecureCookies bool
 
 	// HTTPClient makes the calls to GitHub. Only its Transport is used. nil means
@@ -247,16 +247,14 @@ func (cfg GitHubConfig) checkCallback() error {
 // checkOrigins accepts only the form in which browsers write origins, because origins are compared
 // byte for byte. The origins are already in lower case.
 func (cfg GitHubConfig) checkOrigins() error {
-	for _, text := range cfg.AllowedOrigins {
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || weburl.Origin(text) != text ||
-			strings.ContainsFunc(u.Host,
-				func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
+	for _, origin := range cfg.AllowedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || !weburl.IsOrigin(origin) {
 			return fmt.Errorf("auth: GitHubConfig.AllowedOrigins: %q is not an origin in the form that "+
-				"browsers send, such as https://app.example.com", text)
+				"browsers send, such as https://app.example.com", origin)
 		}
 		if !weburl.IsSecure(u) && !cfg.InsecureCookies {
-			return fmt.Errorf("auth: GitHubConfig.AllowedOrigins: %q must be https", text)
+			return fmt.Errorf("auth: GitHubConfig.AllowedOrigins: %q must be https", origin)
 		}
 	}
 	return nil
@@ -285,9 +283,8 @@ type GitHubConnector struct {
 	sealer  *seal.Sealer // seals tokens in the store
 	events  *EventLog
 
-	insecureCookies bool // whether browsers get cookies over plain http
-
-	misplaced *browser.Misplaced // for flows that begin at another origin
+	insecureCookies bool               // other hosts can set cookies: plain http beyond loopback
+	misplaced       *browser.Misplaced // for flows that begin at another origin
 
 	tokenAnswers  *answers.Memory // GitHub's answers for Verify
 	memberAnswers *answers.Memory // GitHub's answers for StillAdmitted
@@ -332,27 +329,28 @@ func NewGitHubConnector(
 	}
 	users, _ := store.(UserStore)
 	origin := weburl.Origin(cfg.CallbackURL)
-	insecure := cfg.InsecureCookies && strings.HasPrefix(origin, "http:")
+	callback, err := url.Parse(cfg.CallbackURL)
+	if err != nil {
+		return nil, err
+	}
 	return &GitHubConnector{
 		store:   guardedGitHub{store},
 		users:   guardUsers(users),
 		tokens:  tokens,
 		cfg:     cfg,
 		origin:  origin,
-		path:    weburl.Path(cfg.CallbackURL),
+		path:    cmp.Or(callback.EscapedPath(), "/"),
 		api:     newGitHubAPI(cfg),
-		cookies: oauthstate.NewCookies(seal.Cookies{Sealer: cookieSealer, Insecure: insecure}),
+		cookies: oauthstate.NewCookies(newCookies(cookieSealer, origin)),
 		unbound: unbound,
 		sealer:  tokenSealer,
 		events:  cfg.Events,
 
-		insecureCookies: insecure,
-
-		misplaced: browser.NewMisplaced(origin, cfg.AllowedOrigins, cfg.Now, cfg.Logger),
-
-		tokenAnswers:  answers.New(cfg.Now, answerLifetime),
-		memberAnswers: answers.New(cfg.Now, min(answerLifetime, cfg.MembershipMaxAge)),
-		refreshes:     answers.New(cfg.Now, answerLifetime),
+		insecureCookies: !weburl.IsSecure(callback),
+		misplaced:       browser.NewMisplaced(origin, cfg.AllowedOrigins, cfg.Now, cfg.Logger),
+		tokenAnswers:    answers.New(cfg.Now, answerLifetime),
+		memberAnswers:   answers.New(cfg.Now, min(answerLifetime, cfg.MembershipMaxAge)),
+		refreshes:       answers.New(cfg.Now, answerLifetime),
 	}, nil
 }
 
@@ -398,7 +396,7 @@ type BrowserSessions struct {
 // newBrowserSessions returns the value that makes and reads session cookies. Each cookie contains a
 // token of the issuer.
 func newBrowserSessions(
-	cfg BrowserSessions, sealing []SymmetricKey, origin string, insecure bool, tokens *TokenIssuer,
+	cfg BrowserSessions, sealing []SymmetricKey, origin string, tokens *TokenIssuer,
 ) (*browser.Sessions, error) {
 	page := cmp.Or(cfg.LandingPath, "/")
 	if err := checkReturnTo(page); err != nil {
@@ -416,6 +414,10 @@ func newBrowserSessions(
 	if err != nil {
 		return nil, err
 	}
-	cookies := seal.Cookies{Sealer: sealer, Insecure: insecure}
-	return browser.NewSessions(cookies, tokens.verifier, cache, origin, page), nil
+	return browser.NewSessions(newCookies(sealer, origin), tokens.verifier, cache, origin, page), nil
+}
+
+// newCookies returns the maker of cookies for the pages of the origin. The request does not matter.
+func newCookies(sealer *seal.Sealer, origin string) seal.Cookies {
+	return seal.Cookies{Sealer: sealer, PlainHTTP: strings.HasPrefix(origin, "http:")}
 }

@@ -51,8 +51,8 @@ func newLoginResponse(token Token) loginResponse {
 
 // LogoutHandler handles POST /auth/logout: it revokes the caller's session. If the request comes
 // from a page of the host, the handler also revokes the session of the browser's session cookie and
-// removes that cookie. In all cases, the handler removes the cookies of GitHub flows that are not
-// complete.
+// removes that cookie, and the cookies of completed GitHub flows. In all cases, the handler removes
+// the cookies of GitHub flows that are not complete.
 func (s *Service) LogoutHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, serve: s.serveLogout})
 }
@@ -75,6 +75,7 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 	}
 	if ofBrowser {
 		http.SetCookie(w, s.browser.Removal())
+		s.github.cookies.ForgetCompleted(w, s.github.path) // browser sessions need GitHub
 	}
 	if s.github != nil {
 		s.github.cookies.ClearAll(w, r)

@@ -68,8 +68,8 @@ func (s *Service) GitHubConnectHandler() http.Handler {
 }
 
 // errConnectByCookie refuses a request to connect a GitHub account if the request has a bearer
-// token and browsers reach the service over plain http. Over plain http, the cookie of the flow is
-// insecure: a page of a sibling domain can set it. An attacker could begin a flow with the
+// token and browsers reach the service over plain http, except on loopback. The cookie of the flow is
+// then insecure: a page of a sibling domain can set it. An attacker could begin a flow with the
 // attacker's own token, and set the cookie of that flow in another person's browser. That person's
 // GitHub account would then be connected to the attacker's user.
 var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden,
@@ -79,7 +79,7 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	if answer, err := s.requireOwnPage(r); answer != nil || err != nil {
 		return answer, err
 	}
-	if _, err := BearerToken(r); err == nil && s.browser != nil && s.browser.Insecure() {
+	if _, err := BearerToken(r); err == nil && s.browser != nil && s.github.insecureCookies {
 		return nil, errConnectByCookie
 	}
 	caller, _ := IdentityFromContext(r.Context())

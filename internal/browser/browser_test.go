@@ -142,7 +142,6 @@ func TestACookieCarriesItsSession(t *testing.T) {
 	cookie := f.Cookie(f.token(t, token.TypeCookie), time.Hour)
 	require.Equal(t, "__Host-auth_session", cookie.Name)
 	require.Equal(t, 3600, cookie.MaxAge)
-	require.False(t, f.Insecure())
 	for range 2 { // verified from the text, then from the cache
 		v, err := f.Verify(with(cookie), f.ring, now)
 		require.NoError(t, err)

@@ -56,9 +56,6 @@ func NewSessions(
 	return &Sessions{cookies: cookies, verifier: verifier, cache: cache, origin: origin, page: page}
 }
 
-// Insecure reports whether cookies are sent over plain http.
-func (s *Sessions) Insecure() bool { return s.cookies.Insecure }
-
 // Cookie returns a session cookie that contains the token text, sealed. The cookie expires after
 // the given lifetime. Only a Sessions with the same sealing key, issuer and origin can open the
 // cookie.

@@ -50,6 +50,16 @@ func (c Cookies) Complete(state, path string, done Completed, rest time.Duration
 	return cookie
 }
 
+// ForgetCompleted removes what the browser remembers of completed flows. The browser sends these
+// cookies only to the given path, so it need not have sent any.
+func (c Cookies) ForgetCompleted(w http.ResponseWriter, path string) {
+	for _, name := range []string{signedInCookie, connectedCookie} {
+		cookie := c.sealed.Cookie("", "", -1)
+		cookie.Name, cookie.Path = name, path
+		http.SetCookie(w, cookie)
+	}
+}
+
 // Completed returns what the browser remembers of the flow of the state. ok is false if the flow of
 // the state has not completed in this browser.
 func (c Cookies) Completed(r *http.Request, state string) (done Completed, ok bool) {

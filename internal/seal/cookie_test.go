@@ -16,7 +16,7 @@ func TestACookieIsForTheHostAloneAndNotForScripts(t *testing.T) {
 	}{
 		"over https":      {seal.Cookies{}, 600, "__Host-session=value; Path=/; Max-Age=600; HttpOnly; Secure; SameSite=Lax"},
 		"removed":         {seal.Cookies{}, -1, "__Host-session=value; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"},
-		"over plain http": {seal.Cookies{Insecure: true}, 600, "session=value; Path=/; Max-Age=600; HttpOnly; SameSite=Lax"},
+		"over plain http": {seal.Cookies{PlainHTTP: true}, 600, "session=value; Path=/; Max-Age=600; HttpOnly; SameSite=Lax"},
 	} {
 		cookie := test.cookies.Cookie("session", "value", test.maxAge)
 		require.Equal(t, test.want, cookie.String(), name)

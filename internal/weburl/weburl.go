@@ -39,14 +39,12 @@ func Origin(rawURL string) string {
 	return u.Scheme + "://" + host
 }
 
-// Path returns the path of a URL, in the form in which a browser sends it. It returns "/" if the URL
-// has no path or cannot be parsed.
-func Path(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Path == "" {
-		return "/"
-	}
-	return u.EscapedPath()
+// IsOrigin reports whether the text is an http or https origin in the form that browsers send.
+func IsOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && Origin(text) == text &&
+		!strings.ContainsFunc(u.Host,
+			func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' })
 }
 
 // FoldHost returns the URL with its scheme and its host in lower case. Two such URLs of one server

@@ -298,9 +298,6 @@ func newGitHub(
 	return github, sessions, err
 }
 
-// GitHub returns the service's GitHubConnector, or nil if GitHub is not configured.
-func (s *Service) GitHub() *GitHubConnector { return s.github }
-
 // Credentials returns the service's CredentialVerifier.
 func (s *Service) Credentials() *CredentialVerifier { return s.credentials }
 

@@ -94,6 +94,10 @@ var (
 	// the account again.
 	ErrGitHubState = errors.New("auth: no such GitHub sign-in in this browser")
 
+	// ErrGitHubNotConfigured is the error of the HTTP calls for GitHub, and of each method of
+	// [Service.GitHub], if Config.GitHub is nil.
+	ErrGitHubNotConfigured = errors.New("auth: GitHub is not configured: set Config.GitHub")
+
 	// ErrGitHubDenied means that the user denied access at GitHub.
 	ErrGitHubDenied = errors.New("auth: access was denied at GitHub")
 
@@ -360,6 +364,7 @@ var errorStatuses = []struct {
 	{ErrUserDisabled, http.StatusForbidden, "This user is disabled"},
 	{ErrCrossOrigin, http.StatusForbidden, "Request refused: it must come from a page of this site"},
 	{ErrGitHubState, http.StatusBadRequest, "This GitHub sign-in is unknown, expired or used: begin again"},
+	{ErrGitHubNotConfigured, http.StatusServiceUnavailable, "GitHub sign-in is not configured"},
 	{ErrGitHubDenied, http.StatusForbidden, "Access was denied at GitHub"},
 	{ErrGitHubNotAllowed, http.StatusForbidden, "This GitHub account is not allowed to sign in"},
 	{ErrGitHubConflict, http.StatusConflict, "This GitHub account cannot be connected to this user"},

@@ -44,7 +44,7 @@ type GitHubOutcome struct {
 func (g *GitHubConnector) BeginSignIn(
 	r *http.Request, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
-	return g.begin(r, oauthstate.Flow{ReturnTo: returnTo}, g.cfg.SignInScopes)
+	return g.begin(r, oauthstate.Flow{ReturnTo: returnTo})
 }
 
 // BeginConnect is like BeginSignIn, but connects a GitHub account to the user of a session. The by
@@ -72,12 +72,19 @@ func (g *GitHubConnector) BeginConnect(
 	if by.MaxAge > 0 {
 		flow.MaxAge = int64((by.MaxAge + oauthstate.Lifetime) / time.Second)
 	}
-	return g.begin(r, flow, g.cfg.ConnectScopes, oauth2.SetAuthURLParam("prompt", "select_account"))
+	return g.begin(r, flow, oauth2.SetAuthURLParam("prompt", "select_account"))
 }
 
 func (g *GitHubConnector) begin(
-	r *http.Request, flow oauthstate.Flow, scopes []string, options ...oauth2.AuthCodeOption,
+	r *http.Request, flow oauthstate.Flow, options ...oauth2.AuthCodeOption,
 ) (authURL string, cookie *http.Cookie, err error) {
+	if g == nil {
+		return "", nil, ErrGitHubNotConfigured
+	}
+	scopes := g.cfg.SignInScopes
+	if flow.UserID != "" {
+		scopes = g.cfg.ConnectScopes
+	}
 	if browser.LooksAhead(r) || g.sourceOf(r) == browser.Foreign {
 		return "", nil, ErrCrossOrigin
 	}
@@ -104,6 +111,9 @@ func (g *GitHubConnector) sourceOf(r *http.Request) browser.Source {
 // program that begins a sign-in which a browser completes. It returns an error unless
 // [GitHubConfig.InsecureUnboundState] is set.
 func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
+	if g == nil {
+		return "", ErrGitHubNotConfigured
+	}
 	if g.unbound == nil {
 		return "", errors.New("auth: GitHubConfig.InsecureUnboundState is not set")
 	}
@@ -132,6 +142,9 @@ func (g *GitHubConnector) BeginUnboundSignIn() (authURL string, err error) {
 // [UserSource] refuses the user or fails after the sign-in has been stored, the link stays. If the
 // sign-in replaced an older GitHub token, the new token stays, too, and is not revoked.
 func (g *GitHubConnector) Complete(r *http.Request, browser Identity) (GitHubOutcome, error) {
+	if g == nil {
+		return GitHubOutcome{}, ErrGitHubNotConfigured
+	}
 	return g.completeIf(r, browser, func() error { return nil }, func(err error) error { return err })
 }
 
@@ -192,7 +205,7 @@ func (g *GitHubConnector) completeFlow(
 		return oauthstate.Flow{}, GitHubOutcome{}, ErrGitHubState
 	}
 	flow, ok := g.openFlow(r, query.Get("state"))
-	if !ok || !mayCompleteIn(caller, flow) ||
+	if !ok || !flow.MayCompleteIn(caller.UserID, caller.SessionID) ||
 		query.Has("iss") && query.Get("iss") != g.cfg.BaseURL+"/login/oauth" { // RFC 9207
 		return flow, GitHubOutcome{}, ErrGitHubState
 	}
@@ -217,29 +230,6 @@ func (g *GitHubConnector) completeFlow(
 	outcome, err := g.finishWithCode(ctx, flow, query.Get("code"))
 	outcome.ReturnTo = flow.ReturnTo
 	return flow, outcome, err
-}
-
-// mayCompleteIn reports whether the flow is allowed to complete in the browser session with this
-// identity, or without a browser session if the identity is zero.
-func mayCompleteIn(browser Identity, flow oauthstate.Flow) bool {
-	switch {
-	case flow.UserID == "":
-		return true // a sign-in does not belong to a user yet
-	case browser == Identity{}:
-		return flow.Bearer
-	}
-	return flow.UserID == browser.UserID && flow.SessionID == browser.SessionID
-}
-
-// completedIn returns what the browser remembers of the flow of the request's state, if the flow has
-// completed in the session of the caller. The caller is the zero Identity without a live session.
-func (g *GitHubConnector) completedIn(r *http.Request, caller Identity) (oauthstate.Completed, bool) {
-	query, ok := oauthstate.ParseCallback(r.URL.RawQuery)
-	if !ok || caller.SessionID == "" {
-		return oauthstate.Completed{}, false
-	}
-	done, ok := g.cookies.Completed(r, query.Get("state"))
-	return done, ok && done.SessionID == caller.SessionID
 }
 
 // openFlow returns the flow of the state. It returns false unless the browser that sends the
@@ -361,6 +351,9 @@ func (g *GitHubConnector) callAdmit(ctx context.Context, profile GitHubProfile) 
 // The connector remembers a refusal for a minute, and never asks GitHub twice at the same time
 // about one user.
 func (g *GitHubConnector) StillAdmitted(ctx context.Context, user User) error {
+	if g == nil {
+		return ErrGitHubNotConfigured
+	}
 	longest := g.cfg.MembershipMaxAge
 	if longest == 0 || user.AdmittedAt.IsZero() || g.cfg.Now().Before(user.AdmittedAt.Add(longest)) {
 		return nil

@@ -268,6 +268,14 @@ func (g *GitHubConnector) chooseToken(
 	return err
 }
 
+// checkAuthority returns an error if the authority may not make a change, or if g is nil.
+func (g *GitHubConnector) checkAuthority(ctx context.Context, by Authority) error {
+	if g == nil {
+		return ErrGitHubNotConfigured
+	}
+	return g.tokens.checkAuthority(ctx, by)
+}
+
 // connectAuthority returns the authority that the flow needs to connect an account.
 func connectAuthority(f oauthstate.Flow) Authority {
 	return Authority{SessionID: f.SessionID, UserID: f.UserID, MaxAge: time.Duration(f.MaxAge) * time.Second}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/clock"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/seal"
 	"golang.org/x/oauth2"
@@ -68,6 +69,9 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 
 // connection returns the user's link and token, or ErrNotFound if there is no token.
 func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHubLink, GitHubToken, error) {
+	if g == nil {
+		return GitHubLink{}, GitHubToken{}, ErrGitHubNotConfigured
+	}
 	link, token, err := g.store.FindGitHubConnection(ctx, userID, g.cfg.Host)
 	if err == nil && token == nil {
 		err = ErrNotFound
@@ -83,7 +87,7 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 // is no token. Without SuperUser, a session also gets ErrNotFound for the token of another user.
 // Disconnect also returns the errors of [Authority.Check].
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
-	if err := g.tokens.checkAuthority(ctx, by); err != nil {
+	if err := g.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubDisconnected, UserID: userID})
@@ -102,7 +106,7 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 // revokes the sessions that GitHub sign-ins opened for the user. It returns ErrNotFound if no
 // account is linked, and ErrLastWayIn if the user could not sign in without the link.
 func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
-	if err := g.tokens.checkAuthority(ctx, by); err != nil {
+	if err := g.checkAuthority(ctx, by); err != nil {
 		return err
 	}
 	if err := g.requireWayInWithoutGitHub(ctx, userID); err != nil {
@@ -147,7 +151,7 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired
 	}
-	if err := cmp.Or(g.tokens.checkAuthority(ctx, by), account.validate()); err != nil {
+	if err := cmp.Or(g.checkAuthority(ctx, by), account.validate()); err != nil {
 		return err
 	}
 	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubForgotten, GitHub: account})
@@ -212,7 +216,7 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 		case err != nil:
 			return githubapi.Grant{}, "", fmt.Errorf("auth: leasing a GitHub token: %w", err)
 		case !leased:
-			if err := sleep(ctx, leasePoll); err != nil {
+			if err := clock.Sleep(ctx, leasePoll); err != nil {
 				return githubapi.Grant{}, "", fmt.Errorf("auth: waiting for a GitHub token: %w", err)
 			}
 		default:
@@ -228,18 +232,6 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 // lease ended during the refresh, two instances could redeem the same refresh token.
 func (g *GitHubConnector) leaseTime() time.Duration {
 	return max(minLeaseTime, g.cfg.Timeout+leaseMargin)
-}
-
-// sleep waits for d, or returns ctx's error if ctx is done first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // reseal seals the token again with the first key, stores it, and returns the version of the

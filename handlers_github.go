@@ -16,6 +16,10 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
+// GitHub returns the service's GitHubConnector, or nil if GitHub is not configured. Each method of a
+// nil *GitHubConnector returns ErrGitHubNotConfigured.
+func (s *Service) GitHub() *GitHubConnector { return s.github }
+
 // GitHubSignInHandler handles GET /api/v1/auth/github/login-user: it begins a sign-in with GitHub.
 // The response contains the URL at GitHub to which the calling page must send the browser. The
 // handler also sets a cookie that binds the sign-in to the browser, unless
@@ -210,6 +214,17 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, Identity, erro
 	})
 	attempt.End(isGitHubRefusal(err))
 	return outcome, caller, err
+}
+
+// completedIn returns what the browser remembers of the flow of the request's state, if the flow has
+// completed in the session of the caller. The caller is the zero Identity without a live session.
+func (g *GitHubConnector) completedIn(r *http.Request, caller Identity) (oauthstate.Completed, bool) {
+	query, ok := oauthstate.ParseCallback(r.URL.RawQuery)
+	if !ok || caller.SessionID == "" {
+		return oauthstate.Completed{}, false
+	}
+	done, ok := g.cookies.Completed(r, query.Get("state"))
+	return done, ok && done.SessionID == caller.SessionID
 }
 
 // browserCaller returns the caller to whom the session cookie of the request belongs. It returns

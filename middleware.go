@@ -215,10 +215,6 @@ type written struct {
 	failed bool // whether the store or GitHub could not answer
 }
 
-// errGitHubNotConfigured is the error of every GitHub call if Config.GitHub is nil.
-var errGitHubNotConfigured = &wire.RequestError{Status: http.StatusServiceUnavailable,
-	Detail: "GitHub sign-in is not configured"}
-
 // unframed returns a handler for a documented call. No page can show an answer of the call in a
 // frame, not even an answer that Config.WriteError writes.
 func unframed(serve http.HandlerFunc) http.Handler {
@@ -235,7 +231,7 @@ func (s *Service) handler(e endpoint) http.Handler {
 		return unframed(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrNotFound) })
 	case e.github && s.github == nil:
 		return s.allowMethod(e.method,
-			func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errGitHubNotConfigured) })
+			func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrGitHubNotConfigured) })
 	}
 	serve := s.allowMethod(e.method,
 		func(w http.ResponseWriter, r *http.Request) { s.serveEndpoint(e, w, r) })

@@ -211,7 +211,8 @@ func isOutage(r *http.Request, err error) bool {
 	var answered *wire.RequestError
 	status, _ := ErrorStatus(err)
 	gone := errors.Is(r.Context().Err(), context.Canceled) || errors.Is(err, context.Canceled)
-	return status == http.StatusServiceUnavailable && !gone && !errors.As(err, &answered)
+	return status == http.StatusServiceUnavailable && !gone && !errors.As(err, &answered) &&
+		!errors.Is(err, ErrGitHubNotConfigured)
 }
 
 // logRequest counts a request that failed with err, and writes a log line if one is due.

@@ -4,6 +4,7 @@
 package clock
 
 import (
+	"context"
 	"math"
 	"time"
 )
@@ -18,4 +19,16 @@ func Age(now, then time.Time) time.Duration {
 		return math.MaxInt64
 	}
 	return passed
+}
+
+// Sleep waits for d, or returns ctx's error if ctx is done first.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -1,8 +1,10 @@
 package clock_test
 
 import (
+	"context"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/authtest"
@@ -33,4 +35,18 @@ func TestAgeIsTheGreaterOfWhatTheTwoClocksShow(t *testing.T) {
 	} {
 		require.Equal(t, test.want, clock.Age(test.now, test.then), name)
 	}
+}
+
+func TestSleepEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		require.NoError(t, clock.Sleep(t.Context(), time.Second))
+		require.Equal(t, time.Second, time.Since(began))
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.ErrorIs(t, clock.Sleep(ctx, time.Hour), context.DeadlineExceeded)
+		require.Equal(t, time.Minute+time.Second, time.Since(began))
+	})
 }

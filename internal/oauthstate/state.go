@@ -62,6 +62,18 @@ type Flow struct {
 	Bearer    bool   `json:"b,omitempty"` // the flow was begun with a bearer token, not with a session cookie
 }
 
+// MayCompleteIn reports whether the flow is allowed to complete in the browser session with this user
+// and this ID. Both are empty if there is no browser session.
+func (f Flow) MayCompleteIn(userID, sessionID string) bool {
+	switch {
+	case f.UserID == "":
+		return true // a sign-in does not belong to a user yet
+	case userID == "" && sessionID == "":
+		return f.Bearer
+	}
+	return f.UserID == userID && f.SessionID == sessionID
+}
+
 // ID returns the name under which the store remembers that the state was used. The name is a
 // digest, so a person who reads the store cannot find out the state.
 func ID(state string) string {

@@ -1,0 +1,50 @@
+package wiretest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+// A host that has not configured GitHub and calls GitHub for a user learns what to set. A nil
+// pointer in its own handler would tell it nothing.
+func TestWithoutGitHubEachMethodOfTheConnectorSaysWhatToSet(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	g := f.svc.GitHub()
+	require.Nil(t, g)
+	ctx, r := t.Context(), httptest.NewRequest(http.MethodGet, "/?code=x&state=y", nil)
+	token, err := f.svc.SignIn(ctx, f.user.ID)
+	require.NoError(t, err)
+	by := auth.Authority{UserID: f.user.ID, SessionID: token.Session.ID}
+	account := auth.GitHubAccount{Host: "github.com", ID: 1}
+	for name, call := range map[string]func() error{
+		"Client":             func() error { return errorOf(g.Client(ctx, f.user.ID)) },
+		"TokenSource":        func() error { return errorOf(g.TokenSource(ctx, f.user.ID).Token()) },
+		"Status":             func() error { return errorOf(g.Status(ctx, f.user.ID)) },
+		"Verify":             func() error { return errorOf(g.Verify(ctx, f.user.ID)) },
+		"Disconnect":         func() error { return g.Disconnect(ctx, authtest.ByHost, f.user.ID) },
+		"Unlink":             func() error { return g.Unlink(ctx, authtest.ByHost, f.user.ID) },
+		"Forget":             func() error { return g.Forget(ctx, authtest.ByHost, account) },
+		"BeginSignIn":        func() error { _, _, err := g.BeginSignIn(r, "/"); return err },
+		"BeginConnect":       func() error { _, _, err := g.BeginConnect(r, by, "/"); return err },
+		"BeginUnboundSignIn": func() error { return errorOf(g.BeginUnboundSignIn()) },
+		"Complete":           func() error { return errorOf(g.Complete(r, auth.Identity{})) },
+		"StillAdmitted":      func() error { return g.StillAdmitted(ctx, f.user) },
+	} {
+		err := call()
+		require.ErrorIs(t, err, auth.ErrGitHubNotConfigured, name)
+		require.ErrorContains(t, err, "set Config.GitHub", name)
+		status, detail := auth.ErrorStatus(err)
+		require.Equal(t, http.StatusServiceUnavailable, status, name)
+		require.Equal(t, "GitHub sign-in is not configured", detail, "%s: the client cannot set it", name)
+	}
+	for _, target := range []string{startCall, signInCall, connectCall, callbackCall, statusCall} {
+		require.Equal(t, http.StatusServiceUnavailable, f.send(http.MethodGet, target, "").status, target)
+	}
+	require.NotContains(t, f.log.String(), "level=ERROR", "the store and GitHub have not failed")
+}

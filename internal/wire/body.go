@@ -35,7 +35,8 @@ func (e *RequestError) Error() string { return "auth: " + e.Detail }
 func ReadBody(w http.ResponseWriter, r *http.Request, names ...string) *Fields {
 	fields := &Fields{names: names}
 	if !isJSON(r.Header) {
-		fields.err = &RequestError{http.StatusUnsupportedMediaType, "Content-Type must be application/json, in UTF-8"}
+		fields.err = &RequestError{http.StatusUnsupportedMediaType,
+			"Content-Type must be application/json, in UTF-8"}
 		return fields
 	}
 	data, err := readAll(w, r)

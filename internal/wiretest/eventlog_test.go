@@ -337,7 +337,8 @@ func TestEventsBeforeRunAreLoggedWithOneWarningAndDeliveredByRun(t *testing.T) {
 				})
 				logged := f.log.String() // of Bootstrap and Register
 				require.Equal(t, 1, strings.Count(logged, warning))
-				require.Less(t, strings.Index(logged, warning), strings.Index(logged, "super_user.bootstrapped"),
+				require.Less(t, strings.Index(logged, warning),
+					strings.Index(logged, "super_user.bootstrapped"),
 					"the warning comes with the first event")
 				require.Contains(t, logged, "user.created")
 				for range 10 {
@@ -367,7 +368,8 @@ func TestEventsBeforeRunAreLoggedWithOneWarningAndDeliveredByRun(t *testing.T) {
 				require.NoError(t, err)
 				synctest.Wait()
 				require.Len(t, got.Take(), 2)
-				require.NotContains(t, f.log.String(), "sign_in.accepted", "Run delivers, so the log gets nothing")
+				require.NotContains(t, f.log.String(), "sign_in.accepted",
+					"Run delivers, so the log gets nothing")
 				require.NotContains(t, f.log.String(), "user.created")
 				stop()
 				require.ErrorIs(t, <-ended, context.Canceled)

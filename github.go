@@ -329,10 +329,7 @@ func NewGitHubConnector(
 	}
 	users, _ := store.(UserStore)
 	origin := weburl.Origin(cfg.CallbackURL)
-	callback, err := url.Parse(cfg.CallbackURL)
-	if err != nil {
-		return nil, err
-	}
+	callback, _ := url.Parse(cfg.CallbackURL) // withDefaults has parsed it
 	return &GitHubConnector{
 		store:   guardedGitHub{store},
 		users:   guardUsers(users),

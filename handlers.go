@@ -115,8 +115,8 @@ func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 	_, file, line, _ := runtime.Caller(1)
 	defer func() { // ServeMux names only the lines of Handle, and the one below is not the host's
 		if conflict := recover(); conflict != nil {
-			panic(fmt.Sprintf("auth: Service.Mount, called at %s:%d, finds one of its calls on the ServeMux: "+
-				"call Mount once, or name groups that do not overlap: %v", file, line, conflict))
+			panic(fmt.Sprintf("auth: Service.Mount, called at %s:%d, finds one of its calls on the "+
+				"ServeMux: call Mount once, or name groups that do not overlap: %v", file, line, conflict))
 		}
 	}()
 	for _, route := range s.Routes(groups...) {

@@ -69,5 +69,6 @@ func variety(b []byte) int {
 // 10^13 keys.
 func isPaddedText(secret []byte) bool {
 	text := bytes.TrimSpace(secret)
-	return len(text) < len(secret) && !bytes.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+	unprintable := func(r rune) bool { return r <= ' ' || r > '~' }
+	return len(text) < len(secret) && !bytes.ContainsFunc(text, unprintable)
 }

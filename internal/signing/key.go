@@ -155,7 +155,8 @@ func CheckSecret(name, id string, maxLength int, secret []byte) (string, error) 
 	}
 	if isPaddedText(secret) {
 		return "", fmt.Errorf("auth: %s is text with white space, such as a line break, at an end: "+
-			"remove it (bytes.TrimSpace), because an instance without the white space would have another key", name)
+			"remove it (bytes.TrimSpace), because an instance without the white space would have another "+
+			"key", name)
 	}
 	if flaw := weakness(secret); flaw != "" {
 		return "", fmt.Errorf("auth: %s %s; it must be random: %s", name, flaw, makeSecret)

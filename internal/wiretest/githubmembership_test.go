@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -177,21 +179,45 @@ func TestAMembershipCheckThatFailsAtGitHubIsA503(t *testing.T) {
 	}
 }
 
+// expiring is a context whose deadline passes at a moment that the test chooses. With a real deadline,
+// the calls to the fake GitHub could take too long on a busy machine.
+type expiring struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (e *expiring) Done() <-chan struct{} { return e.passed }
+
+func (e *expiring) Err() error {
+	select {
+	case <-e.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 func TestAMembershipCheckThatTheStoreFailsIsA503(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []error{errors.New("store is down"), authtest.ErrHang, context.Canceled} {
 		var call, failing atomic.Int64
 		failing.Store(-1)
+		var deadline *expiring
 		m := newMember(t, withFaults(func(string) error {
 			if call.Add(1) == failing.Load() {
+				close(deadline.passed) // a store that hangs does so until the deadline
 				return fault
 			}
 			return nil
-		}), func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 200 * time.Millisecond })
+		}))
 		m.clock.Advance(recheckAfter)
 		for n := int64(1); ; n++ {
 			failing.Store(call.Load() + n)
-			answer := m.login(m.pair)
+			deadline = &expiring{t.Context(), make(chan struct{})}
+			r := httptest.NewRequestWithContext(deadline, http.MethodPost, "/auth/users/login",
+				strings.NewReader(loginBody(m.pair)))
+			r.Header.Set("Content-Type", "application/json")
+			answer := serve(m.svc.Handler(), r)
 			if answer.status == http.StatusOK {
 				require.Greater(t, n, int64(4), "key, connection, link and session")
 				break

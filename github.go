@@ -329,21 +329,20 @@ func NewGitHubConnector(
 	}
 	users, _ := store.(UserStore)
 	origin := weburl.Origin(cfg.CallbackURL)
-	callback, _ := url.Parse(cfg.CallbackURL) // withDefaults has parsed it
 	return &GitHubConnector{
 		store:   guardedGitHub{store},
 		users:   guardUsers(users),
 		tokens:  tokens,
 		cfg:     cfg,
 		origin:  origin,
-		path:    cmp.Or(callback.EscapedPath(), "/"),
+		path:    weburl.Path(cfg.CallbackURL),
 		api:     newGitHubAPI(cfg),
 		cookies: oauthstate.NewCookies(newCookies(cookieSealer, origin)),
 		unbound: unbound,
 		sealer:  tokenSealer,
 		events:  cfg.Events,
 
-		insecureCookies: !weburl.IsSecure(callback),
+		insecureCookies: !weburl.HasSecureOrigin(cfg.CallbackURL),
 		misplaced:       browser.NewMisplaced(origin, cfg.AllowedOrigins, cfg.Now, cfg.Logger),
 		tokenAnswers:    answers.New(cfg.Now, answerLifetime),
 		memberAnswers:   answers.New(cfg.Now, min(answerLifetime, cfg.MembershipMaxAge)),

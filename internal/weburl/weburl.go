@@ -18,6 +18,12 @@ func IsSecure(u *url.URL) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && IsLoopback(u.Hostname())
 }
 
+// HasSecureOrigin is [IsSecure] for the text of a URL.
+func HasSecureOrigin(rawURL string) bool {
+	u, err := url.Parse(rawURL)
+	return err == nil && IsSecure(u)
+}
+
 // IsLoopback reports whether the host is a loopback address or localhost. The letter case of a host
 // does not matter (RFC 3986, section 3.2.2).
 func IsLoopback(host string) bool {
@@ -37,6 +43,16 @@ func Origin(rawURL string) string {
 		host = strings.TrimSuffix(host, port)
 	}
 	return u.Scheme + "://" + host
+}
+
+// Path returns the path of a URL, in the form in which a browser sends it. It returns "/" if the URL
+// has no path or cannot be parsed.
+func Path(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Path == "" {
+		return "/"
+	}
+	return u.EscapedPath()
 }
 
 // IsOrigin reports whether the text is an http or https origin in the form that browsers send.

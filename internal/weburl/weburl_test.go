@@ -39,6 +39,7 @@ func TestHTTPSAndLoopbackAreSecure(t *testing.T) {
 		u, err := url.Parse(text)
 		require.NoError(t, err)
 		require.Equal(t, want, weburl.IsSecure(u), text)
+		require.Equal(t, want, weburl.HasSecureOrigin(text), text)
 	}
 }
 
@@ -113,5 +114,15 @@ func TestOriginsAreThoseThatBrowsersSend(t *testing.T) {
 		"":                                     {"", ""},
 	} {
 		require.Equal(t, want, [2]string{weburl.Origin(text), weburl.FoldHost(text)}, text)
+	}
+}
+
+func TestAPathIsThatWhichBrowsersSend(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"https://api.example.com/CB?x=Y#Z": "/CB", "http://[::1]:80/a b/\u00e9": "/a%20b/%C3%A9",
+		"http://x": "/", "http://x?a": "/", "http://%zz": "/", "": "/",
+	} {
+		require.Equal(t, want, weburl.Path(text), text)
 	}
 }

@@ -21,11 +21,11 @@ import (
 // verified token, so it shows the user as of the time when the token was issued. To read the user's
 // current rights from the store, use [Service.User] or [Service.RequireSuperUser].
 type Identity struct {
-	UserID    string // authorize by this ID: unlike a username, it never changes
-	Username  string // as it was when the token was issued
-	SessionID string
-	IssuedAt  time.Time
-	ExpiresAt time.Time
+	UserID    string    `json:"user_id"`  // authorize by this ID: unlike a username, it never changes
+	Username  string    `json:"username"` // as it was when the token was issued
+	SessionID string    `json:"session_id"`
+	IssuedAt  time.Time `json:"issued_at"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // BearerToken returns the token in the Authorization header of the request (RFC 6750, section 2.1),

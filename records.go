@@ -15,29 +15,29 @@ type User struct {
 	// ID identifies the user permanently and is never given to another user. It has at most
 	// [MaxIDLength] bytes. Authorize by the ID: an e-mail can later belong to another user. If the
 	// host keeps the users in its own table, a username can later belong to another user, too.
-	ID string
+	ID string `json:"user_id"`
 
 	// Username and Email are each unique without regard to ASCII case. The Email may be empty, for
 	// any number of users. A Username has at most 128 bytes, an Email at most 254.
-	Username string
-	Email    string
+	Username string `json:"username"`
+	Email    string `json:"email,omitzero"`
 
 	// IsSuperUser lets the user administer other users.
-	IsSuperUser bool
+	IsSuperUser bool `json:"is_super_user"`
 
 	// IsActive is false while the user is disabled. A disabled user cannot sign in and has no
 	// session.
-	IsActive bool
+	IsActive bool `json:"is_active"`
 
-	CreatedAt time.Time
+	CreatedAt time.Time `json:"created_at,omitzero"`
 
 	// LastLogin is when the newest session was created. Zero means never.
-	LastLogin time.Time
+	LastLogin time.Time `json:"last_login,omitzero"`
 
 	// AdmittedAt is when the user's GitHub account last passed the rules of [GitHubConfig] for
 	// sign-ins. It is set only for users that a GitHub sign-in created, and is zero for all others.
 	// See [GitHubConfig.MembershipMaxAge].
-	AdmittedAt time.Time
+	AdmittedAt time.Time `json:"admitted_at,omitzero"`
 }
 
 // AccessKey is the record of one access key. It contains the hash of the secret, never the secret.
@@ -238,8 +238,8 @@ func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 // GitHubAccount identifies an account at GitHub by the GitHub host and by the number of the account
 // at this host. A login does not identify an account, because logins can be renamed and reused.
 type GitHubAccount struct {
-	Host string // "github.com", or the name of a GitHub Enterprise host; at most 253 bytes
-	ID   int64  // positive
+	Host string `json:"host"` // "github.com", or the name of a GitHub Enterprise host; at most 253 bytes
+	ID   int64  `json:"id"`   // positive
 }
 
 // GitHubProfile is the public profile of an account, as GitHub reports it.

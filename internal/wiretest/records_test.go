@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -172,5 +174,64 @@ func TestRecordsSurviveARoundTripThroughJSON(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, json.Unmarshal(text, again.Interface()))
 		require.Equal(t, record.Interface(), again.Interface(), name)
+	}
+}
+
+// A host sends these values to its own queues and pages. The names are those of the HTTP calls, and
+// a field without a value is left out.
+func TestEventsUsersAndIdentitiesHaveTheJSONNamesOfTheHTTPCalls(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	event := auth.Event{ID: "e1", Kind: auth.EventGitHubConnected, At: at, UserID: "u1", ActorID: "u2",
+		Host: "billing", SessionID: "s1", AccessKey: "ak", Method: auth.MethodGitHub,
+		GitHub: auth.GitHubAccount{Host: "github.com", ID: 7}, Reason: "because",
+		Client: auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl", RequestID: "r1"}}
+	for want, value := range map[string]any{
+		`{"id":"e1","kind":"github.connected","at":"2026-01-02T03:04:05Z","user_id":"u1","actor_id":"u2",` +
+			`"host":"billing","session_id":"s1","access_key":"ak","method":"github",` +
+			`"github":{"host":"github.com","id":7},"reason":"because","ip":"192.0.2.1","user_agent":"curl",` +
+			`"request_id":"r1"}`: event,
+		`{"kind":"token.rejected"}`: auth.Event{Kind: auth.EventTokenRejected},
+		`{"user_id":"u1","username":"alice","email":"a@example.com","is_super_user":true,"is_active":true,` +
+			`"created_at":"2026-01-02T03:04:05Z","last_login":"2026-01-02T03:04:05Z",` +
+			`"admitted_at":"2026-01-02T03:04:05Z"}`: auth.User{ID: "u1", Username: "alice",
+			Email: "a@example.com", IsSuperUser: true, IsActive: true, CreatedAt: at, LastLogin: at, AdmittedAt: at},
+		`{"user_id":"u1","username":"robot","is_super_user":false,"is_active":false}`: auth.User{ID: "u1",
+			Username: "robot"},
+		`{"user_id":"u1","username":"alice","session_id":"s1","issued_at":"2026-01-02T03:04:05Z",` +
+			`"expires_at":"2026-01-02T03:04:05Z"}`: auth.Identity{UserID: "u1", Username: "alice",
+			SessionID: "s1", IssuedAt: at, ExpiresAt: at},
+	} {
+		text, err := json.Marshal(value)
+		require.NoError(t, err)
+		require.Equal(t, want, string(text))
+		again := reflect.New(reflect.TypeOf(value))
+		require.NoError(t, json.Unmarshal(text, again.Interface()))
+		require.Equal(t, value, again.Elem().Interface())
+	}
+	require.Error(t, json.Unmarshal([]byte(`{"ip":"nowhere"}`), new(auth.Event)))
+}
+
+// The answer of GET /auth/events has all fields. An event that a host has received is equal to it
+// but for the fields without a value.
+func TestAnEventOfAHostHasTheFieldsOfTheAuditTrailsAnswer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	events, err := f.svc.Events(t.Context(), auth.EventFilter{}, 10)
+	require.NoError(t, err)
+	listed := f.sendAs(f.signIn(f.admin), http.MethodGet, "/auth/events", "").array(t)
+	require.Len(t, listed, len(events))
+	for i, event := range events {
+		text, err := json.Marshal(event)
+		require.NoError(t, err)
+		var got map[string]any
+		require.NoError(t, json.Unmarshal(text, &got))
+		for name, value := range listed[i] {
+			if value != "" && value != nil && name != "at" { // the answer has whole seconds
+				require.Equal(t, value, got[name], name)
+			}
+			delete(got, name)
+		}
+		require.Empty(t, got)
 	}
 }

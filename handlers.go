@@ -172,8 +172,9 @@ var openAPI []byte
 // parameters, the body and every response of each call. The caller may change the returned bytes.
 //
 // The description covers all groups, even those that a host leaves out. Its paths are those of
-// [Service.Routes], its tags are the groups, and its server is "/". No handler of this package
-// serves the description. A host can serve it as application/json at any path.
+// [Service.Routes] without the second spelling "/auth/user/", its tags are the groups, and its
+// server is "/". No handler of this package serves the description. A host can serve it as
+// application/json at any path.
 func OpenAPI() []byte { return bytes.Clone(openAPI) }
 
 // jwksMaxAge is how long other services may cache the public keys. A new key must therefore be

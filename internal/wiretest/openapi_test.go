@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestOpenAPIDocumentsExactlyTheRoutes(t *testing.T) {
 	routes, documented := map[string]string{}, map[string]string{}
 	svc := newFixture(t).svc
 	for _, route := range append(svc.Routes(), svc.Routes(auth.GroupHealth)...) {
-		routes[route.Method+" "+route.Path] = string(route.Group)
+		routes[route.Method+" "+withoutSlash(route.Path)] = string(route.Group)
 	}
 	for _, o := range wire.calls {
 		documented[o.String()] = ""
@@ -27,6 +28,53 @@ func TestOpenAPIDocumentsExactlyTheRoutes(t *testing.T) {
 		}
 	}
 	require.Equal(t, routes, documented, "the tags are the route groups")
+}
+
+// A linter of OpenAPI documents with a common set of rules (redocly, "recommended") has nothing to
+// say about the document. The other rules of the set are in TestOpenAPIIsWellFormed.
+func TestOpenAPIFollowsTheRulesOfCommonLinters(t *testing.T) {
+	t.Parallel()
+	info := wire.document["info"].(map[string]any)
+	require.Equal(t, "MIT", info["license"].(map[string]any)["identifier"])
+	require.NotEmpty(t, info["description"])
+	tags := map[string]bool{}
+	for _, tag := range wire.document["tags"].([]any) {
+		tag := tag.(map[string]any)
+		require.NotEmpty(t, tag["description"], tag)
+		tags[tag["name"].(string)] = true
+	}
+	shapes := map[string]string{} // paths that differ only in the names of their parameters
+	for _, o := range wire.calls {
+		require.False(t, strings.HasSuffix(o.path, "/") || strings.Contains(o.path, "?"), o)
+		require.Contains(t, o.object, "security", o)
+		require.True(t, slices.ContainsFunc(o.statuses(), func(status string) bool {
+			return strings.HasPrefix(status, "4")
+		}), "%s: no answer for a mistake of the client", o)
+		for _, tag := range o.object["tags"].([]any) {
+			require.True(t, tags[tag.(string)], "%s: tag %s is not described", o, tag)
+		}
+		shape := regexp.MustCompile(`{[^}]+}`).ReplaceAllString(o.path, "{}")
+		require.Contains(t, []string{"", o.path}, shapes[shape], "ambiguous paths")
+		shapes[shape] = o.path
+	}
+	checked := 0
+	for _, o := range wire.calls {
+		contents := []string{o.pointer + "/requestBody"}
+		for _, status := range o.statuses() {
+			contents = append(contents, o.pointer+pointerTo("responses", status))
+		}
+		for _, pointer := range contents {
+			pointer, object := wire.object(pointer)
+			content, _ := object["content"].(map[string]any)
+			for mediaType, c := range content {
+				if example := c.(map[string]any)["example"]; example != nil {
+					checked++
+					require.NoError(t, wire.validate(pointer+pointerTo("content", mediaType, "schema"), example), o)
+				}
+			}
+		}
+	}
+	require.Greater(t, checked, 20)
 }
 
 func TestOpenAPIReturnsACopy(t *testing.T) {

@@ -39,13 +39,18 @@ func (b *tab) set(field, value string) {
 
 func TestARefusedFieldIsMarkedAndHasTheFocus(t *testing.T) {
 	_, b := startSignedIn(t)
+	b.fill("#new-username", "grace")
+	b.click("#new-user button")
+	b.takeSecret("grace is registered")
 	// The browser itself checks some fields. The answers of the service must be shown as well.
 	eval[chromedp.Void](b, `document.querySelectorAll("form").forEach((form) => { form.noValidate = true; })`)
 	for i, c := range []struct{ form, field, value, message string }{
 		{"#new-key", "#new-key-label", "\u202e", "Field label must not have control or bidirectional characters"},
 		{"#new-key", "#new-key-end", "2020-01-01", "Field expires_at must be in the future"},
 		{"#new-user", "#new-email", "nobody", "Field email must be an e-mail address"},
-		{"#new-user", "#new-username", "admin", "Username or e-mail already taken: choose another"},
+		{"#new-user", "#new-username", "grace", "Username or e-mail already taken: choose another"},
+		{"#new-user", "#new-username", "admin",
+			"Field username must not be a reserved name such as admin"},
 		{"#new-user", "#new-username", " ", "Field username must not begin or end with a space"},
 	} {
 		b.set("#new-key-label", "")
@@ -61,9 +66,9 @@ func TestARefusedFieldIsMarkedAndHasTheFocus(t *testing.T) {
 	hint := eval[string](b, `document.getElementById("new-key-label").getAttribute("aria-describedby")`)
 	require.Equal(t, "new-key-hint", hint)
 
-	b.set("#new-username", "grace")
+	b.set("#new-username", "ada")
 	b.click("#new-user button")
-	b.takeSecret("grace is registered")
+	b.takeSecret("ada is registered")
 	b.until(`document.querySelectorAll(".refusal, [aria-invalid]").length === 0`)
 	require.False(t, eval[bool](b, `document.getElementById("new-username").hasAttribute("aria-describedby")`))
 }

@@ -69,7 +69,8 @@ func TestOpenAPIFollowsTheRulesOfCommonLinters(t *testing.T) {
 			for mediaType, c := range content {
 				if example := c.(map[string]any)["example"]; example != nil {
 					checked++
-					require.NoError(t, wire.validate(pointer+pointerTo("content", mediaType, "schema"), example), o)
+					schema := pointer + pointerTo("content", mediaType, "schema")
+					require.NoError(t, wire.validate(schema, example), o)
 				}
 			}
 		}

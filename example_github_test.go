@@ -98,3 +98,24 @@ func ExampleGitHubConnector_Client() {
 	}
 	_ = listRepositories
 }
+
+// After a change of sealing keys, a program encrypts the stored GitHub tokens with the new key.
+func ExampleGitHubConnector_Reseal() {
+	ctx := context.Background()
+	svc, err := newGitHubAPI("https://api.example.com", auth.GitHubConfig{
+		ClientID: "Iv1.0123456789abcdef", ClientSecret: auth.NewSecret("from the environment"),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	report, err := svc.GitHub().Reseal(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Resealed, "tokens were encrypted again")
+	for id, count := range report.Unopened {
+		fmt.Printf("%d tokens need the sealing key %q, which is missing\n", count, id)
+	}
+	// Output: 0 tokens were encrypted again
+}

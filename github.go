@@ -289,6 +289,7 @@ type GitHubConnector struct {
 	tokenAnswers  *answers.Memory // GitHub's answers for Verify
 	memberAnswers *answers.Memory // GitHub's answers for StillAdmitted
 	refreshes     *answers.Memory // only for Enter: one call at a time refreshes a user's token
+	unopened      *answers.Memory // the tokens that reportUnopened has reported
 }
 
 // NewGitHubConnector returns a connector. If the configuration is not valid, the error names the
@@ -347,6 +348,7 @@ func NewGitHubConnector(
 		tokenAnswers:    answers.New(cfg.Now, answerLifetime),
 		memberAnswers:   answers.New(cfg.Now, min(answerLifetime, cfg.MembershipMaxAge)),
 		refreshes:       answers.New(cfg.Now, answerLifetime),
+		unopened:        answers.New(cfg.Now, time.Hour),
 	}, nil
 }
 
@@ -411,9 +413,4 @@ func newBrowserSessions(
 		return nil, err
 	}
 	return browser.NewSessions(newCookies(sealer, origin), tokens.verifier, cache, origin, page), nil
-}
-
-// newCookies returns the maker of cookies for the pages of the origin. The request does not matter.
-func newCookies(sealer *seal.Sealer, origin string) seal.Cookies {
-	return seal.Cookies{Sealer: sealer, PlainHTTP: strings.HasPrefix(origin, "http:")}
 }

@@ -1,19 +1,17 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/sallyport-go/auth/internal/canonical"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/oauthstate"
-	"github.com/sallyport-go/auth/internal/text"
 )
 
 // githubSignInResult is the result of signIn. The field keptToken is valid even if there is an
@@ -36,7 +34,7 @@ func (g *GitHubConnector) signIn(
 			return githubSignInResult{}, asNotAllowed(err)
 		}
 		if signIn.NewUser != nil {
-			signIn.NewUser.Username = usernameFor(profile.Login, attempt > 0)
+			signIn.NewUser.Username = githubapi.Username(profile.Login, attempt > 0)
 		}
 		promotes, err := g.mayPromote(ctx, signIn)
 		if err != nil {
@@ -327,33 +325,85 @@ func (g *GitHubConnector) connect(
 	return nil, errors.New("auth: connecting a GitHub account: concurrent writes came first too often")
 }
 
-// reservedUsernames are usernames that people would mistake for a role or for the service itself.
-var reservedUsernames = []string{
-	"admin", "administrator", "api", "auth", "github", "help", "host", "info", "login", "me",
-	"moderator", "nobody", "null", "owner", "register", "root", "security", "staff", "superuser",
-	"support", "system", "undefined", "user", "webmaster",
-}
-
-// isReservedUsername reports whether the name is reserved. A person who sends a request cannot choose
-// a reserved name. The host's own code can.
-func isReservedUsername(name string) bool {
-	return slices.Contains(reservedUsernames, text.FoldASCII(name))
-}
-
-// usernameFor derives a username from the letters, digits, hyphens and underscores of a GitHub
-// login. It adds a random suffix if the name is reserved or taken. A user keeps the username if the
-// login changes later.
-func usernameFor(login string, taken bool) string {
-	const longest = 39 // GitHub's own limit
-	name := strings.Map(func(r rune) rune {
-		if r < 0x80 && (canonical.IsAlphanumeric(byte(r)) || r == '-' || r == '_') {
-			return r
-		}
-		return -1
-	}, login)
-	name = name[:min(len(name), longest)]
-	if taken || name == "" || isReservedUsername(name) {
-		name = strings.TrimPrefix(name+"-", "-") + text.FoldASCII(rand.Text()[:6])
+// Disconnect removes the user's GitHub token from the store, and then revokes it at GitHub if
+// GitHub answers. The user can still sign in with GitHub. Disconnect returns ErrNotFound if there
+// is no token. Without SuperUser, a session also gets ErrNotFound for the token of another user.
+// Disconnect also returns the errors of [Authority.Check].
+//
+// If no sealing key decrypts the token, it cannot be revoked at GitHub. Disconnect then logs that,
+// emits the event [EventGitHubLost], and returns nil.
+func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
+	if err := g.checkAuthority(ctx, by); err != nil {
+		return err
 	}
-	return name
+	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubDisconnected, UserID: userID})
+	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, "")
+	if err != nil {
+		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
+	}
+	c.event.GitHub = token.Account
+	c.recordEvent(ctx)
+	g.revokeRemovedToken(ctx, token)
+	return nil
+}
+
+// Unlink does what Disconnect does, and also removes the link. A sign-in with the account is then
+// refused until the user connects the account again or [GitHubConnector.Forget] is called. Unlink
+// revokes the sessions that GitHub sign-ins opened for the user. It returns ErrNotFound if no
+// account is linked, and ErrLastWayIn if the user could not sign in without the link.
+func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
+	if err := g.checkAuthority(ctx, by); err != nil {
+		return err
+	}
+	if err := g.requireWayInWithoutGitHub(ctx, userID); err != nil {
+		return fmt.Errorf("auth: unlinking GitHub: %w", err)
+	}
+	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubUnlinked, UserID: userID})
+	link, token, err := g.store.UnlinkGitHub(ctx, c.write, userID, g.cfg.Host)
+	if err != nil {
+		return fmt.Errorf("auth: unlinking GitHub: %w", err)
+	}
+	g.tokens.learnRevocations(ctx)
+	c.event.GitHub = link.Account
+	c.recordEvent(ctx)
+	if token != nil {
+		g.revokeRemovedToken(ctx, *token)
+	}
+	return nil
+}
+
+// requireWayInWithoutGitHub returns ErrLastWayIn if GitHubConfig.MembershipMaxAge is set and a
+// GitHub sign-in created the user. The user's keys then work only while the account is allowed.
+func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID string) error {
+	if g.cfg.MembershipMaxAge == 0 || g.users == nil {
+		return nil
+	}
+	user, err := g.users.FindUser(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil // UnlinkGitHub returns ErrNotFound
+	case err == nil && !user.AdmittedAt.IsZero():
+		err = ErrLastWayIn
+	}
+	return err
+}
+
+// Forget makes the store forget to which user an unlinked account was linked. The account can then
+// sign in again, as a new user. GitHubConfig.SuperUsers works only one time for an account, even
+// after Forget. The authority must be an authority of the host or have SuperUser. Forget returns
+// ErrNotFound if the store remembers no user for the account, and ErrExists if the account is still
+// linked. It also returns the errors of [Authority.Check].
+func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
+	if by.Host == "" && !by.SuperUser {
+		return ErrSuperUserRequired
+	}
+	if err := cmp.Or(g.checkAuthority(ctx, by), account.validate()); err != nil {
+		return err
+	}
+	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubForgotten, GitHub: account})
+	if err := g.store.ForgetGitHubAccount(ctx, c.write, account); err != nil {
+		return fmt.Errorf("auth: forgetting a GitHub account: %w", err)
+	}
+	c.recordEvent(ctx)
+	return nil
 }

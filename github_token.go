@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/sallyport-go/auth/internal/clock"
 	"github.com/sallyport-go/auth/internal/githubapi"
-	"github.com/sallyport-go/auth/internal/seal"
 	"golang.org/x/oauth2"
 )
 
@@ -25,7 +23,9 @@ const (
 )
 
 // Status reads from the store which GitHub account is connected to the user. It returns ErrNotFound
-// if the store has no GitHub token of the user.
+// if the store has no GitHub token of the user, or if no sealing key decrypts the token. In the
+// second case, Status logs the ID of the key and emits an event, but the token stays in the store:
+// another instance may have the key.
 func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	return link, err
@@ -67,111 +67,53 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 	return errors.New("auth: verifying a GitHub token: concurrent writes came first too often")
 }
 
-// connection returns the user's link and token, or ErrNotFound if there is no token.
-func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHubLink, GitHubToken, error) {
+// connection returns the user's link and token, or ErrNotFound if there is no token that a sealing
+// key decrypts.
+func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHubLink, openedToken, error) {
 	if g == nil {
-		return GitHubLink{}, GitHubToken{}, ErrGitHubNotConfigured
+		return GitHubLink{}, openedToken{}, ErrGitHubNotConfigured
 	}
 	link, token, err := g.store.FindGitHubConnection(ctx, userID, g.cfg.Host)
 	if err == nil && token == nil {
 		err = ErrNotFound
 	}
-	if err != nil {
-		return GitHubLink{}, GitHubToken{}, fmt.Errorf("auth: looking for a GitHub token: %w", err)
+	var opened openedToken
+	if err == nil {
+		if opened, err = g.unseal(*token); err != nil {
+			g.reportUnopened(ctx, *token, err)
+			err = fmt.Errorf("%w: %w", ErrNotFound, err)
+		}
 	}
-	return link, *token, nil
+	if err != nil {
+		return GitHubLink{}, openedToken{}, fmt.Errorf("auth: looking for a GitHub token: %w", err)
+	}
+	return link, opened, nil
 }
 
-// Disconnect removes the user's GitHub token from the store, and then revokes it at GitHub if
-// GitHub answers. The user can still sign in with GitHub. Disconnect returns ErrNotFound if there
-// is no token. Without SuperUser, a session also gets ErrNotFound for the token of another user.
-// Disconnect also returns the errors of [Authority.Check].
-func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
-	if err := g.checkAuthority(ctx, by); err != nil {
-		return err
-	}
-	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubDisconnected, UserID: userID})
-	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, "")
-	if err != nil {
-		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
-	}
-	c.event.GitHub = token.Account
-	c.recordEvent(ctx)
-	g.revokeRemovedToken(ctx, token)
-	return nil
-}
-
-// Unlink does what Disconnect does, and also removes the link. A sign-in with the account is then
-// refused until the user connects the account again or [GitHubConnector.Forget] is called. Unlink
-// revokes the sessions that GitHub sign-ins opened for the user. It returns ErrNotFound if no
-// account is linked, and ErrLastWayIn if the user could not sign in without the link.
-func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
-	if err := g.checkAuthority(ctx, by); err != nil {
-		return err
-	}
-	if err := g.requireWayInWithoutGitHub(ctx, userID); err != nil {
-		return fmt.Errorf("auth: unlinking GitHub: %w", err)
-	}
-	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubUnlinked, UserID: userID})
-	link, token, err := g.store.UnlinkGitHub(ctx, c.write, userID, g.cfg.Host)
-	if err != nil {
-		return fmt.Errorf("auth: unlinking GitHub: %w", err)
-	}
-	g.tokens.learnRevocations(ctx)
-	c.event.GitHub = link.Account
-	c.recordEvent(ctx)
-	if token != nil {
-		g.revokeRemovedToken(ctx, *token)
-	}
-	return nil
-}
-
-// requireWayInWithoutGitHub returns ErrLastWayIn if GitHubConfig.MembershipMaxAge is set and a
-// GitHub sign-in created the user. The user's keys then work only while the account is allowed.
-func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID string) error {
-	if g.cfg.MembershipMaxAge == 0 || g.users == nil {
+// reportUnopened logs that the token cannot be decrypted, and emits an event. It reports a token
+// once an hour, because clients can ask for the status as often as they like.
+func (g *GitHubConnector) reportUnopened(ctx context.Context, token GitHubToken, err error) {
+	g.unopened.Ask(ctx, token.UserID, token.Version, func() error {
+		g.cfg.Logger.ErrorContext(ctx, "auth: a GitHub token cannot be decrypted, so its user is not "+
+			"connected", "user_id", token.UserID, "github_id", token.Account.ID, "error", err)
+		g.events.emit(ctx, Event{Kind: EventGitHubLost, UserID: token.UserID, GitHub: token.Account,
+			Reason: err.Error()})
 		return nil
-	}
-	user, err := g.users.FindUser(ctx, userID)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil // UnlinkGitHub returns ErrNotFound
-	case err == nil && !user.AdmittedAt.IsZero():
-		err = ErrLastWayIn
-	}
-	return err
-}
-
-// Forget makes the store forget to which user an unlinked account was linked. The account can then
-// sign in again, as a new user. GitHubConfig.SuperUsers works only one time for an account, even
-// after Forget. The authority must be an authority of the host or have SuperUser. Forget returns
-// ErrNotFound if the store remembers no user for the account, and ErrExists if the account is still
-// linked. It also returns the errors of [Authority.Check].
-func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
-	if by.Host == "" && !by.SuperUser {
-		return ErrSuperUserRequired
-	}
-	if err := cmp.Or(g.checkAuthority(ctx, by), account.validate()); err != nil {
-		return err
-	}
-	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubForgotten, GitHub: account})
-	if err := g.store.ForgetGitHubAccount(ctx, c.write, account); err != nil {
-		return fmt.Errorf("auth: forgetting a GitHub account: %w", err)
-	}
-	c.recordEvent(ctx)
-	return nil
+	}, func(error) bool { return true })
 }
 
 // revokeRemovedToken revokes at GitHub a token that has been removed from the store.
 func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubToken) {
-	grant, _, err := g.unseal(token)
+	opened, err := g.unseal(token)
 	if err != nil {
-		g.cfg.Logger.WarnContext(ctx,
-			"auth: a removed GitHub token could not be decrypted, so it was not revoked at GitHub",
-			"user_id", token.UserID, "error", err)
+		g.cfg.Logger.ErrorContext(ctx, "auth: a removed GitHub token cannot be decrypted, so it was not "+
+			"revoked at GitHub: its user must revoke the app's access there",
+			"user_id", token.UserID, "github_id", token.Account.ID, "error", err)
+		g.events.emit(ctx, Event{Kind: EventGitHubLost, UserID: token.UserID, GitHub: token.Account,
+			Reason: "removed, but not revoked at GitHub: " + err.Error()})
 		return
 	}
-	g.revokeAtGitHub(ctx, token.UserID, grant.AccessToken)
+	g.revokeAtGitHub(ctx, token.UserID, opened.grant.AccessToken)
 }
 
 // freshGrant returns the user's token and the version of its record. If the token expires soon,
@@ -185,19 +127,15 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 	leave := func() {}
 	defer func() { leave() }()
 	for ahead, hasTurn := refreshAhead, false; ; {
-		_, token, err := g.connection(ctx, userID)
+		_, opened, err := g.connection(ctx, userID)
 		if err != nil {
 			return githubapi.Grant{}, "", err
 		}
-		grant, stale, err := g.unseal(token)
-		if err != nil {
-			return githubapi.Grant{}, "", fmt.Errorf("auth: the GitHub token of user %s: %w", userID, err)
-		}
-		now := g.cfg.Now()
+		now, token, grant := g.cfg.Now(), opened.record, opened.grant
 		if grant.ExpiresAt.IsZero() || now.Before(grant.ExpiresAt.Add(-ahead)) || grant.RefreshToken == "" {
 			version := token.Version
-			if stale {
-				version = g.reseal(ctx, token, grant)
+			if opened.stale {
+				version = g.resealOnUse(ctx, opened)
 			}
 			return grant, version, nil
 		}
@@ -208,13 +146,12 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 			hasTurn = true
 			continue
 		}
-		leased, err := g.store.LeaseGitHubToken(ctx, userID, g.cfg.Host, token.Version, now,
-			now.Add(g.leaseTime()))
+		leased, err := g.lease(ctx, token)
 		switch {
 		case errors.Is(err, ErrNotFound):
 			continue // another instance has refreshed or removed the token
 		case err != nil:
-			return githubapi.Grant{}, "", fmt.Errorf("auth: leasing a GitHub token: %w", err)
+			return githubapi.Grant{}, "", err
 		case !leased:
 			if err := clock.Sleep(ctx, leasePoll); err != nil {
 				return githubapi.Grant{}, "", fmt.Errorf("auth: waiting for a GitHub token: %w", err)
@@ -228,29 +165,49 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 	}
 }
 
-// leaseTime returns how long a lease lasts. A lease must be longer than a refresh can take. If the
-// lease ended during the refresh, two instances could redeem the same refresh token.
-func (g *GitHubConnector) leaseTime() time.Duration {
-	return max(minLeaseTime, g.cfg.Timeout+leaseMargin)
+// lease gives this instance the lease on the token, or returns false while another caller has it.
+// A lease must be longer than a refresh can take. If the lease ended during the refresh, two
+// instances could redeem the same refresh token.
+func (g *GitHubConnector) lease(ctx context.Context, token GitHubToken) (bool, error) {
+	now := g.cfg.Now()
+	leased, err := g.store.LeaseGitHubToken(ctx, token.UserID, token.Account.Host, token.Version, now,
+		now.Add(max(minLeaseTime, g.cfg.Timeout+leaseMargin)))
+	if err != nil {
+		return false, fmt.Errorf("auth: leasing a GitHub token: %w", err)
+	}
+	return leased, nil
 }
 
 // reseal seals the token again with the first key, stores it, and returns the version of the
-// record. If reseal fails, the old record stays and remains valid.
-func (g *GitHubConnector) reseal(
-	ctx context.Context, old GitHubToken, grant githubapi.Grant,
-) (version string) {
-	token, err := g.seal(grant, old.UserID, old.Account)
-	if err == nil {
-		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
-	}
+// record. It first takes the lease, because another instance may be refreshing the token. If reseal
+// replaced the record meanwhile, the refreshed token could not be stored, and would be lost. The
+// result done is false if another caller has the lease. If the record has changed or no longer
+// exists, the error is ErrNotFound. If reseal fails, the old record stays and remains valid.
+func (g *GitHubConnector) reseal(ctx context.Context, old openedToken) (version string, done bool, _ error) {
+	token, err := g.seal(old.grant, old.record.UserID, old.record.Account)
 	if err != nil {
-		if !errors.Is(err, ErrNotFound) {
-			g.cfg.Logger.WarnContext(ctx,
-				"auth: a GitHub token was not sealed with the first key", "user_id", old.UserID, "error", err)
-		}
-		return old.Version
+		return "", false, err
 	}
-	return token.Version
+	if leased, err := g.lease(ctx, old.record); err != nil || !leased {
+		return "", false, err
+	}
+	if err := g.store.ReplaceGitHubToken(ctx, token, old.record.Version); err != nil {
+		return "", false, fmt.Errorf("auth: sealing a GitHub token again: %w", err)
+	}
+	return token.Version, true, nil
+}
+
+// resealOnUse calls reseal and returns the version of the record. It only logs a failure.
+func (g *GitHubConnector) resealOnUse(ctx context.Context, old openedToken) (version string) {
+	version, done, err := g.reseal(ctx, old)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token was not sealed with the first key",
+			"user_id", old.record.UserID, "error", err)
+	}
+	if !done {
+		return old.record.Version
+	}
+	return version
 }
 
 // refresh redeems the refresh token and stores the new token. This instance must hold the lease.
@@ -337,36 +294,12 @@ func (g *GitHubConnector) Client(ctx context.Context, userID string) (*http.Clie
 	if err != nil {
 		return nil, fmt.Errorf("auth: GitHub's APIURL: %w", err)
 	}
-	base := g.cfg.HTTPClient.Transport
-	if base == nil {
-		base = http.DefaultTransport
+	base := cmp.Or(g.cfg.HTTPClient.Transport, http.DefaultTransport)
+	token := func(ctx context.Context) (string, error) {
+		grant, _, err := g.freshGrant(ctx, userID)
+		return grant.AccessToken, err
 	}
-	return &http.Client{Transport: userTransport{g: g, base: base, origin: origin, userID: userID}}, nil
-}
-
-// userTransport adds a user's token to requests for one origin.
-type userTransport struct {
-	g      *GitHubConnector
-	base   http.RoundTripper
-	origin *url.URL
-	userID string
-}
-
-func (t userTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Del("Authorization") // set for an earlier hop of a redirect
-	if r.URL.Scheme == t.origin.Scheme && r.URL.Host == t.origin.Host &&
-		(r.Host == "" || r.Host == r.URL.Host) {
-		grant, _, err := t.g.freshGrant(r.Context(), t.userID)
-		if err != nil {
-			if r.Body != nil {
-				r.Body.Close() // as a RoundTripper must
-			}
-			return nil, err
-		}
-		r.Header.Set("Authorization", "Bearer "+grant.AccessToken)
-	}
-	return t.base.RoundTrip(r)
+	return &http.Client{Transport: githubapi.UserTransport{Token: token, Base: base, Origin: origin}}, nil
 }
 
 // revokeAtGitHub revokes at GitHub a user's token that is not in the store. It ignores the
@@ -383,30 +316,105 @@ func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, userID, token stri
 func (g *GitHubConnector) seal(
 	grant githubapi.Grant, userID string, account GitHubAccount,
 ) (GitHubToken, error) {
-	text, err := json.Marshal(grant)
+	sealed, err := githubapi.Seal(g.sealer, grant, userID, account.Host)
 	if err != nil {
-		return GitHubToken{}, fmt.Errorf("auth: encoding a GitHub token: %w", err)
+		return GitHubToken{}, err
 	}
 	return GitHubToken{
 		Account:   account,
 		UserID:    userID,
 		Version:   rand.Text(),
 		Scopes:    grant.Scopes,
-		Sealed:    g.sealer.Seal(text, userID, account.Host),
+		Sealed:    sealed,
 		UpdatedAt: g.cfg.Now(),
 	}, nil
 }
 
-// unseal decrypts the grant in a record. The stale result reports whether the record was sealed
-// with a key other than the first.
-func (g *GitHubConnector) unseal(token GitHubToken) (grant githubapi.Grant, stale bool, err error) {
-	text, stale, err := g.sealer.Open(token.Sealed, token.UserID, token.Account.Host)
-	if err == nil {
-		err = json.Unmarshal(text, &grant)
-	}
-	if err != nil {
-		return githubapi.Grant{}, false, seal.ErrSealed
-	}
+// openedToken is the record of a token and the grant that it contains.
+type openedToken struct {
+	record GitHubToken
+	grant  githubapi.Grant
+	stale  bool // the record should be sealed again with the first key
+}
+
+// unseal decrypts the grant in a record. The only error is a [*githubapi.SealedError].
+func (g *GitHubConnector) unseal(token GitHubToken) (openedToken, error) {
+	grant, stale, err := githubapi.Open(g.sealer, token.Sealed, token.UserID, token.Account.Host)
 	grant.Scopes = token.Scopes
-	return grant, stale, nil
+	return openedToken{token, grant, stale}, err
+}
+
+// ResealReport is the result of [GitHubConnector.Reseal].
+type ResealReport struct {
+	Current  int // tokens that were encrypted with the first key already
+	Resealed int // tokens that Reseal has encrypted with the first key
+
+	// Unopened is the number of tokens that no key decrypts, for each ID of the key that encrypted
+	// them. Reseal leaves these tokens unchanged.
+	Unopened map[string]int
+}
+
+const resealPage = 500 // tokens that one query of Reseal reads
+
+// Reseal encrypts all stored tokens for the GitHub host with the first sealing key. Once every
+// instance has the same first key, and Reseal has returned without an error, no token needs another
+// key that Reseal has. Tokens in Unopened need a key that Reseal does not have.
+//
+// Reseal can run on several instances at the same time, and while users sign in, connect and
+// disconnect. It waits for tokens that another instance refreshes. If Reseal returns an error, such
+// as that of ctx, the report covers the tokens before the error. Another call does the rest.
+func (g *GitHubConnector) Reseal(ctx context.Context) (ResealReport, error) {
+	report := ResealReport{Unopened: map[string]int{}}
+	if g == nil {
+		return report, ErrGitHubNotConfigured
+	}
+	for after := ""; ; {
+		page, err := g.store.ListGitHubTokens(ctx, g.cfg.Host, after, resealPage)
+		if err != nil {
+			return report, fmt.Errorf("auth: listing GitHub tokens: %w", err)
+		}
+		for _, token := range page {
+			if err := g.resealStored(ctx, token, &report); err != nil {
+				return report, err
+			}
+		}
+		if len(page) < resealPage {
+			return report, nil
+		}
+		after = page[len(page)-1].UserID
+	}
+}
+
+// resealStored seals one token again. If the token changes meanwhile, resealStored reads it again.
+func (g *GitHubConnector) resealStored(ctx context.Context, token GitHubToken, report *ResealReport) error {
+	for changes := 0; changes < maxAttempts; {
+		opened, err := g.unseal(token)
+		if sealed, ok := errors.AsType[*githubapi.SealedError](err); ok {
+			report.Unopened[sealed.KeyID]++
+			return nil
+		}
+		if !opened.stale {
+			report.Current++
+			return nil
+		}
+		_, done, err := g.reseal(ctx, opened)
+		switch {
+		case done:
+			report.Resealed++
+			return nil
+		case errors.Is(err, ErrNotFound):
+			changes++
+		case err != nil || clock.Sleep(ctx, leasePoll) != nil: // another instance refreshes the token
+			return cmp.Or(err, ctx.Err())
+		}
+		_, again, err := g.store.FindGitHubConnection(ctx, token.UserID, token.Account.Host)
+		switch {
+		case errors.Is(err, ErrNotFound), err == nil && again == nil:
+			return nil // the user has disconnected
+		case err != nil:
+			return fmt.Errorf("auth: looking for a GitHub token: %w", err)
+		}
+		token = *again
+	}
+	return errors.New("auth: sealing a GitHub token again: concurrent writes came first too often")
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -40,7 +41,7 @@ func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, er
 	switch {
 	case body.Err() != nil:
 		return nil, readError(body.Err())
-	case isReservedUsername(params.Username):
+	case githubapi.IsReservedUsername(params.Username):
 		return nil, invalidf("username", "must not be a reserved name such as admin")
 	}
 	made, err := s.Register(r.Context(), s.administrator(r, givesPower), params)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/defaults"
@@ -124,6 +125,11 @@ func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 		keys[i] = seal.Key{ID: k.id, Bytes: key}
 	}
 	return seal.New(keys, purpose)
+}
+
+// newCookies returns the maker of cookies for the pages of the origin. The request does not matter.
+func newCookies(sealer *seal.Sealer, origin string) seal.Cookies {
+	return seal.Cookies{Sealer: sealer, PlainHTTP: strings.HasPrefix(origin, "http:")}
 }
 
 // derive returns a 32-byte key for one purpose. Keys for different purposes are independent.

@@ -1,9 +1,11 @@
 package githubapi
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 
 	"github.com/sallyport-go/auth/internal/callback"
 )
@@ -86,4 +88,31 @@ func (b *boundedBody) Read(p []byte) (n int, err error) {
 func (b *boundedBody) Close() (err error) {
 	defer callback.Recover(hostsClient, func(failure error) { err = failure })
 	return b.body.Close()
+}
+
+// UserTransport is an [http.RoundTripper] that adds a user's token to requests for one origin. If
+// Token returns an error, the request fails with this error.
+type UserTransport struct {
+	Token  func(ctx context.Context) (string, error)
+	Base   http.RoundTripper
+	Origin *url.URL
+}
+
+// RoundTrip sends the request. Each hop of a redirect is a request of its own, so the token does not
+// follow a redirect to another origin.
+func (t UserTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Del("Authorization") // set for an earlier hop of a redirect
+	if r.URL.Scheme == t.Origin.Scheme && r.URL.Host == t.Origin.Host &&
+		(r.Host == "" || r.Host == r.URL.Host) {
+		token, err := t.Token(r.Context())
+		if err != nil {
+			if r.Body != nil {
+				r.Body.Close() // as a RoundTripper must
+			}
+			return nil, err
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	return t.Base.RoundTrip(r)
 }

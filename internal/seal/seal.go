@@ -89,14 +89,10 @@ func (s *Sealer) Seal(plain []byte, context ...string) []byte {
 // sealed the bytes. If stale is true, a caller that keeps the sealed bytes should replace them by a
 // new result of Seal. The only error is [ErrSealed].
 func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
-	if len(sealed) < 2 || sealed[0] != version {
+	id, rest, ok := parse(sealed)
+	if !ok {
 		return nil, false, ErrSealed
 	}
-	end := 2 + int(sealed[1]) // an int, because the sum may be too great for a byte
-	if len(sealed) < end {
-		return nil, false, ErrSealed
-	}
-	id, rest := string(sealed[2:end]), sealed[end:]
 	aead, ok := s.key(id)
 	if !ok || len(rest) < aead.NonceSize() {
 		return nil, false, ErrSealed
@@ -107,6 +103,28 @@ func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale boo
 		return nil, false, ErrSealed
 	}
 	return plain, id != s.keys[0].id, nil
+}
+
+// KeyID returns the ID of the key that sealed the bytes, and whether the sealer has this key. The ID
+// is not authenticated. If the bytes are not of a sealed form, the ID is empty.
+func (s *Sealer) KeyID(sealed []byte) (id string, known bool) {
+	if id, _, known = parse(sealed); !known {
+		return "", false
+	}
+	_, known = s.key(id)
+	return id, known
+}
+
+// parse splits sealed bytes into the ID of the key and the rest, which begins with the nonce.
+func parse(sealed []byte) (id string, rest []byte, ok bool) {
+	if len(sealed) < 2 || sealed[0] != version {
+		return "", nil, false
+	}
+	end := 2 + int(sealed[1]) // an int, because the sum may be too great for a byte
+	if len(sealed) < end {
+		return "", nil, false
+	}
+	return string(sealed[2:end]), sealed[end:], true
 }
 
 // associated returns the additional data of the encryption, to which the sealed bytes are bound.

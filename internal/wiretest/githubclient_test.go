@@ -208,8 +208,8 @@ func TestTokensAreResealedWithTheNewKeyOnRead(t *testing.T) {
 	require.NoError(t, err, "the old key is no longer needed")
 	g.sealing = old
 	_, err = g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
-	require.Error(t, err)
-	require.NotErrorIs(t, err, auth.ErrNotFound, "a missing key does not disconnect the user")
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	require.Contains(t, string(sealed()), "seal-2", "a missing key does not disconnect the user")
 }
 
 // Attack: the stored token of one user is copied to the row of another user.
@@ -228,8 +228,9 @@ func TestATokenCopiedToAnotherUsersRowIsRejected(t *testing.T) {
 	swapped.Sealed, swapped.Version = stolen.Sealed, "swapped"
 	require.NoError(t, store.ReplaceGitHubToken(t.Context(), swapped, own.Version))
 	_, err = g.svc.GitHub().TokenSource(t.Context(), g.admin.ID).Token()
-	require.Error(t, err)
-	require.NotErrorIs(t, err, auth.ErrNotFound)
+	require.ErrorContains(t, err, `the sealing key "seal-1" does not decrypt the GitHub token`)
+	require.ErrorIs(t, err, auth.ErrNotFound)
+	require.Equal(t, &swapped, g.storedToken(g.admin))
 }
 
 func TestARequestBodyIsClosedIfThereIsNoToken(t *testing.T) {

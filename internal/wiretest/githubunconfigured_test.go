@@ -35,6 +35,7 @@ func TestWithoutGitHubEachMethodOfTheConnectorSaysWhatToSet(t *testing.T) {
 		"BeginUnboundSignIn": func() error { return errorOf(g.BeginUnboundSignIn()) },
 		"Complete":           func() error { return errorOf(g.Complete(r, auth.Identity{})) },
 		"StillAdmitted":      func() error { return g.StillAdmitted(ctx, f.user) },
+		"Reseal":             func() error { return errorOf(g.Reseal(ctx)) },
 	} {
 		err := call()
 		require.ErrorIs(t, err, auth.ErrGitHubNotConfigured, name)

@@ -203,6 +203,8 @@ type CredentialConfig struct {
 	// imported hash can take more or less time. The first sign-in with the imported key removes this
 	// difference, because the sign-in replaces the imported hash by a hash with the service's own
 	// parameters.
+	//
+	// With GODEBUG=fips140=only, AllowImported is an error: see docs/fips.md.
 	AllowImported bool
 
 	// MaxSlowHashes is the maximum number of slow hashes that are computed at the same time. Each

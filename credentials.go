@@ -3,6 +3,7 @@ package auth
 import (
 	"cmp"
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,10 @@ func NewCredentialVerifier(
 	}
 	if cfg.MaxSlowHashes < 0 {
 		return nil, errors.New("auth: CredentialConfig.MaxSlowHashes must not be negative")
+	}
+	if cfg.AllowImported && fips140.Enforced() {
+		return nil, errors.New("auth: CredentialConfig.AllowImported cannot be set with " +
+			"GODEBUG=fips140=only, which does not approve argon2id and bcrypt: issue new keys instead")
 	}
 	var slow *secrethash.Queue
 	if cfg.AllowImported {

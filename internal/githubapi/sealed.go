@@ -17,7 +17,7 @@ type SealedError struct {
 func (e *SealedError) Error() string {
 	if e.Known {
 		return fmt.Sprintf("the sealing key %q does not decrypt the GitHub token: the key or the "+
-			"record has changed", e.KeyID)
+			"record has changed, or GODEBUG=fips140=only forbids the cipher of the record", e.KeyID)
 	}
 	return fmt.Sprintf("the GitHub token is encrypted with the sealing key %q, which is not in "+
 		"Config.SealingKeys", e.KeyID)

@@ -8,11 +8,16 @@
 package seal
 
 import (
+	"crypto/aes"
 	"crypto/cipher"
+	"crypto/fips140"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sallyport-go/auth/internal/canonical"
 	"golang.org/x/crypto/chacha20poly1305"
@@ -26,20 +31,51 @@ type Key struct {
 
 // Sealer seals and opens bytes for one purpose. It is safe for concurrent use. Make it with [New].
 //
-// The sealed form is a version, the length of the key's ID, the ID, a nonce, and the ciphertext of
-// XChaCha20-Poly1305. The nonces of XChaCha20 are so long that random nonces do not repeat, however
-// many messages are sealed.
+// The sealed form is a version, the length of the key's ID, the ID, a salt, a nonce, and the
+// ciphertext of AES-256-GCM. HKDF-Expand derives a key for the message from the sealing key and the
+// salt. With one key for all messages, GCM allows only 2^32 random nonces. Anyone can make a service
+// seal a state cookie, so a flood could pass this limit within months. The salt and the nonce have
+// 192 random bits together, so they do not repeat, however many messages are sealed. HKDF and
+// AES-GCM with a nonce of its own choice are approved services of the Go Cryptographic Module, so
+// nothing here leaves the module in FIPS 140-3 mode.
+//
+// Open also accepts the older form, whose version is 1. It has a nonce of 24 bytes and the ciphertext
+// of XChaCha20-Poly1305. In the mode GODEBUG=fips140=only, which forbids this cipher, Open returns
+// ErrSealed for the older form.
 type Sealer struct {
 	purpose string
 	keys    []sealingKey // the first key seals, and every key opens
 }
 
 type sealingKey struct {
-	id   string
-	aead cipher.AEAD
+	id    string
+	bytes []byte
+	older cipher.AEAD // opens the older form; nil if only approved algorithms may run
 }
 
-const version = 1
+const (
+	version      = 2
+	olderVersion = 1
+	keySize      = 32
+	saltSize     = 12
+)
+
+// cipher returns the cipher for the message with this salt.
+func (k sealingKey) cipher(salt []byte) cipher.AEAD {
+	key, err := hkdf.Expand(sha256.New, k.bytes, "sallyport sealed message"+string(salt), keySize)
+	if err != nil {
+		panic(err) // never happens: the key is shorter than HKDF's limit
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err) // never happens: the key has a valid size
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // never happens: the block is from package aes
+	}
+	return aead
+}
 
 // ErrSealed means that sealed bytes cannot be opened. It does not say why, so it may be shown to
 // the sender of the bytes.
@@ -57,52 +93,70 @@ func New(keys []Key, purpose string) (*Sealer, error) {
 			return nil, fmt.Errorf("auth: SealingKeys[%d] has the id %q of an earlier key: give each its own",
 				i, k.ID)
 		}
-		aead, err := chacha20poly1305.NewX(k.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("auth: making a sealing key: %w", err)
+		if len(k.Bytes) != keySize {
+			return nil, fmt.Errorf("auth: SealingKeys[%d] is %d bytes; %d are needed", i, len(k.Bytes),
+				keySize)
 		}
-		s.keys = append(s.keys, sealingKey{id: k.ID, aead: aead})
+		key := sealingKey{id: k.ID, bytes: slices.Clone(k.Bytes)}
+		if !fips140.Enforced() {
+			var err error
+			if key.older, err = chacha20poly1305.NewX(k.Bytes); err != nil {
+				return nil, fmt.Errorf("auth: making a sealing key: %w", err)
+			}
+		}
+		s.keys = append(s.keys, key)
 	}
 	return s, nil
 }
 
-func (s *Sealer) key(id string) (cipher.AEAD, bool) {
+func (s *Sealer) key(id string) (sealingKey, bool) {
 	for _, k := range s.keys {
 		if k.id == id {
-			return k.aead, true
+			return k, true
 		}
 	}
-	return nil, false
+	return sealingKey{}, false
 }
 
 // Seal encrypts the bytes. The result can be opened only with the same context.
 func (s *Sealer) Seal(plain []byte, context ...string) []byte {
 	k := s.keys[0]
-	sealed := append([]byte{version, byte(len(k.id))}, k.id...)
+	sealed := make([]byte, 0, 2+len(k.id)+saltSize+len(plain)+28) // 28: the nonce and the tag
+	sealed = append(sealed, version, byte(len(k.id)))
+	sealed = append(sealed, k.id...)
 	header := len(sealed)
-	sealed = append(sealed, make([]byte, k.aead.NonceSize())...)
-	rand.Read(sealed[header:]) // never fails: it ends the program instead
-	return k.aead.Seal(sealed, sealed[header:], plain, s.associated(k.id, context))
+	sealed = sealed[:header+saltSize]
+	salt := sealed[header:]
+	rand.Read(salt) // never fails: it ends the program instead
+	return k.cipher(salt).Seal(sealed, nil, plain, s.associated(k.id, context))
 }
 
 // Open decrypts the result of Seal. The result stale reports whether a key other than the first
-// sealed the bytes. If stale is true, a caller that keeps the sealed bytes should replace them by a
-// new result of Seal. The only error is [ErrSealed].
+// sealed the bytes, or whether they have the older form. If stale is true, a caller that keeps the
+// sealed bytes should replace them by a new result of Seal. The only error is [ErrSealed].
 func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale bool, err error) {
 	id, rest, ok := parse(sealed)
 	if !ok {
 		return nil, false, ErrSealed
 	}
-	aead, ok := s.key(id)
-	if !ok || len(rest) < aead.NonceSize() {
+	k, ok := s.key(id)
+	if !ok {
 		return nil, false, ErrSealed
 	}
-	nonce, ciphertext := rest[:aead.NonceSize()], rest[aead.NonceSize():]
-	plain, err = aead.Open(nil, nonce, ciphertext, s.associated(id, context))
+	associated, older := s.associated(id, context), sealed[0] == olderVersion
+	switch {
+	case older && k.older != nil && len(rest) >= k.older.NonceSize():
+		nonce, ciphertext := rest[:k.older.NonceSize()], rest[k.older.NonceSize():]
+		plain, err = k.older.Open(nil, nonce, ciphertext, associated)
+	case !older && len(rest) >= saltSize:
+		plain, err = k.cipher(rest[:saltSize]).Open(nil, nil, rest[saltSize:], associated)
+	default:
+		err = ErrSealed
+	}
 	if err != nil {
 		return nil, false, ErrSealed
 	}
-	return plain, id != s.keys[0].id, nil
+	return plain, older || id != s.keys[0].id, nil
 }
 
 // KeyID returns the ID of the key that sealed the bytes, and whether the sealer has this key. The ID
@@ -115,9 +169,10 @@ func (s *Sealer) KeyID(sealed []byte) (id string, known bool) {
 	return id, known
 }
 
-// parse splits sealed bytes into the ID of the key and the rest, which begins with the nonce.
+// parse splits sealed bytes into the ID of the key and the rest, which begins with the salt or the
+// nonce.
 func parse(sealed []byte) (id string, rest []byte, ok bool) {
-	if len(sealed) < 2 || sealed[0] != version {
+	if len(sealed) < 2 || sealed[0] != version && sealed[0] != olderVersion {
 		return "", nil, false
 	}
 	end := 2 + int(sealed[1]) // an int, because the sum may be too great for a byte

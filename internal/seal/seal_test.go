@@ -2,7 +2,12 @@ package seal_test
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/fips140"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -55,7 +60,8 @@ func TestSealedBytesOpenForTheSamePurposeAndContextOnly(t *testing.T) {
 		"another ID":        {newSealer(t, "token", seal.Key{ID: "k2", Bytes: key.Bytes}), sealed, []string{"user", "github.com"}},
 		"a byte more":       {s, append(bytes.Clone(sealed), 0), []string{"user", "github.com"}},
 		"nothing":           {s, nil, []string{"user", "github.com"}},
-		"another version":   {s, append([]byte{2}, sealed[1:]...), []string{"user", "github.com"}},
+		"the older version": {s, append([]byte{1}, sealed[1:]...), []string{"user", "github.com"}},
+		"another version":   {s, append([]byte{3}, sealed[1:]...), []string{"user", "github.com"}},
 	} {
 		plain, stale, err := test.sealer.Open(test.sealed, test.context...)
 		require.Equal(t, seal.ErrSealed, err, name)
@@ -70,17 +76,88 @@ func TestTheSealedFormIsTheDocumentedOne(t *testing.T) {
 	t.Parallel()
 	key := newKey("k1")
 	sealed := newSealer(t, "token", key).Seal([]byte("gho_x"), "user")
-	require.Equal(t, "\x01\x02k1", string(sealed[:4]))
-	var associated []byte
-	for _, part := range []string{"token", "k1", "user"} {
-		associated = binary.BigEndian.AppendUint64(associated, uint64(len(part)))
-		associated = append(associated, part...)
+	require.Equal(t, "\x02\x02k1", string(sealed[:4]))
+	salt, nonce, ciphertext := sealed[4:16], sealed[16:28], sealed[28:]
+	require.Len(t, ciphertext, len("gho_x")+16)
+	messageKey, err := hkdf.Expand(sha256.New, key.Bytes, "sallyport sealed message"+string(salt), 32)
+	require.NoError(t, err)
+	block, err := aes.NewCipher(messageKey)
+	require.NoError(t, err)
+	fips140.WithoutEnforcement(func() { // which forbids NewGCM, because its nonces could repeat
+		aead, err := cipher.NewGCM(block)
+		require.NoError(t, err)
+		plain, err := aead.Open(nil, nonce, ciphertext, associated("token", "k1", "user"))
+		require.NoError(t, err)
+		require.Equal(t, "gho_x", string(plain))
+	})
+}
+
+// associated returns the additional data for this purpose, key and context.
+func associated(parts ...string) (framed []byte) {
+	for _, part := range parts {
+		framed = binary.BigEndian.AppendUint64(framed, uint64(len(part)))
+		framed = append(framed, part...)
 	}
-	aead, err := chacha20poly1305.NewX(key.Bytes)
+	return framed
+}
+
+// sealOlder returns the bytes in the older form.
+func sealOlder(t *testing.T, key seal.Key, purpose, plain, context string) (sealed []byte) {
+	fips140.WithoutEnforcement(func() {
+		aead, err := chacha20poly1305.NewX(key.Bytes)
+		require.NoError(t, err)
+		nonce := make([]byte, aead.NonceSize())
+		rand.Read(nonce)
+		sealed = append([]byte{1, byte(len(key.ID))}, key.ID...)
+		sealed = append(sealed, nonce...)
+		sealed = aead.Seal(sealed, nonce, []byte(plain), associated(purpose, key.ID, context))
+	})
+	return sealed
+}
+
+func TestTheOlderFormOpensUnlessOnlyApprovedAlgorithmsMayRun(t *testing.T) {
+	t.Parallel()
+	key := newKey("k1")
+	s := newSealer(t, "token", key)
+	sealed := sealOlder(t, key, "token", "gho_x", "user")
+	id, known := s.KeyID(sealed)
+	require.True(t, known)
+	require.Equal(t, "k1", id)
+	plain, stale, err := s.Open(sealed, "user")
+	if fips140.Enforced() {
+		require.Equal(t, seal.ErrSealed, err)
+		return
+	}
 	require.NoError(t, err)
-	plain, err := aead.Open(nil, sealed[4:28], sealed[28:], associated)
-	require.NoError(t, err)
+	require.True(t, stale, "to be sealed again, although the key is the first")
 	require.Equal(t, "gho_x", string(plain))
+
+	_, _, err = s.Open(sealed, "mallory")
+	require.Equal(t, seal.ErrSealed, err)
+	sealed[0] = 2
+	_, _, err = s.Open(sealed, "user")
+	require.Equal(t, seal.ErrSealed, err, "the older ciphertext is not one of the newer form")
+}
+
+func TestSealedBytesNameTheirKey(t *testing.T) {
+	t.Parallel()
+	s := newSealer(t, "token", newKey("k1"))
+	for name, test := range map[string]struct {
+		sealed []byte
+		id     string
+		known  bool
+	}{
+		"its own key":   {s.Seal(nil), "k1", true},
+		"another key":   {newSealer(t, "token", newKey("k2")).Seal(nil), "k2", false},
+		"a cut ID":      {[]byte{2, 3, 'k'}, "", false},
+		"other bytes":   {[]byte("gho_x"), "", false},
+		"nothing":       {nil, "", false},
+		"only a header": {[]byte{2, 2, 'k', '1'}, "k1", true},
+	} {
+		id, known := s.KeyID(test.sealed)
+		require.Equal(t, test.id, id, name)
+		require.Equal(t, test.known, known, name)
+	}
 }
 
 func TestFlippedBitsAndCutTailsAreErrorsNeverPanics(t *testing.T) {
@@ -88,8 +165,10 @@ func TestFlippedBitsAndCutTailsAreErrorsNeverPanics(t *testing.T) {
 	s := newSealer(t, "token", newKey("k1"))
 	sealed := s.Seal([]byte("gho_x"), "user")
 	for length := range 256 { // length of the key's ID; the bytes after it are enough
-		_, _, err := s.Open(append([]byte{1, byte(length)}, make([]byte, 1000)...), "user")
-		require.Error(t, err)
+		for _, version := range []byte{1, 2} {
+			_, _, err := s.Open(append([]byte{version, byte(length)}, make([]byte, 1000)...), "user")
+			require.Error(t, err)
+		}
 	}
 	for i := range sealed {
 		_, _, err := s.Open(sealed[:i], "user")
@@ -134,9 +213,9 @@ func TestRingsAreChecked(t *testing.T) {
 	}{
 		"no key":         {nil, "auth: SealingKeys must have at least one key"},
 		"one ID twice":   {[]seal.Key{newKey("k1"), newKey("k2"), newKey("k1")}, `auth: SealingKeys[2] has the id "k1" of an earlier key: give each its own`},
-		"a short key":    {[]seal.Key{newKey("k1"), {ID: "k2", Bytes: make([]byte, 31)}}, "auth: making a sealing key: chacha20poly1305: bad key length"},
-		"an ID, no key":  {[]seal.Key{{ID: "k1"}}, "auth: making a sealing key: chacha20poly1305: bad key length"},
-		"the zero value": {[]seal.Key{{}}, "auth: making a sealing key: chacha20poly1305: bad key length"},
+		"a short key":    {[]seal.Key{newKey("k1"), {ID: "k2", Bytes: make([]byte, 31)}}, "auth: SealingKeys[1] is 31 bytes; 32 are needed"},
+		"an ID, no key":  {[]seal.Key{{ID: "k1"}}, "auth: SealingKeys[0] is 0 bytes; 32 are needed"},
+		"the zero value": {[]seal.Key{{}}, "auth: SealingKeys[0] is 0 bytes; 32 are needed"},
 	} {
 		_, err := seal.New(test.keys, "token")
 		require.EqualError(t, err, test.want, name)
@@ -180,7 +259,8 @@ func FuzzSealedBytes(f *testing.F) {
 	sealed := s.Seal([]byte("x"), "user")
 	f.Add(sealed)
 	f.Add(sealed[:10])
-	f.Add([]byte{1, 255})
+	f.Add([]byte{2, 255})
+	f.Add([]byte{2, 0})
 	f.Add([]byte{1, 0})
 	f.Add(append([]byte{1, 255}, make([]byte, 2000)...))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -77,7 +77,8 @@ func TestAHangingGitHubLeavesTimeToRevokeTheToken(t *testing.T) {
 				require.Equal(t, c.took, time.Since(began))
 				require.True(t, github.asked)
 				require.Equal(t, c.revoked, github.answered)
-				require.Equal(t, !c.revoked, strings.Contains(f.log.String(), "a GitHub token was not revoked"),
+				require.Equal(t, !c.revoked,
+					strings.Contains(f.log.String(), "a GitHub token was not revoked"),
 					"the log says that the token lives on")
 			})
 		})

@@ -208,7 +208,7 @@ func TestProtectedRouteIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 					name, path)
 				require.Equal(t, "no-store", answer.Header.Get("Cache-Control"), "%s: %s", name, path)
 				require.True(t, strings.HasPrefix(answer.body, `{"detail":"`) &&
-					strings.HasSuffix(answer.body, `"}`), "one answer: %s", answer.body)
+					strings.HasSuffix(answer.body, `"}`+"\n"), "one answer: %s", answer.body)
 			}
 		}
 
@@ -226,7 +226,7 @@ func TestSuperUserRouteRefusesOtherUsers(t *testing.T) {
 		require.Equal(t, "all gone", answer.body)
 		answer = h.send("DELETE", "/reports", "", h.login(h.alicePair))
 		require.Equal(t, 403, answer.StatusCode)
-		require.Equal(t, `{"detail":"Super user access required"}`, answer.body)
+		require.Equal(t, `{"detail":"Super user access required"}`+"\n", answer.body)
 		require.Equal(t, 401, h.send("DELETE", "/reports", "").StatusCode)
 	})
 }
@@ -327,7 +327,7 @@ func TestOverlongBodyIsRefused(t *testing.T) {
 		body := loginBody(h.alicePair)
 		answer := h.send("POST", "/auth/users/login", body+strings.Repeat(" ", 9<<10-len(body)))
 		require.Equal(t, 413, answer.StatusCode)
-		require.Equal(t, `{"detail":"Body must be at most 8 KiB long"}`, answer.body)
+		require.Equal(t, `{"detail":"Body must be at most 8 KiB long"}`+"\n", answer.body)
 		require.Equal(t, "no-store", answer.Header.Get("Cache-Control"))
 		h.login(h.alicePair)
 	})

@@ -129,9 +129,10 @@ func TestSecondProcessWithOtherContentsIsRefused(t *testing.T) {
 					continue
 				}
 				db, second := p.unclaimed(t), p.open(t, s)
-				overtaken := false
+				asked, overtaken := false, false
 				s.watch(func(_ context.Context, statement string) error {
-					if overtaken || !strings.HasPrefix(statement, moment) {
+					asked = asked || strings.HasPrefix(statement, "SELECT c.keeps")
+					if !asked || overtaken || !strings.HasPrefix(statement, moment) {
 						return nil
 					}
 					overtaken = true

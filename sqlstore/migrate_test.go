@@ -69,11 +69,14 @@ func TestAllMigrationsAreOneTransaction(t *testing.T) {
 		require.NoError(t, err)
 		begin := func(statement string) bool { return strings.HasPrefix(statement, "BEGIN") }
 		all := s.statements()
-		first, last := slices.IndexFunc(all, begin), slices.Index(all, "COMMIT")
+		last := slices.Index(all, "COMMIT")
+		first := last // of a file, Open first checks with a BEGIN and a ROLLBACK that it can be written
+		for !begin(all[first]) {
+			first--
+		}
 		for _, statement := range all[:first] {
 			require.NotRegexp(t, `^(CREATE|INSERT)`, statement, "before the transaction")
 		}
-		require.False(t, slices.ContainsFunc(all[first+1:last], begin), "%q", all)
 		var after []string // the statements after the migrations, except queries
 		for _, statement := range all[last+1:] {
 			if !strings.HasPrefix(statement, "SELECT") {
@@ -151,7 +154,8 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 		_, err = open(db)
 		requireNoAnswer(t, err)
 		require.ErrorContains(t, err, "the tables have version 99999 and this program knows only")
-		require.Zero(t, s.count("BEGIN"))
+		require.Zero(t, s.count("COMMIT"))
+		require.Empty(t, s.changes())
 		require.Equal(t, before, dump(t, db))
 	})
 }

@@ -9,15 +9,13 @@ import (
 	"sync"
 )
 
-// maxChecked is the maximum number of connections that [checkedConns] remembers.
-const maxChecked = 1000
-
 // checkedConns remembers which connections of the pool have passed the check of the dialect. Many
 // settings of a database belong to a connection, and a pool opens connections at any time. So the
 // store checks each connection before it uses the connection for the first time.
 //
 // The memory keeps a reference to the driver's connection, even after the pool has closed that
-// connection. Without the reference, a new connection could have the address of a closed one.
+// connection. Without the reference, a new connection could have the address of a closed one. A
+// closed connection of pgx takes 72 kB, so the memory is limited: see add.
 type checkedConns struct {
 	mu    sync.Mutex
 	conns map[any]struct{}
@@ -31,16 +29,20 @@ func (c *checkedConns) has(conn any) bool {
 	return checked
 }
 
-// add remembers that the connection has passed the check. If the memory is full, add forgets all
-// other connections, and the store checks them again.
-func (c *checkedConns) add(conn any) {
+// add remembers that the connection has passed the check. The parameter open is the number of open
+// connections of the pool. If most of the remembered connections must be closed, add forgets all of
+// them, and the store checks the open ones again.
+func (c *checkedConns) add(conn any, open int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.conns == nil || len(c.conns) >= maxChecked {
+	if c.conns == nil || len(c.conns) >= 2*open+minChecked {
 		c.conns = map[any]struct{}{}
 	}
 	c.conns[conn] = struct{}{}
 }
+
+// minChecked is the number of connections that [checkedConns] remembers even of a small pool.
+const minChecked = 8
 
 // forget forgets all connections.
 func (c *checkedConns) forget() {
@@ -55,13 +57,20 @@ type unsafeSettingError string
 
 func (e unsafeSettingError) Error() string { return string(e) }
 
+func isUnsafe(err error) bool {
+	_, unsafe := errors.AsType[unsafeSettingError](err)
+	return unsafe
+}
+
 // connect returns a connection of the pool that has passed the check of the dialect.
 //
-// A restart of the server breaks all connections of the pool. If a connection is lost, connect
-// takes the connection out of the pool and tries the next one. When no idle connection is left, the
-// pool opens a new one.
+// A restart of the server breaks all connections of the pool, and a fail-over can leave them on a
+// server that has become read-only. If a connection is lost or unsafe, connect takes the connection
+// out of the pool and tries the next one. When no idle connection is left, the pool opens a new one.
+// While connect waits, other calls return connections to the pool, so the number of attempts is a
+// little larger than the number of idle connections.
 func (s *core) connect(ctx context.Context) (*sql.Conn, error) {
-	for idle := s.db.Stats().Idle; ; idle-- {
+	for left := s.db.Stats().Idle + maxLost; ; left-- {
 		conn, err := s.db.Conn(ctx)
 		if err != nil {
 			return nil, err
@@ -69,12 +78,23 @@ func (s *core) connect(ctx context.Context) (*sql.Conn, error) {
 		if err = s.checkConn(ctx, conn); err == nil {
 			return conn, nil
 		}
-		lost := s.isLost(ctx, conn, err)
+		discarded := s.discardUnsafe(conn, err) || s.isLost(ctx, conn, err)
 		conn.Close()
-		if !lost || idle <= 0 {
+		if !discarded || left <= 1 {
 			return nil, err
 		}
 	}
+}
+
+// discardUnsafe takes the connection out of the pool if err is an [unsafeSettingError]. Otherwise, or
+// if the database is SQLite, discardUnsafe returns false. An SQLite database in memory exists only
+// as long as its connection.
+func (s *core) discardUnsafe(conn *sql.Conn, err error) bool {
+	if s.dialect.oneWriter || !isUnsafe(err) {
+		return false
+	}
+	discardConn(conn)
+	return true
 }
 
 // checkConn returns an error if the connection is not safe for a store. If the connection has
@@ -90,11 +110,13 @@ func (s *core) checkConn(ctx context.Context, conn *sql.Conn) error {
 	if err != nil || id != nil && s.conns.has(id) {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	if err := s.dialect.checkConn(ctx, conn); err != nil {
 		return err
 	}
 	if id != nil {
-		s.conns.add(id)
+		s.conns.add(id, s.db.Stats().OpenConnections)
 	}
 	return nil
 }
@@ -106,9 +128,8 @@ func (s *core) checkConn(ctx context.Context, conn *sql.Conn) error {
 // To find out, isLost pings the server, because each driver has its own errors for a lost
 // connection.
 func (s *core) isLost(ctx context.Context, conn *sql.Conn, err error) bool {
-	var unsafe unsafeSettingError
 	if s.dialect.oneWriter || ctx.Err() != nil || isAnswer(err) || s.dialect.isRolledBack(err) ||
-		errors.As(err, &unsafe) {
+		isUnsafe(err) {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
@@ -136,15 +157,18 @@ func (e lostError) Unwrap() error { return e.error }
 const maxLost = 3
 
 // onConn calls the function find with a querier on one connection, without a transaction. If the
-// connection is lost, onConn calls find again with another connection.
-func (s *core) onConn(ctx context.Context, find func(querier) error) error {
+// connection is lost, onConn calls find again with another connection. Each call of find gets its
+// own deadline, because a server that has vanished never answers.
+func (s *core) onConn(ctx context.Context, find func(context.Context, querier) error) error {
 	for attempt := 1; ; attempt++ {
 		conn, err := s.connect(ctx)
 		if err != nil {
 			return err
 		}
-		err = find(querier{s, conn})
-		again := err != nil && s.isLost(ctx, conn, err) && attempt < maxLost
+		bounded, cancel := context.WithTimeout(ctx, s.timeout)
+		err = find(bounded, querier{s, conn})
+		again := err != nil && s.isLost(bounded, conn, err) && attempt < maxLost
+		cancel()
 		conn.Close()
 		if !again {
 			return err

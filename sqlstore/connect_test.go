@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	"modernc.org/sqlite"
 
 	"github.com/sallyport-go/auth/sqlstore"
@@ -95,6 +96,132 @@ func TestEveryConnectionIsCheckedBeforeItIsUsed(t *testing.T) {
 		test(t, config)
 	})
 	onServers(t, func(t *testing.T, on *server) { test(t, on.config()) })
+}
+
+// After a fail-over, the pool has connections to a server that has become read-only. If they stayed in
+// the pool, calls would fail long after the data source name leads to the new primary.
+func TestConnectionsWithUnsafeSettingsLeaveThePool(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		const conns = 5
+		safe, unsafe, want := reconfiguration(t, on.dialect)
+		connector := &reconfigured{Connector: safe, later: unsafe}
+		db := openConnector(t, connector, conns)
+		store, err := sqlstore.Open(context.Background(), db, on.config())
+		require.NoError(t, err)
+		connector.changed.Store(true)
+		db.SetMaxIdleConns(-1) // closes the idle connections
+		db.SetMaxIdleConns(conns)
+		occupy(t, db, on, conns)
+		require.ErrorContains(t, store.Ping(context.Background()), want)
+
+		occupy(t, db, on, conns)
+		connector.changed.Store(false)
+		require.NoError(t, store.Ping(context.Background()))
+		_, err = store.PruneStates(context.Background(), now, 1)
+		require.NoError(t, err)
+	})
+}
+
+// shortLived is a connector to a server that closes this number of new connections at once.
+type shortLived struct {
+	driver.Connector
+	left atomic.Int64
+}
+
+func (s *shortLived) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := s.Connector.Connect(ctx)
+	if err == nil && s.left.Add(-1) >= 0 {
+		err = conn.Close()
+	}
+	return conn, err
+}
+
+// If all connections of the pool are busy, a call waits for one of them. The connection that it gets
+// may have been lost a moment ago.
+func TestCallsSucceedWhenTheFirstConnectionsAreLost(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		on.need(t)
+		safe, _, _ := reconfiguration(t, on.dialect)
+		connector := &shortLived{Connector: safe}
+		db := openConnector(t, connector, 1)
+		store, err := sqlstore.Open(context.Background(), db, on.config())
+		require.NoError(t, err)
+		db.SetMaxIdleConns(-1)
+		connector.left.Store(2)
+		require.NoError(t, store.Ping(context.Background()))
+		connector.left.Store(2)
+		_, err = store.PruneStates(context.Background(), now, 1)
+		require.NoError(t, err)
+	})
+}
+
+// A server that has vanished never answers, and a caller may have no deadline.
+func TestEveryStatementHasADeadline(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		for _, v := range verbs() {
+			s.seeded(t)
+			s.spy.endless = nil
+			require.NoError(t, v.call(context.Background(), s.store), v.name)
+			require.Empty(t, s.spy.endless, v.name)
+		}
+		s.db.SetMaxIdleConns(-1)
+		require.NoError(t, s.store.Ping(context.Background()))
+		require.Empty(t, s.spy.endless, "the check of a new connection")
+	})
+}
+
+// wrapping is a connector of a driver that wraps connections in values, such as a driver for traces.
+type wrapping struct{ driver.Connector }
+
+func (w wrapping) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := w.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return wrappedConn{driverConn: conn.(driverConn)}, nil
+}
+
+// wrappedConn cannot be compared.
+type wrappedConn struct {
+	driverConn
+	_ []string
+}
+
+func TestADriverMayWrapConnectionsInValues(t *testing.T) {
+	t.Parallel()
+	test := func(t *testing.T, cfg sqlstore.Config) {
+		safe, unsafe, want := reconfiguration(t, cfg.Dialect)
+		connector := &reconfigured{Connector: wrapping{safe}, later: wrapping{unsafe}}
+		db := openConnector(t, connector, 1)
+		store, err := sqlstore.Open(context.Background(), db, cfg)
+		require.NoError(t, err)
+		require.NoError(t, store.Ping(context.Background()))
+		require.NoError(t, store.CheckWritable(context.Background()))
+		connector.changed.Store(true)
+		db.SetMaxIdleConns(-1)
+		require.ErrorContains(t, store.Ping(context.Background()), want)
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, config)
+	})
+	onServers(t, func(t *testing.T, on *server) { test(t, on.config()) })
+}
+
+// The memory of checked connections keeps them from being collected.
+func TestClosedConnectionsAreForgotten(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, newFile(t), recommended)
+	store := mustOpen(t, db)
+	db.SetMaxIdleConns(-1)
+	for range 50 {
+		require.NoError(t, store.Ping(context.Background()))
+		require.Less(t, store.CheckedConns(), 12)
+	}
 }
 
 // A restart or a fail-over of the server breaks all connections of the pool at once. Every call must
@@ -223,5 +350,25 @@ func TestCheckWritableCommitsAChange(t *testing.T) {
 		})
 		require.ErrorIs(t, s.store.CheckWritable(context.Background()), full)
 		require.NoError(t, s.store.Ping(context.Background()))
+	})
+}
+
+// Several instances, or several probes of one instance, can make the check at the same time.
+func TestConcurrentChecksFindTheDatabaseWritable(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		store := on.store(t, on.open(t, nil, 8))
+		var calls errgroup.Group
+		for range 8 {
+			calls.Go(func() error {
+				for range 20 {
+					if err := store.CheckWritable(context.Background()); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		require.NoError(t, calls.Wait())
 	})
 }

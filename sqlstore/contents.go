@@ -65,7 +65,9 @@ SELECT EXISTS (SELECT 1 FROM auth_access_keys) OR EXISTS (SELECT 1 FROM auth_ses
 // recordedContents returns the contents that are recorded in auth_contents, or [auth.ErrNotFound]
 // if there are none.
 func (s *core) recordedContents(ctx context.Context) (contents, error) {
-	return read(ctx, s, "read what the tables keep", func(q querier) (recorded contents, err error) {
+	return read(ctx, s, "read what the tables keep", func(
+		ctx context.Context, q querier,
+	) (recorded contents, err error) {
 		err = scan(q.row(ctx, selectContents), &recorded)
 		return recorded, err
 	})

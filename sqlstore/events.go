@@ -97,7 +97,7 @@ const selectEventTime = `SELECT e.at FROM auth_events e WHERE e.id = ?`
 func (s *core) ListEvents(
 	ctx context.Context, filter auth.EventFilter, limit int,
 ) ([]auth.Event, error) {
-	return read(ctx, s, "list events", func(q querier) ([]auth.Event, error) {
+	return read(ctx, s, "list events", func(ctx context.Context, q querier) ([]auth.Event, error) {
 		if filter.Before != "" && !storable(filter.Before, auth.MaxIDLength) {
 			return nil, auth.ErrNotFound
 		}

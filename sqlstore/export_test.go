@@ -23,5 +23,12 @@ func (s *core) Transact(ctx context.Context, do func(context.Context, *sql.Conn)
 // Statement translates a query of this package for the database.
 func (s *core) Statement(query string) string { return s.statement(query) }
 
+// CheckedConns returns the number of connections that the store remembers as checked.
+func (s *core) CheckedConns() int {
+	s.conns.mu.Lock()
+	defer s.conns.mu.Unlock()
+	return len(s.conns.conns)
+}
+
 // ConnChecks are the statements that check a connection before the store first uses it.
 var ConnChecks = []string{sqliteSettings, postgresSettings, mysqlSettings}

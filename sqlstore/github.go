@@ -13,7 +13,7 @@ import (
 func (s *core) FindGitHubLink(
 	ctx context.Context, account auth.GitHubAccount,
 ) (auth.GitHubLink, error) {
-	return read(ctx, s, "find GitHub link", func(q querier) (auth.GitHubLink, error) {
+	return read(ctx, s, "find GitHub link", func(ctx context.Context, q querier) (auth.GitHubLink, error) {
 		return findLink(ctx, q, selectLink, account)
 	})
 }
@@ -22,7 +22,9 @@ func (s *core) FindGitHubLink(
 func (s *core) FindGitHubConnection(
 	ctx context.Context, userID, host string,
 ) (auth.GitHubLink, *auth.GitHubToken, error) {
-	found, err := read(ctx, s, "find GitHub connection", func(q querier) (connection, error) {
+	found, err := read(ctx, s, "find GitHub connection", func(
+		ctx context.Context, q querier,
+	) (connection, error) {
 		return findConnection(ctx, q, userID, host)
 	})
 	return found.link, found.token, err

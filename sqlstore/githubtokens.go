@@ -35,7 +35,9 @@ SELECT ` + tokenColumns + ` FROM auth_github_tokens t WHERE t.host = ? AND t.use
 func (s *core) ListGitHubTokens(
 	ctx context.Context, host, after string, limit int,
 ) ([]auth.GitHubToken, error) {
-	return read(ctx, s, "list GitHub tokens", func(q querier) ([]auth.GitHubToken, error) {
+	return read(ctx, s, "list GitHub tokens", func(
+		ctx context.Context, q querier,
+	) ([]auth.GitHubToken, error) {
 		switch {
 		case limit < 1:
 			return nil, ctx.Err()

@@ -39,7 +39,7 @@ const (
 
 // ListKeys implements [auth.CredentialStore].
 func (s *core) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
-	return read(ctx, s, "list keys", func(q querier) ([]auth.AccessKey, error) {
+	return read(ctx, s, "list keys", func(ctx context.Context, q querier) ([]auth.AccessKey, error) {
 		if !storable(userID, auth.MaxIDLength) {
 			return nil, ctx.Err()
 		}
@@ -51,7 +51,7 @@ const selectAllKeys = `SELECT ` + keyColumns + ` FROM auth_access_keys k WHERE k
 
 // ListAllKeys implements [auth.CredentialStore].
 func (s *core) ListAllKeys(ctx context.Context, after string, limit int) ([]auth.AccessKey, error) {
-	return read(ctx, s, "list all keys", func(q querier) ([]auth.AccessKey, error) {
+	return read(ctx, s, "list all keys", func(ctx context.Context, q querier) ([]auth.AccessKey, error) {
 		switch {
 		case limit < 1:
 			return nil, ctx.Err()
@@ -64,7 +64,7 @@ func (s *core) ListAllKeys(ctx context.Context, after string, limit int) ([]auth
 
 // FindKey implements [auth.CredentialStore].
 func (s *core) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
-	found, err := read(ctx, s, "find key", func(q querier) (keyWithOwner, error) {
+	found, err := read(ctx, s, "find key", func(ctx context.Context, q querier) (keyWithOwner, error) {
 		return findKeyWithOwner(ctx, q, id)
 	})
 	return found.key, found.owner, err

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 )
@@ -21,7 +20,7 @@ func (s *core) checkDatabase(ctx context.Context) error {
 		}
 		return s.dialect.prepare(ctx, conn, s.db.Stats().MaxOpenConnections)
 	})
-	if err == nil || errors.As(err, new(unsafeSettingError)) || ctx.Err() != nil {
+	if err == nil || isUnsafe(err) || ctx.Err() != nil {
 		return err
 	}
 	if actual := dialectOf(ctx, s.db); actual != "" && dialects[actual].goose != s.dialect.goose {
@@ -105,19 +104,22 @@ func emptyStatement(table, column, right string) string {
 // have this form.
 const writableState = "check writable"
 
-const deleteState = `DELETE FROM auth_github_states WHERE id = ?`
+const updateState = `UPDATE auth_github_states SET expires_at = 1 - expires_at WHERE id = ?`
 
 // CheckWritable returns an error if the database cannot commit a change, for example because its
-// disk is full or the server has become read-only. It replaces one small row, so call it at most
+// disk is full or the server has become read-only. It changes one small row, so call it at most
 // every few seconds. [core.Ping] only reads.
 //
 // If ctx ends, CheckWritable returns an error of ctx. The change may or may not have been committed
 // then, which does no harm.
 func (s *core) CheckWritable(ctx context.Context) error {
 	return s.write(ctx, "check whether the database can be written", func(ctx context.Context, t tx) error {
-		if err := t.change(ctx, deleteState, writableState); err != nil {
+		// Another instance can make the same change at the same time. So a DELETE and an INSERT would
+		// not do: each of two transactions would insert the row.
+		n, err := t.count(ctx, updateState, writableState)
+		if err != nil || n > 0 {
 			return err
 		}
-		return t.change(ctx, insertState, writableState, 0)
+		return t.change(ctx, insertState+s.dialect.unlessExists("id"), writableState, 0)
 	})
 }

@@ -36,7 +36,9 @@ func (s *core) ListRevocations(
 	}
 	for range hiddenReads {
 		hidden := false
-		entries, err = read(ctx, s, "list revocations", func(q querier) ([]auth.Revocation, error) {
+		entries, err = read(ctx, s, "list revocations", func(
+			ctx context.Context, q querier,
+		) ([]auth.Revocation, error) {
 			all, err := collect(ctx, q, revocationFields, selectRevocations, from, limit)
 			if err != nil {
 				return nil, err
@@ -87,7 +89,9 @@ func revokesEverybody(e auth.Revocation) bool { return e.UserID == "" && e.Sessi
 
 // RevocationHead implements [auth.SessionStore].
 func (s *core) RevocationHead(ctx context.Context) (int64, error) {
-	return read(ctx, s, "read the head of the feed", func(q querier) (position int64, err error) {
+	return read(ctx, s, "read the head of the feed", func(
+		ctx context.Context, q querier,
+	) (position int64, err error) {
 		err = q.row(ctx, selectHead).Scan(&position)
 		return position, err
 	})

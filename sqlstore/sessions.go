@@ -104,7 +104,7 @@ func revokeOldest(ctx context.Context, t tx, session *auth.Session, limit int) e
 
 // ListSessions implements [auth.SessionStore].
 func (s *core) ListSessions(ctx context.Context, userID string, now time.Time) ([]auth.Session, error) {
-	return read(ctx, s, "list sessions", func(q querier) ([]auth.Session, error) {
+	return read(ctx, s, "list sessions", func(ctx context.Context, q querier) ([]auth.Session, error) {
 		if !storable(userID, auth.MaxIDLength) {
 			return nil, ctx.Err()
 		}
@@ -142,7 +142,9 @@ const (
 
 // FindSession implements [auth.SessionStore].
 func (s *core) FindSession(ctx context.Context, id string) (auth.Session, error) {
-	return read(ctx, s, "find session", func(q querier) (session auth.Session, err error) {
+	return read(ctx, s, "find session", func(
+		ctx context.Context, q querier,
+	) (session auth.Session, err error) {
 		if !storable(id, auth.MaxIDLength) {
 			return session, auth.ErrNotFound
 		}

@@ -26,6 +26,7 @@ type spy struct {
 	closed      int
 	closedStmts int
 	before      func(ctx context.Context, statement string) error
+	endless     []string // statements without a deadline, with those that check a new connection
 }
 
 // Connect returns a connection that passes through the spy.
@@ -191,6 +192,11 @@ func meddle[T any](
 		error),
 ) (result T, err error) {
 	s := c.spy
+	if _, bounded := ctx.Deadline(); !bounded {
+		s.mu.Lock()
+		s.endless = append(s.endless, statement)
+		s.mu.Unlock()
+	}
 	if slices.Contains(sqlstore.ConnChecks, statement) && !c.lost {
 		return run()
 	}

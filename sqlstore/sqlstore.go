@@ -97,7 +97,12 @@
 //
 // Many settings of a database belong to a connection, and a pool opens connections at any time. So
 // the store checks the settings on each connection before it uses the connection for the first time.
-// If a setting is unsafe, the call returns an error that says what to change.
+// If a setting is unsafe, the call returns an error that says what to change. On a server, the
+// connection also leaves the pool, so that a fail-over does not leave connections to the old server.
+//
+// The check costs a round trip for each new connection, and a pool keeps only two idle connections by
+// default. Set db.SetMaxIdleConns to the number of connections that the program uses most of the time.
+// If a driver's connections are not pointers, the store checks a connection before each use.
 //
 // # Errors
 //
@@ -144,10 +149,11 @@ type Config struct {
 	// recognize. Most drivers do not need IsConflict.
 	IsConflict func(error) bool
 
-	// Timeout limits each of three phases of a call separately: waiting while another process locks
-	// an SQLite database, running the statements, and committing. Running a statement includes
-	// waiting for rows that another transaction has locked. The caller's context can end the call
-	// earlier. Default 10 seconds.
+	// Timeout limits each of these phases of a call separately: waiting while another process locks
+	// an SQLite database, checking a new connection, beginning a transaction, running the statements,
+	// and committing. Running a statement includes waiting for rows that another transaction has
+	// locked. Only the caller's context limits the wait for a free connection of the pool. That
+	// context can end the call earlier. Default 10 seconds.
 	Timeout time.Duration
 }
 
@@ -273,7 +279,7 @@ const selectBootstrapped = `SELECT COUNT(*) FROM auth_bootstrap`
 // Ping implements [auth.AccountStore]. Ping reads a table. So it also fails if the connection works
 // but the table cannot be read.
 func (s *core) Ping(ctx context.Context) error {
-	_, err := read(ctx, s, "ping", func(q querier) (bootstrapped int, err error) {
+	_, err := read(ctx, s, "ping", func(ctx context.Context, q querier) (bootstrapped int, err error) {
 		err = q.row(ctx, selectBootstrapped).Scan(&bootstrapped)
 		return bootstrapped, err
 	})

@@ -126,11 +126,13 @@ func (s *core) existsOr(err error) (result error) {
 // read calls the function find with a querier on a connection, without a transaction. If find runs
 // several statements, they may see different states of the database. If the connection is lost, or
 // while another process locks an SQLite database, read calls find again.
-func read[T any](ctx context.Context, s *core, verb string, find func(querier) (T, error)) (T, error) {
+func read[T any](
+	ctx context.Context, s *core, verb string, find func(context.Context, querier) (T, error),
+) (T, error) {
 	var record T
 	err := s.retry(ctx, s.timeout, func() error {
-		return s.onConn(ctx, func(q querier) (err error) {
-			record, err = find(q)
+		return s.onConn(ctx, func(ctx context.Context, q querier) (err error) {
+			record, err = find(ctx, q)
 			return err
 		})
 	})
@@ -306,8 +308,10 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 // the server may nevertheless have begun the transaction. For example, the driver returns an error
 // if ctx ends before the server answers.
 func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	for _, statement := range s.dialect.begin {
-		if _, err := conn.ExecContext(ctx, statement); err != nil {
+		if _, err := conn.ExecContext(bounded, statement); err != nil {
 			s.rollBack(ctx, conn)
 			return err
 		}

@@ -58,7 +58,7 @@ func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key
 
 // FindUser implements [auth.UserStore].
 func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
-	return read(ctx, &s.core, "find user", func(q querier) (auth.User, error) {
+	return read(ctx, &s.core, "find user", func(ctx context.Context, q querier) (auth.User, error) {
 		return findUser(ctx, q, selectUser, id)
 	})
 }
@@ -67,7 +67,7 @@ const selectUsers = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id > ?
 
 // ListUsers implements [auth.UserStore].
 func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
-	return read(ctx, &s.core, "list users", func(q querier) ([]auth.User, error) {
+	return read(ctx, &s.core, "list users", func(ctx context.Context, q querier) ([]auth.User, error) {
 		switch {
 		case limit < 1:
 			return nil, ctx.Err()

@@ -140,11 +140,12 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 // have changed after the token was issued.
 //
 // Inside Authenticate of the same Service, the handler uses the caller that Authenticate has
-// identified. Everywhere else, it identifies the caller itself, as Authenticate does. It never uses
-// a caller that another Service, a [RemoteVerifier] or [WithIdentity] has put into the context.
+// identified. Everywhere else, it identifies the caller itself, and sets the headers for caches, as
+// Authenticate does. It never uses a caller that another Service, a [RemoteVerifier] or
+// [WithIdentity] has put into the context.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	requireHandler("Service.RequireSuperUser", next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	inside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r)
 		if err != nil {
 			s.failAt(readingPower, w, r, err)
@@ -153,19 +154,19 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 		s.logSuccess(readingPower, r)
 		next.ServeHTTP(w, administrator)
 	})
+	alone := s.Authenticate(inside)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.ownCaller(r.Context()) == nil {
+			alone.ServeHTTP(w, r)
+			return
+		}
+		inside.ServeHTTP(w, r)
+	})
 }
 
-// withSuperUser returns the request with the caller's record in its context. If this Service has not
-// identified the caller yet, withSuperUser does. It returns an error if the caller is not an active
-// super user.
+// withSuperUser returns the request with the caller's record in its context. It returns an error if
+// the caller is not an active super user.
 func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
-	if s.ownCaller(r.Context()) == nil {
-		identified, err := s.IdentifyContext(r)
-		if err != nil {
-			return nil, err
-		}
-		r = r.WithContext(identified)
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
 	user, err := s.SuperUser(ctx)

@@ -116,11 +116,16 @@ func (c *Resolver) trusts(address netip.Addr) bool {
 	})
 }
 
-// isUnixSocket reports whether the request came through a Unix socket. RemoteAddr alone does not
-// show that: a middleware of the host, or a router, may have set it to any text.
+// isUnixSocket reports whether the request came through a Unix socket. The listener's address shows
+// that. RemoteAddr does not: a middleware of the host, or a router, may have set it to the text of a
+// header. RemoteAddr only counts if the server does not tell the listener's address.
 func isUnixSocket(r *http.Request) bool {
-	_, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr)
-	return ok || r.RemoteAddr == "@"
+	local := r.Context().Value(http.LocalAddrContextKey)
+	if local == nil {
+		return r.RemoteAddr == "@"
+	}
+	_, ok := local.(*net.UnixAddr)
+	return ok
 }
 
 // Peer returns the address of the request's connection, or the zero Addr if the connection has no

@@ -315,6 +315,9 @@ func TestAUnixSocketCountsAsATrustedProxyIfThereAreProxies(t *testing.T) {
 	tcp := request("")
 	tcp = tcp.WithContext(context.WithValue(tcp.Context(), http.LocalAddrContextKey, &net.TCPAddr{Port: 80}))
 	tcp.Header.Set("X-Forwarded-For", claimed)
+	// A middleware has set RemoteAddr to the text of a header, which the client chose.
+	atSign := tcp.Clone(tcp.Context())
+	atSign.RemoteAddr = "@"
 	for _, test := range []struct {
 		name    string
 		proxies clientaddr.Proxies
@@ -337,6 +340,7 @@ func TestAUnixSocketCountsAsATrustedProxyIfThereAreProxies(t *testing.T) {
 		// A middleware has set RemoteAddr to a text without a port. This is no Unix socket.
 		{"no socket", someProxies, request("203.0.113.7", claimed), "", ""},
 		{"no socket, no address", someProxies, tcp, "", ""},
+		{"no socket, the peer of one", someProxies, atSign, "", ""},
 	} {
 		resolver, log := newResolver(t, test.proxies)
 		for range 3 {

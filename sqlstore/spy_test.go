@@ -123,11 +123,22 @@ func (c *spiedConn) IsValid() bool {
 	return !c.lost && (!ok || inner.IsValid())
 }
 
+// ExecContext runs the statement. A driver can decline to run a statement with arguments, and is then
+// asked to prepare the statement instead. The spy does so itself, so that the log has one entry.
 func (c *spiedConn) ExecContext(
 	ctx context.Context, statement string, args []driver.NamedValue,
 ) (driver.Result, error) {
 	return meddle(ctx, c, statement, args, func() (driver.Result, error) {
-		return c.driverConn.ExecContext(ctx, statement, args)
+		result, err := c.driverConn.ExecContext(ctx, statement, args)
+		if !errors.Is(err, driver.ErrSkip) {
+			return result, err
+		}
+		prepared, err := c.driverConn.PrepareContext(ctx, statement)
+		if err != nil {
+			return nil, err
+		}
+		defer prepared.Close()
+		return prepared.(driver.StmtExecContext).ExecContext(ctx, args)
 	})
 }
 
@@ -135,9 +146,29 @@ func (c *spiedConn) QueryContext(
 	ctx context.Context, statement string, args []driver.NamedValue,
 ) (driver.Rows, error) {
 	return meddle(ctx, c, statement, args, func() (driver.Rows, error) {
-		return c.driverConn.QueryContext(ctx, statement, args)
+		rows, err := c.driverConn.QueryContext(ctx, statement, args)
+		if !errors.Is(err, driver.ErrSkip) {
+			return rows, err
+		}
+		prepared, err := c.driverConn.PrepareContext(ctx, statement)
+		if err != nil {
+			return nil, err
+		}
+		rows, err = prepared.(driver.StmtQueryContext).QueryContext(ctx, args)
+		if err != nil {
+			return nil, errors.Join(err, prepared.Close())
+		}
+		return preparedRows{rows, prepared}, nil
 	})
 }
+
+// preparedRows are the rows of a statement that is closed together with them.
+type preparedRows struct {
+	driver.Rows
+	statement driver.Stmt
+}
+
+func (r preparedRows) Close() error { return errors.Join(r.Rows.Close(), r.statement.Close()) }
 
 // PrepareContext adds "PREPARE" and the statement to the log. Each run of the prepared statement
 // adds the statement itself.
@@ -209,11 +240,11 @@ func meddle[T any](
 		return result, driver.ErrBadConn
 	}
 	if before == nil {
-		return runUnlessSkipped(s, statement, run)
+		return run()
 	}
 	switch err := before(ctx, statement).(type) {
 	case nil:
-		return runUnlessSkipped(s, statement, run)
+		return run()
 	case afterwards:
 		_, _ = run()
 		return result, err()
@@ -229,25 +260,6 @@ func meddle[T any](
 	default:
 		return result, err
 	}
-}
-
-// runUnlessSkipped runs the statement. A driver can decline to run a statement with arguments, and is
-// then asked to prepare the statement instead. In this case, runUnlessSkipped removes the statement
-// from the log.
-func runUnlessSkipped[T any](s *spy, statement string, run func() (T, error)) (T, error) {
-	result, err := run()
-	if !errors.Is(err, driver.ErrSkip) {
-		return result, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := len(s.log) - 1; i >= 0; i-- {
-		if s.log[i] == statement {
-			s.log, s.args = slices.Delete(s.log, i, i+1), slices.Delete(s.args, i, i+1)
-			break
-		}
-	}
-	return result, err
 }
 
 // connectionLost is an error for [spy.watch]. If a function of watch returns this error, the spy

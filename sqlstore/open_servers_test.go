@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
@@ -48,12 +49,65 @@ func TestOpenRefusesAReadOnlyPostgreSQL(t *testing.T) {
 func TestOpenRefusesAPostgreSQLDatabaseThatIsNotUTF8(t *testing.T) {
 	t.Parallel()
 	postgres.need(t)
-	name := "auth_test_" + strings.ToLower(rand.Text()[:10])
-	require.NoError(t,
-		postgres.admin(`CREATE DATABASE `+name+` ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`))
-	t.Cleanup(func() { require.NoError(t, postgres.admin(`DROP DATABASE `+name+` WITH (FORCE)`)) })
-	db := openPostgres(t, func(cfg *pgx.ConnConfig) { cfg.Database = name })
+	db := createPostgresDatabase(t, `ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'`)
 	requireOpenRefuses(t, db, postgres, "ENCODING 'UTF8'")
+}
+
+// createPostgresDatabase creates a database with the given options, and opens a pool on it.
+func createPostgresDatabase(t *testing.T, options string) *sql.DB {
+	t.Helper()
+	postgres.need(t)
+	name := "auth_test_" + strings.ToLower(rand.Text()[:10])
+	require.NoError(t, postgres.admin(`CREATE DATABASE `+name+` `+options+` TEMPLATE template0`))
+	t.Cleanup(func() { require.NoError(t, postgres.admin(`DROP DATABASE `+name+` WITH (FORCE)`)) })
+	return openPostgres(t, func(cfg *pgx.ConnConfig) {
+		cfg.Database, cfg.RuntimeParams["search_path"] = name, "public"
+	})
+}
+
+// In the order of a language, "a" comes before "B". An update of the operating system can change such
+// an order. The indexes of the database then miss records, so an operator would remove a pepper that
+// is still needed.
+func TestTheCollationOfAPostgreSQLDatabaseDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	db := createPostgresDatabase(t, `ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8'`)
+	store, ids := postgres.store(t, db), []string{"B", "_", "a"}
+	for i, id := range []string{"_", "a", "B"} {
+		require.NoError(t, store.Register(t.Context(), byHost, newUser(id), newKey(id, id)))
+		link := newLink(int64(i+1), id)
+		connect := auth.GitHubConnectWrite{Link: link, Token: newToken(link, "v1")}
+		require.NoError(t, store.ConnectGitHub(t.Context(), byHost, connect))
+	}
+	for i := range ids {
+		users, err := store.ListUsers(t.Context(), ids[i], len(ids))
+		require.NoError(t, err)
+		keys, err := store.ListAllKeys(t.Context(), ids[i], len(ids))
+		require.NoError(t, err)
+		tokens, err := store.ListGitHubTokens(t.Context(), host, ids[i], len(ids))
+		require.NoError(t, err)
+		var listed [3][]string
+		for _, user := range users {
+			listed[0] = append(listed[0], user.ID)
+		}
+		for _, key := range keys {
+			listed[1] = append(listed[1], key.ID)
+		}
+		for _, token := range tokens {
+			listed[2] = append(listed[2], token.UserID)
+		}
+		later := append([]string(nil), ids[i+1:]...)
+		require.Equal(t, [3][]string{later, later, later}, listed)
+	}
+	require.NoError(t, store.AddKey(t.Context(), byHost, newKey("b", "_")))
+	require.NoError(t, store.AddKey(t.Context(), byHost, newKey("Z", "_")))
+	keys, err := store.ListKeys(t.Context(), "_")
+	require.NoError(t, err)
+	require.Equal(t, []string{"Z", "_", "b"}, []string{keys[0].ID, keys[1].ID, keys[2].ID})
+
+	require.Empty(t, column(t, db, `
+SELECT i.indexrelid::regclass::text FROM pg_index i, unnest(i.indcollation) c
+WHERE c NOT IN (0, '"C"'::regcollation) AND i.indrelid::regclass::text LIKE 't%'`),
+		"indexes of text with another collation")
 }
 
 // openMariaDB opens a pool. The function edit changes the settings of its connections.

@@ -38,10 +38,10 @@
 //
 // # PostgreSQL
 //
-// The encoding of the database must be UTF8. The store's transactions always use READ COMMITTED and
-// row locks, whatever the default isolation level is. If synchronous_commit is off, a server
-// failure can lose the latest commits. A session or key that was revoked just before the failure is
-// then valid again.
+// The encoding of the database must be UTF8. Its collation does not matter. The store's transactions
+// always use READ COMMITTED and row locks, whatever the default isolation level is. If
+// synchronous_commit is off, a server failure can lose the latest commits. A session or key that was
+// revoked just before the failure is then valid again.
 //
 // The store keeps no state in a connection between transactions. So the store also works with a
 // pooler that assigns a connection to each transaction, such as PgBouncer. With such a pooler, add

@@ -1,15 +1,15 @@
 -- +goose Up
 
 CREATE TABLE auth_access_keys (
-	id             TEXT   NOT NULL PRIMARY KEY,
-	user_id        TEXT   NOT NULL,
-	hash           TEXT   NOT NULL,
-	label          TEXT   NOT NULL,
-	created_at     BIGINT NOT NULL,
-	expires_at     BIGINT NOT NULL,
-	previous_hash  TEXT   NOT NULL, -- '' if there is none
-	previous_until BIGINT NOT NULL,
-	last_used_at   BIGINT NOT NULL
+	id             TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	user_id        TEXT COLLATE "C" NOT NULL,
+	hash           TEXT             NOT NULL,
+	label          TEXT             NOT NULL,
+	created_at     BIGINT           NOT NULL,
+	expires_at     BIGINT           NOT NULL,
+	previous_hash  TEXT             NOT NULL, -- '' if there is none
+	previous_until BIGINT           NOT NULL,
+	last_used_at   BIGINT           NOT NULL
 );
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);

@@ -1,15 +1,15 @@
 -- +goose Up
 
 CREATE TABLE auth_sessions (
-	id            TEXT   NOT NULL PRIMARY KEY,
-	user_id       TEXT   NOT NULL,
-	method        TEXT   NOT NULL,
-	access_key_id TEXT   NOT NULL, -- '' if no access key opened the session
-	created_at    BIGINT NOT NULL,
-	expires_at    BIGINT NOT NULL,
-	user_agent    TEXT   NOT NULL,
-	address       TEXT   NOT NULL,
-	generation    BIGINT NOT NULL
+	id            TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	user_id       TEXT COLLATE "C" NOT NULL,
+	method        TEXT             NOT NULL,
+	access_key_id TEXT COLLATE "C" NOT NULL, -- '' if no access key opened the session
+	created_at    BIGINT           NOT NULL,
+	expires_at    BIGINT           NOT NULL,
+	user_agent    TEXT             NOT NULL,
+	address       TEXT             NOT NULL,
+	generation    BIGINT           NOT NULL
 );
 
 CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id, created_at, generation, id);

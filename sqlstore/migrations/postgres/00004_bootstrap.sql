@@ -3,8 +3,8 @@
 -- This table has at most one row. If several calls of Bootstrap run at the same
 -- time, the primary key lets only one of them insert the row.
 CREATE TABLE auth_bootstrap (
-	id      SMALLINT NOT NULL PRIMARY KEY CHECK (id = 1),
-	user_id TEXT     NOT NULL
+	id      SMALLINT         NOT NULL PRIMARY KEY CHECK (id = 1),
+	user_id TEXT COLLATE "C" NOT NULL
 );
 
 -- +goose Down

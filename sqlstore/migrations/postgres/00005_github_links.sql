@@ -4,14 +4,14 @@
 -- linked to at most one user. A user is linked to at most one account of each
 -- GitHub host.
 CREATE TABLE auth_github_links (
-	host       TEXT   NOT NULL,
-	account_id BIGINT NOT NULL,
-	user_id    TEXT   NOT NULL,
-	login      TEXT   NOT NULL,
-	name       TEXT   NOT NULL,
-	avatar_url TEXT   NOT NULL,
-	created_at BIGINT NOT NULL,
-	seen_at    BIGINT NOT NULL,
+	host       TEXT COLLATE "C" NOT NULL,
+	account_id BIGINT           NOT NULL,
+	user_id    TEXT COLLATE "C" NOT NULL,
+	login      TEXT             NOT NULL,
+	name       TEXT             NOT NULL,
+	avatar_url TEXT             NOT NULL,
+	created_at BIGINT           NOT NULL,
+	seen_at    BIGINT           NOT NULL,
 	PRIMARY KEY (host, account_id),
 	UNIQUE (user_id, host)
 );

@@ -4,7 +4,7 @@
 -- that demotes, disables or deletes a super user locks the row 'super users',
 -- and then looks for another super user who remains.
 CREATE TABLE auth_locks (
-	name TEXT NOT NULL PRIMARY KEY
+	name TEXT COLLATE "C" NOT NULL PRIMARY KEY
 );
 
 INSERT INTO auth_locks (name) VALUES ('super users');

@@ -3,12 +3,12 @@
 -- The revocation feed. Its entries revoke sessions that have not expired. The
 -- positions of the entries are in the order of the commits.
 CREATE TABLE auth_revocations (
-	position   BIGINT NOT NULL PRIMARY KEY,
-	id         TEXT   NOT NULL, -- random
-	user_id    TEXT   NOT NULL,
-	session_id TEXT   NOT NULL, -- '' for all sessions with a lower generation
-	generation BIGINT NOT NULL,
-	expires_at BIGINT NOT NULL
+	position   BIGINT           NOT NULL PRIMARY KEY,
+	id         TEXT COLLATE "C" NOT NULL, -- random
+	user_id    TEXT COLLATE "C" NOT NULL,
+	session_id TEXT COLLATE "C" NOT NULL, -- '' for all sessions with a lower generation
+	generation BIGINT           NOT NULL,
+	expires_at BIGINT           NOT NULL
 );
 
 CREATE INDEX auth_revocations_by_user ON auth_revocations (user_id, generation);

@@ -8,10 +8,10 @@
 -- their grant. Their grant_spent is 1. With 0, a demoted super user could become a super user
 -- again.
 CREATE TABLE auth_github_accounts (
-	host        TEXT     NOT NULL,
-	account_id  BIGINT   NOT NULL,
-	user_id     TEXT     NOT NULL, -- '' if the store remembers no user for the account
-	grant_spent SMALLINT NOT NULL CHECK (grant_spent IN (0, 1)),
+	host        TEXT COLLATE "C" NOT NULL,
+	account_id  BIGINT           NOT NULL,
+	user_id     TEXT COLLATE "C" NOT NULL, -- '' if the store remembers no user for the account
+	grant_spent SMALLINT         NOT NULL CHECK (grant_spent IN (0, 1)),
 	PRIMARY KEY (host, account_id)
 );
 

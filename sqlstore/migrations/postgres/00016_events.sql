@@ -5,23 +5,23 @@
 -- is '', and a missing github_id is 0.
 CREATE TABLE auth_events (
 	id            TEXT COLLATE "C" NOT NULL PRIMARY KEY, -- random
-	at            BIGINT   NOT NULL,
-	kind          TEXT     NOT NULL,
-	user_id       TEXT     NOT NULL,
-	actor_id      TEXT     NOT NULL,
-	by_host       TEXT     NOT NULL,
-	session_id    TEXT     NOT NULL,
-	access_key    TEXT     NOT NULL,
-	method        TEXT     NOT NULL,
-	github_host   TEXT     NOT NULL,
-	github_id     BIGINT   NOT NULL,
-	reason        TEXT     NOT NULL,
-	address       TEXT     NOT NULL, -- '' in this and the next two columns if the actor was deleted
-	user_agent    TEXT     NOT NULL,
-	request_id    TEXT     NOT NULL,
-	pending       SMALLINT NOT NULL CHECK (pending IN (0, 1)), -- 1 while the event waits for delivery
-	claimed_until BIGINT   NOT NULL, -- until then, one instance tries to deliver the event
-	attempts      BIGINT   NOT NULL
+	at            BIGINT           NOT NULL,
+	kind          TEXT COLLATE "C" NOT NULL,
+	user_id       TEXT COLLATE "C" NOT NULL,
+	actor_id      TEXT COLLATE "C" NOT NULL,
+	by_host       TEXT             NOT NULL,
+	session_id    TEXT COLLATE "C" NOT NULL,
+	access_key    TEXT             NOT NULL,
+	method        TEXT             NOT NULL,
+	github_host   TEXT             NOT NULL,
+	github_id     BIGINT           NOT NULL,
+	reason        TEXT             NOT NULL,
+	address       TEXT             NOT NULL, -- '' in this and the next two columns if the actor was deleted
+	user_agent    TEXT             NOT NULL,
+	request_id    TEXT COLLATE "C" NOT NULL,
+	pending       SMALLINT         NOT NULL CHECK (pending IN (0, 1)), -- 1 while the event waits for delivery
+	claimed_until BIGINT           NOT NULL, -- until then, one instance tries to deliver the event
+	attempts      BIGINT           NOT NULL
 );
 
 CREATE INDEX auth_events_by_time ON auth_events (at, id);

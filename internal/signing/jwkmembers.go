@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sallyport-go/auth/internal/canonical"
 	"github.com/sallyport-go/auth/internal/strictjson"
@@ -31,8 +32,8 @@ type jwk struct {
 	// member that they do not know.
 	RetiredAt *int64 `json:"sallyport_retired_at,omitempty"`
 
-	hasSecret    bool // the JWK has the member d or k, even if its value cannot be read
-	hasRetiredAt bool // the JWK has the member retired_at, which nothing reads
+	hasSecret  bool // the JWK has the member d or k, even if its value cannot be read
+	misspelled bool // see members.misspelled
 }
 
 // segment is a byte slice that JSON contains as base64url without padding. It is nil if the JWK
@@ -46,7 +47,7 @@ func (s segment) MarshalText() ([]byte, error) {
 // jwkMembers names the members that [parseJWK] reads. setMembers names those that [parseSet] reads.
 var (
 	jwkMembers = []string{"kty", "crv", "x", "y", "d", "k", "kid", "alg", "use", "key_ops",
-		"sallyport_retired_at", "retired_at"}
+		"sallyport_retired_at"}
 	setMembers = append([]string{"keys"}, jwkMembers...)
 )
 
@@ -76,7 +77,7 @@ func parseSet(text []byte) (keys []strictjson.Value, isSet bool, err error) {
 		return nil, false, fmt.Errorf("keys must be an array, not %s", kindNames[value.Kind()])
 	}
 	// Programs would disagree whether such a text is a set or a key.
-	for _, name := range []string{"kty", "d", "k"} {
+	for _, name := range []string{"kty", "d", "k", "sallyport_retired_at"} {
 		if m.has(name) {
 			return nil, false, fmt.Errorf("it has keys beside %s, so it is a set and a key at once", name)
 		}
@@ -88,19 +89,19 @@ func parseSet(text []byte) (keys []strictjson.Value, isSet bool, err error) {
 func parseJWK(text []byte) (*jwk, error) {
 	m := parseMembers(text, jwkMembers)
 	k := &jwk{
-		hasSecret:    m.has("d") || m.has("k"),
-		hasRetiredAt: m.value("retired_at").Kind() != strictjson.Absent,
-		ID:           m.text("kid"),
-		KeyType:      m.text("kty"),
-		Curve:        m.text("crv"),
-		X:            m.bytes("x"),
-		Y:            m.bytes("y"),
-		D:            m.bytes("d"),
-		K:            m.bytes("k"),
-		Algorithm:    m.text("alg"),
-		Use:          m.text("use"),
-		Uses:         m.texts("key_ops"),
-		RetiredAt:    m.integer("sallyport_retired_at"),
+		hasSecret:  m.has("d") || m.has("k"),
+		misspelled: m.misspelled(),
+		ID:         m.text("kid"),
+		KeyType:    m.text("kty"),
+		Curve:      m.text("crv"),
+		X:          m.bytes("x"),
+		Y:          m.bytes("y"),
+		D:          m.bytes("d"),
+		K:          m.bytes("k"),
+		Algorithm:  m.text("alg"),
+		Use:        m.text("use"),
+		Uses:       m.texts("key_ops"),
+		RetiredAt:  m.integer("sallyport_retired_at"),
 	}
 	if own, known := ofKeyType[k.KeyType]; known {
 		for _, name := range []string{"crv", "x", "y", "d", "k"} {
@@ -178,6 +179,15 @@ func (m *members) read(name string, kind strictjson.Kind) (v strictjson.Value, o
 		m.fail("%s must be %s, not %s", name, kindNames[kind], kindNames[v.Kind()])
 	}
 	return v, v.Kind() == kind
+}
+
+// misspelled reports whether the object has a member that is almost certainly meant to be
+// sallyport_retired_at. Nothing reads such a member.
+func (m *members) misspelled() bool {
+	return slices.ContainsFunc(m.object.Unknown(), func(name string) bool {
+		name = strings.ToLower(name)
+		return strings.Contains(name, "retire") || strings.HasPrefix(name, "sallyport")
+	})
 }
 
 func (m *members) text(name string) string {

@@ -108,6 +108,8 @@ func parseJWKs(text []byte) (keys []*Key, err error) {
 		return []*Key{key}, nil
 	case len(set) == 0:
 		return nil, errors.New("auth: the JWK set has no keys")
+	case parseMembers(text, setMembers).misspelled():
+		return nil, errMisspelled
 	}
 	for i, member := range set {
 		key, err := parseSigningKey(member.Raw(), i)
@@ -132,6 +134,11 @@ func parseSigningKey(text []byte, i int) (*Key, error) {
 	return key, nil
 }
 
+// errMisspelled is the error for a member such as retired_at. If the member were ignored, as RFC 7517
+// says of other members, the key would not be retired.
+var errMisspelled = errors.New("auth: a member of a JWK is misspelled: the member with the time of " +
+	"retirement, in seconds of Unix time, is sallyport_retired_at")
+
 // lastSecond is the last second of the year 9999. A greater time of retirement is a time in
 // milliseconds, and would never come.
 const lastSecond = 253402300799
@@ -151,9 +158,8 @@ func (k *jwk) signingKey() (*Key, error) {
 		return nil, fmt.Errorf("auth: a JWK with use %q is not for signatures: it must be %q", k.Use, "sig")
 	case k.Uses != nil && !slices.Contains(k.Uses, "sign"):
 		return nil, errors.New(`auth: a JWK whose key_ops do not have "sign" is not for signing`)
-	case k.hasRetiredAt: // if it were ignored, as other members are, the key would not be retired
-		return nil, errors.New("auth: a JWK cannot have retired_at: the member is sallyport_retired_at, " +
-			"with the seconds of Unix time")
+	case k.misspelled:
+		return nil, errMisspelled
 	case k.RetiredAt == nil:
 		return key, nil
 	case *k.RetiredAt < 1 || *k.RetiredAt > lastSecond:

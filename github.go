@@ -17,6 +17,7 @@ import (
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/oauthstate"
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/sallyport-go/auth/internal/text"
 	"github.com/sallyport-go/auth/internal/token"
@@ -289,7 +290,7 @@ type GitHubConnector struct {
 	tokenAnswers  *answers.Memory // GitHub's answers for Verify
 	memberAnswers *answers.Memory // GitHub's answers for StillAdmitted
 	refreshes     *answers.Memory // only for Enter: one call at a time refreshes a user's token
-	unopened      *answers.Memory // the tokens that reportUnopened has reported
+	unopened      *outage.Firsts  // the tokens that reportUnopened has reported
 }
 
 // NewGitHubConnector returns a connector. If the configuration is not valid, the error names the
@@ -348,7 +349,7 @@ func NewGitHubConnector(
 		tokenAnswers:    answers.New(cfg.Now, answerLifetime),
 		memberAnswers:   answers.New(cfg.Now, min(answerLifetime, cfg.MembershipMaxAge)),
 		refreshes:       answers.New(cfg.Now, answerLifetime),
-		unopened:        answers.New(cfg.Now, time.Hour),
+		unopened:        outage.NewFirsts(cfg.Now),
 	}, nil
 }
 

@@ -90,16 +90,20 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 	return link, opened, nil
 }
 
-// reportUnopened logs that the token cannot be decrypted, and emits an event. It reports a token
-// once an hour, because clients can ask for the status as often as they like.
+// reportUnopened logs that the token cannot be decrypted, and emits an event. It reports a limited
+// number of tokens, each once an hour: if a key is missing, the clients of all users can ask for the
+// status as often as they like.
 func (g *GitHubConnector) reportUnopened(ctx context.Context, token GitHubToken, err error) {
-	g.unopened.Ask(ctx, token.UserID, token.Version, func() error {
+	switch first, full := g.unopened.Fail(token.Version); {
+	case first:
 		g.cfg.Logger.ErrorContext(ctx, "auth: a GitHub token cannot be decrypted, so its user is not "+
 			"connected", "user_id", token.UserID, "github_id", token.Account.ID, "error", err)
 		g.events.emit(ctx, Event{Kind: EventGitHubLost, UserID: token.UserID, GitHub: token.Account,
 			Reason: err.Error()})
-		return nil
-	}, func(error) bool { return true })
+	case full:
+		g.cfg.Logger.ErrorContext(ctx, "auth: further GitHub tokens cannot be decrypted and are not "+
+			"reported in this hour: GitHubConnector.Reseal counts them", "error", err)
+	}
 }
 
 // revokeRemovedToken revokes at GitHub a token that has been removed from the store.
@@ -320,14 +324,8 @@ func (g *GitHubConnector) seal(
 	if err != nil {
 		return GitHubToken{}, err
 	}
-	return GitHubToken{
-		Account:   account,
-		UserID:    userID,
-		Version:   rand.Text(),
-		Scopes:    grant.Scopes,
-		Sealed:    sealed,
-		UpdatedAt: g.cfg.Now(),
-	}, nil
+	return GitHubToken{Account: account, UserID: userID, Version: rand.Text(), Scopes: grant.Scopes,
+		Sealed: sealed, UpdatedAt: g.cfg.Now()}, nil
 }
 
 // openedToken is the record of a token and the grant that it contains.

@@ -20,6 +20,7 @@ const (
 	minLeaseTime = 30 * time.Second       // the shortest lease
 	leaseMargin  = 5 * time.Second        // time to store the new token after GitHub has answered
 	leasePoll    = 100 * time.Millisecond // interval at which a waiting call reads the record again
+	resealAge    = time.Hour              // how old a record is before its use seals it again
 )
 
 // Status reads from the store which GitHub account is connected to the user. It returns ErrNotFound
@@ -138,7 +139,7 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 		now, token, grant := g.cfg.Now(), opened.record, opened.grant
 		if grant.ExpiresAt.IsZero() || now.Before(grant.ExpiresAt.Add(-ahead)) || grant.RefreshToken == "" {
 			version := token.Version
-			if opened.stale {
+			if opened.stale && clock.Age(now, token.UpdatedAt) >= resealAge {
 				version = g.resealOnUse(ctx, opened)
 			}
 			return grant, version, nil
@@ -201,7 +202,8 @@ func (g *GitHubConnector) reseal(ctx context.Context, old openedToken) (version 
 	return token.Version, true, nil
 }
 
-// resealOnUse calls reseal and returns the version of the record. It only logs a failure.
+// resealOnUse calls reseal and returns the version of the record. It only logs a failure. Because of
+// resealAge, instances with different first keys do not seal a token in turns at each use.
 func (g *GitHubConnector) resealOnUse(ctx context.Context, old openedToken) (version string) {
 	version, done, err := g.reseal(ctx, old)
 	if err != nil && !errors.Is(err, ErrNotFound) {

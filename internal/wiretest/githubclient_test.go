@@ -200,6 +200,7 @@ func TestTokensAreResealedWithTheNewKeyOnRead(t *testing.T) {
 	require.Contains(t, string(sealed()), "seal-1")
 	old := g.sealing
 	g.sealing = append([]auth.SymmetricKey{authtest.SymmetricKey(t, "seal-2")}, old...)
+	g.clock.Advance(time.Hour)
 	_, err := g.instance().GitHub().TokenSource(t.Context(), g.user.ID).Token()
 	require.NoError(t, err)
 	require.Contains(t, string(sealed()), "seal-2")

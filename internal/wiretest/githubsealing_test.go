@@ -244,3 +244,27 @@ func TestResealContinuesAfterAFailureAndBesideAnotherInstance(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// During a change of keys, some instances still have the old key first. If each use sealed the token
+// again, all instances would ask GitHub with each call, and write to the store.
+func TestInstancesWithDifferentFirstKeysDoNotResealATokenInTurns(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	g.browser().connect(g.signIn(g.user))
+	seal2 := authtest.SymmetricKey(t, "seal-2")
+	instances := []*auth.Service{g.withSealingKeys(g.sealing[0], seal2), g.withSealingKeys(seal2, g.sealing[0])}
+	for _, wait := range []time.Duration{time.Hour - 1, 1, time.Hour} {
+		g.clock.Advance(wait)
+		asked, versions := g.fake.Count(githubtest.EndpointCheckToken), map[string]bool{}
+		for range 10 {
+			for _, svc := range instances {
+				_, err := svc.GitHub().Verify(t.Context(), g.user.ID)
+				require.NoError(t, err)
+				versions[g.storedToken(g.user).Version] = true
+			}
+		}
+		require.LessOrEqual(t, g.fake.Count(githubtest.EndpointCheckToken)-asked, 3)
+		require.LessOrEqual(t, len(versions), 2)
+	}
+	require.Contains(t, string(g.storedToken(g.user).Sealed), "seal-1", "two hours after the connection")
+}

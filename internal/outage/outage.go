@@ -17,6 +17,10 @@ const (
 	// follow at any time, so there are at most two lines in each Interval.
 	Interval = 30 * time.Second
 
+	// silence is how long after the latest failure an outage ends at the success of any operation. An
+	// operation that failed may never be called again, so waiting for its success could take forever.
+	silence = 10 * time.Minute
+
 	// maxOperations is the maximum number of failing operations that a Tracker distinguishes. It
 	// only bounds memory: a host has fewer routes that fail at the same time.
 	maxOperations = 64
@@ -25,12 +29,13 @@ const (
 // Tracker counts failures that have one cause, and decides when to log them. It is safe for
 // concurrent use, and starts no goroutine.
 type Tracker struct {
-	now     func() time.Time
-	failing atomic.Bool // written under mu; lets Succeed return early without mu
+	now     func() time.Time // called under mu, so that times are stored in the order of the clock
+	failing atomic.Bool      // written under mu; lets Succeed return early without mu
 
 	mu         sync.Mutex
 	operations map[string]time.Time // when each failing operation last failed
 	since      time.Time            // the first failure of the outage
+	failedAt   time.Time            // the latest failure of the outage
 	total      int64                // failures of the outage
 	unreported int64                // failures that are in no line yet
 	announced  bool                 // a line says that the outage began
@@ -53,14 +58,15 @@ type Report struct {
 // Fail records that an operation has failed for the given number of requests. The number is 0 if no
 // request was concerned. Fail reports whether to write a line about failures now.
 func (t *Tracker) Fail(operation string, requests int64) (Report, bool) {
-	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	now := t.now()
 	if !t.failing.Load() {
 		t.operations, t.since, t.total, t.unreported = map[string]time.Time{}, now, 0, 0
 		t.announced = false
 		t.failing.Store(true)
 	}
+	t.failedAt = now
 	t.total += requests
 	t.unreported += requests
 	if _, known := t.operations[operation]; known || len(t.operations) < maxOperations {
@@ -77,14 +83,19 @@ func (t *Tracker) Fail(operation string, requests int64) (Report, bool) {
 // Succeed records that an operation has succeeded, and reports whether to write a line about the end
 // of an outage now. An outage ends when every operation that failed in the last Interval has
 // succeeded. So while only some operations fail, the success of the others does not end the outage.
+// An outage also ends if any operation succeeds ten minutes after the latest failure.
 func (t *Tracker) Succeed(operation string) (Report, bool) {
 	if !t.failing.Load() {
 		return Report{}, false
 	}
-	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, failed := t.operations[operation]; !t.failing.Load() || !failed && len(t.operations) > 0 {
+	if !t.failing.Load() {
+		return Report{}, false
+	}
+	now := t.now()
+	if _, failed := t.operations[operation]; !failed && len(t.operations) > 0 &&
+		clock.Age(now, t.failedAt) < silence {
 		return Report{}, false
 	}
 	delete(t.operations, operation)

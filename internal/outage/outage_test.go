@@ -104,6 +104,61 @@ func TestAnOperationThatNobodyCallsAgainDoesNotProlongAnOutage(t *testing.T) {
 	require.True(t, due)
 }
 
+// After a single failure, no client calls the operation again. Without an end, the log would tell of
+// an outage for weeks, and each request would take the lock of the tracker.
+func TestTenMinutesWithoutAFailureEndAnOutage(t *testing.T) {
+	clock := authtest.NewClock()
+	tracker := outage.New(clock.Now)
+	tracker.Fail("delete", 1)
+	clock.Advance(9 * time.Minute)
+	tracker.Fail("delete", 1)
+	for range 10 {
+		_, due := tracker.Succeed("login")
+		require.False(t, due)
+		require.True(t, tracker.Failing())
+		clock.Advance(time.Minute)
+	}
+	report, due := tracker.Succeed("login")
+	require.True(t, due)
+	require.Equal(t, int64(2), report.Failures)
+	require.False(t, tracker.Failing())
+}
+
+// The clock moves with each call, so a time that was read before another request took the lock would
+// be earlier than the time that this other request has stored.
+func TestConcurrentFailuresNeitherRepeatALineNorEndAnOutage(t *testing.T) {
+	began := time.Now()
+	for range 10 {
+		var ticks, lines, ends atomic.Int64
+		tracker := outage.New(func() time.Time { return began.Add(time.Duration(ticks.Add(1))) })
+		fail := func(operation string) {
+			if _, due := tracker.Fail(operation, 1); due {
+				lines.Add(1)
+			}
+		}
+		fail("login")
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				for range 5000 {
+					fail("login")
+				}
+			})
+			all.Go(func() {
+				for range 5000 {
+					fail("list users")
+					if _, due := tracker.Succeed("list users"); due {
+						ends.Add(1)
+					}
+				}
+			})
+		}
+		all.Wait()
+		require.Equal(t, int64(1), lines.Load())
+		require.Zero(t, ends.Load(), "login has not succeeded")
+	}
+}
+
 func TestAClockThatJumpsNeitherHidesNorFloods(t *testing.T) {
 	clock := authtest.NewClock()
 	tracker := outage.New(clock.Now)

@@ -163,17 +163,24 @@ func feedError(err error) error {
 
 // failureCauses names the causes whose outages are logged apart from each other. The last cause has
 // its own outages because any person who signs in can cause it, with the URL of the callback.
-var failureCauses = [...]string{"store", "github", "github callback"}
+var failureCauses = [...]string{causeStore: "store", causeGitHub: "github", causeCallback: "github callback"}
+
+// The indexes of failureCauses. The causes from causeGitHub on are failures of GitHub.
+const (
+	causeStore = iota
+	causeGitHub
+	causeCallback
+)
 
 // failureCause returns the index of the cause in failureCauses.
 func failureCause(err error) int {
 	switch {
 	case errors.Is(err, githubapi.ErrAuthorize):
-		return 2
+		return causeCallback
 	case githubapi.IsFailure(err):
-		return 1
+		return causeGitHub
 	}
-	return 0
+	return causeStore
 }
 
 // logFeed writes a log line about the revocation feed of an instance. In an outage, there is one line

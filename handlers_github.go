@@ -157,7 +157,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	browser.ProtectPage(w.Header()) // the URL contains GitHub's code
 	if browser.LooksAhead(r) {
 		w.WriteHeader(http.StatusNoContent) // a prefetch must not consume the state, which works only once
-		return written{}, nil
+		return written{unproven: true}, nil
 	}
 	outcome, caller, err := s.completeGitHub(r)
 	var throttled *ThrottledError
@@ -167,11 +167,11 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	switch {
 	case errors.Is(err, errCompletedBefore):
 		browser.Redirect(w, s.browser.Location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
-		return written{}, nil
+		return written{unproven: true}, nil
 	case err != nil && s.browser != nil:
 		s.logFailure(serving, r, err)
 		browser.Redirect(w, s.browser.Location("", "error", errorCode(err)), http.StatusSeeOther)
-		return written{failed: true}, nil
+		return written{unproven: true}, nil
 	case err != nil:
 		return nil, err
 	case outcome.SignedIn != nil:

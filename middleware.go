@@ -213,7 +213,9 @@ var noContent = answer{status: http.StatusNoContent}
 
 // written is the result of an endpoint's function that has written the response itself.
 type written struct {
-	failed bool // whether the store or GitHub could not answer
+	// unproven is true if the response does not show that the store answers: the store or GitHub
+	// failed, or serving the request did not need the store.
+	unproven bool
 }
 
 // unframed returns a handler for a documented call. No page can show an answer of the call in a
@@ -284,12 +286,13 @@ func (s *Service) requireRecent(ctx context.Context) error {
 
 // serveEndpoint calls the function of the endpoint and writes its result.
 func (s *Service) serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Request) {
+	r = s.watchGitHub(r)
 	body, err := e.serve(w, r)
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	if w, _ := body.(written); !w.failed {
+	if w, _ := body.(written); !w.unproven {
 		s.logSuccess(serving, r)
 	}
 	switch a := body.(type) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/wire"
@@ -239,11 +240,27 @@ func logRequest(
 	log.LogAttrs(r.Context(), slog.LevelError, message, append(attributes, slog.Any("error", err))...)
 }
 
+// watchGitHub returns the request with a context in which githubapi notes an answer of GitHub, for
+// logSuccess. If there is no outage of GitHub, it returns the request itself.
+func (s *Service) watchGitHub(r *http.Request) *http.Request {
+	for _, failures := range s.failures[causeGitHub:] {
+		if failures.Failing() {
+			return r.WithContext(githubapi.WithAnswerMark(r.Context()))
+		}
+	}
+	return r
+}
+
 // logSuccess records that an operation has served the request, and logs the end of an outage. The
 // operation argument and the pattern of the request tell calls apart that can fail independently.
+// An outage of GitHub ends only with a request for which GitHub has answered a call: for most users,
+// a sign-in with an access key asks only the store.
 func (s *Service) logSuccess(operation string, r *http.Request) {
 	for cause, failures := range s.failures {
 		if !failures.Failing() { // checked first, because building the text of the operation allocates
+			continue
+		}
+		if cause >= causeGitHub && !githubapi.HasAnswered(r.Context()) {
 			continue
 		}
 		logRecovery(s.log, failures, operation, r, slog.String("cause", failureCauses[cause]))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/sallyport-go/auth/internal/callback"
 )
@@ -40,6 +41,22 @@ func IsFailure(err error) bool {
 	return errors.As(err, &failed) || errors.As(err, &status)
 }
 
+// answeredKey is the key of the *atomic.Bool that WithAnswerMark puts into a context.
+type answeredKey struct{}
+
+// WithAnswerMark returns a context for [HasAnswered].
+func WithAnswerMark(ctx context.Context) context.Context {
+	return context.WithValue(ctx, answeredKey{}, new(atomic.Bool))
+}
+
+// HasAnswered reports whether GitHub has answered a call that was made with ctx, or with a context
+// that was derived from ctx. It returns false unless [WithAnswerMark] has returned ctx, or a context
+// from which ctx was derived.
+func HasAnswered(ctx context.Context) bool {
+	mark, ok := ctx.Value(answeredKey{}).(*atomic.Bool)
+	return ok && mark.Load()
+}
+
 // boundedTransport sends requests with the host's transport. It adds the headers that every call to
 // GitHub has, and limits the length of answers.
 type boundedTransport struct {
@@ -55,6 +72,9 @@ func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, e
 	r.Header.Set("User-Agent", "sallyport-auth")
 	response, err = t.base.RoundTrip(r)
 	if err == nil {
+		if mark, ok := r.Context().Value(answeredKey{}).(*atomic.Bool); ok {
+			mark.Store(true)
+		}
 		// Redirects are not followed, so nobody needs Location. If net/http cannot parse a
 		// Location, it quotes the Location in an error.
 		response.Header.Del("Location")

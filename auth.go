@@ -73,8 +73,8 @@ type Config struct {
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
 	// Timeout limits the duration of each HTTP call of this package, including the time to read the
-	// request. On a host's own route, Timeout limits only how long the middleware waits for the
-	// store. Zero means 10 seconds.
+	// request, whose body must arrive in half of the time. On a host's own route, Timeout limits only
+	// how long the middleware waits for the store. Zero means 10 seconds.
 	Timeout time.Duration
 
 	// OnEvent receives the events. [Service.Run] calls OnEvent: see [EventLogConfig.OnEvent] and

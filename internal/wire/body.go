@@ -74,15 +74,17 @@ func ReadStrictBody(w http.ResponseWriter, r *http.Request, names ...string) *Fi
 	return fields
 }
 
-// readAll reads the body. The deadline of the request's context limits the read, so that a client
-// that sends a byte a minute does not keep a connection.
+// readAll reads the body. The read may take half of the time that the request's context has left. So
+// a client that sends a byte a minute does not keep a connection. A client that sends the last byte
+// just in time leaves the store enough time to answer, and cannot make it look as if the store fails.
 func readAll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.Body == nil { // a server always sets Body, but a test may leave it nil
 		return nil, nil
 	}
 	controller := http.NewResponseController(w)
 	if deadline, ok := r.Context().Deadline(); ok {
-		controller.SetReadDeadline(deadline) // returns an error if the server has no deadlines
+		// SetReadDeadline returns an error if the server has no deadlines.
+		controller.SetReadDeadline(deadline.Add(-time.Until(deadline) / 2))
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyLength))
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/sallyport-go/auth/internal/text"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -216,6 +217,10 @@ func isOutage(r *http.Request, err error) bool {
 		!errors.Is(err, ErrGitHubNotConfigured)
 }
 
+// maxMethodLength is the maximum length of a method in the log, in bytes. net/http accepts methods as
+// long as the headers may be, which is a megabyte.
+const maxMethodLength = 32
+
 // logRequest counts a request that failed with err, and writes a log line if one is due.
 func logRequest(
 	log *slog.Logger, failures *outage.Tracker, operation string, r *http.Request, client ClientInfo,
@@ -226,7 +231,7 @@ func logRequest(
 		return
 	}
 	attributes = append(attributes, slog.Int64("requests", report.Failures), slog.Time("since", report.Since),
-		slog.String("method", r.Method), slog.String("pattern", r.Pattern))
+		slog.String("method", text.Readable(r.Method, maxMethodLength)), slog.String("pattern", r.Pattern))
 	if id := client.readable().RequestID; id != "" {
 		attributes = append(attributes, slog.String("request_id", id))
 	}

@@ -357,3 +357,16 @@ func TestAnAddressThatIsNoURLIsAnError(t *testing.T) {
 		require.Error(t, call(), name)
 	}
 }
+
+// net/http quotes a malformed answer in full, up to 10 MB.
+func TestTheErrorOfAMalformedAnswerIsShort(t *testing.T) {
+	t.Parallel()
+	c := newClient(github(func(*http.Request) (*http.Response, error) {
+		return nil, fmt.Errorf("malformed HTTP response %q", strings.Repeat("x", 3<<20))
+	}))
+	for name, call := range calls(t.Context(), c) {
+		err := call()
+		require.ErrorContains(t, err, "malformed HTTP response", name)
+		require.Less(t, len(err.Error()), 2048, name)
+	}
+}

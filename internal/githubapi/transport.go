@@ -9,13 +9,16 @@ import (
 	"sync/atomic"
 
 	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // hostsClient is what error messages call the host's HTTP client.
 const hostsClient = "GitHubConfig.HTTPClient"
 
-// maxBody is the maximum length of an answer of GitHub, in bytes.
-const maxBody = 1 << 20
+const (
+	maxBody      = 1 << 20 // maximum length of an answer of GitHub, in bytes
+	maxErrorText = 1024    // maximum length of the text of the transport's error, in bytes
+)
 
 // CallError means that a call got no answer from GitHub, or an answer that cannot be used.
 type CallError struct {
@@ -71,16 +74,17 @@ func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, e
 	}
 	r.Header.Set("User-Agent", "sallyport-auth")
 	response, err = t.base.RoundTrip(r)
-	if err == nil {
-		if mark, ok := r.Context().Value(answeredKey{}).(*atomic.Bool); ok {
-			mark.Store(true)
-		}
-		// Redirects are not followed, so nobody needs Location. If net/http cannot parse a
-		// Location, it quotes the Location in an error.
-		response.Header.Del("Location")
-		response.Body = &boundedBody{body: response.Body, left: maxBody}
+	if err != nil {
+		return nil, text.ShortError(err, maxErrorText) // net/http quotes a malformed answer in full
 	}
-	return response, err
+	if mark, ok := r.Context().Value(answeredKey{}).(*atomic.Bool); ok {
+		mark.Store(true)
+	}
+	// Redirects are not followed, so nobody needs Location. If net/http cannot parse a Location, it
+	// quotes the Location in an error.
+	response.Header.Del("Location")
+	response.Body = &boundedBody{body: response.Body, left: maxBody}
+	return response, nil
 }
 
 // boundedBody is the body of an answer, with a limit on its length. A read beyond the limit returns

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/clock"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 const (
@@ -24,6 +25,8 @@ const (
 	fetchTime  = 5 * time.Second  // deadline of a fetch
 	patience   = time.Second      // how long requests wait, counted from the beginning of the fetch
 	maxWaiters = 100              // maximum number of requests that wait for a fetch
+
+	maxErrorText = 1024 // maximum length of the text of the transport's error, in bytes
 )
 
 var (
@@ -71,21 +74,24 @@ func NewRemoteKeys(url string, client *http.Client, log *slog.Logger) *RemoteKey
 	own.Jar = nil
 	own.Timeout = 0 // the context of a fetch has the deadline
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	own.Transport = withoutLocation{cmp.Or(client.Transport, http.DefaultTransport)}
+	own.Transport = strictTransport{cmp.Or(client.Transport, http.DefaultTransport)}
 	return &RemoteKeys{url: url, client: &own, report: fetchLog{log: log, url: withoutQuery(url)}}
 }
 
-// withoutLocation removes the Location header from responses. A redirect counts as an answer of the
+// strictTransport removes the Location header from responses. A redirect counts as an answer of the
 // issuer, so it is not followed and its Location is not needed. But an http.Client fails if it
-// cannot parse the Location, even if it does not follow redirects.
-type withoutLocation struct{ base http.RoundTripper }
+// cannot parse the Location, even if it does not follow redirects. strictTransport also shortens
+// errors, because net/http quotes a malformed answer in full, up to 10 MB, and each request that
+// needs the keys gets a copy of the error's text.
+type strictTransport struct{ base http.RoundTripper }
 
-func (t withoutLocation) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t strictTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.base.RoundTrip(r)
-	if err == nil {
-		response.Header.Del("Location")
+	if err != nil {
+		return nil, text.ShortError(err, maxErrorText)
 	}
-	return response, err
+	response.Header.Del("Location")
+	return response, nil
 }
 
 // Current returns the last fetched keys. If the keys are older than half of freshFor, Current
@@ -271,11 +277,11 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d", k.report.url,
 			response.StatusCode)
 	}
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxJWKS+1))
+	jwks, err := io.ReadAll(io.LimitReader(response.Body, maxJWKS+1))
 	if err != nil {
 		return nil, fmt.Errorf("fetch the public keys: %w", err)
 	}
-	ring, err := ParseJWKS(text)
+	ring, err := ParseJWKS(jwks)
 	if err != nil {
 		return nil, fmt.Errorf("fetch the public keys: %s: %w", k.report.url, err)
 	}

@@ -2,6 +2,7 @@ package signing_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -160,6 +161,22 @@ func TestARedirectIsAnAnswerWhateverItsLocation(t *testing.T) {
 			require.Equal(t, 2, s.fetches)
 		})
 	}
+}
+
+// net/http quotes a malformed answer in full. Each request without keys would copy the megabytes into
+// its own error.
+func TestTheErrorOfAMalformedAnswerIsShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newIssuer(t)
+		s.serve = func(*http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf("malformed HTTP response %q", strings.Repeat("x", 3<<20))
+		}
+		_, _, err := s.current()
+		require.ErrorContains(t, err, "malformed HTTP response")
+		require.Less(t, len(err.Error()), 2048)
+		require.Less(t, s.lines.Len(), 4096)
+	})
 }
 
 func TestAClientThatDoesNotReturnKeepsNobodyFromTheKeys(t *testing.T) {

@@ -43,3 +43,22 @@ func Readable(s string, limit int) string {
 	}
 	return s
 }
+
+// ShortError returns an error with the text of err, changed as [Readable] changes it, that wraps
+// err. Errors of net/http can quote megabytes of what another server has sent.
+func ShortError(err error, limit int) error {
+	full := err.Error()
+	if short := Readable(full, limit); short != full {
+		return &shortError{err, short}
+	}
+	return err
+}
+
+type shortError struct {
+	error
+	text string
+}
+
+func (e *shortError) Error() string { return e.text }
+
+func (e *shortError) Unwrap() error { return e.error }

@@ -1,6 +1,9 @@
 package text_test
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -46,4 +49,13 @@ func TestReadableTextHasNoControlsAndEndsAtACharacter(t *testing.T) {
 	} {
 		require.Equal(t, c.want, text.Readable(c.in, c.limit), "%q", c.in[:min(len(c.in), 20)])
 	}
+}
+
+func TestAShortErrorWrapsTheErrorWhoseTextItShortens(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("answer: " + strings.Repeat("x", 1<<20) + "\n")
+	short := text.ShortError(fmt.Errorf("read: %w", cause), 16)
+	require.EqualError(t, short, "read: answer: xx")
+	require.ErrorIs(t, short, cause)
+	require.Equal(t, io.EOF, text.ShortError(io.EOF, 16), "callers compare such an error with ==")
 }

@@ -166,3 +166,19 @@ func TestRequestsThatCannotBeVerifiedAreLoggedOnce(t *testing.T) {
 		require.NotContains(t, s.log.String(), s.token.Bearer.Reveal())
 	})
 }
+
+// While there are no keys, anyone can send the request that gets the line.
+func TestTheLineOfAFailedRequestIsShortWhateverTheClientSends(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyServer(t)
+		s.answers(func(*http.Request) (int, string, error) { return 0, "", errors.New("away") })
+		long := strings.Repeat("x", 1<<20)
+		h := s.verifier.Authenticate(http.NotFoundHandler())
+		require.Equal(t, http.StatusServiceUnavailable, send(h, long, "/"+long, "",
+			"Authorization", "Bearer "+s.token.Bearer.Reveal(), "X-Request-Id", long, "User-Agent", long,
+			"X-Forwarded-For", long).status)
+		require.Contains(t, s.log.String(), "request failed")
+		require.Less(t, s.log.Len(), 4096)
+	})
+}

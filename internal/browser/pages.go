@@ -4,16 +4,20 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // ProtectPage sets the headers of an answer at a URL that a browser opens in a window. No cache
 // stores the answer, the answer loads nothing, no page shows it in a frame, and no other site learns
-// its URL.
+// its URL. A policy that a middleware of the host has set stays: a browser obeys both.
 func ProtectPage(header http.Header) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	const name, policy = "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"
+	if !slices.Contains(header[name], policy) {
+		header.Add(name, policy)
+	}
 }
 
 // WriteStartPage answers with a page that asks the person to continue to GitHub. Its link leads to

@@ -3,8 +3,8 @@ package wire
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -15,12 +15,9 @@ import (
 // X-Frame-Options would add nothing, because every browser since 2016 knows frame-ancestors.
 func DenyFrames(header http.Header) {
 	const name, policy = "Content-Security-Policy", "frame-ancestors 'none'"
-	for _, line := range header[name] {
-		if strings.Contains(line, policy) {
-			return
-		}
+	if !slices.Contains(header[name], policy) {
+		header.Add(name, policy)
 	}
-	header.Add(name, policy)
 }
 
 // WriteJSON answers with a JSON body, which ends with a newline: without the newline, the prompt of a

@@ -276,8 +276,10 @@ func TestDenyingFramesKeepsThePolicyOfTheHost(t *testing.T) {
 	for _, c := range []struct{ before, after []string }{
 		{nil, []string{policy}},
 		{[]string{"frame-ancestors 'self'"}, []string{"frame-ancestors 'self'", policy}},
-		{[]string{"default-src 'self'; " + policy}, []string{"default-src 'self'; " + policy}},
 		{[]string{"img-src *", policy}, []string{"img-src *", policy}},
+		// Browsers ignore 'none' beside another source, and a second directive of the same name.
+		{[]string{policy + " https://b.example"}, []string{policy + " https://b.example", policy}},
+		{[]string{"frame-ancestors *; " + policy}, []string{"frame-ancestors *; " + policy, policy}},
 	} {
 		header := http.Header{"Content-Security-Policy": c.before}
 		wire.DenyFrames(header)

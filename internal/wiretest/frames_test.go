@@ -83,13 +83,19 @@ func TestTheHostsOwnPagesKeepTheirPolicy(t *testing.T) {
 	}
 
 	const policy = "default-src 'self'; report-uri /csp"
+	g := newGitHub(t, withBrowserSessions)
 	withPolicy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
-		f.svc.Handler().ServeHTTP(w, r)
+		g.svc.Handler().ServeHTTP(w, r)
 	})
-	for _, target := range []string{"/auth/user", "/nothing", "/.well-known/jwks.json"} {
-		answer := send(withPolicy, http.MethodGet, target, "")
-		require.Equal(t, []string{policy, "frame-ancestors 'none'"},
-			answer.header.Values("Content-Security-Policy"), target)
+	const noFrames, ofPage = "frame-ancestors 'none'", "default-src 'none'; frame-ancestors 'none'"
+	for target, want := range map[string][]string{
+		"/auth/user": {policy, noFrames}, "/nothing": {policy, noFrames},
+		"/.well-known/jwks.json": {policy, noFrames},
+		startCall:                {policy, noFrames, ofPage}, callbackCall: {policy, noFrames, ofPage},
+	} {
+		answer := send(withPolicy, http.MethodGet, target, "",
+			fetchedFrom("cross-site", "navigate", "document")...)
+		require.Equal(t, want, answer.header.Values("Content-Security-Policy"), target)
 	}
 }

@@ -111,7 +111,7 @@ func (m *Misplaced) callbackOrigin() string { return m.origin.Scheme + "://" + m
 // seenAt returns the origin at which the browser has probably opened the service, cleaned for the
 // log. misplaced is false if it is the callback's origin. It is also false if the browser names the
 // callback's origin or one of the others as the origin of its page: then a proxy has replaced the
-// Host header.
+// Host header. A page whose origin is the one in the Host header proves that no proxy has replaced it.
 func (m *Misplaced) seenAt(r *http.Request) (seen string, misplaced bool) {
 	const longest = 100 // a DNS name may be longer, but not one that a person types
 	if r.Host == "" {
@@ -126,7 +126,8 @@ func (m *Misplaced) seenAt(r *http.Request) (seen string, misplaced bool) {
 		return "", false
 	}
 	for _, page := range []string{r.Header.Get("Origin"), r.Header.Get("Referer")} {
-		if page = weburl.Origin(page); page == m.callbackOrigin() || slices.Contains(m.others, page) {
+		page = weburl.Origin(page)
+		if page == m.callbackOrigin() || page != seen && slices.Contains(m.others, page) {
 			return "", false
 		}
 	}

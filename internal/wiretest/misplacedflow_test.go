@@ -121,6 +121,24 @@ func TestStartIsRedirectedOnlyOnceAndOnlyToTheConfiguredOrigin(t *testing.T) {
 	require.Equal(t, mustURL(t, g.server.URL).Host, mustURL(t, location).Host)
 }
 
+// A host may let pages at another name of the machine fetch the calls. A page at the origin of the Host
+// header shows that the browser is there, so its cookie is lost without a redirect.
+func TestStartIsRedirectedFromAnAllowedOriginThatIsTheServiceItself(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
+		withBrowserSessions.configure(g, cfg)
+		cfg.GitHub.AllowedOrigins = []string{"https://localhost:" + g.port(), "https://app.localhost"}
+	}})
+	host := "localhost:" + g.port()
+	for page, status := range map[string]int{
+		"https://" + host: http.StatusTemporaryRedirect, "https://app.localhost": http.StatusFound,
+	} {
+		require.Equal(t, status, g.ask(host, startCall, "Referer", page+"/").status, page)
+	}
+	require.Equal(t, http.StatusOK, g.ask(host, signInCall, "Origin", "https://"+host).status)
+	require.Contains(t, g.log.String(), misplaced)
+}
+
 // A public service is behind a proxy, which may replace the Host header. No Host leads to a redirect.
 func TestStartOfAPublicServiceIsNeverRedirected(t *testing.T) {
 	t.Parallel()

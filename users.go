@@ -11,9 +11,9 @@ import (
 // UserParams contains what the host or a super user chooses for a new user.
 type UserParams struct {
 	// Username has 1 to 128 bytes. It must be in Unicode normalization form NFKC, and must have
-	// neither invisible characters nor spaces at its ends. Letters of other scripts can still look
-	// alike, so authorize by the user's ID. The host's code may choose a name that the HTTP calls
-	// refuse as reserved, such as "root".
+	// neither invisible characters nor combining marks that people overlook, and no spaces at its
+	// ends or in a row. Letters of other scripts can still look alike, so authorize by the user's ID.
+	// The host's code may choose a name that the HTTP calls refuse as reserved, such as "root".
 	Username string
 
 	Email       string // an address, or empty for none

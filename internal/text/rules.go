@@ -27,10 +27,10 @@ func Flaw(s string, limit int) string {
 }
 
 // NameFlaw checks a name by which people recognize each other, such as a username. It returns the
-// rule that s breaks, or "" if s breaks none. The rules are those of [Flaw], and further rules so
-// that two names that look the same are the same bytes: a name has no invisible characters, and is
-// in normalization form NFKC. NameFlaw does not find letters of other scripts that look alike, such
-// as a Cyrillic a.
+// rule that s breaks, or "" if s breaks none. The rules are those of [Flaw], and further rules that
+// keep two different names from looking the same: a name has no invisible characters, is in
+// normalization form NFKC, and has no combining marks that people overlook. NameFlaw does not find
+// different letters that look alike, such as a Cyrillic a.
 func NameFlaw(s string, limit int) string {
 	if flaw := Flaw(s, limit); flaw != "" {
 		return flaw
@@ -39,12 +39,37 @@ func NameFlaw(s string, limit int) string {
 	switch {
 	case strings.ContainsFunc(s, isInvisible):
 		return "must have only visible characters and plain spaces"
+	case strings.Contains(s, "  "): // a page in HTML shows one space
+		return "must not have two spaces in a row"
 	case !norm.NFKC.IsNormalString(s):
 		return "must be in Unicode normalization form NFKC"
 	case unicode.Is(unicode.M, first): // it would be displayed on the text in front of the name
 		return "must not begin with a combining mark"
+	case hasUnclearMarks(s):
+		return "must have at most 4 combining marks in a row, no mark twice, and no dot above a letter " +
+			"that has a dot"
 	}
 	return ""
+}
+
+// hasUnclearMarks reports whether s has combining marks that people overlook (Unicode Technical
+// Standard 39, section 5.4). A mark can be displayed exactly on an equal mark. A dot above the letter i
+// is displayed as the letter's own dot. A high stack of marks covers the lines above the text.
+func hasUnclearMarks(s string) bool {
+	const longest, dotAbove = 4, '\u0307'
+	var base, last rune
+	marks := 0
+	for _, r := range norm.NFD.String(s) { // a letter such as an e with an accent becomes two characters
+		if !unicode.Is(unicode.Mn, r) {
+			base, last, marks = r, r, 0
+			continue
+		}
+		if marks++; marks > longest || r == last || r == dotAbove && unicode.Is(unicode.Soft_Dotted, base) {
+			return true
+		}
+		last = r
+	}
+	return false
 }
 
 // isInvisible reports whether a person cannot see the character, or cannot tell it from a space. It
@@ -55,8 +80,8 @@ func isInvisible(r rune) bool {
 	switch r {
 	case ' ':
 		return false
-	case '\u2800', '\U00016FE4', '\U0001D159': // blank symbols that Unicode does not list as ignorable
-		return true
+	case '\u2800', '\u2D7F', '\U0001107F', '\U00013441', '\U00013442', '\U00016FE4', '\U0001D159':
+		return true // blanks and joiners that Unicode does not list as ignorable
 	}
 	return !unicode.IsGraphic(r) ||
 		unicode.In(r, unicode.Zs, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)

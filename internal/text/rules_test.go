@@ -38,7 +38,10 @@ func TestNamesThatLookLikeAnotherNameHaveAFlaw(t *testing.T) {
 		invisible = "must have only visible characters and plain spaces"
 		form      = "must be in Unicode normalization form NFKC"
 		mark      = "must not begin with a combining mark"
-		controls  = "must not have control or bidirectional characters"
+		spaces    = "must not have two spaces in a row"
+		marks     = "must have at most 4 combining marks in a row, no mark twice, and no dot above a " +
+			"letter that has a dot"
+		controls = "must not have control or bidirectional characters"
 	)
 	for s, want := range map[string]string{
 		"":                "",
@@ -46,7 +49,7 @@ func TestNamesThatLookLikeAnotherNameHaveAFlaw(t *testing.T) {
 		"Zo\u00eb \u00d6": "",
 		"山田太郎":            "",
 		"\U0001f600":      "",
-		"a  b":            "",
+		"a b c":           "",
 		"-_.@+":           "",
 
 		"admin\u200b":                invisible, // zero width space
@@ -65,6 +68,10 @@ func TestNamesThatLookLikeAnotherNameHaveAFlaw(t *testing.T) {
 		"admin\U000e0100":            invisible, // variation selector 17
 		"admin\U000e0041":            invisible, // tag A
 		"admin\u2800":                invisible, // blank Braille pattern
+		"admin\u2d7f":                invisible, // Tifinagh consonant joiner
+		"admin\U0001107f":            invisible, // Brahmi number joiner
+		"admin\U00013441":            invisible, // Egyptian full blank
+		"admin\U00013442":            invisible, // Egyptian half blank
 		"admin\U0001d159":            invisible, // musical null notehead
 		"admin\U00016fe4":            invisible, // Khitan filler
 		"admin\U0001d173":            invisible, // musical begin beam
@@ -88,6 +95,23 @@ func TestNamesThatLookLikeAnotherNameHaveAFlaw(t *testing.T) {
 		"a\u0323\u0307":                  form, // NFKC writes a with dot below, and the dot above after it
 
 		"\u0301admin": mark,
+
+		"a  b":    spaces,
+		"a b   c": spaces,
+
+		"adm\u0069\u0307n":                 marks, // the dot above replaces that of the i
+		"\u0456\u0307":                     marks, // Ukrainian i
+		"\u1ecb\u0307":                     marks, // i with a dot below
+		"i\u0331\u0307":                    marks, // i with a line below
+		"q\u0331\u0331":                    marks,
+		"\u00e9\u0301":                     marks, // e with two acute accents
+		"z\u0300\u0301\u0302\u0303\u0304":  marks,
+		"z\u0300\u0301\u0302\u0303":        "",
+		"z\u0300\u0301x\u0302\u0303\u0304": "",
+		"q\u0331x\u0331":                   "",
+		"q\u0307":                          "", // the letter has no dot of its own
+		"\u0e01\u0e34\u0e48":               "", // Thai, with a vowel and a tone
+		"\u0915\u094d\u0930\u0947\u0902":   "", // Devanagari
 	} {
 		require.Equal(t, want, text.NameFlaw(s, 128), "%+q", s)
 	}

@@ -85,6 +85,7 @@ func TestUsernamesThatLookLikeOthersAreRefused(t *testing.T) {
 	for _, name := range []string{
 		"alice\u200b", "\u3164", "alice\u00ad", "alice\u034f", "alice\ufe0f", "alice\U000e0041",
 		"\uff41lice", "zoe\u0308", "\u0301alice", "alice\u2800", "\u202ealice",
+		"al\u0069\u0307ce", "alice  b", "alice\U00013441",
 	} {
 		body, err := json.Marshal(map[string]string{"username": name})
 		require.NoError(t, err)

@@ -238,6 +238,9 @@ func (cfg GitHubConfig) checkCallback() error {
 		u.Scheme != "https" && u.Scheme != "http":
 		return errors.New("auth: GitHubConfig.CallbackURL must be a URL such as " +
 			"https://api.example.com/api/v1/auth/github/callback")
+	case !weburl.IsOrigin(weburl.Origin(cfg.CallbackURL)):
+		return errors.New("auth: GitHubConfig.CallbackURL must have its host and port in the form that " +
+			"browsers send: in ASCII (xn--…), and without leading zeros or a colon at the end")
 	case !weburl.IsSecure(u) && !cfg.InsecureCookies:
 		return errors.New("auth: GitHubConfig.CallbackURL must be https: a browser does not keep a " +
 			"secure cookie for plain http")

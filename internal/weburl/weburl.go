@@ -4,8 +4,10 @@ package weburl
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/sallyport-go/auth/internal/text"
@@ -55,12 +57,28 @@ func Path(rawURL string) string {
 	return u.EscapedPath()
 }
 
-// IsOrigin reports whether the text is an http or https origin in the form that browsers send.
+// IsOrigin reports whether the text is an http or https origin in the form that browsers send. A text in
+// another form, such as https://example.com: or a name that is not in ASCII, equals no Origin header.
 func IsOrigin(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && Origin(text) == text &&
-		!strings.ContainsFunc(u.Host,
-			func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' })
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || Origin(text) != text ||
+		strings.ContainsFunc(u.Host,
+			func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '*' || r == '%' }) {
+		return false
+	}
+	host, port := u.Host, u.Port()
+	if port != "" {
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || strconv.FormatUint(number, 10) != port {
+			return false
+		}
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	if address, isIPv6 := strings.CutPrefix(host, "["); isIPv6 {
+		ip, err := netip.ParseAddr(strings.TrimSuffix(address, "]"))
+		return err == nil && "["+ip.String()+"]" == host
+	}
+	return host != "" && !strings.Contains(host, ":")
 }
 
 // FoldHost returns the URL with its scheme and its host in lower case. Two such URLs of one server

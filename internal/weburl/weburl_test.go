@@ -117,6 +117,27 @@ func TestOriginsAreThoseThatBrowsersSend(t *testing.T) {
 	}
 }
 
+// Origins are compared byte for byte with what browsers send. Another form equals nothing.
+func TestOnlyTheFormThatBrowsersSendIsAnOrigin(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"https://api.example.com": true, "https://api.example.com:8443": true, "http://localhost:1": true,
+		"http://127.0.0.1:65535": true, "http://[::1]": true, "http://[::1]:8080": true,
+		"https://xn--bcher-kva.example": true, "https://a_b.example": true,
+
+		"": false, "null": false, "api.example.com": false, "ftp://api.example.com": false,
+		"https://api.example.com/": false, "https://API.example.com": false,
+		"https://api.example.com:443": false, "http://api.example.com:80": false,
+		"https://api.example.com:": false, "https://": false, "https://:8443": false,
+		"https://api.example.com:08443": false, "https://api.example.com:65536": false,
+		"https://b\u00fccher.example": false, "https://*.example.com": false, "https://a%20b": false,
+		"http://[::1]:": false, "http://[0:0::1]": false, "http://[::1%25lo]": false, "http://[::1": false,
+		"https://user@api.example.com": false,
+	} {
+		require.Equal(t, want, weburl.IsOrigin(text), "%q", text)
+	}
+}
+
 func TestAPathIsThatWhichBrowsersSend(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -61,3 +61,17 @@ func TestPlainHTTPInCapitalsIsPlainHTTP(t *testing.T) {
 	require.Regexp(t, `^auth_github_[0-3]=`, answer.header.Get("Set-Cookie"))
 	require.Equal(t, http.StatusForbidden, g.sendAs(g.signIn(g.user), http.MethodGet, connectCall, "").status)
 }
+
+// If the origin of CallbackURL were not in the form of browsers, no request would come from a page of
+// the service, so cookies would change nothing, and the log would call each flow misplaced.
+func TestCallbackURLMustHaveAnOriginThatBrowsersSend(t *testing.T) {
+	t.Parallel()
+	for _, origin := range []string{
+		"https://api.example.com:", "https://api.example.com:0443", "https://api.example.com:70000",
+		"https://b\u00fccher.example", "http://localhost:", "http://[0:0::1]:8080",
+	} {
+		_, err := auth.New(newFixture(t).store, withGitHub(t, origin))
+		require.ErrorContains(t, err, "GitHubConfig.CallbackURL must have its host and port in the form",
+			origin)
+	}
+}

@@ -3,6 +3,7 @@ package wiretest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -391,4 +392,29 @@ func TestCreatingAKeyForAUserDeletedElsewhereIsA401(t *testing.T) {
 	_, err := f.store.DeleteUser(t.Context(), authtest.HostWrite, f.user.ID)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodPost, "/auth/keys", "").status)
+}
+
+// A store can have users from before the rules about names, or users that the host's own code has
+// written. Such a user can still sign in, and a super user can still administer the user.
+func TestUsersWhoseStoredNamesBreakTheRulesKeepWorking(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for i, name := range []string{"al\u0069\u0307ce  b", "alice\u200b", "zoe\u0308", "\uff41lice"} {
+		user := auth.User{ID: fmt.Sprintf("legacy-%d", i), Username: name, Email: name + "@example.com",
+			IsActive: true, CreatedAt: f.clock.Now()}
+		require.NoError(t, f.store.Register(t.Context(), auth.Write{By: authtest.ByHost, Now: f.clock.Now}, user,
+			auth.AccessKey{ID: "legacy-key-" + user.ID, UserID: user.ID, Hash: bcrypted,
+				CreatedAt: user.CreatedAt}), "%+q", name)
+		token, admin := f.signIn(user), f.signIn(f.admin)
+		require.Equal(t, name, f.sendAs(token, http.MethodGet, "/auth/user", "").json(t)["username"])
+		path := "/auth/users/" + user.ID
+		for _, call := range [][3]string{
+			{http.MethodPatch, path, `{"is_super_user": true}`}, {http.MethodPatch, path, `{"is_active": false}`},
+			{http.MethodPost, path + "/reinstate", ""}, {http.MethodPost, path + "/regenerate-credentials", ""},
+			{http.MethodGet, path, ""}, {http.MethodDelete, path, ""},
+		} {
+			answer := f.sendAs(admin, call[0], call[1], call[2])
+			require.Equal(t, http.StatusOK, answer.status, "%+q: %v: %s", name, call, answer.body)
+		}
+	}
 }

@@ -2,26 +2,38 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"database/sql"
-
 	"github.com/sallyport-go/auth"
 	"github.com/stretchr/testify/require"
 )
 
-func TestChangesAfterABackupAreMadeAgainBeforeTheDoorsOpen(t *testing.T) {
-	dir, ctx := t.TempDir(), context.Background()
-	file, backup := filepath.Join(dir, "app.db"), filepath.Join(dir, "backup.db")
+// newDatabase returns a new SQLite database and its file.
+func newDatabase(t *testing.T) (database, string) {
+	file := filepath.Join(t.TempDir(), "app.db")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	svc, err := open(ctx, file)
+	opened, err := open(t.Context(), file)
 	require.NoError(t, err)
-	host := auth.ByHost("test")
+	t.Cleanup(func() { opened.db.Close() })
+	return opened, file
+}
+
+// backUp returns the file of a backup, and the time at which the backup began.
+func backUp(t *testing.T, source database) (file string, at time.Time) {
+	file, at = filepath.Join(t.TempDir(), "backup.db"), time.Now()
+	_, err := source.db.Exec("VACUUM INTO ?", file)
+	require.NoError(t, err)
+	return file, at
+}
+
+func TestChangesAfterABackupAreMadeAgainBeforeTheDoorsOpen(t *testing.T) {
+	ctx, host := t.Context(), auth.ByHost("test")
+	old, file := newDatabase(t)
+	svc := old.svc
 	register := func(name string) auth.Registration {
 		made, err := svc.Register(ctx, host, auth.UserParams{Username: name, IsSuperUser: name == "demoted"})
 		require.NoError(t, err)
@@ -34,12 +46,7 @@ func TestChangesAfterABackupAreMadeAgainBeforeTheDoorsOpen(t *testing.T) {
 		"deleted", "back"} {
 		made[name] = register(name)
 	}
-	db, err := sql.Open("sqlite", "file:"+file)
-	require.NoError(t, err)
-	_, err = db.Exec("VACUUM INTO ?", backup)
-	require.NoError(t, err)
-	require.NoError(t, db.Close())
-	at := time.Now()
+	backup, at := backUp(t, old)
 
 	require.NoError(t, svc.Credentials().Revoke(ctx, host, made["revoked"].Pair.AccessKey))
 	_, err = svc.Credentials().RevokeLeaked(ctx, made["leaked"].Pair.AccessSecret)
@@ -59,8 +66,9 @@ func TestChangesAfterABackupAreMadeAgainBeforeTheDoorsOpen(t *testing.T) {
 	require.NoError(t, svc.DeleteUser(ctx, host, made["deleted"].User.ID))
 	late := register("late")
 
-	restored, err := open(ctx, backup)
+	opened, err := open(ctx, backup)
 	require.NoError(t, err)
+	restored := opened.svc
 	for name, r := range made { // what a restore alone brings back
 		_, err := restored.Login(ctx, r.Pair)
 		require.NoError(t, err, name)
@@ -68,8 +76,9 @@ func TestChangesAfterABackupAreMadeAgainBeforeTheDoorsOpen(t *testing.T) {
 	for range 2 { // the program can run again
 		var out bytes.Buffer
 		require.NoError(t, run(ctx, file, backup, at, &out))
-		require.Contains(t, out.String(), "lost: user.created of user "+late.User.ID)
-		require.Contains(t, out.String(), "reset user "+made["reset"].User.ID)
+		require.Contains(t, out.String(), "lost: user.created of the user "+late.User.ID+" (late)")
+		require.Equal(t, 1, strings.Count(out.String(), "lost:"), "the other users are in the backup: %s", &out)
+		require.Contains(t, out.String(), "reset the user "+made["reset"].User.ID+" (reset)")
 		require.NotContains(t, out.String(), "NOT")
 		require.False(t, strings.Contains(out.String(), "as_live_"))
 	}
@@ -92,6 +101,59 @@ func TestChangesAfterABackupAreMadeAgainBeforeTheDoorsOpen(t *testing.T) {
 
 func TestAMissingFileIsNotCreated(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "app.db")
-	require.Error(t, run(context.Background(), missing, missing, time.Now(), &bytes.Buffer{}))
-	require.NoFileExists(t, missing)
+	_, other := newDatabase(t)
+	for _, files := range [][2]string{{missing, other}, {other, missing}, {missing, missing}} {
+		require.Error(t, run(t.Context(), files[0], files[1], time.Now(), &bytes.Buffer{}))
+		require.NoFileExists(t, missing)
+	}
+}
+
+func TestGitHubAccountsAreUnlinkedAgainWithoutTheKeysOfTheHost(t *testing.T) {
+	ctx, by := t.Context(), auth.ByHost("test")
+	old, file := newDatabase(t)
+	alice, err := old.svc.Register(ctx, by, auth.UserParams{Username: "alice"})
+	require.NoError(t, err)
+	account, now := auth.GitHubAccount{Host: "github.example.com", ID: 583231}, time.Now()
+	write := auth.Write{By: by, Now: time.Now, MaxTokenLifetime: time.Hour}
+	require.NoError(t, old.store.ConnectGitHub(ctx, write, auth.GitHubConnectWrite{
+		Link: auth.GitHubLink{Account: account, UserID: alice.User.ID, Login: "octocat", CreatedAt: now,
+			SeenAt: now},
+		Token: auth.GitHubToken{Account: account, UserID: alice.User.ID, Version: "1", Sealed: []byte("sealed"),
+			UpdatedAt: now},
+	}))
+	backup, at := backUp(t, old)
+	unlinked := auth.Event{UserID: alice.User.ID, GitHub: account}
+	require.NoError(t, (&restoration{restored: old}).unlink(ctx, unlinked))
+
+	var out bytes.Buffer
+	require.NoError(t, run(ctx, file, backup, at, &out))
+	restored, err := open(ctx, backup)
+	require.NoError(t, err)
+	defer restored.db.Close()
+	_, _, err = restored.store.FindGitHubConnection(ctx, alice.User.ID, account.Host)
+	require.ErrorIs(t, err, auth.ErrNotFound, &out)
+}
+
+// The only other super user was added after the backup, so the restored database does not have that
+// user.
+func TestRestoreFailsIfAChangeCannotBeRepeated(t *testing.T) {
+	ctx, by := t.Context(), auth.ByHost("test")
+	old, file := newDatabase(t)
+	root, err := old.svc.Bootstrap(ctx, auth.UserParams{Username: "root"}, old.svc.Credentials().GeneratePair())
+	require.NoError(t, err)
+	backup, at := backUp(t, old)
+	_, err = old.svc.Register(ctx, by, auth.UserParams{Username: "second", IsSuperUser: true})
+	require.NoError(t, err)
+	_, err = old.svc.UpdateUser(ctx, by, root.ID, auth.UserChange{IsSuperUser: new(false)})
+	require.NoError(t, err)
+
+	var out bytes.Buffer
+	require.ErrorContains(t, run(ctx, file, backup, at, &out), "1 changes were not repeated")
+	require.Contains(t, out.String(), "NOT repeated: user.changed of the user "+root.ID+" (root)")
+}
+
+func TestRestoreFailsIfTheTrailHasNoChangeSinceTheBackup(t *testing.T) {
+	_, file := newDatabase(t)
+	_, backup := newDatabase(t)
+	require.ErrorContains(t, run(t.Context(), file, backup, time.Now(), &bytes.Buffer{}), "no event since")
 }

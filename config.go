@@ -214,8 +214,8 @@ type CredentialConfig struct {
 	// the wait is too long, the sign-in fails with a *[ThrottledError].
 	MaxSlowHashes int
 
-	// Events receives the verifier's events. nil means no events. In a [Config] it must be nil,
-	// because the Service has its own EventLog.
+	// Events receives the verifier's events. nil means no events, neither for OnEvent nor in the
+	// audit trail. In a [Config] it must be nil, because the Service has its own EventLog.
 	Events *EventLog
 
 	// Now is the clock. nil means time.Now; in a [Config], it means the Service's clock.

@@ -52,30 +52,41 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cfg := auth.Config{Credentials: auth.CredentialConfig{Peppers: []auth.SymmetricKey{pepper}}}
+	cfg := auth.Config{Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{newSigningKey()}}
 	store := withUser("u1", "alice")
-	keys, err := auth.NewCredentialVerifier(store, nil, cfg.Credentials)
-	if err != nil {
+	withoutPeppers, err1 := auth.New(store, cfg)
+	cfg.Credentials.Peppers = []auth.SymmetricKey{pepper}
+	svc, err2 := auth.New(store, cfg)
+	if err := errors.Join(err1, err2); err != nil {
 		log.Fatal(err)
 	}
-	pair, err := keys.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "build server"})
+	pair, err := svc.Credentials().Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "build server"})
 	if err != nil {
 		log.Fatal(err)
 	}
 	published := "export SECRET=" + pair.AccessSecret.Reveal() + " # TODO: remove"
 
-	err = revokeLeaked(ctx, store, auth.CredentialConfig{}, published) // the peppers were forgotten
+	err = revokeLeaked(ctx, withoutPeppers, store, published) // the peppers were forgotten
 	fmt.Println(errors.Is(err, auth.ErrUnknownPepper))
 
-	if err := revokeLeaked(ctx, store, cfg.Credentials, published); err != nil {
+	if err := revokeLeaked(ctx, svc, store, published); err != nil {
 		log.Fatal(err)
 	}
-	_, _, err = keys.Verify(ctx, pair)
+	_, err = svc.Login(ctx, pair)
 	fmt.Println(err)
+	events, err := svc.Events(ctx, auth.EventFilter{UserID: "u1"}, 1) // a restore repeats this change
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(events[0].Kind)
+
+	fmt.Println(revokeLeaked(ctx, svc, store, "export SECRET=my_live_1")) // the prefix of another service
 	// Output:
 	// true
-	// revoked the build server key of alice
+	// revoked the key "build server" of alice
 	// auth: invalid access key or secret: no such key
+	// key.leaked
+	// the text has no match of the pattern \bas_live_[0-9A-Za-z]{69}\b
 }
 
 // A program tells which peppers the service still needs.
@@ -103,18 +114,21 @@ func ExampleCredentialVerifier_CountByPepper() {
 }
 
 // revokeLeaked revokes the access keys of the secrets in the text. It returns an error if it could
-// not check or revoke one of them, because that secret may still work.
-func revokeLeaked(ctx context.Context, store auth.Store, cfg auth.CredentialConfig, text string) error {
-	keys, err := auth.NewCredentialVerifier(store, nil, cfg)
-	if err != nil {
-		return err
+// not check or revoke one of them, because that secret may still work. It also returns an error if
+// the text has no secret, because the secret may have the prefix of another configuration.
+func revokeLeaked(ctx context.Context, svc *auth.Service, store auth.Store, text string) error {
+	keys := svc.Credentials()
+	found := regexp.MustCompile(keys.SecretPattern()).FindAllString(text, -1)
+	if len(found) == 0 {
+		return fmt.Errorf("the text has no match of the pattern %s", keys.SecretPattern())
 	}
 	var failures []error
-	for _, found := range regexp.MustCompile(keys.SecretPattern()).FindAllString(text, -1) {
-		key, err := keys.RevokeLeaked(ctx, auth.NewSecret(found))
+	for _, secret := range found {
+		key, err := keys.RevokeLeaked(ctx, auth.NewSecret(secret))
 		switch {
 		case errors.Is(err, auth.ErrInvalidCredentials):
-			continue // not a secret, or a secret that no longer works
+			fmt.Println("a match is not a secret, or a secret that no longer works")
+			continue
 		case err != nil: // for example auth.ErrUnknownPepper
 			failures = append(failures, err)
 			continue
@@ -123,7 +137,7 @@ func revokeLeaked(ctx context.Context, store auth.Store, cfg auth.CredentialConf
 		if err != nil {
 			failures = append(failures, err)
 		}
-		fmt.Println("revoked the", key.Label, "key of", cmp.Or(owner.Username, key.UserID))
+		fmt.Printf("revoked the key %q of %s\n", key.Label, cmp.Or(owner.Username, key.UserID))
 	}
 	return errors.Join(failures...)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"os"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/memstore"
@@ -51,7 +52,7 @@ func ExampleService_RecoverSuperUser() {
 		}
 		for _, user := range page {
 			if user.IsSuperUser {
-				fmt.Println(user.Username, user.Email, "active:", user.IsActive)
+				fmt.Fprintln(os.Stderr, user.ID, user.Username, user.Email, "active:", user.IsActive)
 				chosen = user.ID // the operator chooses an ID from the list
 			}
 		}
@@ -66,7 +67,6 @@ func ExampleService_RecoverSuperUser() {
 	token, err := svc.Login(ctx, pair)
 	fmt.Println(token.User.Username, token.User.IsSuperUser, err)
 	// Output:
-	// root root@example.com active: true
 	// root true <nil>
 }
 

@@ -32,16 +32,20 @@ func TestTheCommandsForIncidentsWorkAsPrinted(t *testing.T) {
 	require.NoError(t, err)
 	block := regexp.MustCompile("(?s)<!-- run: incidents -->\n *```sh\n(.*?)```(?:\n\n```text\n(.*?)\n```)?")
 	matches := block.FindAllStringSubmatch(string(page), -1)
-	require.Len(t, matches, 8)
+	require.Len(t, matches, 10)
 	for i, match := range matches {
 		shell := exec.CommandContext(t.Context(), "bash", "-ec", match[1])
 		shell.Env = append(os.Environ(), "url="+p.url, "token="+admin, "stolen="+stolen, "key="+key,
-			"user="+user["user_id"].(string))
+			"user="+user["user_id"].(string), "access_key="+p.key)
+		shell.Stdin = strings.NewReader(p.secret + "\n")
 		out, err := shell.Output()
 		require.NoError(t, err, match[1])
 		pattern := strings.ReplaceAll(regexp.QuoteMeta(match[2]), "…", `[^"]+`)
 		require.Regexp(t, "^"+pattern, string(out))
-		want := map[int]int{0: http.StatusOK, 1: http.StatusOK, 2: http.StatusUnauthorized}
+		if i == 0 {
+			require.Contains(t, string(out), `"token":"`)
+		}
+		want := map[int]int{1: http.StatusOK, 2: http.StatusOK, 3: http.StatusUnauthorized}
 		if expected, checked := want[i]; checked {
 			status, _ := p.mustCall(t, http.MethodGet, "/auth/user", other, nil)
 			require.Equal(t, expected, status, "the other session after command %d", i)

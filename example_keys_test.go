@@ -60,7 +60,8 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	if err := errors.Join(err1, err2); err != nil {
 		log.Fatal(err)
 	}
-	pair, err := svc.Credentials().Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "build server"})
+	keys, setup := svc.Credentials(), auth.ByHost("setup")
+	pair, err := keys.Issue(ctx, setup, "u1", auth.KeyOptions{Label: "build server"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -89,14 +90,27 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	// the text has no match of the pattern \bas_live_[0-9A-Za-z]{69}\b
 }
 
-// A program tells which peppers the service still needs.
+// A program tells which peppers the service still needs, and which keys need another pepper than p2.
 func ExampleCredentialVerifier_CountByPepper() {
 	ctx := context.Background()
-	keys, err := auth.NewCredentialVerifier(withUser("u1", "alice"), nil, auth.CredentialConfig{})
+	store := withUser("u1", "alice")
+	keys, err := auth.NewCredentialVerifier(store, nil, auth.CredentialConfig{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := keys.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{}); err != nil {
+	if _, err := keys.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "build"}); err != nil {
+		log.Fatal(err)
+	}
+	pepper, err := auth.NewSymmetricKey("p2", []byte(rand.Text()+rand.Text()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	withPepper, err := auth.NewCredentialVerifier(store, nil, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{pepper, auth.NoPepper()}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := withPepper.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{}); err != nil {
 		log.Fatal(err)
 	}
 
@@ -108,9 +122,28 @@ func ExampleCredentialVerifier_CountByPepper() {
 		fmt.Printf("%d keys need the pepper %q\n", count, id)
 	}
 	fmt.Println(counts.Imported, "keys have an imported hash, which needs NoPepper")
-	// Output:
+
+	var old []auth.AccessKey
+	for page, after := []auth.AccessKey(nil), ""; ; after = page[len(page)-1].ID {
+		if page, err = store.ListAllKeys(ctx, after, 200); err != nil {
+			log.Fatal(err)
+		}
+		for _, key := range page {
+			if !strings.Contains(key.Hash, "k=p2$") {
+				fmt.Fprintln(os.Stderr, key.UserID, key.ID, key.Label, "last used:", key.LastUsedAt)
+				old = append(old, key)
+			}
+		}
+		if len(page) < 200 {
+			break
+		}
+	}
+	fmt.Println(old[0].UserID, old[0].Label)
+	// Unordered output:
 	// 1 keys need the pepper ""
+	// 1 keys need the pepper "p2"
 	// 0 keys have an imported hash, which needs NoPepper
+	// u1 build
 }
 
 // revokeLeaked revokes the access keys of the secrets in the text. It returns an error if it could

@@ -231,7 +231,7 @@ func (r *restoration) reset(ctx context.Context, event auth.Event) error {
 	}
 	fmt.Fprintf(r.out, "reset %s: regenerate the credentials for the user", r.name(ctx, event))
 	if user, err := r.restored.store.FindUser(ctx, event.UserID); err == nil && user.IsSuperUser {
-		fmt.Fprint(r.out, " (a super user: if no other super user can sign in, with Service.RecoverSuperUser)")
+		fmt.Fprint(r.out, " (if no other super user can sign in, with Service.RecoverSuperUser)")
 	}
 	fmt.Fprintln(r.out)
 	return nil

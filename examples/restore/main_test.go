@@ -77,7 +77,7 @@ func TestChangesAfterABackupAreMadeAgainBeforeTheDoorsOpen(t *testing.T) {
 		var out bytes.Buffer
 		require.NoError(t, run(ctx, file, backup, at, &out))
 		require.Contains(t, out.String(), "lost: user.created of the user "+late.User.ID+" (late)")
-		require.Equal(t, 1, strings.Count(out.String(), "lost:"), "the other users are in the backup: %s", &out)
+		require.Equal(t, 1, strings.Count(out.String(), "lost:"), "the backup has the others: %s", &out)
 		require.Contains(t, out.String(), "reset the user "+made["reset"].User.ID+" (reset)")
 		require.NotContains(t, out.String(), "NOT")
 		require.False(t, strings.Contains(out.String(), "as_live_"))
@@ -116,9 +116,8 @@ func TestGitHubAccountsAreUnlinkedAgainWithoutTheKeysOfTheHost(t *testing.T) {
 	account, now := auth.GitHubAccount{Host: "github.example.com", ID: 583231}, time.Now()
 	write := auth.Write{By: by, Now: time.Now, MaxTokenLifetime: time.Hour}
 	require.NoError(t, old.store.ConnectGitHub(ctx, write, auth.GitHubConnectWrite{
-		Link: auth.GitHubLink{Account: account, UserID: alice.User.ID, Login: "octocat", CreatedAt: now,
-			SeenAt: now},
-		Token: auth.GitHubToken{Account: account, UserID: alice.User.ID, Version: "1", Sealed: []byte("sealed"),
+		Link: auth.GitHubLink{Account: account, UserID: alice.User.ID, Login: "o", CreatedAt: now, SeenAt: now},
+		Token: auth.GitHubToken{Account: account, UserID: alice.User.ID, Version: "1", Sealed: []byte("s"),
 			UpdatedAt: now},
 	}))
 	backup, at := backUp(t, old)
@@ -139,7 +138,8 @@ func TestGitHubAccountsAreUnlinkedAgainWithoutTheKeysOfTheHost(t *testing.T) {
 func TestRestoreFailsIfAChangeCannotBeRepeated(t *testing.T) {
 	ctx, by := t.Context(), auth.ByHost("test")
 	old, file := newDatabase(t)
-	root, err := old.svc.Bootstrap(ctx, auth.UserParams{Username: "root"}, old.svc.Credentials().GeneratePair())
+	pair := old.svc.Credentials().GeneratePair()
+	root, err := old.svc.Bootstrap(ctx, auth.UserParams{Username: "root"}, pair)
 	require.NoError(t, err)
 	backup, at := backUp(t, old)
 	_, err = old.svc.Register(ctx, by, auth.UserParams{Username: "second", IsSuperUser: true})

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +21,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
 
@@ -370,4 +374,38 @@ func TestReplacingSigningKeysEmitsAnEventThatNamesThem(t *testing.T) {
 	stored, err := f.svc.Events(t.Context(), auth.EventFilter{Kind: auth.EventSigningKeysReplaced}, 10)
 	require.NoError(t, err)
 	require.Empty(t, stored, "the keys of an instance are not in the store")
+}
+
+// TestTheCommandsForKeysMakeARingAsPrinted runs the commands of docs/replace-keys.md that are marked
+// with "run: replace-keys", and puts their secrets into the ring that the page shows.
+func TestTheCommandsForKeysMakeARingAsPrinted(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		testenv.Skip(t, "openssl is not installed")
+	}
+	page, err := os.ReadFile("../../docs/replace-keys.md")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)<!-- run: replace-keys -->\n```[a-z]+\n(.*?)```").
+		FindAllStringSubmatch(string(page), -1)
+	require.Len(t, blocks, 3)
+	var made []string
+	for i, algorithm := range []string{"HS256", "EdDSA"} {
+		shell := exec.CommandContext(t.Context(), "sh", "-ec", blocks[i][1])
+		shell.Dir = t.TempDir()
+		out, err := shell.Output()
+		require.NoError(t, err, blocks[i][1])
+		left, err := os.ReadDir(shell.Dir)
+		require.NoError(t, err)
+		require.Empty(t, left, "a file with a key")
+		keys, err := auth.ParseSigningKeys(out)
+		require.NoError(t, err, algorithm)
+		require.Len(t, keys, 1, algorithm)
+		made = append(made, string(out))
+	}
+	secret := regexp.MustCompile(`"k":"([^"]+)"`).FindStringSubmatch(made[0])[1]
+	ring, err := auth.ParseSigningKeys([]byte(strings.ReplaceAll(blocks[2][1], "…", secret)))
+	require.NoError(t, err)
+	require.Len(t, ring, 2)
+	_, err = auth.NewTokenIssuer(memstore.New(), issuer, ring, auth.TokenConfig{})
+	require.NoError(t, err)
 }

@@ -9,6 +9,6 @@ CREATE TABLE auth_bootstrap (
 
 -- +goose Down
 
--- This statement fails, so that nobody takes the migration back by mistake: the
--- table does not exist. To go back, restore a backup of the earlier tables.
+-- This statement fails, because the table does not exist. So nobody can revert the
+-- migration by mistake. To go back, restore a backup of the earlier tables.
 SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -48,9 +48,9 @@ func (t *Throttle) newBucket(
 func (t *Throttle) take(ctx context.Context, b bucket) error {
 	wait, err := t.askLimiter(ctx, b)
 	if err == nil && wait > longestPeriod(b.rates) { // happens only if the limiter's clock has jumped
-		err = fmt.Errorf("it returns a wait of %s, which is longer than its rates' periods", wait)
+		err = fmt.Errorf("Limiter.Take returned a wait of %s, which is longer than each period of the rates", wait)
 	}
-	t.logLimiter(ctx, "take", "auth: the limiter fails, and bounds nothing", err)
+	t.logLimiter(ctx, "take", "auth: the limiter fails, so attempts are not limited", err)
 	if err == nil && wait > 0 {
 		return &ExceededError{b.kind, wait}
 	}
@@ -104,8 +104,8 @@ func (t *Throttle) reset(ctx context.Context, b bucket) (err error) {
 	return t.limits.Limiter.Reset(ctx, b.name)
 }
 
-// logLimiter records whether the limiter has answered a call of the given operation. While calls keep
-// failing, only some of them get a log line with the message.
+// logLimiter records the result of a call to the limiter. The operation says which method was called.
+// If the call failed and a line is due, logLimiter logs the message: see package outage.
 func (t *Throttle) logLimiter(ctx context.Context, operation, message string, err error) {
 	switch {
 	case errors.Is(err, context.Canceled): // the client has gone away

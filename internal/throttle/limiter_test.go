@@ -51,7 +51,7 @@ func TestBarsAreBoundedAndTheOldestGoesFirst(t *testing.T) {
 	require.Error(t, f.CheckSlowAttempt(client, "junk-4096"))
 }
 
-func TestALimiterThatCannotBeBelievedBoundsNothing(t *testing.T) {
+func TestIfTheLimiterFailsAttemptsAreNotLimited(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
@@ -59,14 +59,14 @@ func TestALimiterThatCannotBeBelievedBoundsNothing(t *testing.T) {
 		log    string
 	}{
 		{"error", func() (time.Duration, error) { return time.Second, errAway },
-			`level=WARN msg="auth: the limiter fails, and bounds nothing" error="the server is away"`},
+			`level=WARN msg="auth: the limiter fails, so attempts are not limited" error="the server is away"`},
 		{"panic", func() (time.Duration, error) { panic("a bug") },
-			`bounds nothing" error="auth: Limiter.Take panicked: a bug"`},
+			`attempts are not limited" error="auth: Limiter.Take panicked: a bug"`},
 		{"wait longer than each period", func() (time.Duration, error) { return time.Hour + 1, nil },
-			`bounds nothing" error="it returns a wait of 1h0m0.000000001s, which is longer than ` +
-				`its rates' periods"`},
+			`attempts are not limited" error="Limiter.Take returned a wait of 1h0m0.000000001s, which is ` +
+				`longer than each period of the rates"`},
 		{"longest wait", func() (time.Duration, error) { return math.MaxInt64, nil },
-			"and bounds nothing"},
+			"so attempts are not limited"},
 		{"negative wait", func() (time.Duration, error) { return -time.Second, nil }, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestAWaitOfTheLongestPeriodIsBelieved(t *testing.T) {
 	requireExceeded(t, f.CountFailure(t.Context(), at("203.0.113.7")), "sign-in failures", time.Hour)
 }
 
-func TestALimiterThatDoesNotForgetIsLogged(t *testing.T) {
+func TestALimiterThatDoesNotResetACountIsLogged(t *testing.T) {
 	t.Parallel()
 	for text, answer := range map[string]func() (time.Duration, error){
 		`error="the server is away"`:                  func() (time.Duration, error) { return 0, errAway },
@@ -106,7 +106,7 @@ func TestALimiterThatDoesNotForgetIsLogged(t *testing.T) {
 		f := newFixture(t, throttle.Limits{})
 		f.limiter.answer = answer
 		f.ForgetSlowAttempts(t.Context(), at("203.0.113.7"), "key")
-		require.Contains(t, f.log.String(), `auth: the limiter fails, and does not forget" `+text)
+		require.Contains(t, f.log.String(), `auth: the limiter fails, so earlier attempts still count" `+text)
 	}
 }
 

@@ -221,7 +221,8 @@ func (t *Throttle) ForgetSlowAttempts(ctx context.Context, client Client, access
 		return
 	}
 	attempts := t.slowAttempts(client, accessKey)
-	t.logLimiter(ctx, "reset", "auth: the limiter fails, and does not forget", t.reset(ctx, attempts))
+	err := t.reset(ctx, attempts)
+	t.logLimiter(ctx, "reset", "auth: the limiter fails, so earlier attempts still count", err)
 	t.liftBar(attempts) // after the reset, so that no rejected attempt bars the bucket again
 }
 

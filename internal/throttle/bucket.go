@@ -48,7 +48,8 @@ func (t *Throttle) newBucket(
 func (t *Throttle) take(ctx context.Context, b bucket) error {
 	wait, err := t.askLimiter(ctx, b)
 	if err == nil && wait > longestPeriod(b.rates) { // happens only if the limiter's clock has jumped
-		err = fmt.Errorf("Limiter.Take returned a wait of %s, which is longer than each period of the rates", wait)
+		err = fmt.Errorf("Limiter.Take returned a wait of %s, which is longer than each period of the rates",
+			wait)
 	}
 	t.logLimiter(ctx, "take", "auth: the limiter fails, so attempts are not limited", err)
 	if err == nil && wait > 0 {

@@ -252,7 +252,9 @@ func TestInstancesWithDifferentFirstKeysDoNotResealATokenInTurns(t *testing.T) {
 	g := newGitHub(t)
 	g.browser().connect(g.signIn(g.user))
 	seal2 := authtest.SymmetricKey(t, "seal-2")
-	instances := []*auth.Service{g.withSealingKeys(g.sealing[0], seal2), g.withSealingKeys(seal2, g.sealing[0])}
+	instances := []*auth.Service{
+		g.withSealingKeys(g.sealing[0], seal2), g.withSealingKeys(seal2, g.sealing[0]),
+	}
 	for _, wait := range []time.Duration{time.Hour - 1, 1, time.Hour} {
 		g.clock.Advance(wait)
 		asked, versions := g.fake.Count(githubtest.EndpointCheckToken), map[string]bool{}

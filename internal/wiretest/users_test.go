@@ -402,8 +402,7 @@ func TestUsersWhoseStoredNamesBreakTheRulesKeepWorking(t *testing.T) {
 	for i, name := range []string{"al\u0069\u0307ce  b", "alice\u200b", "zoe\u0308", "\uff41lice"} {
 		user := auth.User{ID: fmt.Sprintf("legacy-%d", i), Username: name, Email: name + "@example.com",
 			IsActive: true, CreatedAt: f.clock.Now()}
-		w := auth.Write{By: authtest.ByHost, Now: f.clock.Now}
-		require.NoError(t, f.store.Register(t.Context(), w, user,
+		require.NoError(t, f.store.Register(t.Context(), authtest.HostWrite, user,
 			auth.AccessKey{ID: "legacy-key-" + user.ID, UserID: user.ID, Hash: bcrypted,
 				CreatedAt: user.CreatedAt}), "%+q", name)
 		token, admin := f.signIn(user), f.signIn(f.admin)

@@ -192,10 +192,10 @@ func (l *EventLog) drain(take func(Event)) {
 func (l *EventLog) callOnEvent(e Event) (returned bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.log.Error("auth: OnEvent panicked", "kind", e.Kind, "panic", p, "stack", string(debug.Stack()))
+			l.log.Error("auth: OnEvent panicked", "event", e, "panic", p, "stack", string(debug.Stack()))
 		} else if !returned {
 			l.log.Error("auth: OnEvent called runtime.Goexit: events go to the log until Run is called "+
-				"again", "kind", e.Kind)
+				"again", "event", e)
 		}
 	}()
 	if lost := l.dropped.Swap(0); lost > 0 {

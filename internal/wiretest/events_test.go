@@ -339,7 +339,8 @@ func TestASlowOrPanickingOnEventDoesNotDelayRequests(t *testing.T) {
 		synctest.Wait()
 		stop()
 		<-ended
-		require.Contains(t, f.log.String(), "OnEvent panicked")
+		require.Regexp(t, `OnEvent panicked" event.kind=[a-z_.]+ .*event.user_id=\w+`, f.log.String(),
+			"the event is in no other place")
 		require.Contains(t, f.log.String(), "events are dropped")
 		require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
 	})

@@ -17,8 +17,10 @@ var reservedUsernames = []string{
 }
 
 // IsReservedUsername reports whether the name is reserved. A person who sends a request cannot choose
-// a reserved name. The host's own code can.
+// a reserved name. The host's own code can. Letter case, and the characters between words, do not
+// matter: "Super-User" is reserved, too.
 func IsReservedUsername(name string) bool {
+	name = strings.NewReplacer("-", "", "_", "", ".", "", " ", "").Replace(name)
 	return slices.Contains(reservedUsernames, text.FoldASCII(name))
 }
 

@@ -117,7 +117,7 @@ func TestReservedUsernamesAreRefusedOverHTTPAndLeftToTheHost(t *testing.T) {
 	f := newFixture(t)
 	token := f.signIn(f.admin)
 	for _, path := range []string{"/api/v1/user/register", "/auth/users/register"} {
-		for _, name := range []string{"admin", "ROOT", "Support", "me", "system"} {
+		for _, name := range []string{"admin", "ROOT", "Super-User", "web_master", "adm in", "admin."} {
 			r := f.sendAs(token, http.MethodPost, path, `{"username":"`+name+`"}`)
 			require.Equal(t, http.StatusUnprocessableEntity, r.status, name)
 			require.JSONEq(t, `{"detail": "Field username must not be a reserved name such as admin"}`, r.body)

@@ -3,6 +3,7 @@ package wiretest
 import (
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"testing"
 
 	"github.com/sallyport-go/auth"
@@ -22,7 +23,7 @@ func TestWithoutGitHubEachMethodOfTheConnectorSaysWhatToSet(t *testing.T) {
 	require.NoError(t, err)
 	by := auth.Authority{UserID: f.user.ID, SessionID: token.Session.ID}
 	account := auth.GitHubAccount{Host: "github.com", ID: 1}
-	for name, call := range map[string]func() error{
+	calls := map[string]func() error{
 		"Client":             func() error { return errorOf(g.Client(ctx, f.user.ID)) },
 		"TokenSource":        func() error { return errorOf(g.TokenSource(ctx, f.user.ID).Token()) },
 		"Status":             func() error { return errorOf(g.Status(ctx, f.user.ID)) },
@@ -36,7 +37,11 @@ func TestWithoutGitHubEachMethodOfTheConnectorSaysWhatToSet(t *testing.T) {
 		"Complete":           func() error { return errorOf(g.Complete(r, auth.Identity{})) },
 		"StillAdmitted":      func() error { return g.StillAdmitted(ctx, f.user) },
 		"Reseal":             func() error { return errorOf(g.Reseal(ctx)) },
-	} {
+	}
+	for method := range reflect.TypeOf(g).Methods() {
+		require.Contains(t, calls, method.Name, "a method of a later version")
+	}
+	for name, call := range calls {
 		err := call()
 		require.ErrorIs(t, err, auth.ErrGitHubNotConfigured, name)
 		require.ErrorContains(t, err, "set Config.GitHub", name)

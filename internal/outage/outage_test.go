@@ -191,6 +191,21 @@ func TestManyOperationsTakeBoundedMemoryAndEnd(t *testing.T) {
 	require.Equal(t, int64(10_000), report.Failures)
 }
 
+// The failures of the 65th operation count, but nobody waits for its success.
+func TestATrackerDistinguishesAtMost64Operations(t *testing.T) {
+	tracker := outage.New(authtest.NewClock().Now)
+	for i := range 65 {
+		tracker.Fail(fmt.Sprint("route ", i), 1)
+	}
+	for i := range 64 {
+		report, due := tracker.Succeed(fmt.Sprint("route ", i))
+		require.Equal(t, i == 63, due, i)
+		if due {
+			require.Equal(t, int64(65), report.Failures)
+		}
+	}
+}
+
 func TestConcurrentRequestsGetOneLine(t *testing.T) {
 	clock := authtest.NewClock()
 	tracker := outage.New(clock.Now)

@@ -2,6 +2,7 @@ package wiretest
 
 import (
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"testing"
 
@@ -62,5 +63,24 @@ func TestAPrefetchOfTheCallbackEndsNoOutage(t *testing.T) {
 		g.fake.Heal()
 		b.signIn()
 		require.Len(t, g.logLines("succeed again"), 1)
+	}
+}
+
+// Anyone who begins a sign-in can send the callback of an error. Its line must not keep the line of a
+// real outage from the log for 30 seconds.
+func TestACallbackWithAnErrorHidesNoOutage(t *testing.T) {
+	t.Parallel()
+	for _, options := range []githubOptions{{}, withBrowserSessions} {
+		g := newGitHub(t, options)
+		b := g.browser().stay()
+		state := queryOf(t, b.authURL(signInCall))["state"]
+		b.get(callbackCall + "?" + url.Values{"state": state, "error": {"server_error"}}.Encode())
+		require.Len(t, g.logLines("request failed"), 1)
+		require.Contains(t, g.logLines("request failed")[0], `cause="github callback"`)
+
+		g.fake.Inject(githubtest.EndpointAccessToken, githubtest.Status(http.StatusBadGateway))
+		b.get(b.callbackURL(b.authURL(signInCall)))
+		require.Len(t, g.logLines("request failed"), 2)
+		require.Contains(t, g.logLines("request failed")[1], "cause=github ")
 	}
 }

@@ -89,6 +89,18 @@ func TestFailuresWithoutALineAreReportedByALaterSuccess(t *testing.T) {
 	require.Equal(t, int64(5), report.Failures)
 }
 
+func TestAnIntervalHasAtMostTwoLines(t *testing.T) {
+	clock := authtest.NewClock()
+	tracker := outage.New(clock.Now)
+	tracker.Fail("login", 1)
+	clock.Advance(outage.Interval - time.Second)
+	_, due := tracker.Succeed("login")
+	require.True(t, due)
+	clock.Advance(time.Second)
+	_, due = tracker.Fail("login", 1)
+	require.False(t, due)
+}
+
 // The first operation is called once, and no client calls it again.
 func TestAnOperationThatNobodyCallsAgainDoesNotProlongAnOutage(t *testing.T) {
 	clock := authtest.NewClock()

@@ -55,6 +55,9 @@ func onEach(t *testing.T, test func(t *testing.T, newStage func(*testing.T) *sta
 	})
 }
 
+// sqlite reports whether the database is SQLite, which never loses a connection.
+func (s *stage) sqlite() bool { return s.prefix == "auth_" }
+
 func (s *server) stage(t *testing.T) *stage {
 	t.Helper()
 	spied := &spy{}
@@ -181,6 +184,9 @@ func loseConnection(
 		require.ErrorContains(t, err, "may or may not have taken effect", about)
 	}
 	requireNoAnswer(t, err)
+	// A repeated Prune method, and ClaimEvent, skip the rows that the lost transaction still locks.
+	skips := strings.HasPrefix(v.name, "Prune") || v.name == "ClaimEvent"
+	require.True(t, s.sqlite() || skips || v.writes && n == of, about)
 	if v.writes && n == of && moment.afterwards {
 		require.Equal(t, after, now, about)
 		return

@@ -94,6 +94,20 @@ func TestOpenRefusesAReadOnlySQLite(t *testing.T) {
 	}
 }
 
+// Closing the only connection deletes a database in memory.
+func TestOpenNeverClosesAnUnsafeConnectionToMemory(t *testing.T) {
+	t.Parallel()
+	db := openMemory(t, nil)
+	store := mustOpen(t, db)
+	seed(t, store)
+	_, err := db.Exec(`PRAGMA query_only = ON`)
+	require.NoError(t, err)
+	_, err = open(db)
+	require.ErrorContains(t, err, "query_only is on")
+	_, err = store.FindUser(context.Background(), "ada")
+	require.NoError(t, err)
+}
+
 func TestOpenLeavesTheFilesPermissions(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {

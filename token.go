@@ -408,7 +408,8 @@ func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
 	}
 	t.events.logger().ErrorContext(ctx,
 		"auth: the store has lost commits, after a restored backup or a fail-over: "+
-			"all sessions are revoked, because revocations may have been lost too")
+			"all sessions are revoked, because revocations may have been lost too; "+
+			"repeat the other lost changes, such as revoked access keys")
 	c.recordEvent(ctx)
 	return nil
 }

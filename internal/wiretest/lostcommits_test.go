@@ -141,7 +141,9 @@ func TestATokenAheadOfTheFeedRevokesEverybodyOnce(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, status(first, old), "revocations may be among the lost commits")
 	b.clock.Advance(5 * time.Second)
 	require.Equal(t, http.StatusUnauthorized, status(second, old))
-	require.Contains(t, b.log.String(), "the store has lost commits")
+	require.Contains(t, b.log.String(), "auth: the store has lost commits, after a restored backup or "+
+		"a fail-over: all sessions are revoked, because revocations may have been lost too; "+
+		"repeat the other lost changes, such as revoked access keys")
 
 	fresh, err := first.SignIn(t.Context(), b.user.ID)
 	require.NoError(t, err)

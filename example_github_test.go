@@ -42,7 +42,7 @@ func ExampleGitHubConnector() {
 	}
 	defer fake.Close()
 	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS() // the flow's cookie requires https
+	server.StartTLS() // as in production; on loopback, plain http works too
 	defer server.Close()
 
 	id, secret := fake.Client()

@@ -60,8 +60,8 @@ func (g *GitHubConnector) signIn(
 		}
 		return g.finishSignIn(ctx, signIn, isNew, session, user)
 	}
-	return githubSignInResult{}, errors.New("auth: signing in with GitHub: concurrent writes came first " +
-		"too often")
+	return githubSignInResult{}, errors.New("auth: signing in with GitHub: another request changed the " +
+		"records each time")
 }
 
 // signInChange returns the change of a sign-in. If the account is not linked yet, the event of the
@@ -322,7 +322,7 @@ func (g *GitHubConnector) connect(
 		c.recordEvent(ctx)
 		return &link, nil
 	}
-	return nil, errors.New("auth: connecting a GitHub account: concurrent writes came first too often")
+	return nil, errors.New("auth: connecting a GitHub account: another request changed the record each time")
 }
 
 // Disconnect removes the user's GitHub token from the store, and then revokes it at GitHub if

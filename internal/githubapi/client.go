@@ -244,14 +244,14 @@ func (c *Client) pages(
 			return ids, incomplete
 		}
 	}
-	return nil, &CallError{"GitHub's list does not end", nil}
+	return nil, &CallError{"GitHub's list has too many pages", nil}
 }
 
 // parseList parses a list of objects. It is as strict as strictjson is for one object.
 func parseList(body []byte, names []string) ([]strictjson.Object, error) {
 	var items []json.RawMessage
 	if err := json.Unmarshal(body, &items); err != nil || items == nil {
-		return nil, &CallError{"GitHub's list is not one", nil}
+		return nil, &CallError{"GitHub's answer is not a list", nil}
 	}
 	objects := make([]strictjson.Object, len(items))
 	for i, item := range items {

@@ -232,12 +232,12 @@ func TestEmailIsThePrimaryVerifiedAddress(t *testing.T) {
 func TestListsAreReadStrictly(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
-		`{}`:     "auth: GitHub's list is not one",
-		`null`:   "auth: GitHub's list is not one",
-		`"x"`:    "auth: GitHub's list is not one",
-		`[{}`:    "auth: GitHub's list is not one",
-		`[] []`:  "auth: GitHub's list is not one",
-		``:       "auth: GitHub's list is not one",
+		`{}`:     "auth: GitHub's answer is not a list",
+		`null`:   "auth: GitHub's answer is not a list",
+		`"x"`:    "auth: GitHub's answer is not a list",
+		`[{}`:    "auth: GitHub's answer is not a list",
+		`[] []`:  "auth: GitHub's answer is not a list",
+		``:       "auth: GitHub's answer is not a list",
 		`[null]`: "auth: GitHub's list: strictjson: not one JSON object",
 		`[{},1]`: "auth: GitHub's list: strictjson: not one JSON object",
 		`[{"id":1,"id":2,"email":"a","email":"b","state":"a","state":"b"}]`: "auth: GitHub's list: strictjson: a name is given twice",
@@ -321,7 +321,7 @@ func TestAListWithoutEndIsAnError(t *testing.T) {
 	}
 	var asked int
 	got, err := newClient(pagesOf(t, &asked, sizes...)).Teams(t.Context(), token)
-	require.EqualError(t, err, "auth: GitHub's list does not end")
+	require.EqualError(t, err, "auth: GitHub's list has too many pages")
 	require.Empty(t, got, "half a list could lack the organization that counts")
 	require.Equal(t, 50, asked)
 }

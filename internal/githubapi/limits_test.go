@@ -207,7 +207,8 @@ func TestAnAnswerCanBeAMebibyteLong(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusInternalServerError} {
 		for name, call := range calls(t.Context(), newClient(answer(status, body(1<<20+1)))) {
 			if name == "Exchange" || name == "Refresh" {
-				require.ErrorContains(t, call(), "GitHub did not answer as it should", name)
+				require.ErrorContains(t, call(), "GitHub's answer to POST /login/oauth/access_token "+
+					"cannot be used", name)
 				continue
 			}
 			require.ErrorContains(t, call(), ": GitHub's answer is too long",

@@ -106,7 +106,7 @@ func tokenError(action string, err error, code string, codeErr error) error {
 		return &CallError{action, fmt.Errorf("GitHub says %s: check the OAuth app's settings",
 			refused.ErrorCode)}
 	case errors.As(err, &refused) && refused.Response != nil:
-		return &CallError{action, fmt.Errorf("GitHub did not answer as it should to POST %s (status %d)",
+		return &CallError{action, fmt.Errorf("GitHub's answer to POST %s cannot be used (status %d)",
 			tokenPath, refused.Response.StatusCode)}
 	case errors.Is(err, context.Canceled):
 		return &CallError{action, context.Canceled}
@@ -115,7 +115,7 @@ func tokenError(action string, err error, code string, codeErr error) error {
 	case errors.As(err, &transport):
 		return &CallError{action, fmt.Errorf("POST %s: %w", tokenPath, transport.Err)}
 	default:
-		return &CallError{action, errors.New("GitHub did not answer as it should to POST " + tokenPath)}
+		return &CallError{action, errors.New("GitHub's answer to POST " + tokenPath + " cannot be used")}
 	}
 }
 
@@ -155,7 +155,7 @@ func (c *Client) grant(token *oauth2.Token) (Grant, error) {
 		!IsTokenText(g.AccessToken),
 		g.RefreshToken != "" && !IsTokenText(g.RefreshToken),
 		text.Flaw(g.Scopes, limits.GitHubText) != "":
-		return Grant{}, &CallError{"GitHub's token reply is not as it should be", nil}
+		return Grant{}, &CallError{"GitHub's answer has no token that can be used", nil}
 	}
 	if life > 0 {
 		g.ExpiresAt = c.now().Add(life)

@@ -116,13 +116,13 @@ func TestAReplyThatIsAFormIsRefused(t *testing.T) {
 	t.Parallel()
 	const body = "access_token=gho_x&token_type=bearer&scope=repo"
 	_, err := redeem(t, answer(http.StatusOK, body, "Content-Type", "application/x-www-form-urlencoded"))
-	require.ErrorContains(t, err, "auth: GitHub's token reply is not as it should be")
+	require.ErrorContains(t, err, "auth: GitHub's answer has no token that can be used")
 }
 
 func TestErrorsOfGitHubsSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	const doing, refreshing = "auth: exchanging an authorization code: ", "auth: refreshing a token: "
-	const unclear = "GitHub did not answer as it should to POST /login/oauth/access_token (status "
+	const unclear = "GitHub's answer to POST /login/oauth/access_token cannot be used (status "
 	for code, want := range map[string][2]string{
 		"bad_verification_code":        {githubapi.ErrBadCode.Error(), refreshing + unclear},
 		"bad_refresh_token":            {doing + unclear, githubapi.ErrBadToken.Error()},
@@ -184,7 +184,7 @@ func TestFailuresOfGitHubsAreNoRefusals(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 403, 404, 422, 429, 500, 502, 503} {
 		_, err := redeem(t, answer(status, `{"message":"x"}`, "Retry-After", "30"))
-		require.ErrorContains(t, err, "GitHub did not answer as it should", status)
+		require.ErrorContains(t, err, "cannot be used (status ", status)
 		require.NotErrorIs(t, err, githubapi.ErrBadCode)
 		require.NotErrorIs(t, err, githubapi.ErrBadToken)
 	}

@@ -23,7 +23,7 @@ const (
 // CallError means that a call got no answer from GitHub, or an answer that cannot be used.
 type CallError struct {
 	Action string // what failed, such as "calling GitHub: GET /user"
-	Err    error  // the cause, without the URL of the call and without GitHub's answer; may be nil
+	Err    error  // the cause; may be nil. Its text has neither the URL of the call nor GitHub's answer
 }
 
 // Error returns a message with the action and the cause.

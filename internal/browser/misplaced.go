@@ -19,9 +19,9 @@ import (
 // browser keeps the cookie of the flow for localhost, and does not send it to the callback. The flow
 // then fails, and nothing in the failure shows the reason.
 //
-// The Host header tells at which origin a browser has opened the service, but anyone can write
-// anything into it, and a proxy may replace it. So the Host header never becomes a part of a
-// redirect, and in the log it is short and readable. A Misplaced is safe for concurrent use.
+// The Host header says at which origin a browser has opened the service, but any client can send any
+// Host header, and a proxy may replace it. So the URL of a redirect never contains the Host header, and
+// the log contains a short, readable form of it. A Misplaced is safe for concurrent use.
 type Misplaced struct {
 	origin *url.URL // of the callback
 	others []string // origins of pages that may fetch the calls that begin a flow
@@ -50,9 +50,9 @@ const movedParameter = "moved"
 // be redirected before it can begin a flow. ok is false if no redirect is needed, if the browser has
 // already been redirected, or if the callback's origin or the requested host is not loopback.
 //
-// The port must be the same, because two names of one machine then lead to the same program. No such
-// rule exists for other hosts: behind a proxy, the requested host may be a name that no browser
-// knows.
+// Move requires that the ports are equal, because two loopback names with one port lead to the same
+// program. For other hosts, Move cannot know whether two names lead to the same program: behind a
+// proxy, the requested host may be a name that browsers cannot resolve.
 func (m *Misplaced) Move(r *http.Request) (location string, ok bool) {
 	seen, misplaced := m.seenAt(r)
 	if !misplaced || !weburl.IsLoopback(m.origin.Hostname()) {
@@ -75,8 +75,8 @@ func (m *Misplaced) Move(r *http.Request) (location string, ok bool) {
 	return m.callbackOrigin() + target.EscapedPath() + "?" + query.Encode(), true
 }
 
-// Begin logs a warning if the browser begins a flow at another origin. At most one line an hour is
-// logged, because anyone can cause it.
+// Begin logs a warning if the browser begins a flow at another origin. It logs at most one line an
+// hour, because anyone can cause the line.
 func (m *Misplaced) Begin(r *http.Request) {
 	seen, misplaced := m.seenAt(r)
 	if !misplaced {
@@ -91,8 +91,8 @@ func (m *Misplaced) Begin(r *http.Request) {
 	}
 }
 
-// Lose logs that a callback has come without the cookie of its flow. At most one line an hour is
-// logged, because anyone can cause it.
+// Lose logs that a callback has come without the cookie of its flow. It logs at most one line an hour,
+// because anyone can cause the line.
 func (m *Misplaced) Lose(ctx context.Context) {
 	if !m.lost.allow(m.now()) {
 		return
@@ -134,7 +134,7 @@ func (m *Misplaced) seenAt(r *http.Request) (seen string, misplaced bool) {
 	return text.Readable(seen, longest), true
 }
 
-// hourly allows something once an hour. The zero value allows it at once.
+// hourly is a limit of one log line an hour. The zero value allows a line at once.
 type hourly struct{ last atomic.Int64 }
 
 func (h *hourly) allow(now time.Time) bool {

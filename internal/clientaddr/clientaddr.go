@@ -55,9 +55,9 @@ func NewResolver(proxies Proxies, log *slog.Logger) (*Resolver, error) {
 // therefore reads the list from its end, and stops at the first address that does not belong to a
 // trusted proxy.
 //
-// A connection through a Unix socket has no address. Only programs of the same machine can open the
-// socket, and the host decides which. So if the host has named proxies, the program at the other end
-// counts as one of them.
+// A connection through a Unix socket has no address. Only programs on the same machine can open the
+// socket, and the host decides which programs may. So if the host has named proxies, the program at the
+// other end of the socket counts as a trusted proxy.
 func (c *Resolver) Address(r *http.Request) netip.Addr {
 	if !c.proxies.Decided && len(r.Header["X-Forwarded-For"]) > 0 {
 		c.warnOnce(r, "auth: X-Forwarded-For arrives and Config.Proxies is not set: "+

@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// Completed is what a browser remembers of a flow that has completed in a session with a cookie. If
-// the person goes back in the browser, GitHub sends the used state again. The browser can then be
-// led to where the flow ended, instead of to an error.
+// Completed is the content of a cookie about a flow that has completed in a browser session. If the
+// person goes back in the browser, GitHub sends the used state again. The service can then redirect the
+// browser to the page at which the flow ended, instead of to an error.
 //
-// A Completed proves nothing by itself. It says in which session the flow completed, so the caller
-// must check that the browser still has this session, and that the session is live.
+// A Completed alone proves nothing. It says in which session the flow completed, so the caller must
+// check that the browser still has this session, and that the session is live.
 type Completed struct {
 	SessionID string `json:"s"`           // the session that a sign-in opened, or that connected an account
 	Page      string `json:"p,omitempty"` // the path to which the browser was sent, if the flow named one
 	Connect   bool   `json:"-"`           // the flow connected an account
 }
 
-// Each kind of flow has one cookie, because only the newest sign-in of a browser can have opened the
-// browser's session.
+// Each kind of flow has only one cookie, because only the newest sign-in of a browser can have opened
+// the browser's current session.
 const (
 	signedInCookie  = "auth_github_signed_in"
 	connectedCookie = "auth_github_connected"
 
-	// completedContext keeps the cookie of a completed flow from being opened as a flow, although
-	// both are sealed under the state.
+	// completedContext is a part of the sealed value of these cookies. Without it, the cookie of a
+	// completed flow could be opened as the cookie of a flow, because both are sealed under the state.
 	completedContext = "completed"
 )
 
@@ -33,9 +33,9 @@ const (
 // browser sends the cookie only to the given path, which must be that of the callback. Complete
 // returns nil if the cookie would be too long, or if the session has expired.
 //
-// The cookie's name has no prefix "__Host-", which would need the path "/". So another host of the
-// domain can set the cookie. That gains nothing: the value must be sealed under the state, and name
-// the session that the browser has.
+// The cookie's name has no prefix "__Host-", because this prefix needs the path "/". So another host of
+// the domain can set the cookie. This does not help an attacker, because the value must be sealed under
+// the state and must name the browser's session.
 func (c Cookies) Complete(state, path string, done Completed, rest time.Duration) *http.Cookie {
 	text, _ := json.Marshal(done) // never fails: a Completed has only strings and a bool
 	sealed := c.sealed.SealText(text, state, completedContext)
@@ -50,8 +50,8 @@ func (c Cookies) Complete(state, path string, done Completed, rest time.Duration
 	return cookie
 }
 
-// ForgetCompleted removes what the browser remembers of completed flows. The browser sends these
-// cookies only to the given path, so it need not have sent any.
+// ForgetCompleted removes the cookies of completed flows. It always removes both, because the browser
+// sends them only to the given path, and the request can have another path.
 func (c Cookies) ForgetCompleted(w http.ResponseWriter, path string) {
 	for _, name := range []string{signedInCookie, connectedCookie} {
 		cookie := c.sealed.Cookie("", "", -1)
@@ -60,8 +60,8 @@ func (c Cookies) ForgetCompleted(w http.ResponseWriter, path string) {
 	}
 }
 
-// Completed returns what the browser remembers of the flow of the state. ok is false if the flow of
-// the state has not completed in this browser.
+// Completed returns the content of the browser's cookie about the flow of the state. ok is false if the
+// browser has no such cookie.
 func (c Cookies) Completed(r *http.Request, state string) (done Completed, ok bool) {
 	if state == "" || len(state) > maxCookie {
 		return Completed{}, false

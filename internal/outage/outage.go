@@ -1,6 +1,6 @@
 // Package outage turns the failures of many requests into a few log lines. While a database does
 // not answer, every request fails for the same reason. The log then needs a line when the failures
-// begin, a line now and then with their number, and a line when they end.
+// begin, a line at intervals with their number, and a line when they end.
 package outage
 
 import (
@@ -55,8 +55,8 @@ type Report struct {
 	Lasted   time.Duration // from the first failure until now
 }
 
-// Fail records that an operation has failed for the given number of requests. The number is 0 if no
-// request was concerned. Fail reports whether to write a line about failures now.
+// Fail records that an operation has failed for the given number of requests. The number is 0 if the
+// operation did not serve a request. Fail reports whether to write a line about failures now.
 func (t *Tracker) Fail(operation string, requests int64) (Report, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -47,7 +47,7 @@ type Source struct {
 	// before it was restored from a backup. The entry therefore revokes every token.
 	Repair func(ctx context.Context, above int64) error
 
-	// Report, if not nil, receives reports for the log. It can be called by several goroutines at a
+	// Report, if not nil, receives reports for the log. Several goroutines can call it at the same
 	// time.
 	Report func(Report)
 }
@@ -206,7 +206,7 @@ func (f *Feed) Age(now time.Time) time.Duration {
 // the feed if the feed has not been read for an interval, so it also works while there are no
 // requests.
 //
-// Unlike RequireLive, CheckUsable is called for clients that have proven nothing. Therefore it never
+// Unlike RequireLive, CheckUsable is called for clients that have no valid token. Therefore it never
 // reads within a second after a failed read, even if no session can be accepted.
 func (f *Feed) CheckUsable(ctx context.Context) error {
 	now := f.now()

@@ -19,8 +19,8 @@ const (
 	UsableAgain
 )
 
-// Report is about a change of the state of a [Feed]. Reports about one outage that lasts are
-// repeated now and then.
+// Report says that the state of a [Feed] has changed. While an outage lasts, the Feed repeats the report
+// at most once in each [outage.Interval].
 type Report struct {
 	Status Status
 	outage.Report
@@ -41,7 +41,7 @@ func (f *Feed) observeRead(err error) {
 	if f.readAt.Load() != nil {
 		if refused, usable := f.refusals.Succeed(operation); usable {
 			f.report(Report{Status: UsableAgain, Report: refused})
-			return // which implies that the feed can be read
+			return // UsableAgain implies ReadAgain
 		}
 	}
 	if readAgain {

@@ -6,15 +6,15 @@ import "net/http"
 type Cookies struct {
 	*Sealer
 
-	// PlainHTTP says that the host's pages are at an http origin, also if that is on loopback. The
-	// cookies then have neither the attribute Secure nor a prefix. Chromium keeps Secure cookies of
-	// http://localhost, but WebKit (Safari) drops them without a word.
+	// PlainHTTP says that the host's pages are at an http origin, on loopback or elsewhere. The cookies
+	// then have neither the attribute Secure nor a prefix. Chromium stores Secure cookies of
+	// http://localhost, but WebKit (Safari) does not, and reports no error.
 	//
-	// On loopback, this gives nothing away. Cookies do not depend on the port (RFC 6265, section
-	// 8.5), not even cookies with the prefix "__Host-". So a program on another port of the machine
-	// that the person opens in the browser always gets the cookies, and can set, replace and remove
-	// them. Because the values are sealed, such a program cannot make or change one. It can only plant
-	// a cookie that the service has given to the program itself. Loopback is for development.
+	// On loopback, cookies without Secure and prefix are not weaker. Cookies do not depend on the port
+	// (RFC 6265, section 8.5), not even cookies with the prefix "__Host-". So if a person opens a page
+	// of a program on another port of the machine, that program always gets the cookies, and can set,
+	// replace and remove them. The program cannot forge a cookie, because the values are sealed. It can
+	// only set a cookie that the service has given to the program itself. Loopback is for development.
 	PlainHTTP bool
 }
 

@@ -34,14 +34,14 @@ type Key struct {
 // The sealed form is a version, the length of the key's ID, the ID, a salt, a nonce, and the
 // ciphertext of AES-256-GCM. HKDF-Expand derives a key for the message from the sealing key and the
 // salt. With one key for all messages, GCM allows only 2^32 random nonces. Anyone can make a service
-// seal a state cookie, so a flood could pass this limit within months. The salt and the nonce have
-// 192 random bits together, so they do not repeat, however many messages are sealed. HKDF and
-// AES-GCM with a nonce of its own choice are approved services of the Go Cryptographic Module, so
-// nothing here leaves the module in FIPS 140-3 mode.
+// seal a state cookie, so a flood of requests could exceed this limit within months. The salt and the
+// nonce together have 192 random bits, so they do not repeat, however many messages are sealed. HKDF,
+// and AES-GCM with a nonce that the module chooses, are approved services of the Go Cryptographic
+// Module. So Seal uses only approved algorithms.
 //
-// Open also accepts the older form, whose version is 1. It has a nonce of 24 bytes and the ciphertext
-// of XChaCha20-Poly1305. In the mode GODEBUG=fips140=only, which forbids this cipher, Open returns
-// ErrSealed for the older form.
+// Open also accepts the older form, whose version is 1. The older form has a nonce of 24 bytes and the
+// ciphertext of XChaCha20-Poly1305. GODEBUG=fips140=only forbids this cipher, so in that mode, Open
+// returns ErrSealed for the older form.
 type Sealer struct {
 	purpose string
 	keys    []sealingKey // the first key seals, and every key opens

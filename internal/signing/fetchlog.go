@@ -9,15 +9,15 @@ import (
 	"github.com/sallyport-go/auth/internal/callback"
 )
 
-// fetchLog tells the operator about fetches of public keys. It writes a line when fetches begin to
-// fail, when they succeed again, and when other keys of the set are ignored than before. It writes
-// no line for a fetch with the same result as the fetch before. A fetchLog has no lock, because only
-// one fetch runs at a time.
+// fetchLog writes log lines about fetches of public keys. It writes a line when fetches begin to fail,
+// when they succeed again, and when the ignored keys of the set change. It writes no line for a fetch
+// with the same result as the fetch before. A fetchLog has no lock, because only one fetch runs at a
+// time.
 type fetchLog struct {
 	log *slog.Logger
 	url string // without the query, which can contain a secret
 
-	problem  string    // what the last line about a failure said; empty if the last fetch succeeded
+	problem  string    // the message of the last line about a failure; empty if the last fetch succeeded
 	cause    string    // the error of the last failure
 	failures int       // number of failed fetches since the last successful one
 	since    time.Time // when the first of these fetches began
@@ -38,8 +38,9 @@ func withoutQuery(text string) string {
 // not be used. Any other error means that the fetch failed.
 func isNo(err error) bool { return errors.Is(err, errNoKeys) || errors.Is(err, errSecretPublished) }
 
-// report writes about a fetch that began at the given time. The argument used is the ring that was in
-// use during the fetch, or nil. A panic of the host's logger must not end the process.
+// report logs the result of a fetch that began at the given time. The argument used is the ring that
+// was in use during the fetch, or nil. A panic of the host's logger must not end the process, so report
+// recovers it.
 func (l *fetchLog) report(began time.Time, fetched *Ring, err error, used *Ring) {
 	defer callback.Recover("RemoteVerifierConfig.Logger", func(error) {})
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 const (
 	maxJWKS     = 256 << 10 // maximum length of a JWK set, in bytes
 	maxJWKSKeys = 64        // maximum number of keys in a JWK set
-	maxReasons  = 3         // maximum number of ignored keys whose reasons are told
+	maxReasons  = 3         // maximum number of ignored keys for which a message gives the reason
 )
 
 // encodeJWKS returns the public keys as a JWK set. It leaves out symmetric keys, because a reader
@@ -108,7 +108,7 @@ func ParseJWKS(text []byte) (*Ring, error) {
 	return ring, nil
 }
 
-// listIgnored returns why keys of a set are ignored, or "" if no key is ignored.
+// listIgnored returns the reasons why keys of a set are ignored, or "" if no key is ignored.
 func listIgnored(ignored []string) string {
 	more := ""
 	if n := len(ignored) - maxReasons; n > 0 {

@@ -139,8 +139,8 @@ func parseSigningKey(text []byte, i int) (*Key, error) {
 var errMisspelled = errors.New("auth: a member of a JWK is misspelled: the member with the time of " +
 	"retirement, in seconds of Unix time, is sallyport_retired_at")
 
-// lastSecond is the last second of the year 9999. A greater time of retirement is a time in
-// milliseconds, and would never come.
+// lastSecond is the last second of the year 9999, in Unix time. A greater number is probably a time in
+// milliseconds. As a number of seconds, it would be so far in the future that the key never retires.
 const lastSecond = 253402300799
 
 // signingKey returns the private or symmetric key of the JWK, as the method privateKey does. If the

@@ -237,7 +237,7 @@ func (k *RemoteKeys) finish(f *fetch, now time.Time, ring *Ring, err error) {
 	defer func() { // deferred, because the logger may call runtime.Goexit
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if k.ring != nil && isNo(err) { // the last keys must not be used any longer
+		if k.ring != nil && isNo(err) { // the last fetched keys must no longer be used
 			ring, err = &Ring{}, nil
 		}
 		k.fetching, k.answered, k.problem = nil, now, err
@@ -258,8 +258,8 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/json")
-	// The verifier keeps the keys itself. A cache on the way would keep them longer, although the
-	// verifier asks again because a token names a new key.
+	// The verifier keeps the keys itself. If a cache between the verifier and the issuer answered, the
+	// verifier would not get the new key that a token names.
 	request.Header.Set("Cache-Control", "no-cache")
 	response, err := k.client.Do(request)
 	if err != nil {

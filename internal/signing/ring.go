@@ -13,7 +13,7 @@ import (
 type Ring struct {
 	signer *Key // nil in the ring of a remote issuer
 	byID   map[string]*Key
-	order  []*Key // as in the list or the set of which the ring was made
+	order  []*Key // in the order of the list or the set from which the ring was made
 	jwks   []byte
 	etag   string
 
@@ -108,7 +108,8 @@ func (r *Ring) ByID(id string) *Key { return r.byID[id] }
 func (r *Ring) ByHeader(segment string) *Key { return r.byHeader[segment] }
 
 // Ignored says which keys of the set that [ParseJWKS] parsed are not in the ring, and why. It returns
-// "" if all are. If there are many, it says the reasons of the first three and the number of others.
+// "" if all keys are in the ring. If more than three keys are ignored, it gives the reasons for the
+// first three, and the number of the others.
 func (r *Ring) Ignored() string { return r.ignored }
 
 // JWKS returns the public keys as a JWK set. The caller must not change the result.

@@ -64,9 +64,9 @@ func variety(b []byte) int {
 	return n
 }
 
-// isPaddedText reports whether the secret is visible ASCII text with white space at an end. A file
-// or a form leaves such white space around a pasted secret. Random bytes look like this once in
-// 10^13 keys.
+// isPaddedText reports whether the secret is visible ASCII text with white space at an end. A secret
+// from a file or a form often has such white space. Of 10^14 random keys of 32 bytes, on average less
+// than one looks like this.
 func isPaddedText(secret []byte) bool {
 	text := bytes.TrimSpace(secret)
 	unprintable := func(r rune) bool { return r <= ' ' || r > '~' }

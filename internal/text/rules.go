@@ -72,10 +72,10 @@ func hasUnclearMarks(s string) bool {
 	return false
 }
 
-// isInvisible reports whether a person cannot see the character, or cannot tell it from a space. It
-// includes the characters that programs may ignore when they display text (the property
-// Default_Ignorable_Code_Point of Unicode), and the code points to which Unicode has given no
-// character yet, because their normalization may still change.
+// isInvisible reports whether a person cannot see the character, or cannot tell it from a space. This
+// includes characters that programs may ignore when they display text (the Unicode property
+// Default_Ignorable_Code_Point). It also includes code points without a character, because a later
+// version of Unicode may define their normalization.
 func isInvisible(r rune) bool {
 	switch r {
 	case ' ':

@@ -1,5 +1,5 @@
-// Package weburl checks and compares the URLs of a configuration. It finds the origin of a URL, and
-// tells whether other people could read what is sent to a URL, and whether a URL can be an issuer.
+// Package weburl checks and compares the URLs of a configuration. It finds the origin of a URL. It tells
+// whether other people could read a request to a URL, and whether a URL can be the name of an issuer.
 package weburl
 
 import (
@@ -81,8 +81,8 @@ func IsOrigin(text string) bool {
 	return host != "" && !strings.Contains(host, ":")
 }
 
-// FoldHost returns the URL with its scheme and its host in lower case. Two such URLs of one server
-// can be compared byte for byte. Text that is not a complete URL stays as it is.
+// FoldHost returns the URL with its scheme and its host in lower case, so that URLs can be compared byte
+// for byte. Text without "://" stays as it is.
 func FoldHost(rawURL string) string {
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	if !ok {

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// DenyFrames sets the header that keeps browsers from showing the answer in a frame of any page. The
-// page around a frame could cover the answer, or make a person copy a secret out of it. A policy
-// that a middleware of the host has set stays: a browser obeys both.
+// DenyFrames adds a header that makes browsers refuse to show the answer in a frame. The page around a
+// frame could cover the answer, or make a person copy a secret out of it. If a middleware of the host
+// has set a policy, the policy stays, and browsers apply both.
 //
-// X-Frame-Options would add nothing, because every browser since 2016 knows frame-ancestors.
+// DenyFrames does not set X-Frame-Options, because every browser since 2016 supports frame-ancestors.
 func DenyFrames(header http.Header) {
 	const name, policy = "Content-Security-Policy", "frame-ancestors 'none'"
 	if !slices.Contains(header[name], policy) {

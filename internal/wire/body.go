@@ -103,6 +103,7 @@ func isJSON(header http.Header) bool {
 	}
 	mediaType, params, err := mime.ParseMediaType(lines[0])
 	charset, given := params["charset"]
+	// "utf8" is not the name of a charset, but a common mistake.
 	return err == nil && mediaType == "application/json" &&
-		(!given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")) // a common slip
+		(!given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8"))
 }

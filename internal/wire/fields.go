@@ -102,8 +102,8 @@ func (f *Fields) Text(name string) string {
 	return text
 }
 
-// NonEmptyText returns the value of a string field, which must not be empty, or "" if the field is
-// absent.
+// NonEmptyText returns the value of an optional string field, or "" if the field is absent. An empty
+// string is an error.
 func (f *Fields) NonEmptyText(name string) string {
 	text, given := optional(f, name, strictjson.Value.Text, "must be a string")
 	if given && text == "" {

@@ -197,9 +197,9 @@ type CredentialStore interface {
 	// below one, PruneKeys removes nothing.
 	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
 
-	// PrunePreviousHashes removes the PreviousHash and the PreviousUntil of at most limit keys whose
-	// PreviousUntil had passed at the given time. The keys stay. PrunePreviousHashes returns the
-	// number of changed keys, as PruneKeys does.
+	// PrunePreviousHashes clears the PreviousHash and the PreviousUntil of at most limit keys that have
+	// a previous hash and a PreviousUntil that is not after the given time. The keys stay.
+	// PrunePreviousHashes returns the number of changed keys, as PruneKeys does.
 	PrunePreviousHashes(ctx context.Context, ended time.Time, limit int) (int, error)
 }
 

@@ -16,8 +16,8 @@ type githubToken struct {
 	leasedUntil time.Time
 }
 
-// ListGitHubTokens implements [auth.GitHubStore]. It holds the lock while it looks for the tokens,
-// also at users who have none.
+// ListGitHubTokens implements [auth.GitHubStore]. It holds the lock while it looks for tokens. If few
+// users have tokens, this can be a scan of all users.
 func (s *accounts) ListGitHubTokens(
 	ctx context.Context, host, after string, limit int,
 ) ([]auth.GitHubToken, error) {

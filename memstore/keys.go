@@ -199,7 +199,7 @@ func (s *accounts) PrunePreviousHashes(ctx context.Context, ended time.Time, lim
 	}), nil
 }
 
-// scheduleOverlapEnd gives the key the place among keysByOverlap that its PreviousUntil demands.
+// scheduleOverlapEnd updates the position of the key in keysByOverlap after a change of PreviousUntil.
 // The caller holds the lock.
 func (s *accounts) scheduleOverlapEnd(key *accessKey) {
 	if key.overlap != nil {

@@ -121,9 +121,9 @@ func (s *core) checkConn(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// isLost reports whether err occurred because the connection is lost. If it is, isLost takes the
+// isLost reports whether err occurred because the connection is lost. If so, isLost takes the
 // connection out of the pool and forgets the checks of all other connections, because a restart of
-// the server breaks them all. A connection to SQLite is never lost.
+// the server breaks all connections. A connection to SQLite is never lost.
 //
 // To find out, isLost pings the server, because each driver has its own errors for a lost
 // connection.

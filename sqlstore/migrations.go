@@ -19,12 +19,13 @@ var embedded embed.FS
 // of the returned file system, one file for each version.
 //
 // Most hosts do not call Migrations, because [Open] applies the migrations. A host with its own
-// migration process applies these files and sets Config.SkipMigrations. It must name the version
-// table after the prefix, such as auth_schema_version, and use this table for no other files. Then
-// the host's goose, Open, and the next version of the host agree on which files were applied.
+// migration process applies these files and sets Config.SkipMigrations. The name of goose's version
+// table must be the prefix and "schema_version", such as auth_schema_version. The table must be used for
+// no other files. Then the host's goose, Open, and the next version of the host agree on which files
+// were applied.
 //
-// There is no way back: the Down part of each file is a statement that fails. To go back to an
-// earlier version, restore a backup.
+// A migration cannot be reverted: the Down part of each file is a statement that fails. To go back to
+// an earlier version, restore a backup.
 //
 // A released file never changes. Later versions of this package only add files.
 func Migrations(dialect Dialect, prefix string) (fs.FS, error) {

@@ -45,8 +45,9 @@ func dialectOf(ctx context.Context, db *sql.DB) Dialect {
 	return MySQL
 }
 
-// tableRights lists the rights that the store needs for each table, besides SELECT. A table is named
-// together with one of its columns. To lock rows, PostgreSQL wants the right to UPDATE.
+// tableRights lists the rights that the store needs for each table, besides SELECT. The column is any
+// column of the table, for a statement that updates it. To lock rows, PostgreSQL needs the right to
+// UPDATE.
 var tableRights = []struct{ name, column, rights string }{
 	{"auth_users", "username", "INSERT UPDATE DELETE"},
 	{"auth_access_keys", "label", "INSERT UPDATE DELETE"},
@@ -65,8 +66,8 @@ var tableRights = []struct{ name, column, rights string }{
 }
 
 // checkRights returns an error if the user of the database lacks a right. Without this check, a
-// missing right to DELETE would only show at the first logout. The statements change no row. SQLite
-// has no users.
+// missing right to DELETE would cause no error before the first logout. The statements of the check
+// change no row. SQLite has no users.
 func (s *core) checkRights(ctx context.Context) error {
 	if s.dialect.oneWriter {
 		return nil
@@ -110,8 +111,9 @@ const updateState = `UPDATE auth_github_states SET expires_at = 1 - expires_at W
 // disk is full or the server has become read-only. It changes one small row, so call it at most
 // every few seconds. [core.Ping] only reads.
 //
-// If ctx ends, CheckWritable returns an error of ctx. The change may or may not have been committed
-// then, which does no harm.
+// If ctx ends, CheckWritable returns an error that matches the error of ctx. The change may or may not
+// have been committed. Both are harmless, because no other method reads the row. CheckWritable is safe
+// for concurrent use.
 func (s *core) CheckWritable(ctx context.Context) error {
 	return s.write(ctx, "check whether the database can be written", func(ctx context.Context, t tx) error {
 		// Another instance can make the same change at the same time. So a DELETE and an INSERT would

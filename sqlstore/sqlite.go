@@ -52,9 +52,9 @@ func requireSQLiteWAL(ctx context.Context, conn *sql.Conn) error {
 }
 
 // checkSQLiteWritable returns an error if the connection cannot write, for example because the data
-// source name contains mode=ro. It makes a change and rolls it back. If another process has the
-// write lock, checkSQLiteWritable does not wait, because only a connection that can write is asked
-// to wait.
+// source name contains mode=ro. It makes a change and rolls the change back. It does not wait for the
+// write lock. If another process has the lock, SQLite reports SQLITE_BUSY only to a connection that can
+// write, so checkSQLiteWritable returns nil.
 func checkSQLiteWritable(ctx context.Context, conn *sql.Conn) error {
 	var patience int
 	if err := conn.QueryRowContext(ctx, `PRAGMA busy_timeout`).Scan(&patience); err != nil {

@@ -46,9 +46,10 @@
 // rebinding.
 //
 // In the configuration of the service, do not give the fake the host name of the real GitHub. With
-// the same name, the service could mistake an identity of the fake for an identity of GitHub. But
-// set GitHubConfig.Host if the store outlives the fake. By default, it is the address of the fake. If
-// the next fake has another port, octocat is a new account for the service, and gets a new user.
+// the same name, the service could mistake an identity of the fake for an identity of GitHub. If the
+// store is used longer than the fake, set GitHubConfig.Host, because the default is the address of the
+// fake. If the next fake has another port, the service takes octocat for a new account, and creates a
+// new user.
 //
 // # Differences from GitHub
 //

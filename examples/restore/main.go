@@ -155,11 +155,11 @@ func newSecret() []byte {
 	return secret
 }
 
-// operator is the authority of the changes. Their events in the trail name it.
+// operator is the authority of the changes. The events of the changes have Host "restore".
 var operator = auth.ByHost("restore")
 
-// eventsSince returns the events of the trail since the time of the backup, the oldest first. It
-// takes a minute more, because the clocks of the instances differ.
+// eventsSince returns the events of the trail since one minute before the backup, the oldest first.
+// The extra minute is for clocks of instances that differ.
 func eventsSince(ctx context.Context, svc *auth.Service, backup time.Time) ([]auth.Event, error) {
 	var events []auth.Event
 	for before := ""; ; before = events[len(events)-1].ID {
@@ -181,8 +181,8 @@ func eventsSince(ctx context.Context, svc *auth.Service, backup time.Time) ([]au
 	}
 }
 
-// repeat makes the change of the event again. If the change is already made, or if the backup has no
-// such user or key, there is nothing to do.
+// repeat makes the change of the event again. If the user or the key does not exist, repeat does
+// nothing: the program has already repeated the change, or the backup is older than the record.
 func (r *restoration) repeat(ctx context.Context, event auth.Event) error {
 	svc := r.restored.svc
 	var err error

@@ -85,8 +85,8 @@ const (
 )
 
 // checkIssuer returns an error unless the issuer is a URL in its usual spelling. Other services
-// compare the issuer with the iss claim of tokens byte for byte, and would reject a token without
-// saying that only a slash is missing.
+// compare the issuer with the iss claim of tokens byte for byte. If only a slash differed, they would
+// reject each token, and the reason would not say so.
 func checkIssuer(setting, issuer string) error {
 	if flaw := weburl.IssuerFlaw(issuer); flaw != "" {
 		return fmt.Errorf("auth: %s %s", setting, flaw)
@@ -117,7 +117,7 @@ func publicOrigin(publicURL, callbackURL string, insecureCookies bool) (string, 
 	origin := weburl.Origin(publicURL)
 	if callback != "" && callback != origin {
 		return "", errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
-			"the browser comes back to the one with the cookies of the other")
+			"a browser does not send the cookies of one origin to the other")
 	}
 	return origin, nil
 }
@@ -204,7 +204,8 @@ type CredentialConfig struct {
 	// difference, because the sign-in replaces the imported hash by a hash with the service's own
 	// parameters.
 	//
-	// With GODEBUG=fips140=only, AllowImported is an error: see docs/fips.md.
+	// With GODEBUG=fips140=only, NewCredentialVerifier and New return an error if AllowImported is set:
+	// see docs/fips.md.
 	AllowImported bool
 
 	// MaxSlowHashes is the maximum number of slow hashes that are computed at the same time. Each

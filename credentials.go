@@ -360,14 +360,14 @@ func (v *CredentialVerifier) matchStored(
 }
 
 // matchSecret returns a nil error if the secret is the current secret of the key, or a previous
-// secret that still works. If a pepper is missing, so that the secret cannot be checked, the error
-// is a [pepperRejection]. The result stale reports whether the hash should be renewed. For a
-// previous secret, it is always false.
+// secret that still works. If the secret cannot be checked because a pepper is missing, the error is
+// a [pepperRejection]. The result stale reports whether the hash should be renewed. For a previous
+// secret, stale is always false.
 func (v *CredentialVerifier) matchSecret(
 	scheme secrethash.Scheme, key AccessKey, accessKey, secret string,
 ) (stale bool, err error) {
 	matches, stale := scheme.Match(key.Hash, key.UserID, accessKey, secret)
-	// The pepper is looked for even if the secret matches, so that all answers take equally long.
+	// This call is made even if the secret matches, so that all answers take equally long.
 	pepper, missing := v.hasher.MissingPepper(key.Hash)
 	if !matches && key.PreviousUntil.After(v.now()) {
 		matches, _ = scheme.Match(key.PreviousHash, key.UserID, accessKey, secret)

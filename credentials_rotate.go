@@ -78,13 +78,13 @@ func (v *CredentialVerifier) rotate(
 
 // PepperCounts is the result of [CredentialVerifier.CountByPepper].
 type PepperCounts struct {
-	// ByPepper has the number of access keys for each ID of a pepper. The ID "" stands for hashes
-	// that this package made without a pepper. A key whose previous secret still works can count
-	// under two IDs.
+	// ByPepper maps the ID of a pepper to the number of access keys whose hashes need the pepper. The
+	// ID "" stands for hashes that this package made without a pepper. If the previous secret of a key
+	// still works, the key can count under two IDs.
 	ByPepper map[string]int
 
 	// Imported is the number of access keys whose hash another system made. Such a hash has no
-	// pepper, until the next sign-in with the key replaces it.
+	// pepper. The next sign-in with the key replaces the hash.
 	Imported int
 
 	// Unreadable is the number of access keys with a hash of an unknown form, which no secret
@@ -95,14 +95,14 @@ type PepperCounts struct {
 // storedPage is the number of records that one query of a count reads.
 const storedPage = 1000
 
-// CountByPepper counts the access keys of all users by the pepper that their hashes need. It counts
-// only keys that have not expired, and of a previous secret only one that still works. A pepper
-// that no key needs can be removed from [CredentialConfig.Peppers]. The same holds for [NoPepper] if
-// both ByPepper[""] and Imported are zero.
+// CountByPepper counts the access keys of all users by the pepper that their hashes need. It ignores
+// keys that have expired, and previous secrets that no longer work. If no key needs a pepper, the
+// pepper can be removed from [CredentialConfig.Peppers]. [NoPepper] can be removed if both
+// ByPepper[""] and Imported are zero.
 //
-// CountByPepper reads all keys, a page at a time. A key that is added, removed or renewed meanwhile
-// can be counted as it was before or as it is afterwards. The only errors are those of the store and
-// of ctx.
+// CountByPepper reads all keys, one page at a time. If a key is added, removed or renewed during the
+// call, CountByPepper may or may not see the change. The only errors are those of the store and of
+// ctx.
 func (v *CredentialVerifier) CountByPepper(ctx context.Context) (PepperCounts, error) {
 	counts := PepperCounts{ByPepper: map[string]int{}}
 	for after := ""; ; {
@@ -202,7 +202,7 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	switch {
 	case v.expired(key):
 		return AccessKey{}, ErrInvalidCredentials
-	case unknown: // not err, which callers would take for a secret that does not work
+	case unknown: // not err, because err matches ErrInvalidCredentials
 		return AccessKey{}, fmt.Errorf("auth: the access key %s is not revoked: %w", key.ID,
 			&pepper.unknownPepperError)
 	case err != nil:

@@ -27,8 +27,8 @@
 // copy of the revocation feed, which is the store's list of revocations. Run also delivers events
 // and removes expired records.
 //
-// For a load balancer, mount [GroupHealth], whose call GET /readyz says whether the instance can
-// accept tokens now. For an alert, use [Service.Ping], which fails as soon as the store does not
+// For a load balancer, mount [GroupHealth]. Its call GET /readyz says whether the instance can accept
+// tokens now. For an alert, use [Service.Ping], which returns an error as soon as the store does not
 // answer.
 //
 // # Tokens
@@ -85,9 +85,9 @@
 // # Tests of a host
 //
 // In a test, [Service.Register] makes a user, and [Service.SignIn] makes a token for the user. If
-// the test uses package memstore, it needs no database. A signing key for a test can have the
-// secret []byte(rand.Text() + rand.Text()), with crypto/rand. A fixed text such as "test-secret" is
-// refused. Package githubtest is a fake GitHub.
+// the test uses package memstore, it needs no database. In a test, the secret of a signing key can be
+// []byte(rand.Text() + rand.Text()), with Text of crypto/rand. [NewHS256Key] refuses a text such as
+// "test-secret". Package githubtest is a fake GitHub.
 //
 //	svc, err := auth.New(memstore.New(), cfg)
 //	…

@@ -136,8 +136,8 @@ func (e *unknownPepperError) Error() string {
 func (e *unknownPepperError) Unwrap() error { return ErrUnknownPepper }
 
 // pepperRejection is the ErrInvalidCredentials for a pair that cannot be checked because a pepper
-// is missing. It makes its text only when the event is made, so that the rejection takes as long as
-// that of a wrong secret.
+// is missing. Error builds the text, not the code that returns the error. So a client cannot measure
+// a difference from the rejection of a wrong secret.
 type pepperRejection struct{ unknownPepperError }
 
 // Error returns a message with the ID of the pepper.
@@ -161,8 +161,8 @@ func feedError(err error) error {
 	return err
 }
 
-// failureCauses names the causes whose outages are logged apart from each other. The last cause has
-// its own outages because any person who signs in can cause it, with the URL of the callback.
+// failureCauses names the causes whose outages are counted and logged separately. The last cause is
+// separate from "github" because anyone can cause it, with the URL of the callback.
 var failureCauses = [...]string{causeStore: "store", causeGitHub: "github", causeCallback: "github callback"}
 
 // The indexes of failureCauses. The causes from causeGitHub on are failures of GitHub.
@@ -183,9 +183,9 @@ func failureCause(err error) int {
 	return causeStore
 }
 
-// logFeed writes a log line about the revocation feed of an instance. In an outage, there is one line
-// when reading begins to fail, one when no token is accepted any longer, and one at the end. Lines
-// about an outage that lasts follow at most every 30 seconds.
+// logFeed writes a log line about the revocation feed of an instance. An outage has one line when
+// reading begins to fail, one when the instance no longer accepts any token, and one at the end. While
+// an outage lasts, further lines follow at most every 30 seconds.
 func logFeed(log *slog.Logger, r revocation.Report) {
 	switch r.Status {
 	case revocation.ReadFailing:
@@ -202,8 +202,8 @@ func logFeed(log *slog.Logger, r revocation.Report) {
 	}
 }
 
-// logDelivery records whether the store has answered a call of the given operation, with which the
-// audit trail is delivered. It writes a log line if one is due.
+// logDelivery records the result of a call with which [EventLog.Run] delivers the audit trail: "claim"
+// or "finish". If a log line is due, logDelivery writes it.
 func logDelivery(log *slog.Logger, failures *outage.Tracker, operation string, err error) {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		if r, due := failures.Fail(operation, 1); due {
@@ -318,8 +318,8 @@ func rejectionOf(userID, sessionID string, err error) error {
 // rejectionReason returns the Reason of the event about a request that err rejected. If err wraps
 // ErrInvalidCredentials, ErrTokenRejected or ErrGitHubNotAllowed and adds a text to it, the reason
 // is the added text. In all other cases, the reason is the detail of [ErrorStatus]. The reason
-// contains nothing from the request, with one exception: the kid of a token of an unknown key, if it
-// has the form of a key ID.
+// contains nothing from the request, with one exception. If the kid of a token names an unknown key and
+// has the form of a key ID, the reason contains the kid.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
 	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {

@@ -18,7 +18,7 @@ import (
 type EventLogConfig struct {
 	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event at a time. nil means
 	// that events go to Logger. Before Run is called, events go to Logger and also wait for OnEvent,
-	// and the log has one warning.
+	// and Logger receives one warning.
 	//
 	// OnEvent can be slow, because no request waits for it. A panic in OnEvent is logged. The queue
 	// for OnEvent has room for 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512
@@ -291,7 +291,7 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 }
 
 // warnWithoutRun logs one warning if the host has set OnEvent and has not called Run yet. Without
-// the warning, a host that forgets Run would learn of it only when the queue is full.
+// the warning, the log would not say that Run is missing until the queue is full.
 func (l *EventLog) warnWithoutRun(ctx context.Context) {
 	if l.onEvent != nil && !l.everRan.Load() && l.warned.CompareAndSwap(false, true) {
 		l.log.WarnContext(ctx, "auth: OnEvent is set and Run has not been called: until Run is called, "+
@@ -401,7 +401,8 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		e.Method, e.GitHub, e.Reason, e.Client.Address, e.Client.UserAgent, e.Client.RequestID})
 }
 
-// UnmarshalJSON reads an event that MarshalJSON has written, for instance from a queue.
+// UnmarshalJSON reads the form that MarshalJSON writes. It ignores unknown fields, and returns the
+// errors of [json.Unmarshal].
 func (e *Event) UnmarshalJSON(text []byte) error {
 	var j eventJSON
 	if err := json.Unmarshal(text, &j); err != nil {

@@ -197,7 +197,7 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	if cfg.Host == "" {
 		cfg.Host = text.FoldASCII(base.Host)
 	}
-	// A file or a form often leaves a line break around a pasted value. No client ID or secret has one.
+	// A value from a file or a form often has a line break at an end. No client ID or secret has one.
 	cfg.ClientID = strings.TrimSpace(cfg.ClientID)
 	cfg.ClientSecret = NewSecret(strings.TrimSpace(cfg.ClientSecret.Reveal()))
 	switch {
@@ -287,8 +287,8 @@ type GitHubConnector struct {
 	sealer  *seal.Sealer // seals tokens in the store
 	events  *EventLog
 
-	insecureCookies bool               // other hosts can set cookies: plain http beyond loopback
-	misplaced       *browser.Misplaced // for flows that begin at another origin
+	insecureCookies bool               // plain http beyond loopback: other hosts can set cookies
+	misplaced       *browser.Misplaced // for flows that begin at another origin than CallbackURL
 
 	tokenAnswers  *answers.Memory // GitHub's answers for Verify
 	memberAnswers *answers.Memory // GitHub's answers for StillAdmitted

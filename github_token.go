@@ -25,8 +25,8 @@ const (
 
 // Status reads from the store which GitHub account is connected to the user. It returns ErrNotFound
 // if the store has no GitHub token of the user, or if no sealing key decrypts the token. In the
-// second case, Status logs the ID of the key and emits an event, but the token stays in the store:
-// another instance may have the key.
+// second case, Status logs the ID of the key and emits [EventGitHubLost], at most once an hour for each
+// token. The token stays in the store, because another instance may have the key.
 func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	return link, err
@@ -170,9 +170,9 @@ func (g *GitHubConnector) freshGrant(ctx context.Context, userID string) (github
 	}
 }
 
-// lease gives this instance the lease on the token, or returns false while another caller has it.
-// A lease must be longer than a refresh can take. If the lease ended during the refresh, two
-// instances could redeem the same refresh token.
+// lease takes the lease on the token, or returns false while another caller has the lease. A lease
+// must be longer than a refresh can take. If the lease ended during the refresh, two instances could
+// redeem the same refresh token.
 func (g *GitHubConnector) lease(ctx context.Context, token GitHubToken) (bool, error) {
 	now := g.cfg.Now()
 	leased, err := g.store.LeaseGitHubToken(ctx, token.UserID, token.Account.Host, token.Version, now,
@@ -207,7 +207,7 @@ func (g *GitHubConnector) reseal(ctx context.Context, old openedToken) (version 
 func (g *GitHubConnector) resealOnUse(ctx context.Context, old openedToken) (version string) {
 	version, done, err := g.reseal(ctx, old)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token was not sealed with the first key",
+		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token was not sealed again with the first key",
 			"user_id", old.record.UserID, "error", err)
 	}
 	if !done {
@@ -236,7 +236,7 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
 	}
 	if err != nil {
-		g.revokeAtGitHub(ctx, old.UserID, fresh.AccessToken) // disconnected meanwhile, or the store failed
+		g.revokeAtGitHub(ctx, old.UserID, fresh.AccessToken) // the user disconnected, or the store failed
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("auth: keeping a refreshed GitHub token: %w", err)
@@ -349,20 +349,20 @@ type ResealReport struct {
 	Current  int // tokens that were encrypted with the first key already
 	Resealed int // tokens that Reseal has encrypted with the first key
 
-	// Unopened is the number of tokens that no key decrypts, for each ID of the key that encrypted
-	// them. Reseal leaves these tokens unchanged.
+	// Unopened counts the tokens that no key decrypts, by the ID of the key that encrypted the token.
+	// Reseal leaves these tokens unchanged.
 	Unopened map[string]int
 }
 
 const resealPage = 500 // tokens that one query of Reseal reads
 
-// Reseal encrypts all stored tokens for the GitHub host with the first sealing key. Once every
-// instance has the same first key, and Reseal has returned without an error, no token needs another
-// key that Reseal has. Tokens in Unopened need a key that Reseal does not have.
+// Reseal encrypts all stored tokens for the GitHub host with the first sealing key. Before you call
+// Reseal, give every instance the same first key. If Reseal returns no error, the stored tokens need
+// no other key that this instance has. ResealReport.Unopened counts tokens that need another key.
 //
 // Reseal can run on several instances at the same time, and while users sign in, connect and
-// disconnect. It waits for tokens that another instance refreshes. If Reseal returns an error, such
-// as that of ctx, the report covers the tokens before the error. Another call does the rest.
+// disconnect. If another instance is refreshing a token, Reseal waits for it. If Reseal returns an error,
+// such as that of ctx, the report covers the tokens before the error. Call Reseal again for the rest.
 func (g *GitHubConnector) Reseal(ctx context.Context) (ResealReport, error) {
 	report := ResealReport{Unopened: map[string]int{}}
 	if g == nil {
@@ -416,5 +416,5 @@ func (g *GitHubConnector) resealStored(ctx context.Context, token GitHubToken, r
 		}
 		token = *again
 	}
-	return errors.New("auth: sealing a GitHub token again: concurrent writes came first too often")
+	return errors.New("auth: sealing a GitHub token again: other writes changed the token too often")
 }

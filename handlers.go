@@ -25,8 +25,8 @@ const (
 	GroupAccount        RouteGroup = "account"
 	GroupAdministration RouteGroup = "administration"
 
-	// GroupHealth contains the calls for health checks. It is served only if the host names it,
-	// because the host may have health checks of its own.
+	// GroupHealth contains the calls for health checks. Routes, Mount and Handler omit this group
+	// unless the host names it, because the host may have health checks of its own.
 	GroupHealth RouteGroup = "health"
 )
 
@@ -107,13 +107,14 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 // Mount registers the calls of the given groups on the mux. If no group is given, it registers the
 // calls of all groups except GroupHealth. Each pattern contains the method of its call. If a pattern
 // conflicts with a pattern of the mux, Mount panics, as [http.ServeMux.Handle] does. The message of
-// the panic names the line that called Mount. A second call of Mount on one mux is such a conflict.
+// the panic names the line that called Mount. A second call of Mount for the same group on one mux is
+// such a conflict.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 	if mux == nil {
 		panic("auth: Service.Mount needs a ServeMux, not nil")
 	}
 	_, file, line, _ := runtime.Caller(1)
-	defer func() { // ServeMux names only the lines of Handle, and the one below is not the host's
+	defer func() { // ServeMux would name the line below that calls Handle, which is not the host's
 		if conflict := recover(); conflict != nil {
 			panic(fmt.Sprintf("auth: Service.Mount, called at %s:%d, finds one of its calls on the "+
 				"ServeMux: call Mount once, or name groups that do not overlap: %v", file, line, conflict))
@@ -226,8 +227,8 @@ func (s *Service) LivenessHandler() http.Handler {
 //   - The store has not answered for MaxStaleness.
 //   - CheckSessionsInStore is set, and the store does not answer.
 //
-// An instance accepts tokens for up to MaxStaleness after the store has stopped answering, so a
-// short failure of the store does not take every instance out of the load balancer. Use
+// An instance accepts tokens for up to MaxStaleness after the store has stopped answering. So during a
+// short failure of the store, the load balancer still sends requests to all instances. Use
 // [Service.Ping] for an alert about the store.
 func (s *Service) ReadinessHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet,

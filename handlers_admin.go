@@ -11,9 +11,10 @@ import (
 )
 
 // RegisterUserHandler handles POST /api/v1/user/register: a super user calls it to create a user.
-// The e-mail is optional. A reserved username, such as admin or root, is refused: only the host's
-// own code can choose it, with [Service.Register]. The handler returns the only copy of the user's
-// access secret. If the host has a [UserSource], it answers 404.
+// The e-mail address is optional. If the username is reserved, such as admin or root, the handler
+// answers 422. Only the host's own code can use a reserved username, with [Service.Register]. The
+// handler returns the only copy of the user's access secret. If the host has a [UserSource], it answers
+// 404.
 func (s *Service) RegisterUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
 		serve: s.serveRegister})

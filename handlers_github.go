@@ -182,9 +182,9 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 }
 
 // errCompletedBefore is the error of completeGitHub if the browser comes back with the state of a
-// flow that has completed in the session that the browser still has. For example, the person has
-// gone back to GitHub's page, and GitHub redirects the browser again. ReturnTo of the outcome is the
-// page at which the flow ended.
+// flow that has completed in the browser's current session. For example, the person has gone back to
+// GitHub's page, and GitHub redirects the browser again. ReturnTo of the outcome is the page at which
+// the flow ended.
 var errCompletedBefore = errors.New("auth: the GitHub flow has completed in this session")
 
 // completeGitHub completes a flow as [GitHubConnector.Complete] does, within the limits of
@@ -216,8 +216,9 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, Identity, erro
 	return outcome, caller, err
 }
 
-// completedIn returns what the browser remembers of the flow of the request's state, if the flow has
-// completed in the session of the caller. The caller is the zero Identity without a live session.
+// completedIn returns the record in the browser's cookie about the flow of the request's state, if the
+// flow has completed in the session of the caller. If the browser has no live session, the caller is
+// the zero Identity.
 func (g *GitHubConnector) completedIn(r *http.Request, caller Identity) (oauthstate.Completed, bool) {
 	query, ok := oauthstate.ParseCallback(r.URL.RawQuery)
 	if !ok || caller.SessionID == "" {
@@ -296,8 +297,8 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	return written{}, nil
 }
 
-// rememberFlow makes the browser remember the completed flow of the request for the rest of its
-// session.
+// rememberFlow sets a cookie that records the completed flow of the request. The cookie lasts for the
+// rest of the browser's session.
 func (s *Service) rememberFlow(
 	w http.ResponseWriter, r *http.Request, done oauthstate.Completed, rest time.Duration,
 ) {

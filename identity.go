@@ -212,8 +212,8 @@ func NoProxies() Proxies { return Proxies{decided: true, none: true} }
 // in none of the networks. If a connection comes from elsewhere, X-Forwarded-For is ignored. [New]
 // returns an error if there is no prefix or if a prefix is invalid or contains every address.
 //
-// A program that connects through a Unix socket counts as a proxy, whatever the networks are. If the
-// service listens only on a Unix socket, name the loopback address, 127.0.0.1/32.
+// A program that connects through a Unix socket counts as a trusted proxy, whatever the networks are.
+// If the service listens only on a Unix socket, name the loopback address, 127.0.0.1/32.
 func TrustProxies(prefixes ...netip.Prefix) Proxies {
 	return Proxies{decided: true, networks: slices.Clone(prefixes)}
 }

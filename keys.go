@@ -127,7 +127,8 @@ func newSealer(ring []SymmetricKey, purpose string) (*seal.Sealer, error) {
 	return seal.New(keys, purpose)
 }
 
-// newCookies returns the maker of cookies for the pages of the origin. The request does not matter.
+// newCookies returns a [seal.Cookies] for pages at the origin. The names and attributes of the cookies
+// depend only on the origin, never on a request.
 func newCookies(sealer *seal.Sealer, origin string) seal.Cookies {
 	return seal.Cookies{Sealer: sealer, PlainHTTP: strings.HasPrefix(origin, "http:")}
 }
@@ -189,13 +190,13 @@ func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 }
 
 // ReadKeyFile returns the content of a file with keys or secrets, for [ParseSigningKeys] or
-// [NewSymmetricKey]. The file must be a regular file, or a link to one, of 1 byte to 1 MiB. nil for log
-// means slog.Default().
+// [NewSymmetricKey]. The file must be a regular file, or a link to one, of 1 byte to 1 MiB. If log is
+// nil, ReadKeyFile uses slog.Default().
 //
 // If accounts other than the owner can write the file, ReadKeyFile returns an error, because such an
 // account could make tokens. If all accounts can read the file, ReadKeyFile logs a warning. On Windows,
-// it checks neither. It does not check who owns the file and who can replace it in its directory. If
-// the file does not exist, the error matches fs.ErrNotExist.
+// it checks neither. It does not check the owner of the file, or which accounts can replace the file in
+// its directory. If the file does not exist, the error matches fs.ErrNotExist.
 func ReadKeyFile(path string, log *slog.Logger) ([]byte, error) {
 	return signing.ReadFile(path, defaults.Logger(log))
 }
@@ -205,9 +206,9 @@ func ReadKeyFile(path string, log *slog.Logger) ([]byte, error) {
 //   - PEM blocks of type PRIVATE KEY (PKCS #8) or EC PRIVATE KEY (SEC 1), with P-256 keys for ES256
 //     and Ed25519 keys for EdDSA. Their IDs are derived from the keys.
 //   - A private JWK or a JWK Set (RFC 7517), with P-256 keys, Ed25519 keys, or symmetric keys for
-//     HS256. The ID of a key without a kid is derived from the key. A JWK with the member
-//     sallyport_retired_at is retired at this time, as by [SigningKey.RetiredAt]. The time is a
-//     number of seconds of Unix time.
+//     HS256. The ID of a key without a kid is derived from the key. If a JWK has the member
+//     sallyport_retired_at, in seconds of Unix time, the key is the result of
+//     [SigningKey.RetiredAt] for that time.
 //
 // If any part of the data is something else, ParseSigningKeys returns no keys and an error that
 // says what is wrong. The error contains no part of a key. ParseSigningKeys copies the keys, so the
@@ -234,8 +235,8 @@ func (k SigningKey) ID() string {
 // RetiredAt returns a copy of the key. The copy verifies only tokens that were issued at the given
 // time or earlier, to the second. Use RetiredAt for a key that no longer signs on any instance.
 //
-// Pass a fixed time, not time.Now() in code that runs at each start: the retirement would move with
-// each restart. A JWK can contain its time of retirement: see [ParseSigningKeys].
+// Pass a fixed time. With time.Now() in code that runs at each start, the time of retirement would
+// change with each restart. A JWK can contain its time of retirement: see [ParseSigningKeys].
 //
 // An attacker who obtains the key later can sign tokens with any time of issue. The copy rejects
 // every token with a time of issue after the given time. Every other token of the attacker expires

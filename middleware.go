@@ -113,10 +113,10 @@ func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfReques
 //
 // If [Config.BrowserSessions] is set, the handler sets Cache-Control to "private, no-cache" and adds
 // Cookie to Vary before it calls next, because a cache may store the response to a request with a
-// cookie. Next can replace both headers.
+// cookie. The handler next can replace both headers.
 //
-// The request by which a browser asks for permission to call another origin (a CORS preflight) has
-// no token. Put the handler that answers such requests outside Authenticate.
+// A CORS preflight request has no token, so Authenticate answers it with 401. Wrap your CORS handler
+// around Authenticate.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	requireHandler("Service.Authenticate", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

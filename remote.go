@@ -33,8 +33,8 @@ type RemoteVerifierConfig struct {
 	// user. Set it only if the network protects this traffic, as an encrypting service mesh does.
 	InsecureJWKSURL bool
 
-	// JWKS is the JWK set of the issuer itself, in place of JWKSURL, such as the content of a mounted
-	// file. The verifier then calls no server. [RemoteVerifier.SetJWKS] replaces the set.
+	// JWKS is the text of the issuer's JWK set, such as the content of a mounted file. Set either JWKS
+	// or JWKSURL. With JWKS, the verifier calls no server. [RemoteVerifier.SetJWKS] replaces the set.
 	JWKS []byte
 
 	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
@@ -68,8 +68,8 @@ type RemoteVerifierConfig struct {
 	Now func() time.Time
 
 	// Logger receives a line when fetches of the keys begin to fail, when they succeed again, and
-	// when the set has keys that are not used. It also receives each request that Authenticate
-	// answers with 503. nil means slog.Default().
+	// when the set has keys that are not used. It also receives lines about requests that
+	// Authenticate answers with 503. nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -83,8 +83,8 @@ const defaultMaxAge = 15 * time.Minute
 // issued, even if the session has been revoked since. It does not know the user's permissions
 // either. The service must decide by itself what the user may do.
 //
-// With RemoteVerifierConfig.JWKS, the verifier has all keys from the start: no request waits, and a
-// token that names an unknown key is rejected. The rest of this comment is about JWKSURL.
+// If RemoteVerifierConfig.JWKS is set, the verifier has all keys from the start. No request waits, and
+// a token that names an unknown key is rejected. The rest of this comment is about JWKSURL.
 //
 // The verifier fetches the keys when the first token arrives. It fetches them again when a token
 // names an unknown key, or when a token arrives and the keys are two and a half minutes old. At
@@ -216,8 +216,8 @@ func (cfg RemoteVerifierConfig) checkJWKSURL() error {
 //
 // SetJWKS returns an error if the text is no JWK set, if no key of the set can be used, or if the set
 // contains a private or symmetric key. The keys then stay as they were. SetJWKS also returns an error
-// if the verifier was made with JWKSURL. If it replaces the keys, it emits an
-// [EventSigningKeysReplaced].
+// if the verifier was made with JWKSURL. If SetJWKS replaces the keys, it emits an
+// [EventSigningKeysReplaced]. SetJWKS may be called by several goroutines; the last set stays.
 func (v *RemoteVerifier) SetJWKS(jwks []byte) error {
 	if v.keys != nil {
 		return errors.New("auth: SetJWKS needs a RemoteVerifier with RemoteVerifierConfig.JWKS, not JWKSURL")
@@ -234,7 +234,7 @@ func (v *RemoteVerifier) SetJWKS(jwks []byte) error {
 	return nil
 }
 
-// useJWKS parses a JWK set, verifies with its keys from now on, and returns them. The source argument
+// useJWKS parses a JWK set, makes the verifier use its keys, and returns the keys. The source argument
 // says where the set comes from, for the text of an error.
 func (v *RemoteVerifier) useJWKS(source string, jwks []byte) (*signing.Ring, error) {
 	ring, err := signing.ParseJWKS(jwks)
@@ -329,10 +329,10 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 }
 
 // Authenticate returns a handler that calls Identify for each request. If Identify returns an
-// error, the handler answers with [WriteError]. It logs the first request that gets a 503, and then
-// the number of such requests, at most every 30 seconds. If Identify returns no error, the handler
-// passes the request to the handler in the parameter next. That handler gets the caller's identity
-// from [IdentityFromContext].
+// error, the handler answers with [WriteError]. If the answer is 503, the handler logs the first such
+// request, and then the number of such requests, at most every 30 seconds. If Identify returns no error,
+// the handler passes the request to the handler in the parameter next. That handler gets the caller's
+// identity from [IdentityFromContext].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	requireHandler("RemoteVerifier.Authenticate", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

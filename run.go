@@ -34,7 +34,7 @@ const (
 //   - It delivers events to Config.OnEvent: see [EventLog.Run].
 //   - It calls [Service.Prune] at once, and then every ten minutes.
 //
-// If one of these fails, Run tries again the next time, and the log has the failure.
+// If one of these fails, Run tries again at the next interval. The failure is logged.
 //
 // Call Run on every instance. Without Run, the first request in each RevocationInterval reads the
 // feed, events go to the log and wait for OnEvent, and the host must call Prune itself.
@@ -126,8 +126,8 @@ func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	return removed, nil
 }
 
-// Ping returns an error unless the store answers within Config.Timeout. Ping only reads, so it
-// returns nil although the disk of the database is full and no one can sign in.
+// Ping returns an error unless the store answers within Config.Timeout. Ping only reads. So if the disk
+// of the database is full, Ping returns nil although no user can sign in.
 //
 // Use Ping for alerts. For a load balancer, use [Service.ReadinessHandler], because an instance
 // accepts tokens for up to MaxStaleness after the store has stopped answering.
@@ -145,7 +145,7 @@ func (s *Service) Ping(ctx context.Context) error {
 // tokens while the store answers.
 //
 // Anyone can make any number of requests that call checkReady, so checkReady reads the store at most
-// once in a second.
+// once a second.
 func (s *Service) checkReady(ctx context.Context) error {
 	if feed := s.tokens.feed; feed != nil {
 		return feed.CheckUsable(ctx)
@@ -196,7 +196,7 @@ func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]
 }
 
 // logFailure logs err if it means that the store or GitHub could not answer. It does not log err if
-// the client has gone away. While requests keep failing, most of them are only counted: see
+// the client has gone away. While requests keep failing, logFailure only counts most of them: see
 // package internal/outage. The operation argument is that of [Service.logSuccess].
 func (s *Service) logFailure(operation string, r *http.Request, err error) {
 	if !isOutage(r, err) {
@@ -256,8 +256,9 @@ func (s *Service) watchGitHub(r *http.Request) *http.Request {
 	return r
 }
 
-// logSuccess records that an operation has served the request, and logs the end of an outage. The
-// operation argument and the pattern of the request tell calls apart that can fail independently.
+// logSuccess records that an operation has served the request. If this ends an outage, logSuccess logs
+// the end. The operation argument and the pattern of the request distinguish calls that can fail
+// independently.
 // An outage of GitHub ends only with a request for which GitHub has answered a call: for most users,
 // a sign-in with an access key asks only the store.
 func (s *Service) logSuccess(operation string, r *http.Request) {

@@ -139,8 +139,8 @@ func (t *TokenIssuer) checkStore(store any) error {
 // says in which order to change keys on several instances. SetKeys emits an
 // [EventSigningKeysReplaced], with the IDs of the keys in its Reason.
 //
-// SetKeys stores nothing. A restart returns to the keys of the configuration, so put the new keys
-// there first.
+// SetKeys stores nothing. After a restart, the instance uses the keys of its configuration, so put the
+// new keys there first.
 func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	ring, err := newRing(keys)
 	if err != nil {

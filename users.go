@@ -246,8 +246,8 @@ func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) e
 }
 
 // RevokeUser revokes all sessions of the user and returns how many of them were live, as
-// [TokenIssuer.RevokeUser] does. For another user than the caller, set SuperUser in the authority
-// that [Identity.Authority] returns. Otherwise, RevokeUser returns ErrNotFound and revokes nothing.
+// [TokenIssuer.RevokeUser] does. If the user is not the caller, set SuperUser in the authority that
+// [Identity.Authority] returns. Otherwise, RevokeUser returns ErrNotFound and revokes nothing.
 func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (int, error) {
 	return s.tokens.RevokeUser(ctx, by, userID)
 }
@@ -279,7 +279,7 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 //
 // User returns an error that matches ErrTokenMissing unless [Service.Authenticate],
 // [Service.RequireSuperUser] or [Service.IdentifyContext] of this Service has put the caller into
-// ctx. The message of the error says so. User returns ErrTokenRejected if the user does not exist
+// ctx. The text of the error says what to do. User returns ErrTokenRejected if the user does not exist
 // or is disabled.
 func (s *Service) User(ctx context.Context) (User, error) {
 	caller := s.ownCaller(ctx)
@@ -292,8 +292,8 @@ func (s *Service) User(ctx context.Context) (User, error) {
 	return s.readUser(ctx, caller.identity.UserID)
 }
 
-// ownCaller returns the caller that this Service has identified and put into ctx, or nil. The token
-// of any other caller was verified with other keys or not at all, so it proves nothing here.
+// ownCaller returns the caller that this Service has identified and put into ctx, or nil. The token of
+// any other caller was verified with other keys or not at all, so this Service must not trust it.
 func (s *Service) ownCaller(ctx context.Context) *callerContext {
 	caller := callerOf(ctx)
 	if caller == nil || caller.clients != s.clients {
@@ -303,7 +303,8 @@ func (s *Service) ownCaller(ctx context.Context) *callerContext {
 }
 
 // missingCallerError tells the host why a context has no caller of the Service. It matches
-// ErrTokenMissing, but does not say that the request has no token: perhaps nobody has looked.
+// ErrTokenMissing, but does not say that the request has no token, because no middleware of this Service
+// may have looked for a token.
 type missingCallerError string
 
 func (e missingCallerError) Error() string { return "auth: " + string(e) }

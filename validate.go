@@ -328,8 +328,9 @@ func checkText(field, value string, limit int) error {
 	return nil
 }
 
-// checkNames checks what Validate leaves open, because stores keep any text: a username or an e-mail
-// that looks like another one is refused (see text.NameFlaw), and so is a text that is no address.
+// checkNames checks the rules for new users that Validate does not check. Validate is for stores, which
+// accept any text. checkNames refuses a username that looks like another one (see text.NameFlaw), and
+// an Email that is not an address or looks like another address.
 func (u User) checkNames() error {
 	if flaw := text.NameFlaw(u.Username, maxUsernameLength); flaw != "" {
 		return &InvalidError{Field: "username", Reason: flaw}

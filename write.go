@@ -256,8 +256,8 @@ type Event struct {
 	GitHub GitHubAccount
 
 	// Reason says why a request was refused or what a change did. It is meant for people to read.
-	// Do not use it as a label of a metric: it can contain the ID of a key that the sender of a
-	// token chose.
+	// Do not use it as a label of a metric, because it can contain a key ID that the sender of a token
+	// has chosen.
 	Reason string
 
 	Client ClientInfo // the client that sent the request

@@ -59,8 +59,8 @@ func (p *people) disableHandler(svc *auth.Service) http.HandlerFunc {
 	}
 }
 
-// newHost returns a service whose users are in the host's table. In production, the store is one of
-// sqlstore.OpenAccounts, and the key is read from a file.
+// newHost returns a service whose users are in the host's table. In production, open the store with
+// sqlstore.OpenAccounts, and read the key from a file.
 func newHost(table *people) (*auth.Service, error) {
 	key, err := auth.NewHS256Key("2026-01", []byte(rand.Text()+rand.Text()))
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// newService returns a service with the store, as a program of an operator makes it. The program
-// must have the peppers of the service, because it makes a key.
+// newService returns a service with the store, for a program of an operator. The program must have the
+// peppers of the service, because it creates an access key.
 func newService(store auth.Store, keys ...auth.SigningKey) (*auth.Service, error) {
 	return auth.New(store, auth.Config{Issuer: "https://api.example.com", SigningKeys: keys})
 }
@@ -30,8 +30,8 @@ func newSigningKey() auth.SigningKey {
 }
 
 // If no super user has a working key, an operator runs a program like this one beside the database.
-// The program lists the super users first. Recover a user by ID only, because another user can have
-// a name that looks the same, or the e-mail of the super user as the name.
+// The program lists the super users first. Recover a user only by ID, because the name of another user
+// can look like the name or the e-mail address of the super user.
 func ExampleService_RecoverSuperUser() {
 	ctx := context.Background()
 	store := memstore.New() // your store

@@ -216,8 +216,8 @@ func loadRing(svc *auth.Service, path string) error {
 	return svc.Tokens().SetKeys(keys)
 }
 
-// A host replaces its signing key. It writes the new ring to the file that it reads when it starts, and
-// then reads the file.
+// A host replaces its signing key. In each step, the host writes the new ring to the file that it reads
+// at its start, and then reads the file.
 func ExampleTokenIssuer_SetKeys() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

@@ -73,7 +73,7 @@ func TestARefusedFieldIsMarkedAndHasTheFocus(t *testing.T) {
 	require.False(t, eval[bool](b, `document.getElementById("new-username").hasAttribute("aria-describedby")`))
 }
 
-func TestAMessageIsInViewWhereverTheUserHasScrolled(t *testing.T) {
+func TestAMessageStaysInViewAfterScrolling(t *testing.T) {
 	_, b := startSignedIn(t)
 	b.look(320, "light")
 	b.pressOn("#user-list", "admin", "Make a plain user")

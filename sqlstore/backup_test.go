@@ -21,7 +21,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// shell runs the commands of docs/backup-and-restore.md. The database of the page is called app.
+// shell runs the commands of docs/backup-and-restore.md, where the database has the name "app".
 type shell struct {
 	dir string
 	env []string
@@ -95,7 +95,8 @@ func crash(t *testing.T, file string) string {
 }
 
 // crashedAfterBackup returns a directory with the files of a database after a crash, and with a
-// backup that was made earlier. The backup has the user before; the user after was added later.
+// backup that was made earlier. The backup has the user "before". The database also has the user
+// "after".
 func crashedAfterBackup(t *testing.T) shell {
 	t.Helper()
 	needTools(t, "sqlite3")
@@ -120,8 +121,8 @@ func TestTheDocumentedRestoreOfSQLiteRestoresTheBackup(t *testing.T) {
 	require.Equal(t, []string{"before"}, users(t, store))
 }
 
-// This test shows why the page removes the -wal file first. SQLite cannot tell that the file belongs
-// to another database: the header of a database has nothing in common with the header of its WAL.
+// This test shows why the page removes the -wal file first. SQLite cannot detect that the file belongs
+// to another database, because no field of a database's header is also in the header of its WAL.
 func TestABackupCopiedOverADatabaseWithItsWALIsNotRestored(t *testing.T) {
 	t.Parallel()
 	sh := crashedAfterBackup(t)
@@ -210,8 +211,9 @@ func TestTheDocumentedRestoreOnAServerRestoresTheBackup(t *testing.T) {
 	})
 }
 
-// psql reports success although each statement of the dump failed.
-func TestAPlainDumpIntoAnExistingPostgresDatabaseRestoresNothingAndSaysSo(t *testing.T) {
+// Without ON_ERROR_STOP, psql exits with 0 although each statement of the dump failed. With the commands
+// of the page, the restore fails.
+func TestAPlainDumpIntoAnExistingPostgresDatabaseRestoresNothing(t *testing.T) {
 	t.Parallel()
 	sh, open := postgres.newApp(t)
 	store := open("app")

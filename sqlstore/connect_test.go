@@ -21,7 +21,7 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
-// reconfigured is a connector whose server gets another configuration while a program runs. The
+// reconfigured is a connector to a server whose configuration changes while a program runs. The
 // connections that are opened after the change have other settings.
 type reconfigured struct {
 	driver.Connector
@@ -267,8 +267,8 @@ func TestNoCallFailsAfterAllConnectionsWereLost(t *testing.T) {
 	})
 }
 
-// occupy opens this number of connections, and returns the numbers that the server has given them.
-// All of them are idle afterwards.
+// occupy opens the given number of connections, and returns the IDs that the server has given them.
+// Afterwards, all of these connections are idle.
 func occupy(t *testing.T, db *sql.DB, on *server, number int) (ids []int) {
 	query := `SELECT CONNECTION_ID()`
 	if on == postgres {

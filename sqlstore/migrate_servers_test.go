@@ -276,7 +276,7 @@ func TestSkipMigrationsAcceptsOnlyTheVersionOfTheProgram(t *testing.T) {
 	})
 }
 
-// With the default table of goose, the library would not see which files were applied.
+// If goose uses its default table, the library does not see which files were applied.
 func TestAVersionTableWithAnotherNameIsRefused(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
@@ -291,7 +291,7 @@ func TestAVersionTableWithAnotherNameIsRefused(t *testing.T) {
 	})
 }
 
-// A host that used its own goose can let Open migrate later, and the other way round.
+// A host that has migrated with its own goose can later let Open migrate, and the reverse.
 func TestOpenAndTheGooseOfTheHostShareOneVersionTable(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {

@@ -162,7 +162,7 @@ func TestOpenNamesTheDialectOfTheDatabase(t *testing.T) {
 	}
 }
 
-// A user of the database may have been given some of the rights only.
+// An administrator may have granted the database user only some of the rights.
 func TestOpenNamesAMissingRight(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {

@@ -124,7 +124,7 @@ func TestOpenLeavesTheFilesPermissions(t *testing.T) {
 	}
 }
 
-// If Open waited for the lock, the test would run into the time limit of go test.
+// If Open waited for the lock, the test would not end before the time limit of go test.
 func TestOpenNeedsNoLockWhenThereIsNothingToMigrate(t *testing.T) {
 	t.Parallel()
 	file := newFile(t)

@@ -355,7 +355,7 @@ func TestAUnixSocketCountsAsATrustedProxyIfThereAreProxies(t *testing.T) {
 	}
 }
 
-// Some proxies write an IPv6 address in brackets, as in a URL, also without a port.
+// Some proxies write an IPv6 address in brackets even without a port.
 func TestAddressesOfTheHeaderMayHaveBracketsAndPorts(t *testing.T) {
 	t.Parallel()
 	for header, want := range map[string]string{

@@ -119,7 +119,7 @@ func TestAReplyThatIsAFormIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "auth: GitHub's answer has no token that can be used")
 }
 
-func TestErrorsOfGitHubsSayWhatToDo(t *testing.T) {
+func TestErrorsFromGitHubSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	const doing, refreshing = "auth: exchanging an authorization code: ", "auth: refreshing a token: "
 	const unclear = "GitHub's answer to POST /login/oauth/access_token cannot be used (status "
@@ -158,8 +158,8 @@ func withStatus(text string, status int) string {
 	return text
 }
 
-// The cause of a failed connection must be in the log. The URL of a call and its body must not be,
-// because they contain the code.
+// The log must contain the cause of a failed connection. It must not contain the URL and the body of the
+// call, because they contain the code.
 func TestAFailedConnectionKeepsItsCause(t *testing.T) {
 	t.Parallel()
 	c := newClient(github(func(*http.Request) (*http.Response, error) {
@@ -180,7 +180,7 @@ func TestAFailedConnectionKeepsItsCause(t *testing.T) {
 	require.False(t, githubapi.IsFailure(githubapi.ErrBadToken))
 }
 
-func TestFailuresOfGitHubsAreNoRefusals(t *testing.T) {
+func TestFailuresOfGitHubAreNoRefusals(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{401, 403, 404, 422, 429, 500, 502, 503} {
 		_, err := redeem(t, answer(status, `{"message":"x"}`, "Retry-After", "30"))

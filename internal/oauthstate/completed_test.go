@@ -31,8 +31,8 @@ func TestABrowserRemembersItsNewestFlowOfEachKind(t *testing.T) {
 		oauthstate.Completed{SessionID: "s", Page: "/" + strings.Repeat("&", 255)}, time.Hour), "too long")
 }
 
-// A flow that is still open must not pass for one that has completed, and the reverse. Both are
-// sealed under the state, and their JSON forms overlap.
+// The cookie of an open flow must not be accepted as the cookie of a completed flow, and the reverse.
+// Both are sealed under the state, and their JSON forms have members in common.
 func TestAnOpenFlowAndACompletedFlowAreNotInterchangeable(t *testing.T) {
 	t.Parallel()
 	c := oauthstate.NewCookies(newSealer(t))

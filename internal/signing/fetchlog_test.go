@@ -156,9 +156,9 @@ func TestTheQueryOfTheURLIsInNoLineAndInNoError(t *testing.T) {
 	}
 }
 
-// A logger that panics must not end the process, because it is called in a goroutine of this
-// package.
-func TestALoggerThatDoesNotReturnKeepsNobodyFromTheKeys(t *testing.T) {
+// A panic in a goroutine of this package would end the process. A fetch that does not end would block
+// all requests.
+func TestALoggerThatPanicsOrExitsDoesNotBlockRequests(t *testing.T) {
 	t.Parallel()
 	for _, fail := range []func(){func() { panic("oops") }, runtime.Goexit} {
 		synctest.Test(t, func(t *testing.T) {

@@ -72,7 +72,7 @@ func TestAKeyFileBehindLinksIsRead(t *testing.T) {
 	}
 }
 
-// If ReadFile opened the pipe, it would wait for ever, because no program writes to the pipe.
+// If ReadFile opened the pipe, it would wait forever, because no program writes to the pipe.
 func TestAPipeIsNoKeyFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")

@@ -118,7 +118,8 @@ func TestNamesThatLookLikeAnotherNameHaveAFlaw(t *testing.T) {
 	require.Equal(t, "must be at most 4 bytes long", text.NameFlaw("admin", 4))
 }
 
-// Every code point of these categories and properties of Unicode is invisible, or has no character.
+// Every code point with one of these Unicode categories or properties is invisible, or is not assigned
+// to a character.
 func TestNoInvisibleCodePointIsPartOfAName(t *testing.T) {
 	t.Parallel()
 	requireFlaw := func(c rune) {

@@ -110,7 +110,8 @@ func TestALimiterThatDoesNotResetACountIsLogged(t *testing.T) {
 	}
 }
 
-// While the limiter is away, each attempt asks it. The log must not have a line for each attempt.
+// While the limiter does not answer, each attempt calls the limiter. The log must not have a line for
+// each attempt.
 func TestAnOutageOfTheLimiterGetsFewLines(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{})

@@ -252,7 +252,7 @@ func TestALineMayHaveNoFieldsButTheNamed(t *testing.T) {
 	require.EqualError(t, err, "must not have a field twice")
 }
 
-func TestAnAnswerIsKeptByNoCacheTakenForNoOtherTypeAndShownInNoFrame(t *testing.T) {
+func TestAnAnswerForbidsCachesTypeGuessingAndFrames(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
 	wire.WriteJSON(w, http.StatusTeapot, map[string]int{"a": 1})

@@ -323,7 +323,7 @@ func TestComponentsWithoutAnEventLogWork(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 }
 
-// A host that forgets Run would otherwise learn of it only when the queue is full.
+// Without the warning, the log would not say that Run is missing until the queue is full.
 func TestEventsBeforeRunAreLoggedWithOneWarningAndDeliveredByRun(t *testing.T) {
 	t.Parallel()
 	const warning = "OnEvent is set and Run has not been called"

@@ -38,8 +38,9 @@ func (s *slowGitHub) RoundTrip(r *http.Request) (*http.Response, error) {
 		Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// GitHub hangs after it has issued a token. GitHubConfig.Timeout limits the whole wait, so a part of
-// it must be left to revoke the token, which nobody would know of otherwise.
+// GitHub hangs after it has issued a token. GitHubConfig.Timeout limits the whole wait, so the service
+// must reserve a part of this time to revoke the token. Otherwise, the token would stay valid, and no
+// record of it would exist.
 func TestAHangingGitHubLeavesTimeToRevokeTheToken(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -79,7 +80,7 @@ func TestAHangingGitHubLeavesTimeToRevokeTheToken(t *testing.T) {
 				require.Equal(t, c.revoked, github.answered)
 				require.Equal(t, !c.revoked,
 					strings.Contains(f.log.String(), "a GitHub token was not revoked"),
-					"the log says that the token lives on")
+					"the log says that the token is still valid")
 			})
 		})
 	}

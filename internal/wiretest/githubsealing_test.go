@@ -99,14 +99,14 @@ func TestATokenUnderADroppedSealingKeyIsNotConnectedAndStays(t *testing.T) {
 	require.Equal(t, http.StatusOK, d.sendAs(d.token, http.MethodGet, verifyCall, "").status)
 }
 
-func TestDisconnectingATokenUnderADroppedSealingKeySaysThatItLivesOn(t *testing.T) {
+func TestDisconnectingATokenUnderADroppedSealingKeyLogsThatItStaysValid(t *testing.T) {
 	t.Parallel()
 	d := newDroppedKey(t)
 	answer := d.send(http.MethodPost, disconnectCall)
 	require.Equal(t, http.StatusOK, answer.status)
 	require.JSONEq(t, `{"success": true, "message": "GitHub credentials removed successfully"}`, answer.body)
 	require.Nil(t, d.storedToken(d.user))
-	require.Len(t, d.fake.Tokens(octocat), 1, "nobody can revoke it but its owner, at GitHub")
+	require.Len(t, d.fake.Tokens(octocat), 1, "only the user can revoke the token, at GitHub")
 	require.Equal(t, []string{"removed, but not revoked at GitHub: " + lostKey}, d.lostEvents())
 	require.Contains(t, d.log.String(), "its user must revoke the app's access there")
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A host that has not configured GitHub and calls GitHub for a user learns what to set. A nil
-// pointer in its own handler would tell it nothing.
+// If a host has not configured GitHub and calls GitHub for a user, the error names the setting. A panic
+// because of a nil pointer in the host's handler would not.
 func TestWithoutGitHubEachMethodOfTheConnectorSaysWhatToSet(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -84,7 +84,8 @@ func TestAnInstanceIsReadyExactlyWhileItAcceptsTokens(t *testing.T) {
 	}
 }
 
-// No request reads the feed at night. The instance is still ready, because it could read the feed.
+// If no request has a token for hours, no request reads the feed. The instance is still ready, because the
+// readiness check reads the feed itself.
 func TestAnIdleInstanceStaysReady(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)

@@ -233,7 +233,8 @@ func TestADisabledOrDeletedSuperUserOfTheHostHasNoPower(t *testing.T) {
 	}
 }
 
-// A host's own table may have no such columns. The year 1 would be a time that no client expects.
+// A host's own table may have no columns for these times. Without null, the answer would have a time in
+// the year 1.
 func TestTimesThatAHostUserDoesNotHaveAreNull(t *testing.T) {
 	t.Parallel()
 	h := newHostFixture(t)

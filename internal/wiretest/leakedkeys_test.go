@@ -112,7 +112,7 @@ func TestRevokeLeakedNeedsTheWholeCurrentSecret(t *testing.T) {
 	f.requireLogin(f.userPair, 200)
 }
 
-// A program without the service's peppers must not report that a secret has ended which signs in.
+// If a program lacks a pepper of the service, it must not report that a working secret no longer works.
 func TestRevokeLeakedReportsAPepperThatItDoesNotHave(t *testing.T) {
 	t.Parallel()
 	p1, p2 := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
@@ -166,7 +166,7 @@ func TestRevokeLeakedReportsAPepperThatItDoesNotHave(t *testing.T) {
 	}
 }
 
-func TestRevokeLeakedNeedsNoPepperForASecretThatHasEnded(t *testing.T) {
+func TestRevokeLeakedNeedsNoPepperForASecretThatNoLongerWorks(t *testing.T) {
 	t.Parallel()
 	p1, p2 := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")
 	c := newCredentials(t, auth.CredentialConfig{Peppers: []auth.SymmetricKey{p1}})

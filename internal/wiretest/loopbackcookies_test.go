@@ -43,8 +43,8 @@ func TestOnPlainHTTPLoopbackABrowserThatDropsSecureCookiesSignsIn(t *testing.T) 
 	}
 }
 
-// The names and attributes of cookies follow from CallbackURL alone. If a request had a say, a sender
-// of a header could make the service set weak cookies over https.
+// The names and attributes of cookies depend only on CallbackURL. If they depended on the request, a
+// client could send a header with which the service sets weak cookies over https.
 func TestOnlyTheConfigurationDecidesWhetherCookiesAreSecure(t *testing.T) {
 	t.Parallel()
 	for origin, secure := range map[string]bool{

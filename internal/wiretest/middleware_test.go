@@ -159,7 +159,7 @@ func TestOnlyACallerOfTheSameServicePassesRequireSuperUser(t *testing.T) {
 	require.Equal(t, 1, reached)
 }
 
-// A host that forgets a middleware must find that out from the error.
+// If the host has not wrapped its handler in the middleware, the text of the error must say so.
 func TestTheErrorForAMissingCallerSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)

@@ -56,8 +56,8 @@ func TestStartOnAnotherNameOfTheMachineSignsIn(t *testing.T) {
 	require.NotContains(t, g.log.String(), misplaced, "the redirect has mended it")
 }
 
-// Attack: the sender of a request writes what it wants into the Host header and the path. The
-// redirect leads to the configured origin or does not happen, and it never happens twice.
+// Attack: a client sends any Host header and any path. The service redirects only to the configured
+// origin, and never twice.
 func TestStartIsRedirectedOnlyOnceAndOnlyToTheConfiguredOrigin(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, withBrowserSessions)
@@ -139,7 +139,8 @@ func TestStartIsRedirectedFromAnAllowedOriginThatIsTheServiceItself(t *testing.T
 	require.Contains(t, g.log.String(), misplaced)
 }
 
-// A public service is behind a proxy, which may replace the Host header. No Host leads to a redirect.
+// A public service is behind a proxy, which may replace the Host header. No Host header causes a
+// redirect.
 func TestStartOfAPublicServiceIsNeverRedirected(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -213,7 +214,7 @@ func TestACallbackWithoutItsCookieIsLoggedWithBothOrigins(t *testing.T) {
 	require.Equal(t, 2, lines())
 }
 
-// Attack: a Host header writes its own line into the log, or fills the log.
+// Attack: the Host header contains a line break to forge a log line, or is long enough to fill the log.
 func TestAHostHeaderInTheLogIsCleanAndShort(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{

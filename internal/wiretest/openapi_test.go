@@ -30,8 +30,8 @@ func TestOpenAPIDocumentsExactlyTheRoutes(t *testing.T) {
 	require.Equal(t, routes, documented, "the tags are the route groups")
 }
 
-// A linter of OpenAPI documents with a common set of rules (redocly, "recommended") has nothing to
-// say about the document. The other rules of the set are in TestOpenAPIIsWellFormed.
+// The document follows a common set of rules for OpenAPI documents ("recommended" of Redocly). The other
+// rules of the set are in TestOpenAPIIsWellFormed.
 func TestOpenAPIFollowsTheRulesOfCommonLinters(t *testing.T) {
 	t.Parallel()
 	info := wire.document["info"].(map[string]any)

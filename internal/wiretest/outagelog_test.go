@@ -119,7 +119,8 @@ func TestACallThatFailsWhileOthersSucceedGetsFewLines(t *testing.T) {
 	require.Contains(t, f.logLines("succeed again")[0], "requests=300 lasted=5m0s")
 }
 
-// Clients that go away while another request reads the feed say nothing about the store.
+// If clients close their connections while another request reads the feed, this is no failure of the
+// store.
 func TestCanceledRequestsAreNoOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The client gets the answer that it gets for a wrong secret. Only the operator learns that the
-// configuration is wrong.
+// The client gets the same answer as for a wrong secret. Only the event, which the operator reads, says
+// that the configuration lacks a pepper.
 func TestASignInThatNeedsAMissingPepperIsRejectedForThatReason(t *testing.T) {
 	t.Parallel()
 	p1, p2 := authtest.SymmetricKey(t, "p1"), authtest.SymmetricKey(t, "p2")

@@ -177,8 +177,8 @@ func TestRecordsSurviveARoundTripThroughJSON(t *testing.T) {
 	}
 }
 
-// A host sends these values to its own queues and pages. The names are those of the HTTP calls, and
-// a field without a value is left out.
+// A host sends these values to its own queues and pages. The JSON fields have the names of the HTTP
+// calls, and fields without a value are left out.
 func TestEventsUsersAndIdentitiesHaveTheJSONNamesOfTheHTTPCalls(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -212,8 +212,8 @@ func TestEventsUsersAndIdentitiesHaveTheJSONNamesOfTheHTTPCalls(t *testing.T) {
 	require.Error(t, json.Unmarshal([]byte(`{"ip":"nowhere"}`), new(auth.Event)))
 }
 
-// The answer of GET /auth/events has all fields. An event that a host has received is equal to it
-// but for the fields without a value.
+// The answer of GET /auth/events has all fields. The JSON form of an event that a host has received is
+// equal to this answer, except that fields without a value are left out.
 func TestAnEventOfAHostHasTheFieldsOfTheAuditTrailsAnswer(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

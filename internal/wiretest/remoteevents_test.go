@@ -99,7 +99,7 @@ func deliverOne(t *testing.T, events *auth.EventLog, got *recordedEvents) auth.E
 	return all[0]
 }
 
-// By default, the log says why a token was rejected, so a wrong audience is no riddle.
+// By default, the log says why a token was rejected, for example because of the audience.
 func TestWithoutAnEventLogTheLoggerGetsTheRejections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

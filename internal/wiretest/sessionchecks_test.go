@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// With CheckSessionsInStore, each request depends on the answer of FindSession. A failure means
-// neither yes nor no: it is a 503, no handler runs, and the next request is checked again.
+// With CheckSessionsInStore, each request depends on the answer of FindSession. If FindSession fails, the
+// answer is 503 and no handler runs. The next request calls FindSession again.
 func TestWithCheckSessionsInStoreAFailingFindSessionIsA503(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]error{

@@ -49,8 +49,8 @@ func TestRegisterReturnsTheDocumentedFields(t *testing.T) {
 	}
 }
 
-// Machines have no e-mail address. The answers of register and reinstate say so as GET /auth/user
-// does.
+// A user without an e-mail address, such as the user of a program, can be registered. The answers of
+// register and reinstate have a null email, as GET /auth/user has.
 func TestUsersWithoutAnEmailAreRegisteredOverHTTP(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -78,7 +78,8 @@ func TestUsersWithoutAnEmailAreRegisteredOverHTTP(t *testing.T) {
 	}
 }
 
-// Each of these names looks like another name, or like no name. No way of adding a user accepts it.
+// Each of these names looks like another name, or is invisible. No call that adds a user accepts one of
+// these names.
 func TestUsernamesThatLookLikeOthersAreRefused(t *testing.T) {
 	t.Parallel()
 	f := newImporting(t)

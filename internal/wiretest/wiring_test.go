@@ -20,7 +20,7 @@ import (
 	"github.com/sallyport-go/auth/limit"
 )
 
-// A nil handler must not wait for the first request before it panics.
+// A middleware with a nil handler must panic when the host makes it, not at the first request.
 func TestAMiddlewareWithoutAHandlerPanicsAtOnceAndNamesTheCall(t *testing.T) {
 	t.Parallel()
 	f, remote := newFixture(t), newRemote(t, "ES256")
@@ -103,7 +103,7 @@ func TestClientsBehindAProxyOnAUnixSocketAreToldApart(t *testing.T) {
 	require.NotContains(t, f.log.String(), "Unix socket")
 }
 
-// A value that was pasted or read from a file often has a line break at its end.
+// A pasted value, or a value from a file, often has a line break at its end.
 func TestALineBreakAroundTheGitHubClientIDIsNotSentToGitHub(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {

@@ -65,10 +65,11 @@ let refresh = async () => {}; // shows the signed-in user and all lists again
 export const refreshWith = (action) => { refresh = action; };
 export const showAgain = () => refresh();
 
-// refusedField returns the field of the form that the service has refused. It returns
-// null if the refusal is not about a field. The name of an input is the name of its
-// field in the service, which begins a message about this field. The attribute
-// data-refusal is the status of a refusal whose message names no field.
+// refusedField returns the field of the form that the service has refused, or null if
+// the refusal is not about a field. A message about a field begins with "Field" and the
+// name of the field in the service, which is also the name of the input. For a message
+// that names no field, the attribute data-refusal of an input is the status of the
+// refusal.
 function refusedField(form, problem) {
   const name = /^Field (\w+) /.exec(problem.message)?.[1];
   const status = problem.status ?? 0;
@@ -76,8 +77,8 @@ function refusedField(form, problem) {
 }
 
 // showRefusal shows the message beside the field and moves the focus to the field.
-// The parts of the form above the field may fill several screens, so a message at the
-// top of the page would not be seen.
+// A message at the top of the page could be out of view, because the form may be longer
+// than the window.
 function showRefusal(field, text) {
   const message = make("p", text, {id: `${field.id}-refusal`, class: "refusal"});
   field.after(message);

@@ -30,7 +30,7 @@ func backUp(t *testing.T, source database) (file string, at time.Time) {
 	return file, at
 }
 
-func TestChangesAfterABackupAreMadeAgainBeforeTheDoorsOpen(t *testing.T) {
+func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	ctx, host := t.Context(), auth.ByHost("test")
 	old, file := newDatabase(t)
 	svc := old.svc

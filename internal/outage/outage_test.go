@@ -171,7 +171,7 @@ func TestConcurrentFailuresNeitherRepeatALineNorEndAnOutage(t *testing.T) {
 	}
 }
 
-func TestAClockThatJumpsNeitherHidesNorFloods(t *testing.T) {
+func TestAClockThatJumpsNeitherHidesAnOutageNorFloodsTheLog(t *testing.T) {
 	clock := authtest.NewClock()
 	tracker := outage.New(clock.Now)
 	lines := 0

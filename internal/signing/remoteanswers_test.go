@@ -179,7 +179,7 @@ func TestTheErrorOfAMalformedAnswerIsShort(t *testing.T) {
 	})
 }
 
-func TestAClientThatDoesNotReturnKeepsNobodyFromTheKeys(t *testing.T) {
+func TestAnHTTPClientThatPanicsOrExitsDoesNotBlockRequests(t *testing.T) {
 	t.Parallel()
 	for want, fail := range map[string]func(){
 		"auth: RemoteVerifierConfig.HTTPClient panicked: oops":         func() { panic("oops") },

@@ -102,7 +102,7 @@ func TestAnIssuerIsAURLInItsUsualSpelling(t *testing.T) {
 	}
 }
 
-func TestOriginsAreThoseThatBrowsersSend(t *testing.T) {
+func TestOriginsHaveTheFormThatBrowsersSend(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][2]string{ // the origin, and the URL with its host in lower case
 		"HTTPS://API.Example.com:443/CB?x=Y#Z": {"https://api.example.com", "https://api.example.com:443/CB?x=Y#Z"},
@@ -138,7 +138,7 @@ func TestOnlyTheFormThatBrowsersSendIsAnOrigin(t *testing.T) {
 	}
 }
 
-func TestAPathIsThatWhichBrowsersSend(t *testing.T) {
+func TestAPathHasTheFormThatBrowsersSend(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"https://api.example.com/CB?x=Y#Z": "/CB", "http://[::1]:80/a b/\u00e9": "/a%20b/%C3%A9",

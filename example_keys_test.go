@@ -90,7 +90,8 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	// the text has no match of the pattern \bas_live_[0-9A-Za-z]{69}\b
 }
 
-// A program tells which peppers the service still needs, and which keys need another pepper than p2.
+// A program counts the access keys that need each pepper, and lists the keys that need another pepper
+// than p2.
 func ExampleCredentialVerifier_CountByPepper() {
 	ctx := context.Background()
 	store := withUser("u1", "alice")

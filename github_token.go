@@ -25,8 +25,8 @@ const (
 
 // Status reads from the store which GitHub account is connected to the user. It returns ErrNotFound
 // if the store has no GitHub token of the user, or if no sealing key decrypts the token. In the
-// second case, Status logs the ID of the key and emits [EventGitHubLost], at most once an hour for each
-// token. The token stays in the store, because another instance may have the key.
+// second case, the token stays in the store, because another instance may have the key. Status logs
+// the ID of the key and emits [EventGitHubLost], at most once an hour for a token.
 func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	return link, err
@@ -91,9 +91,9 @@ func (g *GitHubConnector) connection(ctx context.Context, userID string) (GitHub
 	return link, opened, nil
 }
 
-// reportUnopened logs that the token cannot be decrypted, and emits an event. It reports a limited
-// number of tokens, each once an hour: if a key is missing, the clients of all users can ask for the
-// status as often as they like.
+// reportUnopened logs that the token cannot be decrypted, and emits an event. It limits the number of
+// tokens that it reports, and reports each token at most once an hour. Without these limits, a missing
+// key would let the clients of all users cause any number of lines and events.
 func (g *GitHubConnector) reportUnopened(ctx context.Context, token GitHubToken, err error) {
 	switch first, full := g.unopened.Fail(token.Version); {
 	case first:

@@ -10,10 +10,10 @@ import (
 
 // UserParams contains what the host or a super user chooses for a new user.
 type UserParams struct {
-	// Username has 1 to 128 bytes. It must be in Unicode normalization form NFKC, and must have
-	// neither invisible characters nor combining marks that people overlook, and no spaces at its
-	// ends or in a row. Letters of other scripts can still look alike, so authorize by the user's ID.
-	// The host's code may choose a name that the HTTP calls refuse as reserved, such as "root".
+	// Username has 1 to 128 bytes. It must be in Unicode normalization form NFKC. It must not have
+	// invisible characters, combining marks that people overlook, spaces at its ends, or two spaces in a
+	// row. Letters of other scripts can still look alike, so authorize by the user's ID. The host's code
+	// may choose a name that the HTTP calls refuse as reserved, such as "root".
 	Username string
 
 	Email       string // an address, or empty for none

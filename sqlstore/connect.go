@@ -13,9 +13,9 @@ import (
 // settings of a database belong to a connection, and a pool opens connections at any time. So the
 // store checks each connection before it uses the connection for the first time.
 //
-// The memory keeps a reference to the driver's connection, even after the pool has closed that
-// connection. Without the reference, a new connection could have the address of a closed one. A
-// closed connection of pgx takes 72 kB, so the memory is limited: see add.
+// checkedConns keeps a reference to the driver's connection, even after the pool has closed that
+// connection. Without the reference, a new connection could have the address of a closed connection, and
+// would not be checked. A closed connection of pgx takes 72 kB, so add limits the number of references.
 type checkedConns struct {
 	mu    sync.Mutex
 	conns map[any]struct{}
@@ -30,8 +30,8 @@ func (c *checkedConns) has(conn any) bool {
 }
 
 // add remembers that the connection has passed the check. The parameter open is the number of open
-// connections of the pool. If most of the remembered connections must be closed, add forgets all of
-// them, and the store checks the open ones again.
+// connections of the pool. If this number shows that most of the remembered connections are closed, add
+// forgets all of them, and the store checks the open connections again.
 func (c *checkedConns) add(conn any, open int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,9 +7,9 @@
 // A PostgreSQL or MariaDB database is named by its data source name, such as
 // postgres://app@db.example.com/app_restored or app@tcp(db.example.com)/app_restored.
 //
-// The program makes the changes that take something away, and those that enable or promote a user.
-// It prints what cannot be repeated, and then ends with an error. It serves no requests, so nobody
-// can sign in meanwhile. It can run again after an interruption.
+// The program repeats revocations, resets, deletions and changes of users. It prints the changes that
+// it cannot repeat, and then ends with an error. It serves no requests, so nobody can sign in
+// meanwhile. After an interruption, run the program again.
 package main
 
 import (

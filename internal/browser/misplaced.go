@@ -108,10 +108,11 @@ func (m *Misplaced) Lose(ctx context.Context) {
 
 func (m *Misplaced) callbackOrigin() string { return m.origin.Scheme + "://" + m.origin.Host }
 
-// seenAt returns the origin at which the browser has probably opened the service, cleaned for the
-// log. misplaced is false if it is the callback's origin. It is also false if the browser names the
-// callback's origin or one of the others as the origin of its page: then a proxy has replaced the
-// Host header. A page whose origin is the one in the Host header proves that no proxy has replaced it.
+// seenAt returns the origin at which the browser has probably opened the service, in a form that is
+// safe for the log. misplaced is false if this is the callback's origin. misplaced is also false if the
+// headers Origin or Referer name the callback's origin or one of the other origins, because a proxy
+// has then replaced the Host header. If these headers name the same origin as the Host header, no proxy
+// has replaced the Host header.
 func (m *Misplaced) seenAt(r *http.Request) (seen string, misplaced bool) {
 	const longest = 100 // a DNS name may be longer, but not one that a person types
 	if r.Host == "" {

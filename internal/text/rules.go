@@ -27,10 +27,10 @@ func Flaw(s string, limit int) string {
 }
 
 // NameFlaw checks a name by which people recognize each other, such as a username. It returns the
-// rule that s breaks, or "" if s breaks none. The rules are those of [Flaw], and further rules that
-// keep two different names from looking the same: a name has no invisible characters, is in
-// normalization form NFKC, and has no combining marks that people overlook. NameFlaw does not find
-// different letters that look alike, such as a Cyrillic a.
+// rule that s breaks, or "" if s breaks none. Besides the rules of [Flaw], a name must have no
+// invisible characters, must be in normalization form NFKC, and must have no combining marks that
+// people overlook. These rules prevent most pairs of different names that look the same. NameFlaw does
+// not find different letters that look alike, such as a Cyrillic a.
 func NameFlaw(s string, limit int) string {
 	if flaw := Flaw(s, limit); flaw != "" {
 		return flaw

@@ -370,7 +370,7 @@ func TestAWaitLongerThanTheRatesPeriodIsIgnored(t *testing.T) {
 		})
 		require.Equal(t, want, f.login(f.userPair).status, wait)
 		require.Equal(t, want == http.StatusOK,
-			strings.Contains(f.log.String(), "longer than its rates' periods"), wait)
+			strings.Contains(f.log.String(), "longer than each period of the rates"), wait)
 	}
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Proxies, cfg.Throttling.Limiter = auth.NoProxies(), longWaitLimiter{time.Hour}

@@ -78,8 +78,7 @@ func TestUsersWithoutAnEmailAreRegisteredOverHTTP(t *testing.T) {
 	}
 }
 
-// Each of these names looks like another name, or is invisible. No call that adds a user accepts one of
-// these names.
+// Each of these names looks like another name, or is invisible. No call adds a user with such a name.
 func TestUsernamesThatLookLikeOthersAreRefused(t *testing.T) {
 	t.Parallel()
 	f := newImporting(t)

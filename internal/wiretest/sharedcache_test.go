@@ -43,6 +43,12 @@ func TestASharedCacheMustNotStoreWhatACookieOpens(t *testing.T) {
 	})
 	p := send(g.svc.Authenticate(own), "GET", "/report", "", "Cookie", cookie)
 	require.Equal(t, "private, max-age=60", p.header.Get("Cache-Control"))
+	varying := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept-Language")
+		g.svc.Authenticate(files).ServeHTTP(w, r)
+	})
+	p = send(varying, "GET", "/report", "", "Cookie", cookie)
+	require.Equal(t, []string{"Accept-Language", "Cookie"}, p.header.Values("Vary"))
 	p = send(g.svc.Authenticate(own), "GET", "/report", "")
 	require.Equal(t, http.StatusUnauthorized, p.status)
 	require.Equal(t, "no-store", p.header.Get("Cache-Control"))

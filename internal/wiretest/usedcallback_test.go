@@ -90,8 +90,12 @@ func TestGoingBackToAUsedCallbackOfAConnectFlowLeadsToItsPage(t *testing.T) {
 		}})
 		b := g.browser()
 		signIn := b.signInBy("/reports")
+		g.clock.Advance(time.Hour)
 		callback := b.callbackURL(b.authURL(connectCall))
-		require.Equal(t, g.server.URL+want, b.stay().get(callback).header.Get("Location"))
+		p := b.stay().get(callback)
+		require.Equal(t, g.server.URL+want, p.header.Get("Location"))
+		require.Regexp(t, `auth_github_connected=\S+ Path=`+callbackCall+`; Max-Age=(39599|39600);`,
+			strings.Join(p.header.Values("Set-Cookie"), "\n"), "the rest of the session's 12 hours")
 		cookies := b.callbackCookies()
 		require.Equal(t, want, g.callbackAt(g.svc, callback, cookies))
 		require.Equal(t, want, g.callbackAt(g.instance(browserSessions), callback, cookies))

@@ -33,6 +33,9 @@ func TestOnPlainHTTPLoopbackABrowserThatDropsSecureCookiesSignsIn(t *testing.T) 
 		require.Equal(t, g.server.URL+"/reports", b.get(callback).header.Get("Location"), "back")
 		require.NotContains(t, b.get(b.callbackURL(b.authURL(connectCall))).header.Get("Location"), "error")
 
+		bearer := g.sendAs(g.signIn(g.user), http.MethodGet, connectCall, "")
+		require.Equal(t, http.StatusOK, bearer.status, "unlike beyond loopback, see docs/github.md")
+
 		out := b.do(http.MethodPost, "/auth/logout", "Origin", g.server.URL)
 		require.Equal(t, http.StatusOK, out.status)
 		require.Empty(t, b.callbackCookies(), "every cookie is removed under the name that it has")

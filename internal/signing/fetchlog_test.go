@@ -102,6 +102,21 @@ func TestAnIssuerWithoutUsableKeysIsLogged(t *testing.T) {
 	}
 }
 
+func TestAfterAnAnswerWithoutKeysNoLineSaysThatKeysAreUsed(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *issuer) {
+		for _, status := range []int{http.StatusNotFound, http.StatusBadGateway} {
+			s.answers(status, "")
+			time.Sleep(5 * time.Minute)
+			require.Nil(t, s.requireCurrent(0).ByID("ed"))
+			synctest.Wait()
+		}
+		lines := s.logged()
+		require.Equal(t, 2, strings.Count(lines, "level=ERROR"), lines)
+		require.Equal(t, 2, strings.Count(lines, "no token is accepted"), lines)
+	})
+}
+
 func TestIgnoredKeysAreLoggedOnceForEachSet(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *issuer) {

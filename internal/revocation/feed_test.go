@@ -362,3 +362,26 @@ func TestNowNoticesASuspendAfter10Milliseconds(t *testing.T) {
 	require.WithinDuration(t, time.Now(), got.Round(0), time.Minute)
 	require.WithinDuration(t, time.Now(), in.Now().Round(0), time.Minute, "what is known is not fresh")
 }
+
+// Anyone can send probes. They must not read a store that fails again and again.
+func TestProbesThatWaitForAReadThatFailsDoNotReadAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstanceWithClock(t, time.Now)
+		in.store.onRead = func(context.Context) error {
+			time.Sleep(500 * time.Millisecond)
+			return errAway
+		}
+		probed := make(chan error)
+		for range 20 {
+			go func() { probed <- in.CheckUsable(t.Context()) }()
+		}
+		for range 20 {
+			require.ErrorIs(t, <-probed, errAway)
+		}
+		require.Len(t, in.store.reads, 1)
+		time.Sleep(time.Second)
+		require.Error(t, in.CheckUsable(t.Context()))
+		require.Len(t, in.store.reads, 2)
+	})
+}

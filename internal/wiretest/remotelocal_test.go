@@ -139,6 +139,24 @@ func TestAnInvalidKeySetLeavesTheKeysAsTheyWere(t *testing.T) {
 		"auth: SetJWKS needs a RemoteVerifier with RemoteVerifierConfig.JWKS, not JWKSURL")
 }
 
+// The host reads the file into the same buffer each time. If the verifier kept the buffer, every new
+// set would look as if it were the present one.
+func TestSetJWKSDoesNotKeepTheBufferOfTheHost(t *testing.T) {
+	t.Parallel()
+	r := newRemote(t, "EdDSA")
+	buffer := make([]byte, 4096)
+	read := func(jwks []byte) []byte {
+		n := copy(buffer, jwks)
+		copy(buffer[n:], bytes.Repeat([]byte(" "), len(buffer)-n))
+		return buffer
+	}
+	r.verifier = r.fixed(t, func(cfg *auth.RemoteVerifierConfig) { cfg.JWKS = read(r.issuer.JWKS()) })
+	r.requireGood(t, r.token.Bearer.Reveal())
+	other := newTokens(t, authtest.NewSigners(t)["ES256"], auth.TokenConfig{})
+	require.NoError(t, r.verifier.SetJWKS(read(other.issuer.JWKS())))
+	r.requireRejected(t, r.token.Bearer.Reveal())
+}
+
 func TestSetJWKSIsSafeDuringRequests(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "EdDSA")

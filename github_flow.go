@@ -258,7 +258,7 @@ func (g *GitHubConnector) finishWithCode(
 	kept := false
 	defer func() {
 		if !kept {
-			g.revokeAtGitHub(ctx, flow.UserID, grant.AccessToken)
+			g.revokeAtGitHub(ctx, flow.UserID, grant)
 		}
 	}()
 	profile, err := g.profile(ctx, grant.AccessToken)

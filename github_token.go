@@ -118,7 +118,7 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 			Reason: "removed, but not revoked at GitHub: " + err.Error()})
 		return
 	}
-	g.revokeAtGitHub(ctx, token.UserID, opened.grant.AccessToken)
+	g.revokeAtGitHub(ctx, token.UserID, opened.grant)
 }
 
 // freshGrant returns the user's token and the version of its record. If the token expires soon,
@@ -236,7 +236,7 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 		err = g.store.ReplaceGitHubToken(ctx, token, old.Version)
 	}
 	if err != nil {
-		g.revokeAtGitHub(ctx, old.UserID, fresh.AccessToken) // the user disconnected, or the store failed
+		g.revokeAtGitHub(ctx, old.UserID, fresh) // the user disconnected, or the store failed
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("auth: keeping a refreshed GitHub token: %w", err)
@@ -308,12 +308,12 @@ func (g *GitHubConnector) Client(ctx context.Context, userID string) (*http.Clie
 	return &http.Client{Transport: githubapi.UserTransport{Token: token, Base: base, Origin: origin}}, nil
 }
 
-// revokeAtGitHub revokes at GitHub a user's token that is not in the store. It ignores the
-// cancellation of ctx. If the call to GitHub fails, it only logs the failure.
-func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, userID, token string) {
+// revokeAtGitHub revokes at GitHub a user's grant that is not in the store. It ignores the
+// cancellation of ctx. If a call to GitHub fails, it only logs the failure.
+func (g *GitHubConnector) revokeAtGitHub(ctx context.Context, userID string, grant githubapi.Grant) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Timeout/4)
 	defer cancel()
-	if err := g.api.Revoke(ctx, token); err != nil {
+	if err := g.api.Revoke(ctx, grant); err != nil {
 		g.cfg.Logger.WarnContext(ctx, "auth: a GitHub token was not revoked", "user_id", userID, "error", err)
 	}
 }

@@ -263,16 +263,6 @@ func parseList(body []byte, names []string) ([]strictjson.Object, error) {
 	return objects, nil
 }
 
-// Revoke revokes one token at GitHub. The account's other tokens remain valid. Revoke returns nil
-// if GitHub does not know the token.
-func (c *Client) Revoke(ctx context.Context, token string) error {
-	err := c.aboutToken(ctx, http.MethodDelete, token, http.StatusNoContent)
-	if isUnknownToken(err) {
-		return nil
-	}
-	return err
-}
-
 // IsValid reports whether GitHub still accepts the token.
 func (c *Client) IsValid(ctx context.Context, token string) (bool, error) {
 	err := c.aboutToken(ctx, http.MethodPost, token, http.StatusOK)

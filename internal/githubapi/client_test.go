@@ -69,7 +69,7 @@ func calls(ctx context.Context, c *githubapi.Client) map[string]func() error {
 		"Email":         func() error { _, err := c.Email(ctx, token); return err },
 		"Organizations": func() error { _, err := c.Organizations(ctx, token); return err },
 		"Teams":         func() error { _, err := c.Teams(ctx, token); return err },
-		"Revoke":        func() error { return c.Revoke(ctx, token) },
+		"Revoke":        func() error { return c.Revoke(ctx, githubapi.Grant{AccessToken: token}) },
 		"IsValid":       func() error { _, err := c.IsValid(ctx, token); return err },
 		"Exchange":      func() error { _, err := c.Exchange(ctx, "code", "verifier"); return err },
 		"Refresh":       func() error { _, err := c.Refresh(ctx, "ghr_token"); return err },

@@ -72,8 +72,8 @@ func TestWhatGitHubSaysOfATokenIsYesNoOrAnError(t *testing.T) {
 	require.Error(t, err)
 	require.False(t, valid)
 
-	require.NoError(t, newClient(answer(http.StatusNoContent, "")).Revoke(t.Context(), token))
-	require.Error(t, newClient(answer(http.StatusOK, "")).Revoke(t.Context(), token))
+	require.NoError(t, newClient(answer(http.StatusNoContent, "")).Revoke(t.Context(), githubapi.Grant{AccessToken: token}))
+	require.Error(t, newClient(answer(http.StatusOK, "")).Revoke(t.Context(), githubapi.Grant{AccessToken: token}))
 }
 
 func TestRateLimitsAreReadWithinReason(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -85,6 +86,26 @@ func (c *Client) Refresh(ctx context.Context, refreshToken string) (Grant, error
 		return Grant{}, tokenError("refreshing a token", err, "bad_refresh_token", ErrBadToken)
 	}
 	return c.grant(token)
+}
+
+// Revoke revokes the grant at GitHub. The account's other tokens remain valid. Revoke returns nil if
+// GitHub accepts neither the access token nor the refresh token.
+//
+// GitHub does not know an access token that has expired, but redeems its refresh token for six
+// months. So if GitHub does not know the access token, Revoke redeems the refresh token, and revokes
+// the new access token.
+func (c *Client) Revoke(ctx context.Context, grant Grant) error {
+	err := c.aboutToken(ctx, http.MethodDelete, grant.AccessToken, http.StatusNoContent)
+	if isUnknownToken(err) && grant.RefreshToken != "" {
+		grant, err = c.Refresh(ctx, grant.RefreshToken)
+		if err == nil {
+			err = c.aboutToken(ctx, http.MethodDelete, grant.AccessToken, http.StatusNoContent)
+		}
+	}
+	if isUnknownToken(err) || errors.Is(err, ErrBadToken) {
+		return nil
+	}
+	return err
 }
 
 // oauthContext returns a context that makes x/oauth2 use the HTTP client of c.

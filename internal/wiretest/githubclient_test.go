@@ -324,3 +324,52 @@ func TestWaitingForATokenRefreshDoesNotFloodTheStore(t *testing.T) {
 	require.LessOrEqual(t, writes.Load(), int64(2*requests),
 		"write transactions of %d requests in 3 seconds", requests)
 }
+
+// Attack: somebody has a copy of the store and the sealing key. The user disconnects GitHub or is
+// deleted hours after the access token has expired, but the refresh token works for months.
+func TestRemovingAnExpiredTokenRevokesItsRefreshToken(t *testing.T) {
+	t.Parallel()
+	for name, remove := range map[string]func(g *githubFixture) error{
+		"disconnect": func(g *githubFixture) error {
+			return g.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, g.user.ID)
+		},
+		"unlink": func(g *githubFixture) error {
+			return g.svc.GitHub().Unlink(t.Context(), authtest.ByHost, g.user.ID)
+		},
+		"reset": func(g *githubFixture) error {
+			_, err := g.svc.RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID)
+			return err
+		},
+		"delete": func(g *githubFixture) error {
+			return g.svc.DeleteUser(t.Context(), authtest.ByHost, g.user.ID)
+		},
+		"disconnect during a refresh": func(g *githubFixture) error {
+			other := g.instance()
+			g.fake.InjectN(githubtest.EndpointAccessToken, 1, func(endpoint http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if err := other.GitHub().Disconnect(r.Context(), authtest.ByHost, g.user.ID); err != nil {
+						t.Error(err)
+					}
+					endpoint.ServeHTTP(w, r)
+				})
+			})
+			_, err := g.accessToken()
+			require.ErrorIs(t, err, auth.ErrNotFound)
+			return nil
+		},
+	} {
+		for _, age := range []time.Duration{time.Hour, 9 * time.Hour} {
+			g := newGitHub(t, withExpiringTokens)
+			g.browser().connect(g.signIn(g.user))
+			g.clock.Advance(age)
+			if age == time.Hour && name == "disconnect during a refresh" {
+				continue // there is no refresh
+			}
+			require.Len(t, g.fake.Tokens(octocat), 1)
+			require.NoError(t, remove(g), name)
+			require.Empty(t, g.fake.Tokens(octocat), "%s after %s", name, age)
+			require.Equal(t, age > 8*time.Hour, g.fake.Count(githubtest.EndpointAccessToken) > 1,
+				"a token that GitHub still knows is not refreshed")
+		}
+	}
+}

@@ -51,4 +51,7 @@ func TestAMissingSealingKeyDoesNotFloodTheLogAndTheEvents(t *testing.T) {
 		require.Equal(t, 1, bytes.Count(d.log.Bytes(), []byte("further GitHub tokens")))
 		d.clock.Advance(time.Hour)
 	}
+	report, err := d.other.GitHub().Reseal(t.Context()) // which reads several pages
+	require.NoError(t, err)
+	require.Equal(t, auth.ResealReport{Unopened: map[string]int{"seal-1": len(users) + 1}}, report)
 }

@@ -110,7 +110,7 @@ func (s *core) checkConn(ctx context.Context, conn *sql.Conn) error {
 	if err != nil || id != nil && s.conns.has(id) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	if err := s.dialect.checkConn(ctx, conn); err != nil {
 		return err
@@ -147,6 +147,16 @@ func discardConn(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
+// bound returns a context with a deadline for statements, because a server that has vanished never
+// answers. SQLite needs no deadline here: it runs in the process, and [core.retry] ends the wait for
+// a lock.
+func (s *core) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.dialect.oneWriter {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.timeout)
+}
+
 // lostError is the error of a transaction whose connection was lost before the COMMIT. The
 // transaction has changed nothing.
 type lostError struct{ error }
@@ -157,15 +167,15 @@ func (e lostError) Unwrap() error { return e.error }
 const maxLost = 3
 
 // onConn calls the function find with a querier on one connection, without a transaction. If the
-// connection is lost, onConn calls find again with another connection. Each call of find gets its
-// own deadline, because a server that has vanished never answers.
+// connection is lost, onConn calls find again with another connection. Each call of find has a
+// deadline of its own.
 func (s *core) onConn(ctx context.Context, find func(context.Context, querier) error) error {
 	for attempt := 1; ; attempt++ {
 		conn, err := s.connect(ctx)
 		if err != nil {
 			return err
 		}
-		bounded, cancel := context.WithTimeout(ctx, s.timeout)
+		bounded, cancel := s.bound(ctx)
 		err = find(bounded, querier{s, conn})
 		again := err != nil && s.isLost(bounded, conn, err) && attempt < maxLost
 		cancel()

@@ -308,7 +308,7 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 // the server may nevertheless have begun the transaction. For example, the driver returns an error
 // if ctx ends before the server answers.
 func (s *core) beginOn(ctx context.Context, conn *sql.Conn) error {
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	bounded, cancel := s.bound(ctx)
 	defer cancel()
 	for _, statement := range s.dialect.begin {
 		if _, err := conn.ExecContext(bounded, statement); err != nil {

@@ -386,3 +386,22 @@ func TestEventsWithoutOnEventNeedNoRun(t *testing.T) {
 	require.Equal(t, http.StatusOK, f.login(f.userPair).status)
 	require.NotContains(t, f.log.String(), "Run has not been called")
 }
+
+// A host that stops Run while it shuts down has not forgotten Run.
+func TestEventsAfterTheFirstRunCauseNoWarning(t *testing.T) {
+	t.Parallel()
+	f := newTokens(t, authtest.NewSigners(t)["HS256"], auth.TokenConfig{})
+	var log bytes.Buffer
+	events := auth.NewEventLog(auth.EventLogConfig{
+		OnEvent: func(auth.Event) {}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	require.ErrorIs(t, events.Run(ctx), context.Canceled)
+	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Events: events})
+	require.NoError(t, err)
+	_, _, err = credentials.Verify(t.Context(), auth.KeyPair{})
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+	require.Contains(t, log.String(), "sign_in.rejected")
+	require.NotContains(t, log.String(), "Run has not been called")
+}

@@ -72,8 +72,9 @@ func TestWhatGitHubSaysOfATokenIsYesNoOrAnError(t *testing.T) {
 	require.Error(t, err)
 	require.False(t, valid)
 
-	require.NoError(t, newClient(answer(http.StatusNoContent, "")).Revoke(t.Context(), githubapi.Grant{AccessToken: token}))
-	require.Error(t, newClient(answer(http.StatusOK, "")).Revoke(t.Context(), githubapi.Grant{AccessToken: token}))
+	grant := githubapi.Grant{AccessToken: token}
+	require.NoError(t, newClient(answer(http.StatusNoContent, "")).Revoke(t.Context(), grant))
+	require.Error(t, newClient(answer(http.StatusOK, "")).Revoke(t.Context(), grant))
 }
 
 func TestRateLimitsAreReadWithinReason(t *testing.T) {

@@ -33,7 +33,7 @@ type fixture struct {
 	source   auth.UserSource
 	signer   authtest.Signer
 	svc      *auth.Service
-	log      *bytes.Buffer
+	log      *authtest.Log
 
 	admin     auth.User
 	adminPair auth.KeyPair
@@ -49,7 +49,7 @@ func newFixture(t testing.TB, change ...func(*fixture, *auth.Config)) *fixture {
 	t.Helper()
 	f := &fixture{
 		t: t, clock: authtest.NewClock(), store: memstore.New(),
-		signer: authtest.NewSigners(t)["HS256"], log: new(bytes.Buffer),
+		signer: authtest.NewSigners(t)["HS256"], log: new(authtest.Log),
 	}
 	cfg := auth.Config{
 		Issuer: issuer,

@@ -1,7 +1,6 @@
 package wiretest
 
 import (
-	"bytes"
 	"log/slog"
 	"net/http"
 	"testing"
@@ -172,7 +171,7 @@ func TestAPromotionByGitHubSuperUsersIsLogged(t *testing.T) {
 			g := newGitHub(t)
 			_, user, _ := g.signInOctocat()
 			require.False(t, user.IsSuperUser)
-			log := new(bytes.Buffer)
+			log := new(authtest.Log)
 			g.restartWithSuperUser(func(cfg *auth.Config) {
 				cfg.DisableAuditTrail, cfg.Logger = off, slog.New(slog.NewTextHandler(log, nil))
 			})

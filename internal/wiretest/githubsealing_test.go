@@ -1,11 +1,11 @@
 package wiretest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,7 +38,7 @@ type droppedKey struct {
 	*githubFixture
 	other  *auth.Service
 	token  string // a bearer token of the user
-	log    bytes.Buffer
+	log    authtest.Log
 	events recordedEvents
 }
 
@@ -86,7 +86,7 @@ func TestATokenUnderADroppedSealingKeyIsNotConnectedAndStays(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 
 	require.Equal(t, []string{lostKey}, d.lostEvents(), "once, although clients asked six times")
-	require.Equal(t, 1, bytes.Count(d.log.Bytes(), []byte("level=ERROR")))
+	require.Equal(t, 1, strings.Count(d.log.String(), "level=ERROR"))
 	require.Contains(t, d.log.String(), "seal-1")
 	require.NotContains(t, d.log.String(), d.fake.Tokens(octocat)[0].Access)
 	d.clock.Advance(time.Hour)

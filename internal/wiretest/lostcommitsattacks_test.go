@@ -1,7 +1,6 @@
 package wiretest
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -29,7 +28,7 @@ func (b *backedUp) signOut(ctx context.Context) error {
 func TestLostCommitsAreRepairedWhileUsersSignOut(t *testing.T) {
 	t.Parallel()
 	b := newBackedUp(t)
-	var log bytes.Buffer
+	var log authtest.Log
 	b.config.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	svc := b.instance()
 	b.backUp(t)
@@ -89,7 +88,7 @@ func TestARepairThatChangedNothingIsNotReported(t *testing.T) {
 	b.logOut(b.svc, 5)
 	ahead := b.signIn(b.admin)
 	b.restore(t)
-	var log bytes.Buffer
+	var log authtest.Log
 	b.config.Logger, b.config.DisableAuditTrail = slog.New(slog.NewTextHandler(&log, nil)), true
 	first, second := b.instance(), b.instance()
 	repaired := false

@@ -1,7 +1,6 @@
 package wiretest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +25,7 @@ import (
 type keyServer struct {
 	*tokens
 	verifier *auth.RemoteVerifier
-	log      bytes.Buffer // what the verifier logs
+	log      authtest.Log // what the verifier logs
 	fetches  atomic.Int64
 	serve    atomic.Pointer[func(*http.Request) (int, string, error)]
 }

@@ -83,7 +83,7 @@ func TestARemoteVerifierWithTheKeySetItselfCallsNoServer(t *testing.T) {
 func TestSetJWKSReplacesTheKeysAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRemote(t, "ES256")
-	var log bytes.Buffer
+	var log authtest.Log
 	r.verifier = r.fixed(t, func(cfg *auth.RemoteVerifierConfig) {
 		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	})

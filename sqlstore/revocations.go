@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/clock"
 )
 
 const selectRevocations = `
@@ -50,7 +51,7 @@ func (s *core) ListRevocations(
 		if err != nil || !hidden {
 			return entries, err
 		}
-		pause(ctx, hiddenPause)
+		_ = clock.Sleep(ctx, hiddenPause) // if ctx ends, the next read fails
 	}
 	return nil, wrap("list revocations",
 		fmt.Errorf("an entry is missing behind the first %d from position %d", len(entries), from))

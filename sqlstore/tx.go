@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/clock"
 )
 
 // querier runs queries, either on the pool or in a transaction. querier translates the queries of
@@ -157,7 +158,7 @@ func (s *core) write(ctx context.Context, verb string, do func(context.Context, 
 		if err == nil || isAnswer(err) || ctx.Err() != nil || !s.mayRepeat(err, attempt) {
 			return wrap(verb, err)
 		}
-		pause(ctx, rand.N(slowestRetry))
+		_ = clock.Sleep(ctx, rand.N(slowestRetry)) // if ctx ends, the next attempt fails
 	}
 }
 
@@ -359,22 +360,12 @@ func (s *core) retry(ctx context.Context, patience time.Duration, try func() err
 			return err
 		}
 		// The delay is random, so that waiting transactions do not collide again.
-		pause(ctx, delay/2+rand.N(delay))
+		_ = clock.Sleep(ctx, delay/2+rand.N(delay)) // if ctx ends, so does the loop
 	}
 	if err == nil {
 		return ctx.Err()
 	}
 	return fmt.Errorf("%w: %w", ctx.Err(), err)
-}
-
-// pause returns after the delay, or when the context ends.
-func pause(ctx context.Context, delay time.Duration) {
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // wrap adds the name of the operation to the error. Errors that are part of the contract of a store

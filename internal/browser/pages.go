@@ -4,7 +4,8 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
-	"slices"
+
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // ProtectPage sets the headers of an answer at a URL that a browser opens in a window. No cache
@@ -14,10 +15,7 @@ func ProtectPage(header http.Header) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
-	const name, policy = "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"
-	if !slices.Contains(header[name], policy) {
-		header.Add(name, policy)
-	}
+	wire.AddPolicy(header, "default-src 'none'; frame-ancestors 'none'")
 }
 
 // WriteStartPage answers with a page that asks the person to continue to GitHub. Its link leads to

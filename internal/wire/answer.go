@@ -13,8 +13,12 @@ import (
 // has set a policy, the policy stays, and browsers apply both.
 //
 // DenyFrames does not set X-Frame-Options, because every browser since 2016 supports frame-ancestors.
-func DenyFrames(header http.Header) {
-	const name, policy = "Content-Security-Policy", "frame-ancestors 'none'"
+func DenyFrames(header http.Header) { AddPolicy(header, "frame-ancestors 'none'") }
+
+// AddPolicy adds a Content-Security-Policy, unless the answer has the same policy already. Other
+// policies stay.
+func AddPolicy(header http.Header, policy string) {
+	const name = "Content-Security-Policy"
 	if !slices.Contains(header[name], policy) {
 		header.Add(name, policy)
 	}

@@ -15,10 +15,8 @@ import (
 // hostsClient is what error messages call the host's HTTP client.
 const hostsClient = "GitHubConfig.HTTPClient"
 
-const (
-	maxBody      = 1 << 20 // maximum length of an answer of GitHub, in bytes
-	maxErrorText = 1024    // maximum length of the text of the transport's error, in bytes
-)
+// maxBody is the maximum length of an answer of GitHub, in bytes.
+const maxBody = 1 << 20
 
 // CallError means that a call got no answer from GitHub, or an answer that cannot be used.
 type CallError struct {
@@ -75,7 +73,7 @@ func (t boundedTransport) RoundTrip(r *http.Request) (response *http.Response, e
 	r.Header.Set("User-Agent", "sallyport-auth")
 	response, err = t.base.RoundTrip(r)
 	if err != nil {
-		return nil, text.ShortError(err, maxErrorText) // net/http quotes a malformed answer in full
+		return nil, text.ShortError(err, text.MaxErrorText) // net/http quotes a malformed answer in full
 	}
 	if mark, ok := r.Context().Value(answeredKey{}).(*atomic.Bool); ok {
 		mark.Store(true)

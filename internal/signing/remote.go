@@ -25,8 +25,6 @@ const (
 	fetchTime  = 5 * time.Second  // deadline of a fetch
 	patience   = time.Second      // how long requests wait, counted from the beginning of the fetch
 	maxWaiters = 100              // maximum number of requests that wait for a fetch
-
-	maxErrorText = 1024 // maximum length of the text of the transport's error, in bytes
 )
 
 var (
@@ -88,7 +86,7 @@ type strictTransport struct{ base http.RoundTripper }
 func (t strictTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.base.RoundTrip(r)
 	if err != nil {
-		return nil, text.ShortError(err, maxErrorText)
+		return nil, text.ShortError(err, text.MaxErrorText)
 	}
 	response.Header.Del("Location")
 	return response, nil

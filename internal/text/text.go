@@ -44,6 +44,9 @@ func Readable(s string, limit int) string {
 	return s
 }
 
+// MaxErrorText is the limit for [ShortError] at the errors of HTTP clients, in bytes.
+const MaxErrorText = 1024
+
 // ShortError returns an error with the text of err, changed as [Readable] changes it, that wraps
 // err. Errors of net/http can quote megabytes of what another server has sent.
 func ShortError(err error, limit int) error {

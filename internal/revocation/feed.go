@@ -214,11 +214,7 @@ func (f *Feed) CheckUsable(ctx context.Context) error {
 	if age < f.interval {
 		return nil
 	}
-	err := f.readForProbe(ctx, now, age < f.maxStaleness)
-	if err == nil || f.Age(f.now()) < f.maxStaleness {
-		return nil
-	}
-	return fmt.Errorf("the feed of revocations cannot be read: %w", err)
+	return f.unlessUsable(f.readForProbe(ctx, now, age < f.maxStaleness))
 }
 
 // readForProbe reads the feed for CheckUsable. If usable is true, readForProbe does not wait for a
@@ -262,11 +258,19 @@ func (f *Feed) recentFailure(now time.Time) *readFailure {
 // requireUsable reads the feed. If reading fails, requireUsable returns an error only if the latest
 // complete read is too old to be used.
 func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
-	err := f.makeFresh(ctx, now, f.Age(now) < f.maxStaleness)
+	failure := f.makeFresh(ctx, now, f.Age(now) < f.maxStaleness)
+	err := f.unlessUsable(failure)
+	if err != nil {
+		f.observeRefusal(failure)
+	}
+	return err
+}
+
+// unlessUsable returns the error of a read, or nil if the latest complete read is recent enough.
+func (f *Feed) unlessUsable(err error) error {
 	if err == nil || f.Age(f.now()) < f.maxStaleness {
 		return nil
 	}
-	f.observeRefusal(err)
 	return fmt.Errorf("the feed of revocations cannot be read: %w", err)
 }
 

@@ -347,18 +347,16 @@ func (c change) recordEvent(ctx context.Context) {
 	case c.log == nil || c.event.Kind == "":
 	case c.log.trail == nil:
 		c.log.emit(ctx, c.event)
-	case c.log.onEvent == nil:
-		c.event.At = c.log.clock().UTC()
-		c.log.writeToLog(ctx, c.event)
 	default:
-		if !c.log.everRan.Load() { // the event is stored, but this instance may never deliver it
+		// Before Run, the event is stored, but this instance may never deliver it.
+		if c.log.onEvent == nil || !c.log.everRan.Load() {
 			c.event.At = c.log.clock().UTC()
 			c.log.warnWithoutRun(ctx)
 			c.log.writeToLog(ctx, c.event)
 		}
 		select {
 		case c.log.wake <- struct{}{}:
-		default: // deliver has a signal already
+		default: // deliver has a signal already, or there is no OnEvent
 		}
 	}
 }

@@ -259,6 +259,7 @@ func (s *Service) watchGitHub(r *http.Request) *http.Request {
 // logSuccess records that an operation has served the request. If this ends an outage, logSuccess logs
 // the end. The operation argument and the pattern of the request distinguish calls that can fail
 // independently.
+//
 // An outage of GitHub ends only with a request for which GitHub has answered a call: for most users,
 // a sign-in with an access key asks only the store.
 func (s *Service) logSuccess(operation string, r *http.Request) {

@@ -124,8 +124,8 @@ type GitHubConfig struct {
 	// http.DefaultTransport.
 	HTTPClient *http.Client
 
-	// Timeout limits the total time for which a sign-in waits for GitHub. It also limits the wait
-	// when an account is connected. Zero means 10 seconds.
+	// Timeout limits the total time for which a sign-in or a connect waits for GitHub. Zero means 10
+	// seconds. All instances should have the same Timeout, because it determines how long leases are.
 	Timeout time.Duration
 
 	// Events records the connector's events and calls the hooks. nil means no events and no hooks.

@@ -374,6 +374,11 @@ type GitHubStore interface {
 	// refreshes the token. The parameter now is the current time, and the parameter until is the
 	// end of the lease. A write of the token ends the lease earlier. While another caller has the
 	// lease, the result is false. For a missing token or another Version, the error is ErrNotFound.
+	//
+	// The new lease lasts for until.Sub(now). LeaseGitHubToken ignores an earlier lease that ends
+	// more than this duration after the new lease ends, as [EventStore.ClaimEvent] ignores such a
+	// claim. Without this rule, a caller whose clock was a day ahead could block the refresh of the
+	// token for a day.
 	LeaseGitHubToken(ctx context.Context, userID, host, version string, now, until time.Time) (bool, error)
 
 	// ReplaceGitHubToken replaces the stored token of the same user and account, and ends its

@@ -51,7 +51,8 @@ func (s *accounts) LeaseGitHubToken(
 	if err != nil {
 		return false, err
 	}
-	if link.token.leasedUntil.After(storedTime(now)) {
+	if link.token.leasedUntil.After(storedTime(now)) &&
+		!link.token.leasedUntil.After(storedTime(until.Add(until.Sub(now)))) {
 		return false, nil
 	}
 	link.token.leasedUntil = storedTime(until)

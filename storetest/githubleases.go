@@ -13,6 +13,7 @@ import (
 var leasePromises = []promise[auth.AccountStore]{
 	{"a token is leased to one caller and stays unchanged", leasedToOne},
 	{"a lease ends at its time", leaseEnds},
+	{"a clock that is ahead does not keep a token for long", leasedAhead},
 	{"a lease without duration excludes no caller", leaseOfNoTime},
 	{"every write of the token ends its lease", leaseEndsWithWrite},
 	{"a lease covers one token", leasesApart},
@@ -45,7 +46,21 @@ func leasedToOne(t *testing.T, store auth.AccountStore) {
 	a := newLinked(t, store)
 	requireLease(t, store, true, a.token, now)
 	requireLease(t, store, false, a.token, now)
-	requireLease(t, store, false, a.token, now.Add(-time.Hour)) // this clock is an hour behind
+	requireLease(t, store, false, a.token, now.Add(-leaseTime)) // this clock is behind
+	a.requireUnchanged(t, store)
+}
+
+// leasedAhead takes a lease with a clock that is ahead. This lease ends later than any lease by a
+// correct clock. Therefore, another caller may take the lease at once.
+func leasedAhead(t *testing.T, store auth.AccountStore) {
+	a := newLinked(t, store)
+	requireLease(t, store, true, a.token, now.Add(24*time.Hour))
+	requireLease(t, store, true, a.token, now)
+	requireLease(t, store, false, a.token, now)
+	a.token = replace(t, store, a.token)
+	requireLease(t, store, true, a.token, now.Add(leaseTime)) // ends two leaseTimes after now
+	requireLease(t, store, false, a.token, now)
+	requireLease(t, store, true, a.token, now.Add(-time.Microsecond))
 	a.requireUnchanged(t, store)
 }
 

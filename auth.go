@@ -78,8 +78,8 @@ type Config struct {
 	Timeout time.Duration
 
 	// OnEvent receives the events. [Service.Run] calls OnEvent: see [EventLogConfig.OnEvent] and
-	// [EventLogConfig.Trail]. nil means that events go to Logger. The OnEvent of another program is
-	// then not called either for the changes that this Service makes.
+	// [EventLogConfig.Trail]. nil means that events go to Logger, with a limited number of refusals.
+	// The OnEvent of another program is then not called either for the changes that this Service makes.
 	OnEvent func(Event)
 
 	// Hooks measure sign-ins and verifications of tokens.

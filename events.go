@@ -2,10 +2,8 @@ package auth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -19,6 +17,9 @@ type EventLogConfig struct {
 	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event at a time. nil means
 	// that events go to Logger. Before Run is called, events go to Logger and also wait for OnEvent,
 	// and Logger receives one warning.
+	//
+	// Anyone can cause refusals. So Logger receives at most 10 refusals of a kind with a UserID and
+	// 10 without one in a minute, and the number of the others. It receives every other event.
 	//
 	// OnEvent can be slow, because no request waits for it. A panic in OnEvent is logged. The queue
 	// for OnEvent has room for 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512
@@ -67,6 +68,15 @@ type EventLog struct {
 	everRan    atomic.Bool              // Run has been called
 	warned     atomic.Bool              // warnWithoutRun has logged
 	failures   *outage.Tracker          // of deliveries from the trail
+
+	lines outage.Budget[loggedRefusals] // limits the lines that emit writes about refusals
+}
+
+// loggedRefusals are refusals that share a number of log lines. Anyone can cause a refusal that has
+// no user, so such refusals must not use up the lines of the others.
+type loggedRefusals struct {
+	kind    EventKind
+	hasUser bool
 }
 
 // delivery is one call of Run.
@@ -192,7 +202,9 @@ func (l *EventLog) drain(take func(Event)) {
 func (l *EventLog) callOnEvent(e Event) (returned bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.log.Error("auth: OnEvent panicked", "event", e, "panic", p, "stack", string(debug.Stack()))
+			if l.mayLog(context.Background(), e) {
+				l.log.Error("auth: OnEvent panicked", "event", e, "panic", p, "stack", string(debug.Stack()))
+			}
 		} else if !returned {
 			l.log.Error("auth: OnEvent called runtime.Goexit: events go to the log until Run is called "+
 				"again", "event", e)
@@ -286,8 +298,30 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 	// queue, or l.current shows that no Run delivers events, and the event is logged.
 	if l.onEvent == nil || l.current.Load() == nil {
 		l.warnWithoutRun(ctx)
-		l.writeToLog(ctx, e)
+		if l.mayLog(ctx, e) {
+			l.writeToLog(ctx, e)
+		}
 	}
+}
+
+// mayLog reports whether to write a log line about the event. Every event that is no refusal has its
+// line. Refusals have a limited number of lines, or clients could fill the disk. mayLog also logs how
+// many refusals of earlier intervals had no line.
+func (l *EventLog) mayLog(ctx context.Context, e Event) bool {
+	log := defaults.Logger(l.log)
+	for omitted, n := range l.lines.Omitted(l.clock) {
+		log.WarnContext(ctx, "auth: further refusals had no line of their own", "kind", omitted.kind,
+			"has_user", omitted.hasUser, "events", n)
+	}
+	if !e.isRejection() {
+		return true
+	}
+	ok, last := l.lines.Spend(l.clock, loggedRefusals{e.Kind, e.UserID != ""})
+	if last {
+		log.WarnContext(ctx, "auth: further refusals of this kind are only counted for up to a minute",
+			"kind", e.Kind, "has_user", e.UserID != "")
+	}
+	return ok
 }
 
 // warnWithoutRun logs one warning if the host has set OnEvent and has not called Run yet. Without
@@ -374,41 +408,4 @@ func (l *EventLog) callHook(hook func()) {
 		}
 	}()
 	hook()
-}
-
-// eventJSON is an [Event] as JSON, with the names of the answer of GET /auth/events.
-type eventJSON struct {
-	ID        string        `json:"id,omitzero"`
-	Kind      EventKind     `json:"kind"`
-	At        time.Time     `json:"at,omitzero"`
-	UserID    string        `json:"user_id,omitzero"`
-	ActorID   string        `json:"actor_id,omitzero"`
-	Host      string        `json:"host,omitzero"`
-	SessionID string        `json:"session_id,omitzero"`
-	AccessKey string        `json:"access_key,omitzero"`
-	Method    SignInMethod  `json:"method,omitzero"`
-	GitHub    GitHubAccount `json:"github,omitzero"`
-	Reason    string        `json:"reason,omitzero"`
-	IP        netip.Addr    `json:"ip,omitzero"`
-	UserAgent string        `json:"user_agent,omitzero"`
-	RequestID string        `json:"request_id,omitzero"`
-}
-
-// MarshalJSON returns the nonzero fields of the event, with the names of the answer of
-// GET /auth/events. UnmarshalJSON reads this form.
-func (e Event) MarshalJSON() ([]byte, error) {
-	return json.Marshal(eventJSON{e.ID, e.Kind, e.At, e.UserID, e.ActorID, e.Host, e.SessionID, e.AccessKey,
-		e.Method, e.GitHub, e.Reason, e.Client.Address, e.Client.UserAgent, e.Client.RequestID})
-}
-
-// UnmarshalJSON reads the form that MarshalJSON writes. It ignores unknown fields, and returns the
-// errors of [json.Unmarshal].
-func (e *Event) UnmarshalJSON(text []byte) error {
-	var j eventJSON
-	if err := json.Unmarshal(text, &j); err != nil {
-		return err
-	}
-	*e = Event{j.ID, j.Kind, j.At, j.UserID, j.ActorID, j.Host, j.SessionID, j.AccessKey, j.Method, j.GitHub,
-		j.Reason, ClientInfo{Address: j.IP, UserAgent: j.UserAgent, RequestID: j.RequestID}}
-	return nil
 }

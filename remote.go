@@ -58,7 +58,7 @@ type RemoteVerifierConfig struct {
 	HTTPClient *http.Client
 
 	// Events receives an [EventTokenRejected] for each rejected token, and calls Hooks.Verify for
-	// each token. nil means that the events go to Logger.
+	// each token. nil means that the events go to Logger, as if [EventLogConfig.OnEvent] were nil.
 	Events *EventLog
 
 	// Proxies determines the client address in the events: see [Config]. Verify does not use it.

@@ -2,10 +2,12 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -193,6 +195,43 @@ func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]
 		return nil, fmt.Errorf("auth: listing events: %w", err)
 	}
 	return events, nil
+}
+
+// eventJSON is an [Event] as JSON, with the names of the answer of GET /auth/events.
+type eventJSON struct {
+	ID        string        `json:"id,omitzero"`
+	Kind      EventKind     `json:"kind"`
+	At        time.Time     `json:"at,omitzero"`
+	UserID    string        `json:"user_id,omitzero"`
+	ActorID   string        `json:"actor_id,omitzero"`
+	Host      string        `json:"host,omitzero"`
+	SessionID string        `json:"session_id,omitzero"`
+	AccessKey string        `json:"access_key,omitzero"`
+	Method    SignInMethod  `json:"method,omitzero"`
+	GitHub    GitHubAccount `json:"github,omitzero"`
+	Reason    string        `json:"reason,omitzero"`
+	IP        netip.Addr    `json:"ip,omitzero"`
+	UserAgent string        `json:"user_agent,omitzero"`
+	RequestID string        `json:"request_id,omitzero"`
+}
+
+// MarshalJSON returns the nonzero fields of the event, with the names of the answer of
+// GET /auth/events. UnmarshalJSON reads this form.
+func (e Event) MarshalJSON() ([]byte, error) {
+	return json.Marshal(eventJSON{e.ID, e.Kind, e.At, e.UserID, e.ActorID, e.Host, e.SessionID, e.AccessKey,
+		e.Method, e.GitHub, e.Reason, e.Client.Address, e.Client.UserAgent, e.Client.RequestID})
+}
+
+// UnmarshalJSON reads the form that MarshalJSON writes. It ignores unknown fields, and returns the
+// errors of [json.Unmarshal].
+func (e *Event) UnmarshalJSON(text []byte) error {
+	var j eventJSON
+	if err := json.Unmarshal(text, &j); err != nil {
+		return err
+	}
+	*e = Event{j.ID, j.Kind, j.At, j.UserID, j.ActorID, j.Host, j.SessionID, j.AccessKey, j.Method, j.GitHub,
+		j.Reason, ClientInfo{Address: j.IP, UserAgent: j.UserAgent, RequestID: j.RequestID}}
+	return nil
 }
 
 // logFailure logs err if it means that the store or GitHub could not answer. It does not log err if

@@ -79,15 +79,18 @@ func TestASecondRunWaitsForTheFirst(t *testing.T) {
 	})
 }
 
-// causeEvent returns a function that causes a sign_in.rejected event with the request ID.
+// causeEvent returns a function that causes a sign_in.accepted event with the request ID.
 func causeEvent(t *testing.T, events *auth.EventLog) func(requestID string) {
 	t.Helper()
-	credentials, err := auth.NewCredentialVerifier(memstore.New(), nil, auth.CredentialConfig{Events: events})
+	store := memstore.New()
+	register(t, store, authtest.NewClock(), "u1", "alice")
+	tokens, err := auth.NewTokenIssuer(store, issuer, []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+		auth.TokenConfig{Events: events})
 	require.NoError(t, err)
 	return func(requestID string) {
-		_, _, err := credentials.Verify(auth.WithClientInfo(t.Context(),
-			auth.ClientInfo{RequestID: requestID}), auth.KeyPair{})
-		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
+		_, err := tokens.Issue(auth.WithClientInfo(t.Context(), auth.ClientInfo{RequestID: requestID}),
+			auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
+		require.NoError(t, err)
 	}
 }
 

@@ -123,6 +123,7 @@ type Service struct {
 	now         func() time.Time
 	log         *slog.Logger
 	failures    [len(failureCauses)]*outage.Tracker // of requests, by cause
+	writePanics *outage.Tracker                     // of writeError
 }
 
 // New returns a Service that uses the store, or an error that says what to change in the
@@ -201,6 +202,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		now:         cfg.Now,
 		log:         cfg.Logger,
 		failures:    [...]*outage.Tracker{outage.New(cfg.Now), outage.New(cfg.Now), outage.New(cfg.Now)},
+		writePanics: outage.New(cfg.Now),
 	}, nil
 }
 

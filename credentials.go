@@ -14,6 +14,7 @@ import (
 
 	"github.com/sallyport-go/auth/internal/accesskey"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/secrethash"
 )
 
@@ -28,7 +29,8 @@ type CredentialVerifier struct {
 	now    func() time.Time
 	log    *slog.Logger
 
-	hostUsers bool // a UserSource keeps the users, so the store does not know which are active
+	renewals  *outage.Tracker // of hashes
+	hostUsers bool            // a UserSource keeps the users, so the store does not know which are active
 }
 
 // NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says
@@ -81,6 +83,7 @@ func NewCredentialVerifier(
 		now:    defaults.Now(cfg.Now),
 		log:    defaults.Logger(cfg.Logger),
 
+		renewals:  outage.New(defaults.Now(cfg.Now)),
 		hostUsers: keepsNoUsers(store) || tokens != nil && tokens.users != nil,
 	}, nil
 }
@@ -351,12 +354,25 @@ func (v *CredentialVerifier) matchStored(
 		// The hash can be renewed only while the secret is known. If the renewal fails, the failure
 		// is only logged, because the pair is correct.
 		err := v.store.SwapHash(ctx, accessKey, key.Hash, scheme.Hash(key.UserID, accessKey, secret))
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed",
-				"access_key", v.loggableName(accessKey), "error", err)
-		}
+		v.logRenewal(ctx, accessKey, err)
 	}
 	return key, owner, nil
+}
+
+// logRenewal records whether the store renewed the hash of an access key. If a log line is due,
+// logRenewal writes it: while the store fails, there is not a line for each sign-in.
+func (v *CredentialVerifier) logRenewal(ctx context.Context, accessKey string, err error) {
+	const operation = "renew"
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		if r, due := v.renewals.Fail(operation, 1); due {
+			v.log.WarnContext(ctx, "auth: the hash of an access key was not renewed",
+				"access_key", v.loggableName(accessKey), "failures", r.Failures, "since", r.Since,
+				"error", err)
+		}
+	} else if r, due := v.renewals.Succeed(operation); due {
+		v.log.InfoContext(ctx, "auth: hashes of access keys are renewed again", "failures", r.Failures,
+			"lasted", r.Lasted)
+	}
 }
 
 // matchSecret returns a nil error if the secret is the current secret of the key, or a previous

@@ -69,6 +69,8 @@ type EventLog struct {
 	warned     atomic.Bool              // warnWithoutRun has logged
 	failures   *outage.Tracker          // of deliveries from the trail
 
+	signInPanics, verifyPanics *outage.Tracker // of the hooks
+
 	lines outage.Budget[loggedRefusals] // limits the lines that emit writes about refusals
 }
 
@@ -100,6 +102,7 @@ func NewEventLog(cfg EventLogConfig) *EventLog {
 	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: defaults.Now(cfg.Now),
 		log: defaults.Logger(cfg.Logger), trail: guardEvents(cfg.Trail)}
 	l.failures = outage.New(l.now)
+	l.signInPanics, l.verifyPanics = outage.New(l.now), outage.New(l.now)
 	if l.onEvent != nil {
 		l.wake = make(chan struct{}, 1)
 		capacity := 0
@@ -366,7 +369,7 @@ func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, e
 		return
 	}
 	if l.hooks.SignIn != nil {
-		l.callHook(func() { l.hooks.SignIn(ctx, e.Method, err, time.Since(began)) })
+		l.callHook("SignIn", l.signInPanics, func() { l.hooks.SignIn(ctx, e.Method, err, time.Since(began)) })
 	}
 	var throttled *ThrottledError
 	switch {
@@ -396,15 +399,16 @@ func (l *EventLog) verifyHook() func(ctx context.Context, err error, cached bool
 		return nil
 	}
 	return func(ctx context.Context, err error, cached bool, took time.Duration) {
-		l.callHook(func() { l.hooks.Verify(ctx, err, cached, took) })
+		l.callHook("Verify", l.verifyPanics, func() { l.hooks.Verify(ctx, err, cached, took) })
 	}
 }
 
-// callHook calls a hook of the host. It logs a panic in the hook, so that the request continues.
-func (l *EventLog) callHook(hook func()) {
+// callHook calls the hook with the given name. If the hook panics, callHook counts the panic and
+// returns, so that the request continues.
+func (l *EventLog) callHook(name string, panics *outage.Tracker, hook func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.log.Error("auth: a function of Hooks panicked", "panic", p, "stack", string(debug.Stack()))
+			logPanic(l.log, panics, "Hooks."+name, p)
 		}
 	}()
 	hook()

@@ -365,7 +365,7 @@ func (s *Service) failAt(operation string, w http.ResponseWriter, r *http.Reques
 		if p := recover(); p == http.ErrAbortHandler {
 			panic(p) // net/http documents this panic as the way to abort a response
 		} else if p != nil {
-			s.log.ErrorContext(r.Context(), "auth: Config.WriteError panicked", "panic", p)
+			logPanic(s.log, s.writePanics, "Config.WriteError", p)
 			WriteError(w, r, err)
 		}
 	}()

@@ -3,10 +3,13 @@ package auth
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
 )
 
@@ -41,6 +44,17 @@ func panicOrigin() string {
 		if !more {
 			return "an unknown place"
 		}
+	}
+}
+
+// logPanic counts a panic in a callback of the host. If a log line is due, logPanic writes it, with
+// the stack of this panic. The first panic has a line at once. Further lines follow at most every 30
+// seconds, because a callback that panics in one request probably panics in each. The caller must be
+// the deferred function that has recovered the panic, because the stack ends with that function.
+func logPanic(log *slog.Logger, panics *outage.Tracker, callback string, recovered any) {
+	if r, due := panics.Fail(callback, 1); due {
+		log.Error("auth: "+callback+" panicked", "panics", r.Failures, "panic", recovered,
+			"stack", string(debug.Stack()))
 	}
 }
 

@@ -39,7 +39,10 @@ func newCredentials(t testing.TB, cfg auth.CredentialConfig) *credentials {
 // configure replaces the verifier by one with this configuration and the same store.
 func (c *credentials) configure(t testing.TB, cfg auth.CredentialConfig) {
 	t.Helper()
-	cfg.Now, cfg.Logger = c.clock.Now, slog.New(slog.DiscardHandler)
+	cfg.Now = c.clock.Now
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	var err error
 	c.CredentialVerifier, err = auth.NewCredentialVerifier(c.store, nil, cfg)
 	require.NoError(t, err)

@@ -1,12 +1,17 @@
 package wiretest
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -47,4 +52,58 @@ func TestJunkTokensDoNotFloodTheLog(t *testing.T) {
 		`"auth: further refusals had no line of their own" kind=token.rejected has_user=false events=490`)
 	junk()
 	require.Equal(t, 10, lines("auth: token.rejected"), "in the next minute")
+}
+
+// Attack: a request in which a callback of the host panics is repeated to fill the disk with stacks.
+func TestAPanicInEachRequestHasALineNowAndThen(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Hooks.Verify = func(context.Context, error, bool, time.Duration) { panic("a bug") }
+		cfg.WriteError = func(http.ResponseWriter, *http.Request, error) { panic("another bug") }
+	})
+	for _, panics := range []int{1, 50} { // in the second round, the line counts those of the first
+		f.log.Reset()
+		for range 50 {
+			require.Equal(t, http.StatusUnauthorized, f.sendAs("x", http.MethodGet, "/auth/user", "").status)
+		}
+		log := f.log.String()
+		for _, text := range []string{
+			fmt.Sprintf(`msg="auth: Hooks.Verify panicked" panics=%d panic="a bug" stack=`, panics),
+			fmt.Sprintf(`msg="auth: Config.WriteError panicked" panics=%d panic="another bug" stack=`, panics),
+			"logbudget_test.go", // in the stacks
+		} {
+			require.Contains(t, log, text)
+		}
+		require.Equal(t, 2, strings.Count(log, "stack="), log)
+		f.clock.Advance(30 * time.Second)
+	}
+}
+
+func TestAHashThatIsNotRenewedHasALineNowAndThen(t *testing.T) {
+	t.Parallel()
+	var log authtest.Log
+	c := newCredentials(t, auth.CredentialConfig{})
+	pair, failing := c.issue(t), true
+	c.store = authtest.FaultyStore(c.store, func(method string) error {
+		if failing && method == "SwapHash" {
+			return errors.New("read-only")
+		}
+		return nil
+	})
+	c.configure(t, auth.CredentialConfig{
+		Peppers: []auth.SymmetricKey{authtest.SymmetricKey(t, "p1"), auth.NoPepper()},
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	for _, failures := range []string{"failures=1 ", "failures=50 "} {
+		log.Reset()
+		for range 50 {
+			c.requireGood(t, pair)
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "was not renewed"))
+		require.Contains(t, log.String(), failures)
+		c.clock.Advance(30 * time.Second)
+	}
+	failing = false
+	c.requireGood(t, pair)
+	require.Contains(t, log.String(), `"auth: hashes of access keys are renewed again" failures=100`)
 }

@@ -137,7 +137,9 @@ func (t *TokenIssuer) checkStore(store any) error {
 // returned nil, a token is accepted only if the key that signed it is in the new set. If SetKeys
 // returns an error, the keys stay as they were, and the error says what to change. [NewTokenIssuer]
 // says in which order to change keys on several instances. SetKeys emits an
-// [EventSigningKeysReplaced], with the IDs of the keys in its Reason.
+// [EventSigningKeysReplaced], with the IDs of the keys in its Reason. If the keys are the present
+// ones, in the same order, it changes nothing and emits no event, so a host may pass its keys at
+// intervals.
 //
 // SetKeys stores nothing. After a restart, the instance uses the keys of its configuration, so put the
 // new keys there first.
@@ -145,6 +147,9 @@ func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	ring, err := newRing(keys)
 	if err != nil {
 		return err
+	}
+	if ring.Equal(t.ring.Load()) {
+		return nil // another ring with the same keys would empty the caches
 	}
 	t.ring.Store(ring)
 	t.events.emit(context.Background(),

@@ -14,6 +14,7 @@ package signing
 import (
 	"bytes"
 	"cmp"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -217,6 +218,24 @@ func (k *Key) RetiredAt(at time.Time) *Key {
 	retired, second := *k, at.Unix()
 	retired.retired = &second
 	return &retired
+}
+
+// Equal reports whether both keys have the same ID, algorithm and time of retirement, and whether
+// each makes and accepts the signatures of the other.
+func (k *Key) Equal(other *Key) bool {
+	switch {
+	case k.header != other.header, (k.private == nil) != (other.private == nil):
+		return false // the header has the algorithm and the ID
+	case (k.retired == nil) != (other.retired == nil), k.retired != nil && *k.retired != *other.retired:
+		return false
+	}
+	if public, ok := k.public.(interface{ Equal(crypto.PublicKey) bool }); ok {
+		return public.Equal(other.public)
+	}
+	// HS256 keys do not reveal their secrets. Only keys with the same secret have the same HMAC.
+	const text = "Key.Equal" // not the text of a token, which contains a dot between two segments
+	signature, err := k.Sign(text)
+	return err == nil && other.Verify(text, signature)
 }
 
 // RetiredBefore reports whether the key was retired before the given second of Unix time.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -98,6 +99,9 @@ func (r *Ring) Summary() string {
 
 // Signer returns the key that signs, or nil if the ring has only public keys.
 func (r *Ring) Signer() *Key { return r.signer }
+
+// Equal reports whether both rings have equal keys in the same order: see [Key.Equal].
+func (r *Ring) Equal(other *Ring) bool { return slices.EqualFunc(r.order, other.order, (*Key).Equal) }
 
 // ByID returns the key with this ID, or nil.
 func (r *Ring) ByID(id string) *Key { return r.byID[id] }

@@ -123,3 +123,33 @@ func TestTheSummaryOfARingListsItsFirstKeys(t *testing.T) {
 	require.Contains(t, ring.Summary(), "; and 94 more")
 	require.Less(t, len(ring.Summary()), 512, "the maximum length of the Reason of an event")
 }
+
+// Two keys can have the same ID, and secrets or key pairs that differ.
+func TestRingsAreEqualIfTheirKeysAndTheirOrderAre(t *testing.T) {
+	t.Parallel()
+	material := newMaterial(t)
+	keys, copies, others := material.keys(t), material.keys(t), newMaterial(t).keys(t)
+	hs, es, ed := keys["HS256"], keys["ES256"], keys["EdDSA"]
+	at := time.Unix(1_700_000_000, 0)
+	ring := func(keys ...*signing.Key) *signing.Ring {
+		ring, err := signing.NewRing(keys)
+		require.NoError(t, err)
+		return ring
+	}
+	base := ring(hs, es, ed.RetiredAt(at))
+	require.True(t, base.Equal(ring(copies["HS256"], copies["ES256"], copies["EdDSA"].RetiredAt(at))))
+	for name, other := range map[string]*signing.Ring{
+		"another order":    ring(es, hs, ed.RetiredAt(at)),
+		"one key less":     ring(hs, es),
+		"another secret":   ring(others["HS256"], es, ed.RetiredAt(at)),
+		"another key pair": ring(hs, others["ES256"], ed.RetiredAt(at)),
+		"another time":     ring(hs, es, ed.RetiredAt(at.Add(time.Second))),
+		"not retired":      ring(hs, es, ed),
+	} {
+		require.False(t, base.Equal(other), name)
+		require.False(t, other.Equal(base), name)
+	}
+	public, err := signing.ParseJWKS(ring(es, ed).JWKS())
+	require.NoError(t, err)
+	require.False(t, public.Equal(ring(es, ed)), "public keys cannot sign")
+}

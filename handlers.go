@@ -198,7 +198,7 @@ func (s *Service) JWKSHandler() http.Handler {
 		for _, name := range []string{"Range", "If-Match"} { // they could lead to 206, 412 or 416
 			r.Header.Del(name)
 		}
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(append(bytes.Clone(ring.JWKS()), '\n')))
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(ring.JWKSLine()))
 	})
 }
 

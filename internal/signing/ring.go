@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ type Ring struct {
 	signer *Key // nil in the ring of a remote issuer
 	byID   map[string]*Key
 	order  []*Key // in the order of the list or the set from which the ring was made
-	jwks   []byte
+	jwks   []byte // ends with a newline; empty in the ring of a remote issuer
 	etag   string
 
 	ignored string // why keys of the parsed set are not in the ring
@@ -48,11 +49,12 @@ func NewRing(keys []*Key) (*Ring, error) {
 			"auth: SigningKeys[0], %q, signs, and is retired: put the one that replaces it in front",
 			ring.signer.id)
 	}
-	var err error
-	if ring.jwks, err = encodeJWKS(keys); err != nil {
+	jwks, err := encodeJWKS(keys)
+	if err != nil {
 		return nil, err
 	}
-	digest := sha256.Sum256(ring.jwks)
+	digest := sha256.Sum256(jwks)
+	ring.jwks = append(jwks, '\n')
 	ring.etag = fmt.Sprintf(`"%x"`, digest[:16])
 	return ring, nil
 }
@@ -117,7 +119,11 @@ func (r *Ring) ByHeader(segment string) *Key { return r.byHeader[segment] }
 func (r *Ring) Ignored() string { return r.ignored }
 
 // JWKS returns the public keys as a JWK set. The caller must not change the result.
-func (r *Ring) JWKS() []byte { return r.jwks }
+func (r *Ring) JWKS() []byte { return bytes.TrimSuffix(r.jwks, []byte{'\n'}) }
+
+// JWKSLine returns the text of JWKS with a newline at the end. It makes no copy, so the caller must
+// not change the result.
+func (r *Ring) JWKSLine() []byte { return r.jwks }
 
 // ETag returns the entity tag of JWKS, with its quotes.
 func (r *Ring) ETag() string { return r.etag }

@@ -85,6 +85,15 @@ func TestTheJWKSHasThePublicKeysAndNoOther(t *testing.T) {
 	require.Equal(t, `{"keys":[]}`, string(symmetric.JWKS()))
 }
 
+// The handler of the JWKS serves the line for each request, so a copy would be made for each.
+func TestTheLineOfAJWKSIsNotCopied(t *testing.T) {
+	t.Parallel()
+	ring, err := signing.NewRing([]*signing.Key{newMaterial(t).keys(t)["ES256"]})
+	require.NoError(t, err)
+	require.Equal(t, string(ring.JWKS())+"\n", string(ring.JWKSLine()))
+	require.Same(t, &ring.JWKS()[0], &ring.JWKSLine()[0])
+}
+
 func TestTheETagChangesWithTheJWKS(t *testing.T) {
 	t.Parallel()
 	keys := newMaterial(t).keys(t)

@@ -107,20 +107,22 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 // Mount registers the calls of the given groups on the mux. If no group is given, it registers the
 // calls of all groups except GroupHealth. Each pattern contains the method of its call. If a pattern
 // conflicts with a pattern of the mux, Mount panics, as [http.ServeMux.Handle] does. The message of
-// the panic names the line that called Mount. A second call of Mount for the same group on one mux is
-// such a conflict.
+// the panic names both patterns, where the other pattern was registered, and the line that called
+// Mount. A second call of Mount for the same group on one mux is such a conflict.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 	if mux == nil {
 		panic("auth: Service.Mount needs a ServeMux, not nil")
 	}
 	_, file, line, _ := runtime.Caller(1)
+	var route Route
 	defer func() { // ServeMux would name the line below that calls Handle, which is not the host's
 		if conflict := recover(); conflict != nil {
-			panic(fmt.Sprintf("auth: Service.Mount, called at %s:%d, finds one of its calls on the "+
-				"ServeMux: call Mount once, or name groups that do not overlap: %v", file, line, conflict))
+			panic(fmt.Sprintf("auth: Service.Mount, called at %s:%d, cannot register %q on the ServeMux: "+
+				"mount each group once, and register no other pattern that conflicts with the call: %v",
+				file, line, route.Pattern, conflict))
 		}
 	}()
-	for _, route := range s.Routes(groups...) {
+	for _, route = range s.Routes(groups...) {
 		mux.Handle(route.Pattern, route.Handler)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -36,24 +37,34 @@ func TestAMiddlewareWithoutAHandlerPanicsAtOnceAndNamesTheCall(t *testing.T) {
 	require.PanicsWithValue(t, "auth: Service.Mount needs a ServeMux, not nil", func() { f.svc.Mount(nil) })
 }
 
-func TestMountOnAMuxThatHasOneOfTheCallsNamesTheHostsLine(t *testing.T) {
+func TestMountOnAMuxWithAConflictingPatternNamesBothPatternsAndTheHostsLine(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for name, prepare := range map[string]func(*http.ServeMux){
-		"mounted twice":         func(mux *http.ServeMux) { f.svc.Mount(mux) },
-		"an overlapping group":  func(mux *http.ServeMux) { f.svc.Mount(mux, auth.GroupAccount) },
-		"a pattern of the host": func(mux *http.ServeMux) { mux.Handle("GET /auth/keys", http.NotFoundHandler()) },
+	register := func(pattern string) func(*http.ServeMux) {
+		return func(mux *http.ServeMux) { mux.Handle(pattern, http.NotFoundHandler()) }
+	}
+	for name, test := range map[string]struct {
+		prepare    func(*http.ServeMux)
+		call, with string
+	}{
+		"mounted twice": {func(mux *http.ServeMux) { f.svc.Mount(mux) },
+			"POST /auth/users/login", "POST /auth/users/login"},
+		"an overlapping group": {func(mux *http.ServeMux) { f.svc.Mount(mux, auth.GroupAccount) },
+			"GET /auth/user", "GET /auth/user"},
+		"the pattern of a call": {register("GET /auth/keys"), "GET /auth/keys", "GET /auth/keys"},
+		"a pattern that only overlaps": {register("DELETE /{area}/keys/all"),
+			"DELETE /auth/keys/{access_key}", "DELETE /{area}/keys/all"},
 	} {
 		mux := http.NewServeMux()
-		prepare(mux)
+		test.prepare(mux)
 		message := func() (message string) {
 			defer func() { message = fmt.Sprint(recover()) }()
 			f.svc.Mount(mux)
 			return ""
 		}()
-		require.Regexp(t, `^auth: Service\.Mount, called at \S+/wiring_test\.go:\d+, finds one of its calls `+
-			`on the ServeMux: call Mount once`, message, name)
-		require.Contains(t, message, "conflicts with", name)
+		require.Regexp(t, `^auth: Service\.Mount, called at \S+/wiring_test\.go:\d+, cannot register "`+
+			regexp.QuoteMeta(test.call)+`" on the ServeMux: mount each group once`, message, name)
+		require.Contains(t, message, `conflicts with pattern "`+test.with+`" (registered at `, name)
 	}
 	mux := http.NewServeMux()
 	f.svc.Mount(mux, auth.GroupAccount)

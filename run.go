@@ -217,6 +217,9 @@ type eventJSON struct {
 
 // MarshalJSON returns the nonzero fields of the event, with the names of the answer of
 // GET /auth/events. UnmarshalJSON reads this form.
+//
+// A struct that embeds an Event has this method, too, so [json.Marshal] loses the other fields of the
+// struct. Put the Event into a field with a name instead, such as Event auth.Event `json:"event"`.
 func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(eventJSON{e.ID, e.Kind, e.At, e.UserID, e.ActorID, e.Host, e.SessionID, e.AccessKey,
 		e.Method, e.GitHub, e.Reason, e.Client.Address, e.Client.UserAgent, e.Client.RequestID})

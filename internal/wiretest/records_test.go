@@ -177,6 +177,37 @@ func TestRecordsSurviveARoundTripThroughJSON(t *testing.T) {
 	}
 }
 
+// A struct that embeds an Event has the method MarshalJSON of the Event, which writes only the Event.
+// The comment of the method says to use a field with a name. A User and an Identity have no such
+// method, so a struct may embed them.
+func TestAStructKeepsItsFieldsInJSON(t *testing.T) {
+	t.Parallel()
+	type named struct {
+		Tenant string     `json:"tenant"`
+		Event  auth.Event `json:"event"`
+	}
+	type embedded struct {
+		Tenant string `json:"tenant"`
+		auth.User
+	}
+	type embeddedIdentity struct {
+		Tenant string `json:"tenant"`
+		auth.Identity
+	}
+	for want, value := range map[string]any{
+		`{"tenant":"t1","event":{"kind":"key.issued"}}`: named{"t1", auth.Event{Kind: auth.EventKeyIssued}},
+		`{"tenant":"t1","user_id":"u1","username":"alice","is_super_user":false,"is_active":true}`: embedded{
+			"t1", auth.User{ID: "u1", Username: "alice", IsActive: true}},
+		`{"tenant":"t1","user_id":"u1","username":"alice","session_id":"s1",` +
+			`"issued_at":"0001-01-01T00:00:00Z","expires_at":"0001-01-01T00:00:00Z"}`: embeddedIdentity{
+			"t1", auth.Identity{UserID: "u1", Username: "alice", SessionID: "s1"}},
+	} {
+		text, err := json.Marshal(value)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(text))
+	}
+}
+
 // A host sends these values to its own queues and pages. The JSON fields have the names of the HTTP
 // calls, and fields without a value are left out.
 func TestEventsUsersAndIdentitiesHaveTheJSONNamesOfTheHTTPCalls(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 // Every component calls its store through one of the types below. These types convert a panic in
 // the store into an error, so that the call fails as if the store could not answer. Under net/http,
 // a panic would end only one request. In a gRPC method, in [Service.Run] or in a host's own
-// goroutine, a panic would end the process.
+// goroutine, a panic would end the process. The types also check that pages go on.
 
 // recoverStore converts a panic in a method of the store into an error that says where the panic
 // was. It must be deferred directly, because recover has no effect in a function that a deferred
@@ -56,6 +56,25 @@ func logPanic(log *slog.Logger, panics *outage.Tracker, callback string, recover
 		log.Error("auth: "+callback+" panicked", "panics", r.Failures, "panic", recovered,
 			"stack", string(debug.Stack()))
 	}
+}
+
+// checkPage returns the page and the error that a method of the store has returned. If the IDs of the
+// page do not increase from the ID after, checkPage returns an error that names the method. A loop
+// that reads all pages of such a store would never end, or would pass over records.
+func checkPage[R any](method, after string, page []R, err error, id func(R) string) ([]R, error) {
+	if err != nil {
+		return nil, err
+	}
+	for _, record := range page {
+		next := id(record)
+		if next <= after {
+			return nil, fmt.Errorf("auth: the store's %s returned a page whose IDs do not increase from "+
+				"its parameter after: it must return the records with greater IDs, sorted by the bytes of "+
+				"the IDs", method)
+		}
+		after = next
+	}
+	return page, nil
 }
 
 type (
@@ -160,7 +179,8 @@ func (g guardedCredentials) ListAllKeys(
 	ctx context.Context, after string, limit int,
 ) (r1 []AccessKey, err error) {
 	defer recoverStore("ListAllKeys", &err)
-	return g.CredentialStore.ListAllKeys(ctx, after, limit)
+	page, err := g.CredentialStore.ListAllKeys(ctx, after, limit)
+	return checkPage("ListAllKeys", after, page, err, func(k AccessKey) string { return k.ID })
 }
 
 func (g guardedCredentials) FindKey(ctx context.Context, id string) (r1 AccessKey, r2 User, err error) {
@@ -312,7 +332,8 @@ func (g guardedGitHub) ListGitHubTokens(
 	ctx context.Context, host string, after string, limit int,
 ) (r1 []GitHubToken, err error) {
 	defer recoverStore("ListGitHubTokens", &err)
-	return g.GitHubStore.ListGitHubTokens(ctx, host, after, limit)
+	page, err := g.GitHubStore.ListGitHubTokens(ctx, host, after, limit)
+	return checkPage("ListGitHubTokens", after, page, err, func(t GitHubToken) string { return t.UserID })
 }
 
 func (g guardedGitHub) LeaseGitHubToken(

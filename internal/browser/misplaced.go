@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/text"
 	"github.com/sallyport-go/auth/internal/weburl"
 )
@@ -25,11 +26,10 @@ import (
 type Misplaced struct {
 	origin *url.URL // of the callback
 	others []string // origins of pages that may fetch the calls that begin a flow
-	now    func() time.Time
 	log    *slog.Logger
 
 	began       atomic.Pointer[string] // the origin at which the last misplaced flow began
-	begun, lost hourly
+	begun, lost *outage.Firsts         // by the origin at which a flow began
 }
 
 // NewMisplaced returns a Misplaced for flows whose callback is at the given origin, such as
@@ -39,7 +39,8 @@ func NewMisplaced(origin string, others []string, now func() time.Time, log *slo
 	if err != nil {
 		u = new(url.URL)
 	}
-	return &Misplaced{origin: u, others: others, now: now, log: log}
+	return &Misplaced{origin: u, others: others, log: log,
+		begun: outage.NewFirsts(now), lost: outage.NewFirsts(now)}
 }
 
 // movedParameter is the query parameter that a redirect of [Misplaced.Move] adds, so that there is
@@ -75,31 +76,39 @@ func (m *Misplaced) Move(r *http.Request) (location string, ok bool) {
 	return m.callbackOrigin() + target.EscapedPath() + "?" + query.Encode(), true
 }
 
-// Begin logs a warning if the browser begins a flow at another origin. It logs at most one line an
-// hour, because anyone can cause the line.
+// Begin logs a warning if the browser begins a flow at another origin. Each such origin has one line
+// an hour, so a client that sends a made-up Host header does not use up the line of another origin.
+// The number of lines is limited, because anyone can send any number of Host headers.
 func (m *Misplaced) Begin(r *http.Request) {
 	seen, misplaced := m.seenAt(r)
 	if !misplaced {
 		return
 	}
 	m.began.Store(&seen)
-	if m.begun.allow(m.now()) {
+	switch first, full := m.begun.Fail(seen); {
+	case first:
 		m.log.WarnContext(r.Context(), "auth: a GitHub flow began at another origin than that of "+
 			"GitHubConfig.CallbackURL, so the browser will not send the cookie of the flow to the callback: "+
 			"open the pages at the origin of CallbackURL, or let the proxy pass the Host header on",
 			"began_at", seen, "callback_at", m.callbackOrigin())
+	case full:
+		m.log.WarnContext(r.Context(), "auth: GitHub flows began at too many other origins to name each in "+
+			"this hour: clients probably make up Host headers; let the proxy refuse unknown ones",
+			"began_at", seen, "callback_at", m.callbackOrigin())
 	}
 }
 
-// Lose logs that a callback has come without the cookie of its flow. It logs at most one line an hour,
-// because anyone can cause the line.
+// Lose logs that a callback has come without the cookie of its flow. It logs at most one line an hour
+// for each origin at which the last misplaced flow began, and a limited number of lines in total,
+// because anyone can cause them.
 func (m *Misplaced) Lose(ctx context.Context) {
-	if !m.lost.allow(m.now()) {
-		return
-	}
-	attributes := []any{"callback_at", m.callbackOrigin()}
+	attributes, last := []any{"callback_at", m.callbackOrigin()}, ""
 	if began := m.began.Load(); began != nil {
-		attributes = append(attributes, "last_began_at", *began)
+		last = *began
+		attributes = append(attributes, "last_began_at", last)
+	}
+	if first, _ := m.lost.Fail(last); !first {
+		return
 	}
 	m.log.InfoContext(ctx, "auth: a callback from GitHub came without the cookie of its flow: the flow "+
 		"began at another origin than that of GitHubConfig.CallbackURL or in another browser, was used "+
@@ -133,15 +142,4 @@ func (m *Misplaced) seenAt(r *http.Request) (seen string, misplaced bool) {
 		}
 	}
 	return text.Readable(seen, longest), true
-}
-
-// hourly is a limit of one log line an hour. The zero value allows a line at once.
-type hourly struct{ last atomic.Int64 }
-
-func (h *hourly) allow(now time.Time) bool {
-	last, at := h.last.Load(), now.Unix()
-	if last != 0 && last <= at && at < last+int64(time.Hour/time.Second) {
-		return false
-	}
-	return h.last.CompareAndSwap(last, at)
 }

@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -189,6 +190,35 @@ func TestAFlowThatBeginsAtAnotherOriginIsLoggedOnceAnHour(t *testing.T) {
 	g.clock.Advance(-24 * time.Hour)
 	g.ask("www.example.com", signInCall)
 	require.Equal(t, 3, lines(), "a clock that was set back does not silence the warning")
+}
+
+// Attack: a stranger sends made-up Host headers, so that the log does not name the origin at which the
+// people of the service begin their flows.
+func TestMadeUpHostsDoNotHideTheOriginOfAFlow(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	line := func(host string) string { return misplaced + ".*began_at=https://" + host + " " }
+	for n := range 50 {
+		g.ask(fmt.Sprintf("h%d.evil.example", n), signInCall)
+		g.ask("evil.example", signInCall)
+	}
+	b := g.browser()
+	b.get(callbackCall + "?code=x&state=made-up")
+	began := g.ask("www.example.com", signInCall)
+	require.Regexp(t, line("www.example.com"), g.log.String())
+	require.Equal(t, 52, strings.Count(g.log.String(), misplaced))
+
+	for range 2 {
+		b.get(b.callbackURL(began.json(t)["auth_url"].(string)))
+	}
+	require.Equal(t, 1, strings.Count(g.log.String(), "last_began_at=https://www.example.com"))
+
+	g.log.Reset()
+	for n := range 1000 {
+		g.ask(fmt.Sprintf("f%d.evil.example", n), signInCall)
+	}
+	require.Equal(t, 48, strings.Count(g.log.String(), misplaced), "a hundred an hour")
+	require.Equal(t, 1, strings.Count(g.log.String(), "at too many other origins to name each"))
 }
 
 func TestACallbackWithoutItsCookieIsLoggedWithBothOrigins(t *testing.T) {

@@ -212,7 +212,8 @@ func (g *GitHubConnector) completeFlow(
 	if err := beforeConsume(); err != nil {
 		return flow, GitHubOutcome{}, err
 	}
-	// If the store does not keep GitHub's token, the last quarter of Timeout is used to revoke it.
+	// The last quarter of Timeout is used to revoke a token: GitHub's new token if the store does not
+	// keep it, or the token that the new one has replaced.
 	ctx, cancel := context.WithTimeout(r.Context(), g.cfg.Timeout-g.cfg.Timeout/4)
 	defer cancel()
 	used := g.cfg.Now().Add(oauthstate.UsedLifetime)

@@ -279,7 +279,14 @@ func connectAuthority(f oauthstate.Flow) Authority {
 	return Authority{SessionID: f.SessionID, UserID: f.UserID, MaxAge: time.Duration(f.MaxAge) * time.Second}
 }
 
-// connect links the account to the user who began the flow, and stores the token.
+// hasToken reports whether the record contains the access token.
+func (g *GitHubConnector) hasToken(record GitHubToken, accessToken string) bool {
+	opened, err := g.unseal(record)
+	return err == nil && opened.grant.AccessToken == accessToken
+}
+
+// connect links the account to the user who began the flow, and stores the token. Then it revokes at
+// GitHub the token that the new token has replaced: the user may connect again because that token leaked.
 func (g *GitHubConnector) connect(
 	ctx context.Context, flow oauthstate.Flow, profile GitHubProfile, grant githubapi.Grant,
 ) (*GitHubLink, error) {
@@ -320,6 +327,9 @@ func (g *GitHubConnector) connect(
 			return nil, fmt.Errorf("auth: connecting a GitHub account: %w", err)
 		}
 		c.recordEvent(ctx)
+		if stored != nil && !g.hasToken(*stored, grant.AccessToken) {
+			g.revokeRemovedToken(ctx, *stored)
+		}
 		return &link, nil
 	}
 	return nil, errors.New("auth: connecting a GitHub account: another request changed the record each time")

@@ -116,6 +116,38 @@ func TestDisconnectingRevokesTheTokenButNotTheGrant(t *testing.T) {
 		"revoking the grant would revoke the tokens of the host's other services")
 }
 
+// A person who fears that a token has leaked connects the account again. The leaked token must then no
+// longer work at GitHub, and the new one must.
+func TestConnectingAgainRevokesTheReplacedTokenButNotTheGrant(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token := g.signIn(g.user)
+	g.browser().connect(token)
+	replaced := g.fake.Tokens(octocat)
+	require.Len(t, replaced, 1)
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	left := g.fake.Tokens(octocat)
+	require.Len(t, left, 1)
+	require.NotEqual(t, replaced, left)
+	source, err := g.svc.GitHub().TokenSource(t.Context(), g.user.ID).Token()
+	require.NoError(t, err)
+	require.Equal(t, left[0].Access, source.AccessToken)
+	require.Equal(t, 1, g.fake.Count(githubtest.EndpointDeleteToken))
+	require.Zero(t, g.fake.Count(githubtest.EndpointDeleteGrant), "it would revoke the new token")
+	require.Empty(t, g.logLines("a GitHub token was not revoked"))
+}
+
+func TestConnectingAgainSucceedsIfTheReplacedTokenIsNotRevoked(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token := g.signIn(g.user)
+	g.browser().connect(token)
+	g.fake.Inject(githubtest.EndpointDeleteToken, githubtest.Status(http.StatusBadGateway))
+	require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+	require.Equal(t, http.StatusOK, g.status(token).status)
+	require.Len(t, g.logLines("a GitHub token was not revoked"), 1)
+}
+
 func TestOrganizationListsRequestTheScopeAndReadAllPages(t *testing.T) {
 	t.Parallel()
 	org := githubtest.Org{ID: 1, Login: "acme"}

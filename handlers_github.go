@@ -218,14 +218,20 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, Identity, erro
 
 // completedIn returns the record in the browser's cookie about the flow of the request's state, if the
 // flow has completed in the session of the caller. If the browser has no live session, the caller is
-// the zero Identity.
+// the zero Identity. A connect flow no longer counts as completed after the user has disconnected,
+// because its page says that an account is connected.
 func (g *GitHubConnector) completedIn(r *http.Request, caller Identity) (oauthstate.Completed, bool) {
 	query, ok := oauthstate.ParseCallback(r.URL.RawQuery)
 	if !ok || caller.SessionID == "" {
 		return oauthstate.Completed{}, false
 	}
 	done, ok := g.cookies.Completed(r, query.Get("state"))
-	return done, ok && done.SessionID == caller.SessionID
+	ok = ok && done.SessionID == caller.SessionID
+	if ok && done.Connect {
+		_, err := g.Status(r.Context(), caller.UserID)
+		ok = err == nil // if the store fails, completing the flow fails, too
+	}
+	return done, ok
 }
 
 // browserCaller returns the caller to whom the session cookie of the request belongs. It returns

@@ -108,6 +108,41 @@ func TestGoingBackToAUsedCallbackOfAConnectFlowLeadsToItsPage(t *testing.T) {
 	}
 }
 
+// The user can disconnect in another browser, so the browser of the flow still has its cookies.
+func TestGoingBackToAConnectFlowAfterDisconnectingDoesNotLeadToItsPage(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(g *githubFixture, userID string) error{
+		"disconnect": func(g *githubFixture, userID string) error {
+			return g.svc.GitHub().Disconnect(t.Context(), authtest.ByHost, userID)
+		},
+		"unlink": func(g *githubFixture, userID string) error {
+			return g.svc.GitHub().Unlink(t.Context(), authtest.ByHost, userID)
+		},
+	} {
+		g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+			browserSessions(cfg)
+			cfg.GitHub.ConnectedPage = "/connected"
+		}})
+		b := g.browser()
+		signIn := b.signInBy("/reports")
+		callback := b.callbackURL(b.authURL(connectCall))
+		require.Equal(t, g.server.URL+"/connected", b.stay().get(callback).header.Get("Location"))
+		cookies := b.callbackCookies()
+		require.Equal(t, "/connected", g.callbackAt(g.svc, callback, cookies))
+		link, err := g.link(octocat)
+		require.NoError(t, err)
+		if name == "unlink" { // needs another way in
+			_, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, link.UserID, auth.KeyOptions{})
+			require.NoError(t, err)
+		}
+		require.NoError(t, end(g, link.UserID))
+		require.Equal(t, "/account?tab=1&error=expired", g.callbackAt(g.svc, callback, cookies), name)
+		if name == "disconnect" { // unlinking revokes the session
+			require.Equal(t, "/reports", g.callbackAt(g.svc, signIn, cookies), "the sign-in is still true")
+		}
+	}
+}
+
 // Attack: a used callback is opened by a browser that does not have the session of its flow.
 func TestAUsedCallbackWithoutTheSessionOfItsFlowIsExpired(t *testing.T) {
 	t.Parallel()

@@ -246,7 +246,7 @@ func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, 
 	if err != nil {
 		return nil, err
 	}
-	return revokeUserResponse{"success", "All sessions of the user have ended.", live}, nil
+	return revokeUserResponse{"success", "All sessions of the user were revoked.", live}, nil
 }
 
 // DeleteUserHandler handles DELETE /auth/users/{id}: it removes the user.

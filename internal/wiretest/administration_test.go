@@ -125,7 +125,7 @@ func TestRegenerateReinstateRevokeAndDeleteAnswerAsDocumented(t *testing.T) {
 	f.loginFrom("one")
 	token := f.loginFrom("two")
 	require.JSONEq(t,
-		`{"status": "success", "message": "All sessions of the user have ended.", "revoked_count": 2}`,
+		`{"status": "success", "message": "All sessions of the user were revoked.", "revoked_count": 2}`,
 		f.asAdmin("POST", "/auth/tokens/revoke-user/"+f.user.ID, "").body)
 	require.Equal(t, 401, f.sendAs(token, "GET", "/auth/user", "").status)
 

@@ -79,8 +79,13 @@ type Config struct {
 
 	// OnEvent receives the events. [Service.Run] calls OnEvent: see [EventLogConfig.OnEvent] and
 	// [EventLogConfig.Trail]. nil means that events go to Logger, with a limited number of refusals.
-	// The OnEvent of another program is then not called either for the changes that this Service makes.
+	// The OnEvent of another program is then not called either for the changes that this Service makes,
+	// unless DeliverElsewhere is set.
 	OnEvent func(Event)
+
+	// DeliverElsewhere makes instances with OnEvent deliver the events of changes that this program
+	// makes without OnEvent: see [EventLogConfig.DeliverElsewhere].
+	DeliverElsewhere bool
 
 	// Hooks measure sign-ins and verifications of tokens.
 	Hooks Hooks
@@ -245,8 +250,11 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.DisableAuditTrail {
 		trail = nil
 	}
-	events := NewEventLog(EventLogConfig{OnEvent: cfg.OnEvent, Hooks: cfg.Hooks, Trail: trail, Now: cfg.Now,
-		Logger: cfg.Logger})
+	if cfg.DeliverElsewhere && (cfg.OnEvent != nil || trail == nil) {
+		return cfg, errors.New("auth: Config.DeliverElsewhere needs an audit trail, and OnEvent must be nil")
+	}
+	events := NewEventLog(EventLogConfig{OnEvent: cfg.OnEvent, DeliverElsewhere: cfg.DeliverElsewhere,
+		Hooks: cfg.Hooks, Trail: trail, Now: cfg.Now, Logger: cfg.Logger})
 
 	cfg.Tokens.Events, cfg.Credentials.Events = events, events
 	if cfg.Tokens.Now == nil && !defaultClock {

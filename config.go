@@ -336,7 +336,7 @@ func (l *EventLog) newChange(
 	}
 	c.event = e
 	if l.trail != nil {
-		c.write.Event, c.write.Deliver = e, l.onEvent != nil
+		c.write.Event, c.write.Deliver = e, l.onEvent != nil || l.elsewhere
 	}
 	return c
 }

@@ -27,6 +27,11 @@ type EventLogConfig struct {
 	// classes, it drops further events of that class. The log says how many.
 	OnEvent func(Event)
 
+	// DeliverElsewhere is for a program without OnEvent that runs beside instances with OnEvent, such
+	// as a batch job. Events of its changes then wait in Trail until an instance delivers them. Without
+	// DeliverElsewhere, such events are in Trail and the program's log, and no instance delivers them.
+	DeliverElsewhere bool
+
 	// Hooks measure sign-ins and verifications.
 	Hooks Hooks
 
@@ -71,7 +76,8 @@ type EventLog struct {
 
 	signInPanics, verifyPanics *outage.Tracker // of the hooks
 
-	lines outage.Budget[loggedRefusals] // limits the lines that emit writes about refusals
+	lines     outage.Budget[loggedRefusals] // limits the lines that emit writes about refusals
+	elsewhere bool                          // EventLogConfig.DeliverElsewhere
 }
 
 // loggedRefusals are refusals that share a number of log lines. Anyone can cause a refusal that has
@@ -100,7 +106,7 @@ const (
 // [EventLog.Run] to have events delivered.
 func NewEventLog(cfg EventLogConfig) *EventLog {
 	l := &EventLog{onEvent: cfg.OnEvent, hooks: cfg.Hooks, now: defaults.Now(cfg.Now),
-		log: defaults.Logger(cfg.Logger), trail: guardEvents(cfg.Trail)}
+		log: defaults.Logger(cfg.Logger), trail: guardEvents(cfg.Trail), elsewhere: cfg.DeliverElsewhere}
 	l.failures = outage.New(l.now)
 	l.signInPanics, l.verifyPanics = outage.New(l.now), outage.New(l.now)
 	if l.onEvent != nil {
@@ -307,9 +313,8 @@ func (l *EventLog) emit(ctx context.Context, e Event) {
 	}
 }
 
-// mayLog reports whether to write a log line about the event. Every event that is no refusal has its
-// line. Refusals have a limited number of lines, or clients could fill the disk. mayLog also logs how
-// many refusals of earlier intervals had no line.
+// mayLog reports whether to write a log line about the event. Refusals have a limited number of lines,
+// or clients could fill the disk. mayLog also logs how many refusals of earlier intervals had no line.
 func (l *EventLog) mayLog(ctx context.Context, e Event) bool {
 	log := defaults.Logger(l.log)
 	for omitted, n := range l.lines.Omitted(l.clock) {

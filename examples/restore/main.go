@@ -110,7 +110,7 @@ type database struct {
 
 // open opens a database. The service needs no key of the host, because it verifies neither a token
 // nor a secret. A host whose tables have another prefix changes sqlstore.Config, and a host with an
-// OnEvent sets it in the configuration, so that its instances deliver the events of this program.
+// OnEvent sets Config.DeliverElsewhere, so that its instances deliver the events of this program.
 func open(ctx context.Context, source string) (database, error) {
 	driver, dialect := "sqlite", sqlstore.SQLite
 	switch {

@@ -3,6 +3,7 @@ package wiretest
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"path"
 	"slices"
@@ -145,6 +146,44 @@ func TestAnEventOfTheTrailHasTheDocumentedFields(t *testing.T) {
 		"access_key": r.json(t)["access_key"], "method": "", "github": nil, "reason": "", "ip": "192.0.2.1",
 		"user_agent": "curl/8.14.1", "request_id": "",
 	}, events[0])
+}
+
+// A batch job runs beside the service and has no OnEvent. An instance of the service has one.
+func TestAnInstanceDeliversTheEventsOfAProgramWithoutOnEvent(t *testing.T) {
+	t.Parallel()
+	for _, elsewhere := range []bool{true, false} {
+		job := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.DeliverElsewhere = elsewhere })
+		var got recordedEvents
+		instance, err := auth.New(job.store, auth.Config{Issuer: issuer, Now: job.clock.Now,
+			SigningKeys: []auth.SigningKey{job.signer.Key}, OnEvent: got.Add,
+			Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		got.deliver(t, instance)
+		job.log.Reset()
+		pair, err := job.svc.Credentials().Issue(t.Context(), authtest.ByHost, job.user.ID,
+			auth.KeyOptions{})
+		require.NoError(t, err)
+		require.Contains(t, job.log.String(), `msg="auth: key.issued"`)
+		require.NotContains(t, job.log.String(), "level=WARN")
+		events := got.deliver(t, instance)
+		if !elsewhere {
+			require.Empty(t, events)
+			continue
+		}
+		require.Len(t, events, 1)
+		require.Equal(t, auth.EventKeyIssued, events[0].Kind)
+		require.Equal(t, pair.AccessKey, events[0].AccessKey)
+	}
+	for _, change := range []func(*auth.Config){
+		func(cfg *auth.Config) { cfg.OnEvent = func(auth.Event) {} },
+		func(cfg *auth.Config) { cfg.DisableAuditTrail = true },
+	} {
+		cfg := auth.Config{Issuer: issuer, DeliverElsewhere: true,
+			SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}}
+		change(&cfg)
+		_, err := auth.New(memstore.New(), cfg)
+		require.ErrorContains(t, err, "Config.DeliverElsewhere needs an audit trail, and OnEvent must be nil")
+	}
 }
 
 func TestDisableAuditTrailRemovesTheTrail(t *testing.T) {

@@ -2,17 +2,23 @@
 // sessions of the restored database. Then it reads, from the audit trail of the old database, the
 // changes that were made after the backup, and makes them again.
 //
-//	restore -old old/app.db -restored app.db -since 2026-01-02T03:00:00Z
+//	restore -old /srv/app/old.XXXXXX/app.db -restored /srv/app/app.db -since 2026-01-02T03:00:00Z
 //
 // A PostgreSQL or MariaDB database is named by its data source name, such as
 // postgres://app@db.example.com/app_restored or app@tcp(db.example.com)/app_restored.
 //
-// The program repeats revocations, resets, deletions and changes of users. It prints the changes that
-// it cannot repeat, and then ends with an error. It serves no requests, so nobody can sign in
-// meanwhile. After an interruption, run the program again.
+// If the old database cannot be read, or if an attacker could write to it, pass -events instead of
+// -old. It is a file with the events that OnEvent has sent to another system, as JSON.
+//
+// The program repeats only changes that take power away: revocations, resets, deletions, and the
+// disabling and demotion of users. An attacker may have caused the other changes, such as promotions,
+// so the program prints them for a person to decide. It also prints the changes that it cannot
+// repeat, and then ends with an error. It serves no requests, so nobody can sign in meanwhile. After
+// an interruption, run the program again.
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -37,36 +43,50 @@ import (
 func main() {
 	old := flag.String("old", "", "data source name of the old database, or its SQLite file")
 	restored := flag.String("restored", "", "data source name of the restored database, or its SQLite file")
+	file := flag.String("events", "", "file with events as JSON, in place of -old")
 	since := flag.String("since", "", "time at which the backup began, such as 2026-01-02T03:00:00Z")
 	flag.Parse()
 	backup, err := time.Parse(time.RFC3339, *since)
 	if err != nil {
 		log.Fatal("restore: -since: ", err)
 	}
-	if err := run(context.Background(), *old, *restored, backup, os.Stdout); err != nil {
+	from := source{old: *old, events: *file, since: backup}
+	if err := run(context.Background(), from, *restored, os.Stdout); err != nil {
 		log.Fatal("restore: ", err)
 	}
 }
 
-// A restoration repeats the changes of the old database in the restored database.
+// A restoration repeats the changes after the backup in the restored database.
 type restoration struct {
-	old, restored database
-	out           io.Writer
-	asked         map[string]bool // users who must connect GitHub again
-	deleted       map[string]bool // users whose later events delete them
-	missed        int             // changes that could not be repeated
+	old        *database // nil with -events
+	restored   database
+	out        io.Writer
+	asked      map[string]bool // users who must connect GitHub again
+	deleted    map[string]bool // users whose later events delete them
+	reimported map[string]bool // users who got an imported key after the backup
+	missed     int             // changes that could not be repeated
+	undecided  int             // changes that give power, which are for a person to decide
 }
 
-func run(ctx context.Context, old, restored string, backup time.Time, out io.Writer) error {
-	if old == restored {
+func run(ctx context.Context, from source, restored string, out io.Writer) error {
+	switch {
+	case (from.old == "") == (from.events == ""):
+		return errors.New("exactly one of -old and -events is needed")
+	case from.old == restored:
 		return errors.New("-old and -restored are the same database")
 	}
-	r := restoration{out: out, asked: map[string]bool{}, deleted: map[string]bool{}}
-	var err error
-	if r.old, err = open(ctx, old); err != nil {
-		return fmt.Errorf("-old: %w", err)
+	r := restoration{
+		out: out, asked: map[string]bool{}, deleted: map[string]bool{}, reimported: map[string]bool{},
 	}
-	defer r.old.db.Close()
+	if from.old != "" {
+		old, err := open(ctx, from.old)
+		if err != nil {
+			return fmt.Errorf("-old: %w", err)
+		}
+		defer old.db.Close()
+		r.old = &old
+	}
+	var err error
 	if r.restored, err = open(ctx, restored); err != nil {
 		return fmt.Errorf("-restored: %w", err)
 	}
@@ -75,17 +95,21 @@ func run(ctx context.Context, old, restored string, backup time.Time, out io.Wri
 		return err
 	}
 	fmt.Fprintln(out, "revoked all sessions")
-	events, err := eventsSince(ctx, r.old.svc, backup)
+	// The extra minute is for clocks of instances that differ.
+	events, err := r.eventsSince(ctx, from.events, from.since.Add(-time.Minute))
 	if err != nil {
 		return err
 	}
 	if len(events) == 0 {
-		return fmt.Errorf("the audit trail of -old has no event since %s: compare -since and -old with "+
-			"the backup; if both are right, nothing is to be repeated", backup.Format(time.RFC3339))
+		return fmt.Errorf("there is no event since %s: compare -since, and -old or -events, with the "+
+			"backup; if they are right, nothing is to be repeated", from.since.Format(time.RFC3339))
 	}
 	for _, event := range events {
-		if event.Kind == auth.EventUserDeleted {
+		switch event.Kind {
+		case auth.EventUserDeleted:
 			r.deleted[event.UserID] = true
+		case auth.EventKeyImported:
+			r.reimported[event.UserID] = true
 		}
 	}
 	for _, event := range events {
@@ -93,8 +117,8 @@ func run(ctx context.Context, old, restored string, backup time.Time, out io.Wri
 			return fmt.Errorf("repeating %s of the user %s: %w", event.Kind, event.UserID, err)
 		}
 	}
-	fmt.Fprintf(out, "processed %d events of the audit trail; %d changes were not repeated\n",
-		len(events), r.missed)
+	fmt.Fprintf(out, "processed %d events; %d changes are for you to decide; %d changes were not repeated\n",
+		len(events), r.undecided, r.missed)
 	if r.missed > 0 {
 		return fmt.Errorf("%d changes were not repeated: make them before you start an instance", r.missed)
 	}
@@ -158,29 +182,6 @@ func newSecret() []byte {
 // operator is the authority of the changes. The events of the changes have Host "restore".
 var operator = auth.ByHost("restore")
 
-// eventsSince returns the events of the trail since one minute before the backup, the oldest first.
-// The extra minute is for clocks of instances that differ.
-func eventsSince(ctx context.Context, svc *auth.Service, backup time.Time) ([]auth.Event, error) {
-	var events []auth.Event
-	for before := ""; ; before = events[len(events)-1].ID {
-		page, err := svc.Events(ctx, auth.EventFilter{Before: before}, 200)
-		if err != nil {
-			return nil, err
-		}
-		for _, event := range page {
-			if event.At.Before(backup.Add(-time.Minute)) {
-				slices.Reverse(events)
-				return events, nil
-			}
-			events = append(events, event)
-		}
-		if len(page) < 200 {
-			slices.Reverse(events)
-			return events, nil
-		}
-	}
-}
-
 // repeat makes the change of the event again. If the user or the key does not exist, repeat does
 // nothing: the program has already repeated the change, or the backup is older than the record.
 func (r *restoration) repeat(ctx context.Context, event auth.Event) error {
@@ -188,14 +189,14 @@ func (r *restoration) repeat(ctx context.Context, event auth.Event) error {
 	var err error
 	switch event.Kind {
 	case auth.EventKeyRevoked, auth.EventKeyLeaked:
-		err = svc.Credentials().Revoke(ctx, operator, event.AccessKey)
+		err = r.revoke(ctx, event)
 	case auth.EventKeyRotated: // the secret from before the rotation works again, the later one does not
 		fmt.Fprintf(r.out, "revoked the key %s of %s: issue a new key\n", event.AccessKey, r.name(ctx, event))
-		err = svc.Credentials().Revoke(ctx, operator, event.AccessKey)
+		err = r.revoke(ctx, event)
 	case auth.EventUserReset, auth.EventSuperUserRecovered:
 		err = r.reset(ctx, event)
 	case auth.EventUserChanged:
-		_, err = svc.UpdateUser(ctx, operator, event.UserID, changeOf(event))
+		err = r.change(ctx, event)
 	case auth.EventUserDeleted:
 		err = svc.DeleteUser(ctx, operator, event.UserID)
 	case auth.EventGitHubUnlinked:
@@ -212,42 +213,111 @@ func (r *restoration) repeat(ctx context.Context, event auth.Event) error {
 	case errors.Is(err, auth.ErrNotFound):
 		return nil
 	case errors.Is(err, auth.ErrLastSuperUser), errors.Is(err, auth.ErrLastWayIn):
-		r.missed++
-		fmt.Fprintf(r.out, "NOT repeated: %s of %s: %v\n", event.Kind, r.name(ctx, event), err)
+		r.printMissed(ctx, event, err.Error())
 		return nil
 	}
 	return err
 }
 
-// reset removes everything with which the user can sign in. It throws the new pair away, because a
-// person must make sure that it is the user who asks for it.
-func (r *restoration) reset(ctx context.Context, event auth.Event) error {
-	_, err := r.restored.svc.RegenerateCredentials(ctx, operator, event.UserID)
-	if err == nil && (event.Kind == auth.EventSuperUserRecovered || event.Reason == "reinstated") {
-		_, err = r.restored.svc.UpdateUser(ctx, operator, event.UserID, auth.UserChange{IsActive: new(true)})
+// printMissed prints a change that a person must make before an instance starts.
+func (r *restoration) printMissed(ctx context.Context, event auth.Event, reason string) {
+	r.missed++
+	fmt.Fprintf(r.out, "NOT repeated: %s of %s: %s\n", event.Kind, r.name(ctx, event), reason)
+}
+
+// imported stands for the ID of every imported key in an event, because the ID may be a secret that a
+// person has entered in the wrong field.
+const imported = "imported"
+
+// revoke revokes the key of the event. If the key was imported, revoke compares the user's keys in the
+// two databases, because the event does not name the key.
+func (r *restoration) revoke(ctx context.Context, event auth.Event) error {
+	keys := r.restored.svc.Credentials()
+	switch {
+	case event.AccessKey != imported:
+		return keys.Revoke(ctx, operator, event.AccessKey)
+	case r.old == nil, event.UserID == "":
+		r.printMissed(ctx, event, "an imported key, which the event does not name: revoke all imported "+
+			"keys of the user")
+		return nil
 	}
+	old, err := r.old.store.ListKeys(ctx, event.UserID)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(r.out, "reset %s: regenerate the credentials for the user", r.name(ctx, event))
-	if user, err := r.restored.store.FindUser(ctx, event.UserID); err == nil && user.IsSuperUser {
+	restored, err := r.restored.store.ListKeys(ctx, event.UserID)
+	if err != nil {
+		return err
+	}
+	for _, key := range restored {
+		// A key of the same ID with another hash may have been imported again after the revocation.
+		stays := func(k auth.AccessKey) bool {
+			return k.ID == key.ID && (k.Hash == key.Hash || !r.reimported[event.UserID])
+		}
+		if slices.ContainsFunc(old, stays) {
+			continue
+		}
+		if err := keys.Revoke(ctx, operator, key.ID); err != nil && !errors.Is(err, auth.ErrNotFound) {
+			return err
+		}
+		fmt.Fprintf(r.out, "revoked the key labeled %q of %s, which -old lacks\n", key.Label,
+			r.name(ctx, event))
+	}
+	return nil
+}
+
+// reset removes everything with which the user can sign in. It throws the new pair away, because a
+// person must make sure that it is the user who asks for it. So a disabled user stays disabled.
+func (r *restoration) reset(ctx context.Context, event auth.Event) error {
+	if _, err := r.restored.svc.RegenerateCredentials(ctx, operator, event.UserID); err != nil {
+		return err
+	}
+	next := "regenerate the credentials for the user"
+	switch {
+	case event.Kind == auth.EventSuperUserRecovered:
+		next = "to make the user an active super user, call Service.RecoverSuperUser"
+	case event.Reason == "reinstated":
+		next = "reinstate the user"
+	}
+	fmt.Fprintf(r.out, "reset %s: %s", r.name(ctx, event), next)
+	user, err := r.restored.store.FindUser(ctx, event.UserID)
+	if err == nil && user.IsSuperUser && event.Kind != auth.EventSuperUserRecovered {
 		fmt.Fprint(r.out, " (if no other super user can sign in, with Service.RecoverSuperUser)")
 	}
 	fmt.Fprintln(r.out)
 	return nil
 }
 
-// changeOf returns the change that an EventUserChanged is about.
-func changeOf(event auth.Event) (change auth.UserChange) {
+// change disables or demotes the user of an EventUserChanged. It prints the rest of the change, because
+// an attacker may have caused it, or may have written the event.
+func (r *restoration) change(ctx context.Context, event auth.Event) error {
+	var change auth.UserChange
+	var repeated, undecided []string
 	for _, part := range strings.Fields(event.Reason) {
-		switch name, value, _ := strings.Cut(part, "="); name {
-		case "is_active":
-			change.IsActive = new(value == "true")
-		case "is_super_user":
-			change.IsSuperUser = new(value == "true")
+		switch part {
+		case "is_active=false":
+			change.IsActive = new(false)
+		case "is_super_user=false":
+			change.IsSuperUser = new(false)
+		default: // "is_active=true", or "is_super_user=true by GitHubConfig.SuperUsers"
+			undecided = append(undecided, part)
+			continue
 		}
+		repeated = append(repeated, part)
 	}
-	return change
+	if len(undecided) > 0 {
+		r.undecided++
+		fmt.Fprintf(r.out, "to decide: %s of %s, changed by %s\n", strings.Join(undecided, " "),
+			r.name(ctx, event), cmp.Or(event.ActorID, event.Host, "an unknown caller"))
+	}
+	if len(repeated) == 0 {
+		return nil
+	}
+	_, err := r.restored.svc.UpdateUser(ctx, operator, event.UserID, change)
+	if err == nil {
+		fmt.Fprintf(r.out, "repeated: %s of %s\n", strings.Join(repeated, " "), r.name(ctx, event))
+	}
+	return err
 }
 
 // unlink needs no key of the host either. The log would say that GitHub tokens are not revoked at
@@ -285,7 +355,10 @@ func (r *restoration) printLost(ctx context.Context, event auth.Event) error {
 
 // name returns the ID of the event's user and, if a database has the user, the name.
 func (r *restoration) name(ctx context.Context, event auth.Event) string {
-	for _, from := range []database{r.restored, r.old} {
+	for _, from := range []*database{&r.restored, r.old} {
+		if from == nil {
+			continue
+		}
 		if user, err := from.store.FindUser(ctx, event.UserID); err == nil {
 			return fmt.Sprintf("the user %s (%s)", event.UserID, user.Username)
 		}

@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,9 +27,9 @@ func newDatabase(t *testing.T) (database, string) {
 }
 
 // backUp returns the file of a backup, and the time at which the backup began.
-func backUp(t *testing.T, source database) (file string, at time.Time) {
+func backUp(t *testing.T, db database) (file string, at time.Time) {
 	file, at = filepath.Join(t.TempDir(), "backup.db"), time.Now()
-	_, err := source.db.Exec("VACUUM INTO ?", file)
+	_, err := db.db.Exec("VACUUM INTO ?", file)
 	require.NoError(t, err)
 	return file, at
 }
@@ -75,17 +79,18 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	}
 	for range 2 { // the program can run again
 		var out bytes.Buffer
-		require.NoError(t, run(ctx, file, backup, at, &out))
+		require.NoError(t, run(ctx, source{old: file, since: at}, backup, &out))
 		require.Contains(t, out.String(), "lost: user.created of the user "+late.User.ID+" (late)")
 		require.Equal(t, 1, strings.Count(out.String(), "lost:"), "the backup has the others: %s", &out)
 		require.Contains(t, out.String(), "reset the user "+made["reset"].User.ID+" (reset)")
+		require.Contains(t, out.String(), "to decide: is_active=true of the user "+made["back"].User.ID)
 		require.NotContains(t, out.String(), "NOT")
 		require.False(t, strings.Contains(out.String(), "as_live_"))
 	}
 	for name, r := range made {
 		_, err := restored.Login(ctx, r.Pair)
 		switch name {
-		case "unchanged", "demoted", "back":
+		case "unchanged", "demoted":
 			require.NoError(t, err, name)
 		default:
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
@@ -103,7 +108,8 @@ func TestAMissingFileIsNotCreated(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "app.db")
 	_, other := newDatabase(t)
 	for _, files := range [][2]string{{missing, other}, {other, missing}, {missing, missing}} {
-		require.Error(t, run(t.Context(), files[0], files[1], time.Now(), &bytes.Buffer{}))
+		from := source{old: files[0], since: time.Now()}
+		require.Error(t, run(t.Context(), from, files[1], &bytes.Buffer{}))
 		require.NoFileExists(t, missing)
 	}
 }
@@ -125,7 +131,7 @@ func TestGitHubAccountsAreUnlinkedAgainWithoutTheKeysOfTheHost(t *testing.T) {
 	require.NoError(t, (&restoration{restored: old}).unlink(ctx, unlinked))
 
 	var out bytes.Buffer
-	require.NoError(t, run(ctx, file, backup, at, &out))
+	require.NoError(t, run(ctx, source{old: file, since: at}, backup, &out))
 	restored, err := open(ctx, backup)
 	require.NoError(t, err)
 	defer restored.db.Close()
@@ -148,12 +154,142 @@ func TestRestoreFailsIfAChangeCannotBeRepeated(t *testing.T) {
 	require.NoError(t, err)
 
 	var out bytes.Buffer
-	require.ErrorContains(t, run(ctx, file, backup, at, &out), "1 changes were not repeated")
+	from := source{old: file, since: at}
+	require.ErrorContains(t, run(ctx, from, backup, &out), "1 changes were not repeated")
 	require.Contains(t, out.String(), "NOT repeated: user.changed of the user "+root.ID+" (root)")
 }
 
 func TestRestoreFailsIfTheTrailHasNoChangeSinceTheBackup(t *testing.T) {
 	_, file := newDatabase(t)
 	_, backup := newDatabase(t)
-	require.ErrorContains(t, run(t.Context(), file, backup, time.Now(), &bytes.Buffer{}), "no event since")
+	from := source{old: file, since: time.Now()}
+	require.ErrorContains(t, run(t.Context(), from, backup, &bytes.Buffer{}), "no event since")
+}
+
+// With a stolen token of a super user, or with write access to the old database, an attacker can add
+// such an event.
+func TestAPromotionAfterTheBackupIsNotRepeated(t *testing.T) {
+	ctx, host := t.Context(), auth.ByHost("test")
+	old, file := newDatabase(t)
+	mallory, err := old.svc.Register(ctx, host, auth.UserParams{Username: "mallory"})
+	require.NoError(t, err)
+	_, err = old.svc.UpdateUser(ctx, host, mallory.User.ID, auth.UserChange{IsActive: new(false)})
+	require.NoError(t, err)
+	backup, at := backUp(t, old)
+	promote := auth.UserChange{IsSuperUser: new(true), IsActive: new(true)}
+	_, err = old.svc.UpdateUser(ctx, host, mallory.User.ID, promote)
+	require.NoError(t, err)
+	_, err = old.svc.ReinstateUser(ctx, host, mallory.User.ID)
+	require.NoError(t, err)
+	_, err = old.svc.RecoverSuperUser(ctx, mallory.User.ID)
+	require.NoError(t, err)
+
+	var out bytes.Buffer
+	require.NoError(t, run(ctx, source{old: file, since: at}, backup, &out))
+	require.Contains(t, out.String(), "to decide: is_super_user=true is_active=true of the user "+
+		mallory.User.ID+" (mallory), changed by test\n")
+	restored, err := open(ctx, backup)
+	require.NoError(t, err)
+	defer restored.db.Close()
+	user, err := restored.store.FindUser(ctx, mallory.User.ID)
+	require.NoError(t, err)
+	require.False(t, user.IsSuperUser, &out)
+	require.False(t, user.IsActive, &out)
+}
+
+// importKey adds a key that another system made.
+func importKey(t *testing.T, to database, userID, id, secret string) {
+	signing, err := auth.NewHS256Key("", newSecret())
+	require.NoError(t, err)
+	svc, err := auth.New(to.store, auth.Config{
+		Issuer: "https://api.example.com", SigningKeys: []auth.SigningKey{signing}, Proxies: auth.NoProxies(),
+		Credentials: auth.CredentialConfig{AllowImported: true},
+	})
+	require.NoError(t, err)
+	sum := sha256.Sum256([]byte(secret))
+	require.NoError(t, svc.Credentials().Import(t.Context(), auth.ByHost("test"), auth.ImportedKey{
+		UserID: userID, AccessKey: id, GeneratedSHA256: hex.EncodeToString(sum[:]),
+	}))
+}
+
+// writeEvents writes the events of the audit trail to a file, as an OnEvent does that appends lines of
+// JSON. It writes each event twice, because an event can be delivered more than once.
+func writeEvents(t *testing.T, from database) string {
+	events, err := from.svc.Events(t.Context(), auth.EventFilter{}, 200)
+	require.NoError(t, err)
+	var lines bytes.Buffer
+	for _, event := range slices.Concat(events, events) {
+		require.NoError(t, json.NewEncoder(&lines).Encode(event))
+	}
+	file := filepath.Join(t.TempDir(), "events.jsonl")
+	require.NoError(t, os.WriteFile(file, lines.Bytes(), 0o600))
+	return file
+}
+
+// The event of a revocation does not name an imported key.
+func TestARevokedImportedKeyDoesNotComeBackWithARestore(t *testing.T) {
+	ctx, host := t.Context(), auth.ByHost("test")
+	old, file := newDatabase(t)
+	alice, err := old.svc.Register(ctx, host, auth.UserParams{Username: "alice"})
+	require.NoError(t, err)
+	bob, err := old.svc.Register(ctx, host, auth.UserParams{Username: "bob"})
+	require.NoError(t, err)
+	importKey(t, old, alice.User.ID, "alice-stays", "secret 1")
+	importKey(t, old, alice.User.ID, "alice-revoked", "secret 2")
+	importKey(t, old, bob.User.ID, "bob-imported-again", "secret 3")
+	backup, at := backUp(t, old)
+	require.NoError(t, old.svc.Credentials().Revoke(ctx, host, "alice-revoked"))
+	require.NoError(t, old.svc.Credentials().Revoke(ctx, host, "bob-imported-again"))
+	importKey(t, old, bob.User.ID, "bob-imported-again", "secret 4")
+
+	var out bytes.Buffer
+	from := source{events: writeEvents(t, old), since: at}
+	require.ErrorContains(t, run(ctx, from, backup, &out), "2 changes were not repeated")
+	require.Contains(t, out.String(), "NOT repeated: key.revoked of the user "+alice.User.ID+" (alice): "+
+		"an imported key, which the event does not name: revoke all imported keys of the user\n")
+
+	require.NoError(t, run(ctx, source{old: file, since: at}, backup, &out))
+	restored, err := open(ctx, backup)
+	require.NoError(t, err)
+	defer restored.db.Close()
+	var left []string
+	for _, user := range []string{alice.User.ID, bob.User.ID} {
+		keys, err := restored.store.ListKeys(ctx, user)
+		require.NoError(t, err)
+		for _, key := range keys {
+			left = append(left, key.ID)
+		}
+	}
+	require.ElementsMatch(t, []string{alice.Pair.AccessKey, "alice-stays", bob.Pair.AccessKey}, left, &out)
+}
+
+// Such a file is the only source if the old database is lost, or if an attacker could write to it.
+func TestTheEventsThatOnEventHasSentAreRepeated(t *testing.T) {
+	ctx, host := t.Context(), auth.ByHost("test")
+	old, _ := newDatabase(t)
+	made := map[string]auth.Registration{}
+	for _, name := range []string{"unchanged", "revoked", "disabled", "reset"} {
+		user, err := old.svc.Register(ctx, host, auth.UserParams{Username: name})
+		require.NoError(t, err)
+		made[name] = user
+	}
+	backup, at := backUp(t, old)
+	require.NoError(t, old.svc.Credentials().Revoke(ctx, host, made["revoked"].Pair.AccessKey))
+	_, err := old.svc.UpdateUser(ctx, host, made["disabled"].User.ID, auth.UserChange{IsActive: new(false)})
+	require.NoError(t, err)
+	_, err = old.svc.RegenerateCredentials(ctx, host, made["reset"].User.ID)
+	require.NoError(t, err)
+
+	var out bytes.Buffer
+	require.NoError(t, run(ctx, source{events: writeEvents(t, old), since: at}, backup, &out))
+	require.Equal(t, 1, strings.Count(out.String(), "reset the user"), "%s", &out)
+	restored, err := open(ctx, backup)
+	require.NoError(t, err)
+	defer restored.db.Close()
+	for name, r := range made {
+		_, err := restored.svc.Login(ctx, r.Pair)
+		require.Equal(t, name == "unchanged", err == nil, name)
+	}
+	require.Error(t, run(ctx, source{since: at}, backup, &out), "neither -old nor -events")
+	require.Error(t, run(ctx, source{old: "a", events: "b", since: at}, backup, &out), "both")
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -31,12 +32,32 @@ type shell struct {
 // block returns the commands below the marker on the page.
 func (s shell) block(t *testing.T, marker string) string {
 	t.Helper()
-	page, err := os.ReadFile("../docs/backup-and-restore.md")
+	return blockOf(t, "backup-and-restore.md", marker, "sh")
+}
+
+func blockOf(t *testing.T, page, marker, language string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../docs", page))
 	require.NoError(t, err)
-	_, after, found := strings.Cut(string(page), "<!-- "+marker+" -->\n```sh\n")
+	_, after, found := strings.Cut(string(text), "<!-- "+marker+" -->\n```"+language+"\n")
 	require.True(t, found, marker)
 	commands, _, _ := strings.Cut(after, "```")
 	return commands
+}
+
+// backUp runs the commands of a backup, and puts the name of the file into the variable of the shell
+// that the commands of a restore use.
+func (s *shell) backUp(t *testing.T, commands string) {
+	t.Helper()
+	s.mustRun(t, commands)
+	files, err := filepath.Glob(filepath.Join(s.dir, "backup-*"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	began := regexp.MustCompile(`backup-(.*Z)\.`).FindStringSubmatch(files[0])
+	require.NotNil(t, began, files[0])
+	_, err = time.Parse(time.RFC3339, began[1])
+	require.NoError(t, err, "the option -since of the restore has this form")
+	s.env = append(s.env, "backup="+files[0])
 }
 
 // run runs commands, and returns their output and whether all of them succeeded.
@@ -105,12 +126,9 @@ func crashedAfterBackup(t *testing.T) shell {
 	store := mustOpen(t, db)
 	addUser(t, store, "before")
 	open := shell{dir: filepath.Dir(file), app: "app"}
-	open.mustRun(t, open.block(t, "run: sqlite-backup"))
+	open.backUp(t, open.block(t, "run: sqlite-backup"))
 	addUser(t, store, "after")
-	crashed := shell{dir: crash(t, file), app: "app"}
-	backup := filepath.Join(open.dir, "backup.db")
-	require.NoError(t, os.Rename(backup, filepath.Join(crashed.dir, "backup.db")))
-	return crashed
+	return shell{dir: crash(t, file), app: "app", env: open.env}
 }
 
 func TestTheDocumentedRestoreOfSQLiteRestoresTheBackup(t *testing.T) {
@@ -121,12 +139,27 @@ func TestTheDocumentedRestoreOfSQLiteRestoresTheBackup(t *testing.T) {
 	require.Equal(t, []string{"before"}, users(t, store))
 }
 
+// The old database is the only record of the changes after the backup.
+func TestASecondRestoreOfSQLiteKeepsTheOldDatabase(t *testing.T) {
+	t.Parallel()
+	sh := crashedAfterBackup(t)
+	restore := sh.block(t, "run: sqlite-restore")
+	before, err := sh.run(t, "backup=missing\n"+restore)
+	require.Error(t, err, before)
+	first := sh.mustRun(t, restore)
+	sh.mustRun(t, restore)
+	_, old, found := strings.Cut(strings.TrimSpace(first), "old database: ")
+	require.True(t, found, first)
+	store := mustOpen(t, openDB(t, old, recommended))
+	require.ElementsMatch(t, []string{"before", "after"}, users(t, store))
+}
+
 // This test shows why the page removes the -wal file first. SQLite cannot detect that the file belongs
 // to another database, because no field of a database's header is also in the header of its WAL.
 func TestABackupCopiedOverADatabaseWithItsWALIsNotRestored(t *testing.T) {
 	t.Parallel()
 	sh := crashedAfterBackup(t)
-	sh.mustRun(t, "cp backup.db app.db")
+	sh.mustRun(t, `cp "$backup" app.db`)
 	store, err := open(openDB(t, filepath.Join(sh.dir, "app.db"), recommended))
 	if err == nil {
 		require.Contains(t, users(t, store), "after", "the changes after the backup are still there")
@@ -152,10 +185,11 @@ func (s *server) newApp(t *testing.T) (sh shell, openApp func(name string) *sqls
 		cfg, err := mysql.ParseDSN(dsn)
 		require.NoError(t, err)
 		host, port, _ := strings.Cut(cfg.Addr, ":")
-		options := fmt.Sprintf("[client]\nprotocol=tcp\nhost=%s\nport=%s\nuser=%s\npassword=%q\n",
-			host, port, cfg.User, cfg.Passwd)
-		require.NoError(t, os.WriteFile(filepath.Join(sh.dir, ".my.cnf"), []byte(options), 0o600))
-		sh.env = []string{"HOME=" + sh.dir}
+		marker := "checked by: TestTheDocumentedRestoreOnAServerRestoresTheBackup"
+		options := strings.NewReplacer("db.example.com", host, "3306", port, "admin", cfg.User, "…",
+			cfg.Passwd).Replace(blockOf(t, "backup-and-restore.md", marker, "ini"))
+		require.NoError(t, os.WriteFile(filepath.Join(sh.dir, "client.cnf"), []byte(options), 0o600))
+		sh.env = []string{"HOME=" + sh.dir, "MYSQL_HOST=other.example.com"}
 	}
 	require.NoError(t, s.admin("CREATE DATABASE "+sh.app))
 	var open []*sql.DB
@@ -198,7 +232,7 @@ func TestTheDocumentedRestoreOnAServerRestoresTheBackup(t *testing.T) {
 		sh, open := on.newApp(t)
 		store := open("app")
 		addUser(t, store, "before")
-		sh.mustRun(t, sh.block(t, map[sqlstore.Dialect]string{
+		sh.backUp(t, sh.block(t, map[sqlstore.Dialect]string{
 			sqlstore.Postgres: "run: postgres-backup", sqlstore.MySQL: "run: mysql-backup"}[on.dialect]))
 		addUser(t, store, "after")
 		restore := sh.block(t, map[sqlstore.Dialect]string{
@@ -211,17 +245,20 @@ func TestTheDocumentedRestoreOnAServerRestoresTheBackup(t *testing.T) {
 	})
 }
 
-// Without ON_ERROR_STOP, psql exits with 0 although each statement of the dump failed. With the commands
-// of the page, the restore fails.
-func TestAPlainDumpIntoAnExistingPostgresDatabaseRestoresNothing(t *testing.T) {
+// Without ON_ERROR_STOP, psql exits with 0 although most statements of the dump failed. A statement for
+// an emptied table succeeds. With the commands of the page, the restore fails.
+func TestAPlainDumpIntoAnExistingPostgresDatabaseRestoresOnlyDeletedRows(t *testing.T) {
 	t.Parallel()
 	sh, open := postgres.newApp(t)
 	store := open("app")
 	addUser(t, store, "before")
-	sh.mustRun(t, "pg_dump --file=backup.sql app")
+	sh.backUp(t, strings.ReplaceAll(strings.ReplaceAll(sh.block(t, "run: postgres-backup"),
+		"--format=custom", ""), ".dump", ".sql"))
+	require.NoError(t, store.RevokeKey(t.Context(), byHost, "ak-before"))
+	require.Contains(t, sh.mustRun(t, `psql app < "$backup"`), "already exists")
+	_, _, err := store.FindKey(t.Context(), "ak-before")
+	require.NoError(t, err, "the key that was revoked after the backup works again")
 	addUser(t, store, "after")
-	require.Contains(t, sh.mustRun(t, "psql app < backup.sql"), "already exists")
-	require.Len(t, users(t, store), 2)
 	plain := sh.block(t, "run: postgres-plain-restore")
 	_, into, _ := strings.Cut(plain, "\n")
 	output, err := sh.run(t, strings.ReplaceAll(into, "app_restored", "app"))

@@ -29,6 +29,31 @@ func newSigningKey() auth.SigningKey {
 	return key
 }
 
+// recoverSuperUser recovers the user with the ID, and returns a new pair. If the ID is empty, it only
+// prints the super users.
+func recoverSuperUser(
+	ctx context.Context, svc *auth.Service, store auth.Store, id string,
+) (auth.KeyPair, error) {
+	if id != "" {
+		return svc.RecoverSuperUser(ctx, id)
+	}
+	for after := ""; ; {
+		page, err := store.ListUsers(ctx, after, 200)
+		if err != nil {
+			return auth.KeyPair{}, err
+		}
+		for _, user := range page {
+			if user.IsSuperUser {
+				fmt.Fprintln(os.Stderr, user.ID, user.Username, user.Email, "active:", user.IsActive)
+			}
+		}
+		if len(page) < 200 {
+			return auth.KeyPair{}, errors.New("choose a user, and pass the ID of the user")
+		}
+		after = page[len(page)-1].ID
+	}
+}
+
 // If no super user has a working key, an operator runs a program like this one beside the database.
 // The program lists the super users first. Recover a user only by ID, because the name of another user
 // can look like the name or the e-mail address of the super user.
@@ -39,34 +64,22 @@ func ExampleService_RecoverSuperUser() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = svc.Bootstrap(ctx, auth.UserParams{Username: "root", Email: "root@example.com"},
+	root, err := svc.Bootstrap(ctx, auth.UserParams{Username: "root", Email: "root@example.com"},
 		svc.Credentials().GeneratePair()) // the pair is lost
 	if err != nil {
 		log.Fatal(err)
 	}
 
-	var chosen string
-	for page, after := []auth.User(nil), ""; ; after = page[len(page)-1].ID {
-		if page, err = store.ListUsers(ctx, after, 200); err != nil {
-			log.Fatal(err)
-		}
-		for _, user := range page {
-			if user.IsSuperUser {
-				fmt.Fprintln(os.Stderr, user.ID, user.Username, user.Email, "active:", user.IsActive)
-				chosen = user.ID // the operator chooses an ID from the list
-			}
-		}
-		if len(page) < 200 {
-			break
-		}
-	}
-	pair, err := svc.RecoverSuperUser(ctx, chosen)
+	_, err = recoverSuperUser(ctx, svc, store, "") // prints the ID
+	fmt.Println(err)
+	pair, err := recoverSuperUser(ctx, svc, store, root.ID) // the operator has chosen this ID from the list
 	if err != nil {
 		log.Fatal(err)
 	}
 	token, err := svc.Login(ctx, pair)
 	fmt.Println(token.User.Username, token.User.IsSuperUser, err)
 	// Output:
+	// choose a user, and pass the ID of the user
 	// root true <nil>
 }
 

@@ -24,6 +24,9 @@ func TestTheCommandsForIncidentsWorkAsPrinted(t *testing.T) {
 	status, user := p.mustCall(t, http.MethodPost, "/api/v1/user/register", admin,
 		map[string]any{"username": "alice", "is_super_user": true, "email": "alice@example.com"})
 	require.Equal(t, http.StatusOK, status)
+	status, accomplice := p.mustCall(t, http.MethodPost, "/api/v1/user/register", admin,
+		map[string]any{"username": "mallory", "is_super_user": true, "email": "mallory@example.com"})
+	require.Equal(t, http.StatusOK, status)
 	key, secret := user["access_key"].(string), user["access_secret"].(string)
 	stolen, other := p.login(t, key, secret), p.login(t, key, secret)
 	p.login(t, key, secret)
@@ -32,16 +35,19 @@ func TestTheCommandsForIncidentsWorkAsPrinted(t *testing.T) {
 	require.NoError(t, err)
 	block := regexp.MustCompile("(?s)<!-- run: incidents -->\n *```sh\n(.*?)```(?:\n\n```text\n(.*?)\n```)?")
 	matches := block.FindAllStringSubmatch(string(page), -1)
-	require.Len(t, matches, 10)
+	require.Len(t, matches, 11)
 	for i, match := range matches {
 		shell := exec.CommandContext(t.Context(), "bash", "-ec", match[1])
 		shell.Env = append(os.Environ(), "url="+p.url, "token="+admin, "stolen="+stolen, "key="+key,
-			"user="+user["user_id"].(string), "access_key="+p.key)
+			"user="+user["user_id"].(string), "suspect="+accomplice["user_id"].(string), "access_key="+p.key)
 		shell.Stdin = strings.NewReader(p.secret + "\n")
 		out, err := shell.Output()
 		require.NoError(t, err, match[1])
 		pattern := strings.ReplaceAll(regexp.QuoteMeta(match[2]), "…", `[^"]+`)
 		require.Regexp(t, "^"+pattern, string(out))
+		if strings.Contains(match[1], "$suspect") {
+			require.Contains(t, string(out), `"is_super_user":false,"is_active":false`)
+		}
 		if i == 0 {
 			require.Contains(t, string(out), `"token":"`)
 		}

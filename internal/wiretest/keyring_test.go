@@ -405,6 +405,7 @@ func TestTheCommandsForKeysMakeARingAsPrinted(t *testing.T) {
 		require.Len(t, keys, 1, algorithm)
 		made = append(made, string(out))
 	}
+	require.Regexp(t, `"kid":"\d{4}-\d\d-\d\dT\d{6}"`, made[0], "two keys of one month need two IDs")
 	secret := regexp.MustCompile(`"k":"([^"]+)"`).FindStringSubmatch(made[0])[1]
 	ring, err := auth.ParseSigningKeys([]byte(strings.ReplaceAll(blocks[2][1], "…", secret)))
 	require.NoError(t, err)

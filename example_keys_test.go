@@ -95,11 +95,14 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 func ExampleCredentialVerifier_CountByPepper() {
 	ctx := context.Background()
 	store := withUser("u1", "alice")
-	keys, err := auth.NewCredentialVerifier(store, nil, auth.CredentialConfig{})
+	svc, err := newService(store, newSigningKey())
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := keys.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{Label: "build"}); err != nil {
+	setup := auth.ByHost("setup")
+	_, err1 := svc.Credentials().Issue(ctx, setup, "u1", auth.KeyOptions{Label: "build"})
+	rotated, err2 := svc.Credentials().Issue(ctx, setup, "u1", auth.KeyOptions{Label: "rotated"})
+	if err := errors.Join(err1, err2); err != nil {
 		log.Fatal(err)
 	}
 	pepper, err := auth.NewSymmetricKey("p2", []byte(rand.Text()+rand.Text()))
@@ -111,11 +114,13 @@ func ExampleCredentialVerifier_CountByPepper() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := withPepper.Issue(ctx, auth.ByHost("setup"), "u1", auth.KeyOptions{}); err != nil {
+	_, err1 = withPepper.Issue(ctx, setup, "u1", auth.KeyOptions{})
+	_, err2 = withPepper.Rotate(ctx, setup, rotated.AccessKey, time.Hour)
+	if err := errors.Join(err1, err2); err != nil {
 		log.Fatal(err)
 	}
 
-	counts, err := keys.CountByPepper(ctx)
+	counts, err := svc.Credentials().CountByPepper(ctx)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -130,7 +135,9 @@ func ExampleCredentialVerifier_CountByPepper() {
 			log.Fatal(err)
 		}
 		for _, key := range page {
-			if !strings.Contains(key.Hash, "k=p2$") {
+			rotating := key.PreviousUntil.After(time.Now()) // the previous secret still works
+			if !strings.Contains(key.Hash, "k=p2$") ||
+				rotating && !strings.Contains(key.PreviousHash, "k=p2$") {
 				fmt.Fprintln(os.Stderr, key.UserID, key.ID, key.Label, "last used:", key.LastUsedAt)
 				old = append(old, key)
 			}
@@ -139,12 +146,16 @@ func ExampleCredentialVerifier_CountByPepper() {
 			break
 		}
 	}
-	fmt.Println(old[0].UserID, old[0].Label)
+	for _, key := range old {
+		fmt.Printf("%s %q\n", key.UserID, key.Label)
+	}
 	// Unordered output:
-	// 1 keys need the pepper ""
-	// 1 keys need the pepper "p2"
+	// 2 keys need the pepper ""
+	// 2 keys need the pepper "p2"
 	// 0 keys have an imported hash, which needs NoPepper
-	// u1 build
+	// u1 ""
+	// u1 "build"
+	// u1 "rotated"
 }
 
 // revokeLeaked revokes the access keys of the secrets in the text. It returns an error if it could

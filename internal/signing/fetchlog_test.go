@@ -72,7 +72,7 @@ func TestAnIssuerWithoutUsableKeysIsLogged(t *testing.T) {
 		want   string
 	}{
 		"a redirect":   {302, "", "answers with status 302: no key"},
-		"not found":    {404, "", "answers with status 404: no key"},
+		"not found":    {404, "", "answers with status 404: no key of ES256 or EdDSA for signatures; check JWKSURL"},
 		"forbidden":    {403, "", "answers with status 403: no key"},
 		"an empty set": {200, `{"keys":[]}`, "it is empty, like that of an issuer with HS256 keys only"},
 		"other keys": {200, `{"keys":[{"kty":"RSA","kid":"a"},{"kty":"EC","kid":"b\"","use":"enc"}]}`,

@@ -43,7 +43,12 @@ func ParseKeys(data []byte) (keys []*Key, err error) {
 func parsePEM(text []byte) (keys []*Key, err error) {
 	for len(text) > 0 {
 		if !bytes.HasPrefix(text, []byte("-----BEGIN ")) { // pem.Decode would skip other text
-			return nil, errors.New("auth: signing keys must be PEM blocks, one after the other, or JSON")
+			hint := ""
+			if len(keys) == 0 && !bytes.Contains(text, []byte("\n")) {
+				hint = "; pass the content of the file, not its path"
+			}
+			return nil, errors.New("auth: signing keys must be PEM blocks, one after the other, or JSON" +
+				hint)
 		}
 		block, rest := pem.Decode(text)
 		if block == nil {

@@ -132,6 +132,7 @@ func TestKeysThatCannotBeReadSayWhyAndNothingOfTheKey(t *testing.T) {
 		"nothing":                     {" \n", "nothing in it"},
 		"a megabyte":                  {strings.Repeat("x", 1<<20+1), "more than"},
 		"a megabyte less a byte":      {strings.Repeat("x", 1<<20), "must be PEM blocks"},
+		"a path":                      {"signing.pem", "pass the content of the file, not its path"},
 		"a password":                  {"hunter2 hunter2 hunter2 hunter2", "must be PEM blocks"},
 		"RSA":                         {pkcs8(t, rsaKey), "P-256 or Ed25519, not a *rsa.PrivateKey"},
 		"P-384":                       {pkcs8(t, p384), "must be on the curve P-256"},

@@ -268,8 +268,8 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 	}
 	defer response.Body.Close()
 	if isRefusal(response.StatusCode) {
-		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d: %w", k.report.url,
-			response.StatusCode, errNoKeys)
+		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d: %w; check JWKSURL",
+			k.report.url, response.StatusCode, errNoKeys)
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d", k.report.url,

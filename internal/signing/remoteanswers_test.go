@@ -78,7 +78,7 @@ func TestAnIssuerThatHasNeverHadKeysIsAnError(t *testing.T) {
 			`ES256 or EdDSA for signatures (key 1, kid "a": key_ops does not have "verify")`},
 		{http.StatusOK, `{"keys":[{"kty":"EC","kid":"a","d":"AQ"}]}`,
 			`: the JWK set publishes a secret key, which must be replaced (key 1, kid "a")`},
-		{http.StatusNotFound, "", " answers with status 404: no key of ES256 or EdDSA for signatures"},
+		{http.StatusNotFound, "", " answers with status 404: no key of ES256 or EdDSA for signatures; check JWKSURL"},
 		{http.StatusBadGateway, "", " answers with status 502"},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -28,7 +28,8 @@ func TestSigningKeysOfAFileSignInItsOrder(t *testing.T) {
 	}
 
 	keys, err = auth.ParseSigningKeys([]byte("hunter2"))
-	require.EqualError(t, err, "auth: signing keys must be PEM blocks, one after the other, or JSON")
+	require.EqualError(t, err, "auth: signing keys must be PEM blocks, one after the other, or JSON; "+
+		"pass the content of the file, not its path")
 	require.Nil(t, keys)
 }
 

@@ -1,15 +1,19 @@
 package auth_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,7 +22,11 @@ import (
 )
 
 // newIssuer returns a service whose tokens another service can verify.
-func newIssuer(store auth.Store, pemFile []byte) (*auth.Service, error) {
+func newIssuer(store auth.Store, keyFile string) (*auth.Service, error) {
+	pemFile, err := auth.ReadKeyFile(keyFile, nil)
+	if err != nil {
+		return nil, err
+	}
 	keys, err := auth.ParseSigningKeys(pemFile)
 	if err != nil {
 		return nil, err
@@ -38,8 +46,18 @@ func ExampleService_JWKSHandler() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// In production, the file is the output of "openssl genpkey -algorithm ed25519".
-	svc, err := newIssuer(memstore.New(), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	// In production, "openssl genpkey -algorithm ed25519 -out signing.pem" writes the file.
+	keyFile := filepath.Join(dir, "signing.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	if err := os.WriteFile(keyFile, text, 0o600); err != nil {
+		log.Fatal(err)
+	}
+	svc, err := newIssuer(memstore.New(), keyFile)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -60,12 +78,59 @@ func ExampleRemoteVerifier() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	server := &http.Server{Addr: "127.0.0.1:8081", Handler: newReports(verifier)}
+	fmt.Println(server.Addr)
+}
+
+// newReports returns the handler of a service that verifies tokens of another service.
+func newReports(verifier *auth.RemoteVerifier) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /reports",
 		verifier.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			caller, _ := auth.IdentityFromContext(r.Context())
 			io.WriteString(w, "the reports of "+caller.UserID)
 		})))
+	return mux
+}
+
+// A test of the other service makes an issuer in memory, and passes the issuer's keys to the verifier.
+func ExampleRemoteVerifier_test() {
+	ctx := context.Background()
+	_, private, err1 := ed25519.GenerateKey(nil)
+	key, err2 := auth.NewEdDSAKey("", private)
+	issuer, err3 := auth.New(memstore.New(), auth.Config{
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+		Tokens:      auth.TokenConfig{Audiences: []string{"https://reports.example.com"}},
+		Proxies:     auth.NoProxies(),
+		Logger:      slog.New(slog.DiscardHandler),
+	})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
+		JWKS:     issuer.Tokens().JWKS(),
+		Issuer:   "https://api.example.com",
+		Audience: "https://reports.example.com",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	alice, err := issuer.Register(ctx, auth.ByHost("test"), auth.UserParams{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := issuer.SignIn(ctx, alice.User.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	request := httptest.NewRequest(http.MethodGet, "/reports", nil)
+	request.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())
+	answer := httptest.NewRecorder()
+	newReports(verifier).ServeHTTP(answer, request)
+	fmt.Println(answer.Code, answer.Body.String() == "the reports of "+alice.User.ID)
+	// Output: 200 true
 }
 
 // This service cannot connect to the issuer. It verifies tokens with a key set from a mounted file,

@@ -13,8 +13,8 @@
 //	})
 //	…
 //	svc.Mount(mux)
-//	mux.Handle("GET /reports", svc.Authenticate(reports))
-//	mux.Handle("DELETE /reports", svc.Authenticate(svc.RequireSuperUser(purge)))
+//	mux.Handle("GET /reports", svc.Authenticate(http.HandlerFunc(reports)))
+//	mux.Handle("DELETE /reports", svc.Authenticate(svc.RequireSuperUser(http.HandlerFunc(purge))))
 //
 // In a handler that [Service.Authenticate] wraps, [IdentityFromContext] returns the caller.
 // Authorize by Identity.UserID: unlike a username, it never changes. [Service.User] reads the
@@ -87,9 +87,15 @@
 // In a test, [Service.Register] makes a user, and [Service.SignIn] makes a token for the user. If
 // the test uses package memstore, it needs no database. In a test, the secret of a signing key can be
 // []byte(rand.Text() + rand.Text()), with Text of crypto/rand. [NewHS256Key] refuses a text such as
-// "test-secret". Package githubtest is a fake GitHub.
+// "test-secret". The Logger below keeps events out of the output of the test. Package githubtest is a
+// fake GitHub.
 //
-//	svc, err := auth.New(memstore.New(), cfg)
+//	svc, err := auth.New(memstore.New(), auth.Config{
+//		Issuer:      "https://api.example.com",
+//		SigningKeys: []auth.SigningKey{key},
+//		Proxies:     auth.NoProxies(),
+//		Logger:      slog.New(slog.DiscardHandler),
+//	})
 //	…
 //	made, err := svc.Register(ctx, auth.ByHost("test"), auth.UserParams{Username: "alice"})
 //	…

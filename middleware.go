@@ -139,10 +139,11 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 // request, the handler reads the record from the store or the [UserSource], because the user may
 // have changed after the token was issued.
 //
-// Inside Authenticate of the same Service, the handler uses the caller that Authenticate has
-// identified. Everywhere else, it identifies the caller itself, and sets the headers for caches, as
-// Authenticate does. It never uses a caller that another Service, a [RemoteVerifier] or
-// [WithIdentity] has put into the context.
+// Authenticate around RequireSuperUser is optional. Inside Authenticate of the same Service, the
+// handler uses the caller that Authenticate has identified, so the token is verified once.
+// Everywhere else, it identifies the caller itself, and sets the headers for caches, as Authenticate
+// does. It never uses a caller that another Service, a [RemoteVerifier] or [WithIdentity] has put into
+// the context.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	requireHandler("Service.RequireSuperUser", next)
 	inside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -55,7 +55,7 @@ func readEvents(path string, since time.Time) ([]auth.Event, error) {
 	}
 	defer file.Close()
 	var events []auth.Event
-	seen := map[string]bool{"": true} // an event without an ID is not in the trail, so it changes nothing
+	seen := map[string]bool{}
 	for decoder := json.NewDecoder(file); ; {
 		var event auth.Event
 		if err := decoder.Decode(&event); errors.Is(err, io.EOF) {
@@ -63,11 +63,10 @@ func readEvents(path string, since time.Time) ([]auth.Event, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("-events: after %d bytes: %w", decoder.InputOffset(), err)
 		}
-		refreshed := event.Kind == auth.EventGitHubRefreshed // is not in the trail
-		if !event.At.Before(since) && (refreshed || !seen[event.ID]) {
+		if !event.At.Before(since) && !seen[event.ID] {
 			events = append(events, event)
 		}
-		seen[event.ID] = true
+		seen[event.ID] = event.ID != "" // without an audit trail, no event has an ID
 	}
 	slices.SortStableFunc(events, func(a, b auth.Event) int { return a.At.Compare(b.At) })
 	return events, nil

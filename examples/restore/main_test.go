@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -290,6 +291,16 @@ func TestTheEventsThatOnEventHasSentAreRepeated(t *testing.T) {
 		_, err := restored.svc.Login(ctx, r.Pair)
 		require.Equal(t, name == "unchanged", err == nil, name)
 	}
+
+	noTrail := filepath.Join(t.TempDir(), "events.jsonl") // of a service with DisableAuditTrail
+	line := fmt.Sprintf(`{"kind":"user.changed","user_id":%q,"reason":"is_active=false","at":%q}`+"\n",
+		made["unchanged"].User.ID, time.Now().UTC().Format(time.RFC3339))
+	first := strings.Replace(line, "user.changed", "sign_in.accepted", 1)
+	require.NoError(t, os.WriteFile(noTrail, []byte(first+line), 0o600))
+	require.NoError(t, run(ctx, source{events: noTrail, since: at}, backup, &out))
+	_, err = restored.svc.Login(ctx, made["unchanged"].Pair)
+	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "an event without an ID is repeated, too")
+
 	require.Error(t, run(ctx, source{since: at}, backup, &out), "neither -old nor -events")
 	require.Error(t, run(ctx, source{old: "a", events: "b", since: at}, backup, &out), "both")
 }

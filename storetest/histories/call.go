@@ -59,6 +59,7 @@ type call struct {
 	Limit      int   `json:",omitempty"`
 	Generation int64 `json:",omitempty"` // of the token of RevokeToken
 	From       int64 `json:",omitempty"` // the argument of ListRevocations
+	Above      int64 `json:",omitempty"` // the argument of RevokeEverybody
 
 	Change      auth.UserChange `json:",omitzero"`
 	IsSuperUser bool            `json:",omitempty"` // of a new user
@@ -192,7 +193,7 @@ func (c call) make(ctx context.Context, store auth.Store, a *answer) (err error)
 	case revokeUserSessions:
 		a.Count, err = store.RevokeUserSessions(ctx, c.write(), c.User)
 	case revokeEverybody:
-		return store.RevokeEverybody(ctx, c.write(), 0)
+		return store.RevokeEverybody(ctx, c.write(), c.Above)
 	case pruneSessions:
 		a.Count, err = store.PruneSessions(ctx, c.At, c.Limit)
 	case revocationHead:

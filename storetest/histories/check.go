@@ -21,6 +21,8 @@ type history struct {
 	base             int64 // head of the feed before the history
 	everybody        int64 // the greatest Generation of an entry for everybody before the history
 	feed             []auth.Revocation
+	older            []auth.Revocation // the latest entries before the history
+	before, after    []auth.Revocation // older entries in force for the [folder], before and after
 	keys             map[string]string // the first key of each user that existed before the history
 	timeout          time.Duration
 }
@@ -29,10 +31,23 @@ type history struct {
 // failure, because the history can be wrong.
 var ErrTimeout = errors.New("the check did not end in time")
 
-// check returns an error unless the history is linearizable.
+// ErrContract means that no order of the calls of a history explains all answers. So the store
+// breaks the contract of [auth.Store].
+var ErrContract = errors.New("the store breaks its contract")
+
+// check returns an error that wraps [ErrContract] or [ErrTimeout] unless the history is
+// linearizable.
 func (h *history) check() error {
+	err := h.checkAll()
+	if err == nil || errors.Is(err, ErrTimeout) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrContract, err)
+}
+
+func (h *history) checkAll() error {
 	h.resolve()
-	feed := feedCheck{h.base, h.feed, h.records}
+	feed := feedCheck{h.base, h.older, h.feed, h.records}
 	if err := feed.check(); err != nil {
 		return err
 	}
@@ -45,7 +60,8 @@ func (h *history) check() error {
 	return nil
 }
 
-// resolve finds the Generation of each session in the answers of the history.
+// resolve sets the Generation of each call of CreateSession. If the outcome of the call is unknown,
+// other answers of the history can show the Generation.
 func (h *history) resolve() {
 	generations := map[string]int64{}
 	for _, r := range h.records {
@@ -55,22 +71,21 @@ func (h *history) resolve() {
 	}
 	for i := range h.records {
 		r := &h.records[i]
-		r.resolved = unknownGeneration
-		if generation, ok := generations[r.call.Session]; ok {
-			r.resolved = generation
+		if r.call.Verb != createSession {
+			continue
 		}
-		if r.call.Verb == createSession {
-			r.call.Generation = r.resolved
-			if r.answer.Error == "" {
-				r.call.Generation = r.answer.Sessions[0].Generation
-			}
+		r.call.Generation = unknownGeneration
+		if r.answer.Error == "" {
+			r.call.Generation = r.answer.Sessions[0].Generation
+		} else if generation, ok := generations[r.call.Session]; ok {
+			r.call.Generation = generation
 		}
 	}
 }
 
 // model returns the model for the users.
 func (h *history) model(users []string) *model {
-	m := &model{users: users}
+	m := &model{users: users, older: h.after}
 	for _, e := range h.feed {
 		if e.UserID == "" || slices.Contains(users, e.UserID) {
 			m.feed = append(m.feed, e)
@@ -79,7 +94,8 @@ func (h *history) model(users []string) *model {
 	m.initial.everybody = h.everybody
 	for _, user := range users {
 		key, exists := h.keys[user]
-		a := &account{exists: exists, active: exists, super: slices.Contains(h.supers, user)}
+		a := &account{exists: exists, active: exists, super: slices.Contains(h.supers, user),
+			older: forceOf(user, h.before)}
 		if exists {
 			a.keys = []string{key}
 		}
@@ -97,14 +113,14 @@ func (h *history) checkUsers(users []string, deadline time.Time) error {
 	// second check makes no assumption.
 	records := h.likely()
 	operations := h.operations(users, records)
-	result := porcupine.CheckOperationsTimeout(p, operations, time.Until(deadline)/2)
+	result := porcupine.CheckOperationsTimeout(p, operations, untilHalf(deadline))
 	if result == porcupine.Ok {
 		return nil
 	}
 	likely := operations
 	if slices.ContainsFunc(h.records, func(r record) bool { return r.answer.Error == unknown }) {
 		operations = h.operations(users, h.records)
-		result = porcupine.CheckOperationsTimeout(p, operations, time.Until(deadline))
+		result = porcupine.CheckOperationsTimeout(p, operations, until(deadline))
 	}
 	about := strings.Join(users, ", ")
 	switch result {
@@ -116,6 +132,11 @@ func (h *history) checkUsers(users []string, deadline time.Time) error {
 	}
 	return fmt.Errorf("the calls about %s are not linearizable\n%s", about, explain(m, p, operations))
 }
+
+// until returns the time that is left. It is never 0, because porcupine would then take any time.
+func until(deadline time.Time) time.Duration { return max(time.Until(deadline), 1) }
+
+func untilHalf(deadline time.Time) time.Duration { return max(time.Until(deadline)/2, 1) }
 
 // operations returns those of the records that concern the users.
 func (h *history) operations(users []string, records []record) (operations []porcupine.Operation) {

@@ -15,6 +15,7 @@ import (
 // of the calls is necessary.
 type feedCheck struct {
 	base    int64             // head of the feed before the history
+	older   []auth.Revocation // the latest entries before the history, without those that were pruned
 	entries []auth.Revocation // entries that the history has added, as they are at the end
 	records []record
 }
@@ -112,10 +113,19 @@ func (f *feedCheck) page(r record) (low, high int64, err error) {
 	if first > 0 {
 		low = f.entries[first-1].Position
 	}
-	if len(r.answer.Entries) == 0 {
+	returned := r.answer.Entries
+	if r.call.From <= f.base {
+		if returned, err = f.olderPage(r); err != nil {
+			return 0, 0, err
+		}
+	}
+	switch {
+	case len(returned) == 0 && len(r.answer.Entries) == r.call.Limit:
+		return f.base, noLimit, nil
+	case len(returned) == 0:
 		return f.base, low, nil
 	}
-	for i, got := range r.answer.Entries {
+	for i, got := range returned {
 		if first+i >= len(f.entries) {
 			return 0, 0, fmt.Errorf("entry %+v was never written", got)
 		}
@@ -135,6 +145,39 @@ func (f *feedCheck) page(r record) (low, high int64, err error) {
 		return low, noLimit, nil
 	}
 	return low, low, nil
+}
+
+// olderPage checks the entries of the answer that were added before the history, and returns the
+// others. An entry can only be missing if it may have been pruned.
+func (f *feedCheck) olderPage(r record) (newer []auth.Revocation, err error) {
+	first, _ := slices.BinarySearchFunc(f.older, r.call.From, func(e auth.Revocation, p int64) int {
+		return cmp.Compare(e.Position, p)
+	})
+	left := r.answer.Entries
+	for len(f.older) > 0 && len(left) > 0 && left[0].Position < f.older[0].Position {
+		left = left[1:]
+	}
+	for i, want := range f.older[first:] {
+		if len(left) > 0 && left[0].ID == want.ID {
+			if left[0].Position != want.Position || left[0].Generation != want.Generation {
+				return nil, fmt.Errorf("ListRevocations returned %+v in place of %+v", left[0], want)
+			}
+			left = left[1:]
+			continue
+		}
+		if len(left) == 0 && len(r.answer.Entries) == r.call.Limit {
+			return nil, nil
+		}
+		// At most all entries of the history were added before the call.
+		behind := len(f.older) - first - i - 1 + len(f.entries)
+		// Entries for everybody and for the folder can have been replaced in the meantime.
+		mayBePruned := want.ExpiresAt.IsZero() || !want.ExpiresAt.After(pruneBefore) ||
+			want.UserID == "" || want.UserID == folder
+		if !mayBePruned || behind < auth.KeptRevocations {
+			return nil, fmt.Errorf("ListRevocations did not return %+v", want)
+		}
+	}
+	return left, nil
 }
 
 // revokesAll reports whether the call adds an entry for all sessions of its user, or of everybody.

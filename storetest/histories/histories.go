@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -30,10 +31,11 @@ type Config struct {
 	// Histories is the number of histories. Zero means 4, or more if AUTH_TEST_ROUNDS is set.
 	Histories int
 
-	// Calls is the number of calls in each history, at most 1000. Zero means 400.
+	// Calls is the number of calls in each history, from 50 to 1000. Zero means 400, or 1000 if
+	// AUTH_TEST_ROUNDS is full.
 	Calls int
 
-	// Clients is the number of clients that make calls at the same time. Zero means 8.
+	// Clients is the number of clients that make calls at the same time, at most 64. Zero means 8.
 	Clients int
 
 	// Seed determines the calls. The order in which the store executes them is still different each
@@ -51,7 +53,7 @@ type Config struct {
 	Disturb func()
 
 	// Timeout is the maximum time for the check of one history. Zero means a minute. A check that
-	// takes longer has failed.
+	// takes longer has failed with [ErrTimeout].
 	Timeout time.Duration
 }
 
@@ -59,14 +61,15 @@ type Config struct {
 type Report struct {
 	Histories, Calls      int
 	Unknown               int // calls with an unknown outcome
+	Entries, Folds        int // entries of the revocation feed, and how many of them folds have added
 	Killed, Stopped, Cuts int // faults
 	Seed                  uint64
 }
 
 func (r Report) String() string {
-	return fmt.Sprintf("%d histories, %d calls, %d with an unknown outcome, %d processes killed, "+
-		"%d stopped, %d times disturbed, seed %d",
-		r.Histories, r.Calls, r.Unknown, r.Killed, r.Stopped, r.Cuts, r.Seed)
+	return fmt.Sprintf("%d histories, %d calls, %d with an unknown outcome, %d feed entries, %d folds, "+
+		"%d processes killed, %d stopped, %d times disturbed, seed %d", r.Histories, r.Calls, r.Unknown,
+		r.Entries, r.Folds, r.Killed, r.Stopped, r.Cuts, r.Seed)
 }
 
 // Run tests the store that open returns. It calls open once. The store must be empty. To close the
@@ -76,7 +79,10 @@ func (r Report) String() string {
 func Run(t *testing.T, open func(t *testing.T) auth.Store, cfg Config) {
 	t.Helper()
 	if cfg.Histories == 0 {
-		cfg.Histories = testenv.Rounds(t, testenv.Counts{Small: 4, Moderate: 20, Full: 260})
+		cfg.Histories = testenv.Rounds(t, testenv.Counts{Small: 4, Moderate: 10, Full: 50})
+	}
+	if cfg.Calls == 0 {
+		cfg.Calls = testenv.Rounds(t, testenv.Counts{Small: 400, Moderate: 400, Full: 1000})
 	}
 	if cfg.Seed == 0 {
 		seed, err := strconv.ParseUint(os.Getenv("AUTH_TEST_SEED"), 10, 64)
@@ -92,22 +98,31 @@ func Run(t *testing.T, open func(t *testing.T) auth.Store, cfg Config) {
 	}
 }
 
-// Check is like [Run], but returns an error if a history is wrong or if the store cannot be used.
-// If Histories is zero, Check records 4 histories.
+// Check is like [Run], but returns an error. The error wraps [ErrContract] if a history is wrong, and
+// [ErrTimeout] if the check of a history takes too long. Any other error means that the store could
+// not be used between two histories. If ctx ends, Check soon returns an error.
+//
+// It does not read the environment: if Histories is zero, it records 4 histories, and if Calls is
+// zero, each has 400 calls.
 func Check(ctx context.Context, store auth.Store, cfg Config) (Report, error) {
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
 	}
 	for _, field := range []struct {
-		value           *int
-		byDefault, most int
-	}{{&cfg.Histories, 4, 1 << 30}, {&cfg.Calls, 400, 1000}, {&cfg.Clients, 8, 64}} {
+		name                   string
+		value                  *int
+		byDefault, least, most int
+	}{
+		{"Histories", &cfg.Histories, 4, 1, 1 << 30},
+		{"Calls", &cfg.Calls, 400, 50, 1000}, // including the calls that read the final state
+		{"Clients", &cfg.Clients, 8, 1, 64},
+	} {
 		if *field.value == 0 {
 			*field.value = field.byDefault
 		}
-		if *field.value < 1 || *field.value > field.most {
-			return Report{}, fmt.Errorf("histories: Config has the number %d; it must be 1 to %d",
-				*field.value, field.most)
+		if *field.value < field.least || *field.value > field.most {
+			return Report{}, fmt.Errorf("histories: Config.%s is %d; it must be %d to %d",
+				field.name, *field.value, field.least, field.most)
 		}
 	}
 	if cfg.Timeout == 0 {
@@ -130,12 +145,17 @@ type runner struct {
 	report  Report
 	before  []string // super users of the previous history
 	workers []*worker
+
+	foldable  bool              // whether the folder is registered
+	base      int64             // Position of the newest entry of the feed
+	everybody int64             // Generation of the newest entry for everybody
+	older     []auth.Revocation // the newest entries of the feed
 }
 
 // one records and checks a history.
 func (r *runner) one(ctx context.Context, n int) error {
 	random := rand.New(rand.NewPCG(r.Seed, uint64(n)))
-	p := newPlanner(random, fmt.Sprintf("h%d", n))
+	p := newPlanner(random, n)
 	h := &history{supers: p.supers(), subjects: p.subjects(), keys: map[string]string{}, timeout: r.Timeout}
 	if err := r.prepare(ctx, p, h); err != nil {
 		return fmt.Errorf("prepare: %w", err)
@@ -157,6 +177,7 @@ func (r *runner) one(ctx context.Context, n int) error {
 	}
 	h.records = rec.records
 	r.count(h)
+	r.remember(h.feed)
 	return h.check()
 }
 
@@ -166,6 +187,12 @@ func (r *runner) count(h *history) {
 	for _, record := range h.records {
 		if record.answer.Error == unknown {
 			r.report.Unknown++
+		}
+	}
+	r.report.Entries += len(h.feed)
+	for _, e := range h.feed {
+		if e.SessionID == "" && !isFull(e) {
+			r.report.Folds++
 		}
 	}
 }
@@ -185,17 +212,39 @@ func (r *runner) prepare(ctx context.Context, p *planner, h *history) error {
 		}
 	}
 	r.before = p.supers()
-	var err error
-	if h.base, err = r.store.RevocationHead(ctx); err != nil {
-		return err
-	}
-	feed, err := r.feed(ctx, 0)
-	for _, e := range feed {
-		if e.UserID == "" {
-			h.everybody = max(h.everybody, e.Generation)
+	if p.folds {
+		if err := r.prepareFolder(ctx, p, h); err != nil {
+			return err
 		}
 	}
+	// Without this, the feed would grow from history to history.
+	if _, err := r.store.PruneRevocations(ctx, pruneBefore, 1000); err != nil {
+		return err
+	}
+	added, err := r.feed(ctx, r.base+1)
+	r.remember(added)
+	h.base, h.everybody, h.older = r.base, r.everybody, slices.Clone(r.older)
+	if err == nil && p.folds {
+		h.before, err = r.forceOfFolder(ctx, h.base)
+	}
 	return err
+}
+
+// remember adds entries to those that the runner knows.
+func (r *runner) remember(added []auth.Revocation) {
+	for _, e := range added {
+		r.base = e.Position
+		if e.UserID == "" {
+			r.everybody = e.Generation
+		}
+		for i, old := range r.older {
+			if isFull(e) && old.UserID == e.UserID {
+				r.older[i].ExpiresAt = time.Time{} // e has replaced it
+			}
+		}
+	}
+	r.older = append(r.older, added...)
+	r.older = r.older[max(0, len(r.older)-2*auth.KeptRevocations):]
 }
 
 // feed returns all entries from the given Position on.
@@ -226,7 +275,7 @@ func (r *runner) finish(ctx context.Context, p *planner, h *history, rec *record
 		final := &recorder{start: rec.start, known: knowledge{generations: map[string]int64{}}}
 		for _, user := range p.users {
 			for _, v := range []verb{findUser, listSessions} {
-				c := call{Verb: v, User: user, At: epoch.Add(-24 * time.Hour), Patience: patience}
+				c := call{Verb: v, User: user, At: beforeAll, Patience: patience}
 				if a := final.make(ctx, inProcess{r.store}, r.Clients, c); a.Error == unknown {
 					err = errors.New(a.Detail)
 				}
@@ -234,7 +283,10 @@ func (r *runner) finish(ctx context.Context, p *planner, h *history, rec *record
 		}
 		if h.feed, err = r.feed(ctx, h.base+1); err == nil && sameFeed(before, h.feed) {
 			rec.records = append(rec.records, final.records...)
-			return nil
+			if p.folds {
+				h.after, err = r.forceOfFolder(ctx, h.base)
+			}
+			return err
 		}
 	}
 	return fmt.Errorf("no stable state after %d attempts: %w", attempts, err)

@@ -14,6 +14,7 @@ import (
 type model struct {
 	users   []string          // the subject and the super users
 	feed    []auth.Revocation // entries for these users and for everybody, by Position
+	older   []auth.Revocation // older entries for these users that were in force at the end
 	initial state
 }
 
@@ -146,7 +147,7 @@ func (m *model) revokeAll(s *state, c call, u int) *state {
 	}
 	until := c.At.Add(tokenLifetime).UnixMicro()
 	a := s.users[u]
-	for _, old := range a.force {
+	for old := range a.entries() {
 		if !old.capped() {
 			until = max(until, old.expires)
 		}
@@ -184,11 +185,11 @@ func (m *model) addNamed(s *state, u int, claims held, after int64) *state {
 // It returns nil if the feed has no entry for that.
 func (m *model) fold(s *state, u int) *state {
 	a := s.users[u]
-	if len(a.force) <= auth.MaxNamedRevocations {
+	if len(a.older)+len(a.force) <= auth.MaxNamedRevocations {
 		return s
 	}
 	var namedEntries []auth.Revocation
-	for _, e := range a.force {
+	for e := range a.entries() {
 		if e.session != "" {
 			namedEntries = append(namedEntries, auth.Revocation{Position: e.position, UserID: m.users[u],
 				SessionID: e.session, Generation: e.generation, ExpiresAt: time.UnixMicro(e.expires)})
@@ -207,7 +208,7 @@ func (m *model) fold(s *state, u int) *state {
 		return old.generation < folded.Generation && !old.capped() ||
 			old.session == "" && old.generation == folded.Generation
 	}
-	for _, old := range a.force {
+	for old := range a.entries() {
 		if replaced(old) {
 			until = max(until, old.expires)
 		}
@@ -238,18 +239,23 @@ func (m *model) end(s *state) []result {
 		return nil
 	}
 	for u, id := range m.users {
-		var force []inForce
-		for _, e := range m.feed {
-			if e.UserID == id && !e.ExpiresAt.IsZero() {
-				force = append(force, inForce{position: e.Position, generation: e.Generation,
-					expires: e.ExpiresAt.UnixMicro(), session: e.SessionID})
-			}
-		}
-		if !slices.Equal(force, s.users[u].force) {
+		if !slices.Equal(forceOf(id, m.feed), s.users[u].force) ||
+			!slices.Equal(forceOf(id, m.older), s.users[u].older) {
 			return nil
 		}
 	}
 	next := *s
 	next.ended = true
 	return []result{{next: &next}}
+}
+
+// forceOf returns the entries for the user that are in force.
+func forceOf(user string, entries []auth.Revocation) (force []inForce) {
+	for _, e := range entries {
+		if e.UserID == user && !e.ExpiresAt.IsZero() {
+			force = append(force, inForce{position: e.Position, generation: e.Generation,
+				expires: e.ExpiresAt.UnixMicro(), session: e.SessionID})
+		}
+	}
+	return force
 }

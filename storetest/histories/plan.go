@@ -12,6 +12,12 @@ import (
 // random time in the two hours after epoch, so that it jumps by up to two hours from call to call.
 var epoch = time.Date(2031, time.February, 3, 4, 0, 0, 0, time.UTC)
 
+// pruneBefore is the time before which records are pruned. No clock is ever before it.
+var pruneBefore = epoch.Add(-time.Hour)
+
+// beforeAll is a time before every record expires.
+var beforeAll = epoch.Add(-24 * time.Hour)
+
 const (
 	jump      = 2 * time.Hour // maximum jump of the clock
 	longest   = 2 * time.Hour // longest life of a session
@@ -24,6 +30,7 @@ type profile struct {
 	users  int
 	weight map[verb]int
 	limits []int // the parameter limit of CreateSession
+	folds  bool  // whether the only subject is the [folder]
 }
 
 var profiles = []profile{
@@ -33,10 +40,10 @@ var profiles = []profile{
 		deleteUser: 1, register: 1, revokeEverybody: 1, pruneSessions: 2, pruneRevocations: 1,
 		revocationHead: 6, listRevocations: 6,
 	}},
-	// Few users with many revocations of single sessions, so that the feed folds.
-	{users: 2, limits: []int{0, 3}, weight: map[verb]int{
+	// Many revocations of single sessions of one user, so that the feed folds.
+	{users: 1, folds: true, limits: []int{0, 3}, weight: map[verb]int{
 		createSession: 20, findSession: 5, listSessions: 4, revokeSession: 14, revokeToken: 44,
-		updateUser: 1, addKey: 2, revokeKey: 2, pruneSessions: 1, revocationHead: 3, listRevocations: 4,
+		addKey: 2, revokeKey: 2, pruneSessions: 1, revocationHead: 3, listRevocations: 4,
 	}},
 	// Revocations of everybody among the sessions of super users.
 	{users: 3, limits: []int{0, 3}, weight: map[verb]int{
@@ -59,11 +66,15 @@ type planner struct {
 	verbs    []verb
 }
 
-func newPlanner(random *rand.Rand, name string) *planner {
-	p := &planner{Rand: random, profile: profiles[random.IntN(len(profiles))], name: name,
+// newPlanner returns a planner for the n-th history.
+func newPlanner(random *rand.Rand, n int) *planner {
+	p := &planner{Rand: random, profile: profiles[n%len(profiles)], name: fmt.Sprintf("h%d", n),
 		sessions: map[string][]string{}, keys: map[string][]string{}}
 	for i := range p.profile.users {
 		p.users = append(p.users, p.id("u", i))
+	}
+	if p.folds {
+		p.users[0] = folder
 	}
 	p.users = append(p.users, p.supers()...)
 	for _, v := range allVerbs {
@@ -89,7 +100,7 @@ func (p *planner) subjects() []string { return p.users[:p.profile.users] }
 func (p *planner) setup() (calls []call) {
 	for i, user := range p.users {
 		p.number++
-		if i == 0 { // a call of the history can register this user
+		if i == 0 { // a call of the history can register this user, or the user is the folder
 			continue
 		}
 		c := call{Verb: register, By: auth.ByHost("test"), User: user, Key: p.id("k", p.number), At: epoch,
@@ -185,7 +196,7 @@ func (p *planner) next() call {
 			c.By = auth.ByHost("test")
 		}
 	case pruneSessions, pruneRevocations:
-		c.User, c.At, c.Limit = "", epoch.Add(-time.Hour), 1+p.IntN(20)
+		c.User, c.At, c.Limit = "", pruneBefore, 1+p.IntN(20)
 	case revocationHead:
 		c.User = ""
 	case listRevocations:

@@ -13,12 +13,11 @@ import (
 // record is a call with its answer. The parent process measures both times with its monotonic
 // clock, before it sends the call and after it has received the answer.
 type record struct {
-	call     call
-	answer   answer
-	begin    time.Duration
-	end      time.Duration
-	client   int
-	resolved int64 // Generation of the session of CreateSession, or unknownGeneration
+	call   call
+	answer answer
+	begin  time.Duration
+	end    time.Duration
+	client int
 }
 
 // unknownGeneration means that no answer of the history shows the Generation of a session.
@@ -58,9 +57,17 @@ func (k *knowledge) complete(c *call, base int64, random *rand.Rand) {
 		}
 		c.Generation = generation
 	case listRevocations:
-		c.From = base + 1
-		if known := k.head - base; known > 0 && random.IntN(3) > 0 {
+		switch random.IntN(4) {
+		case 0:
+			c.From = base + 1
+		case 1:
+			c.From = random.Int64N(base + 1)
+		default:
 			c.From = max(base+1, k.head-random.Int64N(20))
+		}
+	case revokeEverybody:
+		if random.IntN(3) == 0 {
+			c.Above = max(1, k.head-1+random.Int64N(3))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package histories
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 
 	"github.com/sallyport-go/auth"
@@ -25,8 +26,12 @@ type account struct {
 	retired               bool  // the user was deleted
 	login                 int64 // LastLogin
 	keys                  []string
-	sessions              []held    // by the order of [auth.SessionStore.CreateSession], the oldest first
-	force                 []inForce // entries of the feed that are in force, by position
+	sessions              []held // by the order of [auth.SessionStore.CreateSession], the oldest first
+
+	// older and force are the entries of the feed that are in force, by position: those from before
+	// the history, and those of the history. They are separate, because there can be many older
+	// entries, and they seldom change.
+	older, force []inForce
 }
 
 // held is a session that the store may still have.
@@ -65,7 +70,7 @@ func equalStates(a, b *state) bool {
 func (a *account) equal(b *account) bool {
 	return a.exists == b.exists && a.active == b.active && a.super == b.super && a.retired == b.retired &&
 		a.login == b.login && slices.Equal(a.keys, b.keys) && slices.Equal(a.sessions, b.sessions) &&
-		slices.Equal(a.force, b.force)
+		slices.Equal(a.force, b.force) && len(a.older) == len(b.older) && slices.Equal(a.older, b.older)
 }
 
 // hash returns equal numbers for equal states.
@@ -112,7 +117,23 @@ func (a *account) withSession(h held) *account {
 func (a *account) withEntry(e inForce, replaced func(inForce) bool) *account {
 	next := *a
 	next.force = append(slices.DeleteFunc(slices.Clone(a.force), replaced), e)
+	if slices.ContainsFunc(a.older, replaced) {
+		next.older = slices.DeleteFunc(slices.Clone(a.older), replaced)
+	}
 	return &next
+}
+
+// entries returns all entries in force.
+func (a *account) entries() iter.Seq[inForce] {
+	return func(yield func(inForce) bool) {
+		for _, entries := range [][]inForce{a.older, a.force} {
+			for _, e := range entries {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // administers reports whether the user counts as a super user.

@@ -312,10 +312,11 @@ func (m *model) revokeToken(s *state, c call, u int) []result {
 		claims.expires = max(claims.expires, h.expires)
 		next = s.with(u, s.users[u].without(func(other held) bool { return other == h }))
 	}
-	covered := s.everybody > claims.generation || slices.ContainsFunc(s.users[u].force, func(e inForce) bool {
-		return e.expires >= claims.expires &&
+	covered := s.everybody > claims.generation
+	for e := range s.users[u].entries() {
+		covered = covered || e.expires >= claims.expires &&
 			(e.session == claims.id || e.session == "" && e.generation > claims.generation)
-	})
+	}
 	if covered {
 		return []result{{next: next}}
 	}
@@ -349,8 +350,12 @@ func (m *model) revokeUserSessions(s *state, c call, u int) []result {
 }
 
 func (m *model) revokeEverybody(s *state, c call) []result {
+	if c.Above > 0 && s.everybody > c.Above {
+		return fails(s, "ErrChanged")
+	}
 	e, ok := m.next(s, "", 0)
-	if !ok || e.SessionID != "" || e.Generation != e.Position || e.Position <= micros(c.At) {
+	least := max(micros(c.At), c.Above+auth.SkippedPositions)
+	if !ok || e.SessionID != "" || e.Generation != e.Position || e.Position <= least {
 		return nil
 	}
 	next := *s

@@ -171,6 +171,9 @@ func (r *runner) stop() {
 	}
 }
 
+// faultInterval is the maximum time between two faults.
+const faultInterval = 300 * time.Millisecond
+
 // faults causes faults until the returned function is called.
 func (r *runner) faults(seed uint64) (stop func()) {
 	if r.Worker == nil && r.Disturb == nil {
@@ -180,7 +183,7 @@ func (r *runner) faults(seed uint64) (stop func()) {
 	var all sync.WaitGroup
 	random := rand.New(rand.NewPCG(seed, 0))
 	all.Go(func() {
-		for sleep(ctx, time.Duration(random.Int64N(int64(100*time.Millisecond)))) {
+		for sleep(ctx, time.Duration(random.Int64N(int64(faultInterval)))) {
 			r.fault(ctx, random)
 		}
 	})

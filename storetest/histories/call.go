@@ -66,6 +66,10 @@ type call struct {
 
 	// Patience is the duration after which the context of the call ends.
 	Patience time.Duration
+
+	// optional is set by [history.bounded]. A call with an unknown outcome then took effect before
+	// it ended, or never.
+	optional bool
 }
 
 // answer is the result of a call.

@@ -65,38 +65,63 @@ func (h *history) evidence() evidence {
 func (h *history) likely() (records []record) {
 	e := h.evidence()
 	for _, r := range h.records {
-		if r.answer.Error != unknown {
-			records = append(records, r)
-			continue
-		}
-		switch r.call.Verb {
-		case createSession:
-			first, seen := e.session[r.call.Session]
-			login, seenLogin := e.login[loginAt{r.call.User, micros(r.call.At)}]
-			switch {
-			case seenLogin && (!seen || login < first):
-				r.end = login
-			case seen:
-				r.end = first
-			case !e.named[r.call.Session]:
+		if r.answer.Error == unknown {
+			var probable bool
+			if r.end, probable = e.end(r); !probable {
 				continue
 			}
-		case addKey:
-			var seen bool
-			if r.end, seen = e.key[r.call.Key]; !seen {
-				continue
-			}
-		case revokeSession, revokeToken:
-			if !e.named[r.call.Session] {
-				continue
-			}
-		case pruneSessions, pruneRevocations:
-			continue
-		}
-		if r.call.revokesAll() && e.surplus[r.call.User] == 0 {
-			continue
 		}
 		records = append(records, r)
 	}
 	return records
+}
+
+// soon is the time in which a call with an unknown outcome probably takes effect, if it ever does.
+const soon = 500 * time.Millisecond
+
+// bounded returns the records, with an end for each call with an unknown outcome. If no other
+// answer shows the effect of such a call, the call can also have had no effect.
+func (h *history) bounded() (records []record) {
+	e := h.evidence()
+	for _, r := range h.records {
+		if r.answer.Error == unknown {
+			if r.end, _ = e.end(r); r.end == infinity {
+				r.end, r.call.optional = r.begin+soon, true
+			}
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// end returns when the call ended at the latest, or infinity, and whether the call probably took
+// effect.
+func (e evidence) end(r record) (end time.Duration, probable bool) {
+	end, probable = infinity, true
+	switch r.call.Verb {
+	case createSession:
+		first, seen := e.session[r.call.Session]
+		login, seenLogin := e.login[loginAt{r.call.User, micros(r.call.At)}]
+		switch {
+		case seenLogin && (!seen || login < first):
+			end = login
+		case seen:
+			end = first
+		default:
+			probable = e.named[r.call.Session]
+		}
+	case addKey:
+		if first, seen := e.key[r.call.Key]; seen {
+			return first, true
+		}
+		return infinity, false
+	case revokeSession, revokeToken:
+		probable = e.named[r.call.Session]
+	case pruneSessions, pruneRevocations:
+		return infinity, false
+	}
+	if r.call.revokesAll() {
+		probable = e.surplus[r.call.User] > 0
+	}
+	return end, probable
 }

@@ -15,6 +15,7 @@ type model struct {
 	users   []string          // the subject and the super users
 	feed    []auth.Revocation // entries for these users and for everybody, by Position
 	older   []auth.Revocation // older entries for these users that were in force at the end
+	expiry  map[int64]int64   // the ExpiresAt of entries that answers show, by Position
 	initial state
 }
 
@@ -32,6 +33,9 @@ func (m *model) step(s *state, c call, a answer) (next []*state) {
 			return []*state{s} // the call never took effect
 		}
 		return nil
+	}
+	if c.optional {
+		next = append(next, s)
 	}
 	for _, r := range m.results(s, c) {
 		if a.Error == unknown {
@@ -138,6 +142,13 @@ func (m *model) next(s *state, user string, after int64) (auth.Revocation, bool)
 	return e, e.UserID == user && (after == 0 || e.Position == after+1)
 }
 
+// expires reports whether the entry had this ExpiresAt before a later entry replaced it. If no answer
+// shows the ExpiresAt, expires returns true.
+func (m *model) expires(e auth.Revocation, at int64) bool {
+	known, ok := m.expiry[e.Position]
+	return !ok || known == at
+}
+
 // revokeAll returns the state after all sessions of the user were revoked with one entry, or nil
 // if the feed has no such entry.
 func (m *model) revokeAll(s *state, c call, u int) *state {
@@ -153,6 +164,9 @@ func (m *model) revokeAll(s *state, c call, u int) *state {
 		}
 	}
 	a = a.without(func(h held) bool { until = max(until, h.expires); return true })
+	if !m.expires(e, until) {
+		return nil
+	}
 	a = a.withEntry(inForce{position: e.Position, generation: e.Generation, expires: until},
 		func(old inForce) bool { return !old.capped() })
 	next := s.with(u, a)
@@ -171,6 +185,9 @@ func (m *model) addNamed(s *state, u int, claims held, after int64) *state {
 	case claims.guessed && e.Generation >= generation:
 		generation = e.Generation
 	case e.Generation != generation:
+		return nil
+	}
+	if !m.expires(e, claims.expires) {
 		return nil
 	}
 	a := s.users[u].withEntry(
@@ -220,6 +237,9 @@ func (m *model) fold(s *state, u int) *state {
 		}
 		return gone
 	})
+	if !m.expires(e, until) {
+		return nil
+	}
 	for i, h := range a.sessions {
 		a.sessions[i].perhaps = h.perhaps || h.guessed
 	}

@@ -45,7 +45,7 @@ type Config struct {
 
 	// Worker, if not nil, starts a process that opens the same store and calls [Serve] with its
 	// standard input and output. Half of the clients then make their calls in such processes. While
-	// they make calls, some of the processes are killed, and others are stopped for a moment.
+	// they make calls, some of the processes are killed, and on Unix others are stopped for a moment.
 	Worker func() *exec.Cmd
 
 	// Disturb, if not nil, is called several times during each history. It can cut connections to
@@ -59,17 +59,18 @@ type Config struct {
 
 // Report counts what a test has done.
 type Report struct {
-	Histories, Calls      int
-	Unknown               int // calls with an unknown outcome
-	Entries, Folds        int // entries of the revocation feed, and how many of them folds have added
-	Killed, Stopped, Cuts int // faults
-	Seed                  uint64
+	Histories, Calls int
+	Unknown          int // calls with an unknown outcome
+	Entries, Folds   int // entries of the revocation feed, and how many of them folds have added
+	Killed, Stopped  int // processes that were killed, or stopped for a moment
+	Disturbed        int // calls of Config.Disturb
+	Seed             uint64
 }
 
 func (r Report) String() string {
 	return fmt.Sprintf("%d histories, %d calls, %d with an unknown outcome, %d feed entries, %d folds, "+
 		"%d processes killed, %d stopped, %d times disturbed, seed %d", r.Histories, r.Calls, r.Unknown,
-		r.Entries, r.Folds, r.Killed, r.Stopped, r.Cuts, r.Seed)
+		r.Entries, r.Folds, r.Killed, r.Stopped, r.Disturbed, r.Seed)
 }
 
 // Run tests the store that open returns. It calls open once. The store must be empty. To close the
@@ -165,12 +166,8 @@ func (r *runner) one(ctx context.Context, n int) error {
 		calls[i] = p.next()
 	}
 	rec := newRecorder(h.base)
-	clients, err := r.clients()
-	if err != nil {
-		return err
-	}
 	stopFaults := r.faults(random.Uint64())
-	rec.run(ctx, random.Uint64(), clients, calls)
+	rec.run(ctx, random.Uint64(), r.clients(), calls)
 	stopFaults()
 	if err := r.finish(ctx, p, h, rec); err != nil {
 		return fmt.Errorf("read the final state: %w", err)

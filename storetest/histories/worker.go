@@ -7,9 +7,9 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -136,23 +136,23 @@ func (w *worker) receive(cmd *exec.Cmd, decoder *json.Decoder) {
 	}
 }
 
-// signal sends a signal to the process, and reports whether there was a process.
-func (w *worker) signal(s syscall.Signal) bool {
+// signal calls send with the process, and reports whether there is a process and send succeeded.
+func (w *worker) signal(send func(*os.Process) error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.cmd != nil && w.cmd.Process.Signal(s) == nil
+	return w.cmd != nil && send(w.cmd.Process) == nil
 }
 
 const workers = 2
 
 // clients returns the clients of a history.
-func (r *runner) clients() ([]target, error) {
+func (r *runner) clients() []target {
 	clients := make([]target, r.Clients)
 	for i := range clients {
 		clients[i] = inProcess{r.store}
 	}
 	if r.Worker == nil {
-		return clients, nil
+		return clients
 	}
 	for len(r.workers) < workers {
 		r.workers = append(r.workers, &worker{start: r.Worker})
@@ -160,13 +160,13 @@ func (r *runner) clients() ([]target, error) {
 	for i := range r.Clients / 2 {
 		clients[i] = r.workers[i%workers]
 	}
-	return clients, nil
+	return clients
 }
 
 // stop ends the worker processes.
 func (r *runner) stop() {
 	for _, w := range r.workers {
-		w.signal(syscall.SIGKILL)
+		w.signal((*os.Process).Kill)
 		w.receivers.Wait()
 	}
 }
@@ -197,20 +197,20 @@ func (r *runner) faults(seed uint64) (stop func()) {
 func (r *runner) fault(ctx context.Context, random *rand.Rand) {
 	if r.Disturb != nil && (len(r.workers) == 0 || random.IntN(2) == 0) {
 		r.Disturb()
-		r.report.Cuts++
+		r.report.Disturbed++
 		return
 	}
 	w := r.workers[random.IntN(len(r.workers))]
 	if random.IntN(2) == 0 {
-		if w.signal(syscall.SIGKILL) {
+		if w.signal((*os.Process).Kill) {
 			r.report.Killed++
 		}
 		return
 	}
-	if w.signal(syscall.SIGSTOP) {
+	if w.signal(stopProcess) {
 		r.report.Stopped++
 		sleep(ctx, time.Duration(random.Int64N(int64(50*time.Millisecond))))
-		w.signal(syscall.SIGCONT)
+		w.signal(continueProcess)
 	}
 }
 

@@ -127,9 +127,10 @@ func (h *history) checkUsers(users []string, deadline time.Time) error {
 	// They are fast, and an order that they find is valid. If an assumption is wrong, they find
 	// none. The last check assumes nothing.
 	var likely []porcupine.Operation
-	for _, assumed := range [][]record{h.likely(), h.bounded()} {
+	for i, assumed := range [][]record{h.likely(), h.bounded()} {
 		operations := h.operations(users, assumed)
-		result := porcupine.CheckOperationsTimeout(p, operations, untilHalf(deadline))
+		share := []time.Duration{8, 2}[i] // of the time that is left
+		result := porcupine.CheckOperationsTimeout(p, operations, max(until(deadline)/share, 1))
 		if result == porcupine.Ok {
 			return nil
 		}
@@ -156,8 +157,6 @@ func (h *history) uncertain() bool {
 
 // until returns the time that is left. It is never 0, because porcupine would then take any time.
 func until(deadline time.Time) time.Duration { return max(time.Until(deadline), 1) }
-
-func untilHalf(deadline time.Time) time.Duration { return max(time.Until(deadline)/2, 1) }
 
 // operations returns those of the records that concern the users.
 func (h *history) operations(users []string, records []record) (operations []porcupine.Operation) {

@@ -278,6 +278,9 @@ func (r *runner) finish(ctx context.Context, p *planner, h *history, rec *record
 				}
 			}
 		}
+		if err != nil {
+			continue
+		}
 		if h.feed, err = r.feed(ctx, h.base+1); err == nil && sameFeed(before, h.feed) {
 			rec.records = append(rec.records, final.records...)
 			if p.folds {

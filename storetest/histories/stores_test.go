@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -138,6 +137,15 @@ func (p place) worker() *exec.Cmd {
 	return cmd
 }
 
+// withProcesses returns the number of histories with worker processes. With the race detector it is
+// 1, because each process then takes seconds to start. Zero means the default.
+func withProcesses() int {
+	if testenv.Race {
+		return 1
+	}
+	return 0
+}
+
 func TestHistoriesOfAStoreInMemoryAreLinearizable(t *testing.T) {
 	t.Parallel()
 	histories.Run(t, func(*testing.T) auth.Store { return memstore.New() }, histories.Config{})
@@ -150,7 +158,7 @@ func TestHistoriesOfSQLiteAreLinearizableWhileProcessesAreKilled(t *testing.T) {
 		store, err := p.open()
 		require.NoError(t, err)
 		return store
-	}, histories.Config{Worker: p.worker})
+	}, histories.Config{Worker: p.worker, Histories: withProcesses()})
 }
 
 func TestHistoriesOfServersAreLinearizableWhileConnectionsAreCut(t *testing.T) {
@@ -181,7 +189,7 @@ func TestHistoriesOfServersAreLinearizableWhileConnectionsAreCut(t *testing.T) {
 				store, err := p.open()
 				require.NoError(t, err)
 				return store
-			}, histories.Config{Worker: p.worker, Disturb: cut.cut, Timeout: time.Minute})
+			}, histories.Config{Worker: p.worker, Histories: withProcesses(), Disturb: cut.cut})
 		})
 	}
 }

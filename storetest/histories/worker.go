@@ -174,6 +174,10 @@ func (r *runner) stop() {
 // faultInterval is the maximum time between two faults.
 const faultInterval = 300 * time.Millisecond
 
+// callsPerFault is the least number of calls of a history for each fault. If calls are slow, for
+// example with the race detector, too many faults would leave too many outcomes unknown.
+const callsPerFault = 20
+
 // faults causes faults until the returned function is called.
 func (r *runner) faults(seed uint64) (stop func()) {
 	if r.Worker == nil && r.Disturb == nil {
@@ -183,7 +187,10 @@ func (r *runner) faults(seed uint64) (stop func()) {
 	var all sync.WaitGroup
 	random := rand.New(rand.NewPCG(seed, 0))
 	all.Go(func() {
-		for sleep(ctx, time.Duration(random.Int64N(int64(faultInterval)))) {
+		for range r.Calls / callsPerFault {
+			if !sleep(ctx, time.Duration(random.Int64N(int64(faultInterval)))) {
+				return
+			}
 			r.fault(ctx, random)
 		}
 	})

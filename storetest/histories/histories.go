@@ -166,8 +166,9 @@ func (r *runner) one(ctx context.Context, n int) error {
 		calls[i] = p.next()
 	}
 	rec := newRecorder(h.base)
+	clients := r.clients() // before the faults, which use the worker processes
 	stopFaults := r.faults(random.Uint64())
-	rec.run(ctx, random.Uint64(), r.clients(), calls)
+	rec.run(ctx, random.Uint64(), clients, calls)
 	stopFaults()
 	if err := r.finish(ctx, p, h, rec); err != nil {
 		return fmt.Errorf("read the final state: %w", err)

@@ -150,7 +150,8 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	require.NoError(t, err)
 	secrets = append(secrets, pair.AccessSecret.Reveal())
 	require.NoError(t, g.svc.RevokeEverybody(t.Context(), authtest.ByHost))
-	require.NoError(t, g.svc.Tokens().SetKeys([]auth.SigningKey{g.signer.Key}))
+	fresh := authtest.NewSigners(t)["EdDSA"].Key
+	require.NoError(t, g.svc.Tokens().SetKeys([]auth.SigningKey{g.signer.Key, fresh}))
 
 	events := got.deliver(t, g.svc)
 	// The empty store simulates a store that was restored from a backup. The backup is older than

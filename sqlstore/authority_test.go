@@ -190,10 +190,11 @@ func TestCheckingAnAuthorityTakesFewStatements(t *testing.T) {
 		})
 		withoutEvent := bySession("s-eve", "eve")
 		withoutEvent.Event = auth.Event{}
-		require.Equal(t, start+5, count(func() error {
+		// Lock the user, lock the key, insert the session, set LastLogin.
+		require.LessOrEqual(t, count(func() error {
 			_, _, err := s.store.CreateSession(ctx, newSession("s-new", "ada", "k-ada"), 0)
 			return err
-		}))
+		}), start+4)
 		const own = 3 // lock the user, count the keys, insert the key
 		require.Equal(t, start+own+shared, count(func() error {
 			return s.store.AddKey(ctx, byHost, newKey("k-1", "ada"))

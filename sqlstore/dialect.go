@@ -49,6 +49,18 @@ type dialect struct {
 	// dollars is true if parameters are written $1, $2 instead of ?.
 	dollars bool
 
+	// arrays is true if a parameter can be an array, and if one statement can make several changes,
+	// each in a WITH clause.
+	arrays bool
+
+	// advanceHead is a statement that adds a number to the position of the head. It locks the head.
+	// If lastInsertID is false, the statement returns the new position as a row.
+	advanceHead string
+
+	// lastInsertID is true if the driver returns the position of advanceHead as
+	// [sql.Result.LastInsertId].
+	lastInsertID bool
+
 	// unlessExists returns the clause that ends an INSERT of one row. With the clause, the INSERT
 	// changes nothing if the row exists. If a concurrent transaction is inserting the same row, the
 	// INSERT first waits until that transaction ends. The parameter column names a column of the
@@ -115,6 +127,7 @@ var dialects = map[Dialect]dialect{
 		hasTable:       `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?`,
 		begin:          []string{`BEGIN IMMEDIATE`},
 		oneWriter:      true,
+		advanceHead:    advanceReturning,
 		unlessExists:   onConflictDoNothing,
 		rowsPerInsert:  1,
 		migrations:     migrationLock{inTransaction: true},
@@ -131,6 +144,8 @@ var dialects = map[Dialect]dialect{
 		hasTable:      `SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass(?)`,
 		begin:         []string{`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`},
 		dollars:       true,
+		arrays:        true,
+		advanceHead:   advanceReturning,
 		shareTurn:     `SELECT COUNT(*) FROM pg_advisory_xact_lock_shared(?)`,
 		lockTurn:      `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
 		unlessExists:  onConflictDoNothing,
@@ -152,6 +167,8 @@ var dialects = map[Dialect]dialect{
 	MySQL: {
 		goose:        database.DialectMySQL,
 		locksUnread:  true,
+		advanceHead:  `UPDATE auth_revocation_head SET position = LAST_INSERT_ID(position + ?) WHERE id = 1`,
+		lastInsertID: true,
 		shareMode:    ` LOCK IN SHARE MODE`, // MariaDB does not support FOR SHARE
 		unlessExists: onDuplicateKeyKeep,
 		hasTable:     `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?`,
@@ -171,6 +188,8 @@ var dialects = map[Dialect]dialect{
 		isNotCommitted: isMySQLRolledBack,
 	},
 }
+
+const advanceReturning = `UPDATE auth_revocation_head SET position = position + ? WHERE id = 1 RETURNING position`
 
 func onConflictDoNothing(string) string { return ` ON CONFLICT DO NOTHING` }
 

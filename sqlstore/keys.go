@@ -62,14 +62,6 @@ func (s *core) ListAllKeys(ctx context.Context, after string, limit int) ([]auth
 	})
 }
 
-// FindKey implements [auth.CredentialStore].
-func (s *core) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.User, error) {
-	found, err := read(ctx, s, "find key", func(ctx context.Context, q querier) (keyWithOwner, error) {
-		return findKeyWithOwner(ctx, q, id)
-	})
-	return found.key, found.owner, err
-}
-
 const (
 	lockKeyOfHash = `SELECT id FROM auth_access_keys WHERE id = ? AND hash = ? FOR UPDATE`
 	updateHash    = `UPDATE auth_access_keys SET hash = ? WHERE id = ?`
@@ -149,10 +141,14 @@ func (s *core) TouchKey(ctx context.Context, id string, at time.Time) error {
 // useKey updates LastUsedAt of the locked key if at least [auth.KeyUsePrecision] has passed since
 // the stored time.
 func useKey(ctx context.Context, t tx, key auth.AccessKey, at time.Time) error {
-	if at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
+	if !mustRecordUse(key, at) {
 		return nil
 	}
 	return t.change(ctx, updateLastUsed, toMicros(at), key.ID)
+}
+
+func mustRecordUse(key auth.AccessKey, at time.Time) bool {
+	return !at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision))
 }
 
 const (
@@ -228,35 +224,9 @@ func (s *core) PrunePreviousHashes(ctx context.Context, ended time.Time, limit i
 }
 
 const (
-	selectKeyWithOwner = `
-SELECT ` + keyColumns + `, ` + userColumns + `
-FROM auth_access_keys k JOIN auth_users u ON u.id = k.user_id
-WHERE k.id = ?`
 	selectKey = `SELECT ` + keyColumns + ` FROM auth_access_keys k WHERE k.id = ?`
 	lockKey   = selectKey + ` FOR UPDATE`
 )
-
-// keyWithOwner is an access key and its user.
-type keyWithOwner struct {
-	key   auth.AccessKey
-	owner auth.User
-}
-
-// findKeyWithOwner reads the key and its owner in one statement, so that both are from the same
-// moment.
-func findKeyWithOwner(ctx context.Context, q querier, id string) (found keyWithOwner, err error) {
-	if !q.store.keepsUsers() {
-		found.key, err = findKey(ctx, q, selectKey, id)
-		found.owner = hostUser(found.key.UserID)
-		return found, err
-	}
-	if !storable(id, auth.MaxAccessKeyLength) {
-		return found, auth.ErrNotFound
-	}
-	fields := append(keyFields(&found.key), userFields(&found.owner)...)
-	err = scan(q.row(ctx, selectKeyWithOwner, id), fields...)
-	return found, err
-}
 
 // findKey finds the key with the query selectKey or lockKey.
 func findKey(ctx context.Context, q querier, query, id string) (key auth.AccessKey, err error) {

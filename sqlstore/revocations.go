@@ -1,12 +1,12 @@
 package sqlstore
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
+	"math"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -124,14 +124,6 @@ func head(ctx context.Context, t tx) (position int64, err error) {
 	return position, err
 }
 
-const (
-	lockHead         = selectHead + ` FOR UPDATE`
-	updateHead       = `UPDATE auth_revocation_head SET position = ? WHERE id = 1`
-	insertRevocation = `
-INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at) VALUES (?, ?, ?, ?, ?, ?)`
-	revocationValues = `, (?, ?, ?, ?, ?, ?)` // for each further entry of the same statement
-)
-
 // revoke adds the entries to the revocation feed. revoke locks the head of the feed until the
 // transaction ends. So the positions of the entries are in the order of the commits. The caller
 // must take all other locks before it calls revoke.
@@ -139,13 +131,113 @@ INSERT INTO auth_revocations (position, id, user_id, session_id, generation, exp
 // If an entry has neither a SessionID nor a Generation, revoke sets the Generation to the position
 // of the entry. The entry then revokes all earlier sessions of its user. If the entry has no
 // UserID, it revokes all earlier sessions of all users.
-func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
-	position, err := holdHead(ctx, t)
-	if err != nil {
-		return err
-	}
-	return addEntries(ctx, t, position, entries)
+//
+// revoke returns the position of the last entry.
+func revoke(ctx context.Context, t tx, entries ...auth.Revocation) (last int64, err error) {
+	return revokeAnd(ctx, t, entries)
 }
+
+// revokeAnd is [revoke] that also runs other statements. These change other tables. Every other
+// revocation waits until the head is no longer locked, so the head is locked in the last round trip
+// before the COMMIT, or in the last two.
+func revokeAnd(
+	ctx context.Context, t tx, entries []auth.Revocation, also ...query,
+) (last int64, err error) {
+	if t.store.dialect.arrays {
+		last, err = advanceAndInsert(ctx, t, entries, also)
+	} else if err = t.changeAll(ctx, also...); err == nil {
+		if last, err = advanceHead(ctx, t, len(entries)); err == nil {
+			err = addEntries(ctx, t, last-int64(len(entries)), entries)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("add entries to the feed: %w", err)
+	}
+	return last, nil
+}
+
+// advanceHead locks the head of the feed, adds the number n to its position, and returns the new
+// position.
+func advanceHead(ctx context.Context, t tx, n int) (last int64, err error) {
+	if !t.store.dialect.lastInsertID {
+		err = t.row(ctx, t.store.dialect.advanceHead, n).Scan(&last)
+		return last, err
+	}
+	result, err := t.exec.ExecContext(ctx, t.store.statement(t.store.dialect.advanceHead), n)
+	if err != nil {
+		return 0, err
+	}
+	return result.LastInsertId()
+}
+
+// Each entry gets the position head.position - n + nr. The numbers nr count the entries from 1.
+const insertAfterHead = `head AS (` + advanceReturning + `)
+INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at)
+SELECT head.position - ?::bigint + v.nr, v.id, v.user_id, v.session_id,
+	LEAST(v.generation, head.position - ?::bigint + v.nr), v.expires_at
+FROM head, `
+
+// advanceAndInsert is revokeAnd in one statement.
+func advanceAndInsert(
+	ctx context.Context, t tx, entries []auth.Revocation, also []query,
+) (last int64, err error) {
+	var q query
+	for i, other := range also {
+		q.text += `c` + strconv.Itoa(i) + ` AS (` + other.text + `), `
+		q.arguments = append(q.arguments, other.arguments...)
+	}
+	rows := make([][]any, len(entries))
+	for i, e := range entries {
+		if ofUser(e) {
+			e.Generation = math.MaxInt64 // the statement lowers it to the position
+		}
+		rows[i] = []any{rand.Text(), e.UserID, e.SessionID, e.Generation, toMicros(e.ExpiresAt)}
+	}
+	columns := revocationTable[1:]
+	q.text = `WITH ` + q.text + insertAfterHead + unnest(columns) +
+		` WITH ORDINALITY AS v (` + namesOf(columns) + `, nr) RETURNING position`
+	q.arguments = append(q.arguments, len(entries), len(entries), len(entries))
+	q.arguments = append(q.arguments, arraysOf(columns, rows)...)
+	position := func(p *int64) []any { return []any{p} }
+	positions, err := collect(ctx, t.querier, position, q.text, q.arguments...)
+	if err != nil {
+		return 0, err
+	}
+	return slices.Max(positions), nil
+}
+
+var revocationTable = []column{{name: "position", number: true}, {name: "id"}, {name: "user_id"},
+	{name: "session_id"}, {name: "generation", number: true}, {name: "expires_at", number: true}}
+
+// ofUser reports whether a new entry revokes all earlier sessions. Its Generation is not set yet.
+func ofUser(e auth.Revocation) bool { return e.SessionID == "" && e.Generation == 0 }
+
+// addEntries adds the entries after the given position. The caller has locked the head of the feed,
+// and moves it.
+func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revocation) error {
+	for some := range slices.Chunk(entries, chunk) {
+		rows := make([][]any, 0, len(some))
+		for _, e := range some {
+			position++
+			if ofUser(e) {
+				e.Generation = position
+			}
+			e.Generation = min(e.Generation, position)
+			rows = append(rows, []any{position, rand.Text(), e.UserID, e.SessionID, e.Generation,
+				toMicros(e.ExpiresAt)})
+		}
+		insert := insertBatch(t.store.dialect, `auth_revocations`, revocationTable, rows)
+		if err := t.changeAll(ctx, insert); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	lockHead   = selectHead + ` FOR UPDATE`
+	updateHead = `UPDATE auth_revocation_head SET position = ? WHERE id = 1`
+)
 
 func holdHead(ctx context.Context, t tx) (position int64, err error) {
 	if err := t.row(ctx, lockHead).Scan(&position); err != nil {
@@ -154,95 +246,13 @@ func holdHead(ctx context.Context, t tx) (position int64, err error) {
 	return position, nil
 }
 
-// addEntries adds the entries after the head of the feed. The parameter position is the position of
-// the head. The caller has locked the head.
-func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revocation) error {
-	for some := range slices.Chunk(entries, chunk) {
-		var arguments []any
-		for _, e := range some {
-			position++
-			if e.SessionID == "" && e.Generation == 0 {
-				e.Generation = position
-			}
-			e.Generation = min(e.Generation, position)
-			arguments = append(arguments, position, rand.Text(), e.UserID, e.SessionID,
-				e.Generation, toMicros(e.ExpiresAt))
-		}
-		more := strings.Repeat(revocationValues, len(some)-1)
-		if err := t.change(ctx, insertRevocation+more, arguments...); err != nil {
-			return err
-		}
-	}
-	return t.change(ctx, updateHead, position)
-}
-
-const (
-	selectForce = `
-SELECT ` + revocationColumns + ` FROM auth_revocations r
-WHERE r.user_id IN (?, '') AND r.session_id IN (?, '') AND r.expires_at > 0`
-	replaceNamed = `
-UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id = ? AND expires_at > 0`
-)
-
-// RevokeToken implements [auth.SessionStore]. RevokeToken locks the head of the revocation feed
-// before it reads the entries of the user. A lock of the user would not suffice, because the user
-// may not exist.
-func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
-	if err := cmp.Or(ctx.Err(), claims.Validate()); err != nil {
-		return err
-	}
-	return s.write(ctx, "revoke token", func(ctx context.Context, t tx) error {
-		entry := auth.Revocation{
-			UserID: claims.UserID, SessionID: claims.SessionID,
-			Generation: claims.Generation, ExpiresAt: storedTime(claims.ExpiresAt),
-		}
-		if _, err := holdUser(ctx, t, claims.UserID); zeroIfNone(err) != nil {
-			return err
-		}
-		session, err := findSession(ctx, t.querier, lockSession, claims.SessionID)
-		if err == nil && session.UserID == claims.UserID {
-			entry.ExpiresAt = later(entry.ExpiresAt, session.ExpiresAt)
-			err = t.change(ctx, deleteSession, session.ID)
-		}
-		if err := zeroIfNone(err); err != nil {
-			return err
-		}
-		head, err := holdHead(ctx, t)
-		if err != nil {
-			return err
-		}
-		force, err := collect(ctx, t.querier, revocationFields, selectForce, claims.UserID,
-			claims.SessionID)
-		if err != nil || slices.ContainsFunc(force,
-			func(e auth.Revocation) bool { return covers(e, entry) }) {
-			return err
-		}
-		return runInOrder(
-			func() error {
-				if !slices.ContainsFunc(force, func(e auth.Revocation) bool { return e.SessionID != "" }) {
-					return nil
-				}
-				return t.change(ctx, replaceNamed, claims.UserID, claims.SessionID)
-			},
-			func() error { return addEntries(ctx, t, head, []auth.Revocation{entry}) },
-			func() error { return fold(ctx, t, claims.UserID) },
-		)
-	})
-}
-
-// covers reports whether the entry e makes a new entry unnecessary. The new entry revokes one
-// session. It is unnecessary if e revokes the same session and does not expire earlier. The caller
-// passes only an entry e for the same session, for the session's user, or for all users.
-func covers(e, entry auth.Revocation) bool {
-	revokes := e.SessionID != "" || e.Generation > entry.Generation
-	return revokes && !e.ExpiresAt.Before(entry.ExpiresAt)
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+// addEntry adds one entry after the given position, and moves the head of the feed, which the caller
+// has locked.
+func addEntry(ctx context.Context, t tx, head int64, entry auth.Revocation) error {
+	return runInOrder(
+		func() error { return addEntries(ctx, t, head, []auth.Revocation{entry}) },
+		func() error { return t.change(ctx, updateHead, head+1) },
+	)
 }
 
 // revokeSessions adds an entry for each of the sessions. All sessions belong to one user. The
@@ -257,7 +267,7 @@ func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 		entries[i] = auth.Revocation{UserID: s.UserID, SessionID: s.ID, Generation: s.Generation,
 			ExpiresAt: s.ExpiresAt}
 	}
-	if err := revoke(ctx, t, entries...); err != nil {
+	if _, err := revoke(ctx, t, entries...); err != nil {
 		return err
 	}
 	return fold(ctx, t, sessions[0].UserID)
@@ -317,7 +327,7 @@ func fold(ctx context.Context, t tx, userID string) error {
 		func() error {
 			return t.change(ctx, replaceFolded, userID, folded.Generation, folded.Generation)
 		},
-		func() error { return revoke(ctx, t, folded) },
+		func() error { _, err := revoke(ctx, t, folded); return err },
 	)
 }
 
@@ -368,7 +378,7 @@ func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Ses
 			}
 			return a.change(ctx, replaceOfUser, userID)
 		},
-		func() error { return revoke(ctx, a.tx, entry) },
+		func() error { _, err := revoke(ctx, a.tx, entry); return err },
 	)
 }
 

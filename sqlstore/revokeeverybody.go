@@ -52,7 +52,7 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 			func() error { return a.addEvent(ctx, about{}) },
 			func() error { return t.change(ctx, replaceEverybody) },
 			func() error { return t.change(ctx, updateEverybody, head+1) },
-			func() error { return addEntries(ctx, t, head, []auth.Revocation{entry}) },
+			func() error { return addEntry(ctx, t, head, entry) },
 		)
 	})
 }

@@ -18,26 +18,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	updateLastLogin = `UPDATE auth_users SET last_login = ?, admitted_at = ? WHERE id = ?`
 )
 
-// CreateSession implements [auth.SessionStore].
-func (s *core) CreateSession(
-	ctx context.Context, session auth.Session, limit int,
-) (auth.Session, auth.User, error) {
-	if err := cmp.Or(ctx.Err(), session.Validate()); err != nil {
-		return auth.Session{}, auth.User{}, err
-	}
-	user, err := writeFor(ctx, s, "create session", func(ctx context.Context, t tx) (auth.User, error) {
-		user, err := holdActive(ctx, t, session.UserID)
-		if err != nil {
-			return user, err
-		}
-		return addSession(ctx, t, &session, limit, user, time.Time{})
-	})
-	if err != nil {
-		return auth.Session{}, auth.User{}, err
-	}
-	return session, user, nil
-}
-
 // addSession adds the session, and sets *session to the stored record. addSession returns the user
 // with the new LastLogin. The caller has locked the user. If the sign-in renews the user's
 // admission by GitHub, the parameter admitted is the time of the renewal. If not, admitted is zero.
@@ -56,10 +36,7 @@ func addSession(
 		return user, err
 	}
 	session.Generation = generation
-	err = t.insert(ctx, insertSession, session.ID, session.UserID, string(session.Method),
-		session.AccessKeyID,
-		toMicros(session.CreatedAt), toMicros(session.ExpiresAt),
-		session.UserAgent, session.Address, session.Generation)
+	err = t.insert(ctx, insertSession, sessionValues(*session)...)
 	if err != nil || !t.store.keepsUsers() {
 		return user, err
 	}
@@ -112,25 +89,34 @@ func (s *core) ListSessions(ctx context.Context, userID string, now time.Time) (
 	})
 }
 
-// limitToKey locks the access key that opens the session, and records that the key was used. If the
-// key expires before the session, limitToKey shortens the session, so that both expire at the same
-// time. If no key opens the session, limitToKey does nothing.
+// limitToKey locks the access key that opens the session, and records that the key was used: see
+// [shortenToKey]. If no key opens the session, limitToKey does nothing.
 func limitToKey(ctx context.Context, t tx, session *auth.Session) error {
 	if session.AccessKeyID == "" {
 		return nil
 	}
 	key, err := findKey(ctx, t.querier, lockKey, session.AccessKeyID)
-	ends := key.ExpiresAt
-	expired := !ends.IsZero() && !ends.After(session.CreatedAt)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case key.UserID != session.UserID || expired:
-		return auth.ErrNotFound
-	case !ends.IsZero() && ends.Before(session.ExpiresAt):
-		session.ExpiresAt = ends
+	}
+	if err := shortenToKey(key, session); err != nil {
+		return err
 	}
 	return useKey(ctx, t, key, session.CreatedAt)
+}
+
+// shortenToKey returns [auth.ErrNotFound] if the key cannot open the session. If the key expires
+// before the session, shortenToKey shortens the session, so that both expire at the same time.
+func shortenToKey(key auth.AccessKey, session *auth.Session) error {
+	ends := key.ExpiresAt
+	expired := !ends.IsZero() && !ends.After(session.CreatedAt)
+	if key.UserID != session.UserID || expired {
+		return auth.ErrNotFound
+	}
+	if !ends.IsZero() && ends.Before(session.ExpiresAt) {
+		session.ExpiresAt = ends
+	}
+	return nil
 }
 
 const (

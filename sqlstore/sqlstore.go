@@ -104,6 +104,18 @@
 // default. Set db.SetMaxIdleConns to the number of connections that the program uses most of the time.
 // If a driver's connections are not pointers, the store checks a connection before each use.
 //
+// # Calls at the same time
+//
+// A transaction with many changes costs a database much less than many transactions. So if several
+// calls of CreateSession, RevokeToken or FindKey are waiting, one of the callers runs them together,
+// each kind of call apart. A call never waits for others to arrive, and a call about a record that
+// another transaction has locked runs alone. If the COMMIT of a shared transaction fails with an
+// unknown outcome, each of its callers gets that error.
+//
+// If the context of a caller ends while another caller runs the transaction, the call returns at
+// once, and the change may or may not be made. The caller that runs the transaction completes it
+// first, for at most Config.Timeout before the COMMIT.
+//
 // # Errors
 //
 // The database can roll a transaction back because of a deadlock or a conflict with another
@@ -193,6 +205,11 @@ type core struct {
 	// end: see [core.transact]. The field writer is nil if the database allows several writers at a
 	// time.
 	writer chan struct{}
+
+	// Calls that arrive at the same time share a transaction, or a read.
+	signIns  group[signIn, signedIn]
+	signOuts group[auth.SessionClaims, struct{}]
+	keyReads group[string, keyWithOwner]
 }
 
 // Open checks the settings of the database and the rights of its user, applies pending migrations,
@@ -249,6 +266,8 @@ func (s *core) openWith(
 	s.contents = contents
 	s.isConflict = cfg.IsConflict
 	s.timeout = cmp.Or(cfg.Timeout, defaultTimeout)
+	s.signIns.maxLeaders, s.signOuts.maxLeaders = 1, 1 // a second batch would be smaller, not faster
+	s.keyReads.maxLeaders = 2
 	if s.dialect.oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}

@@ -27,15 +27,16 @@ func TestSignInNeedsNoStatementForTheTrail(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
-		// The keys of the map are limits on the number of sessions, and the values are numbers of
-		// statements. The user already has two sessions. The numbers were counted in commit
-		// b84fac9, before the trail existed.
-		for limit, want := range map[int]int{0: 7, 10: 8, 1: 13} {
+		// The keys of the map are limits on the number of sessions, and the values are maximum
+		// numbers of statements. The user already has two sessions. The numbers were counted in
+		// commit b84fac9, before the trail existed.
+		for limit, most := range map[int]int{0: 7, 10: 8, 1: 13} {
 			s.seeded(t)
 			_, _, err := s.store.CreateSession(context.Background(),
 				newSession("s-new", "ada", "k-ada"), limit)
 			require.NoError(t, err)
-			require.Len(t, s.spy.statements(), want+s.extraBegin(), "%d: %v", limit, s.spy.statements())
+			statements := afterRollback(s.spy.statements())
+			require.LessOrEqual(t, len(statements), most+s.extraBegin(), "%d: %v", limit, statements)
 		}
 
 		key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
@@ -56,7 +57,8 @@ func TestSignInNeedsNoStatementForTheTrail(t *testing.T) {
 			s.spy.watch(nil)
 			_, err = svc.Login(context.Background(), made.Pair)
 			require.NoError(t, err)
-			require.Len(t, s.spy.statements(), 9+s.extraBegin(), "off: %v: %v", off, s.spy.statements())
+			statements := s.spy.statements()
+			require.LessOrEqual(t, len(statements), 9+s.extraBegin(), "off: %v: %v", off, statements)
 		}
 	})
 }

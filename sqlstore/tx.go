@@ -243,17 +243,25 @@ func (s *core) statementContext(ctx context.Context) context.Context {
 
 // commit commits the transaction. The COMMIT has its own deadline. Even if the statements have used
 // almost all of their time, commit must have time to learn whether the COMMIT took effect.
-func (s *core) commit(ctx context.Context, conn *sql.Conn) error {
+//
+// If the outcome is unknown, commit returns an [unknownError]. This includes a panic of the driver.
+func (s *core) commit(ctx context.Context, conn *sql.Conn) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
-	if _, err := conn.ExecContext(ctx, `COMMIT`); err != nil {
-		if s.dialect.isNotCommitted(err) {
-			return fmt.Errorf("commit: %w", err)
+	defer func() {
+		if p := recover(); p != nil {
+			err = unknownError{fmt.Errorf("panic: %v", p)}
 		}
-		s.conns.forget() // the connection may be lost
-		return fmt.Errorf("commit, which may or may not have taken effect: %w", err)
+	}()
+	_, err = conn.ExecContext(ctx, `COMMIT`)
+	switch {
+	case err == nil:
+		return nil
+	case s.dialect.isNotCommitted(err):
+		return fmt.Errorf("commit: %w", err)
 	}
-	return nil
+	s.conns.forget() // the connection may be lost
+	return unknownError{err}
 }
 
 func (s *core) lockWriter(ctx context.Context) error {
@@ -388,6 +396,8 @@ var answers = []error{
 	auth.ErrTokenRejected, auth.ErrSuperUserRequired, auth.ErrSessionTooOld, auth.ErrGitHubNotAllowed,
 }
 
+// isAnswer reports whether err is an answer of the store. If not, the database has failed.
 func isAnswer(err error) bool {
-	return slices.ContainsFunc(answers, func(answer error) bool { return errors.Is(err, answer) })
+	return slices.ContainsFunc(answers, func(answer error) bool { return errors.Is(err, answer) }) ||
+		errors.Is(err, errUnchanged) || errors.Is(err, errAlone)
 }

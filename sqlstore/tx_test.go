@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,9 +29,12 @@ func eachStatement(t *testing.T, test func(t *testing.T, v verb, n, of int)) {
 	for _, v := range verbs() {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			of := len(statementsOf(t, v))
-			for n := 1; n <= of; n++ {
-				test(t, v, n, of)
+			statements := statementsOf(t, v)
+			for n := 1; n <= len(statements); n++ {
+				// A connection that cannot roll back is discarded, and an in-memory database with it.
+				if statements[n-1] != "ROLLBACK" {
+					test(t, v, n, len(statements))
+				}
 			}
 		})
 	}
@@ -45,7 +49,7 @@ func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 		for _, v := range verbs() {
 			s.seeded(t)
 			require.NoError(t, v.call(context.Background(), s.store))
-			statements := s.spy.statements()
+			statements := afterRollback(s.spy.statements())
 			if !v.writes {
 				require.Len(t, statements, 1, v.name)
 				continue
@@ -64,6 +68,12 @@ func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 	})
 }
 
+// afterRollback returns the statements after the first ROLLBACK, or all statements if there is none.
+// Some calls begin in a transaction for several calls, and find out there that they must run alone.
+func afterRollback(statements []string) []string {
+	return statements[slices.Index(statements, "ROLLBACK")+1:]
+}
+
 func TestSignInTakesFewStatements(t *testing.T) {
 	t.Parallel()
 	store, _, s := spiedStore(t)
@@ -71,8 +81,7 @@ func TestSignInTakesFewStatements(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = store.CreateSession(context.Background(), newSession("s-new", "ada", "k-ada"), 0)
 	require.NoError(t, err)
-	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "SELECT", "INSERT", "UPDATE",
-		"COMMIT"}, s.verbs())
+	require.Equal(t, []string{"SELECT", "BEGIN", "SELECT", "SELECT", "INSERT", "UPDATE", "COMMIT"}, s.verbs())
 }
 
 func TestNoStatementReadsAWholeTable(t *testing.T) {
@@ -151,13 +160,14 @@ func TestCanceledContextNeverLeavesAPartialWrite(t *testing.T) {
 		before := dump(t, db)
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		s.watch(at(n, func(statement context.Context) error {
-			cancel()
-			if v.writes && n > 1 && statement.Err() != nil {
+		ended := at(n, func(context.Context) error { cancel(); return nil })
+		s.watch(func(ctx context.Context, statement string) error {
+			err := ended(ctx, statement)
+			if v.writes && !strings.HasPrefix(statement, "BEGIN") && ctx.Err() != nil {
 				t.Error("the driver sees the caller's context inside the transaction")
 			}
-			return nil
-		}))
+			return err
+		})
 
 		err := v.call(ctx, store)
 		s.watch(nil)

@@ -10,7 +10,10 @@ CREATE TABLE IF NOT EXISTS auth_revocations (
 	generation BIGINT        NOT NULL,
 	expires_at BIGINT        NOT NULL,
 	INDEX auth_revocations_by_user (user_id, generation),
-	INDEX auth_revocations_by_expiry (expires_at)
+	INDEX auth_revocations_by_expiry (expires_at),
+	-- The entries in force. Without this index, each revocation of a session would also read
+	-- the replaced entries of its user.
+	INDEX auth_revocations_in_force (user_id, expires_at)
 ) ENGINE = InnoDB;
 
 -- +goose Down

@@ -14,6 +14,10 @@ CREATE TABLE auth_revocations (
 CREATE INDEX auth_revocations_by_user ON auth_revocations (user_id, generation);
 CREATE INDEX auth_revocations_by_expiry ON auth_revocations (expires_at);
 
+-- The entries in force. Without this index, each revocation of a session would also read the
+-- replaced entries of its user.
+CREATE INDEX auth_revocations_in_force ON auth_revocations (user_id) WHERE expires_at > 0;
+
 -- +goose Down
 
 -- This statement fails, because the table does not exist. So nobody can revert the

@@ -30,5 +30,16 @@ func (s *core) CheckedConns() int {
 	return len(s.conns.conns)
 }
 
+// Waiting returns the number of calls that wait for a batch.
+func (s *core) Waiting() int {
+	return s.keyReads.count() + s.signIns.count() + s.signOuts.count()
+}
+
+func (g *group[In, Out]) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.waiting)
+}
+
 // ConnChecks are the statements that check a connection before the store first uses it.
 var ConnChecks = []string{sqliteSettings, postgresSettings, mysqlSettings}

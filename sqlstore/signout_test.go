@@ -1,0 +1,169 @@
+package sqlstore_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+)
+
+func TestRevocationsThatArriveDuringABatchShareTheNext(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		for _, c := range []struct{ calls, commits int }{{1, 1}, {9, 1}, {64, 1}, {65, 2}} {
+			s := newStage(t)
+			var calls []func() error
+			var want []string
+			for i := range c.calls {
+				session := s.open(t, newSession(fmt.Sprint("n-", i), "ada", "k-ada"))
+				calls, want = append(calls, signOut(s.store, claimsOf(session))), append(want, session.ID)
+			}
+			require.NoError(t, errors.Join(runBatch(t, s.spy, s.store, s.busySignOut(t), nil, calls...)...))
+			require.Equal(t, c.commits, s.spy.count("COMMIT"), "%d calls", c.calls)
+			s.requireGone(t, want...)
+			require.ElementsMatch(t, append(want, "s-busy"), s.named(t))
+		}
+	})
+}
+
+func TestALockedRecordDelaysOnlyTheRevocationsOfItsUser(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		for _, record := range []string{"users WHERE id = 'ada'", "sessions WHERE id = 's-ada'"} {
+			s := on.stage(t)
+			h := s.begin(t, 0)
+			busy := s.busySignOut(t)
+			_, err := h.Exec(`SELECT id FROM ` + s.prefix + record + ` FOR UPDATE`)
+			require.NoError(t, err)
+			calls, release := beginBatch(t, s.spy, s.store, busy, nil,
+				signOut(s.store, claimsOf(s.session(t, "s-ada"))),
+				signOut(s.store, claimsOf(s.session(t, "s-eve"))))
+			release()
+			require.NoError(t, calls[1].wait(t))
+			require.Empty(t, calls[0].err, "the record of the user is locked")
+			require.NoError(t, h.Rollback())
+			require.NoError(t, calls[0].wait(t))
+			s.requireGone(t, "s-ada", "s-eve")
+			require.Equal(t, []string{"s-busy", "s-eve", "s-ada"}, s.named(t))
+		}
+	})
+}
+
+func TestABatchOfRevocationsThatFailsBeforeTheCommitRunsItsCallsAlone(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		for _, words := range []string{"FROM %susers", "FROM %ssessions", "INTO %srevocations"} {
+			s := newStage(t)
+			broken := func() error { return errors.New("the disk is on fire") }
+			fail := once(fmt.Sprintf(words, s.prefix), broken)
+			errs := runBatch(t, s.spy, s.store, s.busySignOut(t), fail,
+				signOut(s.store, claimsOf(s.session(t, "s-ada"))),
+				signOut(s.store, claimsOf(s.session(t, "s-eve"))))
+			require.NoError(t, errors.Join(errs...), words)
+			require.Equal(t, 2, s.spy.count("COMMIT"), words)
+			require.ElementsMatch(t, []string{"s-busy", "s-ada", "s-eve"}, s.named(t))
+			s.requireGone(t, "s-ada", "s-eve")
+		}
+	})
+}
+
+func TestASessionThatABatchRevokesTwiceHasOneEntry(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		ada, old := claimsOf(s.session(t, "s-ada")), claimsOf(s.session(t, "s-old"))
+		longer, foreign := ada, ada
+		longer.ExpiresAt = ada.ExpiresAt.Add(time.Hour)
+		foreign.UserID = "eve"
+		none := auth.SessionClaims{UserID: "zoe", SessionID: "s-zoe", ExpiresAt: now.Add(time.Hour)}
+		var calls []func() error
+		for _, c := range []auth.SessionClaims{ada, old, ada, longer, ada, foreign, none, none} {
+			calls = append(calls, signOut(s.store, c))
+		}
+		require.NoError(t, errors.Join(runBatch(t, s.spy, s.store, s.busySignOut(t), nil, calls...)...))
+		s.requireGone(t, "s-ada", "s-old")
+		feed, err := s.store.ListRevocations(background, 1, 100)
+		require.NoError(t, err)
+		inForce := map[string]auth.Revocation{}
+		for i, e := range feed {
+			require.Equal(t, int64(i+1), e.Position)
+			require.Less(t, e.Generation, e.Position)
+			if !e.ExpiresAt.IsZero() {
+				require.NotContains(t, inForce, e.UserID+" "+e.SessionID)
+				inForce[e.UserID+" "+e.SessionID] = e
+			}
+		}
+		require.Len(t, inForce, 5) // s-busy, s-ada, s-old, eve's claim to s-ada, s-zoe
+		require.Equal(t, longer.ExpiresAt, inForce["ada s-ada"].ExpiresAt)
+		head, err := s.store.RevocationHead(background)
+		require.NoError(t, err)
+		require.Equal(t, int64(len(feed)), head)
+	})
+}
+
+func TestABatchThatExceedsTheNamedEntriesFoldsThem(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		for _, free := range []int{0, 1, 2, 5} {
+			s := newStage(t)
+			busy := s.busySignOut(t)
+			var calls []func() error
+			s.nameMany(t)
+			s.exec(t, fmt.Sprintf(`UPDATE $revocations SET expires_at = 0 WHERE position <= %d`, free))
+			var ids []string
+			for i := range 4 {
+				session := s.open(t, newSession(fmt.Sprint("n-", i), "ada", "k-ada"))
+				calls, ids = append(calls, signOut(s.store, claimsOf(session))), append(ids, session.ID)
+			}
+			require.NoError(t, errors.Join(runBatch(t, s.spy, s.store, busy, nil, calls...)...))
+			s.requireGone(t, ids...)
+			feed, err := s.store.ListRevocations(background, 1, 3*auth.MaxNamedRevocations)
+			require.NoError(t, err)
+			named, folds := 0, 0
+			for i, e := range feed {
+				require.Equal(t, int64(i+1), e.Position)
+				switch {
+				case e.UserID != "ada" || e.ExpiresAt.IsZero():
+				case e.SessionID == "":
+					folds++
+				default:
+					named++
+				}
+			}
+			require.LessOrEqual(t, named, auth.MaxNamedRevocations)
+			require.Equal(t, free < 4, folds == 1, "%d folds", folds)
+		}
+	})
+}
+
+// RevokeEverybody commits after the batch has locked its sessions, and before it locks the head of
+// the feed. The entries of the batch are then unnecessary.
+func TestRevokeEverybodyDuringABatchMakesItsEntriesUnnecessary(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		calls, release := beginBatch(t, s.spy, s.store, s.busySignOut(t),
+			once(s.prefix+"revocation_head SET", func() error {
+				return s.store.RevokeEverybody(background, byHost, 0)
+			}),
+			signOut(s.store, claimsOf(s.session(t, "s-ada"))),
+			signOut(s.store, claimsOf(s.session(t, "s-old"))))
+		release()
+		require.NoError(t, errors.Join(waitAll(t, calls)...))
+		require.Equal(t, []string{"s-busy"}, s.named(t))
+		feed, err := s.store.ListRevocations(background, 1, 100)
+		require.NoError(t, err)
+		require.Len(t, feed, 2)
+		for _, table := range []string{
+			"sessions WHERE id IN ('s-ada', 's-old')", "revocations WHERE user_id = 'ada'",
+		} {
+			var n int
+			require.NoError(t, s.db.QueryRow(`SELECT COUNT(*) FROM `+s.prefix+table).Scan(&n))
+			require.Zero(t, n, table)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -160,7 +161,10 @@ func TestRolledBackRevocationLeavesNoEntryAndNoGap(t *testing.T) {
 				return nil
 			})
 			require.ErrorIs(t, end[id](), broken)
-			require.Equal(t, 1, s.spy.count("INSERT INTO "+s.prefix+"revocations"))
+			inserts := slices.DeleteFunc(s.spy.statements(), func(statement string) bool {
+				return !strings.Contains(statement, "INSERT INTO "+s.prefix+"revocations")
+			})
+			require.Len(t, inserts, 1)
 			s.spy.watch(nil)
 			_, err := s.store.FindSession(ctx, id)
 			require.NoError(t, err)

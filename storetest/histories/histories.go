@@ -31,7 +31,7 @@ type Config struct {
 	// Histories is the number of histories. Zero means 4, or more if AUTH_TEST_ROUNDS is set.
 	Histories int
 
-	// Calls is the number of calls in each history, from 50 to 1000. Zero means 400, or 1000 if
+	// Calls is the number of calls in each history, from 50 to 1000. Zero means 300, or 1000 if
 	// AUTH_TEST_ROUNDS is full.
 	Calls int
 
@@ -80,10 +80,10 @@ func (r Report) String() string {
 func Run(t *testing.T, open func(t *testing.T) auth.Store, cfg Config) {
 	t.Helper()
 	if cfg.Histories == 0 {
-		cfg.Histories = testenv.Rounds(t, testenv.Counts{Small: 4, Moderate: 10, Full: 50})
+		cfg.Histories = testenv.Rounds(t, testenv.Counts{Small: 4, Moderate: 5, Full: 50})
 	}
 	if cfg.Calls == 0 {
-		cfg.Calls = testenv.Rounds(t, testenv.Counts{Small: 400, Moderate: 400, Full: 1000})
+		cfg.Calls = testenv.Rounds(t, testenv.Counts{Small: 300, Moderate: 300, Full: 1000})
 	}
 	if cfg.Seed == 0 {
 		seed, err := strconv.ParseUint(os.Getenv("AUTH_TEST_SEED"), 10, 64)
@@ -104,7 +104,7 @@ func Run(t *testing.T, open func(t *testing.T) auth.Store, cfg Config) {
 // not be used between two histories. If ctx ends, Check soon returns an error.
 //
 // It does not read the environment: if Histories is zero, it records 4 histories, and if Calls is
-// zero, each has 400 calls.
+// zero, each has 300 calls.
 func Check(ctx context.Context, store auth.Store, cfg Config) (Report, error) {
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
@@ -115,7 +115,7 @@ func Check(ctx context.Context, store auth.Store, cfg Config) (Report, error) {
 		byDefault, least, most int
 	}{
 		{"Histories", &cfg.Histories, 4, 1, 1 << 30},
-		{"Calls", &cfg.Calls, 400, 50, 1000}, // including the calls that read the final state
+		{"Calls", &cfg.Calls, 300, 50, 1000}, // including the calls that read the final state
 		{"Clients", &cfg.Clients, 8, 1, 64},
 	} {
 		if *field.value == 0 {

@@ -114,7 +114,8 @@
 //
 // If the context of a caller ends while another caller runs the transaction, the call returns at
 // once, and the change may or may not be made. The caller that runs the transaction completes it
-// first, for at most Config.Timeout before the COMMIT.
+// first, for at most Config.Timeout before the COMMIT. If the server does not answer on the
+// connection of a shared transaction, the next calls of that kind wait for this time, too.
 //
 // # Errors
 //
@@ -266,7 +267,7 @@ func (s *core) openWith(
 	s.contents = contents
 	s.isConflict = cfg.IsConflict
 	s.timeout = cmp.Or(cfg.Timeout, defaultTimeout)
-	s.signIns.maxLeaders, s.signOuts.maxLeaders = 1, 1 // a second batch would be smaller, not faster
+	s.signIns.maxLeaders, s.signOuts.maxLeaders = 1, 1 // so that the calls of the next batch gather
 	s.keyReads.maxLeaders = 2
 	if s.dialect.oneWriter {
 		s.writer = make(chan struct{}, 1)

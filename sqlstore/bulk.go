@@ -41,7 +41,7 @@ func (t tx) changeAll(ctx context.Context, statements ...query) error {
 // one value for each column.
 func insertBatch(d dialect, table string, columns []column, rows [][]any) (q query) {
 	q.text = `INSERT INTO ` + table + ` (` + namesOf(columns) + `) `
-	if d.arrays {
+	if d.arrays && len(rows) > 1 {
 		q.text += `SELECT * FROM ` + unnest(columns)
 		q.arguments = arraysOf(columns, rows)
 		return q
@@ -69,6 +69,11 @@ func updateBatch(d dialect, table, column string, ids []string, values []int64) 
 		return q
 	}
 	q.text = `UPDATE ` + table + ` SET ` + column + ` = `
+	if len(ids) == 1 {
+		q.text += `? WHERE id = ?`
+		q.arguments = []any{values[0], ids[0]}
+		return q
+	}
 	if d.arrays {
 		q.text += `v.value FROM unnest(?::text[], ?::bigint[]) AS v (id, value) WHERE ` + table + `.id = v.id`
 		q.arguments = []any{arrayOf(ids), arrayOf(values)}

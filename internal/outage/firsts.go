@@ -32,9 +32,9 @@ func NewFirsts(now func() time.Time) *Firsts { return &Firsts{now: now} }
 // Fail reports whether to report the failure of the subject. The result full is true once in an hour:
 // when a subject is not reported because MaxFirsts other subjects were.
 func (f *Firsts) Fail(subject string) (first, full bool) {
-	now := f.now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	now := f.now() // under the lock, so that hours begin in the order of the clock
 	if f.reported == nil || clock.Age(now, f.since) >= firstsInterval {
 		f.since, f.reported, f.full = now, map[string]bool{}, false
 	}

@@ -84,8 +84,7 @@ func (s *accounts) ClaimEvent(ctx context.Context, now, until time.Time) (auth.E
 		switch {
 		case blocked.has(user):
 			continue
-		case next.claimedUntil.After(storedTime(now)) &&
-			!next.claimedUntil.After(storedTime(until.Add(until.Sub(now)))):
+		case excludes(next.claimedUntil, now, until):
 			if user != "" {
 				blocked.add(user)
 			}

@@ -51,8 +51,7 @@ func (s *accounts) LeaseGitHubToken(
 	if err != nil {
 		return false, err
 	}
-	if link.token.leasedUntil.After(storedTime(now)) &&
-		!link.token.leasedUntil.After(storedTime(until.Add(until.Sub(now)))) {
+	if excludes(link.token.leasedUntil, now, until) {
 		return false, nil
 	}
 	link.token.leasedUntil = storedTime(until)

@@ -202,3 +202,9 @@ func taken(field string) error {
 func storedTime(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Microsecond)
 }
+
+// excludes reports whether a claim or a lease that ends at the given time excludes another from now to
+// until. If it ends too late, a clock that was ahead took it, and it excludes nobody.
+func excludes(end, now, until time.Time) bool {
+	return end.After(storedTime(now)) && !end.After(storedTime(until.Add(until.Sub(now))))
+}

@@ -169,8 +169,8 @@ func (s *core) ClaimEvent(ctx context.Context, now, until time.Time) (auth.Event
 	event, err := writeFor(ctx, s, "claim event",
 		func(ctx context.Context, t tx) (event auth.Event, err error) {
 			fields := append(eventFields(&event), &attempts)
-			if err := scan(t.row(ctx, lockNextEvent, toMicros(now),
-				toMicros(until.Add(until.Sub(now)))), fields...); err != nil {
+			next := t.row(ctx, lockNextEvent, toMicros(now), latestEnd(now, until))
+			if err := scan(next, fields...); err != nil {
 				return event, err
 			}
 			if err := keepOrder(ctx, t, event); err != nil {

@@ -66,7 +66,7 @@ func (s *core) LeaseGitHubToken(
 			return false, err
 		case token.Version != version:
 			return false, auth.ErrNotFound
-		case toMicros(leased) > toMicros(now) && toMicros(leased) <= toMicros(until.Add(until.Sub(now))):
+		case toMicros(leased) > toMicros(now) && toMicros(leased) <= latestEnd(now, until):
 			return false, nil
 		}
 		return true, t.change(ctx, leaseToken, toMicros(until), userID, host)

@@ -131,5 +131,9 @@ func toMicros(t time.Time) int64 {
 	}
 }
 
+// latestEnd returns the latest end of a claim or a lease that can exclude another from now to until. If
+// one ends later, a clock that was ahead took it, and it excludes nobody.
+func latestEnd(now, until time.Time) int64 { return toMicros(until.Add(until.Sub(now))) }
+
 // storedTime returns the time as the database returns it: in UTC, truncated to the microsecond.
 func storedTime(t time.Time) time.Time { return fromMicros(toMicros(t)) }

@@ -117,9 +117,7 @@ func (s *Store) ClaimEvent(
 			if err := json.Unmarshal(text, &d); err != nil {
 				return err
 			}
-			claimed := d.ClaimedUntil.After(kept(now)) &&
-				!d.ClaimedUntil.After(kept(until.Add(until.Sub(now))))
-			if held[d.UserID] || claimed {
+			if held[d.UserID] || excludes(d.ClaimedUntil, now, until) {
 				held[d.UserID] = d.UserID != ""
 				continue
 			}

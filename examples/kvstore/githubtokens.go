@@ -60,8 +60,7 @@ func (s *Store) LeaseGitHubToken(
 		return false, s.notFound(ctx)
 	}
 	err = s.withToken(ctx, userID, host, version, func(c *connection) {
-		leased = !c.LeasedUntil.After(kept(now)) ||
-			c.LeasedUntil.After(kept(until.Add(until.Sub(now))))
+		leased = !excludes(c.LeasedUntil, now, until)
 		if leased {
 			c.LeasedUntil = kept(until)
 		}

@@ -160,3 +160,9 @@ func checkSame(field string, same bool) error {
 
 // kept returns the time as a store must keep it: in UTC, and truncated to the microsecond.
 func kept(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// excludes reports whether a claim or a lease that ends at the given time excludes another from now to
+// until. If it ends too late, a clock that was ahead took it, and it excludes nobody.
+func excludes(end, now, until time.Time) bool {
+	return end.After(kept(now)) && !end.After(kept(until.Add(until.Sub(now))))
+}

@@ -18,6 +18,9 @@ type column struct {
 // tables. If the database allows it, changeAll runs all of them in one round trip.
 func (t tx) changeAll(ctx context.Context, statements ...query) error {
 	statements = slices.DeleteFunc(statements, func(q query) bool { return q.text == "" })
+	if len(statements) == 0 {
+		return nil
+	}
 	if !t.store.dialect.arrays {
 		for _, q := range statements {
 			if err := t.change(ctx, q.text, q.arguments...); err != nil {
@@ -26,15 +29,21 @@ func (t tx) changeAll(ctx context.Context, statements ...query) error {
 		}
 		return nil
 	}
-	var all query
-	for i, q := range statements {
-		if i < len(statements)-1 {
-			q.text = []string{`WITH`, `,`}[min(i, 1)] + ` c` + strconv.Itoa(i) + ` AS (` + q.text + `)`
-		}
-		all.text += q.text + ` `
-		all.arguments = append(all.arguments, q.arguments...)
+	last := statements[len(statements)-1]
+	clauses, arguments := asClauses(statements[:len(statements)-1])
+	if len(clauses) > 0 {
+		last.text = `WITH ` + strings.Join(clauses, `, `) + ` ` + last.text
 	}
-	return t.change(ctx, all.text, all.arguments...)
+	return t.change(ctx, last.text, append(arguments, last.arguments...)...)
+}
+
+// asClauses returns the statements as clauses of WITH, and their arguments.
+func asClauses(statements []query) (clauses []string, arguments []any) {
+	for i, q := range statements {
+		clauses = append(clauses, `c`+strconv.Itoa(i)+` AS (`+q.text+`)`)
+		arguments = append(arguments, q.arguments...)
+	}
+	return clauses, arguments
 }
 
 // insertBatch returns a statement that inserts the rows. There are at most chunk rows. Each row has

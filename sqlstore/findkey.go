@@ -23,15 +23,15 @@ func (s *core) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.Use
 		return auth.AccessKey{}, auth.User{}, auth.ErrNotFound
 	}
 	found, err := s.keyReads.do(ctx, s.timeout, verb[string, keyWithOwner]{
-		name: findKeyVerb, alone: s.findKey, together: s.findKeysTogether, reads: true}, id)
+		name: findKeyVerb, alone: s.findKeyAlone, together: s.findKeysTogether, reads: true}, id)
 	if err != nil {
 		return auth.AccessKey{}, auth.User{}, err
 	}
 	return found.key, found.owner, nil
 }
 
-// findKey finds one key.
-func (s *core) findKey(ctx context.Context, id string) (found keyWithOwner, err error) {
+// findKeyAlone finds one key.
+func (s *core) findKeyAlone(ctx context.Context, id string) (found keyWithOwner, err error) {
 	answers, err := s.findKeysTogether(ctx, []string{id})
 	if err != nil {
 		return found, err

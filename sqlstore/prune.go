@@ -42,12 +42,12 @@ func prune[K any](
 	})
 }
 
-// changeListed appends an IN list with the IDs to the given DELETE or UPDATE statement, and runs the
-// statement.
+// changeListed appends a list of the IDs to the given DELETE or UPDATE statement, and runs the
+// statement: see [listOf].
 func changeListed[K any](ctx context.Context, t tx, statement string, ids []K) error {
-	statement += inList(chunk)
 	for some := range slices.Chunk(ids, chunk) {
-		if err := t.change(ctx, statement, padded(some, chunk)...); err != nil {
+		list, listed := listOf(some)
+		if err := t.change(ctx, statement+list, listed...); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -131,15 +131,14 @@ func head(ctx context.Context, t tx) (position int64, err error) {
 // If an entry has neither a SessionID nor a Generation, revoke sets the Generation to the position
 // of the entry. The entry then revokes all earlier sessions of its user. If the entry has no
 // UserID, it revokes all earlier sessions of all users.
-//
-// revoke returns the position of the last entry.
-func revoke(ctx context.Context, t tx, entries ...auth.Revocation) (last int64, err error) {
-	return revokeAnd(ctx, t, entries)
+func revoke(ctx context.Context, t tx, entries ...auth.Revocation) error {
+	_, err := revokeAnd(ctx, t, entries)
+	return err
 }
 
-// revokeAnd is [revoke] that also runs other statements. These change other tables. Every other
-// revocation waits until the head is no longer locked, so the head is locked in the last round trip
-// before the COMMIT, or in the last two.
+// revokeAnd is [revoke] that also runs other statements, and returns the position of the last entry.
+// The other statements change other tables. Every other revocation waits until the head is no longer
+// locked, so the head is locked in the last round trip before the COMMIT, or in the last two.
 func revokeAnd(
 	ctx context.Context, t tx, entries []auth.Revocation, also ...query,
 ) (last int64, err error) {
@@ -171,7 +170,7 @@ func advanceHead(ctx context.Context, t tx, n int) (last int64, err error) {
 }
 
 // Each entry gets the position head.position - n + nr. The numbers nr count the entries from 1.
-const insertAfterHead = `head AS (` + advanceReturning + `)
+const insertAfterHead = `
 INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at)
 SELECT head.position - ?::bigint + v.nr, v.id, v.user_id, v.session_id,
 	LEAST(v.generation, head.position - ?::bigint + v.nr), v.expires_at
@@ -181,11 +180,8 @@ FROM head, `
 func advanceAndInsert(
 	ctx context.Context, t tx, entries []auth.Revocation, also []query,
 ) (last int64, err error) {
-	var q query
-	for i, other := range also {
-		q.text += `c` + strconv.Itoa(i) + ` AS (` + other.text + `), `
-		q.arguments = append(q.arguments, other.arguments...)
-	}
+	clauses, arguments := asClauses(also)
+	clauses = append(clauses, `head AS (`+advanceReturning+`)`)
 	rows := make([][]any, len(entries))
 	for i, e := range entries {
 		if ofUser(e) {
@@ -194,12 +190,12 @@ func advanceAndInsert(
 		rows[i] = []any{rand.Text(), e.UserID, e.SessionID, e.Generation, toMicros(e.ExpiresAt)}
 	}
 	columns := revocationTable[1:]
-	q.text = `WITH ` + q.text + insertAfterHead + unnest(columns) +
+	text := `WITH ` + strings.Join(clauses, `, `) + insertAfterHead + unnest(columns) +
 		` WITH ORDINALITY AS v (` + namesOf(columns) + `, nr) RETURNING position`
-	q.arguments = append(q.arguments, len(entries), len(entries), len(entries))
-	q.arguments = append(q.arguments, arraysOf(columns, rows)...)
+	arguments = append(arguments, len(entries), len(entries), len(entries))
+	arguments = append(arguments, arraysOf(columns, rows)...)
 	position := func(p *int64) []any { return []any{p} }
-	positions, err := collect(ctx, t.querier, position, q.text, q.arguments...)
+	positions, err := collect(ctx, t.querier, position, text, arguments...)
 	if err != nil {
 		return 0, err
 	}
@@ -227,7 +223,7 @@ func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revoca
 				toMicros(e.ExpiresAt)})
 		}
 		insert := insertBatch(t.store.dialect, `auth_revocations`, revocationTable, rows)
-		if err := t.changeAll(ctx, insert); err != nil {
+		if err := t.change(ctx, insert.text, insert.arguments...); err != nil {
 			return err
 		}
 	}
@@ -267,7 +263,7 @@ func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 		entries[i] = auth.Revocation{UserID: s.UserID, SessionID: s.ID, Generation: s.Generation,
 			ExpiresAt: s.ExpiresAt}
 	}
-	if _, err := revoke(ctx, t, entries...); err != nil {
+	if err := revoke(ctx, t, entries...); err != nil {
 		return err
 	}
 	return fold(ctx, t, sessions[0].UserID)
@@ -327,7 +323,7 @@ func fold(ctx context.Context, t tx, userID string) error {
 		func() error {
 			return t.change(ctx, replaceFolded, userID, folded.Generation, folded.Generation)
 		},
-		func() error { _, err := revoke(ctx, t, folded); return err },
+		func() error { return revoke(ctx, t, folded) },
 	)
 }
 
@@ -378,7 +374,7 @@ func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Ses
 			}
 			return a.change(ctx, replaceOfUser, userID)
 		},
-		func() error { _, err := revoke(ctx, a.tx, entry); return err },
+		func() error { return revoke(ctx, a.tx, entry) },
 	)
 }
 

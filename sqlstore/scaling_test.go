@@ -96,9 +96,12 @@ func benchmarkScaling(b *testing.B, few, many *scaled) {
 	}
 }
 
-func median(d []time.Duration) time.Duration {
-	slices.Sort(d)
-	return d[len(d)/2].Round(time.Microsecond)
+func median(d []time.Duration) time.Duration { return quantile(d, 0.5).Round(time.Microsecond) }
+
+// quantile returns the duration that the given share of the durations does not exceed.
+func quantile(d []time.Duration, share float64) time.Duration {
+	d = slices.Sorted(slices.Values(d))
+	return d[int(share*float64(len(d)))]
 }
 
 // scaledRows calls the function add with each row of a store that has the given number of users,

@@ -10,13 +10,7 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-const (
-	insertSession = `
-INSERT INTO auth_sessions
-	(id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	updateLastLogin = `UPDATE auth_users SET last_login = ?, admitted_at = ? WHERE id = ?`
-)
+const updateLastLogin = `UPDATE auth_users SET last_login = ?, admitted_at = ? WHERE id = ?`
 
 // addSession adds the session, and sets *session to the stored record. addSession returns the user
 // with the new LastLogin. The caller has locked the user. If the sign-in renews the user's
@@ -36,7 +30,8 @@ func addSession(
 		return user, err
 	}
 	session.Generation = generation
-	err = t.insert(ctx, insertSession, sessionValues(*session)...)
+	insert := insertBatch(t.store.dialect, `auth_sessions`, sessionTable, [][]any{sessionValues(*session)})
+	err = t.insert(ctx, insert.text, insert.arguments...)
 	if err != nil || !t.store.keepsUsers() {
 		return user, err
 	}

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,10 +112,10 @@ func (t *throughput) run(b *testing.B, create ...string) {
 				took[i], slowest[i] = append(took[i], each), append(slowest[i], p99)
 			}
 		}
-		bare := quantile(took[0], 0.5)
+		bare := median(took[0])
 		for i, work := range works {
-			each := quantile(took[i], 0.5)
-			p99 := quantile(slowest[i], 0.5).Round(10 * time.Microsecond)
+			each := median(took[i])
+			p99 := median(slowest[i]).Round(10 * time.Microsecond)
 			b.Logf("| %d clients | %s | %.0f/s | %.2f | p99 %v |", clients, work.name,
 				float64(time.Second)/float64(each), float64(bare)/float64(each), p99)
 		}
@@ -211,9 +210,4 @@ VALUES (`+places+`)`,
 	}
 	_, err = conn.ExecContext(ctx, `COMMIT`)
 	return err
-}
-
-func quantile(d []time.Duration, q float64) time.Duration {
-	d = slices.Sorted(slices.Values(d))
-	return d[int(q*float64(len(d)-1))]
 }

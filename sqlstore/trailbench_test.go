@@ -107,7 +107,7 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 			}
 			without, with := perSecond(median(took[0])), perSecond(median(took[1]))
 			ratio := float64(median(ratios)) / 1e9
-			quarter := func(n int) float64 { return float64(ratios[n*(len(ratios)-1)/4]) / 1e9 }
+			quarter := func(n int) float64 { return float64(quantile(ratios, float64(n)/4)) / 1e9 }
 			b.ReportMetric(without, "without/s")
 			b.ReportMetric(with, "with/s")
 			b.ReportMetric(100*ratio, "%")

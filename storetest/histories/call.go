@@ -161,6 +161,14 @@ func (c call) on(ctx context.Context, store auth.Store) (a answer) {
 	return a
 }
 
+// succeed makes a call that prepares a history, and returns an error unless the call succeeds.
+func (c call) succeed(ctx context.Context, store auth.Store) error {
+	if a := c.on(ctx, store); a.Error != "" {
+		return errors.New(a.Detail)
+	}
+	return nil
+}
+
 func (c call) make(ctx context.Context, store auth.Store, a *answer) (err error) {
 	one := func(session auth.Session, err error) error {
 		a.Sessions = []auth.Session{session}

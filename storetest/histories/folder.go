@@ -21,8 +21,8 @@ func (r *runner) prepareFolder(ctx context.Context, p *planner, h *history) erro
 	if !r.foldable {
 		c := call{Verb: register, By: auth.ByHost("test"), User: folder, Key: "folder-key", At: epoch,
 			Patience: patience}
-		if a := c.on(ctx, r.store); a.Error != "" {
-			return errors.New(a.Detail)
+		if err := c.succeed(ctx, r.store); err != nil {
+			return err
 		}
 		r.foldable = true
 	}
@@ -31,8 +31,8 @@ func (r *runner) prepareFolder(ctx context.Context, p *planner, h *history) erro
 	}
 	key := p.id("k", 0)
 	c := call{Verb: addKey, By: auth.ByHost("test"), User: folder, Key: key, At: epoch, Patience: patience}
-	if a := c.on(ctx, r.store); a.Error != "" {
-		return errors.New(a.Detail)
+	if err := c.succeed(ctx, r.store); err != nil {
+		return err
 	}
 	h.keys[folder], p.keys[folder] = key, []string{key}
 

@@ -198,8 +198,8 @@ func (r *runner) count(h *history) {
 // prepare adds the users and deletes the super users of the previous history.
 func (r *runner) prepare(ctx context.Context, p *planner, h *history) error {
 	for _, c := range p.setup() {
-		if a := c.on(ctx, r.store); a.Error != "" {
-			return errors.New(a.Detail)
+		if err := c.succeed(ctx, r.store); err != nil {
+			return err
 		}
 		h.keys[c.User] = c.Key
 	}

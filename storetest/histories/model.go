@@ -78,9 +78,7 @@ func (m *model) results(s *state, c call) []result {
 		switch c.Verb {
 		case register:
 			return m.register(s, c, u)
-		case updateUser:
-			return m.changeUser(s, c, u, c.Change)
-		case resetUser, deleteUser:
+		case updateUser, resetUser, deleteUser:
 			return m.changeUser(s, c, u, c.Change)
 		case addKey:
 			return m.addKey(s, c, u)

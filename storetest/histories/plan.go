@@ -3,6 +3,7 @@ package histories
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -104,7 +105,7 @@ func (p *planner) setup() (calls []call) {
 			continue
 		}
 		c := call{Verb: register, By: auth.ByHost("test"), User: user, Key: p.id("k", p.number), At: epoch,
-			IsSuperUser: user == p.supers()[0] || user == p.supers()[1], Patience: patience}
+			IsSuperUser: slices.Contains(p.supers(), user), Patience: patience}
 		p.keys[user] = append(p.keys[user], c.Key)
 		calls = append(calls, c)
 	}
@@ -170,10 +171,7 @@ func (p *planner) next() call {
 			c.Session = p.id("lost", p.number)
 		}
 		c.Expires = p.at().Add(time.Hour)
-	case addKey:
-		c.Key = p.id("k", p.number)
-		p.keys[c.User] = append(p.keys[c.User], c.Key)
-	case resetUser:
+	case addKey, resetUser:
 		c.Key = p.id("k", p.number)
 		p.keys[c.User] = append(p.keys[c.User], c.Key)
 	case register:
@@ -234,11 +232,9 @@ func (p *planner) session(c *call) {
 // nothing happens to a disabled user.
 func (p *planner) change(c *call) {
 	flag := p.IntN(3) > 0
-	if c.User == p.supers()[0] || c.User == p.supers()[1] {
-		if p.IntN(2) == 0 {
-			c.Change.IsSuperUser = &flag
-			return
-		}
+	if slices.Contains(p.supers(), c.User) && p.IntN(2) == 0 {
+		c.Change.IsSuperUser = &flag
+		return
 	}
 	c.Change.IsActive = &flag
 }

@@ -93,6 +93,21 @@ func (s *state) with(user int, u *account) *state {
 	return &next
 }
 
+// withSessions returns a copy of the state in which the function has changed each session.
+func (s *state) withSessions(change func(*held)) *state {
+	next := *s
+	next.users = slices.Clone(s.users)
+	for u, a := range next.users {
+		changed := *a
+		changed.sessions = slices.Clone(a.sessions)
+		for i := range changed.sessions {
+			change(&changed.sessions[i])
+		}
+		next.users[u] = &changed
+	}
+	return &next
+}
+
 func (a *account) session(id string) int {
 	return slices.IndexFunc(a.sessions, func(h held) bool { return h.id == id })
 }

@@ -358,32 +358,16 @@ func (m *model) revokeEverybody(s *state, c call) []result {
 	if !ok || e.SessionID != "" || e.Generation != e.Position || e.Position <= least {
 		return nil
 	}
-	next := *s
-	next.users = slices.Clone(s.users)
-	next.read, next.everybody = s.read+1, e.Generation
-	for u, a := range next.users {
-		changed := *a
-		changed.sessions = slices.Clone(a.sessions)
-		for i := range changed.sessions {
-			if changed.sessions[i].buried == 0 {
-				changed.sessions[i].buried = e.Generation
-			}
+	next := s.withSessions(func(h *held) {
+		if h.buried == 0 {
+			h.buried = e.Generation
 		}
-		next.users[u] = &changed
-	}
-	return []result{{next: &next}}
+	})
+	next.read, next.everybody = s.read+1, e.Generation
+	return []result{{next: next}}
 }
 
 func (m *model) pruneSessions(s *state, c call) []result {
-	next := *s
-	next.users = slices.Clone(s.users)
-	for u, a := range next.users {
-		changed := *a
-		changed.sessions = slices.Clone(a.sessions)
-		for i, h := range changed.sessions {
-			changed.sessions[i].perhaps = h.perhaps || h.expires <= micros(c.At)
-		}
-		next.users[u] = &changed
-	}
-	return []result{{next: &next, fits: func(a answer) bool { return a.Count >= 0 && a.Count <= c.Limit }}}
+	next := s.withSessions(func(h *held) { h.perhaps = h.perhaps || h.expires <= micros(c.At) })
+	return []result{{next: next, fits: func(a answer) bool { return a.Count >= 0 && a.Count <= c.Limit }}}
 }

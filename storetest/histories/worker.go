@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/clock"
 )
 
 // message is a call on its way to a worker process, or the answer on its way back.
@@ -188,7 +189,7 @@ func (r *runner) faults(seed uint64) (stop func()) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	all.Go(func() {
 		for range r.Calls / callsPerFault {
-			if !sleep(ctx, time.Duration(random.Int64N(int64(faultInterval)))) {
+			if clock.Sleep(ctx, time.Duration(random.Int64N(int64(faultInterval)))) != nil {
 				return
 			}
 			r.fault(ctx, random)
@@ -216,17 +217,7 @@ func (r *runner) fault(ctx context.Context, random *rand.Rand) {
 	}
 	if w.signal(stopProcess) {
 		r.report.Stopped++
-		sleep(ctx, time.Duration(random.Int64N(int64(50*time.Millisecond))))
+		_ = clock.Sleep(ctx, time.Duration(random.Int64N(int64(50*time.Millisecond)))) // if ctx ends, at once
 		w.signal(continueProcess)
-	}
-}
-
-// sleep waits, and reports whether ctx is still not done.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

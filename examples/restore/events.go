@@ -18,6 +18,7 @@ import (
 type source struct {
 	old, events string
 	since       time.Time // the time at which the backup began
+	github      string    // the host of the GitHub accounts
 }
 
 // eventsSince returns the events since the given time, the oldest first. If file is empty, they are

@@ -45,12 +45,13 @@ func main() {
 	restored := flag.String("restored", "", "data source name of the restored database, or its SQLite file")
 	file := flag.String("events", "", "file with events as JSON, in place of -old")
 	since := flag.String("since", "", "time at which the backup began, such as 2026-01-02T03:00:00Z")
+	github := flag.String("github", "github.com", "the GitHubConfig.Host of the service")
 	flag.Parse()
 	backup, err := time.Parse(time.RFC3339, *since)
 	if err != nil {
 		log.Fatal("restore: -since: ", err)
 	}
-	from := source{old: *old, events: *file, since: backup}
+	from := source{old: *old, events: *file, since: backup, github: *github}
 	if err := run(context.Background(), from, *restored, os.Stdout); err != nil {
 		log.Fatal("restore: ", err)
 	}
@@ -61,9 +62,14 @@ type restoration struct {
 	old        *database // nil with -events
 	restored   database
 	out        io.Writer
+	github     string          // the host of the GitHub accounts
 	asked      map[string]bool // users who must connect GitHub again
 	deleted    map[string]bool // users whose later events delete them
+	created    map[string]bool // users whose later events add them
 	reimported map[string]bool // users who got an imported key after the backup
+	discarded  map[string]bool // access keys of this program, whose secrets nobody knows
+	unnamed    []auth.Event    // revocations of imported keys whose IDs are not known
+	imports    []auth.Event    // imports of keys and users after the backup
 	missed     int             // changes that could not be repeated
 	undecided  int             // changes that give power, which are for a person to decide
 }
@@ -76,7 +82,8 @@ func run(ctx context.Context, from source, restored string, out io.Writer) error
 		return errors.New("-old and -restored are the same database")
 	}
 	r := restoration{
-		out: out, asked: map[string]bool{}, deleted: map[string]bool{}, reimported: map[string]bool{},
+		out: out, github: from.github, asked: map[string]bool{}, deleted: map[string]bool{},
+		created: map[string]bool{}, reimported: map[string]bool{}, discarded: map[string]bool{},
 	}
 	if from.old != "" {
 		old, err := open(ctx, from.old)
@@ -108,6 +115,8 @@ func run(ctx context.Context, from source, restored string, out io.Writer) error
 		switch event.Kind {
 		case auth.EventUserDeleted:
 			r.deleted[event.UserID] = true
+		case auth.EventUserCreated, auth.EventBootstrapped:
+			r.created[event.UserID] = true
 		case auth.EventKeyImported:
 			r.reimported[event.UserID] = true
 		}
@@ -116,6 +125,9 @@ func run(ctx context.Context, from source, restored string, out io.Writer) error
 		if err := r.repeat(ctx, event); err != nil {
 			return fmt.Errorf("repeating %s of the user %s: %w", event.Kind, event.UserID, err)
 		}
+	}
+	if err := r.report(ctx, events); err != nil {
+		return err
 	}
 	fmt.Fprintf(out, "processed %d events; %d changes are for you to decide; %d changes were not repeated\n",
 		len(events), r.undecided, r.missed)
@@ -237,8 +249,7 @@ func (r *restoration) revoke(ctx context.Context, event auth.Event) error {
 	case event.AccessKey != imported:
 		return keys.Revoke(ctx, operator, event.AccessKey)
 	case r.old == nil, event.UserID == "":
-		r.printMissed(ctx, event, "an imported key, which the event does not name: revoke all imported "+
-			"keys of the user")
+		r.unnamed = append(r.unnamed, event)
 		return nil
 	}
 	old, err := r.old.store.ListKeys(ctx, event.UserID)
@@ -269,9 +280,11 @@ func (r *restoration) revoke(ctx context.Context, event auth.Event) error {
 // reset removes everything with which the user can sign in. It throws the new pair away, because a
 // person must make sure that it is the user who asks for it. So a disabled user stays disabled.
 func (r *restoration) reset(ctx context.Context, event auth.Event) error {
-	if _, err := r.restored.svc.RegenerateCredentials(ctx, operator, event.UserID); err != nil {
+	pair, err := r.restored.svc.RegenerateCredentials(ctx, operator, event.UserID)
+	if err != nil {
 		return err
 	}
+	r.discarded[pair.AccessKey] = true
 	next := "regenerate the credentials for the user"
 	switch {
 	case event.Kind == auth.EventSuperUserRecovered:
@@ -279,12 +292,7 @@ func (r *restoration) reset(ctx context.Context, event auth.Event) error {
 	case event.Reason == "reinstated":
 		next = "reinstate the user"
 	}
-	fmt.Fprintf(r.out, "reset %s: %s", r.name(ctx, event), next)
-	user, err := r.restored.store.FindUser(ctx, event.UserID)
-	if err == nil && user.IsSuperUser && event.Kind != auth.EventSuperUserRecovered {
-		fmt.Fprint(r.out, " (if no other super user can sign in, with Service.RecoverSuperUser)")
-	}
-	fmt.Fprintln(r.out)
+	fmt.Fprintf(r.out, "reset %s: %s\n", r.name(ctx, event), next)
 	return nil
 }
 
@@ -331,26 +339,6 @@ func (r *restoration) unlink(ctx context.Context, event auth.Event) error {
 		return err
 	}
 	return svc.GitHub().Unlink(ctx, operator, event.UserID)
-}
-
-// printLost prints a user, a key or a link that the restored database lacks.
-func (r *restoration) printLost(ctx context.Context, event auth.Event) error {
-	var err error
-	switch event.Kind {
-	case auth.EventUserCreated, auth.EventBootstrapped:
-		_, err = r.restored.store.FindUser(ctx, event.UserID)
-	case auth.EventKeyIssued:
-		_, _, err = r.restored.store.FindKey(ctx, event.AccessKey)
-	case auth.EventGitHubConnected:
-		_, _, err = r.restored.store.FindGitHubConnection(ctx, event.UserID, event.GitHub.Host)
-	case auth.EventUsersImported, auth.EventKeyImported:
-		err = auth.ErrNotFound // the event names neither the users nor the key
-	}
-	if errors.Is(err, auth.ErrNotFound) && !r.deleted[event.UserID] {
-		fmt.Fprintf(r.out, "lost: %s of %s %s\n", event.Kind, r.name(ctx, event), event.AccessKey)
-		return nil
-	}
-	return err
 }
 
 // name returns the ID of the event's user and, if a database has the user, the name.

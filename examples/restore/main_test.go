@@ -85,6 +85,10 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 		require.Equal(t, 1, strings.Count(out.String(), "lost:"), "the backup has the others: %s", &out)
 		require.Contains(t, out.String(), "reset the user "+made["reset"].User.ID+" (reset)")
 		require.Contains(t, out.String(), "to decide: is_active=true of the user "+made["back"].User.ID)
+		for _, name := range []string{"revoked", "leaked", "rotated", "reset"} {
+			require.Contains(t, out.String(), "no way in: the user "+made[name].User.ID+" ("+name+")\n")
+		}
+		require.Equal(t, 4, strings.Count(out.String(), "no way in"), "%s", &out)
 		require.NotContains(t, out.String(), "NOT")
 		require.False(t, strings.Contains(out.String(), "as_live_"))
 	}
@@ -115,18 +119,23 @@ func TestAMissingFileIsNotCreated(t *testing.T) {
 	}
 }
 
+func connectGitHub(t *testing.T, to database, account auth.GitHubAccount, userID string) {
+	write := auth.Write{By: auth.ByHost("test"), Now: time.Now, MaxTokenLifetime: time.Hour}
+	now := time.Now()
+	require.NoError(t, to.store.ConnectGitHub(t.Context(), write, auth.GitHubConnectWrite{
+		Link: auth.GitHubLink{Account: account, UserID: userID, Login: "o", CreatedAt: now, SeenAt: now},
+		Token: auth.GitHubToken{Account: account, UserID: userID, Version: "1", Sealed: []byte("s"),
+			UpdatedAt: now},
+	}))
+}
+
 func TestGitHubAccountsAreUnlinkedAgainWithoutTheKeysOfTheHost(t *testing.T) {
 	ctx, by := t.Context(), auth.ByHost("test")
 	old, file := newDatabase(t)
 	alice, err := old.svc.Register(ctx, by, auth.UserParams{Username: "alice"})
 	require.NoError(t, err)
-	account, now := auth.GitHubAccount{Host: "github.example.com", ID: 583231}, time.Now()
-	write := auth.Write{By: by, Now: time.Now, MaxTokenLifetime: time.Hour}
-	require.NoError(t, old.store.ConnectGitHub(ctx, write, auth.GitHubConnectWrite{
-		Link: auth.GitHubLink{Account: account, UserID: alice.User.ID, Login: "o", CreatedAt: now, SeenAt: now},
-		Token: auth.GitHubToken{Account: account, UserID: alice.User.ID, Version: "1", Sealed: []byte("s"),
-			UpdatedAt: now},
-	}))
+	account := auth.GitHubAccount{Host: "github.example.com", ID: 583231}
+	connectGitHub(t, old, account, alice.User.ID)
 	backup, at := backUp(t, old)
 	unlinked := auth.Event{UserID: alice.User.ID, GitHub: account}
 	require.NoError(t, (&restoration{restored: old}).unlink(ctx, unlinked))
@@ -198,8 +207,8 @@ func TestAPromotionAfterTheBackupIsNotRepeated(t *testing.T) {
 	require.False(t, user.IsActive, &out)
 }
 
-// importKey adds a key that another system made.
-func importKey(t *testing.T, to database, userID, id, secret string) {
+// importing returns a service on the database that accepts keys of another system.
+func importing(t *testing.T, to database) *auth.Service {
 	signing, err := auth.NewHS256Key("", newSecret())
 	require.NoError(t, err)
 	svc, err := auth.New(to.store, auth.Config{
@@ -207,10 +216,14 @@ func importKey(t *testing.T, to database, userID, id, secret string) {
 		Credentials: auth.CredentialConfig{AllowImported: true},
 	})
 	require.NoError(t, err)
+	return svc
+}
+
+// importKey adds a key that another system made.
+func importKey(t *testing.T, to database, userID, id, secret string) {
 	sum := sha256.Sum256([]byte(secret))
-	require.NoError(t, svc.Credentials().Import(t.Context(), auth.ByHost("test"), auth.ImportedKey{
-		UserID: userID, AccessKey: id, GeneratedSHA256: hex.EncodeToString(sum[:]),
-	}))
+	key := auth.ImportedKey{UserID: userID, AccessKey: id, GeneratedSHA256: hex.EncodeToString(sum[:])}
+	require.NoError(t, importing(t, to).Credentials().Import(t.Context(), auth.ByHost("test"), key))
 }
 
 // writeEvents writes the events of the audit trail to a file, as an OnEvent does that appends lines of
@@ -246,10 +259,15 @@ func TestARevokedImportedKeyDoesNotComeBackWithARestore(t *testing.T) {
 	var out bytes.Buffer
 	from := source{events: writeEvents(t, old), since: at}
 	require.ErrorContains(t, run(ctx, from, backup, &out), "2 changes were not repeated")
+	bobs := "the user " + bob.User.ID + " (bob)"
+	require.Contains(t, out.String(), "perhaps lost: the key of "+bobs+" that was imported")
 	require.Contains(t, out.String(), "NOT repeated: key.revoked of the user "+alice.User.ID+" (alice): "+
 		"an imported key, which the event does not name: revoke all imported keys of the user\n")
 
+	out.Reset()
 	require.NoError(t, run(ctx, source{old: file, since: at}, backup, &out))
+	require.Equal(t, 1, strings.Count(out.String(), "lost: "), "%s", &out)
+	require.Contains(t, out.String(), "lost: the imported key labeled \"\" of "+bobs+"\n")
 	restored, err := open(ctx, backup)
 	require.NoError(t, err)
 	defer restored.db.Close()

@@ -159,8 +159,8 @@ func byID[T any](records []T, id func(T) string) map[string]T {
 	return found
 }
 
-// collectListed is like [collect]. The query is the text before and after an IN list with the IDs.
-// There are at most maxTogether IDs. The arguments are those before the IN list.
+// collectListed is like [collect]. The query is the text before and after a condition with the IDs.
+// There are at most maxTogether IDs. The arguments are those before the condition.
 func collectListed[T any](
 	ctx context.Context, q querier, into func(*T) []any, before, after string, ids []string,
 	arguments ...any,
@@ -168,7 +168,7 @@ func collectListed[T any](
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	list, listed := listOf(ids)
+	list, listed := listOf(q.store.dialect, ids)
 	return collect(ctx, q, into, before+list+after, append(arguments, listed...)...)
 }
 

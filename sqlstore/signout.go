@@ -197,7 +197,7 @@ func (b *signOutBatch) write(ctx context.Context, t tx) error {
 	if len(b.entries) == 0 {
 		return nil
 	}
-	list, listed := listOf(b.ids)
+	list, listed := listOf(t.store.dialect, b.ids)
 	last, err := revokeAnd(ctx, t, b.entries, query{deleteSessions + list, listed})
 	if err == nil && last-b.head >= auth.SkippedPositions {
 		err = errAlone

@@ -32,7 +32,17 @@ func (s *core) CheckedConns() int {
 
 // Waiting returns the number of calls that wait for a batch.
 func (s *core) Waiting() int {
-	return s.keyReads.count() + s.signIns.count() + s.signOuts.count()
+	return s.keyReads.count() + s.signIns.count() + s.signOuts.count() +
+		s.signInsOf.count() + s.signOutsOf.count()
+}
+
+func (g *userGroups[In, Out]) count() (n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, one := range g.groups {
+		n += one.count()
+	}
+	return n
 }
 
 func (g *group[In, Out]) count() int {

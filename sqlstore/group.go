@@ -22,6 +22,8 @@ type group[In, Out any] struct {
 	// maxLeaders is the maximum number of batches that run at the same time.
 	maxLeaders int
 
+	maxCalls int // maximum number of calls of a batch, at most maxTogether
+
 	mu      sync.Mutex
 	leaders int
 	waiting []*member[In, Out] // in the order of arrival
@@ -46,7 +48,7 @@ type answer[Out any] struct {
 	alone bool // the batch has changed nothing for this call: run it in a transaction of its own
 }
 
-// maxTogether is the maximum number of calls of a batch.
+// maxTogether is the maximum number of calls that one statement can concern.
 const maxTogether = chunk
 
 // verb says how the calls of a group run.
@@ -155,7 +157,7 @@ func (g *group[In, Out]) take(leader *member[In, Out]) []*member[In, Out] {
 	defer g.mu.Unlock()
 	batch := []*member[In, Out]{leader}
 	g.waiting = slices.DeleteFunc(g.waiting, func(m *member[In, Out]) bool {
-		if m != leader && !m.leads && len(batch) < maxTogether {
+		if m != leader && !m.leads && len(batch) < g.maxCalls {
 			batch = append(batch, m)
 			m.taken = true
 		}

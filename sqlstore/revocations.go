@@ -266,7 +266,8 @@ func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
 	if err := revoke(ctx, t, entries...); err != nil {
 		return err
 	}
-	return fold(ctx, t, sessions[0].UserID)
+	_, err := fold(ctx, t, sessions[0].UserID)
+	return err
 }
 
 const (
@@ -291,22 +292,23 @@ SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.gen
 // transaction has locked, because that transaction deletes the sessions itself. Waiting could cause
 // a deadlock: the other transaction may be waiting for the head of the feed, which this transaction
 // has locked.
-func fold(ctx context.Context, t tx, userID string) error {
-	var count int
-	err := t.row(ctx, countNamed, userID).Scan(&count)
+//
+// fold returns the new entry, if it adds one.
+func fold(ctx context.Context, t tx, userID string) (added []auth.Revocation, err error) {
+	count, err := namedOf(ctx, t, userID)
 	if err != nil || count <= auth.MaxNamedRevocations {
-		return err
+		return nil, err
 	}
 	force, err := collect(ctx, t.querier, revocationFields, selectUserForce, userID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	named := slices.DeleteFunc(slices.Clone(force), func(e auth.Revocation) bool {
 		return e.SessionID == ""
 	})
 	folded, ok := auth.FoldRevocations(named)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	for _, e := range force {
 		if e.SessionID == "" && e.Generation <= folded.Generation {
@@ -315,16 +317,23 @@ func fold(ctx context.Context, t tx, userID string) error {
 	}
 	var last time.Time
 	if err := t.row(ctx, selectLastOfOlder, userID, folded.Generation).Scan(micros{&last}); err != nil {
-		return err
+		return nil, err
 	}
 	folded.ExpiresAt = later(folded.ExpiresAt, last)
-	return runInOrder(
+	return []auth.Revocation{folded}, runInOrder(
 		func() error { return deleteOlderSessions(ctx, t, folded) },
 		func() error {
 			return t.change(ctx, replaceFolded, userID, folded.Generation, folded.Generation)
 		},
 		func() error { return revoke(ctx, t, folded) },
 	)
+}
+
+// namedOf returns the number of the user's entries in force that each revoke one session, without the
+// capped ones.
+func namedOf(ctx context.Context, t tx, userID string) (count int, err error) {
+	err = t.row(ctx, countNamed, userID).Scan(&count)
+	return count, err
 }
 
 // deleteOlderSessions deletes the sessions that the new entry of [fold] revokes.

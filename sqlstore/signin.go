@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -30,11 +31,11 @@ func (s *core) CreateSession(
 	}
 	in := signIn{session, limit}
 	done, err := signedIn{}, error(nil)
-	if session.AccessKeyID == "" {
-		done, err = s.signIn(ctx, in)
+	if session.AccessKeyID == "" || s.signInsOf.busy(session.UserID) {
+		done, err = s.signInOfUser(ctx, in)
 	} else {
 		done, err = s.signIns.do(ctx, s.timeout, verb[signIn, signedIn]{
-			name: createSession, alone: s.signIn, together: s.signInTogether}, in)
+			name: createSession, alone: s.signInOfUser, together: s.signInTogether}, in)
 	}
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
@@ -44,18 +45,48 @@ func (s *core) CreateSession(
 
 const createSession = "create session"
 
+// maxInOrder is the maximum number of sign-ins of one user in a transaction. Each of them can run
+// several statements, and can lock the head of the revocation feed until the end.
+const maxInOrder = 8
+
+// signInOfUser adds one session in a transaction that it shares only with calls of the same user.
+func (s *core) signInOfUser(ctx context.Context, in signIn) (signedIn, error) {
+	return s.signInsOf.do(ctx, s.timeout, verb[signIn, signedIn]{
+		name: createSession, alone: s.signIn, together: s.signInInOrder}, in.session.UserID, in)
+}
+
 // signIn adds one session in a transaction of its own.
 func (s *core) signIn(ctx context.Context, in signIn) (signedIn, error) {
-	session := in.session
-	user, err := writeFor(ctx, s, createSession, func(ctx context.Context, t tx) (auth.User, error) {
-		session = in.session
-		user, err := holdActive(ctx, t, session.UserID)
+	answers, err := s.signInInOrder(ctx, []signIn{in})
+	if err != nil {
+		return signedIn{}, err
+	}
+	return answers[0].out, answers[0].err
+}
+
+// signInInOrder adds sessions of one user in one transaction, one after the other.
+func (s *core) signInInOrder(ctx context.Context, ins []signIn) ([]answer[signedIn], error) {
+	return writeTogether(ctx, s, createSession, func(
+		ctx context.Context, t tx,
+	) (_ []answer[signedIn], changed bool, err error) {
+		user, err := holdActive(ctx, t, ins[0].session.UserID)
 		if err != nil {
-			return user, err
+			return nil, false, err
 		}
-		return addSession(ctx, t, &session, in.limit, user, time.Time{})
+		answers := make([]answer[signedIn], len(ins))
+		for i, in := range ins {
+			a := &answers[i]
+			a.out.session = in.session
+			a.out.user, a.err = addSession(ctx, t, &a.out.session, in.limit, user, time.Time{})
+			switch {
+			case a.err == nil:
+				user, changed = a.out.user, true
+			case !errors.Is(a.err, auth.ErrNotFound): // addSession returns ErrNotFound before it writes
+				return nil, false, a.err
+			}
+		}
+		return answers, changed, nil
 	})
-	return signedIn{session, user}, err
 }
 
 const (
@@ -134,6 +165,11 @@ func fieldOf[T any](ins []T, field func(T) string) []string {
 			values = append(values, v)
 		}
 	}
+	return distinct(values)
+}
+
+// distinct returns the values sorted and without duplicates. It changes the given slice.
+func distinct(values []string) []string {
 	slices.Sort(values)
 	return slices.Compact(values)
 }

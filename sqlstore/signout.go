@@ -10,11 +10,13 @@ import (
 )
 
 const (
+	// The text of a condition with session IDs follows, and a parenthesis.
 	selectForce = `
 SELECT ` + revocationColumns + ` FROM auth_revocations r
-WHERE r.user_id IN (?, '') AND r.session_id IN (?, '') AND r.expires_at > 0`
+WHERE r.user_id IN (?, '') AND r.expires_at > 0 AND (r.session_id = '' OR r.session_id `
 	replaceNamed = `
 UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id = ? AND expires_at > 0`
+	selectSessions = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id `
 )
 
 const revokeToken = "revoke token"
@@ -24,43 +26,121 @@ func (s *core) RevokeToken(ctx context.Context, claims auth.SessionClaims) error
 	if err := cmp.Or(ctx.Err(), claims.Validate()); err != nil {
 		return err
 	}
-	_, err := s.signOuts.do(ctx, s.timeout, verb[auth.SessionClaims, struct{}]{
-		name: revokeToken, alone: s.revokeToken, together: s.revokeTokensTogether}, claims)
+	var err error
+	if s.signOutsOf.busy(claims.UserID) {
+		_, err = s.revokeTokenOfUser(ctx, claims)
+	} else {
+		_, err = s.signOuts.do(ctx, s.timeout, verb[auth.SessionClaims, struct{}]{
+			name: revokeToken, alone: s.revokeTokenOfUser, together: s.revokeTokensTogether}, claims)
+	}
 	return err
 }
 
-// revokeToken revokes one session in a transaction of its own. revokeToken locks the head of the
-// revocation feed before it reads the entries of the user. A lock of the user would not suffice,
-// because the user may not exist.
+// revokeTokenOfUser revokes one session in a transaction that it shares only with calls of the same
+// user.
+func (s *core) revokeTokenOfUser(ctx context.Context, claims auth.SessionClaims) (struct{}, error) {
+	return s.signOutsOf.do(ctx, s.timeout, verb[auth.SessionClaims, struct{}]{
+		name: revokeToken, alone: s.revokeToken, together: s.revokeTokensOfUser}, claims.UserID, claims)
+}
+
+// revokeToken revokes one session in a transaction of its own.
 func (s *core) revokeToken(ctx context.Context, claims auth.SessionClaims) (none struct{}, err error) {
-	return none, s.write(ctx, revokeToken, func(ctx context.Context, t tx) error {
-		entry := entryOf(claims)
-		if _, err := holdUser(ctx, t, claims.UserID); zeroIfNone(err) != nil {
+	_, err = s.revokeTokensOfUser(ctx, []auth.SessionClaims{claims})
+	return none, err
+}
+
+// revokeTokensOfUser revokes sessions of one user in one transaction. The answer to a call is "alone"
+// if an earlier call of the batch is for the same session.
+func (s *core) revokeTokensOfUser(
+	ctx context.Context, claims []auth.SessionClaims,
+) ([]answer[struct{}], error) {
+	answers := make([]answer[struct{}], len(claims))
+	var different []auth.SessionClaims
+	for i, c := range claims {
+		answers[i].alone = slices.ContainsFunc(different, func(d auth.SessionClaims) bool {
+			return d.SessionID == c.SessionID
+		})
+		if !answers[i].alone {
+			different = append(different, c)
+		}
+	}
+	return answers, s.write(ctx, revokeToken, func(ctx context.Context, t tx) error {
+		return revokeDifferent(ctx, t, different)
+	})
+}
+
+// revokeDifferent revokes different sessions of one user. It locks the head of the revocation feed
+// before it reads the entries of the user. A lock of the user would not suffice, because the user may
+// not exist.
+func revokeDifferent(ctx context.Context, t tx, claims []auth.SessionClaims) error {
+	userID := claims[0].UserID
+	if _, err := holdUser(ctx, t, userID); zeroIfNone(err) != nil {
+		return err
+	}
+	ids := fieldOf(claims, func(c auth.SessionClaims) string { return c.SessionID })
+	found, err := collectListed(ctx, t.querier, sessionFields, selectSessions, ` ORDER BY s.id FOR UPDATE`, ids)
+	if err != nil {
+		return err
+	}
+	found = slices.DeleteFunc(found, func(s auth.Session) bool { return s.UserID != userID })
+	if err := changeListed(ctx, t, deleteSessions, idsOf(found)); err != nil {
+		return err
+	}
+	if _, err := holdHead(ctx, t); err != nil {
+		return err
+	}
+	force, err := forceOf(ctx, t, userID, ids)
+	if err != nil {
+		return err
+	}
+	sessions := byID(found, func(s auth.Session) string { return s.ID })
+	var entries []auth.Revocation
+	for _, c := range claims {
+		entry := entryOf(c)
+		entry.ExpiresAt = later(entry.ExpiresAt, sessions[c.SessionID].ExpiresAt)
+		if coveredBy(force, entry) {
+			continue
+		}
+		if err := replaceOlder(ctx, t, force, entry); err != nil {
 			return err
 		}
-		session, err := findSession(ctx, t.querier, lockSession, claims.SessionID)
-		if err == nil && session.UserID == claims.UserID {
-			entry.ExpiresAt = later(entry.ExpiresAt, session.ExpiresAt)
-			err = t.change(ctx, deleteSession, session.ID)
-		}
-		if err := zeroIfNone(err); err != nil {
-			return err
-		}
-		head, err := holdHead(ctx, t)
+		entries = append(entries, entry)
+	}
+	return addNamed(ctx, t, userID, entries)
+}
+
+// forceOf returns the entries in force that may revoke one of the sessions.
+func forceOf(ctx context.Context, t tx, userID string, sessionIDs []string) ([]auth.Revocation, error) {
+	list, listed := listOf(t.store.dialect, sessionIDs)
+	return collect(ctx, t.querier, revocationFields, selectForce+list+`)`,
+		append([]any{userID}, listed...)...)
+}
+
+// addNamed adds entries that each revoke one session of the user, and folds them as often as if they
+// were added one by one.
+func addNamed(ctx context.Context, t tx, userID string, entries []auth.Revocation) error {
+	for len(entries) > 0 {
+		named, err := namedOf(ctx, t, userID)
 		if err != nil {
 			return err
 		}
-		force, err := collect(ctx, t.querier, revocationFields, selectForce, claims.UserID,
-			claims.SessionID)
-		if err != nil || coveredBy(force, entry) {
+		n := min(max(auth.MaxNamedRevocations+1-named, 1), len(entries))
+		if err := revoke(ctx, t, entries[:n]...); err != nil {
 			return err
 		}
-		return runInOrder(
-			func() error { return replaceOlder(ctx, t, force, entry) },
-			func() error { return addEntry(ctx, t, head, entry) },
-			func() error { return fold(ctx, t, claims.UserID) },
-		)
-	})
+		entries = entries[n:]
+		if named+n <= auth.MaxNamedRevocations {
+			continue
+		}
+		folded, err := fold(ctx, t, userID)
+		if err != nil {
+			return err
+		}
+		entries = slices.DeleteFunc(entries, func(e auth.Revocation) bool {
+			return coveredBy(folded, e)
+		})
+	}
+	return nil
 }
 
 // entryOf returns the entry that revokes the session of the claims.
@@ -102,22 +182,26 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-const lockFreeSessions = `
+const (
+	lockFreeSessions = `
 SELECT ` + sessionColumns + `, (SELECT h.position FROM auth_revocation_head h WHERE h.id = 1),
+	(SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
+	// These columns cost a read of all entries in force of the user, for each session.
+	sessionForce = `,
 	(SELECT COUNT(*) FROM auth_revocations r WHERE r.user_id = s.user_id AND r.session_id <> ''
 		AND r.expires_at > 0 AND r.generation < r.position),
 	(SELECT COUNT(*) FROM auth_revocations r WHERE r.user_id = s.user_id AND r.expires_at > 0
-		AND (r.session_id = s.id OR r.session_id = '' AND r.generation > s.generation)),
-	(SELECT e.generation FROM auth_everybody e WHERE e.id = 1)
-FROM auth_sessions s WHERE s.id `
+		AND (r.session_id = s.id OR r.session_id = '' AND r.generation > s.generation))`
+	fromFreeSessions = ` FROM auth_sessions s WHERE s.id `
+)
 
 // heldSession is a locked session, and what the batch must know about the revocation feed.
 type heldSession struct {
 	auth.Session
 	head      int64 // the newest position of the feed
+	everybody int64 // sessions with a lower Generation are revoked
 	named     int   // number of entries in force that each revoke one session of the user
 	force     int   // number of entries in force, of the user, that revoke this session
-	everybody int64 // sessions with a lower Generation are revoked
 }
 
 // revokeTokensTogether revokes the sessions of a batch in one transaction. The answer to a call is
@@ -140,21 +224,83 @@ func revokeTokens(
 	if err != nil {
 		return nil, false, err
 	}
-	fields := func(s *heldSession) []any {
-		return append(sessionFields(&s.Session), &s.head, &s.named, &s.force, &s.everybody)
-	}
-	found, err := collectListed(ctx, t.querier, fields, lockFreeSessions, ` ORDER BY s.id`+skipLocked,
-		fieldOf(claims, func(c auth.SessionClaims) string { return c.SessionID }))
+	sessions, err := holdFreeSessions(ctx, t, users, claims)
 	if err != nil {
 		return nil, false, err
 	}
-	sessions := byID(found, func(s heldSession) string { return s.ID })
 	b := signOutBatch{users: users, sessions: sessions, added: map[string]int{}}
 	answers := make([]answer[struct{}], len(claims))
 	for i, c := range claims {
 		answers[i].alone = !b.add(c)
 	}
 	return answers, len(b.entries) > 0, b.write(ctx, t)
+}
+
+// holdFreeSessions locks the sessions of the claims, except those that another transaction has locked.
+// If the batch has several sessions of one user, holdFreeSessions reads the user's entries only once.
+func holdFreeSessions(
+	ctx context.Context, t tx, users map[string]auth.User, claims []auth.SessionClaims,
+) (map[string]heldSession, error) {
+	of := map[string][]string{} // the IDs of the sessions, by user ID
+	for _, c := range claims {
+		of[c.UserID] = append(of[c.UserID], c.SessionID)
+	}
+	var single, several []string
+	for userID, ids := range of {
+		if _, held := users[userID]; held && len(ids) == 1 {
+			single = append(single, ids...)
+		} else if held {
+			several = append(several, ids...)
+		}
+	}
+	fields := func(s *heldSession) []any {
+		return append(sessionFields(&s.Session), &s.head, &s.everybody)
+	}
+	found, err := collectListed(ctx, t.querier, fields, lockFreeSessions+fromFreeSessions,
+		` ORDER BY s.id`+skipLocked, distinct(several))
+	if err != nil {
+		return nil, err
+	}
+	for userID, ids := range of {
+		if len(ids) > 1 {
+			if err := readForce(ctx, t, userID, found); err != nil {
+				return nil, err
+			}
+		}
+	}
+	withForce := func(s *heldSession) []any { return append(fields(s), &s.named, &s.force) }
+	more, err := collectListed(ctx, t.querier, withForce, lockFreeSessions+sessionForce+fromFreeSessions,
+		` ORDER BY s.id`+skipLocked, distinct(single))
+	return byID(append(found, more...), func(s heldSession) string { return s.ID }), err
+}
+
+// readForce sets the fields named and force of the user's sessions.
+func readForce(ctx context.Context, t tx, userID string, sessions []heldSession) error {
+	var ids []string
+	for _, s := range sessions {
+		if s.UserID == userID {
+			ids = append(ids, s.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	named, err := namedOf(ctx, t, userID)
+	if err != nil {
+		return err
+	}
+	entries, err := forceOf(ctx, t, userID, ids)
+	for i := range sessions {
+		if s := &sessions[i]; s.UserID == userID {
+			s.named = named
+			for _, e := range entries {
+				if e.UserID == userID && (e.SessionID == s.ID || e.SessionID == "" && e.Generation > s.Generation) {
+					s.force++
+				}
+			}
+		}
+	}
+	return err
 }
 
 // signOutBatch decides the answers of a batch, and collects the entries to add.

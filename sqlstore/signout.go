@@ -78,7 +78,8 @@ func revokeDifferent(ctx context.Context, t tx, claims []auth.SessionClaims) err
 		return err
 	}
 	ids := fieldOf(claims, func(c auth.SessionClaims) string { return c.SessionID })
-	found, err := collectListed(ctx, t.querier, sessionFields, selectSessions, ` ORDER BY s.id FOR UPDATE`, ids)
+	found, err := collectListed(ctx, t.querier, sessionFields, selectSessions,
+		` ORDER BY s.id FOR UPDATE`, ids)
 	if err != nil {
 		return err
 	}
@@ -294,7 +295,8 @@ func readForce(ctx context.Context, t tx, userID string, sessions []heldSession)
 		if s := &sessions[i]; s.UserID == userID {
 			s.named = named
 			for _, e := range entries {
-				if e.UserID == userID && (e.SessionID == s.ID || e.SessionID == "" && e.Generation > s.Generation) {
+				ofUser := e.SessionID == "" && e.Generation > s.Generation
+				if e.UserID == userID && (e.SessionID == s.ID || ofUser) {
 					s.force++
 				}
 			}

@@ -16,22 +16,31 @@ import (
 // CredentialConfig.AccessKeyPrefix changes it.
 const generated = "ak_live_"
 
-// printLost prints a user, a key or a link that the restored database lacks.
-func (r *restoration) printLost(ctx context.Context, event auth.Event) error {
+// printLost prints a user, a key or a link that the restored database lacks, and what a person must do
+// or decide about GitHub accounts.
+func (r *restoration) printLost(ctx context.Context, c change) error {
 	var err error
-	switch event.Kind {
+	switch c.Kind {
 	case auth.EventUserCreated, auth.EventBootstrapped:
-		_, err = r.restored.store.FindUser(ctx, event.UserID)
+		_, err = r.restored.store.FindUser(ctx, c.UserID)
 	case auth.EventKeyIssued:
-		_, _, err = r.restored.store.FindKey(ctx, event.AccessKey)
+		_, _, err = r.restored.store.FindKey(ctx, c.AccessKey)
 	case auth.EventGitHubConnected:
-		_, _, err = r.restored.store.FindGitHubConnection(ctx, event.UserID, event.GitHub.Host)
+		_, _, err = r.restored.store.FindGitHubConnection(ctx, c.UserID, c.GitHub.Host)
 	case auth.EventKeyImported, auth.EventUsersImported:
-		r.imports = append(r.imports, event)
-		return nil
+		r.imports = append(r.imports, c)
+	case auth.EventGitHubForgotten:
+		r.printUndecided(c, r.describe(ctx, c.Event))
+	case auth.EventGitHubRefreshed:
+		if !c.overtaken && !r.asked[c.UserID] { // tokens are refreshed every few hours
+			r.asked[c.UserID] = true
+			fmt.Fprintf(r.out, "ask %s to connect GitHub again\n", r.name(ctx, c.UserID))
+		}
 	}
-	if errors.Is(err, auth.ErrNotFound) && !r.deleted[event.UserID] {
-		fmt.Fprintf(r.out, "lost: %s of %s %s\n", event.Kind, r.name(ctx, event), event.AccessKey)
+	if errors.Is(err, auth.ErrNotFound) {
+		if !c.overtaken {
+			fmt.Fprintf(r.out, "lost: %s\n", r.describe(ctx, c.Event))
+		}
 		return nil
 	}
 	return err
@@ -59,13 +68,13 @@ func (r *restoration) printImports(ctx context.Context) error {
 			fmt.Fprintf(r.out, "perhaps lost: the users in %s of the import at %s\n", event.Reason, at)
 		case event.Kind == auth.EventUsersImported:
 			usersImported = true
-		case r.deleted[event.UserID]:
+		case event.overtaken:
 		case r.old == nil:
 			fmt.Fprintf(r.out, "perhaps lost: the key of %s that was imported at %s\n",
-				r.name(ctx, event), at)
+				r.name(ctx, event.UserID), at)
 		case !done[event.UserID]:
 			done[event.UserID] = true
-			if err := r.printLostKeys(ctx, event); err != nil {
+			if err := r.printLostKeys(ctx, event.UserID); err != nil {
 				return err
 			}
 		}
@@ -76,9 +85,9 @@ func (r *restoration) printImports(ctx context.Context) error {
 	return r.printLostUsers(ctx)
 }
 
-// printLostKeys prints the imported keys of the event's user that the restored database lacks.
-func (r *restoration) printLostKeys(ctx context.Context, event auth.Event) error {
-	keys, err := r.old.store.ListKeys(ctx, event.UserID)
+// printLostKeys prints the imported keys of the user that the restored database lacks.
+func (r *restoration) printLostKeys(ctx context.Context, userID string) error {
+	keys, err := r.old.store.ListKeys(ctx, userID)
 	if err != nil {
 		return err
 	}
@@ -88,7 +97,7 @@ func (r *restoration) printLostKeys(ctx context.Context, event auth.Event) error
 		}
 		switch _, _, err := r.restored.store.FindKey(ctx, key.ID); {
 		case errors.Is(err, auth.ErrNotFound):
-			fmt.Fprintf(r.out, "lost: the imported key labeled %q of %s\n", key.Label, r.name(ctx, event))
+			fmt.Fprintf(r.out, "lost: the imported key labeled %q of %s\n", key.Label, r.name(ctx, userID))
 		case err != nil:
 			return err
 		}
@@ -150,22 +159,18 @@ func (r *restoration) printNoWayIn(ctx context.Context, events []auth.Event) err
 		}
 		done[event.UserID] = true
 		user, err := r.restored.store.FindUser(ctx, event.UserID)
-		if errors.Is(err, auth.ErrNotFound) {
-			lost := r.created[event.UserID] || r.deleted[event.UserID]
-			user, err = auth.User{ID: event.UserID, IsActive: !lost}, nil // perhaps a user of Config.Users
+		if errors.Is(err, auth.ErrNotFound) || err == nil && !user.IsActive {
+			continue
 		}
 		if err != nil {
 			return err
-		}
-		if !user.IsActive {
-			continue
 		}
 		in, err := r.canSignIn(ctx, user)
 		if err != nil {
 			return err
 		}
 		if !in {
-			fmt.Fprintf(r.out, "no way in: %s\n", r.name(ctx, event))
+			fmt.Fprintf(r.out, "no way in: %s\n", r.name(ctx, event.UserID))
 		}
 	}
 	return r.printNoSuperUser(ctx)

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/sallyport-go/auth"
+)
+
+// operator is the authority of the changes. The events of the changes have Host "restore".
+var operator = auth.ByHost("restore")
+
+// repeat makes the change again. If the user or the key does not exist, repeat does nothing: the
+// program has already repeated the change, or the backup is older than the record.
+func (r *restoration) repeat(ctx context.Context, c change) error {
+	said := r.describe(ctx, c.Event) // before the change, because it can delete the user
+	var advice string
+	var err error
+	switch c.Kind {
+	case auth.EventKeyRevoked, auth.EventKeyLeaked:
+		err = r.revoke(ctx, c.Event)
+	case auth.EventKeyRotated: // the secret from before the rotation works again, the later one does not
+		advice = "the key is revoked, so issue a new key"
+		err = r.revoke(ctx, c.Event)
+	case auth.EventUserReset, auth.EventSuperUserRecovered:
+		advice = "regenerate the credentials for the user"
+		err = r.reset(ctx, c.Event)
+	case auth.EventUserDeleted:
+		err = r.restored.svc.DeleteUser(ctx, operator, c.UserID)
+	case auth.EventGitHubUnlinked:
+		err = r.unlink(ctx, c.Event)
+	case auth.EventUserChanged:
+		err = r.update(ctx, c)
+	default:
+		return r.printLost(ctx, c)
+	}
+	switch {
+	case errors.Is(err, errNothing), errors.Is(err, auth.ErrNotFound):
+		return nil
+	case errors.Is(err, auth.ErrLastSuperUser), errors.Is(err, auth.ErrLastWayIn):
+		r.printMissed(ctx, c.Event, err.Error())
+		return nil
+	case err != nil:
+		return err
+	}
+	if advice != "" && !c.overtaken {
+		said += ": " + advice
+	}
+	fmt.Fprintf(r.out, "repeated: %s\n", said)
+	if c.Reason == "reinstated" || c.Kind == auth.EventSuperUserRecovered {
+		r.printUndecided(c, said)
+	}
+	return nil
+}
+
+// errNothing means that there is nothing to repeat.
+var errNothing = errors.New("nothing to repeat")
+
+// describe returns what happened, to whom, and who caused it.
+func (r *restoration) describe(ctx context.Context, event auth.Event) string {
+	words := []string{string(event.Kind), event.AccessKey, event.Reason}
+	if event.GitHub.ID != 0 {
+		words = append(words, fmt.Sprintf("%s account %d", event.GitHub.Host, event.GitHub.ID))
+	}
+	if event.UserID != "" {
+		words = append(words, "of "+r.name(ctx, event.UserID))
+	}
+	by := cmp.Or(event.Host, "an unknown caller")
+	if event.ActorID != "" {
+		by = r.name(ctx, event.ActorID)
+	}
+	words = slices.DeleteFunc(words, func(word string) bool { return word == "" })
+	return strings.Join(words, " ") + ", by " + by
+}
+
+// printUndecided prints a change that gives power, unless a later event has taken the power away.
+func (r *restoration) printUndecided(c change, said string) {
+	if !c.overtaken {
+		r.undecided++
+		fmt.Fprintf(r.out, "to decide: %s\n", said)
+	}
+}
+
+// printMissed prints a change that a person must make before an instance starts.
+func (r *restoration) printMissed(ctx context.Context, event auth.Event, reason string) {
+	r.missed++
+	fmt.Fprintf(r.out, "NOT repeated: %s: %s\n", r.describe(ctx, event), reason)
+}
+
+// imported stands for the ID of every imported key in an event, because the ID may be a secret that a
+// person has entered in the wrong field.
+const imported = "imported"
+
+// revoke revokes the key of the event. If the key was imported, revoke compares the user's keys in the
+// two databases, because the event does not name the key.
+func (r *restoration) revoke(ctx context.Context, event auth.Event) error {
+	keys := r.restored.svc.Credentials()
+	switch {
+	case event.AccessKey != imported:
+		return keys.Revoke(ctx, operator, event.AccessKey)
+	case r.old == nil, event.UserID == "":
+		r.unnamed = append(r.unnamed, event)
+		return errNothing
+	}
+	old, err := r.old.store.ListKeys(ctx, event.UserID)
+	if err != nil {
+		return err
+	}
+	restored, err := r.restored.store.ListKeys(ctx, event.UserID)
+	if err != nil {
+		return err
+	}
+	for _, key := range restored {
+		// A key of the same ID with another hash may have been imported again after the revocation.
+		stays := func(k auth.AccessKey) bool {
+			return k.ID == key.ID && (k.Hash == key.Hash || !r.reimported[event.UserID])
+		}
+		if slices.ContainsFunc(old, stays) {
+			continue
+		}
+		if err := keys.Revoke(ctx, operator, key.ID); err != nil && !errors.Is(err, auth.ErrNotFound) {
+			return err
+		}
+		fmt.Fprintf(r.out, "revoked the key labeled %q of %s, which -old lacks\n", key.Label,
+			r.name(ctx, event.UserID))
+	}
+	return errNothing
+}
+
+// reset removes everything with which the user can sign in. It throws the new pair away, because a
+// person must make sure that it is the user who asks for it. So a disabled user stays disabled.
+func (r *restoration) reset(ctx context.Context, event auth.Event) error {
+	pair, err := r.restored.svc.RegenerateCredentials(ctx, operator, event.UserID)
+	r.discarded[pair.AccessKey] = true
+	return err
+}
+
+// update disables or demotes the user of an EventUserChanged. It prints the rest of the change, because
+// an attacker may have caused it, or may have written the event.
+func (r *restoration) update(ctx context.Context, c change) error {
+	var again auth.UserChange
+	var repeated, undecided []string
+	for _, part := range strings.Fields(c.Reason) {
+		switch part {
+		case "is_active=false":
+			again.IsActive = new(false)
+		case "is_super_user=false":
+			again.IsSuperUser = new(false)
+		default: // "is_active=true", or "is_super_user=true by GitHubConfig.SuperUsers"
+			if !slices.Contains(c.undone, part) {
+				undecided = append(undecided, part)
+			}
+			continue
+		}
+		repeated = append(repeated, part)
+	}
+	event := c.Event
+	if len(undecided) > 0 {
+		event.Reason = strings.Join(undecided, " ")
+		r.printUndecided(c, r.describe(ctx, event))
+	}
+	if len(repeated) == 0 {
+		return errNothing
+	}
+	_, err := r.restored.svc.UpdateUser(ctx, operator, c.UserID, again)
+	if err == nil {
+		event.Reason = strings.Join(repeated, " ")
+		fmt.Fprintf(r.out, "repeated: %s\n", r.describe(ctx, event))
+		err = errNothing // the caller would print the whole reason
+	}
+	return err
+}
+
+func (r *restoration) unlink(ctx context.Context, event auth.Event) error {
+	svc, err := withGitHub(r.restored.store, event.GitHub.Host)
+	if err != nil {
+		return err
+	}
+	return svc.GitHub().Unlink(ctx, operator, event.UserID)
+}
+
+// withGitHub returns a service for the GitHub accounts of the host. It needs no key of the host either.
+// The log would say that GitHub tokens are not revoked at GitHub. They were revoked when the account was
+// unlinked from the user of the old database.
+func withGitHub(store auth.Store, host string) (*auth.Service, error) {
+	return newService(store, &auth.GitHubConfig{
+		ClientID: "restore", ClientSecret: auth.NewSecret("restore"), Host: host,
+		CallbackURL: "https://restore.invalid/callback",
+	}, slog.New(slog.DiscardHandler))
+}
+
+// name returns the ID of the user and, if a database has the user, the name.
+func (r *restoration) name(ctx context.Context, userID string) string {
+	for _, from := range []*database{&r.restored, r.old} {
+		if from == nil {
+			continue
+		}
+		if user, err := from.store.FindUser(ctx, userID); err == nil {
+			return fmt.Sprintf("the user %s (%s)", userID, user.Username)
+		}
+	}
+	return "the user " + userID
+}

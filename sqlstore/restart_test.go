@@ -10,106 +10,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
-	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/sqlstore"
 )
-
-// ownPostgres is a PostgreSQL server that belongs to one test, so that the test can stop it.
-type ownPostgres struct {
-	bin, dir, dsn string
-	port          int
-	as            *syscall.Credential // runs the server; nil means the account of the test
-}
-
-func newOwnPostgres(t *testing.T) *ownPostgres {
-	t.Helper()
-	installed, _ := filepath.Glob("/usr/lib/postgresql/*/bin/pg_ctl")
-	control, err := exec.LookPath("pg_ctl")
-	switch {
-	case len(installed) > 0:
-		control = slices.Max(installed)
-	case err != nil:
-		testenv.Skip(t, "there is no pg_ctl")
-	}
-	// The server may run under another account, which could not open t.TempDir.
-	dir, err := os.MkdirTemp("", "auth-postgres-")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &ownPostgres{bin: filepath.Dir(control), dir: dir}
-	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
-		p.as = accountOf(t, "postgres")
-		require.NoError(t, os.Chown(dir, int(p.as.Uid), int(p.as.Gid)))
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p.port = listener.Addr().(*net.TCPAddr).Port
-	require.NoError(t, listener.Close())
-	p.dsn = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?connect_timeout=5", p.port)
-	p.run(t, "initdb", "-D", dir+"/data", "-A", "trust", "-U", "postgres", "-E", "UTF8")
-	p.start(t)
-	t.Cleanup(func() { p.stop(t, "immediate") })
-	return p
-}
-
-func accountOf(t *testing.T, name string) *syscall.Credential {
-	t.Helper()
-	account, err := user.Lookup(name)
-	require.NoError(t, err)
-	uid, err := strconv.ParseUint(account.Uid, 10, 32)
-	require.NoError(t, err)
-	gid, err := strconv.ParseUint(account.Gid, 10, 32)
-	require.NoError(t, err)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-}
-
-func (p *ownPostgres) start(t *testing.T) {
-	p.run(t, "pg_ctl", "start", "-w", "-D", p.dir+"/data", "-l", p.dir+"/log",
-		"-o", fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1", p.port, p.dir))
-}
-
-// stop stops the server. The mode "fast" rolls back open transactions. The mode "immediate" has the
-// same effect as a crash.
-func (p *ownPostgres) stop(t *testing.T, mode string) {
-	p.run(t, "pg_ctl", "stop", "-w", "-D", p.dir+"/data", "-m", mode)
-}
-
-func (p *ownPostgres) run(t *testing.T, program string, args ...string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(p.bin, program), args...)
-	cmd.Dir = p.dir
-	if p.as != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.as}
-	}
-	output, err := os.CreateTemp(t.TempDir(), "output") // a pipe would stay open in the server
-	require.NoError(t, err)
-	defer output.Close()
-	cmd.Stdout, cmd.Stderr = output, output
-	if err := cmd.Run(); err != nil {
-		text, _ := os.ReadFile(output.Name())
-		require.NoError(t, err, "%s", text)
-	}
-}
 
 // client calls a service until it is told to stop, and counts the responses.
 type client struct {

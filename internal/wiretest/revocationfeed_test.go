@@ -174,7 +174,7 @@ func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 		}
 		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
-		time.Sleep(2500 * time.Millisecond)
+		time.Sleep(time.Second)
 		synctest.Wait()
 		require.Equal(t, http.StatusUnauthorized, status(in.other, token))
 
@@ -187,6 +187,26 @@ func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 		require.Contains(t, in.log.String(), "the revocation feed cannot be read")
 		require.Contains(t, in.log.String(), "the revocation feed can be read again")
 	})
+}
+
+func TestRunReadsTheFeedEverySecondOrTwiceInAShortRevocationInterval(t *testing.T) {
+	t.Parallel()
+	for interval, perSecond := range map[time.Duration]int64{
+		0: 1, 3 * time.Second: 1, 2 * time.Second: 1, time.Second: 2, 200 * time.Millisecond: 10,
+	} {
+		t.Run(interval.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				in := newInstances(t, func(c *auth.Config) {
+					c.Now, c.Tokens.RevocationInterval = time.Now, interval
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+time.Millisecond)
+				defer cancel()
+				require.ErrorIs(t, in.other.Run(ctx), context.DeadlineExceeded)
+				require.Equal(t, 1+10*perSecond, in.reads.Load(), "at once, and then in each of ten seconds")
+			})
+		})
+	}
 }
 
 func TestCheckSessionsInStoreRejectsEverywhereAtOnceWithoutTheFeed(t *testing.T) {

@@ -147,25 +147,34 @@ func (t *throughput) prepare(b *testing.B) {
 func (t *throughput) measure(
 	b *testing.B, clients, calls int, do func(i int) error,
 ) (each, p99 time.Duration) {
-	var next atomic.Int64
-	var all sync.WaitGroup
 	took := make([]time.Duration, calls)
 	began := time.Now()
+	inClients(b, clients, calls, func(i int) error {
+		at := time.Now()
+		err := do(i)
+		took[i] = time.Since(at)
+		return err
+	})
+	each = time.Since(began) / time.Duration(calls)
+	return each, quantile(took, 0.99)
+}
+
+// inClients calls the function do with each number below n, and makes as many calls at the same time as
+// there are clients.
+func inClients(b *testing.B, clients, n int, do func(i int) error) {
+	var next atomic.Int64
+	var all sync.WaitGroup
 	for range clients {
 		all.Go(func() {
-			for i := int(next.Add(1)) - 1; i < calls; i = int(next.Add(1)) - 1 {
-				at := time.Now()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				if err := do(i); err != nil {
 					b.Error(err)
 					return
 				}
-				took[i] = time.Since(at)
 			}
 		})
 	}
 	all.Wait()
-	each = time.Since(began) / time.Duration(calls)
-	return each, quantile(took, 0.99)
 }
 
 func (t *throughput) signIn(pair auth.KeyPair) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/throttle"
+	"github.com/sallyport-go/auth/internal/writable"
 )
 
 // Config is the configuration of a [Service]. Issuer and SigningKeys are required, and Proxies
@@ -121,9 +122,10 @@ type Service struct {
 	clients     *clientaddr.Resolver
 	throttle    *throttle.Throttle // nil if Throttling.Off is set
 	events      *EventLog
-	pings       *answers.Memory // the latest result of Ping, for readiness
-	reauthAfter time.Duration   // 0 means any age
-	retention   time.Duration   // Config.AuditRetention
+	pings       *answers.Memory   // the latest result of Ping, for readiness
+	writes      *writable.Monitor // nil if the store has no method CheckWritable
+	reauthAfter time.Duration     // 0 means any age
+	retention   time.Duration     // Config.AuditRetention
 	timeout     time.Duration
 	now         func() time.Time
 	log         *slog.Logger
@@ -201,6 +203,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		throttle:    throttle,
 		events:      cfg.Tokens.Events,
 		pings:       answers.New(cfg.Now, time.Second),
+		writes:      writable.New(guardCheckWritable(store), cfg.Now, cfg.Logger),
 		reauthAfter: cfg.ReauthAfter,
 		retention:   cfg.AuditRetention,
 		timeout:     cfg.Timeout,

@@ -206,7 +206,8 @@ func (s *Service) JWKSHandler() http.Handler {
 
 // healthBody is the body of a health check that succeeded.
 type healthBody struct {
-	Status string `json:"status"`
+	Status        string `json:"status"`
+	StoreWritable *bool  `json:"store_writable,omitempty"` // only of readiness; nil if not known
 }
 
 // errNotReady is the error of a readiness check. Anyone can see it, so it does not contain the
@@ -218,7 +219,7 @@ var errNotReady = &wire.RequestError{Status: http.StatusServiceUnavailable,
 // store. A supervisor can restart a process that does not answer.
 func (s *Service) LivenessHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet,
-		serve: func(http.ResponseWriter, *http.Request) (any, error) { return healthBody{"ok"}, nil }})
+		serve: func(http.ResponseWriter, *http.Request) (any, error) { return healthBody{Status: "ok"}, nil }})
 }
 
 // ReadinessHandler handles GET /readyz: it answers 200 if this instance can accept tokens now, and
@@ -232,12 +233,18 @@ func (s *Service) LivenessHandler() http.Handler {
 // An instance accepts tokens for up to MaxStaleness after the store has stopped answering. So during a
 // short failure of the store, the load balancer still sends requests to all instances. Use
 // [Service.Ping] for an alert about the store.
+//
+// If the store has a method CheckWritable(context.Context) error, such as the stores of package
+// sqlstore, the body of a 200 also says whether the store accepts writes. An instance whose store
+// accepts no writes stays ready, because it still accepts tokens, and because all instances have the
+// same store. All requests together call CheckWritable at most every ten seconds. The result is missing
+// if it is not known yet. If CheckWritable fails, the body does not contain the cause, but the log does.
 func (s *Service) ReadinessHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet,
 		serve: func(_ http.ResponseWriter, r *http.Request) (any, error) {
 			if s.checkReady(r.Context()) != nil {
 				return nil, errNotReady
 			}
-			return healthBody{"ok"}, nil
+			return healthBody{"ok", s.writes.State(r.Context())}, nil
 		}})
 }

@@ -119,6 +119,18 @@ func (g guardedAccounts) Ping(ctx context.Context) (err error) {
 	return g.accounts.Ping(ctx)
 }
 
+// guardCheckWritable returns the store's method CheckWritable, or nil if the store has no such method.
+func guardCheckWritable(store AccountStore) func(context.Context) error {
+	s, ok := store.(interface{ CheckWritable(context.Context) error })
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context) (err error) {
+		defer recoverStore("CheckWritable", &err)
+		return s.CheckWritable(ctx)
+	}
+}
+
 func (g guardedUsers) Register(ctx context.Context, w Write, user User, key AccessKey) (err error) {
 	defer recoverStore("Register", &err)
 	return g.UserStore.Register(ctx, w, user, key)
@@ -369,11 +381,9 @@ func (g guardedGitHub) ForgetGitHubAccount(ctx context.Context, w Write, account
 	return g.GitHubStore.ForgetGitHubAccount(ctx, w, account)
 }
 
-func (g guardedEvents) ListEvents(
-	ctx context.Context, filter EventFilter, limit int,
-) (r1 []Event, err error) {
+func (g guardedEvents) ListEvents(ctx context.Context, f EventFilter, limit int) (r1 []Event, err error) {
 	defer recoverStore("ListEvents", &err)
-	return g.EventStore.ListEvents(ctx, filter, limit)
+	return g.EventStore.ListEvents(ctx, f, limit)
 }
 
 func (g guardedEvents) ClaimEvent(ctx context.Context, now, until time.Time) (r1 Event, r2 int, err error) {
@@ -392,9 +402,7 @@ func (g guardedEvents) PruneEvents(ctx context.Context, before time.Time, limit 
 }
 
 // listEntries adapts [SessionStore.ListRevocations] to the types of package revocation.
-func listEntries(
-	store SessionStore,
-) func(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
+func listEntries(store SessionStore) func(context.Context, int64, int) ([]revocation.Entry, error) {
 	return func(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
 		page, err := store.ListRevocations(ctx, from, limit)
 		if err != nil {

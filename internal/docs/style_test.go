@@ -60,6 +60,7 @@ var styledDirs = []string{
 	"internal/weburl",
 	"internal/wire",
 	"internal/wiretest",
+	"internal/writable",
 	"limit",
 	"memstore",
 	"openapitest",

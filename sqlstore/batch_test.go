@@ -119,6 +119,29 @@ func runBatch(
 	return waitAll(t, begun)
 }
 
+// runReads is like runBatch, for lookups of keys. Two batches of lookups can run at the same time, so
+// it holds two calls of busy. It returns the errors of all calls.
+func runReads(t testing.TB, s *spy, store batchStore, busy func() error, calls ...func() error) []error {
+	t.Helper()
+	var begun []call
+	var opened []chan struct{}
+	for range 2 {
+		h := newHeld()
+		s.watch(h.first("SELECT"))
+		begun, opened = append(begun, begin(busy)), append(opened, h.opened)
+		<-h.reached
+	}
+	for i, do := range calls {
+		begun = append(begun, begin(do))
+		waitFor(t, store, i+1)
+	}
+	s.watch(nil)
+	for _, c := range opened {
+		close(c)
+	}
+	return waitAll(t, begun)
+}
+
 var background = context.Background()
 
 func signIn(store auth.SessionStore, session auth.Session, limit int) func() error {

@@ -44,31 +44,15 @@ func TestKeysThatAreLookedUpDuringAReadShareTheNext(t *testing.T) {
 				return nil
 			}
 		}
-		a, b := newHeld(), newHeld()
-		first, second := a.first("SELECT"), b.first("SELECT")
-		s.spy.watch(func(ctx context.Context, statement string) error {
-			select {
-			case <-a.reached:
-				return second(ctx, statement)
-			default:
-				return first(ctx, statement)
-			}
-		})
-		readers := []call{begin(find("k-eve", "eve", nil))}
-		<-a.reached
-		readers = append(readers, begin(find("k-eve", "eve", nil)))
-		<-b.reached
+		var readers []func() error
 		for i := range 60 {
-			readers = append(readers, begin([]func() error{
+			readers = append(readers, []func() error{
 				find("k-ada", "ada", nil), find("k-old", "ada", nil),
 				find("K-ada", "", auth.ErrNotFound), find("k-eve", "eve", nil),
-			}[i%4]))
+			}[i%4])
 		}
-		waitFor(t, s.store, 60)
-		s.spy.watch(nil)
-		close(a.opened)
-		close(b.opened)
-		require.NoError(t, errors.Join(waitAll(t, readers)...))
+		require.NoError(t, errors.Join(
+			runReads(t, s.spy, s.store, find("k-eve", "eve", nil), readers...)...))
 		require.LessOrEqual(t, s.spy.count("SELECT"), 2)
 	})
 }

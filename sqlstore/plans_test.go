@@ -40,6 +40,7 @@ var fill = []string{
 		SELECT CONCAT('ev', n), 9000000000000000 + n, CASE n % 2 WHEN 0 THEN 'test' ELSE 'other' END, CASE n % 100 WHEN 0 THEN 'ada' ELSE CONCAT('u', n) END, CONCAT('u', n), '', '', '', '', '', 0,
 			'', '', '', '', CASE WHEN n % 500 = 0 THEN 1 ELSE 0 END, 0, 0 FROM TABLE`,
 	`INSERT INTO auth_retired_usernames (username_folded) SELECT CONCAT('r', n) FROM TABLE`,
+	`INSERT INTO auth_host_users (id) SELECT CONCAT('u', n) FROM TABLE`,
 }
 
 const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation)
@@ -48,10 +49,12 @@ const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key
 var numbers = map[sqlstore.Dialect]string{
 	sqlstore.Postgres: fmt.Sprintf(`generate_series(1, %d) AS g (n)`, manyRows),
 	sqlstore.MySQL:    fmt.Sprintf(`(SELECT seq AS n FROM seq_1_to_%d) AS g`, manyRows),
+	sqlstore.SQLite: fmt.Sprintf(`(WITH RECURSIVE g (n) AS
+		(SELECT 1 UNION ALL SELECT n + 1 FROM g LIMIT %d) SELECT n FROM g) AS g`, manyRows),
 }
 
 var analyze = map[sqlstore.Dialect]string{sqlstore.Postgres: `ANALYZE `,
-	sqlstore.MySQL: `ANALYZE TABLE `}
+	sqlstore.MySQL: `ANALYZE TABLE `, sqlstore.SQLite: `ANALYZE `}
 
 func (s *stage) fill(t *testing.T, on sqlstore.Dialect) {
 	t.Helper()
@@ -68,6 +71,9 @@ func (s *stage) fillWith(t *testing.T, on sqlstore.Dialect, statement string, ta
 	t.Helper()
 	statement = strings.ReplaceAll(strings.ReplaceAll(statement, "TABLE", numbers[on]), "auth_",
 		s.prefix)
+	if on == sqlstore.SQLite {
+		statement = strings.ReplaceAll(statement, "'sealed'", "X'00'") // the column rejects a text
+	}
 	_, err := s.db.Exec(statement)
 	require.NoError(t, err)
 	s.analyze(t, on, tables...)
@@ -82,12 +88,18 @@ func (s *stage) analyze(t *testing.T, on sqlstore.Dialect, tables ...string) {
 	}
 }
 
+// explains are functions that fail the test if the plan of a statement reads a whole table.
+var explains = map[sqlstore.Dialect]func(t *testing.T, db *sql.DB, statement string, args []any){
+	sqlstore.Postgres: requireIndexOnPostgres, sqlstore.MySQL: requireIndexOnMySQL,
+	sqlstore.SQLite: func(t *testing.T, db *sql.DB, statement string, _ []any) {
+		t.Helper()
+		requireIndexOnSQLite(t, db, []string{statement})
+	},
+}
+
 // This test does the same as TestNoStatementReadsAWholeTable, but on the servers.
 func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 	t.Parallel()
-	explains := map[sqlstore.Dialect]func(t *testing.T, db *sql.DB, statement string, args []any){
-		sqlstore.Postgres: requireIndexOnPostgres, sqlstore.MySQL: requireIndexOnMySQL,
-	}
 	onServers(t, func(t *testing.T, on *server) {
 		s := on.stage(t)
 		arguments := map[string][]any{} // by statement
@@ -132,6 +144,7 @@ func (s *stage) noteArguments(arguments map[string][]any) {
 type postgresPlan struct {
 	Node     string         `json:"Node Type"`
 	Relation string         `json:"Relation Name"`
+	Rows     int            `json:"Plan Rows"`
 	Plans    []postgresPlan `json:"Plans"`
 }
 
@@ -148,7 +161,11 @@ func requireIndexOnPostgres(t *testing.T, db *sql.DB, statement string, args []a
 			!strings.HasSuffix(p.Relation, "everybody") {
 			require.NotEqual(t, "Seq Scan", p.Node, "%s of %s\n%s", statement, p.Relation, text)
 		}
-		require.NotContains(t, p.Node, "Sort", "%s\n%s", statement, text)
+		// A batch locks its records in the order of their IDs. So it may sort the few records that it has
+		// found with an index.
+		if !strings.Contains(statement, " = ANY (") || p.Rows > 64 {
+			require.NotContains(t, p.Node, "Sort", "%s\n%s", statement, text)
+		}
 		for _, sub := range p.Plans {
 			check(sub)
 		}

@@ -75,10 +75,15 @@ func (s *core) connect(ctx context.Context) (*sql.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err = s.checkConn(ctx, conn); err == nil {
+		discarded := false
+		err = s.orAbandon(conn, func() error {
+			err := s.checkConn(ctx, conn)
+			discarded = err != nil && (s.discardUnsafe(conn, err) || s.isLost(ctx, conn, err))
+			return err
+		})
+		if err == nil {
 			return conn, nil
 		}
-		discarded := s.discardUnsafe(conn, err) || s.isLost(ctx, conn, err)
 		conn.Close()
 		if !discarded || left <= 1 {
 			return nil, err
@@ -147,6 +152,45 @@ func discardConn(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
+// orAbandon calls the function do, which uses the connection. If do panics or calls [runtime.Goexit],
+// orAbandon takes the connection out of the pool, and the caller must not close it.
+func (s *core) orAbandon(conn *sql.Conn, do func() error) error {
+	returned := false
+	defer func() {
+		if !returned {
+			go s.abandon(conn)
+		}
+	}()
+	err := do()
+	returned = true
+	return err
+}
+
+// abandon ends the transaction of a connection after the driver has panicked, and takes the connection
+// out of the pool. The next statement on such a connection might get the answer to an earlier one. So
+// abandon closes the driver's connection, and the server rolls back. A connection to SQLite, which runs
+// in the process, goes back to the pool.
+//
+// After a panic in a query or a ping, package sql never releases its lock of the [sql.Conn]. Close of
+// the Conn then blocks forever, and the pool counts the connection as open until the program ends. A
+// caller of package sql can do nothing about this. So abandon runs in a goroutine of its own, which
+// never ends in this case, and no call of the store waits for it.
+func (s *core) abandon(conn *sql.Conn) {
+	defer func() { _ = recover() }() // the driver may panic again, and nobody above recovers
+	defer discardConn(conn)          // does nothing after Close
+	if s.dialect.oneWriter {
+		s.rollBack(context.Background(), conn)
+		conn.Close()
+		return
+	}
+	_ = conn.Raw(func(driverConn any) error {
+		if c, ok := driverConn.(driver.Conn); ok {
+			_ = c.Close()
+		}
+		return nil
+	})
+}
+
 // bound returns a context with a deadline for statements, because a server that has vanished never
 // answers. SQLite needs no deadline here: it runs in the process, and [core.retry] ends the wait for
 // a lock.
@@ -175,10 +219,14 @@ func (s *core) onConn(ctx context.Context, find func(context.Context, querier) e
 		if err != nil {
 			return err
 		}
-		bounded, cancel := s.bound(ctx)
-		err = find(bounded, querier{s, conn})
-		again := err != nil && s.isLost(bounded, conn, err) && attempt < maxLost
-		cancel()
+		again := false
+		err = s.orAbandon(conn, func() error {
+			bounded, cancel := s.bound(ctx)
+			defer cancel()
+			err := find(bounded, querier{s, conn})
+			again = err != nil && s.isLost(bounded, conn, err) && attempt < maxLost
+			return err
+		})
 		conn.Close()
 		if !again {
 			return err

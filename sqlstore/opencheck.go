@@ -14,11 +14,14 @@ func (s *core) checkDatabase(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
-		if s.dialect.prepare == nil {
-			return nil
-		}
-		return s.dialect.prepare(ctx, conn, s.db.Stats().MaxOpenConnections)
+		err = s.orAbandon(conn, func() error {
+			if s.dialect.prepare == nil {
+				return nil
+			}
+			return s.dialect.prepare(ctx, conn, s.db.Stats().MaxOpenConnections)
+		})
+		conn.Close()
+		return err
 	})
 	if err == nil || isUnsafe(err) || ctx.Err() != nil {
 		return err

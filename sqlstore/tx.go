@@ -207,14 +207,19 @@ func (s *core) transact(ctx context.Context, do func(context.Context, tx) error)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-
-	committed := false
-	defer func() {
-		if !committed { // also if do panics
+	err = s.orAbandon(conn, func() error {
+		err := s.transactOn(ctx, conn, do)
+		if err != nil {
 			s.rollBack(ctx, conn)
 		}
-	}()
+		return err
+	})
+	conn.Close()
+	return err
+}
+
+// transactOn runs the open transaction of the connection, and commits it or returns an error.
+func (s *core) transactOn(ctx context.Context, conn *sql.Conn, do func(context.Context, tx) error) error {
 	bounded, cancel := context.WithTimeout(s.statementContext(ctx), s.timeout)
 	defer cancel()
 	if err := do(bounded, s.tx(ctx, conn)); err != nil {
@@ -226,11 +231,7 @@ func (s *core) transact(ctx context.Context, do func(context.Context, tx) error)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := s.commit(ctx, conn); err != nil {
-		return err
-	}
-	committed = true
-	return nil
+	return s.commit(ctx, conn)
 }
 
 // statementContext returns the context for the statements of a transaction.
@@ -251,6 +252,9 @@ func (s *core) commit(ctx context.Context, conn *sql.Conn) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = unknownError{fmt.Errorf("panic: %v", p)}
+			if !s.dialect.oneWriter {
+				discardConn(conn) // for the reason that abandon states
+			}
 		}
 	}()
 	_, err = conn.ExecContext(ctx, `COMMIT`)
@@ -299,7 +303,7 @@ func (s *core) begin(ctx context.Context) (conn *sql.Conn, err error) {
 			if conn, err = s.connect(ctx); err != nil {
 				return err
 			}
-			if err = s.beginOn(ctx, conn); err == nil {
+			if err = s.orAbandon(conn, func() error { return s.beginOn(ctx, conn) }); err == nil {
 				return nil
 			}
 			conn.Close()

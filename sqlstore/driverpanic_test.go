@@ -51,6 +51,7 @@ func TestADriverThatPanicsBlocksNoCall(t *testing.T) {
 						return signInUnder(ctx, s.store, newSession(session, user, "k-"+user))()
 					})
 				}
+				closed := s.spy.closedConns()
 				errs := runBatch(t, s.spy, s.store, s.busySignIn(), once(words, crashes["panic"]),
 					in("s-1", "ada"), in("s-2", "eve"), in("s-3", "eve"))
 				for _, err := range errs {
@@ -60,6 +61,8 @@ func TestADriverThatPanicsBlocksNoCall(t *testing.T) {
 						require.NoError(t, err)
 					}
 				}
+				require.Eventually(t, func() bool { return s.sqlite() || s.spy.closedConns() > closed },
+					time.Minute, time.Millisecond, "a connection to a server is discarded")
 				require.NoError(t, in("s-4", "ada")())
 				require.NoError(t, bounded(func(ctx context.Context) error {
 					return s.store.RevokeToken(ctx, claimsOf(s.session(t, "s-4")))

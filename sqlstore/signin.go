@@ -73,6 +73,9 @@ func (s *core) signInInOrder(ctx context.Context, ins []signIn) ([]answer[signed
 		if err != nil {
 			return nil, false, err
 		}
+		if err := holdKeys(ctx, t, ins); err != nil {
+			return nil, false, err
+		}
 		answers := make([]answer[signedIn], len(ins))
 		for i, in := range ins {
 			a := &answers[i]
@@ -87,6 +90,25 @@ func (s *core) signInInOrder(ctx context.Context, ins []signIn) ([]answer[signed
 		}
 		return answers, changed, nil
 	})
+}
+
+const lockKeys = `SELECT k.id FROM auth_access_keys k WHERE k.id `
+
+// holdKeys locks the keys that open the sessions. If a later session of the batch locked its key itself,
+// it could wait for the key while an earlier session has locked the head of the revocation feed.
+func holdKeys(ctx context.Context, t tx, ins []signIn) error {
+	if len(ins) == 1 {
+		return nil // the session locks its key before the head
+	}
+	_, err := collectListed(ctx, t.querier, func(id *string) []any { return []any{id} }, lockKeys,
+		` ORDER BY k.id FOR UPDATE`, keyIDs(ins))
+	return err
+}
+
+// keyIDs returns the IDs of the keys that open the sessions.
+func keyIDs(ins []signIn) []string {
+	ids := fieldOf(ins, func(in signIn) string { return in.session.AccessKeyID })
+	return slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxAccessKeyLength) })
 }
 
 const (
@@ -143,8 +165,6 @@ type heldKey struct {
 // holdFreeKeys locks the keys that open the sessions, except those that another transaction has
 // locked. The users are locked, so nobody else can add a session or revoke all sessions of a user.
 func holdFreeKeys(ctx context.Context, t tx, ins []signIn) (map[string]heldKey, error) {
-	ids := fieldOf(ins, func(in signIn) string { return in.session.AccessKeyID })
-	ids = slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxAccessKeyLength) })
 	first := ins[0].session.CreatedAt
 	for _, in := range ins {
 		if in.session.CreatedAt.Before(first) {
@@ -152,8 +172,8 @@ func holdFreeKeys(ctx context.Context, t tx, ins []signIn) (map[string]heldKey, 
 		}
 	}
 	fields := func(k *heldKey) []any { return append(keyFields(&k.AccessKey), &k.head, &k.sessions) }
-	found, err := collectListed(ctx, t.querier, fields, lockFreeKeys, ` ORDER BY k.id`+skipLocked, ids,
-		toMicros(first))
+	found, err := collectListed(ctx, t.querier, fields, lockFreeKeys, ` ORDER BY k.id`+skipLocked,
+		keyIDs(ins), toMicros(first))
 	return byID(found, func(k heldKey) string { return k.ID }), err
 }
 

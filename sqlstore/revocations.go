@@ -293,8 +293,12 @@ SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.gen
 // a deadlock: the other transaction may be waiting for the head of the feed, which this transaction
 // has locked.
 //
+// The given sessions are no longer stored, but the new entry expires as if they were.
+//
 // fold returns the new entry, if it adds one.
-func fold(ctx context.Context, t tx, userID string) (added []auth.Revocation, err error) {
+func fold(
+	ctx context.Context, t tx, userID string, deleted ...auth.Session,
+) (added []auth.Revocation, err error) {
 	count, err := namedOf(ctx, t, userID)
 	if err != nil || count <= auth.MaxNamedRevocations {
 		return nil, err
@@ -320,6 +324,11 @@ func fold(ctx context.Context, t tx, userID string) (added []auth.Revocation, er
 		return nil, err
 	}
 	folded.ExpiresAt = later(folded.ExpiresAt, last)
+	for _, s := range deleted {
+		if s.Generation < folded.Generation {
+			folded.ExpiresAt = later(folded.ExpiresAt, s.ExpiresAt)
+		}
+	}
 	return []auth.Revocation{folded}, runInOrder(
 		func() error { return deleteOlderSessions(ctx, t, folded) },
 		func() error {

@@ -14,9 +14,10 @@ const (
 	selectForce = `
 SELECT ` + revocationColumns + ` FROM auth_revocations r
 WHERE r.user_id IN (?, '') AND r.expires_at > 0 AND (r.session_id = '' OR r.session_id `
+	// The text of a condition with session IDs follows.
 	replaceNamed = `
-UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND session_id = ? AND expires_at > 0`
-	selectSessions = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id `
+UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND expires_at > 0 AND session_id `
+	selectSessionsOf = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.id `
 )
 
 const revokeToken = "revoke token"
@@ -78,12 +79,11 @@ func revokeDifferent(ctx context.Context, t tx, claims []auth.SessionClaims) err
 		return err
 	}
 	ids := fieldOf(claims, func(c auth.SessionClaims) string { return c.SessionID })
-	found, err := collectListed(ctx, t.querier, sessionFields, selectSessions,
-		` ORDER BY s.id FOR UPDATE`, ids)
+	found, err := collectListed(ctx, t.querier, sessionFields, selectSessionsOf,
+		` ORDER BY s.id FOR UPDATE`, ids, userID)
 	if err != nil {
 		return err
 	}
-	found = slices.DeleteFunc(found, func(s auth.Session) bool { return s.UserID != userID })
 	if err := changeListed(ctx, t, deleteSessions, idsOf(found)); err != nil {
 		return err
 	}
@@ -99,15 +99,11 @@ func revokeDifferent(ctx context.Context, t tx, claims []auth.SessionClaims) err
 	for _, c := range claims {
 		entry := entryOf(c)
 		entry.ExpiresAt = later(entry.ExpiresAt, sessions[c.SessionID].ExpiresAt)
-		if coveredBy(force, entry) {
-			continue
+		if !coveredBy(force, entry) {
+			entries = append(entries, entry)
 		}
-		if err := replaceOlder(ctx, t, force, entry); err != nil {
-			return err
-		}
-		entries = append(entries, entry)
 	}
-	return addNamed(ctx, t, userID, entries)
+	return addNamed(ctx, t, userID, entries, force, sessions)
 }
 
 // forceOf returns the entries in force that may revoke one of the sessions.
@@ -118,14 +114,22 @@ func forceOf(ctx context.Context, t tx, userID string, sessionIDs []string) ([]a
 }
 
 // addNamed adds entries that each revoke one session of the user, and folds them as often as if they
-// were added one by one.
-func addNamed(ctx context.Context, t tx, userID string, entries []auth.Revocation) error {
+// were added one by one. The given entries in force may name the same sessions. The sessions are those
+// that the transaction has deleted, by ID.
+func addNamed(
+	ctx context.Context, t tx, userID string, entries, force []auth.Revocation,
+	sessions map[string]auth.Session,
+) error {
 	for len(entries) > 0 {
 		named, err := namedOf(ctx, t, userID)
 		if err != nil {
 			return err
 		}
+		// Only the last of the next n entries can make a fold necessary.
 		n := min(max(auth.MaxNamedRevocations+1-named, 1), len(entries))
+		if err := replaceOlder(ctx, t, force, entries[:n]); err != nil {
+			return err
+		}
 		if err := revoke(ctx, t, entries[:n]...); err != nil {
 			return err
 		}
@@ -133,7 +137,12 @@ func addNamed(ctx context.Context, t tx, userID string, entries []auth.Revocatio
 		if named+n <= auth.MaxNamedRevocations {
 			continue
 		}
-		folded, err := fold(ctx, t, userID)
+		// One by one, the fold would find the sessions of the other entries.
+		var others []auth.Session
+		for _, e := range entries {
+			others = append(others, sessions[e.SessionID])
+		}
+		folded, err := fold(ctx, t, userID, others...)
 		if err != nil {
 			return err
 		}
@@ -168,12 +177,20 @@ func namesSession(e, entry auth.Revocation) bool {
 	return e.UserID == entry.UserID && e.SessionID == entry.SessionID
 }
 
-// replaceOlder ends the entries in force that name the session of the new entry.
-func replaceOlder(ctx context.Context, t tx, force []auth.Revocation, entry auth.Revocation) error {
-	if !slices.ContainsFunc(force, func(e auth.Revocation) bool { return namesSession(e, entry) }) {
+// replaceOlder ends the entries in force that name the sessions of the new entries, which are of one
+// user.
+func replaceOlder(ctx context.Context, t tx, force, entries []auth.Revocation) error {
+	var ids []string
+	for _, entry := range entries {
+		if slices.ContainsFunc(force, func(e auth.Revocation) bool { return namesSession(e, entry) }) {
+			ids = append(ids, entry.SessionID)
+		}
+	}
+	if len(ids) == 0 {
 		return nil
 	}
-	return t.change(ctx, replaceNamed, entry.UserID, entry.SessionID)
+	list, listed := listOf(t.store.dialect, ids)
+	return t.change(ctx, replaceNamed+list, append([]any{entries[0].UserID}, listed...)...)
 }
 
 func later(a, b time.Time) time.Time {
@@ -228,6 +245,13 @@ func revokeTokens(
 	sessions, err := holdFreeSessions(ctx, t, users, claims)
 	if err != nil {
 		return nil, false, err
+	}
+	for _, session := range sessions {
+		if _, held := users[session.UserID]; !held {
+			// The claims name a session of another user, who is not locked. The batch must not keep the
+			// lock of the session: see fold.
+			return nil, false, errAlone
+		}
 	}
 	b := signOutBatch{users: users, sessions: sessions, added: map[string]int{}}
 	answers := make([]answer[struct{}], len(claims))
@@ -295,8 +319,7 @@ func readForce(ctx context.Context, t tx, userID string, sessions []heldSession)
 		if s := &sessions[i]; s.UserID == userID {
 			s.named = named
 			for _, e := range entries {
-				ofUser := e.SessionID == "" && e.Generation > s.Generation
-				if e.UserID == userID && (e.SessionID == s.ID || ofUser) {
+				if e.UserID == userID && (e.SessionID == s.ID || e.SessionID == "" && e.Generation > s.Generation) {
 					s.force++
 				}
 			}

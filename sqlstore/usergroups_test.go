@@ -1,11 +1,13 @@
 package sqlstore_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,4 +111,98 @@ func (s *stage) isFree(t *testing.T, record string) bool {
 		require.ErrorIs(t, err, sql.ErrNoRows)
 	}
 	return err == nil
+}
+
+// A fold skips locked sessions, because the transaction that has locked them deletes them. MariaDB
+// keeps the lock of a row that it finds by the ID, even if another condition excludes the row.
+func TestAClaimToTheSessionOfAnotherUserDoesNotLockIt(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		if on != postgres {
+			t.Skip("only PostgreSQL leaves excluded rows unlocked")
+		}
+		s := on.stage(t)
+		foreign := claimsOf(s.session(t, "s-ada"))
+		foreign.UserID = "eve"
+		var locked atomic.Bool
+		look := func(_ context.Context, statement string) error {
+			head := strings.Contains(statement, s.prefix+"revocation_head SET")
+			if head && !s.isFree(t, "sessions WHERE id = 's-ada'") {
+				locked.Store(true)
+			}
+			return nil
+		}
+		errs := runBatch(t, s.spy, s.store, s.busySignOut(t), look,
+			signOut(s.store, foreign), signOut(s.store, claimsOf(s.session(t, "s-eve"))))
+		require.NoError(t, errors.Join(errs...))
+		require.False(t, locked.Load())
+		s.session(t, "s-ada")
+		require.ElementsMatch(t, []string{"s-busy", "s-ada", "s-eve"}, s.named(t))
+	})
+}
+
+func TestABatchOfRevocationsOfOneUserLeavesWhatSingleRevocationsLeave(t *testing.T) {
+	t.Parallel()
+	const most = auth.MaxNamedRevocations
+	claims := func(id string, generation int64, expires time.Duration) auth.SessionClaims {
+		return auth.SessionClaims{UserID: "ada", SessionID: id, Generation: generation,
+			ExpiresAt: now.Add(expires)}
+	}
+	one := claims("n-1", most, time.Hour)
+	onServers(t, func(t *testing.T, on *server) {
+		for name, batch := range map[string][]auth.SessionClaims{
+			"an entry is replaced after a fold": {one, claims("e900", 899, 2*time.Hour)},
+			"entries are replaced":              {claims("e899", 898, 2*time.Hour), claims("e900", 899, 2*time.Hour)},
+			"a fold finds a later session":      {one, claims("n-long", 0, 5*time.Hour)},
+			"a fold makes an entry unnecessary": {one, claims("n-2", 3, time.Hour)},
+			"a fold leaves an entry necessary":  {one, claims("n-2", 3, 9*time.Hour)},
+			"capped entries do not count":       {claims("n-1", 9*most, time.Hour), claims("n-2", 9*most, time.Hour)},
+			"a fold ends a large batch early":   manyClaims(claims, 64),
+		} {
+			run := func(together bool) (feed []auth.Revocation, ids []string) {
+				s := on.stage(t)
+				session := newSession("n-long", "ada", "k-ada")
+				session.ExpiresAt = now.Add(5 * time.Hour)
+				s.open(t, session)
+				s.nameMany(t)
+				calls := []func() error{signOut(s.store, claims("e1", 0, time.Hour))} // changes nothing
+				for _, c := range batch {
+					calls = append(calls, signOut(s.store, c))
+				}
+				if together {
+					require.NoError(t, errors.Join(s.runLocked(t, nil, calls)...))
+					require.Equal(t, 2, s.spy.count("COMMIT"), name)
+				} else {
+					for _, do := range calls {
+						require.NoError(t, do())
+					}
+				}
+				feed, err := s.store.ListRevocations(background, 1, 3*most)
+				require.NoError(t, err)
+				for i := range feed {
+					feed[i].ID = "" // random
+				}
+				live, err := s.store.ListSessions(background, "ada", now)
+				require.NoError(t, err)
+				for _, session := range live {
+					ids = append(ids, session.ID)
+				}
+				return feed, ids
+			}
+			want, live := run(false)
+			got, stillLive := run(true)
+			require.Equal(t, want, got, name)
+			require.Equal(t, live, stillLive, name)
+		}
+	})
+}
+
+// manyClaims returns claims to different sessions.
+func manyClaims(
+	claims func(id string, generation int64, expires time.Duration) auth.SessionClaims, n int,
+) (many []auth.SessionClaims) {
+	for i := range n {
+		many = append(many, claims(fmt.Sprint("n-", i), int64(400+2*i), time.Duration(1+i%3)*time.Hour))
+	}
+	return many
 }

@@ -319,7 +319,8 @@ func readForce(ctx context.Context, t tx, userID string, sessions []heldSession)
 		if s := &sessions[i]; s.UserID == userID {
 			s.named = named
 			for _, e := range entries {
-				if e.UserID == userID && (e.SessionID == s.ID || e.SessionID == "" && e.Generation > s.Generation) {
+				revokes := e.SessionID == s.ID || e.SessionID == "" && e.Generation > s.Generation
+				if e.UserID == userID && revokes {
 					s.force++
 				}
 			}

@@ -50,20 +50,24 @@ func (s *core) revokeToken(ctx context.Context, claims auth.SessionClaims) (none
 	return none, err
 }
 
-// revokeTokensOfUser revokes sessions of one user in one transaction. The answer to a call is "alone"
-// if an earlier call of the batch is for the same session.
+// revokeTokensOfUser revokes sessions of one user in one transaction. If several calls are for the same
+// session, the entry of the first one makes those of the others unnecessary, unless their claims differ.
+// Then the answer to these calls is "alone".
 func (s *core) revokeTokensOfUser(
 	ctx context.Context, claims []auth.SessionClaims,
 ) ([]answer[struct{}], error) {
 	answers := make([]answer[struct{}], len(claims))
 	var different []auth.SessionClaims
 	for i, c := range claims {
-		answers[i].alone = slices.ContainsFunc(different, func(d auth.SessionClaims) bool {
+		first := slices.IndexFunc(different, func(d auth.SessionClaims) bool {
 			return d.SessionID == c.SessionID
 		})
-		if !answers[i].alone {
+		if first < 0 {
 			different = append(different, c)
+			continue
 		}
+		d := different[first]
+		answers[i].alone = d.Generation != c.Generation || d.ExpiresAt.Before(c.ExpiresAt)
 	}
 	return answers, s.write(ctx, revokeToken, func(ctx context.Context, t tx) error {
 		return revokeDifferent(ctx, t, different)

@@ -34,6 +34,13 @@ func TestCallsOfALockedUserShareTransactions(t *testing.T) {
 			s.requireGone(t, ids...)
 			require.ElementsMatch(t, ids, s.named(t))
 		})
+		t.Run("revocations of one session", func(t *testing.T) {
+			s := on.stage(t)
+			same := signOut(s.store, claimsOf(s.session(t, "s-ada")))
+			require.NoError(t, errors.Join(s.runLocked(t, nil, slices.Repeat([]func() error{same}, 9))...))
+			require.Equal(t, 2, s.spy.count("COMMIT"))
+			require.Equal(t, []string{"s-ada"}, s.named(t))
+		})
 		t.Run("sign-ins", func(t *testing.T) {
 			s := on.stage(t)
 			var calls []func() error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -186,6 +187,37 @@ func TestEveryCallOfABatchHearsThatTheOutcomeIsUnknown(t *testing.T) {
 			}
 			require.Equal(t, 1, s.spy.count("COMMIT"), "no call is tried again")
 		}
+	})
+}
+
+// A driver can end the goroutine of the leader, for example in a test of the host.
+func TestTheOutcomeIsUnknownIfTheGoroutineOfTheLeaderEnds(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		calls, release := beginBatch(t, s.spy, s.store, s.busySignIn(),
+			once("COMMIT", func() error { runtime.Goexit(); return nil }),
+			signIn(s.store, newSession("s-leader", "ada", "k-ada"), 0),
+			signIn(s.store, newSession("s-other", "eve", "k-eve"), 0))
+		release()
+		require.ErrorContains(t, calls[1].wait(t), "may or may not have taken effect")
+		require.Equal(t, 1, s.spy.count("COMMIT"), "no call is tried again")
+		require.NoError(t, begin(signIn(s.store, newSession("s-later", "eve", "k-eve"), 0)).wait(t))
+	})
+}
+
+// Two leaders read at the same time. Neither may answer the call that the other one has chosen as the
+// next leader.
+func TestManyLookupsAtTheSameTimeEachGetOneAnswer(t *testing.T) {
+	t.Parallel()
+	store, _, _ := spiedStore(t)
+	together(t, 12, func(int) error {
+		for range 200 * rounds(t) {
+			if key, _, err := store.FindKey(background, "k-ada"); err != nil || key.ID != "k-ada" {
+				return fmt.Errorf("%q: %w", key.ID, err)
+			}
+		}
+		return nil
 	})
 }
 

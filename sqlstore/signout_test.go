@@ -167,3 +167,24 @@ func TestRevokeEverybodyDuringABatchMakesItsEntriesUnnecessary(t *testing.T) {
 		}
 	})
 }
+
+// The batch of a lone call cannot add its entry. The call must then run alone, like a call of a larger
+// batch.
+func TestALoneRevocationSucceedsIfItsBatchCannotRevoke(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		foreign := claimsOf(s.session(t, "s-eve"))
+		foreign.UserID = "ada"
+		require.NoError(t, s.store.RevokeToken(background, foreign))
+		require.Equal(t, []string{"s-eve"}, s.named(t))
+		s.session(t, "s-eve")
+
+		claims := claimsOf(s.session(t, "s-ada"))
+		s.spy.watch(once(s.prefix+"revocation_head SET", func() error {
+			return s.store.RevokeEverybody(background, byHost, 0)
+		}))
+		require.NoError(t, s.store.RevokeToken(background, claims))
+		require.Equal(t, []string{"s-eve"}, s.named(t))
+	})
+}

@@ -36,6 +36,15 @@ func (s *core) Waiting() int {
 		s.signInsOf.count() + s.signOutsOf.count()
 }
 
+// BusyUsers returns the number of users whose calls share transactions with each other only.
+func (s *core) BusyUsers() int {
+	s.signInsOf.mu.Lock()
+	defer s.signInsOf.mu.Unlock()
+	s.signOutsOf.mu.Lock()
+	defer s.signOutsOf.mu.Unlock()
+	return len(s.signInsOf.groups) + len(s.signOutsOf.groups)
+}
+
 func (g *userGroups[In, Out]) count() (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

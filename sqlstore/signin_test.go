@@ -203,6 +203,32 @@ func TestABatchOfSignInsStoresWhatSingleSignInsStore(t *testing.T) {
 	})
 }
 
+// The clocks of the callers differ. Each call counts the sessions and the uses at its own time.
+func TestTheSignInsOfABatchHaveTheirOwnTimes(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		s.register(t, "bob")
+		used := now.Add(auth.KeyUsePrecision)
+		at := func(id, user string, at time.Time, limit int) func() error {
+			session := newSession(id, user, "k-"+user)
+			session.CreatedAt, session.ExpiresAt = at, at.Add(time.Hour)
+			return signIn(s.store, session, limit)
+		}
+		require.NoError(t, errors.Join(runBatch(t, s.spy, s.store, s.busySignIn(), nil,
+			at("n-0", "eve", used, 0), at("n-1", "eve", used.Add(time.Microsecond), 0),
+			at("n-2", "bob", now.Add(30*time.Hour), 9), // no session of "ada" is live at this time
+			at("n-3", "ada", now, 2),
+		)...))
+		key, _, err := s.store.FindKey(background, "k-eve")
+		require.NoError(t, err)
+		require.Equal(t, used, key.LastUsedAt, "the second use is too close to the first one")
+		live, err := s.store.ListSessions(background, "ada", now)
+		require.NoError(t, err)
+		require.Len(t, live, 2)
+	})
+}
+
 // The texts could be mistaken for a part of a PostgreSQL array.
 var oddTexts = []string{
 	`a"b`, `a\b`, `a\"b\\`, `a,b`, `{a,b}`, `{`, `}`, `NULL`, `null`, `'`, `''`, `a' OR '1'='1`,

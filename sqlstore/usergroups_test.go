@@ -31,6 +31,7 @@ func TestCallsOfALockedUserShareTransactions(t *testing.T) {
 			}
 			require.NoError(t, errors.Join(s.runLocked(t, nil, calls)...))
 			require.LessOrEqual(t, s.spy.count("COMMIT"), 4)
+			require.Equal(t, 1, s.spy.ending("SKIP LOCKED"), "later calls do not try the batch of all users")
 			s.requireGone(t, ids...)
 			require.ElementsMatch(t, ids, s.named(t))
 		})
@@ -71,22 +72,59 @@ func TestCallsOfALockedUserShareTransactions(t *testing.T) {
 // statements of the calls.
 func (s *stage) runLocked(t *testing.T, before hook, calls []func() error) []error {
 	t.Helper()
-	h := s.begin(t, 0)
-	_, err := h.Exec(`SELECT id FROM ` + s.prefix + `users WHERE id = 'ada' FOR UPDATE`)
-	require.NoError(t, err)
-	s.spy.watch(before)
-	begun := []call{begin(calls[0])}
-	require.Eventually(t, func() bool {
-		return slices.ContainsFunc(s.spy.statements(), func(statement string) bool {
-			return strings.HasSuffix(statement, " FOR UPDATE")
-		})
-	}, time.Minute, 100*time.Microsecond)
+	h, first := s.beginLocked(t, before, calls[0])
+	begun := []call{first}
 	for i, do := range calls[1:] {
 		begun = append(begun, begin(do))
 		waitFor(t, s.store, i+1)
 	}
 	require.NoError(t, h.Rollback())
 	return waitAll(t, begun)
+}
+
+// beginLocked begins the call, which waits for the user "ada". The user is locked until the returned
+// transaction ends. The spy calls the hook, which may be nil.
+func (s *stage) beginLocked(t *testing.T, before hook, do func() error) (*sql.Tx, call) {
+	t.Helper()
+	h := s.begin(t, 0)
+	_, err := h.Exec(`SELECT id FROM ` + s.prefix + `users WHERE id = 'ada' FOR UPDATE`)
+	require.NoError(t, err)
+	s.spy.watch(before)
+	first := begin(do)
+	require.Eventually(t, func() bool { return s.spy.ending(" FOR UPDATE") > 0 },
+		time.Minute, 100*time.Microsecond)
+	return h, first
+}
+
+// ending returns the number of statements in the log that end with the words.
+func (s *spy) ending(words string) (n int) {
+	for _, statement := range s.statements() {
+		if strings.HasSuffix(statement, words) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestAUserIsBusyUntilTheLastCallEnds(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		ada, old := claimsOf(s.session(t, "s-ada")), claimsOf(s.session(t, "s-old"))
+		h, first := s.beginLocked(t, nil, signOut(s.store, ada))
+		ctx, cancel := context.WithCancel(background)
+		canceled := begin(func() error { return s.store.RevokeToken(ctx, old) })
+		waitFor(t, s.store, 1)
+		cancel()
+		require.ErrorIs(t, canceled.wait(t), context.Canceled)
+		require.Equal(t, 1, s.store.BusyUsers())
+		last := begin(signOut(s.store, old))
+		waitFor(t, s.store, 1)
+		require.NoError(t, h.Rollback())
+		require.NoError(t, errors.Join(first.wait(t), last.wait(t)))
+		require.Zero(t, s.store.BusyUsers())
+		require.Equal(t, []string{"s-ada", "s-old"}, s.named(t))
+	})
 }
 
 // A transaction that waits while it has locked the head delays the revocations of all users.

@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -186,5 +187,61 @@ func TestALoneRevocationSucceedsIfItsBatchCannotRevoke(t *testing.T) {
 		}))
 		require.NoError(t, s.store.RevokeToken(background, claims))
 		require.Equal(t, []string{"s-eve"}, s.named(t))
+	})
+}
+
+// The records of sessions that RevokeEverybody or a fold has revoked can remain.
+func TestABatchAddsNoEntryForASessionThatIsRevoked(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		insert := func(position int, user, session string, generation int) func(*testing.T, *stage) {
+			return func(t *testing.T, s *stage) {
+				s.exec(t, fmt.Sprintf(`INSERT INTO $revocations
+					(position, id, user_id, session_id, generation, expires_at)
+					VALUES (%d, 'r%[1]d', '%s', '%s', %d, %d)`,
+					position, user, session, generation, now.Add(9*time.Hour).UnixMicro()))
+				s.exec(t, fmt.Sprintf(`UPDATE $revocation_head SET position = %d`, position))
+			}
+		}
+		for name, c := range map[string]struct {
+			revoke func(*testing.T, *stage)
+			others []string
+		}{
+			"everybody": {func(t *testing.T, s *stage) {
+				require.NoError(t, s.store.RevokeEverybody(background, byHost, 0))
+			}, nil},
+			"one of two sessions": {insert(1, "ada", "s-ada", 0), []string{"s-old", "s-eve"}},
+			"both sessions":       {insert(1, "ada", "", 1), []string{"s-eve"}},
+			"a lone session":      {insert(1, "eve", "s-eve", 0), []string{"s-ada", "s-old"}},
+			"a lone user":         {insert(1, "eve", "", 1), []string{"s-ada", "s-old"}},
+		} {
+			s := newStage(t)
+			var calls []func() error
+			for _, id := range []string{"s-ada", "s-old", "s-eve"} {
+				calls = append(calls, signOut(s.store, claimsOf(s.session(t, id))))
+			}
+			c.revoke(t, s)
+			first := s.named(t)
+			require.NoError(t, errors.Join(runBatch(t, s.spy, s.store, s.busySignOut(t), nil, calls...)...))
+			require.ElementsMatch(t, slices.Concat(first, c.others, []string{"s-busy"}), s.named(t), name)
+		}
+	})
+}
+
+// A user who does not exist cannot be locked. Without the lock of the head, two transactions could each
+// add an entry for one session.
+func TestRevocationsOfAMissingUserLockTheHeadBeforeTheyReadTheEntries(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		read, free := false, false
+		s.spy.watch(once("'')", func() error {
+			read, free = true, s.isFree(t, "revocation_head WHERE id = 1")
+			return nil
+		}))
+		none := auth.SessionClaims{UserID: "zoe", SessionID: "s-zoe", ExpiresAt: now.Add(time.Hour)}
+		require.NoError(t, s.store.RevokeToken(background, none))
+		require.True(t, read)
+		require.False(t, free)
 	})
 }

@@ -214,6 +214,10 @@ func TestABatchAddsNoEntryForASessionThatIsRevoked(t *testing.T) {
 			"both sessions":       {insert(1, "ada", "", 1), []string{"s-eve"}},
 			"a lone session":      {insert(1, "eve", "s-eve", 0), []string{"s-ada", "s-old"}},
 			"a lone user":         {insert(1, "eve", "", 1), []string{"s-ada", "s-old"}},
+			"another generation": {func(t *testing.T, s *stage) {
+				insert(1, "ada", "", 1)(t, s)
+				s.exec(t, `UPDATE $sessions SET generation = 1 WHERE id = 's-ada'`)
+			}, []string{"s-eve"}},
 		} {
 			s := newStage(t)
 			var calls []func() error
@@ -243,5 +247,33 @@ func TestRevocationsOfAMissingUserLockTheHeadBeforeTheyReadTheEntries(t *testing
 		require.NoError(t, s.store.RevokeToken(background, none))
 		require.True(t, read)
 		require.False(t, free)
+	})
+}
+
+func TestABatchOfRevocationsStoresWhatSingleRevocationsStore(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		foreign, shorter := claimsOf(s.session(t, "s-ada")), claimsOf(s.session(t, "s-old"))
+		foreign.UserID = "eve"
+		shorter.ExpiresAt = now
+		require.NoError(t, errors.Join(runBatch(t, s.spy, s.store, s.busySignOut(t), nil,
+			signOut(s.store, shorter), signOut(s.store, foreign))...))
+		s.session(t, "s-ada") // a claim of "eve" does not delete it
+		require.ElementsMatch(t, []string{"s-busy", "s-old", "s-ada"}, s.named(t))
+		feed, err := s.store.ListRevocations(background, 1, 9)
+		require.NoError(t, err)
+		for _, e := range feed {
+			if e.SessionID == "s-old" {
+				require.Equal(t, now.Add(time.Hour), e.ExpiresAt, "the end of the session")
+			}
+		}
+
+		s = newStage(t)
+		s.nameMany(t)
+		require.NoError(t, signOut(s.store, claimsOf(s.session(t, "s-ada")))())
+		head, err := s.store.RevocationHead(background)
+		require.NoError(t, err)
+		require.Equal(t, int64(auth.MaxNamedRevocations+2), head, "the entry and its fold")
 	})
 }

@@ -37,10 +37,17 @@ func TestCallsOfALockedUserShareTransactions(t *testing.T) {
 		})
 		t.Run("revocations of one session", func(t *testing.T) {
 			s := on.stage(t)
-			same := signOut(s.store, claimsOf(s.session(t, "s-ada")))
-			require.NoError(t, errors.Join(s.runLocked(t, nil, slices.Repeat([]func() error{same}, 9))...))
-			require.Equal(t, 2, s.spy.count("COMMIT"))
+			claims := claimsOf(s.session(t, "s-ada"))
+			longer := claims
+			longer.ExpiresAt = claims.ExpiresAt.Add(time.Hour)
+			calls := slices.Repeat([]func() error{signOut(s.store, claims)}, 9)
+			calls = append(calls, signOut(s.store, longer))
+			require.NoError(t, errors.Join(s.runLocked(t, nil, calls)...))
+			require.Equal(t, 3, s.spy.count("COMMIT"))
 			require.Equal(t, []string{"s-ada"}, s.named(t))
+			feed, err := s.store.ListRevocations(background, 1, 9)
+			require.NoError(t, err)
+			require.Equal(t, longer.ExpiresAt, feed[len(feed)-1].ExpiresAt)
 		})
 		t.Run("sign-ins", func(t *testing.T) {
 			s := on.stage(t)

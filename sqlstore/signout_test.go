@@ -277,3 +277,21 @@ func TestABatchOfRevocationsStoresWhatSingleRevocationsStore(t *testing.T) {
 		require.Equal(t, int64(auth.MaxNamedRevocations+2), head, "the entry and its fold")
 	})
 }
+
+// An entry for a user does not revoke the sessions that were added after it, with its Generation.
+func TestARevocationThatRunsAloneAddsItsEntry(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		s := newStage(t)
+		s.exec(t, fmt.Sprintf(`INSERT INTO $revocations (position, id, user_id, session_id, generation, expires_at)
+			VALUES (1, 'r1', 'ada', '', 1, %d)`, now.Add(9*time.Hour).UnixMicro()))
+		s.exec(t, `UPDATE $revocation_head SET position = 1`)
+		claims := claimsOf(s.session(t, "s-ada"))
+		claims.Generation, claims.ExpiresAt = 1, now // not those of the session
+		require.NoError(t, s.store.RevokeToken(background, claims))
+		feed, err := s.store.ListRevocations(background, 2, 9)
+		require.NoError(t, err)
+		require.Len(t, feed, 1)
+		require.Equal(t, now.Add(time.Hour), feed[0].ExpiresAt, "the end of the session")
+	})
+}

@@ -17,7 +17,7 @@ WHERE r.user_id IN (?, '') AND r.expires_at > 0 AND (r.session_id = '' OR r.sess
 	// The text of a condition with session IDs follows.
 	replaceNamed = `
 UPDATE auth_revocations SET expires_at = 0 WHERE user_id = ? AND expires_at > 0 AND session_id `
-	selectSessionsOf = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.id `
+	selectSessions = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.id `
 )
 
 const revokeToken = "revoke token"
@@ -83,11 +83,13 @@ func revokeDifferent(ctx context.Context, t tx, claims []auth.SessionClaims) err
 		return err
 	}
 	ids := fieldOf(claims, func(c auth.SessionClaims) string { return c.SessionID })
-	found, err := collectListed(ctx, t.querier, sessionFields, selectSessionsOf,
-		` ORDER BY s.id FOR UPDATE`, ids, userID)
+	// The lock of the user suffices. If the claims named a session of another user, the statement must
+	// not lock it: see fold.
+	found, err := collectListed(ctx, t.querier, sessionFields, selectSessions, ``, ids)
 	if err != nil {
 		return err
 	}
+	found = slices.DeleteFunc(found, func(s auth.Session) bool { return s.UserID != userID })
 	if err := changeListed(ctx, t, deleteSessions, idsOf(found)); err != nil {
 		return err
 	}

@@ -165,14 +165,10 @@ func (s *stage) isFree(t *testing.T, record string) bool {
 	return err == nil
 }
 
-// A fold skips locked sessions, because the transaction that has locked them deletes them. MariaDB
-// keeps the lock of a row that it finds by the ID, even if another condition excludes the row.
+// A fold skips locked sessions, because the transaction that has locked them deletes them.
 func TestAClaimToTheSessionOfAnotherUserDoesNotLockIt(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
-		if on != postgres {
-			t.Skip("only PostgreSQL leaves excluded rows unlocked")
-		}
 		s := on.stage(t)
 		foreign := claimsOf(s.session(t, "s-ada"))
 		foreign.UserID = "eve"

@@ -54,7 +54,8 @@ type dialect struct {
 	arrays bool
 
 	// advanceHead is a statement that adds a number to the position of the head. It locks the head.
-	// If lastInsertID is false, the statement returns the new position as a row.
+	// If lastInsertID is false, the statement returns the new position as a row. It is empty if arrays
+	// is true.
 	advanceHead string
 
 	// lastInsertID is true if the driver returns the position of advanceHead as
@@ -145,7 +146,6 @@ var dialects = map[Dialect]dialect{
 		begin:         []string{`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`},
 		dollars:       true,
 		arrays:        true,
-		advanceHead:   advanceReturning,
 		shareTurn:     `SELECT COUNT(*) FROM pg_advisory_xact_lock_shared(?)`,
 		lockTurn:      `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
 		unlessExists:  onConflictDoNothing,

@@ -169,6 +169,17 @@ func advanceHead(ctx context.Context, t tx, n int) (last int64, err error) {
 	return result.LastInsertId()
 }
 
+// PostgreSQL transactions take turns at the head with an advisory lock, which they take before the row.
+// Without it, each transaction that waits for the row runs again when the row changes, and with many
+// instances, the server has no time for anything else. Every statement that locks the row does this,
+// because of the order of locks.
+const (
+	headInTurn    = ` AND pg_advisory_xact_lock(?) IS NOT NULL`
+	advanceInTurn = `UPDATE auth_revocation_head SET position = position + ? WHERE id = 1` + headInTurn + ` RETURNING position`
+)
+
+func headTurn(s *core) any { return postgresLockID(s.prefix + "revocation_head") }
+
 // Each entry gets the position head.position - n + nr. The numbers nr count the entries from 1.
 const insertAfterHead = `
 INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at)
@@ -181,7 +192,8 @@ func advanceAndInsert(
 	ctx context.Context, t tx, entries []auth.Revocation, also []query,
 ) (last int64, err error) {
 	clauses, arguments := asClauses(also)
-	clauses = append(clauses, `head AS (`+advanceReturning+`)`)
+	clauses = append(clauses, `head AS (`+advanceInTurn+`)`)
+	arguments = append(arguments, len(entries), headTurn(t.store))
 	rows := make([][]any, len(entries))
 	for i, e := range entries {
 		if ofUser(e) {
@@ -192,7 +204,7 @@ func advanceAndInsert(
 	columns := revocationTable[1:]
 	text := `WITH ` + strings.Join(clauses, `, `) + insertAfterHead + unnest(columns) +
 		` WITH ORDINALITY AS v (` + namesOf(columns) + `, nr) RETURNING position`
-	arguments = append(arguments, len(entries), len(entries), len(entries))
+	arguments = append(arguments, len(entries), len(entries))
 	arguments = append(arguments, arraysOf(columns, rows)...)
 	position := func(p *int64) []any { return []any{p} }
 	positions, err := collect(ctx, t.querier, position, text, arguments...)
@@ -231,12 +243,17 @@ func addEntries(ctx context.Context, t tx, position int64, entries []auth.Revoca
 }
 
 const (
-	lockHead   = selectHead + ` FOR UPDATE`
-	updateHead = `UPDATE auth_revocation_head SET position = ? WHERE id = 1`
+	lockHead       = selectHead + ` FOR UPDATE`
+	lockHeadInTurn = selectHead + headInTurn + ` FOR UPDATE`
+	updateHead     = `UPDATE auth_revocation_head SET position = ? WHERE id = 1`
 )
 
 func holdHead(ctx context.Context, t tx) (position int64, err error) {
-	if err := t.row(ctx, lockHead).Scan(&position); err != nil {
+	query, arguments := lockHead, []any(nil)
+	if t.store.dialect.arrays {
+		query, arguments = lockHeadInTurn, []any{headTurn(t.store)}
+	}
+	if err := t.row(ctx, query, arguments...).Scan(&position); err != nil {
 		return 0, fmt.Errorf("lock the head of the feed: %w", err)
 	}
 	return position, nil

@@ -35,6 +35,17 @@ func postgresLockID(table string) any {
 	return int64(h.Sum64() >> 1)
 }
 
+// PostgreSQL transactions take turns at the head with an advisory lock, which they take before the row.
+// Without it, each transaction that waits for the row runs again when the row changes, and with many
+// instances, the server has no time for anything else. Every statement that locks the row does this,
+// because of the order of locks.
+const (
+	headInTurn    = ` AND pg_advisory_xact_lock(?) IS NOT NULL`
+	advanceInTurn = `UPDATE auth_revocation_head SET position = position + ? WHERE id = 1` + headInTurn + ` RETURNING position`
+)
+
+func headTurn(s *core) any { return postgresLockID(s.prefix + "revocation_head") }
+
 // SQLSTATE values from https://www.postgresql.org/docs/15/errcodes-appendix.html.
 const (
 	stateUniqueViolation       = "23505"

@@ -169,17 +169,6 @@ func advanceHead(ctx context.Context, t tx, n int) (last int64, err error) {
 	return result.LastInsertId()
 }
 
-// PostgreSQL transactions take turns at the head with an advisory lock, which they take before the row.
-// Without it, each transaction that waits for the row runs again when the row changes, and with many
-// instances, the server has no time for anything else. Every statement that locks the row does this,
-// because of the order of locks.
-const (
-	headInTurn    = ` AND pg_advisory_xact_lock(?) IS NOT NULL`
-	advanceInTurn = `UPDATE auth_revocation_head SET position = position + ? WHERE id = 1` + headInTurn + ` RETURNING position`
-)
-
-func headTurn(s *core) any { return postgresLockID(s.prefix + "revocation_head") }
-
 // Each entry gets the position head.position - n + nr. The numbers nr count the entries from 1.
 const insertAfterHead = `
 INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at)

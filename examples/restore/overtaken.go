@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -16,6 +17,8 @@ type change struct {
 	// false, or impossible to repeat.
 	overtaken bool
 
+	demoted bool // whether a later event has demoted the user
+
 	// undone has the parts of Reason that later events have taken away again, such as
 	// "is_active=true".
 	undone []string
@@ -25,20 +28,23 @@ type change struct {
 func changesOf(events []auth.Event) []change {
 	changes := make([]change, len(events))
 	later := map[string]bool{}
+	last := map[string]string{} // the last value of a field of a user
 	for i, event := range slices.Backward(events) {
-		c := change{Event: event}
 		user := "user " + event.UserID + " "
+		c := change{Event: event, demoted: later[user+"is_super_user"]}
 		key := "key " + event.AccessKey + " "
 		deleted := later[user+"deleted"]
 		gone := deleted || later[user+"reset"]
+		disabled := last[user+"is_active"] == "false"
 		switch event.Kind {
-		case auth.EventUserCreated, auth.EventBootstrapped, auth.EventKeyImported, auth.EventUserChanged:
+		case auth.EventKeyImported, auth.EventUserChanged:
 			c.overtaken = deleted
+		case auth.EventUserCreated, auth.EventBootstrapped:
+			c.overtaken = deleted || disabled
 		case auth.EventKeyIssued:
 			c.overtaken = gone || later[key+"revoked"]
 		case auth.EventKeyRotated:
-			c.overtaken = gone || later[key+"revoked"] || later[key+"rotated"]
-			later[key+"rotated"] = true
+			c.overtaken = gone || later[key+"revoked"] || disabled
 		case auth.EventKeyRevoked, auth.EventKeyLeaked:
 			later[key+"revoked"] = event.AccessKey != imported
 		case auth.EventGitHubConnected, auth.EventGitHubRefreshed:
@@ -46,17 +52,22 @@ func changesOf(events []auth.Event) []change {
 		case auth.EventGitHubUnlinked:
 			later[user+"unlinked"] = true
 		case auth.EventUserReset, auth.EventSuperUserRecovered:
-			c.overtaken = gone
+			c.overtaken = gone || disabled
 			later[user+"reset"] = true
+			if event.Reason != "regenerated" { // reinstated or recovered
+				last[user+"is_active"] = cmp.Or(last[user+"is_active"], "true")
+			}
 		case auth.EventUserDeleted:
 			later[user+"deleted"] = true
 		}
-		for _, part := range strings.Fields(event.Reason) {
-			field, isTrue := strings.CutSuffix(part, "=true")
-			if isTrue && later[user+field] {
-				c.undone = append(c.undone, part)
-			} else if field, isFalse := strings.CutSuffix(part, "=false"); isFalse {
-				later[user+field] = event.Kind == auth.EventUserChanged
+		if event.Kind == auth.EventUserChanged {
+			for _, part := range strings.Fields(event.Reason) {
+				field, value, _ := strings.Cut(part, "=")
+				if value == "true" && later[user+field] {
+					c.undone = append(c.undone, part)
+				}
+				later[user+field] = later[user+field] || value == "false"
+				last[user+field] = cmp.Or(last[user+field], value)
 			}
 		}
 		changes[i] = c

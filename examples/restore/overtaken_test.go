@@ -19,6 +19,9 @@ func TestChangesThatLaterEventsHaveTakenAwayAreNotForAPerson(t *testing.T) {
 	rotated := event(auth.EventKeyRotated, "k", "")
 	revoked := event(auth.EventKeyRevoked, "k", "")
 	reset := event(auth.EventUserReset, "n", "regenerated")
+	reinstated := event(auth.EventUserReset, "n", "reinstated")
+	disabled := event(auth.EventUserChanged, "", "is_active=false")
+	created := event(auth.EventUserCreated, "k", "")
 	deleted := event(auth.EventUserDeleted, "", "")
 	connected := event(auth.EventGitHubConnected, "", "")
 	unlinked := event(auth.EventGitHubUnlinked, "", "")
@@ -37,9 +40,15 @@ func TestChangesThatLaterEventsHaveTakenAwayAreNotForAPerson(t *testing.T) {
 		"key issued, another revoked": {[]auth.Event{issued, event(auth.EventKeyRevoked, "o", "")}, false, nil},
 		"key issued, reset":           {[]auth.Event{issued, reset}, true, nil},
 		"key issued, rotated":         {[]auth.Event{issued, rotated}, false, nil},
-		"key rotated twice":           {[]auth.Event{rotated, rotated}, true, nil},
+		"key rotated twice":           {[]auth.Event{rotated, rotated}, false, nil},
 		"key rotated, revoked":        {[]auth.Event{rotated, revoked}, true, nil},
 		"key revoked, deleted":        {[]auth.Event{revoked, deleted}, false, nil},
+		"reset, disabled":             {[]auth.Event{reset, disabled}, true, nil},
+		"reset, disabled, enabled":    {[]auth.Event{reset, disabled, promoted}, false, nil},
+		"reinstated, disabled":        {[]auth.Event{reinstated, disabled}, true, nil},
+		"disabled, reinstated":        {[]auth.Event{disabled, reinstated}, false, nil},
+		"reset, disabled, reinstated": {[]auth.Event{reset, disabled, reinstated}, true, nil},
+		"created, disabled":           {[]auth.Event{created, disabled}, true, nil},
 		"reset twice":                 {[]auth.Event{reset, reset}, true, nil},
 		"reset, deleted":              {[]auth.Event{reset, deleted}, true, nil},
 		"connected, unlinked":         {[]auth.Event{connected, unlinked}, true, nil},
@@ -49,6 +58,30 @@ func TestChangesThatLaterEventsHaveTakenAwayAreNotForAPerson(t *testing.T) {
 		require.Equal(t, c.overtaken, first.overtaken, name)
 		require.Equal(t, c.undone, first.undone, name)
 	}
+}
+
+// With access to the database, an attacker can write such an event. The old database still has the user.
+func TestAForgedDeletionIsNotRepeated(t *testing.T) {
+	ctx, host := t.Context(), auth.ByHost("test")
+	old, file := newDatabase(t)
+	alice, err := old.svc.Register(ctx, host, auth.UserParams{Username: "alice"})
+	require.NoError(t, err)
+	backup, at := backUp(t, old)
+	bob, err := old.svc.Register(ctx, host, auth.UserParams{Username: "bob"})
+	require.NoError(t, err)
+	require.NoError(t, old.svc.DeleteUser(ctx, host, bob.User.ID))
+	_, err = old.db.Exec(`UPDATE auth_events SET user_id = ? WHERE kind = 'user.deleted'`, alice.User.ID)
+	require.NoError(t, err)
+
+	var out bytes.Buffer
+	require.Error(t, run(ctx, source{old: file, since: at}, backup, &out))
+	require.Contains(t, out.String(), "NOT repeated: user.deleted of the user "+alice.User.ID+
+		" (alice), by test: -old still has the user")
+	restored, err := open(ctx, backup)
+	require.NoError(t, err)
+	defer restored.db.Close()
+	_, err = restored.svc.Login(ctx, alice.Pair)
+	require.NoError(t, err)
 }
 
 // An attacker who can write to the database can add such events. A person must see what they did.

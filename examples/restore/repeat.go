@@ -19,7 +19,7 @@ var operator = auth.ByHost("restore")
 // program has already repeated the change, or the backup is older than the record.
 func (r *restoration) repeat(ctx context.Context, c change) error {
 	said := r.describe(ctx, c.Event) // before the change, because it can delete the user
-	var advice string
+	var advice, decision string
 	var err error
 	switch c.Kind {
 	case auth.EventKeyRevoked, auth.EventKeyLeaked:
@@ -28,10 +28,10 @@ func (r *restoration) repeat(ctx context.Context, c change) error {
 		advice = "the key is revoked, so issue a new key"
 		err = r.revoke(ctx, c.Event)
 	case auth.EventUserReset, auth.EventSuperUserRecovered:
-		advice = "regenerate the credentials for the user"
+		advice, decision = adviceForReset(c)
 		err = r.reset(ctx, c.Event)
 	case auth.EventUserDeleted:
-		err = r.restored.svc.DeleteUser(ctx, operator, c.UserID)
+		err = r.delete(ctx, c.UserID)
 	case auth.EventGitHubUnlinked:
 		err = r.unlink(ctx, c.Event)
 	case auth.EventUserChanged:
@@ -42,7 +42,7 @@ func (r *restoration) repeat(ctx context.Context, c change) error {
 	switch {
 	case errors.Is(err, errNothing), errors.Is(err, auth.ErrNotFound):
 		return nil
-	case errors.Is(err, auth.ErrLastSuperUser), errors.Is(err, auth.ErrLastWayIn):
+	case errors.Is(err, auth.ErrLastSuperUser), errors.Is(err, auth.ErrLastWayIn), errors.Is(err, errForged):
 		r.printMissed(ctx, c.Event, err.Error())
 		return nil
 	case err != nil:
@@ -52,10 +52,38 @@ func (r *restoration) repeat(ctx context.Context, c change) error {
 		said += ": " + advice
 	}
 	fmt.Fprintf(r.out, "repeated: %s\n", said)
-	if c.Reason == "reinstated" || c.Kind == auth.EventSuperUserRecovered {
-		r.printUndecided(c, said)
+	if decision != "" {
+		r.printUndecided(c, said+": "+decision)
 	}
 	return nil
+}
+
+// adviceForReset returns what a person must do, and what a person must decide.
+func adviceForReset(c change) (advice, decision string) {
+	switch {
+	case c.Reason == "reinstated":
+		return "", "if this was right, call ReinstateUser, and give the user the new pair"
+	case c.Kind == auth.EventSuperUserRecovered && !c.demoted:
+		return "", "if this was right, call RecoverSuperUser, and give the user the new pair"
+	case c.Kind == auth.EventSuperUserRecovered:
+		return "", "the user was demoted later; if the recovery was right, call ReinstateUser"
+	}
+	return "regenerate the credentials for the user", ""
+}
+
+// errForged is the error for a deletion that never was.
+var errForged = errors.New("-old still has the user, so an attacker may have written the event")
+
+// delete deletes the user, unless the old database proves that nobody has deleted the user.
+func (r *restoration) delete(ctx context.Context, userID string) error {
+	if r.old != nil {
+		if _, err := r.old.store.FindUser(ctx, userID); err == nil {
+			return errForged
+		} else if !errors.Is(err, auth.ErrNotFound) {
+			return err
+		}
+	}
+	return r.restored.svc.DeleteUser(ctx, operator, userID)
 }
 
 // errNothing means that there is nothing to repeat.
@@ -126,8 +154,8 @@ func (r *restoration) revoke(ctx context.Context, event auth.Event) error {
 		if err := keys.Revoke(ctx, operator, key.ID); err != nil && !errors.Is(err, auth.ErrNotFound) {
 			return err
 		}
-		fmt.Fprintf(r.out, "revoked the key labeled %q of %s, which -old lacks\n", key.Label,
-			r.name(ctx, event.UserID))
+		fmt.Fprintf(r.out, "repeated: %s: revoked the key labeled %q, which -old lacks\n",
+			r.describe(ctx, event), key.Label)
 	}
 	return errNothing
 }

@@ -22,8 +22,6 @@ type group[In, Out any] struct {
 	// maxLeaders is the maximum number of batches that run at the same time.
 	maxLeaders int
 
-	maxCalls int // maximum number of calls of a batch, at most maxTogether
-
 	mu      sync.Mutex
 	leaders int
 	waiting []*member[In, Out] // in the order of arrival
@@ -46,9 +44,10 @@ type answer[Out any] struct {
 	out   Out
 	err   error
 	alone bool // the batch has changed nothing for this call: run it in a transaction of its own
+	again bool // the batch has changed nothing for this call: run it in another batch
 }
 
-// maxTogether is the maximum number of calls that one statement can concern.
+// maxTogether is the maximum number of calls of a batch.
 const maxTogether = chunk
 
 // verb says how the calls of a group run.
@@ -57,6 +56,9 @@ type verb[In, Out any] struct {
 
 	// alone runs one call in a transaction of its own.
 	alone func(context.Context, In) (Out, error)
+
+	// again runs one call in another batch. It is nil if no answer is "again".
+	again func(context.Context, In) (Out, error)
 
 	// together runs several calls in one transaction, and returns their answers in the same order. If
 	// together returns an error, it has changed nothing, or the error is an [unknownError].
@@ -119,8 +121,11 @@ func (g *group[In, Out]) do(ctx context.Context, timeout time.Duration, v verb[I
 
 // result returns the answer, or runs the call alone if the batch has not run it.
 func (m *member[In, Out]) result(ctx context.Context, v verb[In, Out]) (Out, error) {
-	if m.alone {
+	switch {
+	case m.alone:
 		return v.alone(ctx, m.in)
+	case m.again:
+		return v.again(ctx, m.in)
 	}
 	return m.out, m.err
 }
@@ -157,7 +162,7 @@ func (g *group[In, Out]) take(leader *member[In, Out]) []*member[In, Out] {
 	defer g.mu.Unlock()
 	batch := []*member[In, Out]{leader}
 	g.waiting = slices.DeleteFunc(g.waiting, func(m *member[In, Out]) bool {
-		if m != leader && !m.leads && len(batch) < g.maxCalls {
+		if m != leader && !m.leads && len(batch) < maxTogether {
 			batch = append(batch, m)
 			m.taken = true
 		}

@@ -45,51 +45,81 @@ func (s *core) CreateSession(
 
 const createSession = "create session"
 
-// maxInOrder is the maximum number of sign-ins of one user in a transaction. Each of them can run
-// several statements, and can lock the head of the revocation feed until the end.
+// maxInOrder is the maximum number of sign-ins that a transaction makes one after the other. Each of
+// them runs several statements, and can lock the head of the revocation feed until the end.
 const maxInOrder = 8
 
 // signInOfUser adds one session in a transaction that it shares only with calls of the same user.
 func (s *core) signInOfUser(ctx context.Context, in signIn) (signedIn, error) {
 	return s.signInsOf.do(ctx, s.timeout, verb[signIn, signedIn]{
-		name: createSession, alone: s.signIn, together: s.signInInOrder}, in.session.UserID, in)
+		name: createSession, alone: s.signIn, again: s.signInOfUser, together: s.signInsOfUser,
+	}, in.session.UserID, in)
 }
 
 // signIn adds one session in a transaction of its own.
 func (s *core) signIn(ctx context.Context, in signIn) (signedIn, error) {
-	answers, err := s.signInInOrder(ctx, []signIn{in})
+	answers, err := s.signInsOfUser(ctx, []signIn{in})
 	if err != nil {
 		return signedIn{}, err
 	}
 	return answers[0].out, answers[0].err
 }
 
-// signInInOrder adds sessions of one user in one transaction, one after the other.
-func (s *core) signInInOrder(ctx context.Context, ins []signIn) ([]answer[signedIn], error) {
+// signInsOfUser adds sessions of one user in one transaction, and waits for the locks. The answer to a
+// call is "again" if too many calls must run one after the other.
+func (s *core) signInsOfUser(ctx context.Context, ins []signIn) ([]answer[signedIn], error) {
 	return writeTogether(ctx, s, createSession, func(
 		ctx context.Context, t tx,
-	) (_ []answer[signedIn], changed bool, err error) {
+	) ([]answer[signedIn], bool, error) {
 		user, err := holdActive(ctx, t, ins[0].session.UserID)
+		if isAnswer(err) {
+			return slices.Repeat([]answer[signedIn]{{err: err}}, len(ins)), false, nil
+		}
 		if err != nil {
 			return nil, false, err
+		}
+		if len(ins) == 1 {
+			answers := []answer[signedIn]{{alone: true}}
+			changed, err := addInOrder(ctx, t, user, ins, answers)
+			return answers, changed, err
 		}
 		if err := holdKeys(ctx, t, ins); err != nil {
 			return nil, false, err
 		}
-		answers := make([]answer[signedIn], len(ins))
-		for i, in := range ins {
-			a := &answers[i]
-			a.out.session = in.session
-			a.out.user, a.err = addSession(ctx, t, &a.out.session, in.limit, user, time.Time{})
-			switch {
-			case a.err == nil:
-				user, changed = a.out.user, true
-			case !errors.Is(a.err, auth.ErrNotFound): // addSession returns ErrNotFound before it writes
-				return nil, false, a.err
-			}
+		answers, changed, err := addSessionsOf(ctx, t, map[string]auth.User{user.ID: user}, ins)
+		if err != nil {
+			return nil, false, err
 		}
-		return answers, changed, nil
+		more, err := addInOrder(ctx, t, user, ins, answers)
+		return answers, changed || more, err
 	})
+}
+
+// addInOrder adds the sessions of the calls that must run alone, one after the other. The caller has
+// locked the user and the keys.
+func addInOrder(
+	ctx context.Context, t tx, user auth.User, ins []signIn, answers []answer[signedIn],
+) (changed bool, err error) {
+	n := 0
+	for i, in := range ins {
+		a := &answers[i]
+		if !a.alone {
+			continue
+		}
+		*a = answer[signedIn]{again: n >= maxInOrder}
+		if n++; a.again {
+			continue
+		}
+		a.out.session = in.session
+		a.out.user, a.err = addSession(ctx, t, &a.out.session, in.limit, user, time.Time{})
+		switch {
+		case a.err == nil:
+			user, changed = a.out.user, true
+		case !errors.Is(a.err, auth.ErrNotFound): // addSession returns ErrNotFound before it writes
+			return false, a.err
+		}
+	}
+	return changed, nil
 }
 
 const lockKeys = `SELECT k.id FROM auth_access_keys k WHERE k.id `
@@ -97,9 +127,6 @@ const lockKeys = `SELECT k.id FROM auth_access_keys k WHERE k.id `
 // holdKeys locks the keys that open the sessions. If a later session of the batch locked its key itself,
 // it could wait for the key while an earlier session has locked the head of the revocation feed.
 func holdKeys(ctx context.Context, t tx, ins []signIn) error {
-	if len(ins) == 1 {
-		return nil // the session locks its key before the head
-	}
 	_, err := collectListed(ctx, t.querier, func(id *string) []any { return []any{id} }, lockKeys,
 		` ORDER BY k.id FOR UPDATE`, keyIDs(ins))
 	return err
@@ -143,6 +170,13 @@ func addSessions(
 	if err != nil {
 		return nil, false, err
 	}
+	return addSessionsOf(ctx, t, users, ins)
+}
+
+// addSessionsOf adds the sessions of the locked users.
+func addSessionsOf(
+	ctx context.Context, t tx, users map[string]auth.User, ins []signIn,
+) (_ []answer[signedIn], changed bool, err error) {
 	keys, err := holdFreeKeys(ctx, t, ins)
 	if err != nil {
 		return nil, false, err

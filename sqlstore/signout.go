@@ -210,10 +210,10 @@ const (
 	lockFreeSessions = `
 SELECT ` + sessionColumns + `, (SELECT h.position FROM auth_revocation_head h WHERE h.id = 1),
 	(SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
-	// These columns cost a read of all entries in force of the user, for each session.
+	// These columns cost a read of all entries in force of the user, for each session. The first
+	// subquery counts too many entries, because it then reads only an index.
 	sessionForce = `,
-	(SELECT COUNT(*) FROM auth_revocations r WHERE r.user_id = s.user_id AND r.session_id <> ''
-		AND r.expires_at > 0 AND r.generation < r.position),
+	(SELECT COUNT(*) FROM auth_revocations r WHERE r.user_id = s.user_id AND r.expires_at > 0),
 	(SELECT COUNT(*) FROM auth_revocations r WHERE r.user_id = s.user_id AND r.expires_at > 0
 		AND (r.session_id = s.id OR r.session_id = '' AND r.generation > s.generation))`
 	fromFreeSessions = ` FROM auth_sessions s WHERE s.id `
@@ -224,7 +224,7 @@ type heldSession struct {
 	auth.Session
 	head      int64 // the newest position of the feed
 	everybody int64 // sessions with a lower Generation are revoked
-	named     int   // number of entries in force that each revoke one session of the user
+	named     int   // at least the number of entries in force that each revoke one session of the user
 	force     int   // number of entries in force, of the user, that revoke this session
 }
 

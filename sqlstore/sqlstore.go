@@ -272,8 +272,6 @@ func (s *core) openWith(
 	s.timeout = cmp.Or(cfg.Timeout, defaultTimeout)
 	s.signIns.maxLeaders, s.signOuts.maxLeaders = 1, 1 // so that the calls of the next batch gather
 	s.keyReads.maxLeaders = 2
-	s.signIns.maxCalls, s.signOuts.maxCalls, s.keyReads.maxCalls = maxTogether, maxTogether, maxTogether
-	s.signInsOf.maxCalls, s.signOutsOf.maxCalls = maxInOrder, maxTogether
 	if s.dialect.oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}

@@ -11,8 +11,6 @@ import (
 // then share transactions that wait for the locks. Without this, each call would hold the lock of a
 // busy user for a transaction of its own, and each batch would find the user locked.
 type userGroups[In, Out any] struct {
-	maxCalls int // of a batch
-
 	mu     sync.Mutex
 	groups map[string]*userGroup[In, Out] // by user ID; only those with calls
 }
@@ -46,7 +44,7 @@ func (g *userGroups[In, Out]) enter(userID string) *userGroup[In, Out] {
 		if g.groups == nil {
 			g.groups = map[string]*userGroup[In, Out]{}
 		}
-		one = &userGroup[In, Out]{group: group[In, Out]{maxLeaders: 1, maxCalls: g.maxCalls}}
+		one = &userGroup[In, Out]{group: group[In, Out]{maxLeaders: 1}}
 		g.groups[userID] = one
 	}
 	one.calls++

@@ -70,6 +70,29 @@ func TestCallsOfALockedUserShareTransactions(t *testing.T) {
 			require.Len(t, live, 3)
 			require.Len(t, s.named(t), 7) // two sessions of the stage, and eight new ones
 		})
+		t.Run("sign-ins that exceed the limit", func(t *testing.T) {
+			s := on.stage(t)
+			var calls []func() error
+			for i := range 40 {
+				calls = append(calls, signIn(s.store, newSession(fmt.Sprint("n-", i), "ada", "k-ada"), 5))
+			}
+			require.NoError(t, errors.Join(s.runLocked(t, nil, calls)...))
+			require.Less(t, s.spy.count("COMMIT"), 20)
+			live, err := s.store.ListSessions(background, "ada", now)
+			require.NoError(t, err)
+			require.Len(t, live, 5)
+			require.Len(t, s.named(t), 37)
+		})
+		t.Run("sign-ins of a disabled user", func(t *testing.T) {
+			s := on.stage(t)
+			_, err := s.store.UpdateUser(background, byHost, "ada", auth.UserChange{IsActive: new(false)})
+			require.NoError(t, err)
+			call := signIn(s.store, newSession("n", "ada", "k-ada"), 5)
+			for _, err := range s.runLocked(t, nil, slices.Repeat([]func() error{call}, 9)) {
+				require.ErrorIs(t, err, auth.ErrUserDisabled)
+			}
+			require.LessOrEqual(t, s.spy.count("ROLLBACK"), 3, "the calls share transactions")
+		})
 	})
 }
 

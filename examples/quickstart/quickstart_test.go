@@ -52,7 +52,7 @@ func TestHostRoutesCoexistWithDocumentedCalls(t *testing.T) {
 	p := start(t, "-db", inMemory)
 	status, body := p.mustCall(t, http.MethodGet, "/api/v1/healthcheck", "", nil)
 	require.Equal(t, http.StatusOK, status)
-	require.Equal(t, map[string]any{"status": "ok"}, body)
+	require.Equal(t, map[string]any{"status": "ok", "store_writable": true}, body)
 	status, _ = p.mustCall(t, http.MethodGet, "/api/v1/your-protected-endpoint", "", nil)
 	require.Equal(t, http.StatusUnauthorized, status)
 	token := p.login(t, p.key, p.secret)

@@ -5,16 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pb33f/libopenapi"
-	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/sallyport-go/auth"
 	"github.com/stretchr/testify/require"
 )
 
 func TestOpenAPIDocumentIsValid(t *testing.T) {
-	for _, problem := range problems(t, auth.OpenAPI()) {
-		t.Error(problem)
-	}
+	require.NoError(t, problems(t, auth.OpenAPI()))
 }
 
 // This test checks the validator itself. With a validator that accepts every document, the test
@@ -22,29 +19,23 @@ func TestOpenAPIDocumentIsValid(t *testing.T) {
 func TestValidatorRefusesInvalidDocuments(t *testing.T) {
 	for old, broken := range map[string]string{
 		`"in": "path"`:       `"in": "body"`,
-		`"required": true`:   `"required": "yes"`,
+		`"required": true`:   `"required": "maybe"`,
+		`"type": "string"`:   `"type": "text"`,
+		`/schemas/Readiness`: `/schemas/Absent`,
 		`"operationId": "lo`: `"operation_id": "lo`,
 	} {
 		document := auth.OpenAPI()
 		require.Contains(t, string(document), old)
-		require.NotEmpty(t, problems(t, bytes.ReplaceAll(document, []byte(old), []byte(broken))), broken)
+		require.Error(t, problems(t, bytes.ReplaceAll(document, []byte(old), []byte(broken))), broken)
 	}
 }
 
-func problems(t *testing.T, text []byte) (found []string) {
+func problems(t *testing.T, text []byte) error {
 	t.Helper()
-	document, err := libopenapi.NewDocument(text)
-	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(document.GetVersion(), "3.1."), document.GetVersion())
-	v, errs := validator.NewValidator(document)
-	require.Empty(t, errs)
-	valid, failures := v.ValidateDocument()
-	require.Equal(t, valid, len(failures) == 0)
-	for _, failure := range failures {
-		found = append(found, failure.Message+": "+failure.Reason)
-		for _, detail := range failure.SchemaValidationErrors {
-			found = append(found, detail.KeywordLocation+": "+detail.Reason)
-		}
+	document, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		return err
 	}
-	return found
+	require.True(t, strings.HasPrefix(document.OpenAPI, "3.1."), document.OpenAPI)
+	return document.Validate(t.Context())
 }

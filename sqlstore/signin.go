@@ -96,7 +96,7 @@ func (s *core) signInsOfUser(ctx context.Context, ins []signIn) ([]answer[signed
 }
 
 // addInOrder adds the sessions of the calls that must run alone, one after the other. The caller has
-// locked the user and the keys.
+// locked the user and, if there are several calls, the keys.
 func addInOrder(
 	ctx context.Context, t tx, user auth.User, ins []signIn, answers []answer[signedIn],
 ) (changed bool, err error) {

@@ -16,6 +16,8 @@ import (
 // CredentialConfig.AccessKeyPrefix changes it.
 const generated = "ak_live_"
 
+func isImported(key auth.AccessKey) bool { return !strings.HasPrefix(key.ID, generated) }
+
 // printLost prints a user, a key or a link that the restored database lacks, and what a person must do
 // or decide about GitHub accounts.
 func (r *restoration) printLost(ctx context.Context, c change) error {
@@ -92,7 +94,7 @@ func (r *restoration) printLostKeys(ctx context.Context, userID string) error {
 		return err
 	}
 	for _, key := range keys {
-		if strings.HasPrefix(key.ID, generated) {
+		if !isImported(key) {
 			continue
 		}
 		switch _, _, err := r.restored.store.FindKey(ctx, key.ID); {
@@ -132,13 +134,11 @@ func (r *restoration) printUnnamed(ctx context.Context) error {
 	done := map[string]bool{}
 	for _, event := range r.unnamed {
 		if event.UserID != "" {
-			imported, err := r.hasKey(ctx, event.UserID, func(key auth.AccessKey) bool {
-				return !strings.HasPrefix(key.ID, generated)
-			})
+			found, err := r.hasKey(ctx, event.UserID, isImported)
 			if err != nil {
 				return err
 			}
-			if !imported || done[event.UserID] {
+			if !found || done[event.UserID] {
 				continue
 			}
 			done[event.UserID] = true

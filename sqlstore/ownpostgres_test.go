@@ -93,16 +93,18 @@ func accountOf(t *testing.T, name string) *syscall.Credential {
 }
 
 func (p *ownPostgres) data() string { return p.dir + "/data" }
+func (p *ownPostgres) log() string  { return p.dir + "/log" }
 
 func (p *ownPostgres) initialize(t *testing.T) {
 	t.Helper()
 	p.run(t, "initdb", "-D", p.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8")
 }
 
+// start starts the server without a Unix socket. A killed server would leave the lock file of its socket.
 func (p *ownPostgres) start(t *testing.T) {
 	t.Helper()
-	p.run(t, "pg_ctl", "start", "-w", "-D", p.data(), "-l", p.dir+"/log", "-o",
-		fmt.Sprintf("-p %d -k %s -c listen_addresses=127.0.0.1 %s", p.port, p.data(), p.settings))
+	p.run(t, "pg_ctl", "start", "-w", "-D", p.data(), "-l", p.log(), "-o",
+		fmt.Sprintf("-p %d -c unix_socket_directories= -c listen_addresses=127.0.0.1 %s", p.port, p.settings))
 }
 
 // stop stops the server. The mode "fast" rolls back open transactions. The mode "immediate" has the
@@ -127,6 +129,7 @@ func (p *ownPostgres) run(t *testing.T, program string, args ...string) {
 	cmd.Stdout, cmd.Stderr = output, output
 	if err := cmd.Run(); err != nil {
 		text, _ := os.ReadFile(output.Name())
-		require.NoError(t, err, "%s", text)
+		log, _ := os.ReadFile(p.log())
+		require.NoError(t, err, "%s\nthe end of the server's log:\n%s", text, log[max(0, len(log)-4000):])
 	}
 }

@@ -30,6 +30,12 @@ func changesOf(events []auth.Event) []change {
 	later := map[string]bool{}
 	last := map[string]string{} // the last value of a field of a user
 	for i, event := range slices.Backward(events) {
+		if event.Host == operator.Host {
+			// An earlier attempt to restore has made this change. Its decisions were made for the database
+			// of that attempt, so they leave nothing out.
+			changes[i] = change{Event: event}
+			continue
+		}
 		user := "user " + event.UserID + " "
 		c := change{Event: event, demoted: later[user+"is_super_user"]}
 		key := "key " + event.AccessKey + " "

@@ -25,6 +25,10 @@ func TestChangesThatLaterEventsHaveTakenAwayAreNotForAPerson(t *testing.T) {
 	deleted := event(auth.EventUserDeleted, "", "")
 	connected := event(auth.EventGitHubConnected, "", "")
 	unlinked := event(auth.EventGitHubUnlinked, "", "")
+	byRestore := func(e auth.Event) auth.Event {
+		e.Host = "restore"
+		return e
+	}
 	other := deleted
 	other.UserID = "eve"
 	for name, c := range map[string]struct {
@@ -32,27 +36,30 @@ func TestChangesThatLaterEventsHaveTakenAwayAreNotForAPerson(t *testing.T) {
 		overtaken bool // of the first event
 		undone    []string
 	}{
-		"promoted, demoted":           {[]auth.Event{promoted, demoted}, false, []string{"is_super_user=true"}},
-		"demoted, promoted":           {[]auth.Event{demoted, promoted}, false, nil},
-		"promoted, deleted":           {[]auth.Event{promoted, deleted}, true, nil},
-		"promoted, another deleted":   {[]auth.Event{promoted, other}, false, nil},
-		"key issued, revoked":         {[]auth.Event{issued, revoked}, true, nil},
-		"key issued, another revoked": {[]auth.Event{issued, event(auth.EventKeyRevoked, "o", "")}, false, nil},
-		"key issued, reset":           {[]auth.Event{issued, reset}, true, nil},
-		"key issued, rotated":         {[]auth.Event{issued, rotated}, false, nil},
-		"key rotated twice":           {[]auth.Event{rotated, rotated}, false, nil},
-		"key rotated, revoked":        {[]auth.Event{rotated, revoked}, true, nil},
-		"key revoked, deleted":        {[]auth.Event{revoked, deleted}, false, nil},
-		"reset, disabled":             {[]auth.Event{reset, disabled}, true, nil},
-		"reset, disabled, enabled":    {[]auth.Event{reset, disabled, promoted}, false, nil},
-		"reinstated, disabled":        {[]auth.Event{reinstated, disabled}, true, nil},
-		"disabled, reinstated":        {[]auth.Event{disabled, reinstated}, false, nil},
-		"reset, disabled, reinstated": {[]auth.Event{reset, disabled, reinstated}, true, nil},
-		"created, disabled":           {[]auth.Event{created, disabled}, true, nil},
-		"reset twice":                 {[]auth.Event{reset, reset}, true, nil},
-		"reset, deleted":              {[]auth.Event{reset, deleted}, true, nil},
-		"connected, unlinked":         {[]auth.Event{connected, unlinked}, true, nil},
-		"unlinked, connected":         {[]auth.Event{unlinked, connected}, false, nil},
+		"promoted, demoted":            {[]auth.Event{promoted, demoted}, false, []string{"is_super_user=true"}},
+		"demoted, promoted":            {[]auth.Event{demoted, promoted}, false, nil},
+		"promoted, deleted":            {[]auth.Event{promoted, deleted}, true, nil},
+		"promoted, another deleted":    {[]auth.Event{promoted, other}, false, nil},
+		"key issued, revoked":          {[]auth.Event{issued, revoked}, true, nil},
+		"key issued, another revoked":  {[]auth.Event{issued, event(auth.EventKeyRevoked, "o", "")}, false, nil},
+		"key issued, reset":            {[]auth.Event{issued, reset}, true, nil},
+		"key issued, rotated":          {[]auth.Event{issued, rotated}, false, nil},
+		"key rotated twice":            {[]auth.Event{rotated, rotated}, false, nil},
+		"key rotated, revoked":         {[]auth.Event{rotated, revoked}, true, nil},
+		"key revoked, deleted":         {[]auth.Event{revoked, deleted}, false, nil},
+		"reset, disabled":              {[]auth.Event{reset, disabled}, true, nil},
+		"reset, disabled, enabled":     {[]auth.Event{reset, disabled, promoted}, false, nil},
+		"reinstated, disabled":         {[]auth.Event{reinstated, disabled}, true, nil},
+		"disabled, reinstated":         {[]auth.Event{disabled, reinstated}, false, nil},
+		"reset, disabled, reinstated":  {[]auth.Event{reset, disabled, reinstated}, true, nil},
+		"created, disabled":            {[]auth.Event{created, disabled}, true, nil},
+		"reset twice":                  {[]auth.Event{reset, reset}, true, nil},
+		"reset, deleted":               {[]auth.Event{reset, deleted}, true, nil},
+		"connected, unlinked":          {[]auth.Event{connected, unlinked}, true, nil},
+		"unlinked, connected":          {[]auth.Event{unlinked, connected}, false, nil},
+		"rotated, revoked by restore":  {[]auth.Event{rotated, byRestore(revoked)}, false, nil},
+		"reset, disabled by restore":   {[]auth.Event{reset, byRestore(disabled)}, false, nil},
+		"promoted, demoted by restore": {[]auth.Event{promoted, byRestore(demoted)}, false, nil},
 	} {
 		first := changesOf(c.events)[0]
 		require.Equal(t, c.overtaken, first.overtaken, name)

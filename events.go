@@ -95,7 +95,7 @@ type delivery struct {
 const (
 	deliverTimeout = 5 * time.Second // how long Run waits for OnEvent after its context is done
 
-	trailPoll        = time.Second      // interval between two reads of the trail
+	trailPoll        = 5 * time.Second  // interval between two reads of the trail, for events of others
 	trailClaim       = time.Minute      // how long an instance has to deliver a claimed event
 	trailBatch       = 64               // stored events delivered before the queue is read again
 	trailAttempts    = 5                // deliveries of one event before it is skipped

@@ -22,10 +22,11 @@ const (
 	pruneInterval = 10 * time.Minute
 	pruneBatch    = 500 // records to remove in one transaction; more would hold locks longer
 
-	// feedInterval is the time between two reads of the revocation feed by Run. A read of a feed
-	// without new entries costs PostgreSQL some 0.25 milliseconds, most of it to wake the server
-	// process, so 100 idle instances take about 2.5 % of a core: see docs/scaling.md.
-	feedInterval = time.Second
+	// feedInterval is the time after which Run reads the revocation feed again while there are requests.
+	// It is a little less than a second, because pgx pings a connection that has been idle for longer than
+	// a second before it uses the connection again. Most of the cost of a read is the time to wake the
+	// server process, and the ping would wake it one more time.
+	feedInterval = 950 * time.Millisecond
 
 	// An expired key stays in the store for 30 days, so that its owner sees why it stopped working.
 	expiredKeyRetention = 30 * 24 * time.Hour
@@ -37,8 +38,9 @@ const (
 
 // Run does the background work of an instance until ctx is done, and returns ctx's error:
 //
-//   - It reads the revocation feed once a second. If RevocationInterval is shorter than two
-//     seconds, it reads the feed twice in each RevocationInterval.
+//   - It reads the revocation feed once a second. If RevocationInterval is shorter than two seconds, it
+//     reads the feed twice in each RevocationInterval. After 30 seconds without a request that has a
+//     token, it reads the feed about twice in each RevocationInterval, until the next such request.
 //   - It delivers events to Config.OnEvent: see [EventLog.Run].
 //   - It calls [Service.Prune] at once, and then every ten minutes.
 //
@@ -56,10 +58,11 @@ func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()
 	delivery.Go(func() { s.events.Run(ctx) })
-	read := time.NewTicker(max(time.Millisecond, min(feedInterval, s.tokens.cfg.RevocationInterval/2)))
+	every := max(time.Millisecond, min(feedInterval, s.tokens.cfg.RevocationInterval/2))
+	read := time.NewTicker(every)
 	defer read.Stop()
 	// Read the feed before pruning, because no token is accepted until the first read.
-	s.readFeed(ctx)
+	s.pollFeed(ctx, every)
 	var pruning sync.WaitGroup
 	defer pruning.Wait()
 	pruning.Go(func() { s.pruneRegularly(ctx) })
@@ -68,7 +71,7 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-read.C:
-			s.readFeed(ctx)
+			s.pollFeed(ctx, every)
 		}
 	}
 }
@@ -89,11 +92,11 @@ func (s *Service) pruneRegularly(ctx context.Context) {
 	}
 }
 
-// readFeed reads the revocation feed, if the instance uses it. If the read fails, the TokenIssuer logs
-// the failure: see logFeed.
-func (s *Service) readFeed(ctx context.Context) {
+// pollFeed polls the revocation feed, if the instance uses it. If a read fails, the TokenIssuer logs the
+// failure: see logFeed.
+func (s *Service) pollFeed(ctx context.Context, every time.Duration) {
 	if feed := s.tokens.feed; feed != nil {
-		_ = feed.ReadNow(ctx)
+		_ = feed.Poll(ctx, every)
 	}
 }
 

@@ -132,7 +132,9 @@ func (f *fleet) openSessions(b *testing.B, n int) {
 
 // idle measures the instances while there are no requests.
 func (f *fleet) idle(b *testing.B) {
-	time.Sleep(2 * time.Second) // the instances prune when they start
+	// The instances prune when they start, and are idle after 30 seconds without requests.
+	wait := testenv.Rounds(b, testenv.Counts{Small: 2, Moderate: 2, Full: 32})
+	time.Sleep(time.Duration(wait) * time.Second)
 	load := f.beginLoad(b)
 	seconds := testenv.Rounds(b, testenv.Counts{Small: 1, Moderate: 1, Full: 30})
 	time.Sleep(time.Duration(seconds) * time.Second)

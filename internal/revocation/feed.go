@@ -71,6 +71,9 @@ type Feed struct {
 	// the monotonic clock, in nanoseconds.
 	wallRead atomic.Int64
 
+	used  atomic.Bool   // whether RequireLive was called since the last Poll
+	quiet time.Duration // how long RequireLive was not called; only Poll uses it
+
 	// reading is a one-slot semaphore. Its holder may call the functions of source, and may use the
 	// fields cursor and lost.
 	reading chan struct{}
@@ -125,6 +128,9 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 func (f *Feed) RequireLive(
 	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
 ) error {
+	if !f.used.Load() { // so that concurrent requests do not write the same memory all the time
+		f.used.Store(true)
+	}
 	for {
 		if f.Age(now) >= f.interval {
 			if err := f.requireUsable(ctx, now); err != nil {

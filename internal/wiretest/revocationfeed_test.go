@@ -189,24 +189,60 @@ func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 	})
 }
 
-func TestRunReadsTheFeedEverySecondOrTwiceInAShortRevocationInterval(t *testing.T) {
+func TestRunReadsTheFeedEverySecondWithRequestsAndTwiceInAnIntervalWithout(t *testing.T) {
 	t.Parallel()
-	for interval, perSecond := range map[time.Duration]int64{
-		0: 1, 3 * time.Second: 1, 2 * time.Second: 1, time.Second: 2, 200 * time.Millisecond: 10,
+	const length = 50*time.Second + time.Millisecond
+	for interval, reads := range map[time.Duration]struct{ idle, busy int64 }{ // idle after 30 seconds
+		0:                      {30 + 7, 52}, // the interval is five seconds
+		3 * time.Second:        {30 + 11, 52},
+		2 * time.Second:        {52, 52},
+		time.Second:            {100, 100},
+		200 * time.Millisecond: {500, 500},
 	} {
-		t.Run(interval.String(), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				in := newInstances(t, func(c *auth.Config) {
-					c.Now, c.Tokens.RevocationInterval = time.Now, interval
+		for busy, want := range map[bool]int64{false: reads.idle, true: reads.busy} {
+			t.Run(fmt.Sprint(interval, " busy ", busy), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					in := newInstances(t, func(c *auth.Config) {
+						c.Now, c.Tokens.RevocationInterval = time.Now, interval
+					})
+					token := in.signIn(in.user)
+					before := in.reads.Load()
+					ctx, cancel := context.WithTimeout(t.Context(), length)
+					defer cancel()
+					ended := make(chan error, 1)
+					go func() { ended <- in.other.Run(ctx) }()
+					synctest.Wait()
+					for busy && ctx.Err() == nil {
+						require.Equal(t, http.StatusOK, status(in.other, token))
+						time.Sleep(500 * time.Millisecond)
+					}
+					require.ErrorIs(t, <-ended, context.DeadlineExceeded)
+					require.Equal(t, want, in.reads.Load()-before-1, "after the read at the start")
 				})
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+time.Millisecond)
-				defer cancel()
-				require.ErrorIs(t, in.other.Run(ctx), context.DeadlineExceeded)
-				require.Equal(t, 1+10*perSecond, in.reads.Load(), "at once, and then in each of ten seconds")
 			})
-		})
+		}
 	}
+}
+
+// A request wakes an idle instance: the next read comes within a second.
+func TestAnIdleInstanceLearnsOfARevocationSoonAfterItsFirstRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstances(t, func(c *auth.Config) { c.Now = time.Now })
+		token := in.signIn(in.user)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- in.other.Run(ctx) }()
+		time.Sleep(time.Minute)
+		require.Equal(t, http.StatusOK, in.sendAs(token, http.MethodPost, "/auth/logout", "").status)
+		time.Sleep(time.Millisecond)
+		status(in.other, token) // accepted or rejected
+		time.Sleep(time.Second)
+		require.Equal(t, http.StatusUnauthorized, status(in.other, token))
+		cancel()
+		<-ended
+	})
 }
 
 func TestCheckSessionsInStoreRejectsEverywhereAtOnceWithoutTheFeed(t *testing.T) {

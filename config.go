@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/defaults"
@@ -25,6 +26,12 @@ type TokenConfig struct {
 	// and without a space at either end. It is compared byte for byte, so every verifier must have
 	// exactly the same text.
 	Audiences []string
+
+	// Scopes contains the scopes of the host, such as "reports:read": see [ScopeSet]. An access key can
+	// be limited to these scopes and to those of this package. A scope has 1 to 64 bytes of visible
+	// ASCII without quotation marks and backslashes, and must not begin with "auth:". All scopes
+	// together have at most 900 bytes, so that a token with all of them fits into a header.
+	Scopes []string
 
 	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero means
 	// 12 hours. If the access key that opens a session expires sooner, the token expires together
@@ -316,6 +323,7 @@ type change struct {
 func (l *EventLog) newChange(
 	ctx context.Context, by Authority, e Event, now func() time.Time, maxTokenLifetime time.Duration,
 ) change {
+	by = by.needing(neededScope(by, e.Kind))
 	c := change{write: Write{By: by, Now: now, MaxTokenLifetime: maxTokenLifetime}, log: l}
 	if l == nil {
 		return c
@@ -339,6 +347,30 @@ func (l *EventLog) newChange(
 		c.write.Event, c.write.Deliver = e, l.onEvent != nil || l.elsewhere
 	}
 	return c
+}
+
+// needing returns the authority with the scope, unless the caller has set one.
+func (a Authority) needing(name string) Authority {
+	if a.Host == "" && a.Scope == "" {
+		a.Scope = name
+	}
+	return a
+}
+
+// neededScope returns the scope that a limited session needs for a change with an event of this kind. For
+// a change of another user's records, it is the scope for administration.
+func neededScope(by Authority, kind EventKind) string {
+	switch {
+	case by.SuperUser:
+		return ScopeUsers
+	case kind == EventSessionRevoked, kind == EventUserSessionsRevoked:
+		return ScopeSessions
+	case strings.HasPrefix(string(kind), "key."):
+		return ScopeKeys
+	case strings.HasPrefix(string(kind), "github."):
+		return ScopeGitHub
+	}
+	return ScopeUsers
 }
 
 // recordEvent delivers the event of the change. It is called after the change has committed.

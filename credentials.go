@@ -92,6 +92,10 @@ func NewCredentialVerifier(
 type KeyOptions struct {
 	Label     string    // the owner's name for the key, at most 256 bytes
 	ExpiresAt time.Time // zero means never
+
+	// Scopes limits the sessions that the key opens. nil means no limit, which only a session without a
+	// limit can give: for a key with the caller's scopes, pass [Identity.Scopes].
+	Scopes *ScopeSet
 }
 
 // These errors say why a pair, which is an access key and its secret, was rejected. The reason goes
@@ -117,8 +121,8 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 // returns ErrNotFound.
 //
 // Issue also returns ErrNotFound if the store keeps users and the user does not exist. It returns
-// ErrTooManyKeys if the user has [MaxKeys] keys already, and an *[InvalidError] if the options are
-// not valid. It also returns the errors of [Authority.Check].
+// ErrTooManyKeys if the user has [MaxKeys] keys already, an *[InvalidError] if the options are not valid
+// or have an unknown scope, and the errors of [Authority.Check] and [Authority.CheckGrant].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -167,11 +171,12 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 		Label:     options.Label,
 		CreatedAt: v.now(),
 		ExpiresAt: options.ExpiresAt,
+		Scopes:    options.Scopes,
 	}
 	if v.expired(key) {
 		return AccessKey{}, invalidf("expires_at", "must be in the future")
 	}
-	return key, key.Validate()
+	return key, cmp.Or(v.checkScopes(key.Scopes), key.Validate())
 }
 
 // Verify checks the pair and returns the access key and its owner. It opens no session. To sign a

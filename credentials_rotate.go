@@ -1,12 +1,14 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/secrethash"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // maxOverlap is the longest time for which the previous secret of a key can keep working.
@@ -74,6 +76,38 @@ func (v *CredentialVerifier) rotate(
 	}
 	c.recordEvent(ctx)
 	return pair, key, nil
+}
+
+// SetScopes changes the scopes of the access key and revokes the sessions that the key opened, because
+// their tokens have the earlier scopes. nil removes the limit. The secret of the key does not change.
+//
+// SetScopes returns ErrNotFound if the key does not exist, or if the authority is a session without
+// SuperUser and the key belongs to another user. It returns an *[InvalidError] for a scope that is not in
+// [TokenConfig.Scopes]. It also returns the errors of [Authority.Check], and those of
+// [Authority.CheckGrant] for the earlier and the new scopes.
+func (v *CredentialVerifier) SetScopes(
+	ctx context.Context, by Authority, accessKey string, scopes *ScopeSet,
+) error {
+	if err := cmp.Or(v.tokens.checkAuthority(ctx, by), v.checkScopes(scopes)); err != nil {
+		return err
+	}
+	c := v.newChange(ctx, by, Event{Kind: EventKeyChanged, AccessKey: v.loggableName(accessKey),
+		Reason: text.Readable("scopes: "+scopes.String(), maxReasonLength)})
+	if _, err := v.store.SetKeyScopes(ctx, c.write, accessKey, scopes); err != nil {
+		return fmt.Errorf("auth: changing the scopes of an access key: %w", err)
+	}
+	v.tokens.learnRevocations(ctx)
+	c.recordEvent(ctx)
+	return nil
+}
+
+// checkScopes returns an *InvalidError if the set has a scope that does not exist. Without an issuer, the
+// host's scopes are not known, and checkScopes accepts every scope.
+func (v *CredentialVerifier) checkScopes(scopes *ScopeSet) error {
+	if v.tokens == nil {
+		return scopes.validate()
+	}
+	return scopes.checkKnown(v.tokens.scopes)
 }
 
 // PepperCounts is the result of [CredentialVerifier.CountByPepper].

@@ -17,8 +17,8 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// Callers test for these errors with errors.Is. The types *[InvalidError], *[ExistsError] and
-// *[ThrottledError] are for errors.As. Any other error of this package means that the configuration
+// Callers test for these errors with errors.Is. The types *[InvalidError], *[ExistsError],
+// *[ThrottledError] and *[InsufficientScopeError] are for errors.As. Any other error of this package means that the configuration
 // is not valid, that the store or GitHub could not answer, or that a context ended.
 var (
 	// ErrInvalidCredentials means that an access key and its secret were rejected. The key is
@@ -27,15 +27,14 @@ var (
 	ErrInvalidCredentials = errors.New("auth: invalid access key or secret")
 
 	// ErrUnknownPepper means that the hash of an access secret needs a pepper that is not in
-	// [CredentialConfig.Peppers], so the secret cannot be checked. The text of the error has the ID
-	// of the pepper.
+	// [CredentialConfig.Peppers]. The text of the error has the ID of the pepper.
 	ErrUnknownPepper = errors.New("auth: unknown pepper")
 
 	// ErrTokenMissing means that a request carries no bearer token.
 	ErrTokenMissing = errors.New("auth: no bearer token in the request")
 
-	// ErrTokenRejected means that a request carries a token that is malformed, forged or expired,
-	// or whose session is revoked. The client gets the same answer in all of these cases.
+	// ErrTokenRejected means that a request carries a token that is malformed, forged or expired, or whose
+	// session is revoked. The client gets the same answer in all of these cases.
 	ErrTokenRejected = token.ErrRejected
 
 	// ErrSessionTooOld means that the session is older than the call allows. The user must sign in
@@ -45,6 +44,10 @@ var (
 	// ErrSuperUserRequired means that the caller is authenticated but is not an active super
 	// user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
+
+	// ErrInsufficientScope means that the scopes of a limited session do not allow this. The error is an
+	// *[InsufficientScopeError], which names the missing scope.
+	ErrInsufficientScope = errors.New("auth: insufficient scope")
 
 	// ErrCrossOrigin means that a page of another origin may have sent the request. This package
 	// checks the origin of requests that change something with a session cookie, begin a sign-in
@@ -62,36 +65,30 @@ var (
 	// names the field and the reason.
 	ErrInvalid = errors.New("auth: invalid value")
 
-	// ErrChanged means that a record has changed since the caller read it. The caller should
-	// read it again and retry.
+	// ErrChanged means that a record has changed since the caller read it. Read it again and retry.
 	ErrChanged = errors.New("auth: changed meanwhile")
 
 	// ErrUserDisabled means that a user is not active.
 	ErrUserDisabled = errors.New("auth: user is disabled")
 
-	// ErrLastSuperUser means that a change was refused because no active super user would
-	// remain.
+	// ErrLastSuperUser means that a change was refused because no active super user would remain.
 	ErrLastSuperUser = errors.New("auth: the last active super user must stay")
 
-	// ErrLastWayIn means that a change was refused because it would remove the user's only way
-	// to sign in.
+	// ErrLastWayIn means that a change was refused because it would remove the user's only way to sign in.
 	ErrLastWayIn = errors.New("auth: the only way to sign in must stay")
 
-	// ErrTooManyKeys means that a user has [MaxKeys] access keys already. A key must be revoked
-	// before another can be added.
+	// ErrTooManyKeys means that a user has [MaxKeys] access keys already. Revoke one before adding another.
 	ErrTooManyKeys = errors.New("auth: too many access keys")
 
-	// ErrRotating means that an access key cannot be rotated yet, because its previous secret
-	// still works.
+	// ErrRotating means that an access key cannot be rotated yet, because its previous secret still works.
 	ErrRotating = errors.New("auth: the access key is being rotated")
 
 	// ErrBootstrapped means that [Service.Bootstrap] was refused because the first super user
 	// has been made already.
 	ErrBootstrapped = errors.New("auth: already bootstrapped")
 
-	// ErrGitHubState means that the OAuth state or code in a request to GitHub's callback is
-	// missing, wrong, expired or already used. The user must begin the sign-in or the connecting of
-	// the account again.
+	// ErrGitHubState means that the OAuth state or code in a request to GitHub's callback is missing, wrong,
+	// expired or already used. The user must begin the sign-in or the connecting of the account again.
 	ErrGitHubState = errors.New("auth: no such GitHub sign-in in this browser")
 
 	// ErrGitHubNotConfigured is the error of the HTTP calls for GitHub, and of each method of
@@ -367,6 +364,7 @@ var errorStatuses = []struct {
 	{ErrTokenRejected, http.StatusUnauthorized, "Invalid or expired token: sign in again"},
 	{ErrInvalidCredentials, http.StatusUnauthorized, "Invalid access key or secret"},
 	{ErrSuperUserRequired, http.StatusForbidden, "Super user access required"},
+	{ErrInsufficientScope, http.StatusForbidden, "The scopes of this token do not allow this"},
 	{ErrSessionTooOld, http.StatusForbidden, "This needs a newer session: sign in again first"},
 	{ErrUserDisabled, http.StatusForbidden, "This user is disabled"},
 	{ErrCrossOrigin, http.StatusForbidden, "Request refused: it must come from a page of this site"},
@@ -388,17 +386,22 @@ var errorStatuses = []struct {
 
 // WriteError answers a request with the status and the detail that [ErrorStatus] returns for err.
 // The body is the JSON object {"detail": "…"}. A 401 has the header WWW-Authenticate (RFC 6750,
-// section 3). A 429 has the header Retry-After. A 503 has Retry-After if GitHub has said when to
-// try again.
+// section 3), and so has a 403 for an [InsufficientScopeError]. A 429 has the header Retry-After. A 503
+// has Retry-After if GitHub has said when to try again.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := ErrorStatus(err)
-	var throttled *ThrottledError
-	var limited *githubapi.StatusError
+	var (
+		throttled *ThrottledError
+		limited   *githubapi.StatusError
+		scope     *InsufficientScopeError
+	)
 	switch {
 	case errors.Is(err, ErrTokenRejected):
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 	case status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")
+	case errors.As(err, &scope):
+		w.Header().Set("WWW-Authenticate", scope.challenge())
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", inSeconds(throttled.RetryAfter))
 	case errors.As(err, &limited) && limited.RetryAfter > 0:

@@ -323,6 +323,8 @@ func (g *GitHubConnector) connect(
 			return nil, ErrGitHubConflict
 		case errors.Is(err, ErrTokenRejected), errors.Is(err, ErrSessionTooOld):
 			return nil, ErrGitHubState // the session that began the flow is revoked or too old
+		case errors.Is(err, ErrInsufficientScope): // a limited session began the flow
+			return nil, ErrGitHubNotAllowed
 		case err != nil:
 			return nil, fmt.Errorf("auth: connecting a GitHub account: %w", err)
 		}

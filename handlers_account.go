@@ -165,7 +165,7 @@ const maxListedSessions = 100
 // sessions. If the current session is not among the newest 100, the handler lists it instead of the
 // oldest of these 100.
 func (s *Service) ListSessionsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveSessions})
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeSessions, serve: s.serveSessions})
 }
 
 type sessionResponse struct {
@@ -217,7 +217,7 @@ func newestSessions(sessions []Session, currentID string) []Session {
 // RevokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller, or
 // of any user if the caller is a super user.
 func (s *Service) RevokeSessionHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, serve: s.serveRevokeSession})
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeSessions, serve: s.serveRevokeSession})
 }
 
 func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -252,12 +252,18 @@ func (s *Service) explainNotFound(ctx context.Context, err error) error {
 }
 
 // authorityOver returns the authority with which the caller may change records of the user with
-// this ID. It returns errOtherOwner unless the caller is that user or a super user.
+// this ID. It returns errOtherOwner unless the caller is that user or a super user. If the super user's
+// token is limited, it must have ScopeUsers. This is checked last: a caller who is no super user must not
+// learn from the error that the record exists.
 func (s *Service) authorityOver(ctx context.Context, userID string) (Authority, error) {
 	caller, _ := IdentityFromContext(ctx)
 	by := caller.Authority()
 	by.SuperUser = caller.UserID != userID
-	return by, s.requireOwner(ctx, userID)
+	err := s.requireOwner(ctx, userID)
+	if err == nil && by.SuperUser {
+		err = caller.CheckScope(ScopeUsers)
+	}
+	return by, err
 }
 
 // requireOwner returns errOtherOwner unless the caller is the user with this ID or a super user.
@@ -270,150 +276,4 @@ func (s *Service) requireOwner(ctx context.Context, userID string) error {
 		err = &rejection{errOtherOwner, userID, ""}
 	}
 	return err
-}
-
-// ListKeysHandler handles GET /auth/keys: it lists the caller's access keys, without secrets.
-func (s *Service) ListKeysHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveKeys})
-}
-
-type keyResponse struct {
-	AccessKey  string  `json:"access_key"`
-	Label      string  `json:"label"`
-	CreatedAt  string  `json:"created_at"`
-	ExpiresAt  *string `json:"expires_at"`
-	LastUsedAt *string `json:"last_used_at"`
-	Status     string  `json:"status"`
-}
-
-func (s *Service) serveKeys(_ http.ResponseWriter, r *http.Request) (any, error) {
-	caller, _ := IdentityFromContext(r.Context())
-	keys, err := s.credentials.List(r.Context(), caller.UserID)
-	if err != nil {
-		return nil, err
-	}
-	response := make([]keyResponse, len(keys)) // encodes as [], not null, if empty
-	for i, key := range keys {
-		response[i] = s.newKeyResponse(key)
-	}
-	return response, nil
-}
-
-func (s *Service) newKeyResponse(key AccessKey) keyResponse {
-	response := keyResponse{
-		AccessKey:  key.ID,
-		Label:      key.Label,
-		CreatedAt:  wire.Time(key.CreatedAt),
-		ExpiresAt:  wire.OptionalTime(key.ExpiresAt),
-		LastUsedAt: wire.OptionalTime(key.LastUsedAt),
-		Status:     "Active",
-	}
-	if s.credentials.expired(key) {
-		response.Status = "Expired"
-	}
-	return response
-}
-
-// CreateKeyHandler handles POST /auth/keys: it creates an access key for the caller and returns the
-// only copy of its secret.
-func (s *Service) CreateKeyHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true,
-		serve: s.serveCreateKey})
-}
-
-// secretResponse is a key with the only copy of its secret.
-type secretResponse struct {
-	AccessKey    string  `json:"access_key"`
-	AccessSecret string  `json:"access_secret"`
-	Label        string  `json:"label"`
-	CreatedAt    string  `json:"created_at"`
-	ExpiresAt    *string `json:"expires_at"`
-	Message      string  `json:"message"`
-}
-
-func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := wire.ReadStrictBody(w, r, "label", "expires_at")
-	options := KeyOptions{
-		Label:     body.OptionalText("label"),
-		ExpiresAt: body.Time("expires_at"),
-	}
-	if body.Err() != nil {
-		return nil, readError(body.Err())
-	}
-	caller, _ := IdentityFromContext(r.Context())
-	by := caller.Authority()
-	by.MaxAge = s.reauthAfter
-	pair, key, err := s.credentials.issue(r.Context(), by, caller.UserID, options)
-	if err != nil {
-		return nil, err
-	}
-	return newSecretAnswer(pair, key,
-		"Access key made. Store the access secret now: it is not shown again."), nil
-}
-
-// RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it replaces the secret of a key and
-// returns the only copy of the new secret. The key must be the caller's, unless the caller is a
-// super user.
-func (s *Service) RotateKeyHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: anyUser, recent: true,
-		serve: s.serveRotateKey})
-}
-
-func (s *Service) serveRotateKey(w http.ResponseWriter, r *http.Request) (any, error) {
-	const maxSeconds = int64(maxOverlap / time.Second)
-	body := wire.ReadStrictBody(w, r, "overlap_seconds")
-	overlap := body.Number("overlap_seconds")
-	switch {
-	case body.Err() != nil:
-		return nil, readError(body.Err())
-	case overlap < 0 || overlap > maxSeconds: // a larger number might overflow a Duration
-		return nil, invalidf("overlap_seconds", "must be from 0 to %d", maxSeconds)
-	}
-	key, by, err := s.findOwnKey(r)
-	if err != nil {
-		return nil, err
-	}
-	by.MaxAge = s.reauthAfter
-	pair, key, err := s.credentials.rotate(r.Context(), by, key.ID, time.Duration(overlap)*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	return newSecretAnswer(pair, key, "Access secret made. Store it now: it is not shown again."), nil
-}
-
-func newSecretAnswer(pair KeyPair, key AccessKey, message string) answer {
-	return answer{http.StatusCreated, secretResponse{
-		AccessKey:    pair.AccessKey,
-		AccessSecret: pair.AccessSecret.Reveal(),
-		Label:        key.Label,
-		CreatedAt:    wire.Time(key.CreatedAt),
-		ExpiresAt:    wire.OptionalTime(key.ExpiresAt),
-		Message:      message,
-	}}
-}
-
-// RevokeKeyHandler handles DELETE /auth/keys/{access_key}: it revokes a key and the sessions that
-// the key opened. The key must be the caller's, unless the caller is a super user.
-func (s *Service) RevokeKeyHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, serve: s.serveRevokeKey})
-}
-
-func (s *Service) serveRevokeKey(_ http.ResponseWriter, r *http.Request) (any, error) {
-	key, by, err := s.findOwnKey(r)
-	if err != nil {
-		return nil, err
-	}
-	return noContent, s.credentials.revoke(r.Context(), by, key.ID, key.UserID, EventKeyRevoked)
-}
-
-// findOwnKey returns the key that the path names, and the authority with which the caller may
-// change the key. It returns ErrNotFound unless the key is the caller's or the caller is a super
-// user.
-func (s *Service) findOwnKey(r *http.Request) (AccessKey, Authority, error) {
-	key, _, err := s.store.FindKey(r.Context(), r.PathValue("access_key"))
-	if err != nil {
-		return AccessKey{}, Authority{}, s.explainNotFound(r.Context(), err)
-	}
-	by, err := s.authorityOver(r.Context(), key.UserID)
-	return key, by, err
 }

@@ -16,7 +16,7 @@ import (
 // handler returns the only copy of the user's access secret. If the host has a [UserSource], it answers
 // 404.
 func (s *Service) RegisterUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, recent: true,
 		serve: s.serveRegister})
 }
 
@@ -38,6 +38,7 @@ func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, er
 		Username:    body.Text("username"),
 		Email:       body.NonEmptyText("email"),
 		IsSuperUser: body.Flag("is_super_user"),
+		Key:         callerKeyOptions(r),
 	}
 	switch {
 	case body.Err() != nil:
@@ -74,6 +75,13 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 	return response
 }
 
+// callerKeyOptions returns the options of a key that the caller makes for another user. A limited session
+// makes only keys with its own limit.
+func callerKeyOptions(r *http.Request) KeyOptions {
+	caller, _ := IdentityFromContext(r.Context())
+	return KeyOptions{Scopes: caller.Scopes()}
+}
+
 // These constants are the second argument of administrator. Use givesPower for a call that gives a
 // user more rights or a new secret. Such a call needs a session that is not older than
 // Config.ReauthAfter. Use takesPower for a call that only takes rights or sessions away.
@@ -105,7 +113,7 @@ const (
 // a super user. The users are sorted by ID, and the page begins after the given ID. If there are
 // more users, the response has a Link header with the URL of the next page.
 func (s *Service) ListUsersHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUsers})
+	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers, serve: s.serveUsers})
 }
 
 func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -136,7 +144,7 @@ func nextPage(r *http.Request, limit int, after string) string {
 
 // GetUserHandler handles GET /auth/users/{id}: it returns the user's record to a super user.
 func (s *Service) GetUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveUser})
+	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers, serve: s.serveUser})
 }
 
 func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -151,7 +159,7 @@ func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error)
 // user. To enable or promote a user, the caller needs a session that is not older than
 // Config.ReauthAfter. To disable or demote a user, a session of any age is enough.
 func (s *Service) UpdateUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, serve: s.serveUpdateUser})
+	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, scope: ScopeUsers, serve: s.serveUpdateUser})
 }
 
 func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -166,8 +174,8 @@ func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, 
 	case change == UserChange{}:
 		return nil, invalidf("is_super_user", "or is_active must be given")
 	}
-	by := s.administrator(r, change.givesPower())
-	if change.givesPower() {
+	by := s.administrator(r, change.GivesPower())
+	if change.GivesPower() {
 		if err := s.requireRecent(r.Context()); err != nil {
 			return nil, err
 		}
@@ -182,7 +190,7 @@ func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, 
 // RegenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: it removes
 // everything with which the user can sign in, and returns a new access key with its secret.
 func (s *Service) RegenerateCredentialsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, recent: true,
 		serve: s.serveRegenerate})
 }
 
@@ -196,7 +204,8 @@ func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, 
 	if body := wire.ReadStrictBody(w, r); body.Err() != nil {
 		return nil, readError(body.Err())
 	}
-	pair, err := s.RegenerateCredentials(r.Context(), s.administrator(r, givesPower), r.PathValue("id"))
+	pair, err := s.RegenerateCredentials(r.Context(), s.administrator(r, givesPower), r.PathValue("id"),
+		callerKeyOptions(r))
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +219,7 @@ func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, 
 // ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it enables the user, removes
 // all other ways in which the user can sign in, and returns a new access key with its secret.
 func (s *Service) ReinstateUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: superUsers, recent: true,
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, recent: true,
 		serve: s.serveReinstate})
 }
 
@@ -218,7 +227,8 @@ func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, e
 	if body := wire.ReadStrictBody(w, r); body.Err() != nil {
 		return nil, readError(body.Err())
 	}
-	made, err := s.ReinstateUser(r.Context(), s.administrator(r, givesPower), r.PathValue("id"))
+	made, err := s.ReinstateUser(r.Context(), s.administrator(r, givesPower), r.PathValue("id"),
+		callerKeyOptions(r))
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +239,7 @@ func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, e
 // RevokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: it revokes all sessions of
 // the user.
 func (s *Service) RevokeUserSessionsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: superUsers, serve: s.serveRevokeUser})
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, serve: s.serveRevokeUser})
 }
 
 type revokeUserResponse struct {
@@ -251,7 +261,7 @@ func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, 
 
 // DeleteUserHandler handles DELETE /auth/users/{id}: it removes the user.
 func (s *Service) DeleteUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodDelete, access: superUsers, serve: s.serveDeleteUser})
+	return s.handler(endpoint{method: http.MethodDelete, access: superUsers, scope: ScopeUsers, serve: s.serveDeleteUser})
 }
 
 type deleteUserResponse struct {
@@ -280,7 +290,7 @@ const (
 // there are older events, the response has a Link header with the URL of the next page. If there is
 // no audit trail, the handler answers 404.
 func (s *Service) ListEventsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: superUsers, serve: s.serveEvents})
+	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeEvents, serve: s.serveEvents})
 }
 
 type eventResponse struct {

@@ -67,7 +67,7 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 // to the caller. The response contains the URL at GitHub to which the calling page must send the
 // browser. The handler also sets a cookie that binds the flow to the browser.
 func (s *Service) GitHubConnectHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyUser, recent: true, github: true,
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: everything, recent: true, github: true,
 		serve: s.serveGitHubConnect})
 }
 
@@ -350,7 +350,7 @@ func (s *Service) answerConnect(
 // token the store keeps for the caller. If there is no token, it answers 404. With ?verify=true it
 // also asks GitHub whether the token is still valid.
 func (s *Service) GitHubStatusHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyUser, github: true,
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeGitHub, github: true,
 		serve: s.serveGitHubStatus})
 }
 
@@ -388,7 +388,7 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 // GitHubDisconnectHandler handles POST /api/v1/auth/github/logout: it removes the caller's GitHub
 // token and revokes it at GitHub.
 func (s *Service) GitHubDisconnectHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: anyUser, github: true,
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, scope: ScopeGitHub, github: true,
 		serve: s.serveGitHubDisconnect})
 }
 
@@ -406,7 +406,7 @@ func (s *Service) serveGitHubDisconnect(_ http.ResponseWriter, r *http.Request) 
 // GitHubUnlinkHandler handles DELETE /api/v1/auth/github/link: it unlinks the caller's GitHub
 // account, so that the caller can no longer sign in with that account.
 func (s *Service) GitHubUnlinkHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, github: true,
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeGitHub, github: true,
 		serve: s.serveGitHubUnlink})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/text"
 )
 
@@ -26,6 +27,36 @@ type Identity struct {
 	SessionID string    `json:"session_id"`
 	IssuedAt  time.Time `json:"issued_at"`
 	ExpiresAt time.Time `json:"expires_at"`
+
+	// Limited is true if the token may do only what its scopes allow: see [ScopeSet]. Scope then
+	// contains the scopes in ascending order, separated by single spaces. Do not examine Scope yourself:
+	// HasScope also knows that a token without a limit may do everything.
+	Limited bool   `json:"limited,omitzero"`
+	Scope   string `json:"scope,omitzero"`
+
+	// AccessKeyID is the ID of the access key that opened the session. It is set only if Limited is true.
+	AccessKeyID string `json:"access_key,omitzero"`
+}
+
+// HasScope reports whether the token may do what the scope names. A token without a limit may do
+// everything that its user may do, so HasScope then returns true for every scope.
+func (i Identity) HasScope(name string) bool { return !i.Limited || scope.Contains(i.Scope, name) }
+
+// CheckScope returns nil if HasScope returns true for the scope, and an *[InsufficientScopeError]
+// otherwise. [WriteError] and [ErrorStatus] answer this error with status 403.
+func (i Identity) CheckScope(name string) error {
+	if !i.HasScope(name) {
+		return &InsufficientScopeError{Scope: name}
+	}
+	return nil
+}
+
+// Scopes returns the scopes of the token, or nil if the token has no limit.
+func (i Identity) Scopes() *ScopeSet {
+	if !i.Limited {
+		return nil
+	}
+	return &ScopeSet{text: i.Scope}
 }
 
 // BearerToken returns the token in the Authorization header of the request (RFC 6750, section 2.1),

@@ -89,6 +89,7 @@ func (v *CredentialVerifier) importedKey(ctx context.Context, imported ImportedK
 		Label:     imported.Label,
 		CreatedAt: imported.CreatedAt,
 		ExpiresAt: imported.ExpiresAt,
+		Scopes:    imported.Scopes,
 	}
 	if key.CreatedAt.IsZero() {
 		key.CreatedAt = now
@@ -101,7 +102,7 @@ func (v *CredentialVerifier) importedKey(ctx context.Context, imported ImportedK
 	case key.CreatedAt.After(now):
 		return AccessKey{}, invalidf("created_at", "must not be in the future")
 	}
-	return key, nil
+	return key, v.checkScopes(key.Scopes)
 }
 
 // importedHash returns the stored hash of the imported secret, or an [InvalidError].
@@ -169,7 +170,8 @@ type importedUser struct {
 var (
 	importedUserFields = []string{"username", "email", "user_id", "is_active", "is_super_user",
 		"created_at", "keys"}
-	importedKeyFields = []string{"access_key", "hash", "sha256", "label", "created_at", "expires_at"}
+	importedKeyFields = []string{"access_key", "hash", "sha256", "label", "created_at", "expires_at",
+		"scopes"}
 )
 
 // importedUser parses a line. It returns an [InvalidError] if the line cannot be imported. The
@@ -255,6 +257,9 @@ func (s *Service) importedLineKey(
 	}
 	key.CreatedAt = fields.Time("created_at")
 	key.ExpiresAt = fields.Time("expires_at")
+	if names, given := fields.Texts("scopes"); given {
+		key.Scopes = NewScopes(names...)
+	}
 	switch {
 	case fields.Err() != nil:
 		return AccessKey{}, fields.Err()

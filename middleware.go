@@ -1,11 +1,11 @@
 package auth
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,8 +134,41 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// RequireSuperUser returns a handler that lets only active super users pass. For such a caller, the
-// handler calls next, with the caller's user record in the context for [Service.User]. On each
+// RequireScope returns a handler that lets only callers pass whose token has the scope, or has no limit:
+// see [ScopeSet]. Every other caller gets 403 with the challenge of RFC 6750. The pure function behind it
+// is [Identity.CheckScope].
+//
+// Authenticate around RequireScope is optional, as for [Service.RequireSuperUser]. RequireScope panics if
+// the scope is not in [TokenConfig.Scopes]: no key could have it.
+func (s *Service) RequireScope(scope string, next http.Handler) http.Handler {
+	requireHandler("Service.RequireScope", next)
+	if !s.tokens.scopes.Allows(scope) {
+		panic("auth: Service.RequireScope: the scope " + strconv.Quote(scope) + " is not in TokenConfig.Scopes")
+	}
+	return s.insideAuthenticate(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.ownCaller(r.Context()).identity.CheckScope(scope); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// insideAuthenticate returns a handler that calls the given function for an authenticated request. If no
+// middleware of this Service has authenticated the request, the handler does.
+func (s *Service) insideAuthenticate(serve http.HandlerFunc) http.Handler {
+	alone := s.Authenticate(serve)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.ownCaller(r.Context()) == nil {
+			alone.ServeHTTP(w, r)
+			return
+		}
+		serve.ServeHTTP(w, r)
+	})
+}
+
+// RequireSuperUser returns a handler that lets only active super users pass. If the token of a super user
+// is limited, it must have [ScopeSuperUser]. For such a caller, the handler calls next, with the caller's user record in the context for [Service.User]. On each
 // request, the handler reads the record from the store or the [UserSource], because the user may
 // have changed after the token was issued.
 //
@@ -146,8 +179,8 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 // the context.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	requireHandler("Service.RequireSuperUser", next)
-	inside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		administrator, err := s.withSuperUser(r)
+	return s.insideAuthenticate(func(w http.ResponseWriter, r *http.Request) {
+		administrator, err := s.withSuperUser(r, s.SuperUser)
 		if err != nil {
 			s.failAt(readingPower, w, r, err)
 			return
@@ -155,22 +188,16 @@ func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 		s.logSuccess(readingPower, r)
 		next.ServeHTTP(w, administrator)
 	})
-	alone := s.Authenticate(inside)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.ownCaller(r.Context()) == nil {
-			alone.ServeHTTP(w, r)
-			return
-		}
-		inside.ServeHTTP(w, r)
-	})
 }
 
-// withSuperUser returns the request with the caller's record in its context. It returns an error if
-// the caller is not an active super user.
-func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
+// withSuperUser returns the request with the caller's record in its context. The parameter read is the
+// method that returns the record, or an error if the caller is not an active super user.
+func (s *Service) withSuperUser(
+	r *http.Request, read func(context.Context) (User, error),
+) (*http.Request, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
 	defer cancel()
-	user, err := s.SuperUser(ctx)
+	user, err := read(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -184,8 +211,9 @@ func (s *Service) withSuperUser(r *http.Request) (*http.Request, error) {
 type endpoint struct {
 	method string
 	access access
-	recent bool // the session must not be older than Config.ReauthAfter
-	github bool // without Config.GitHub, the call answers 503
+	scope  string // a limited session needs this scope, or no limit if it is everything; empty means none
+	recent bool   // the session must not be older than Config.ReauthAfter
+	github bool   // without Config.GitHub, the call answers 503
 
 	// serve returns an error, or one of three values:
 	//
@@ -263,8 +291,11 @@ func (s *Service) applyPolicy(e endpoint, r *http.Request) (*http.Request, error
 		return r, err
 	}
 	r = r.WithContext(ctx)
+	if err = e.checkScope(ctx); err != nil {
+		return r, err
+	}
 	if e.access == superUsers {
-		administrator, err := s.withSuperUser(r)
+		administrator, err := s.withSuperUser(r, s.superUser)
 		if err != nil {
 			return r, err
 		}
@@ -274,6 +305,22 @@ func (s *Service) applyPolicy(e endpoint, r *http.Request) (*http.Request, error
 		return r, s.requireRecent(ctx)
 	}
 	return r, nil
+}
+
+// everything stands for a scope that no token has. Only a token without a limit may do what needs it.
+const everything = "everything"
+
+// checkScope returns an *InsufficientScopeError if the caller's token is limited and lacks the scope of
+// the endpoint.
+func (e endpoint) checkScope(ctx context.Context) error {
+	caller, _ := IdentityFromContext(ctx)
+	switch {
+	case e.scope == everything && caller.Limited:
+		return &InsufficientScopeError{}
+	case e.scope != "" && e.scope != everything:
+		return caller.CheckScope(e.scope)
+	}
+	return nil
 }
 
 // requireRecent returns ErrSessionTooOld if the caller's session is older than Config.ReauthAfter.
@@ -350,8 +397,8 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.failAt(serving, w, r, err)
 }
 
-// These are the operations of logFailure and logSuccess. A request to a route of the host passes the
-// middleware, and a request to a call of this package is served.
+// The operations of logFailure and logSuccess. A route of the host is behind the middleware, and a call of
+// this package is served.
 const (
 	identifying  = "identify"
 	readingPower = "super user"
@@ -371,27 +418,4 @@ func (s *Service) failAt(operation string, w http.ResponseWriter, r *http.Reques
 		}
 	}()
 	s.writeError(w, r, err)
-}
-
-// recordRefusal emits EventAccessRefused if err refuses a known caller. It ignores refused sign-ins
-// with GitHub, which have their own events.
-func (s *Service) recordRefusal(r *http.Request, err error) {
-	status, reason := ErrorStatus(err)
-	switch {
-	case errors.Is(err, errOtherOwner):
-		reason = "it belongs to another user"
-	case status != http.StatusForbidden || isGitHubRefusal(err):
-		return
-	}
-	e := Event{Kind: EventAccessRefused, Reason: reason}
-	e.setSubject(err)
-	if caller, ok := IdentityFromContext(r.Context()); ok {
-		e.UserID, e.ActorID, e.SessionID = cmp.Or(e.UserID, caller.UserID), caller.UserID, caller.SessionID
-	} else { // setSubject has set UserID to the user of a session cookie
-		e.ActorID = e.UserID
-	}
-	if e.ActorID == "" {
-		return // no event, because anyone can send any number of requests without a known caller
-	}
-	s.events.emit(WithClientInfo(r.Context(), s.clientInfo(r)), e)
 }

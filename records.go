@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/revocation"
@@ -71,6 +70,9 @@ type AccessKey struct {
 	// LastUsedAt is when a user last signed in with the key. Zero means never. A store does not
 	// record every use, so LastUsedAt can be too early by up to [KeyUsePrecision].
 	LastUsedAt time.Time
+
+	// Scopes limits the sessions that the key opens. nil means no limit.
+	Scopes *ScopeSet
 }
 
 // KeyRotation describes how to replace the secret of an access key.
@@ -129,21 +131,10 @@ func (c UserChange) Apply(user User) User {
 	return user
 }
 
-// givesPower reports whether the change enables or promotes the user.
-func (c UserChange) givesPower() bool {
+// GivesPower reports whether the change enables or promotes the user. A store calls
+// [Authority.CheckGrant] for such a change.
+func (c UserChange) GivesPower() bool {
 	return c.IsSuperUser != nil && *c.IsSuperUser || c.IsActive != nil && *c.IsActive
-}
-
-// describe returns what the change sets, such as "is_super_user=true is_active=false".
-func (c UserChange) describe() string {
-	var changes []string
-	if c.IsSuperUser != nil {
-		changes = append(changes, fmt.Sprintf("is_super_user=%t", *c.IsSuperUser))
-	}
-	if c.IsActive != nil {
-		changes = append(changes, fmt.Sprintf("is_active=%t", *c.IsActive))
-	}
-	return strings.Join(changes, " ")
 }
 
 // SignInMethod says how a session was opened.
@@ -181,6 +172,9 @@ type Session struct {
 	// Generation is the Position that the newest entry of the revocation feed had when the session
 	// was created: see [Revocation]. The store sets it.
 	Generation int64
+
+	// Scopes limits what the session may do. nil means no limit. The scopes of a session never change.
+	Scopes *ScopeSet
 }
 
 // ClientInfo describes the client that sends a request. It helps people to recognize their

@@ -328,6 +328,24 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	return identity, err
 }
 
+// RequireScope returns a handler that lets only callers pass whose token has the scope, or has no limit:
+// see [Service.RequireScope]. It must be inside [RemoteVerifier.Authenticate] of this verifier. Otherwise,
+// the handler answers 401.
+func (v *RemoteVerifier) RequireScope(scope string, next http.Handler) http.Handler {
+	requireHandler("RemoteVerifier.RequireScope", next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := error(ErrTokenMissing)
+		if caller := callerOf(r.Context()); caller != nil && caller.clients == v.clients {
+			err = caller.identity.CheckScope(scope)
+		}
+		if err != nil {
+			WriteError(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // Authenticate returns a handler that calls Identify for each request. If Identify returns an
 // error, the handler answers with [WriteError]. If the answer is 503, the handler logs the first such
 // request, and then the number of such requests, at most every 30 seconds. If Identify returns no error,

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -266,6 +267,29 @@ func isOutage(r *http.Request, err error) bool {
 	gone := errors.Is(r.Context().Err(), context.Canceled) || errors.Is(err, context.Canceled)
 	return status == http.StatusServiceUnavailable && !gone && !errors.As(err, &answered) &&
 		!errors.Is(err, ErrGitHubNotConfigured)
+}
+
+// recordRefusal emits EventAccessRefused if err refuses a known caller. It ignores refused sign-ins
+// with GitHub, which have their own events.
+func (s *Service) recordRefusal(r *http.Request, err error) {
+	status, reason := ErrorStatus(err)
+	switch {
+	case errors.Is(err, errOtherOwner):
+		reason = "it belongs to another user"
+	case status != http.StatusForbidden || isGitHubRefusal(err):
+		return
+	}
+	e := Event{Kind: EventAccessRefused, Reason: reason}
+	e.setSubject(err)
+	if caller, ok := IdentityFromContext(r.Context()); ok {
+		e.UserID, e.ActorID, e.SessionID = cmp.Or(e.UserID, caller.UserID), caller.UserID, caller.SessionID
+	} else { // setSubject has set UserID to the user of a session cookie
+		e.ActorID = e.UserID
+	}
+	if e.ActorID == "" {
+		return // no event, because anyone can send any number of requests without a known caller
+	}
+	s.events.emit(WithClientInfo(r.Context(), clientOfRequest(r, s.clients)), e)
 }
 
 // maxMethodLength is the maximum length of a method in the log, in bytes. net/http accepts methods as

@@ -3,11 +3,12 @@ package auth
 import (
 	"context"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/revocation"
 )
 
-// Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them in
-// memory, and package sqlstore in an SQL database. Package storetest has the tests that every other
-// store must pass.
+// Store keeps users, access keys, sessions and GitHub accounts. Package memstore keeps them in memory, and
+// package sqlstore in an SQL database. Package storetest has the tests that every other store must pass.
 //
 // A host that has its own users table needs only an [AccountStore]. The comment of AccountStore
 // states the rules for the methods of all store interfaces in this package.
@@ -154,27 +155,26 @@ type UserStore interface {
 // CredentialStore has the methods of a store that are about access keys. See [AccountStore] for the
 // rules that all methods follow.
 type CredentialStore interface {
-	// AddKey adds an access key to a user. The user can be disabled. AddKey returns ErrNotFound if
-	// there is no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the user
-	// already has MaxKeys keys, including expired ones. It locks the user's record, so that
-	// concurrent calls cannot exceed MaxKeys.
+	// AddKey adds an access key to a user. The user can be disabled. AddKey returns ErrNotFound if there is
+	// no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the user already has MaxKeys
+	// keys, including expired ones. It locks the user's record, so that concurrent calls cannot exceed
+	// MaxKeys.
 	AddKey(ctx context.Context, w Write, key AccessKey) error
 
-	// ListKeys returns all keys of the user, sorted by CreatedAt, the oldest first, and then by ID.
-	// It returns no keys if there is no such user.
+	// ListKeys returns all keys of the user, sorted by CreatedAt, the oldest first, and then by ID. It
+	// returns no keys if there is no such user.
 	ListKeys(ctx context.Context, userID string) ([]AccessKey, error)
 
-	// ListAllKeys returns one page of the keys of all users, including expired keys, sorted by the
-	// bytes of their IDs: at most limit keys, whose IDs are greater than the parameter after. Pages
-	// are as in [UserStore.ListUsers].
+	// ListAllKeys returns one page of the keys of all users, including expired keys, sorted by the bytes of
+	// their IDs: at most limit keys, with IDs greater than the parameter after, as in [UserStore.ListUsers].
 	ListAllKeys(ctx context.Context, after string, limit int) ([]AccessKey, error)
 
-	// FindKey reads the key with this ID, and the key's owner, in one query. The key may have
-	// expired, and the owner may be disabled. It returns ErrNotFound if there is no such key.
+	// FindKey reads the key with this ID, and the key's owner, in one query. The key may have expired, and
+	// the owner may be disabled. It returns ErrNotFound if there is no such key.
 	FindKey(ctx context.Context, id string) (AccessKey, User, error)
 
-	// SwapHash replaces the key's Hash with the parameter new if the Hash is equal to the parameter
-	// old. It returns ErrNotFound if there is no such key or the Hash is different.
+	// SwapHash replaces the key's Hash with the parameter new if the Hash is equal to the parameter old. It
+	// returns ErrNotFound if there is no such key or the Hash is different.
 	SwapHash(ctx context.Context, id, old, new string) error
 
 	// RotateKey replaces the key's Hash and returns the changed key. If the rotation has an
@@ -183,12 +183,15 @@ type CredentialStore interface {
 	// that still works. Of two concurrent calls with an Overlap, one fails.
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
+	// SetKeyScopes sets the key's Scopes, revokes the sessions that the key opened, and returns the key. It
+	// returns ErrNotFound if there is no such key.
+	SetKeyScopes(ctx context.Context, w Write, id string, scopes *ScopeSet) (AccessKey, error)
+
 	// TouchKey sets LastUsedAt to the given time if this time is at least [KeyUsePrecision] after
 	// the present LastUsedAt. It returns ErrNotFound if there is no such key.
 	TouchKey(ctx context.Context, id string, at time.Time) error
 
-	// RevokeKey removes the key and revokes the sessions that the key opened. It returns
-	// ErrNotFound if there is no such key.
+	// RevokeKey removes the key and revokes its sessions. It returns ErrNotFound if there is no such key.
 	RevokeKey(ctx context.Context, w Write, id string) error
 
 	// PruneKeys removes keys that had expired at the given time, and the sessions that these keys
@@ -197,9 +200,9 @@ type CredentialStore interface {
 	// below one, PruneKeys removes nothing.
 	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
 
-	// PrunePreviousHashes clears the PreviousHash and the PreviousUntil of at most limit keys that have
-	// a previous hash and a PreviousUntil that is not after the given time. The keys stay.
-	// PrunePreviousHashes returns the number of changed keys, as PruneKeys does.
+	// PrunePreviousHashes clears the PreviousHash and the PreviousUntil of at most limit keys that have a
+	// previous hash and a PreviousUntil that is not after the given time. The keys stay. It returns the
+	// number of changed keys, as PruneKeys does.
 	PrunePreviousHashes(ctx context.Context, ended time.Time, limit int) (int, error)
 }
 
@@ -321,8 +324,7 @@ type GitHubStore interface {
 	// only one succeeds.
 	ConsumeState(ctx context.Context, id string, expiresAt time.Time) error
 
-	// PruneStates removes at most limit states that had expired at the given time. It returns the
-	// number of removed states, as PruneKeys does.
+	// PruneStates removes at most limit states that had expired at the given time, as PruneKeys does.
 	PruneStates(ctx context.Context, expired time.Time, limit int) (int, error)
 
 	// FindGitHubLink returns the link of the account, or ErrNotFound.
@@ -400,4 +402,19 @@ type GitHubStore interface {
 	// sign-in with the account can then create a new user. A spent grant stays spent. It returns
 	// ErrNotFound if the account is remembered for no user, and ErrExists if the account is linked.
 	ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) error
+}
+
+// listEntries adapts [SessionStore.ListRevocations] to the types of package revocation.
+func listEntries(store SessionStore) func(context.Context, int64, int) ([]revocation.Entry, error) {
+	return func(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
+		page, err := store.ListRevocations(ctx, from, limit)
+		if err != nil {
+			return nil, err
+		}
+		entries := make([]revocation.Entry, len(page))
+		for i, entry := range page {
+			entries[i] = revocation.Entry(entry)
+		}
+		return entries, nil
+	}
 }

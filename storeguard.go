@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/outage"
-	"github.com/sallyport-go/auth/internal/revocation"
 )
 
 // Every component calls its store through one of the types below. These types convert a panic in
@@ -214,6 +213,13 @@ func (g guardedCredentials) RotateKey(
 	return g.CredentialStore.RotateKey(ctx, w, id, rotation)
 }
 
+func (g guardedCredentials) SetKeyScopes(
+	ctx context.Context, w Write, id string, scopes *ScopeSet,
+) (r1 AccessKey, err error) {
+	defer recoverStore("SetKeyScopes", &err)
+	return g.CredentialStore.SetKeyScopes(ctx, w, id, scopes)
+}
+
 func (g guardedCredentials) TouchKey(ctx context.Context, id string, at time.Time) (err error) {
 	defer recoverStore("TouchKey", &err)
 	return g.CredentialStore.TouchKey(ctx, id, at)
@@ -399,19 +405,4 @@ func (g guardedEvents) FinishEvent(ctx context.Context, id string) (err error) {
 func (g guardedEvents) PruneEvents(ctx context.Context, before time.Time, limit int) (r1 int, err error) {
 	defer recoverStore("PruneEvents", &err)
 	return g.EventStore.PruneEvents(ctx, before, limit)
-}
-
-// listEntries adapts [SessionStore.ListRevocations] to the types of package revocation.
-func listEntries(store SessionStore) func(context.Context, int64, int) ([]revocation.Entry, error) {
-	return func(ctx context.Context, from int64, limit int) ([]revocation.Entry, error) {
-		page, err := store.ListRevocations(ctx, from, limit)
-		if err != nil {
-			return nil, err
-		}
-		entries := make([]revocation.Entry, len(page))
-		for i := range page {
-			entries[i] = revocation.Entry(page[i])
-		}
-		return entries, nil
-	}
 }

@@ -22,6 +22,7 @@ import (
 type TokenIssuer struct {
 	sessions SessionStore
 	users    *hostUsers // nil if the store keeps users
+	scopes   *ScopeSet  // those that exist
 	cfg      TokenConfig
 	verifier token.Verifier
 	now      func() time.Time // the clock for verifying a token
@@ -78,6 +79,10 @@ func newTokenIssuer(
 	if err != nil {
 		return nil, err
 	}
+	scopes, err := knownScopes("TokenConfig.Scopes", cfg.Scopes)
+	if err != nil {
+		return nil, err
+	}
 	cache, err := token.NewCache(cfg.CacheSize)
 	if err != nil {
 		return nil, err
@@ -93,6 +98,7 @@ func newTokenIssuer(
 	t := &TokenIssuer{
 		cache:    cache,
 		users:    users,
+		scopes:   scopes,
 		sessions: guardedSessions{store},
 		cfg:      cfg,
 		now:      cfg.Now,
@@ -173,6 +179,10 @@ type IssueParams struct {
 	// AccessKeyID is the ID of the access key with which the user signed in. It must be empty
 	// unless Method is MethodAccessKey. Revoking the key revokes the session.
 	AccessKeyID string
+
+	// Scopes limits the session. nil means the scopes of the access key or, without an access key, no
+	// limit.
+	Scopes *ScopeSet
 }
 
 // Token is an issued token, its session, and the user as of the time when the session was opened.
@@ -195,8 +205,10 @@ func (t Token) ExpiresIn() time.Duration {
 // oldest. For the EventLog and the SignIn hook, each call of Issue is an attempt to sign in.
 //
 // Issue returns ErrUserDisabled if the user is disabled. It returns ErrNotFound if the user or the
-// access key does not exist, or if the access key has expired. If Issue returns an error, it leaves
-// no session behind, unless the store has failed.
+// access key does not exist, or if the access key has expired. It returns an *[InsufficientScopeError] if
+// the access key has not all of the Scopes, and an *[InvalidError] for a scope that is not in
+// [TokenConfig.Scopes]. If Issue returns an error, it leaves no session behind, unless the store has
+// failed.
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
 	began := time.Now()
 	token, err := t.issue(ctx, params)
@@ -211,6 +223,9 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 		// Without AccessKeyID, revoking the key would not revoke the session.
 		return Token{}, errors.New("auth: IssueParams.AccessKeyID must be set if Method is " +
 			"MethodAccessKey, and only then")
+	}
+	if err := params.Scopes.checkKnown(t.scopes); err != nil {
+		return Token{}, err
 	}
 	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, params), t.cfg.MaxSessions)
 	var invalid *InvalidError
@@ -292,6 +307,7 @@ func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Sessio
 		ExpiresAt:   now.Add(t.cfg.Lifetime),
 		UserAgent:   client.UserAgent,
 		Address:     client.address(),
+		Scopes:      params.Scopes,
 	}
 }
 
@@ -314,87 +330,16 @@ func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, er
 		UserID: user.ID, Username: user.Username,
 		SessionID: session.ID, IssuedAt: session.CreatedAt, ExpiresAt: session.ExpiresAt,
 	}
+	if session.Scopes != nil {
+		identity.Limited, identity.Scope = true, session.Scopes.text
+		identity.AccessKeyID = session.AccessKeyID
+	}
 	text, err := token.Sign(t.ring.Load().Signer(), typ, t.claimsPrefix, &identity, session.Generation,
 		user.IsSuperUser)
 	if err != nil {
 		return "", fmt.Errorf("auth: signing a token: %w", err)
 	}
 	return text, nil
-}
-
-// Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
-// not valid now. Any other error means that the token could not be checked, because the store did
-// not answer.
-//
-// If this issuer, or a component that uses it, revokes a session, Verify rejects the session's
-// token at once. If another instance, or a direct call of the store, revokes a session, Verify
-// rejects the token within RevocationInterval. If the store does not answer, Verify can accept this
-// token for up to MaxStaleness.
-func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
-	identity, err := t.verify(ctx, token)
-	if err != nil {
-		t.events.recordTokenRejection(ctx, err)
-		return Identity{}, err
-	}
-	return *identity, nil
-}
-
-// verify does the same as Verify, without an event. Callers share its result and must not change
-// it.
-func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
-	if t.onVerify != nil {
-		return t.measureVerify(ctx, token)
-	}
-	identity, _, err := t.verifyToken(ctx, token)
-	return identity, err
-}
-
-// measureVerify verifies a token and reports the result and the duration to the Verify hook.
-func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identity, error) {
-	began := time.Now()
-	identity, cached, err := t.verifyToken(ctx, token)
-	t.onVerify(ctx, err, cached, time.Since(began))
-	return identity, err
-}
-
-// verifyToken does the same as verify, but never calls the Verify hook. It also reports whether the
-// token was in the cache.
-func (t *TokenIssuer) verifyToken(
-	ctx context.Context, token string,
-) (identity *Identity, cached bool, err error) {
-	now := t.now()
-	v, cached, err := t.verifier.Verify(t.cache, t.ring.Load(), token, now.Unix())
-	if err != nil {
-		return nil, cached, err
-	}
-	if err := t.requireLive(ctx, &v.Claims, &v.Checked, now); err != nil {
-		return nil, cached, rejectionOf(v.Identity.UserID, v.Identity.SessionID, err)
-	}
-	return (*Identity)(&v.Identity), cached, nil
-}
-
-// requireLive returns an error unless the session of the claims is live. It passes the parameter
-// checked, which belongs to the token, to [revocation.Feed.RequireLive].
-func (t *TokenIssuer) requireLive(
-	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
-) error {
-	if t.feed != nil {
-		err := t.feed.RequireLive(ctx, c.Identity.UserID, c.Identity.SessionID, c.Generation, checked, now)
-		if err != nil {
-			return feedError(err)
-		}
-		return nil
-	}
-	session, err := t.sessions.FindSession(ctx, c.Identity.SessionID)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return errRevoked
-	case err != nil:
-		return fmt.Errorf("auth: verifying a token: %w", err)
-	case session.UserID != c.Identity.UserID || !now.Before(session.ExpiresAt):
-		return errRevoked
-	}
-	return nil
 }
 
 // repairFeed revokes all sessions, because the store has lost commits. For the parameter above, see

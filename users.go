@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // UserParams contains what the host or a super user chooses for a new user.
@@ -18,6 +19,9 @@ type UserParams struct {
 
 	Email       string // an address, or empty for none
 	IsSuperUser bool
+
+	// Key has the options of the user's first access key.
+	Key KeyOptions
 }
 
 // Registration is the result of registering or reinstating a user. It contains the user's new
@@ -31,7 +35,8 @@ type Registration struct {
 // must have SuperUser set. The other methods that change users also require this.
 //
 // Register returns ErrExists if the username or the e-mail is taken. It returns an *InvalidError
-// for a field that is not valid. It also returns the errors of [Authority.Check].
+// for a field that is not valid. It also returns the errors of [Authority.Check] and
+// [Authority.CheckNewUser].
 func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (Registration, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err
@@ -77,7 +82,7 @@ func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, 
 	if err := cmp.Or(u.Validate(), u.checkNames()); err != nil {
 		return Registration{}, AccessKey{}, err
 	}
-	key, err := s.credentials.newKey(u.ID, pair, KeyOptions{})
+	key, err := s.credentials.newKey(u.ID, pair, user.Key)
 	return Registration{User: u, Pair: pair}, key, err
 }
 
@@ -128,7 +133,7 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	}
 	yes := true
 	recovered, err := s.resetUser(ctx, ByHost("auth.RecoverSuperUser"), userID,
-		UserChange{IsSuperUser: &yes, IsActive: &yes},
+		UserChange{IsSuperUser: &yes, IsActive: &yes}, KeyOptions{},
 		Event{Kind: EventSuperUserRecovered})
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
@@ -139,13 +144,15 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 // RegenerateCredentials replaces everything with which the user can sign in, and returns a new
 // pair. Use it if another person may have the user's credentials. RegenerateCredentials removes
 // every earlier key, session and GitHub link. It also tries to revoke the user's token at GitHub. A
-// disabled user stays disabled. RegenerateCredentials returns ErrNotFound if there is no such user,
-// and the errors of [Authority.Check].
-func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userID string) (KeyPair, error) {
+// disabled user stays disabled. The new key has the given options. RegenerateCredentials returns
+// ErrNotFound if there is no such user, and the errors of [Authority.Check] and [Authority.CheckGrant].
+func (s *Service) RegenerateCredentials(
+	ctx context.Context, by Authority, userID string, key KeyOptions,
+) (KeyPair, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return KeyPair{}, err
 	}
-	made, err := s.resetUser(ctx, by, userID, UserChange{},
+	made, err := s.resetUser(ctx, by, userID, UserChange{}, key,
 		Event{Kind: EventUserReset, Reason: "regenerated"})
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: regenerating the credentials of a user: %w", err)
@@ -155,13 +162,15 @@ func (s *Service) RegenerateCredentials(ctx context.Context, by Authority, userI
 
 // ReinstateUser enables a disabled user and returns the user with a new pair. It removes every
 // earlier key, session and GitHub link, as RegenerateCredentials does. To enable a user without
-// removing the earlier keys, use UpdateUser. ReinstateUser returns ErrNotFound if there is no such
-// user, and the errors of [Authority.Check].
-func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string) (Registration, error) {
+// removing the earlier keys, use UpdateUser. The new key has the given options. ReinstateUser returns
+// ErrNotFound if there is no such user, and the errors of [Authority.Check] and [Authority.CheckGrant].
+func (s *Service) ReinstateUser(
+	ctx context.Context, by Authority, userID string, key KeyOptions,
+) (Registration, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err
 	}
-	made, err := s.resetUser(ctx, by, userID, UserChange{IsActive: new(true)},
+	made, err := s.resetUser(ctx, by, userID, UserChange{IsActive: new(true)}, key,
 		Event{Kind: EventUserReset, Reason: "reinstated"})
 	if err != nil {
 		return Registration{}, fmt.Errorf("auth: reinstating a user: %w", err)
@@ -172,7 +181,7 @@ func (s *Service) ReinstateUser(ctx context.Context, by Authority, userID string
 // resetUser removes everything with which the user can sign in, makes the given change to the user,
 // and adds a new pair. It also puts the user's ID and the new access key into the given event.
 func (s *Service) resetUser(
-	ctx context.Context, by Authority, userID string, change UserChange, e Event,
+	ctx context.Context, by Authority, userID string, change UserChange, options KeyOptions, e Event,
 ) (Registration, error) {
 	// An ID that is not valid belongs to no user. Without this check, newKey would return an
 	// [InvalidError] instead of ErrNotFound.
@@ -180,7 +189,7 @@ func (s *Service) resetUser(
 		return Registration{}, ErrNotFound
 	}
 	pair := s.credentials.GeneratePair()
-	key, err := s.credentials.newKey(userID, pair, KeyOptions{})
+	key, err := s.credentials.newKey(userID, pair, options)
 	if err != nil {
 		return Registration{}, err
 	}
@@ -209,7 +218,8 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 // UpdateUser enables, disables, promotes or demotes the user, and returns the changed record. If it
 // disables the user, it revokes all sessions of the user, and this instance rejects their tokens
 // from then on. UpdateUser returns ErrNotFound if there is no such user, ErrLastSuperUser if the
-// change would leave no active super user, and the errors of [Authority.Check].
+// change would leave no active super user, and the errors of [Authority.Check]. A limited session cannot
+// enable or promote a user: UpdateUser then returns an *[InsufficientScopeError].
 func (s *Service) UpdateUser(
 	ctx context.Context, by Authority, userID string, change UserChange,
 ) (User, error) {
@@ -224,6 +234,18 @@ func (s *Service) UpdateUser(
 	s.tokens.learnRevocations(ctx)
 	c.recordEvent(ctx)
 	return user, nil
+}
+
+// describe returns what the change sets, such as "is_super_user=true is_active=false".
+func (c UserChange) describe() string {
+	var changes []string
+	if c.IsSuperUser != nil {
+		changes = append(changes, fmt.Sprintf("is_super_user=%t", *c.IsSuperUser))
+	}
+	if c.IsActive != nil {
+		changes = append(changes, fmt.Sprintf("is_active=%t", *c.IsActive))
+	}
+	return strings.Join(changes, " ")
 }
 
 // DeleteUser removes the user, and all keys, sessions and GitHub links of the user. It also tries
@@ -354,8 +376,19 @@ func (s *Service) Recheck(ctx context.Context) (User, error) {
 }
 
 // SuperUser does the same as [Service.User], but returns ErrSuperUserRequired if the caller is not
-// a super user. [Service.RequireSuperUser] is the middleware with the same check.
+// a super user, and an *[InsufficientScopeError] if the caller's token is limited and lacks
+// [ScopeSuperUser]. [Service.RequireSuperUser] is the middleware with the same check.
 func (s *Service) SuperUser(ctx context.Context) (User, error) {
+	if caller := s.ownCaller(ctx); caller != nil {
+		if err := caller.identity.CheckScope(ScopeSuperUser); err != nil {
+			return User{}, err
+		}
+	}
+	return s.superUser(ctx)
+}
+
+// superUser is SuperUser for every scope.
+func (s *Service) superUser(ctx context.Context) (User, error) {
 	user, err := s.User(ctx)
 	if err == nil && !user.IsSuperUser {
 		return User{}, ErrSuperUserRequired

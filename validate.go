@@ -9,6 +9,7 @@ import (
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/internal/oauthstate"
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/text"
 )
 
@@ -77,6 +78,7 @@ func (k AccessKey) Validate() error {
 		checkOptionalTime("expires_at", k.ExpiresAt),
 		checkPrevious(k.PreviousHash, k.PreviousUntil),
 		checkOptionalTime("last_used_at", k.LastUsedAt),
+		k.Scopes.validate(),
 	)
 }
 
@@ -150,7 +152,30 @@ func (s Session) Validate() error {
 		checkTime("expires_at", s.ExpiresAt),
 		checkText("user_agent", s.UserAgent, maxUserAgentLength),
 		checkText("ip", s.Address, maxAddressLength),
+		s.Scopes.validate(),
 	)
+}
+
+// OpenedBy returns the session with the limits of the access key that opens it. If the key expires before
+// the session, the session gets the key's ExpiresAt. If Scopes is nil, the session gets the key's Scopes.
+// An implementation of [SessionStore.CreateSession] calls OpenedBy after it has locked the key.
+//
+// OpenedBy returns ErrNotFound if the key belongs to another user or has expired when the session begins,
+// and an *[InsufficientScopeError] if the session has scopes that the key has not.
+func (s Session) OpenedBy(key AccessKey) (Session, error) {
+	if key.UserID != s.UserID || !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(s.CreatedAt) {
+		return s, ErrNotFound
+	}
+	if !key.ExpiresAt.IsZero() && key.ExpiresAt.Before(s.ExpiresAt) {
+		s.ExpiresAt = key.ExpiresAt
+	}
+	if s.Scopes == nil {
+		s.Scopes = key.Scopes
+	}
+	if !s.Scopes.Within(key.Scopes) {
+		return s, &InsufficientScopeError{Scope: scope.Missing(s.Scopes.text, key.Scopes.text)}
+	}
+	return s, nil
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
@@ -288,6 +313,10 @@ func ValidateHash(hash string) error {
 	}
 	return nil
 }
+
+// ValidateScopes returns an [InvalidError] if the set is not valid: see [NewScopes]. It returns nil for a
+// nil set.
+func ValidateScopes(scopes *ScopeSet) error { return scopes.validate() }
 
 // ValidateState returns an [InvalidError] unless the ID and the time that are passed to
 // [GitHubStore.ConsumeState] are valid.

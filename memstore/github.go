@@ -118,6 +118,9 @@ func (s *accounts) ConnectGitHub(
 	if err != nil {
 		return err
 	}
+	if err := s.checkGrant(w, nil); err != nil {
+		return err
+	}
 	if err := connect.Check(s.accountState(connect.Link)); err != nil {
 		return fmt.Errorf("memstore: %w", err)
 	}
@@ -187,6 +190,9 @@ func (s *accounts) ForgetGitHubAccount(
 	defer s.mu.Unlock()
 	now, err := s.authorize(w, "")
 	if err != nil {
+		return err
+	}
+	if err := s.checkGrant(w, nil); err != nil {
 		return err
 	}
 	if s.links[account] != nil {

@@ -26,7 +26,7 @@ func (s *accounts) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey)
 	if err != nil {
 		return err
 	}
-	if err := s.checkKeyIsNew(key.ID); err != nil {
+	if err := cmp.Or(s.checkGrant(w, key.Scopes), s.checkKeyIsNew(key.ID)); err != nil {
 		return err
 	}
 	if len(owner.keys) >= auth.MaxKeys {
@@ -135,6 +135,31 @@ func (s *accounts) RotateKey(
 	return key.record, nil
 }
 
+// SetKeyScopes implements [auth.CredentialStore].
+func (s *accounts) SetKeyScopes(
+	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
+) (auth.AccessKey, error) {
+	if err := check(ctx, w); err != nil {
+		return auth.AccessKey{}, err
+	}
+	if err := auth.ValidateScopes(scopes); err != nil {
+		return auth.AccessKey{}, fmt.Errorf("memstore: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, now, err := s.keyToChange(w, id)
+	if err == nil {
+		err = s.checkGrant(w, scopes)
+	}
+	if err != nil {
+		return auth.AccessKey{}, err
+	}
+	s.revokeSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
+	key.record.Scopes = scopes
+	s.addEvent(w, now, subject{userID: key.record.UserID})
+	return key.record, nil
+}
+
 // TouchKey implements [auth.CredentialStore].
 func (s *accounts) TouchKey(ctx context.Context, id string, at time.Time) error {
 	if err := check(ctx); err != nil {
@@ -233,6 +258,9 @@ func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, 
 		return nil, time.Time{}, err
 	}
 	key, err := s.key(id)
+	if err == nil {
+		err = s.checkGrant(w, key.record.Scopes)
+	}
 	return key, now, err
 }
 

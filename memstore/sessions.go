@@ -174,37 +174,20 @@ func (s *accounts) newSession(owner *user, record auth.Session) (*session, error
 	if err := s.checkActive(owner); err != nil {
 		return nil, err
 	}
-	key, err := s.openingKey(owner, record)
-	if err != nil {
-		return nil, err
+	var key *accessKey
+	if record.AccessKeyID != "" {
+		var err error
+		if key, err = s.key(record.AccessKeyID); err != nil {
+			return nil, err
+		}
+		if record, err = record.OpenedBy(key.record); err != nil {
+			return nil, fmt.Errorf("memstore: opening a session: %w", err)
+		}
 	}
 	if s.sessions[record.ID] != nil {
 		return nil, fmt.Errorf("memstore: session id: %w", auth.ErrExists)
 	}
-	if key != nil && key.expiry != nil && key.expiry.at.Before(record.ExpiresAt) {
-		record.ExpiresAt = key.expiry.at
-	}
 	return &session{record: record, owner: owner, key: key}, nil
-}
-
-// openingKey returns the access key that opens the session, or nil if AccessKeyID is empty. It
-// returns ErrNotFound if the owner has no such key, or if the key has expired. The caller holds the
-// lock.
-func (s *accounts) openingKey(owner *user, record auth.Session) (*accessKey, error) {
-	if record.AccessKeyID == "" {
-		return nil, nil
-	}
-	key, err := s.key(record.AccessKeyID)
-	if err != nil {
-		return nil, err
-	}
-	if key.owner != owner {
-		return nil, fmt.Errorf("memstore: access key of this user: %w", auth.ErrNotFound)
-	}
-	if !key.validAt(record.CreatedAt) {
-		return nil, fmt.Errorf("memstore: access key has expired: %w", auth.ErrNotFound)
-	}
-	return key, nil
 }
 
 // revokeOldest makes room for the new session. It revokes the owner's oldest live sessions, so that

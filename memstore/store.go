@@ -163,11 +163,7 @@ func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err e
 			actor = u.record
 		}
 	}
-	var acting auth.Session
-	if found := s.sessions[w.By.SessionID]; found != nil {
-		acting = found.record
-	}
-	err = w.By.Check(now, acting, actor, 0)
+	err = w.By.Check(now, s.acting(w), actor, 0)
 	if err == nil {
 		err = w.By.CheckOwner(ownerID)
 	}
@@ -175,6 +171,33 @@ func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err e
 		return time.Time{}, fmt.Errorf("memstore: %w", err)
 	}
 	return now, nil
+}
+
+// acting returns the session that makes the change, or the zero Session. The caller holds the lock.
+func (s *accounts) acting(w auth.Write) (acting auth.Session) {
+	if found := s.sessions[w.By.SessionID]; found != nil {
+		acting = found.record
+	}
+	return acting
+}
+
+// checkGrant returns an error unless w.By may grant the scopes: see [auth.Authority.CheckGrant]. The
+// caller has called authorize, and holds the lock.
+func (s *accounts) checkGrant(w auth.Write, granted *auth.ScopeSet) error {
+	if err := w.By.CheckGrant(s.acting(w), granted); err != nil {
+		return fmt.Errorf("memstore: %w", err)
+	}
+	return nil
+}
+
+// checkNewUser returns an error unless w.By may add the user. The caller has called authorize, and holds
+// the lock.
+func (s *accounts) checkNewUser(w auth.Write, user auth.User, keys ...auth.AccessKey) error {
+	err := w.By.CheckNewUser(s.acting(w), auth.UserWithKeys{User: user, Keys: keys})
+	if err != nil {
+		return fmt.Errorf("memstore: %w", err)
+	}
+	return nil
 }
 
 // validator is a record that can check its own fields.

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 	defer s.mu.Unlock()
 	now, err := s.authorize(w, user.ID)
 	if err != nil {
+		return err
+	}
+	if err := s.checkNewUser(w, user, key); err != nil {
 		return err
 	}
 	if err := s.register(user, key); err != nil {
@@ -44,6 +48,11 @@ func (s *Store) RegisterUsers(
 	now, err := s.authorize(w, "")
 	if err != nil {
 		return nil, err
+	}
+	for _, user := range users {
+		if err := s.checkNewUser(w, user.User, user.Keys...); err != nil {
+			return nil, err
+		}
 	}
 	added := false
 	refusals := make([]error, len(users))
@@ -159,6 +168,11 @@ func (s *Store) UpdateUser(
 	if err != nil {
 		return auth.User{}, err
 	}
+	if change.GivesPower() {
+		if err := s.checkGrant(w, nil); err != nil {
+			return auth.User{}, err
+		}
+	}
 	s.setUser(u, changed)
 	if change.IsActive != nil && !*change.IsActive {
 		s.revokeAllOf(u, now.Add(w.MaxTokenLifetime))
@@ -194,7 +208,11 @@ func (s *Store) ResetUser(
 	if err != nil {
 		return auth.User{}, nil, err
 	}
-	if err := s.checkKeyIsNew(key.ID); err != nil {
+	granted := key.Scopes
+	if change.IsSuperUser != nil && *change.IsSuperUser {
+		granted = nil
+	}
+	if err := cmp.Or(s.checkGrant(w, granted), s.checkKeyIsNew(key.ID)); err != nil {
 		return auth.User{}, nil, err
 	}
 

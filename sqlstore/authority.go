@@ -21,6 +21,7 @@ type acting struct {
 	// Otherwise it is zero: see revokedForEverybody.
 	everybody int64
 	now       time.Time
+	session   auth.Session // of the authority, after check
 }
 
 // locks describes what a lasting change must lock. In addition, every lasting change locks the row
@@ -136,9 +137,12 @@ func (a *acting) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.now = storedTime(a.w.Now())
+	a.now, a.session = storedTime(a.w.Now()), session
 	return by.Check(a.now, session, a.users[by.UserID], max(revokedBelow, a.everybody))
 }
+
+// grant calls [auth.Authority.CheckGrant], after check.
+func (a acting) grant(granted *auth.ScopeSet) error { return a.w.By.CheckGrant(a.session, granted) }
 
 const (
 	selectActing = `

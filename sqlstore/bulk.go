@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// column is a column of the rows that one statement writes. It contains text or 64-bit integers.
+// column is a column of the rows that one statement writes. It contains text, NULL or 64-bit integers.
 type column struct {
 	name   string
 	number bool
@@ -124,15 +124,19 @@ func arraysOf(columns []column, rows [][]any) []any {
 	return arrays
 }
 
-// arrayOf returns the values as the text of a PostgreSQL array. Every driver can pass a text.
+// arrayOf returns the values as the text of a PostgreSQL array. Every driver can pass a text. The value
+// nil becomes NULL.
 func arrayOf[T any](values []T) string {
 	var text strings.Builder
 	for i, value := range values {
 		text.WriteByte("{,"[min(i, 1)])
-		if s, ok := any(value).(string); ok {
-			text.WriteString(`"` + arrayEscapes.Replace(s) + `"`)
-		} else {
-			fmt.Fprint(&text, value)
+		switch v := any(value).(type) {
+		case nil:
+			text.WriteString(`NULL`)
+		case string:
+			text.WriteString(`"` + arrayEscapes.Replace(v) + `"`)
+		default:
+			fmt.Fprint(&text, v)
 		}
 	}
 	return text.String() + `}`

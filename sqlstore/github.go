@@ -168,6 +168,9 @@ func (s *core) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.Git
 		if err != nil {
 			return err
 		}
+		if err := a.grant(nil); err != nil {
+			return err
+		}
 		state, err := holdAccount(ctx, t, link, true)
 		if err != nil {
 			return err
@@ -288,6 +291,9 @@ func (s *core) ForgetGitHubAccount(
 			return err
 		}
 		if err := a.check(ctx); err != nil {
+			return err
+		}
+		if err := a.grant(nil); err != nil {
 			return err
 		}
 		var spent bool

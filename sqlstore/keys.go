@@ -15,6 +15,9 @@ func (s *core) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) err
 	}
 	return s.write(ctx, "add key", func(ctx context.Context, t tx) error {
 		a, err := holdOwner(ctx, t, w, key.UserID)
+		if err == nil {
+			err = a.grant(key.Scopes)
+		}
 		if err != nil {
 			return err
 		}
@@ -86,8 +89,7 @@ func (s *core) SwapHash(ctx context.Context, id, oldHash, newHash string) error 
 
 const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ? WHERE id = ?`
 
-// RotateKey implements [auth.CredentialStore]. RotateKey first reads the key without a lock, to
-// learn which user to lock. This is safe, because a key never changes its owner.
+// RotateKey implements [auth.CredentialStore].
 func (s *core) RotateKey(
 	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
 ) (auth.AccessKey, error) {
@@ -95,19 +97,7 @@ func (s *core) RotateKey(
 		return auth.AccessKey{}, err
 	}
 	return writeFor(ctx, s, "rotate key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
-		key, err := findKey(ctx, t.querier, selectKey, id)
-		if err != nil {
-			return key, err
-		}
-		a, err := holdOwner(ctx, t, w, key.UserID)
-		if err != nil {
-			return key, err
-		}
-		owner := key.UserID
-		key, err = findKey(ctx, t.querier, lockKey, id)
-		if err == nil && key.UserID != owner {
-			err = auth.ErrNotFound
-		}
+		a, key, err := holdKey(ctx, t, w, id)
 		if err != nil {
 			return key, err
 		}
@@ -120,7 +110,7 @@ func (s *core) RotateKey(
 				return t.change(ctx, rotateKey, key.Hash, key.PreviousHash,
 					toMicros(key.PreviousUntil), id)
 			},
-			func() error { return a.addEvent(ctx, about{userID: owner}) },
+			func() error { return a.addEvent(ctx, about{userID: key.UserID}) },
 		)
 	})
 }
@@ -158,8 +148,7 @@ const (
 )
 
 // RevokeKey implements [auth.CredentialStore]. RevokeKey locks the user, because [revokeSessions]
-// requires this lock. To learn which user to lock, RevokeKey first reads the key without a lock,
-// like RotateKey.
+// requires this lock.
 func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
@@ -168,32 +157,77 @@ func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "revoke key", func(ctx context.Context, t tx) error {
-		key, err := findKey(ctx, t.querier, selectKey, id)
-		if err != nil {
-			return err
-		}
-		a, err := holdOwner(ctx, t, w, key.UserID)
+		a, key, err := holdKey(ctx, t, w, id)
 		if err != nil {
 			return err
 		}
 		if err := t.remove(ctx, deleteKey, id, key.UserID); err != nil {
 			return err
 		}
-		sessions, err := collect(ctx, t.querier, sessionFields, lockKeySessions, id)
+		return a.revokeSessionsOfKey(ctx, key)
+	})
+}
+
+// revokeSessionsOfKey revokes the sessions that the locked key opened, and stores the event of the change.
+func (a acting) revokeSessionsOfKey(ctx context.Context, key auth.AccessKey) error {
+	sessions, err := collect(ctx, a.querier, sessionFields, lockKeySessions, key.ID)
+	if err != nil {
+		return err
+	}
+	return runInOrder(
+		func() error {
+			if len(sessions) == 0 {
+				return nil
+			}
+			return a.change(ctx, deleteKeySessions, key.ID)
+		},
+		func() error { return a.addEvent(ctx, about{userID: key.UserID}) },
+		func() error { return revokeSessions(ctx, a.tx, sessions) },
+	)
+}
+
+const setKeyScopes = `UPDATE auth_access_keys SET scopes = ? WHERE id = ?`
+
+// SetKeyScopes implements [auth.CredentialStore].
+func (s *core) SetKeyScopes(
+	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
+) (auth.AccessKey, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate(), auth.ValidateScopes(scopes)); err != nil {
+		return auth.AccessKey{}, err
+	}
+	return writeFor(ctx, s, "set scopes of key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
+		a, key, err := holdKey(ctx, t, w, id)
 		if err != nil {
-			return err
+			return key, err
 		}
-		return runInOrder(
-			func() error {
-				if len(sessions) == 0 {
-					return nil
-				}
-				return t.change(ctx, deleteKeySessions, id)
-			},
-			func() error { return a.addEvent(ctx, about{userID: key.UserID}) },
-			func() error { return revokeSessions(ctx, t, sessions) },
+		key.Scopes = scopes
+		return key, runInOrder(
+			func() error { return a.grant(scopes) },
+			func() error { return t.change(ctx, setKeyScopes, scopesValue(scopes), id) },
+			func() error { return a.revokeSessionsOfKey(ctx, key) },
 		)
 	})
+}
+
+// holdKey locks the key and its user, and checks that the authority may change the key. It first reads
+// the key without a lock, to learn which user to lock. This is safe, because a key never changes its
+// owner.
+func holdKey(ctx context.Context, t tx, w auth.Write, id string) (a acting, key auth.AccessKey, err error) {
+	if key, err = findKey(ctx, t.querier, selectKey, id); err != nil {
+		return a, key, err
+	}
+	if a, err = holdOwner(ctx, t, w, key.UserID); err != nil {
+		return a, key, err
+	}
+	owner := key.UserID
+	key, err = findKey(ctx, t.querier, lockKey, id)
+	if err == nil && key.UserID != owner {
+		err = auth.ErrNotFound
+	}
+	if err == nil {
+		err = a.grant(key.Scopes)
+	}
+	return a, key, err
 }
 
 const (
@@ -240,9 +274,10 @@ func findKey(ctx context.Context, q querier, query, id string) (key auth.AccessK
 const (
 	insertAccessKeys = `
 INSERT INTO auth_access_keys
-	(id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at)
+	(id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at,
+	scopes)
 VALUES `
-	accessKeyRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	accessKeyRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertAccessKey = insertAccessKeys + accessKeyRow
 )
 
@@ -250,6 +285,7 @@ func keyValues(key auth.AccessKey) []any {
 	return []any{
 		key.ID, key.UserID, key.Hash, key.Label, toMicros(key.CreatedAt), toMicros(key.ExpiresAt),
 		key.PreviousHash, toMicros(key.PreviousUntil), toMicros(key.LastUsedAt),
+		scopesValue(key.Scopes),
 	}
 }
 

@@ -36,6 +36,14 @@ func (s *Store) RegisterUsers(
 		return r.refusals, runInOrder(
 			func() (err error) { a, err = hold(ctx, t, w, locks{}); return err },
 			func() error { return a.check(ctx) },
+			func() error {
+				for _, user := range users {
+					if err := w.By.CheckNewUser(a.session, user); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
 			func() error { return r.prepareToAsk(ctx) },
 			func() error { return r.addAll(ctx, first) },
 			func() error { r.ask = true; return r.addAll(ctx, later) },

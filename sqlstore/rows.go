@@ -16,9 +16,9 @@ import (
 const (
 	userColumns = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at`
 	keyColumns  = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,
-	k.last_used_at`
+	k.last_used_at, k.scopes`
 	sessionColumns = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at, s.user_agent, s.address,
-	s.generation`
+	s.generation, s.scopes`
 	revocationColumns = `r.position, r.id, r.user_id, r.session_id, r.generation, r.expires_at`
 	linkColumns       = `l.host, l.account_id, l.user_id, l.login, l.name, l.avatar_url, l.created_at, l.seen_at`
 	tokenColumns      = `t.host, t.account_id, t.user_id, t.version, t.scopes, t.sealed, t.updated_at`
@@ -31,13 +31,13 @@ func userFields(u *auth.User) []any {
 
 func keyFields(k *auth.AccessKey) []any {
 	return []any{&k.ID, &k.UserID, &k.Hash, &k.Label, micros{&k.CreatedAt}, micros{&k.ExpiresAt},
-		&k.PreviousHash, micros{&k.PreviousUntil}, micros{&k.LastUsedAt}}
+		&k.PreviousHash, micros{&k.PreviousUntil}, micros{&k.LastUsedAt}, scopes{&k.Scopes}}
 }
 
 func sessionFields(s *auth.Session) []any {
 	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt},
 		micros{&s.ExpiresAt},
-		&s.UserAgent, &s.Address, &s.Generation}
+		&s.UserAgent, &s.Address, &s.Generation, scopes{&s.Scopes}}
 }
 
 func revocationFields(r *auth.Revocation) []any {
@@ -89,6 +89,30 @@ func (o orZero[T]) Scan(value any) error {
 	err := v.Scan(value)
 	*o.into = v.V
 	return err
+}
+
+// scopes scans the text of a set of scopes, and NULL as no limit.
+type scopes struct{ into **auth.ScopeSet }
+
+// Scan implements [sql.Scanner].
+func (s scopes) Scan(value any) (err error) {
+	var text sql.Null[string]
+	if err := text.Scan(value); err != nil {
+		return err
+	}
+	*s.into = nil
+	if text.Valid {
+		*s.into, err = auth.ParseScopes(text.V)
+	}
+	return err
+}
+
+// scopesValue returns the value of a column that [scopes] scans.
+func scopesValue(s *auth.ScopeSet) any {
+	if s == nil {
+		return nil
+	}
+	return s.String()
 }
 
 // flag returns the integer that stands for the boolean in the tables.

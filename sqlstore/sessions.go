@@ -84,8 +84,8 @@ func (s *core) ListSessions(ctx context.Context, userID string, now time.Time) (
 	})
 }
 
-// limitToKey locks the access key that opens the session, and records that the key was used: see
-// [shortenToKey]. If no key opens the session, limitToKey does nothing.
+// limitToKey locks the access key that opens the session, limits the session as the key says, and records
+// that the key was used. If no key opens the session, limitToKey does nothing.
 func limitToKey(ctx context.Context, t tx, session *auth.Session) error {
 	if session.AccessKeyID == "" {
 		return nil
@@ -94,24 +94,10 @@ func limitToKey(ctx context.Context, t tx, session *auth.Session) error {
 	if err != nil {
 		return err
 	}
-	if err := shortenToKey(key, session); err != nil {
+	if *session, err = session.OpenedBy(key); err != nil {
 		return err
 	}
 	return useKey(ctx, t, key, session.CreatedAt)
-}
-
-// shortenToKey returns [auth.ErrNotFound] if the key cannot open the session. If the key expires
-// before the session, shortenToKey shortens the session, so that both expire at the same time.
-func shortenToKey(key auth.AccessKey, session *auth.Session) error {
-	ends := key.ExpiresAt
-	expired := !ends.IsZero() && !ends.After(session.CreatedAt)
-	if key.UserID != session.UserID || expired {
-		return auth.ErrNotFound
-	}
-	if !ends.IsZero() && ends.Before(session.ExpiresAt) {
-		session.ExpiresAt = ends
-	}
-	return nil
 }
 
 const (

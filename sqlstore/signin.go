@@ -115,7 +115,8 @@ func addInOrder(
 		switch {
 		case a.err == nil:
 			user, changed = a.out.user, true
-		case !errors.Is(a.err, auth.ErrNotFound): // addSession returns ErrNotFound before it writes
+		case !errors.Is(a.err, auth.ErrNotFound) && !errors.Is(a.err, auth.ErrInsufficientScope):
+			// addSession returns these two errors before it writes.
 			return false, a.err
 		}
 	}
@@ -297,7 +298,8 @@ func (b *signInBatch) add(t tx, in signIn) answer[signedIn] {
 		return answer[signedIn]{alone: true}
 	}
 	session.CreatedAt, session.ExpiresAt = storedTime(session.CreatedAt), storedTime(session.ExpiresAt)
-	if err := cmp.Or(checkActive(t, user), shortenToKey(key.AccessKey, &session)); err != nil {
+	session, err := session.OpenedBy(key.AccessKey)
+	if err := cmp.Or(checkActive(t, user), err); err != nil {
 		return answer[signedIn]{err: err}
 	}
 	if in.limit >= 1 && key.sessions+b.added[user.ID] >= in.limit {
@@ -337,9 +339,10 @@ func (b *signInBatch) write(ctx context.Context, t tx) error {
 
 var sessionTable = []column{{name: "id"}, {name: "user_id"}, {name: "method"}, {name: "access_key_id"},
 	{name: "created_at", number: true}, {name: "expires_at", number: true},
-	{name: "user_agent"}, {name: "address"}, {name: "generation", number: true}}
+	{name: "user_agent"}, {name: "address"}, {name: "generation", number: true}, {name: "scopes"}}
 
 func sessionValues(s auth.Session) []any {
 	return []any{s.ID, s.UserID, string(s.Method), s.AccessKeyID,
-		toMicros(s.CreatedAt), toMicros(s.ExpiresAt), s.UserAgent, s.Address, s.Generation}
+		toMicros(s.CreatedAt), toMicros(s.ExpiresAt), s.UserAgent, s.Address, s.Generation,
+		scopesValue(s.Scopes)}
 }

@@ -21,6 +21,9 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 			return err
 		}
 		return runInOrder(
+			func() error {
+				return w.By.CheckNewUser(a.session, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
+			},
 			func() error { return insertUserWithKey(ctx, t, user, key) },
 			func() error { return a.addEvent(ctx, about{userID: user.ID}) },
 		)
@@ -92,6 +95,12 @@ func (s *Store) UpdateUser(
 		}
 		return user, runInOrder(
 			func() error {
+				if !change.GivesPower() {
+					return nil
+				}
+				return a.grant(nil)
+			},
+			func() error {
 				if !setsFalse(change.IsSuperUser) {
 					return nil
 				}
@@ -127,6 +136,12 @@ func (s *Store) ResetUser(
 			}
 			user.AdmittedAt = time.Time{}
 			err = runInOrder(
+				func() error {
+					if change.IsSuperUser != nil && *change.IsSuperUser {
+						return a.grant(nil)
+					}
+					return a.grant(key.Scopes)
+				},
 				func() error { return t.change(ctx, clearAdmitted, id) },
 				func() error { return replaceKeys(ctx, t, key) },
 				func() error { return t.change(ctx, spendGrants, id) },

@@ -13,6 +13,7 @@ type change struct {
 	tx
 	write  auth.Write
 	now    time.Time
+	acting auth.Session       // session of the authority; zero if the host makes the change
 	github auth.GitHubAccount // account that the change is about; zero if there is none
 }
 
@@ -22,30 +23,35 @@ type change struct {
 func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error) error {
 	return s.update(ctx, func(t tx) error {
 		now := kept(w.Now())
-		if err := t.authorize(w.By, now); err != nil {
+		acting, err := t.authorize(w.By, now)
+		if err != nil {
 			return err
 		}
-		return do(&change{tx: t, write: w, now: now})
+		return do(&change{tx: t, write: w, now: now, acting: acting})
 	})
 }
 
-// authorize returns an error unless the authority is valid. A revoked session is usually deleted,
+// authorize returns the session of the authority, and an error unless the authority is valid. A revoked session is usually deleted,
 // so authorize does not find the session. But RevokeEverybody deletes no sessions. So authorize
 // also compares the Generation of the session with the newest revocation of all users.
-func (t tx) authorize(by auth.Authority, now time.Time) error {
+func (t tx) authorize(by auth.Authority, now time.Time) (auth.Session, error) {
 	actor, err := t.account(by.UserID)
 	if errors.Is(err, auth.ErrNotFound) {
 		actor, err = &account{}, nil
 	}
 	if err != nil {
-		return err
+		return auth.Session{}, err
 	}
 	revokedBelow, err := t.everybodyRevoked()
 	if err != nil {
-		return err
+		return auth.Session{}, err
 	}
-	return by.Check(now, actor.Sessions[by.SessionID], actor.User, revokedBelow)
+	acting := actor.Sessions[by.SessionID]
+	return acting, by.Check(now, acting, actor.User, revokedBelow)
 }
+
+// grant returns an error unless the authority may grant the scopes: see [auth.Authority.CheckGrant].
+func (c *change) grant(scopes *auth.ScopeSet) error { return c.write.By.CheckGrant(c.acting, scopes) }
 
 // everybodyRevoked returns the Generation below which the sessions of all users are revoked.
 func (t tx) everybodyRevoked() (below int64, err error) {

@@ -1,6 +1,7 @@
 package kvstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -189,7 +190,7 @@ func (s *Store) ConnectGitHub(
 	return s.write(ctx, w, func(c *change) error {
 		c.github = connect.Link.Account
 		return c.user(connect.Link.UserID, func(a *account) error {
-			if err := connect.Check(c.accountState(a, c.github)); err != nil {
+			if err := cmp.Or(c.grant(nil), connect.Check(c.accountState(a, c.github))); err != nil {
 				return err
 			}
 			a.link(connect.Link, &connect.Token)
@@ -258,7 +259,7 @@ func (s *Store) ForgetGitHubAccount(
 }
 
 func (c *change) forget(of auth.GitHubAccount) error {
-	if err := c.write.By.CheckOwner(""); err != nil {
+	if err := cmp.Or(c.write.By.CheckOwner(""), c.grant(nil)); err != nil {
 		return err
 	}
 	if c.bucket(links).Get([]byte(linkKey(of))) != nil {

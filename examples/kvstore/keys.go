@@ -18,7 +18,7 @@ func (s *Store) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) er
 	}
 	return s.write(ctx, w, func(c *change) error {
 		return c.user(key.UserID, func(a *account) error {
-			if err := a.addKey(key); err != nil {
+			if err := cmp.Or(c.grant(key.Scopes), a.addKey(key)); err != nil {
 				return err
 			}
 			if len(a.Keys) > auth.MaxKeys {
@@ -128,7 +128,7 @@ func (s *Store) RotateKey(
 		return key, err
 	}
 	err = s.write(ctx, w, func(c *change) error {
-		return c.owner(keys, id, func(a *account) error {
+		return c.key(id, func(a *account) error {
 			rotated, err := rotation.Apply(a.Keys[id], c.now)
 			if err != nil {
 				return err
@@ -142,6 +142,41 @@ func (s *Store) RotateKey(
 		return auth.AccessKey{}, err
 	}
 	return key, nil
+}
+
+// SetKeyScopes implements [auth.CredentialStore].
+func (s *Store) SetKeyScopes(
+	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
+) (key auth.AccessKey, err error) {
+	if err := cmp.Or(check(ctx, w), auth.ValidateScopes(scopes)); err != nil {
+		return key, err
+	}
+	err = s.write(ctx, w, func(c *change) error {
+		return c.key(id, func(a *account) error {
+			if err := c.grant(scopes); err != nil {
+				return err
+			}
+			key = a.Keys[id]
+			key.Scopes = scopes
+			a.Keys[id] = key
+			return c.end(a, func(session auth.Session) bool { return session.AccessKeyID == id })
+		})
+	})
+	if err != nil {
+		return auth.AccessKey{}, err
+	}
+	return key, nil
+}
+
+// key calls the callback do with the account of the key's user, if the authority may change the key. Then
+// it saves the account and adds the event.
+func (c *change) key(id string, do func(*account) error) error {
+	return c.owner(keys, id, func(a *account) error {
+		if err := c.grant(a.Keys[id].Scopes); err != nil {
+			return err
+		}
+		return do(a)
+	})
 }
 
 // TouchKey implements [auth.CredentialStore].
@@ -167,7 +202,7 @@ func (s *Store) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 		return err
 	}
 	return s.write(ctx, w, func(c *change) error {
-		return c.owner(keys, id, func(a *account) error {
+		return c.key(id, func(a *account) error {
 			delete(a.Keys, id)
 			return c.end(a, func(session auth.Session) bool { return session.AccessKeyID == id })
 		})

@@ -41,12 +41,14 @@ func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, err
 	}
 	if session.AccessKeyID != "" {
 		key, there := a.Keys[session.AccessKeyID]
-		if !there || !isGood(key, session.CreatedAt) {
+		if !there {
 			return session, auth.ErrNotFound
 		}
-		if !isGood(key, session.ExpiresAt) {
-			session.ExpiresAt = key.ExpiresAt
+		limited, err := session.OpenedBy(key)
+		if err != nil {
+			return session, err
 		}
+		session = limited
 	}
 	if _, taken := a.Sessions[session.ID]; taken {
 		return session, auth.ErrExists

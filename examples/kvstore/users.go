@@ -2,6 +2,7 @@ package kvstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -14,7 +15,12 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 	if err := check(ctx, w, withKey(user, key)); err != nil {
 		return err
 	}
-	return s.write(ctx, w, func(c *change) error { return c.registerFirst(user, key) })
+	return s.write(ctx, w, func(c *change) error {
+		if err := w.By.CheckNewUser(c.acting, withKey(user, key)); err != nil {
+			return err
+		}
+		return c.registerFirst(user, key)
+	})
 }
 
 // RegisterUsers implements [auth.UserStore]. It checks all values of a user before it writes any of
@@ -33,6 +39,11 @@ func (s *Store) RegisterUsers(
 	err := s.write(ctx, w, func(c *change) error {
 		if err := w.By.CheckOwner(""); err != nil {
 			return err
+		}
+		for _, user := range users {
+			if err := w.By.CheckNewUser(c.acting, user); err != nil {
+				return err
+			}
 		}
 		added := false
 		for i, user := range users {
@@ -176,6 +187,11 @@ func (s *Store) UpdateUser(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		return c.user(id, func(a *account) error {
+			if to.GivesPower() {
+				if err := c.grant(nil); err != nil {
+					return err
+				}
+			}
 			if err := c.set(a, to); err != nil {
 				return err
 			}
@@ -206,7 +222,11 @@ func (s *Store) ResetUser(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		return c.user(id, func(a *account) error {
-			if err := c.set(a, to); err != nil {
+			granted := key.Scopes
+			if to.IsSuperUser != nil && *to.IsSuperUser {
+				granted = nil
+			}
+			if err := cmp.Or(c.grant(granted), c.set(a, to)); err != nil {
 				return err
 			}
 			// The new key is added before the old keys are removed. So it cannot reuse the ID of an

@@ -58,7 +58,7 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	require.NoError(t, err)
 	_, err = svc.Credentials().Rotate(ctx, host, made["rotated"].Pair.AccessKey, 0)
 	require.NoError(t, err)
-	_, err = svc.RegenerateCredentials(ctx, host, made["reset"].User.ID)
+	_, err = svc.RegenerateCredentials(ctx, host, made["reset"].User.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 	change := func(name string, change auth.UserChange) {
 		_, err := svc.UpdateUser(ctx, host, made[name].User.ID, change)
@@ -195,7 +195,7 @@ func TestAPromotionAfterTheBackupIsNotRepeated(t *testing.T) {
 	promote := auth.UserChange{IsSuperUser: new(true), IsActive: new(true)}
 	_, err = old.svc.UpdateUser(ctx, host, mallory.User.ID, promote)
 	require.NoError(t, err)
-	_, err = old.svc.ReinstateUser(ctx, host, mallory.User.ID)
+	_, err = old.svc.ReinstateUser(ctx, host, mallory.User.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 	_, err = old.svc.RecoverSuperUser(ctx, mallory.User.ID)
 	require.NoError(t, err)
@@ -306,7 +306,7 @@ func TestTheEventsThatOnEventHasSentAreRepeated(t *testing.T) {
 	require.NoError(t, old.svc.Credentials().Revoke(ctx, host, made["revoked"].Pair.AccessKey))
 	_, err := old.svc.UpdateUser(ctx, host, made["disabled"].User.ID, auth.UserChange{IsActive: new(false)})
 	require.NoError(t, err)
-	_, err = old.svc.RegenerateCredentials(ctx, host, made["reset"].User.ID)
+	_, err = old.svc.RegenerateCredentials(ctx, host, made["reset"].User.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 
 	var out bytes.Buffer

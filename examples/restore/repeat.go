@@ -163,7 +163,7 @@ func (r *restoration) revoke(ctx context.Context, event auth.Event) error {
 // reset removes everything with which the user can sign in. It throws the new pair away, because a
 // person must make sure that it is the user who asks for it. So a disabled user stays disabled.
 func (r *restoration) reset(ctx context.Context, event auth.Event) error {
-	pair, err := r.restored.svc.RegenerateCredentials(ctx, operator, event.UserID)
+	pair, err := r.restored.svc.RegenerateCredentials(ctx, operator, event.UserID, auth.KeyOptions{})
 	r.discarded[pair.AccessKey] = true
 	return err
 }

@@ -11,14 +11,19 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/strictjson"
 )
 
-// The types of tokens. A [Verifier] accepts only one of them.
+// The types of tokens. A [Verifier] accepts either both types of bearer tokens or only cookies.
+//
+// A token with scopes has a type of its own (RFC 9068, section 2.1). So a verifier that knows nothing of
+// scopes rejects the token. Otherwise, it would accept the token for everything.
 const (
-	TypeBearer = signing.TypeJWT // a token in the Authorization header
-	TypeCookie = "session+jwt"   // a token in a session cookie
+	TypeBearer  = signing.TypeJWT // a token in the Authorization header
+	TypeLimited = "at+jwt"        // a token in the Authorization header, with scopes
+	TypeCookie  = "session+jwt"   // a token in a session cookie, with or without scopes
 )
 
 // ErrRejected means that a token is not valid.
@@ -48,6 +53,10 @@ type Identity struct {
 	SessionID string
 	IssuedAt  time.Time
 	ExpiresAt time.Time
+
+	Limited     bool   // whether the token has scopes
+	Scope       string // see package scope
+	AccessKeyID string // set only if Limited is true
 }
 
 // Claims has the claims of a verified token. A Claims does not change.
@@ -64,7 +73,8 @@ type times struct {
 }
 
 // The claims that this package reads, in the order of the constants below.
-var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "nbf", "username", "is_super_user"}
+var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "nbf", "username", "is_super_user",
+	"scope", "client_id"}
 
 const (
 	claimIssuer = iota
@@ -77,10 +87,13 @@ const (
 	claimNotBefore
 	claimUsername
 	claimIsSuperUser
+	claimScope
+	claimClientID
 )
 
-// claims parses and checks the claims of a token. It does not compare the times with the clock.
-func (v *Verifier) claims(segment string) (Claims, error) {
+// claims parses and checks the claims of a token of the given type. It does not compare the times with
+// the clock.
+func (v *Verifier) claims(typ, segment string) (Claims, error) {
 	var buffer [512]byte // holds most claims without an allocation
 	text, err := canonical.Base64URL.AppendDecode(buffer[:0], []byte(segment))
 	if err != nil {
@@ -105,7 +118,7 @@ func (v *Verifier) claims(segment string) (Claims, error) {
 	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || subject == "" || sessionID == "" || generation < 0 {
 		return Claims{}, ErrClaims
 	}
-	return Claims{
+	verified := Claims{
 		Identity: Identity{
 			UserID:    subject,
 			Username:  username,
@@ -115,7 +128,28 @@ func (v *Verifier) claims(segment string) (Claims, error) {
 		},
 		Generation: generation,
 		times:      times,
-	}, nil
+	}
+	return verified, readScope(typ, &claims, &verified.Identity)
+}
+
+// readScope reads the scopes of a token into the identity, and the access key that opened the session.
+// A token of the type TypeLimited must have both claims, and a token of the type TypeBearer must have
+// neither. A cookie has either both or neither.
+func readScope(typ string, claims *strictjson.Object, who *Identity) error {
+	scopes, clientID := claims.Value(claimScope), claims.Value(claimClientID)
+	if scopes.Kind() == strictjson.Absent && clientID.Kind() == strictjson.Absent {
+		if typ == TypeLimited {
+			return ErrClaims
+		}
+		return nil
+	}
+	text, ok1 := scopes.Text()
+	id, ok2 := clientID.Text()
+	if typ == TypeBearer || !ok1 || !ok2 || !scope.IsCanonical(text) {
+		return ErrClaims
+	}
+	who.Limited, who.Scope, who.AccessKeyID = true, text, id
+	return nil
 }
 
 func readTimes(claims *strictjson.Object) (t times, ok bool) {

@@ -18,8 +18,8 @@ func NewPrefix(issuer, audience string) Prefix {
 	return Prefix(appendJSON(append(prefix, `,"aud":`...), audience))
 }
 
-// Sign returns a token of the given type, signed with the key. It truncates the times of the
-// identity to whole seconds.
+// Sign returns a token of the given type, signed with the key. If the identity is limited, a token of the
+// type TypeBearer gets the type TypeLimited. Sign truncates the times of the identity to whole seconds.
 //
 // Sign encodes the claims like encoding/json, but without HTML escapes. An HTML escape replaces one
 // byte by six. With such escapes, a token with the longest allowed names could be longer than
@@ -36,6 +36,13 @@ func Sign(
 	claims = strconv.AppendInt(append(claims, `,"gen":`...), generation, 10)
 	claims = appendJSON(append(claims, `,"username":`...), who.Username)
 	claims = strconv.AppendBool(append(claims, `,"is_super_user":`...), isSuperUser)
+	if who.Limited {
+		claims = appendJSON(append(claims, `,"scope":`...), who.Scope)
+		claims = appendJSON(append(claims, `,"client_id":`...), who.AccessKeyID)
+		if typ == TypeBearer {
+			typ = TypeLimited
+		}
+	}
 	claims = append(claims, '}')
 
 	header := key.Header(typ)

@@ -27,7 +27,7 @@ const maxClockSkew = 30
 //   - line breaks, and tokens of megabytes
 //   - several spellings of the same signature
 type Verifier struct {
-	Type             string // the only typ that is accepted
+	Type             string // TypeBearer, which also stands for TypeLimited, or TypeCookie
 	Issuer, Audience string // the only iss and aud that are accepted
 	MaxLifetime      int64  // the longest lifetime that a token may claim, in seconds
 }
@@ -57,7 +57,7 @@ func (v *Verifier) verify(ring *signing.Ring, token string, now int64) (Claims, 
 	if !ok {
 		return Claims{}, ErrMalformed
 	}
-	key, err := v.keyOf(header, ring)
+	key, typ, err := v.keyOf(header, ring)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -69,7 +69,7 @@ func (v *Verifier) verify(ring *signing.Ring, token string, now int64) (Claims, 
 	if !key.Verify(token[:len(header)+1+len(claims)], sig) {
 		return Claims{}, ErrSignature
 	}
-	verified, err := v.claims(claims)
+	verified, err := v.claims(typ, claims)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -103,38 +103,38 @@ var headerNames = []string{
 	"crit", "b64", "zip", "enc", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
 }
 
-// keyOf returns the key that the header names. It returns an error if the header's typ is not
-// v.Type, or if the header's alg is not the algorithm of the key.
-func (v *Verifier) keyOf(segment string, ring *signing.Ring) (*signing.Key, error) {
+// keyOf returns the key that the header names, and the header's typ. It returns an error if v does not
+// accept the typ, or if the header's alg is not the algorithm of the key.
+func (v *Verifier) keyOf(segment string, ring *signing.Ring) (_ *signing.Key, typ string, err error) {
 	if key := ring.ByHeader(segment); key != nil && v.Type == TypeBearer {
-		return key, nil
+		return key, TypeBearer, nil
 	}
 	text, err := canonical.DecodeBase64URL(segment)
 	if err != nil {
-		return nil, ErrMalformed
+		return nil, "", ErrMalformed
 	}
 	header, err := strictjson.Parse(text, headerNames)
 	if err != nil {
-		return nil, ErrHeader
+		return nil, "", ErrHeader
 	}
 	for i := 3; i < len(headerNames); i++ {
 		if header.Value(i).Kind() != strictjson.Absent {
-			return nil, ErrHeader
+			return nil, "", ErrHeader
 		}
 	}
-	typ, _ := header.Value(0).Text()
+	typ, _ = header.Value(0).Text()
 	alg, _ := header.Value(1).Text()
 	kid, _ := header.Value(2).Text()
 	key := ring.ByID(kid)
 	switch {
-	case typ != v.Type:
-		return nil, ErrHeader
+	case typ != v.Type && !(v.Type == TypeBearer && typ == TypeLimited):
+		return nil, "", ErrHeader
 	case key == nil:
-		return nil, unknownKey(kid)
+		return nil, "", unknownKey(kid)
 	case alg != key.Algorithm():
-		return nil, ErrHeader
+		return nil, "", ErrHeader
 	}
-	return key, nil
+	return key, typ, nil
 }
 
 // unknownKey returns the error for a token whose header names no key of the ring. The signature of

@@ -119,6 +119,19 @@ func (f *Fields) OptionalText(name string) string {
 	return text
 }
 
+// Texts returns the value of an optional field with an array of strings. The result given reports whether
+// the object has the field.
+func (f *Fields) Texts(name string) (texts []string, given bool) {
+	return optional(f, name, func(value strictjson.Value) (texts []string, ok bool) {
+		elements, ok := value.Elements()
+		for _, element := range elements {
+			text, isText := element.Text()
+			texts, ok = append(texts, text), ok && isText
+		}
+		return texts, ok
+	}, "must be an array of strings")
+}
+
 // Flag returns the value of a boolean field, or false if the field is absent.
 func (f *Fields) Flag(name string) bool {
 	flag, _ := optional(f, name, strictjson.Value.Bool, wantFlag)

@@ -337,7 +337,7 @@ func TestRemovingAnExpiredTokenRevokesItsRefreshToken(t *testing.T) {
 			return g.svc.GitHub().Unlink(t.Context(), authtest.ByHost, g.user.ID)
 		},
 		"reset": func(g *githubFixture) error {
-			_, err := g.svc.RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID)
+			_, err := g.svc.RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID, auth.KeyOptions{})
 			return err
 		},
 		"delete": func(g *githubFixture) error {

@@ -55,7 +55,7 @@ func TestTheTokenOfAnotherGitHubHostIsNotSentToTheConfiguredOne(t *testing.T) {
 			return s.DeleteUser(t.Context(), authtest.ByHost, id)
 		},
 		"regenerate": func(s *auth.Service, id string) error {
-			return errorOf(s.RegenerateCredentials(t.Context(), authtest.ByHost, id))
+			return errorOf(s.RegenerateCredentials(t.Context(), authtest.ByHost, id, auth.KeyOptions{}))
 		},
 	} {
 		g := newGitHub(t)

@@ -91,7 +91,7 @@ func TestADisabledAndResetUserCannotSignUpAgain(t *testing.T) {
 		g := newGitHub(t, onStore(open(t), octocat))
 		_, user, _ := g.signInOctocat()
 		g.setActive(user, false)
-		_, err := g.svc.RegenerateCredentials(t.Context(), authtest.ByHost, user.ID)
+		_, err := g.svc.RegenerateCredentials(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 		require.NoError(t, err)
 		status, _, _ := g.signInOctocat()
 		require.Equal(t, http.StatusForbidden, status)

@@ -24,10 +24,10 @@ func TestAHostCannotActInTheNameOfThisPackage(t *testing.T) {
 			return err
 		},
 		"RegenerateCredentials": func() error {
-			_, err := g.svc.RegenerateCredentials(ctx, by, g.user.ID)
+			_, err := g.svc.RegenerateCredentials(ctx, by, g.user.ID, auth.KeyOptions{})
 			return err
 		},
-		"ReinstateUser": func() error { _, err := g.svc.ReinstateUser(ctx, by, g.user.ID); return err },
+		"ReinstateUser": func() error { _, err := g.svc.ReinstateUser(ctx, by, g.user.ID, auth.KeyOptions{}); return err },
 		"UpdateUser": func() error {
 			_, err := g.svc.UpdateUser(ctx, by, g.user.ID, auth.UserChange{IsActive: &active})
 			return err
@@ -115,9 +115,9 @@ func TestASessionWithoutSuperUserChangesNoUserNotEvenItsOwn(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
 	_, err = g.svc.Register(ctx, by, auth.UserParams{Username: "new"})
 	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
-	_, err = g.svc.RegenerateCredentials(ctx, by, g.user.ID)
+	_, err = g.svc.RegenerateCredentials(ctx, by, g.user.ID, auth.KeyOptions{})
 	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
-	_, err = g.svc.ReinstateUser(ctx, by, g.user.ID)
+	_, err = g.svc.ReinstateUser(ctx, by, g.user.ID, auth.KeyOptions{})
 	require.ErrorIs(t, err, auth.ErrSuperUserRequired)
 	require.ErrorIs(t, g.svc.DeleteUser(ctx, by, g.user.ID), auth.ErrSuperUserRequired)
 	require.ErrorIs(t, g.svc.RevokeEverybody(ctx, by), auth.ErrSuperUserRequired)

@@ -37,7 +37,7 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 			require.NoError(t, err)
 		},
 		"reset": func(t *testing.T, s *stolen) {
-			_, err := s.svc.RegenerateCredentials(t.Context(), authtest.ByHost, bossID(s))
+			_, err := s.svc.RegenerateCredentials(t.Context(), authtest.ByHost, bossID(s), auth.KeyOptions{})
 			require.NoError(t, err)
 		},
 		"delete": func(t *testing.T, s *stolen) {

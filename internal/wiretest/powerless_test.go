@@ -177,7 +177,7 @@ var powerLosses = []powerLoss{
 		return errorOf(s.svc.RevokeUser(ctx, authtest.ByHost, s.boss.User.ID))
 	}},
 	{name: "the user is reset", apply: func(ctx context.Context, s *stolen) error {
-		return errorOf(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.boss.User.ID))
+		return errorOf(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.boss.User.ID, auth.KeyOptions{}))
 	}},
 	{name: "the user is disabled", apply: func(ctx context.Context, s *stolen) error {
 		return errorOf(s.svc.UpdateUser(ctx, authtest.ByHost, s.boss.User.ID,

@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS auth_sessions (
 	user_agent    VARBINARY(256) NOT NULL,
 	address       VARBINARY(64)  NOT NULL,
 	generation    BIGINT         NOT NULL,
+	scopes        VARBINARY(1024), -- NULL if the session has no limit
 	INDEX auth_sessions_by_user (user_id, created_at, generation, id),
 	INDEX auth_sessions_by_access_key (access_key_id),
 	INDEX auth_sessions_by_expiry (expires_at)

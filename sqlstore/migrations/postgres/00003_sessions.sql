@@ -9,7 +9,8 @@ CREATE TABLE auth_sessions (
 	expires_at    BIGINT           NOT NULL,
 	user_agent    TEXT             NOT NULL,
 	address       TEXT             NOT NULL,
-	generation    BIGINT           NOT NULL
+	generation    BIGINT           NOT NULL,
+	scopes        TEXT -- NULL if the session has no limit
 );
 
 CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id, created_at, generation, id);

@@ -9,7 +9,8 @@ CREATE TABLE auth_access_keys (
 	expires_at     INTEGER NOT NULL,
 	previous_hash  TEXT    NOT NULL, -- '' if there is none
 	previous_until INTEGER NOT NULL,
-	last_used_at   INTEGER NOT NULL
+	last_used_at   INTEGER NOT NULL,
+	scopes         TEXT -- NULL if the key has no limit
 ) STRICT;
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);

@@ -9,7 +9,8 @@ CREATE TABLE auth_sessions (
 	expires_at    INTEGER NOT NULL,
 	user_agent    TEXT    NOT NULL,
 	address       TEXT    NOT NULL,
-	generation    INTEGER NOT NULL
+	generation    INTEGER NOT NULL,
+	scopes        TEXT -- NULL if the session has no limit
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id, created_at, generation, id);

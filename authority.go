@@ -1,0 +1,171 @@
+package auth
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/scope"
+)
+
+// Authority says who makes a lasting change: a part of the host program, or the session of a user.
+// It also says which conditions the user and the session must meet when the change commits. A store
+// checks the authority inside the transaction of the change. The zero Authority is never accepted.
+//
+// [ByHost] returns the authority of a part of the host. [Identity.Authority] returns the authority
+// of a caller's session.
+type Authority struct {
+	// Host is the name of the part of the host program that makes the change without a session,
+	// such as "billing". It can also be the name of an operator. If Host is set, the other fields
+	// must be zero. Host is at most 64 bytes long. Names that begin with "auth." are reserved for
+	// this package.
+	Host string
+
+	// SessionID is the ID of the session that makes the change, and UserID is the ID of its user.
+	// The session must be neither revoked nor expired, and the user must be active.
+	SessionID string
+	UserID    string
+
+	// SuperUser requires that the user is a super user. If SuperUser is false, the session can
+	// change only records of its own user.
+	//
+	// A store that keeps no users cannot check whether the user is a super user. The methods of
+	// this package therefore ask the [UserSource] before the transaction of the change. If a user
+	// loses the role in the host's table, the host must call [Service.RevokeUser]. After that call
+	// has returned, the user's old sessions can make no change.
+	SuperUser bool
+
+	// MaxAge, if positive, is the maximum age of the session. Zero means any age.
+	MaxAge time.Duration
+
+	// Scope is a scope that the session must have if the session is limited: see [ScopeSet]. Empty means
+	// that the session needs no scope. If Scope is empty, the methods of this package set it to the scope
+	// of their HTTP call, such as [ScopeKeys].
+	Scope string
+}
+
+// ByHost returns the authority of a part of the host program that needs no session, such as
+// ByHost("billing"). [Authority.Check] always accepts this authority, because a store trusts the
+// host.
+func ByHost(name string) Authority { return Authority{Host: name} }
+
+// Validate returns an [InvalidError] unless the authority names either a part of the host program,
+// or both a session and the session's user.
+func (a Authority) Validate() error {
+	switch {
+	case a.Host != "" && a != ByHost(a.Host):
+		return invalidf("authority", "must be of the host or of a session, not of both")
+	case a.Host != "":
+		return checkID("authority", a.Host, MaxIDLength)
+	case a.MaxAge < 0:
+		return invalidf("authority", "must not have a negative MaxAge")
+	case a.Scope != "" && !scope.IsName(a.Scope):
+		return invalidf("authority", "must have a valid Scope")
+	}
+	return cmp.Or(checkID("session_id", a.SessionID, MaxIDLength), checkID("user_id", a.UserID, MaxIDLength))
+}
+
+// reservedHostPrefix is the beginning of Host names that only this package may use.
+const reservedHostPrefix = "auth."
+
+// checkHost returns an [InvalidError] if the authority is not valid or if its Host is reserved.
+func (a Authority) checkHost() error {
+	if strings.HasPrefix(a.Host, reservedHostPrefix) {
+		return invalidf("authority", "must not begin with %q", reservedHostPrefix)
+	}
+	return a.Validate()
+}
+
+// Check returns an error unless the authority holds at the given time. An authority with a Host
+// always holds. A store calls Check inside the transaction of the change, after it has locked the
+// user's record. If Check returns an error, the store must change nothing.
+//
+// The store reads the other parameters from its records:
+//
+//   - The parameter session is the session with the ID SessionID, or zero if there is none.
+//   - The parameter user is the user with the ID UserID, or zero if there is none. A store that
+//     keeps no users passes User{ID: UserID}.
+//   - The parameter revokedBelow is the greatest Generation of those entries of the revocation feed
+//     that revoke all sessions of this user or of all users. It is zero if there is no such entry.
+//     The store must first lock the user's record, and then read this Generation in a separate
+//     statement.
+//
+// Check returns ErrTokenRejected if the session does not exist, is revoked or has expired, or if
+// the user is not active. It returns ErrSuperUserRequired if the user must be a super user and is
+// not, ErrSessionTooOld if the session is older than MaxAge, and an *[InsufficientScopeError] if the
+// session lacks the Scope.
+func (a Authority) Check(now time.Time, session Session, user User, revokedBelow int64) error {
+	if a.Host != "" {
+		return nil
+	}
+	switch {
+	case a.SessionID == "" || session.ID != a.SessionID || session.UserID != a.UserID ||
+		session.Generation < revokedBelow:
+		return errRevoked
+	case !session.ExpiresAt.After(now):
+		return errSessionExpired
+	}
+	if keptByHost := user == (User{ID: a.UserID}); !keptByHost {
+		switch {
+		case user.ID != a.UserID || !user.IsActive:
+			return errCallerDisabled
+		case a.SuperUser && !user.IsSuperUser:
+			return ErrSuperUserRequired
+		}
+	}
+	switch {
+	case a.Scope != "" && !session.Scopes.Allows(a.Scope):
+		return &InsufficientScopeError{Scope: a.Scope}
+	case a.MaxAge > 0 && !now.Before(session.CreatedAt.Add(a.MaxAge)):
+		return ErrSessionTooOld
+	}
+	return nil
+}
+
+// CheckOwner returns ErrNotFound if the authority is not allowed to change a record of the given
+// user. If SuperUser is false, a session is allowed to change only records of its own user. A store
+// passes the UserID of the record to be changed. If the change is not about exactly one user, the
+// store passes "".
+func (a Authority) CheckOwner(userID string) error {
+	if a.Host == "" && !a.SuperUser && userID != a.UserID {
+		return fmt.Errorf("auth: Authority.SuperUser must be set to change another user's record: %w",
+			ErrNotFound)
+	}
+	return nil
+}
+
+// CheckGrant returns an *[InsufficientScopeError] if the authority is a limited session, and the given
+// scopes are not within the scopes of the session. An authority with a Host may grant everything. A store
+// calls CheckGrant after Check, with the same session, for everything that a change lets others do:
+//
+//   - the Scopes of each access key that the change adds, rotates, revokes or gives other scopes, before
+//     and after the change
+//   - nil, which only a session without a limit may grant, if the change makes a user active or a super
+//     user, links a GitHub account or forgets one. [UserStore.ResetUser] may make a user active, because
+//     it also removes everything with which the user could sign in before.
+//
+// For a new user, a store calls CheckNewUser.
+func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
+	if a.Host != "" || granted.Within(session.Scopes) {
+		return nil
+	}
+	if granted == nil {
+		return &InsufficientScopeError{}
+	}
+	return &InsufficientScopeError{Scope: scope.Missing(granted.text, session.Scopes.text)}
+}
+
+// CheckNewUser calls CheckGrant for what a new user can do: for the Scopes of the user's keys and, if the
+// user is a super user, for everything.
+func (a Authority) CheckNewUser(session Session, user UserWithKeys) error {
+	if user.User.IsSuperUser {
+		return a.CheckGrant(session, nil)
+	}
+	for _, key := range user.Keys {
+		if err := a.CheckGrant(session, key.Scopes); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,86 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/token"
+)
+
+// Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
+// not valid now. Any other error means that the token could not be checked, because the store did
+// not answer.
+//
+// If this issuer, or a component that uses it, revokes a session, Verify rejects the session's
+// token at once. If another instance, or a direct call of the store, revokes a session, Verify
+// rejects the token within RevocationInterval. If the store does not answer, Verify can accept this
+// token for up to MaxStaleness.
+func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
+	identity, err := t.verify(ctx, token)
+	if err != nil {
+		t.events.recordTokenRejection(ctx, err)
+		return Identity{}, err
+	}
+	return *identity, nil
+}
+
+// verify does the same as Verify, without an event. Callers share its result and must not change
+// it.
+func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
+	if t.onVerify != nil {
+		return t.measureVerify(ctx, token)
+	}
+	identity, _, err := t.verifyToken(ctx, token)
+	return identity, err
+}
+
+// measureVerify verifies a token and reports the result and the duration to the Verify hook.
+func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identity, error) {
+	began := time.Now()
+	identity, cached, err := t.verifyToken(ctx, token)
+	t.onVerify(ctx, err, cached, time.Since(began))
+	return identity, err
+}
+
+// verifyToken does the same as verify, but never calls the Verify hook. It also reports whether the
+// token was in the cache.
+func (t *TokenIssuer) verifyToken(
+	ctx context.Context, token string,
+) (identity *Identity, cached bool, err error) {
+	now := t.now()
+	v, cached, err := t.verifier.Verify(t.cache, t.ring.Load(), token, now.Unix())
+	if err != nil {
+		return nil, cached, err
+	}
+	if err := t.requireLive(ctx, &v.Claims, &v.Checked, now); err != nil {
+		return nil, cached, rejectionOf(v.Identity.UserID, v.Identity.SessionID, err)
+	}
+	return (*Identity)(&v.Identity), cached, nil
+}
+
+// requireLive returns an error unless the session of the claims is live. It passes the parameter
+// checked, which belongs to the token, to [revocation.Feed.RequireLive].
+func (t *TokenIssuer) requireLive(
+	ctx context.Context, c *token.Claims, checked *atomic.Uint64, now time.Time,
+) error {
+	if t.feed != nil {
+		err := t.feed.RequireLive(ctx, c.Identity.UserID, c.Identity.SessionID, c.Generation, checked, now)
+		if err != nil {
+			return feedError(err)
+		}
+		return nil
+	}
+	session, err := t.sessions.FindSession(ctx, c.Identity.SessionID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return errRevoked
+	case err != nil:
+		return fmt.Errorf("auth: verifying a token: %w", err)
+	case session.UserID != c.Identity.UserID || !now.Before(session.ExpiresAt):
+		return errRevoked
+	}
+	return nil
+}

@@ -33,6 +33,20 @@ type TokenConfig struct {
 	// together have at most 900 bytes, so that a token with all of them fits into a header.
 	Scopes []string
 
+	// Claims, if not nil, returns claims of the host for the token of a new session, such as the user's
+	// department. The token has them as an object in its claim "ext", and [Identity.Claims] has the object
+	// as JSON text, also in a [RemoteVerifier]. The object has at most 1024 bytes as JSON. An empty map
+	// means no claims.
+	//
+	// The claims stay as they are for the lifetime of the token, although the user can change meanwhile. So
+	// never decide by them what a user may do. The claims are not secret: everyone who has the token can
+	// read them.
+	//
+	// The function is called for each token, after the session was created, and must be safe for concurrent
+	// use. If it returns an error or panics, or if the token becomes too long for a cookie (2048 bytes,
+	// with [Config.BrowserSessions]), the sign-in fails with 503 and the session is revoked.
+	Claims func(ctx context.Context, session Session, user User) (map[string]any, error)
+
 	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero means
 	// 12 hours. If the access key that opens a session expires sooner, the token expires together
 	// with the key.

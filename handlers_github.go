@@ -169,9 +169,7 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 		browser.Redirect(w, s.browser.Location(outcome.ReturnTo, "", ""), http.StatusSeeOther)
 		return written{unproven: true}, nil
 	case err != nil && s.browser != nil:
-		s.logFailure(serving, r, err)
-		browser.Redirect(w, s.browser.Location("", "error", errorCode(err)), http.StatusSeeOther)
-		return written{unproven: true}, nil
+		return s.redirectFailure(w, r, err)
 	case err != nil:
 		return nil, err
 	case outcome.SignedIn != nil:
@@ -181,10 +179,16 @@ func (s *Service) serveGitHubCallback(w http.ResponseWriter, r *http.Request) (a
 	}
 }
 
-// errCompletedBefore is the error of completeGitHub if the browser comes back with the state of a
-// flow that has completed in the browser's current session. For example, the person has gone back to
-// GitHub's page, and GitHub redirects the browser again. ReturnTo of the outcome is the page at which
-// the flow ended.
+// redirectFailure sends the browser to the host's page with the code of the error.
+func (s *Service) redirectFailure(w http.ResponseWriter, r *http.Request, err error) (any, error) {
+	s.logFailure(serving, r, err)
+	browser.Redirect(w, s.browser.Location("", "error", errorCode(err)), http.StatusSeeOther)
+	return written{unproven: true}, nil
+}
+
+// errCompletedBefore is the error of completeGitHub if the browser comes back with the state of a flow
+// that has completed in the browser's current session, for example because the person has gone back to
+// GitHub's page. ReturnTo of the outcome is the page at which the flow ended.
 var errCompletedBefore = errors.New("auth: the GitHub flow has completed in this session")
 
 // completeGitHub completes a flow as [GitHubConnector.Complete] does, within the limits of
@@ -216,10 +220,9 @@ func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, Identity, erro
 	return outcome, caller, err
 }
 
-// completedIn returns the record in the browser's cookie about the flow of the request's state, if the
-// flow has completed in the session of the caller. If the browser has no live session, the caller is
-// the zero Identity. A connect flow no longer counts as completed after the user has disconnected,
-// because its page says that an account is connected.
+// completedIn returns the record in the browser's cookie about the flow of the request's state, if the flow
+// has completed in the session of the caller. Without a live session, the caller is the zero Identity. After
+// the user has disconnected, no connect flow counts as completed, because its page says the opposite.
 func (g *GitHubConnector) completedIn(r *http.Request, caller Identity) (oauthstate.Completed, bool) {
 	query, ok := oauthstate.ParseCallback(r.URL.RawQuery)
 	if !ok || caller.SessionID == "" {
@@ -273,8 +276,7 @@ type githubSignInResponse struct {
 	IsNewUser bool   `json:"is_new_user"`
 }
 
-// replaceTimeout limits how long answerSignIn waits for the store to revoke the session of the
-// replaced cookie.
+// replaceTimeout limits how long answerSignIn waits for the store to revoke the replaced session.
 const replaceTimeout = 2 * time.Second
 
 func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome GitHubOutcome) (any, error) {
@@ -282,13 +284,12 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	if s.browser == nil {
 		return githubSignInResponse{newLoginResponse(issued), issued.User.Username, outcome.IsNewUser}, nil
 	}
-	cookie, err := s.sessionCookie(issued)
+	cookie, err := s.sessionCookie(r.Context(), issued)
 	if err != nil {
-		return nil, s.tokens.discardSession(r.Context(), issued.Session, err)
+		return s.redirectFailure(w, r, s.tokens.discardSession(r.Context(), issued.Session, err))
 	}
-	// The new cookie replaces the old cookie, so the person can no longer sign out of the old
-	// cookie's session. Revoke that session now. If the store fails or does not answer in time, the
-	// sign-in succeeds anyway.
+	// The new cookie replaces the old cookie, so the person can no longer sign out of the old cookie's
+	// session. Revoke that session now. If the store fails, the sign-in succeeds anyway.
 	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
 		replaceTimeout)
 	defer cancel()
@@ -303,8 +304,7 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	return written{}, nil
 }
 
-// rememberFlow sets a cookie that records the completed flow of the request. The cookie lasts for the
-// rest of the browser's session.
+// rememberFlow sets a cookie that records the completed flow of the request until the session ends.
 func (s *Service) rememberFlow(
 	w http.ResponseWriter, r *http.Request, done oauthstate.Completed, rest time.Duration,
 ) {
@@ -315,14 +315,14 @@ func (s *Service) rememberFlow(
 }
 
 // sessionCookie returns the session cookie for a session that has just been created.
-func (s *Service) sessionCookie(issued Token) (*http.Cookie, error) {
-	text, err := s.tokens.signAs(token.TypeCookie, issued.Session, issued.User)
+func (s *Service) sessionCookie(ctx context.Context, issued Token) (*http.Cookie, error) {
+	text, err := s.tokens.signAs(ctx, token.TypeCookie, issued.Session, issued.User)
 	if err != nil {
 		return nil, err
 	}
 	if len(text) > browser.MaxToken {
 		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the "+
-			"issuer or the audience", len(text))
+			"issuer, the audience or the claims of TokenConfig.Claims", len(text))
 	}
 	return s.browser.Cookie(text, issued.ExpiresIn()), nil
 }

@@ -36,6 +36,10 @@ type Identity struct {
 
 	// AccessKeyID is the ID of the access key that opened the session. It is set only if Limited is true.
 	AccessKeyID string `json:"access_key,omitzero"`
+
+	// Claims is the JSON object that [TokenConfig.Claims] returned when the token was issued, or empty. It
+	// is text, so that an Identity can be compared. Read it with json.Unmarshal.
+	Claims string `json:"claims,omitzero"`
 }
 
 // HasScope reports whether the token may do what the scope names. A token without a limit may do

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/signing"
@@ -257,7 +259,7 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 		err = ErrUserDisabled
 	}
 	if err == nil {
-		token, err = t.sign(session, user)
+		token, err = t.sign(ctx, session, user)
 	}
 	if err != nil {
 		return Token{}, t.discardSession(ctx, session, err)
@@ -312,12 +314,12 @@ func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Sessio
 }
 
 // sign returns the token of a session that is in the store.
-func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
+func (t *TokenIssuer) sign(ctx context.Context, session Session, user User) (Token, error) {
 	session.ExpiresAt = session.ExpiresAt.Truncate(time.Second)
 	if !session.ExpiresAt.After(session.CreatedAt) {
 		return Token{}, fmt.Errorf("auth: the key expires within the second: %w", ErrNotFound)
 	}
-	text, err := t.signAs(token.TypeBearer, session, user)
+	text, err := t.signAs(ctx, token.TypeBearer, session, user)
 	if err != nil {
 		return Token{}, err
 	}
@@ -325,10 +327,15 @@ func (t *TokenIssuer) sign(session Session, user User) (Token, error) {
 }
 
 // signAs returns the text of a token of the given type.
-func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, error) {
+func (t *TokenIssuer) signAs(ctx context.Context, typ string, session Session, user User) (string, error) {
+	claims, err := t.hostClaims(ctx, session, user)
+	if err != nil {
+		return "", err
+	}
 	identity := token.Identity{
 		UserID: user.ID, Username: user.Username,
 		SessionID: session.ID, IssuedAt: session.CreatedAt, ExpiresAt: session.ExpiresAt,
+		Claims: claims,
 	}
 	if session.Scopes != nil {
 		identity.Limited, identity.Scope = true, session.Scopes.text
@@ -340,6 +347,33 @@ func (t *TokenIssuer) signAs(typ string, session Session, user User) (string, er
 		return "", fmt.Errorf("auth: signing a token: %w", err)
 	}
 	return text, nil
+}
+
+// hostClaims returns the claims of [TokenConfig.Claims] as a JSON object, or "" if there are none.
+func (t *TokenIssuer) hostClaims(
+	ctx context.Context, session Session, user User,
+) (claims string, err error) {
+	if t.cfg.Claims == nil {
+		return "", nil
+	}
+	defer callback.Recover("TokenConfig.Claims", func(failure error) { claims, err = "", failure })
+	object, err := t.cfg.Claims(ctx, session, user)
+	if err != nil {
+		// Without its type: an ErrNotFound of the host is no reason to reject the user.
+		return "", fmt.Errorf("auth: TokenConfig.Claims: %v", err)
+	}
+	if len(object) == 0 {
+		return "", nil
+	}
+	text, err := json.Marshal(object)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("auth: TokenConfig.Claims: %w", err)
+	case len(text) > token.MaxClaims:
+		return "", fmt.Errorf("auth: TokenConfig.Claims returned %d bytes of JSON; at most %d are allowed",
+			len(text), token.MaxClaims)
+	}
+	return string(text), nil
 }
 
 // repairFeed revokes all sessions, because the store has lost commits. For the parameter above, see

@@ -57,7 +57,12 @@ type Identity struct {
 	Limited     bool   // whether the token has scopes
 	Scope       string // see package scope
 	AccessKeyID string // set only if Limited is true
+
+	Claims string // the host's claims, a JSON object of at most MaxClaims bytes; empty if there are none
 }
+
+// MaxClaims is the maximum length of the host's claims, in bytes.
+const MaxClaims = 1024
 
 // Claims has the claims of a verified token. A Claims does not change.
 type Claims struct {
@@ -74,7 +79,7 @@ type times struct {
 
 // The claims that this package reads, in the order of the constants below.
 var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "nbf", "username", "is_super_user",
-	"scope", "client_id"}
+	"scope", "client_id", "ext"}
 
 const (
 	claimIssuer = iota
@@ -89,6 +94,7 @@ const (
 	claimIsSuperUser
 	claimScope
 	claimClientID
+	claimExt
 )
 
 // claims parses and checks the claims of a token of the given type. It does not compare the times with
@@ -128,6 +134,14 @@ func (v *Verifier) claims(typ, segment string) (Claims, error) {
 		},
 		Generation: generation,
 		times:      times,
+	}
+	ext := claims.Value(claimExt)
+	switch {
+	case ext.Kind() == strictjson.Absent:
+	case ext.Kind() != strictjson.Nested || len(ext.Raw()) > MaxClaims:
+		return Claims{}, ErrClaims
+	default:
+		verified.Identity.Claims = string(ext.Raw())
 	}
 	return verified, readScope(typ, &claims, &verified.Identity)
 }

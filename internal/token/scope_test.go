@@ -98,3 +98,23 @@ func TestACookieMayHaveScopesButNoBearerTokenIsACookie(t *testing.T) {
 		f.requireRejected(t, f.forge(t, f.header(nil), f.claims(map[string]any{"scope": "a"})), token.ErrClaims)
 	})
 }
+
+func TestTheClaimsOfTheHostAreAnObjectOfLimitedLength(t *testing.T) {
+	t.Parallel()
+	eachAlgorithm(t, func(t *testing.T, f *fixture) {
+		who := alice()
+		who.Claims = `{"a":[1,{"b":null}]}`
+		text, err := token.Sign(f.key, f.Type, token.NewPrefix(f.Issuer, f.Audience), &who, 7, false)
+		require.NoError(t, err)
+		known, err := f.verify(text)
+		require.NoError(t, err)
+		require.Equal(t, who, known.Identity)
+		for name, ext := range map[string]string{
+			"null": `null`, "text": `"{}"`, "an array": `[]`, "a number": `1`, "true": `true`,
+			"too long": `{"a":"` + strings.Repeat("x", token.MaxClaims-7) + `"}`,
+		} {
+			f.requireRejected(t, f.forge(t, f.header(nil), f.claims(map[string]any{"ext": json.RawMessage(ext)})),
+				token.ErrClaims, name)
+		}
+	})
+}

@@ -43,6 +43,9 @@ func Sign(
 			typ = TypeLimited
 		}
 	}
+	if who.Claims != "" {
+		claims = append(append(claims, `,"ext":`...), who.Claims...)
+	}
 	claims = append(claims, '}')
 
 	header := key.Header(typ)

@@ -1,0 +1,133 @@
+package leastpower_test
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/sallyport-go/auth"
+)
+
+// register adds a user. The first key has the power of the caller.
+func (w *world) register(p pick) error {
+	t := of(p, w.tokens)
+	if t == nil || len(w.users) > 30 {
+		return nil
+	}
+	super := p.yes()
+	status := or(refused(t, auth.ScopeUsers, true), when(super && t.power != nil, http.StatusForbidden),
+		http.StatusOK)
+	w.names++
+	name := fmt.Sprint("user-", w.names)
+	a, err := w.expect(t, http.MethodPost, "/auth/users/register",
+		map[string]any{"username": name, "is_super_user": super}, status)
+	if err == nil && status == http.StatusOK {
+		u := &user{id: a.text("user_id"), name: name, super: super, active: true, there: true}
+		w.users = append(w.users, u)
+		w.addKey(a, u, t.power, t)
+	}
+	return err
+}
+
+// renew regenerates the credentials of a user, or reinstates the user.
+func (w *world) renew(p pick) error {
+	t, u := of(p, w.tokens), of(p, w.users)
+	if t == nil {
+		return nil
+	}
+	call := "regenerate-credentials"
+	if p.yes() {
+		call = "reinstate"
+	}
+	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound), http.StatusOK)
+	made := t.power // before the reset, which may revoke t
+	a, err := w.expect(t, http.MethodPost, "/auth/users/"+u.id+"/"+call, map[string]any{}, status)
+	if err == nil && status == http.StatusOK {
+		w.reset(u)
+		u.active = u.active || call == "reinstate"
+		w.addKey(a, u, made, t)
+	}
+	return err
+}
+
+// update promotes, demotes, enables or disables a user.
+func (w *world) update(p pick) error {
+	t, u := of(p, w.tokens), of(p, w.users)
+	if t == nil {
+		return nil
+	}
+	field, value := "is_active", p.yes()
+	if p.yes() {
+		field = "is_super_user"
+	}
+	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound),
+		when(!value && w.loses(u), http.StatusConflict), when(value && t.power != nil, http.StatusForbidden),
+		http.StatusOK)
+	_, err := w.expect(t, http.MethodPatch, "/auth/users/"+u.id, map[string]any{field: value}, status)
+	if err != nil || status != http.StatusOK {
+		return err
+	}
+	if field == "is_super_user" {
+		u.super = value
+		return nil
+	}
+	if u.active = value; !value {
+		w.revokeTokens(func(t *token) bool { return t.user == u })
+	}
+	return nil
+}
+
+func (w *world) deleteUser(p pick) error {
+	t, u := of(p, w.tokens), of(p, w.users)
+	if t == nil {
+		return nil
+	}
+	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound),
+		when(w.loses(u), http.StatusConflict), http.StatusOK)
+	_, err := w.expect(t, http.MethodDelete, "/auth/users/"+u.id, nil, status)
+	if err == nil && status == http.StatusOK {
+		w.reset(u)
+		u.there = false
+	}
+	return err
+}
+
+func (w *world) logout(p pick) error {
+	t := of(p, w.tokens)
+	if t == nil {
+		return nil
+	}
+	status := or(when(!t.works, http.StatusUnauthorized), http.StatusOK)
+	_, err := w.expect(t, http.MethodPost, "/auth/logout", map[string]any{}, status)
+	t.works = false
+	return err
+}
+
+// revokeSession revokes the session of another token, or of the same one.
+func (w *world) revokeSession(p pick) error {
+	t, other := of(p, w.tokens), of(p, w.tokens)
+	if t == nil {
+		return nil
+	}
+	others := other.user != t.user
+	status := or(refused(t, auth.ScopeSessions, false),
+		when(!other.works || others && !t.user.super, http.StatusNotFound),
+		when(others && !t.power.allows(auth.ScopeUsers), http.StatusForbidden), http.StatusNoContent)
+	_, err := w.expect(t, http.MethodDelete, "/auth/sessions/"+other.sessionID, nil, status)
+	if err == nil && status == http.StatusNoContent {
+		other.works = false
+	}
+	return err
+}
+
+func (w *world) revokeUser(p pick) error {
+	t, u := of(p, w.tokens), of(p, w.users)
+	if t == nil {
+		return nil
+	}
+	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound), http.StatusOK)
+	_, err := w.expect(t, http.MethodPost, "/auth/tokens/revoke-user/"+u.id, map[string]any{}, status)
+	if err == nil && status == http.StatusOK {
+		w.revokeTokens(func(t *token) bool { return t.user == u })
+	}
+	return err
+}

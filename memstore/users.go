@@ -104,6 +104,9 @@ func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key
 	if err != nil {
 		return err
 	}
+	if err := s.checkNewUser(w, user, key); err != nil {
+		return err
+	}
 	if s.bootstrapped {
 		return fmt.Errorf("memstore: %w", auth.ErrBootstrapped)
 	}

@@ -38,7 +38,7 @@ func (s *Store) RegisterUsers(
 			func() error { return a.check(ctx) },
 			func() error {
 				for _, user := range users {
-					if err := w.By.CheckNewUser(a.session, user); err != nil {
+					if err := a.grantNewUser(user.User, user.Keys...); err != nil {
 						return err
 					}
 				}

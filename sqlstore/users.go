@@ -21,9 +21,7 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 			return err
 		}
 		return runInOrder(
-			func() error {
-				return w.By.CheckNewUser(a.session, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
-			},
+			func() error { return a.grantNewUser(user, key) },
 			func() error { return insertUserWithKey(ctx, t, user, key) },
 			func() error { return a.addEvent(ctx, about{userID: user.ID}) },
 		)
@@ -43,6 +41,9 @@ func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key
 	return s.write(ctx, "bootstrap", func(ctx context.Context, t tx) error {
 		a, err := holdForNewUser(ctx, t, w, user.ID)
 		if err != nil {
+			return err
+		}
+		if err := a.grantNewUser(user, key); err != nil {
 			return err
 		}
 		err = t.insert(ctx, insertBootstrap, user.ID)

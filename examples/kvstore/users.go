@@ -15,12 +15,7 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 	if err := check(ctx, w, withKey(user, key)); err != nil {
 		return err
 	}
-	return s.write(ctx, w, func(c *change) error {
-		if err := w.By.CheckNewUser(c.acting, withKey(user, key)); err != nil {
-			return err
-		}
-		return c.registerFirst(user, key)
-	})
+	return s.write(ctx, w, func(c *change) error { return c.registerFirst(user, key) })
 }
 
 // RegisterUsers implements [auth.UserStore]. It checks all values of a user before it writes any of
@@ -129,7 +124,8 @@ func withKey(user auth.User, key auth.AccessKey) auth.UserWithKeys {
 
 // registerFirst registers a user with a first key, and adds the event.
 func (c *change) registerFirst(user auth.User, key auth.AccessKey) error {
-	if err := c.write.By.CheckOwner(user.ID); err != nil {
+	err := cmp.Or(c.write.By.CheckOwner(user.ID), c.write.By.CheckNewUser(c.acting, withKey(user, key)))
+	if err != nil {
 		return err
 	}
 	if err := c.register(user, key); err != nil {

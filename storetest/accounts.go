@@ -33,6 +33,8 @@ var (
 		{"access keys", keyPromises},
 		{"the life of access keys", keyLifePromises},
 		{"listing the keys of all users", listKeysPromises},
+		{"scopes of access keys", scopePromises},
+		{"scopes of sessions", sessionScopePromises},
 		{"sessions", sessionPromises},
 		{"sessions listed and limited", sessionCapPromises},
 		{"revoking all sessions of a user", endAllPromises},
@@ -54,6 +56,7 @@ var (
 		{"signing in during revocations", signInBarrierPromises},
 		{"rules of authority", authorityRulePromises},
 		{"authority races", authorityRacePromises},
+		{"changes by limited sessions", grantPromises},
 	}
 )
 

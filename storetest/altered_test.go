@@ -92,6 +92,16 @@ func (s *altered) RotateKey(
 	return key, err
 }
 
+func (s *altered) SetKeyScopes(
+	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
+) (key auth.AccessKey, err error) {
+	err = s.write(ctx, w, func(w auth.Write) (err error) {
+		key, err = s.Store.SetKeyScopes(ctx, w, id, scopes)
+		return err
+	})
+	return key, err
+}
+
 func (s *altered) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	return s.write(ctx, w, func(w auth.Write) error { return s.Store.RevokeKey(ctx, w, id) })
 }

@@ -44,6 +44,8 @@ func invalidWrites(t *testing.T, store auth.AccountStore) {
 		"no user":             func(w *auth.Write) { w.By.UserID = "" },
 		"no session":          func(w *auth.Write) { w.By.SessionID = "" },
 		"host and session":    func(w *auth.Write) { w.By.Host = "storetest" },
+		"impossible scope":    func(w *auth.Write) { w.By.Scope = "a b" },
+		"host and scope":      func(w *auth.Write) { w.By = auth.Authority{Host: "storetest", Scope: "a"} },
 		"negative age":        func(w *auth.Write) { w.By.MaxAge = -1 },
 		"negative lifetime":   func(w *auth.Write) { w.MaxTokenLifetime = -1 },
 		"impossible session":  func(w *auth.Write) { w.By.SessionID += "\x00" },

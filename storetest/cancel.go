@@ -107,6 +107,10 @@ var accountMethods = map[string]method[auth.AccountStore]{
 		_, err := store.RotateKey(ctx, byHost(now), own.key.ID, rotation(draft.key.Hash))
 		return err
 	},
+	"SetKeyScopes": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
+		_, err := store.SetKeyScopes(ctx, byHost(now), own.key.ID, auth.NewScopes("a"))
+		return err
+	},
 	"TouchKey": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		return store.TouchKey(ctx, own.key.ID, own.key.LastUsedAt.Add(auth.KeyUsePrecision))
 	},

@@ -30,6 +30,13 @@ var controls = map[string]control{
 		"a session changes nothing if the feed folds",
 	}, everyEnding...)},
 	"checks before it locks": {open: checksBeforeLocking, group: "authority", caught: everyEnding},
+	"ignores the limit of a session": {open: ignoresAuthority, group: "changes by limited sessions",
+		caught: []string{
+			"a limited session grants only what it has",
+			"a limited session changes only keys within its scopes",
+			"a session without the scope of the authority changes nothing",
+			"a limited session does not change a key that gets more scopes meanwhile",
+		}},
 	"checks rows only": {open: checksRowsOnly, group: "authority", only: true, caught: []string{
 		"a session changes nothing if all sessions of everybody are revoked",
 	}},
@@ -56,6 +63,7 @@ var everyEnding = []string{
 	"a session changes nothing if the session's token is revoked",
 	"a session changes nothing if all sessions of the user are revoked",
 	"a session changes nothing if the key is revoked",
+	"a session changes nothing if the key gets other scopes",
 	"a session changes nothing if a newer session takes the session's place",
 	"a session changes nothing if the GitHub account of the session is unlinked",
 	"a session changes nothing if all sessions of everybody are revoked",

@@ -169,6 +169,16 @@ func (s *stamped) RevokeKey(ctx context.Context, w auth.Write, id string) error 
 	return s.stamp(ctx, func() error { return s.Store.RevokeKey(ctx, w, id) })
 }
 
+func (s *stamped) SetKeyScopes(
+	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
+) (key auth.AccessKey, err error) {
+	err = s.stamp(ctx, func() (err error) {
+		key, err = s.Store.SetKeyScopes(ctx, w, id, scopes)
+		return err
+	})
+	return key, err
+}
+
 func (s *stamped) RevokeUserSessions(
 	ctx context.Context, w auth.Write, userID string,
 ) (n int, err error) {

@@ -62,6 +62,11 @@ var endings = []ending{
 		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
 			return store.RevokeKey(ctx, w, a.key.ID)
 		}},
+	{name: "the key gets other scopes",
+		end: func(ctx context.Context, store auth.AccountStore, w auth.Write, a account) error {
+			_, err := store.SetKeyScopes(ctx, w, a.key.ID, auth.NewScopes("a"))
+			return err
+		}},
 	{name: "a newer session takes the session's place", noWrite: true,
 		end: func(ctx context.Context, store auth.AccountStore, _ auth.Write, a account) error {
 			_, _, err := store.CreateSession(ctx, newHostSession(a.user), 1)

@@ -36,7 +36,7 @@ func requireNoAnswer(t *testing.T, err error) {
 	require.Falsef(t, isOneOf(err, auth.ErrNotFound, auth.ErrExists, auth.ErrInvalid,
 		auth.ErrUserDisabled, auth.ErrTokenRejected, auth.ErrGitHubNotAllowed,
 		auth.ErrLastSuperUser, auth.ErrBootstrapped, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrTooManyKeys,
-		auth.ErrRotating), "an interrupted call answered: %v", err)
+		auth.ErrRotating, auth.ErrInsufficientScope), "an interrupted call answered: %v", err)
 }
 
 // signs makes several observations of the store after a call. Each observation is true if the call
@@ -48,6 +48,11 @@ type signs[S any] = func(t *testing.T, store S, own, draft account) []bool
 var interruptedMethods = map[string]signs[auth.AccountStore]{
 	"RevokeKey": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
 		return []bool{!hasKey(t, store, own.key.ID), !hasSession(t, store, own.session.ID)}
+	},
+	"SetKeyScopes": func(t *testing.T, store auth.AccountStore, own, _ account) []bool {
+		key, _, err := store.FindKey(t.Context(), own.key.ID)
+		require.NoError(t, err)
+		return []bool{key.Scopes != nil, !hasSession(t, store, own.session.ID)}
 	},
 	"CreateSession": func(t *testing.T, store auth.AccountStore, own, draft account) []bool {
 		signs := []bool{hasSession(t, store, draft.session.ID)}

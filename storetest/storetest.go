@@ -53,6 +53,8 @@ var together = []group[auth.Store]{
 	{"access keys", ofUsers(keyPromises, keyPromisesOfUsers)},
 	{"the life of access keys", ofUsers(keyLifePromises, keyLifePromisesOfUsers)},
 	{"listing the keys of all users", ofUsers(listKeysPromises, nil)},
+	{"scopes of access keys", ofUsers(scopePromises, scopePromisesOfUsers)},
+	{"scopes of sessions", ofUsers(sessionScopePromises, nil)},
 	{"sessions", ofUsers(sessionPromises, sessionPromisesOfUsers)},
 	{"sessions listed and limited", ofUsers(sessionCapPromises, sessionCapPromisesOfUsers)},
 	{"revoking all sessions of a user", ofUsers(endAllPromises, endAllPromisesOfUsers)},
@@ -68,6 +70,7 @@ var together = []group[auth.Store]{
 // records of a store.
 var alone = []group[auth.Store]{
 	{"the first super user", bootstrapPromises},
+	{"scopes of the first super user", bootstrapScopePromises},
 	{"the last super user", lastSuperUserPromises},
 	{"listing all users", listAllPromises},
 	{"listing all keys", ofUsers(listKeysPromisesAlone, nil)},
@@ -80,6 +83,7 @@ var alone = []group[auth.Store]{
 	{"signing in during revocations", ofUsers(signInBarrierPromises, signInBarrierPromisesOfUsers)},
 	{"rules of authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
 	{"authority races", ofUsers(authorityRacePromises, authorityRacePromisesOfUsers)},
+	{"changes by limited sessions", ofUsers(grantPromises, nil)},
 }
 
 // Run tests that the stores returned by open satisfy the contract of [auth.Store].

@@ -225,6 +225,8 @@ func requireNothing(t *testing.T, store auth.AccountStore, id string) {
 	require.ErrorIsf(t, store.TouchKey(ctx, id, now), auth.ErrNotFound, "%.80q", id)
 	_, err := store.RotateKey(ctx, byHost(now), id, rotation("new"))
 	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
+	_, err = store.SetKeyScopes(ctx, byHost(now), id, nil)
+	require.ErrorIsf(t, err, auth.ErrNotFound, "%.80q", id)
 	keys, err := store.ListKeys(ctx, id)
 	require.NoErrorf(t, err, "%.80q", id)
 	require.Emptyf(t, keys, "%.80q", id)

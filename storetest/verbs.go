@@ -71,6 +71,8 @@ var verbs = []verb{
 	{name: "RotateKey of another user", admin: true, prepare: ofAnother(prepareRotateKey)},
 	{name: "RevokeKey", prepare: prepareRevokeKey},
 	{name: "RevokeKey of another user", admin: true, prepare: ofAnother(prepareRevokeKey)},
+	{name: "SetKeyScopes", prepare: prepareSetKeyScopes},
+	{name: "SetKeyScopes of another user", admin: true, prepare: ofAnother(prepareSetKeyScopes)},
 	{name: "RevokeSession", prepare: prepareRevokeSession},
 	{name: "RevokeSession of another user", admin: true, prepare: ofAnother(prepareRevokeSession)},
 	{name: "RevokeUserSessions", prepare: prepareRevokeUserSessions},
@@ -134,6 +136,13 @@ func prepareRotateKey(t *testing.T, store auth.AccountStore, a account) attempt 
 
 func prepareRevokeKey(t *testing.T, store auth.AccountStore, a account) attempt {
 	return ofNewKey(t, store, a, store.RevokeKey)
+}
+
+func prepareSetKeyScopes(t *testing.T, store auth.AccountStore, a account) attempt {
+	return ofNewKey(t, store, a, func(ctx context.Context, w auth.Write, id string) error {
+		_, err := store.SetKeyScopes(ctx, w, id, auth.NewScopes("a"))
+		return err
+	})
 }
 
 func prepareRevokeSession(t *testing.T, store auth.AccountStore, a account) attempt {

@@ -204,6 +204,10 @@ func lastingVerbs(w auth.Write) []verb {
 			_, err := s.RotateKey(ctx, w, "k-ada", auth.KeyRotation{Hash: "new", Overlap: time.Hour})
 			return err
 		}},
+		{"SetKeyScopes", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.SetKeyScopes(ctx, w, "k-ada", auth.NewScopes("a"))
+			return err
+		}},
 		{"DeleteUser", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.DeleteUser(ctx, w, "ada")
 			return err

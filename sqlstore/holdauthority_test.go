@@ -44,6 +44,10 @@ var ends = []struct {
 			ExpiresAt: now.Add(time.Hour)})
 	}, auth.ErrTokenRejected},
 	{"RevokeKey", func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, byHost, "k-eve") }, auth.ErrTokenRejected},
+	{"SetKeyScopes", func(ctx context.Context, s *sqlstore.Store) error {
+		_, err := s.SetKeyScopes(ctx, byHost, "k-eve", auth.NewScopes("a"))
+		return err
+	}, auth.ErrTokenRejected},
 	{"RevokeUserSessions", func(ctx context.Context, s *sqlstore.Store) error {
 		_, err := s.RevokeUserSessions(ctx, byHost, "eve")
 		return err

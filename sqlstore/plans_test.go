@@ -23,8 +23,8 @@ const manyRows = 50_000
 var fill = []string{
 	`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
 		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0 FROM TABLE`,
-	`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at)
-		SELECT CONCAT('k', n), CONCAT('u', n), 'hash', '', 1, 9000000000000000 + n, '', 0, 0 FROM TABLE`,
+	`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at, scopes)
+		SELECT CONCAT('k', n), CONCAT('u', n), 'hash', '', 1, 9000000000000000 + n, '', 0, 0, CASE n % 2 WHEN 0 THEN 'reports:read' END FROM TABLE`,
 	fillSessions,
 	`INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at)
 		SELECT 1000 + n, CONCAT('r', n), CONCAT('u', n), CONCAT('e', n), n, 9000000000000000 + n FROM TABLE`,
@@ -43,8 +43,8 @@ var fill = []string{
 	`INSERT INTO auth_host_users (id) SELECT CONCAT('u', n) FROM TABLE`,
 }
 
-const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation)
-		SELECT CONCAT('s', n), CONCAT('u', n), 'access_key', CONCAT('k', n), 1, 9000000000000000 + n, '', '', n FROM TABLE`
+const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation, scopes)
+		SELECT CONCAT('s', n), CONCAT('u', n), 'access_key', CONCAT('k', n), 1, 9000000000000000 + n, '', '', n, CASE n % 2 WHEN 0 THEN 'reports:read' END FROM TABLE`
 
 var numbers = map[sqlstore.Dialect]string{
 	sqlstore.Postgres: fmt.Sprintf(`generate_series(1, %d) AS g (n)`, manyRows),

@@ -95,6 +95,7 @@ func TestARefusalInABatchConcernsOnlyItsCall(t *testing.T) {
 		require.NoError(t, s.store.AddKey(background, byHost, old))
 		_, err := s.store.UpdateUser(background, byHost, "bob", auth.UserChange{IsActive: new(bool)})
 		require.NoError(t, err)
+		s.addKey(t, "k-narrow", "eve", auth.NewScopes("a"))
 		cases := []struct {
 			user, key string
 			want      error
@@ -103,6 +104,7 @@ func TestARefusalInABatchConcernsOnlyItsCall(t *testing.T) {
 			{"eve", "k-none", auth.ErrNotFound},
 			{"eve", "k-ada", auth.ErrNotFound},
 			{"eve", "k-expired", auth.ErrNotFound},
+			{"eve", "k-narrow", auth.ErrInsufficientScope},
 			{"zoe", "k-ada", auth.ErrNotFound},
 			{"ADA", "k-ada", auth.ErrNotFound},
 			{"ada ", "k-ada", auth.ErrNotFound},
@@ -113,12 +115,61 @@ func TestARefusalInABatchConcernsOnlyItsCall(t *testing.T) {
 		}
 		var calls []func() error
 		for i, c := range cases {
-			calls = append(calls, signIn(s.store, newSession(fmt.Sprint("n-", i), c.user, c.key), 5))
+			session := newSession(fmt.Sprint("n-", i), c.user, c.key)
+			session.Scopes = auth.NewScopes("a", "b")
+			calls = append(calls, signIn(s.store, session, 5))
 		}
 		for i, err := range runBatch(t, s.spy, s.store, s.busySignIn(), nil, calls...) {
 			require.ErrorIs(t, err, cases[i].want, "%v", cases[i])
 			_, err := s.store.FindSession(background, fmt.Sprint("n-", i))
 			require.Equal(t, cases[i].want == nil, err == nil, "%v", cases[i])
+		}
+	})
+}
+
+func (s *stage) addKey(t testing.TB, id, user string, scopes *auth.ScopeSet) {
+	t.Helper()
+	key := newKey(id, user)
+	key.Scopes = scopes
+	require.NoError(t, s.store.AddKey(background, byHost, key))
+}
+
+// oddScopes are sets of every kind, and sets with texts that could be mistaken for a part of a PostgreSQL
+// array.
+var oddScopes = []*auth.ScopeSet{nil, auth.NewScopes("a", "b"), auth.NewScopes(), nil, auth.NewScopes("NULL"),
+	auth.NewScopes("null"), auth.NewScopes("{}"), auth.NewScopes("{a,b}", ",", "{", "}"), auth.NewScopes("'"),
+	auth.NewScopes("$1", "?", "--", "/*"), auth.NewScopes("a"), auth.NewScopes(), nil}
+
+// The sign-ins of a batch share their statements. A session must not get the scopes of another one. The
+// calls are of several users, and then all of one user, whose calls run in batches of their own.
+func TestEachSessionOfABatchHasTheScopesOfItsOwnKey(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
+		for _, users := range [][]string{{"ada", "eve"}, {"eve"}} {
+			s := newStage(t)
+			got := make([]auth.Session, len(oddScopes))
+			var calls []func() error
+			for i, scopes := range oddScopes {
+				user, key := users[i%len(users)], fmt.Sprint("k-", i)
+				s.addKey(t, key, user, scopes)
+				calls = append(calls, func() (err error) {
+					got[i], _, err = s.store.CreateSession(background, newSession(fmt.Sprint("n-", i), user, key), 0)
+					return err
+				})
+			}
+			refused := newSession("n-refused", "eve", "k-1")
+			refused.Scopes = auth.NewScopes("a", "c")
+			calls = append(calls, signIn(s.store, refused, 0))
+			errs := runBatch(t, s.spy, s.store, s.busySignIn(), nil, calls...)
+			require.ErrorIs(t, errs[len(oddScopes)], auth.ErrInsufficientScope)
+			require.NoError(t, errors.Join(errs[:len(oddScopes)]...))
+			require.Equal(t, 1, s.spy.count("COMMIT"))
+			for i, scopes := range oddScopes {
+				require.Equal(t, scopes, got[i].Scopes)
+				require.Equal(t, got[i], s.session(t, got[i].ID))
+			}
+			_, err := s.store.FindSession(background, refused.ID)
+			require.ErrorIs(t, err, auth.ErrNotFound)
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 // sessionScopePromises are about the scopes of sessions.
 var sessionScopePromises = []promise[auth.AccountStore]{
 	{"a session has the scopes of its key, or fewer", sessionScopesOfKey},
+	{"a session that takes the place of an older one has the scopes of its own key", newestSessionScopes},
 	{"a session with scopes that its key has not is refused", widerSessionRefused},
 	{"a session without a key keeps its scopes", hostSessionScopes},
 	{"a session that GitHub opens keeps its scopes", githubSessionScopes},
@@ -95,6 +96,22 @@ func sessionScopesOfKey(t *testing.T, store auth.AccountStore) {
 	sessions, err := store.ListSessions(t.Context(), user.ID, now)
 	require.NoError(t, err)
 	require.Equal(t, want, sessions)
+}
+
+// newestSessionScopes opens sessions of a user who may have only one.
+func newestSessionScopes(t *testing.T, store auth.AccountStore) {
+	a := newAccount(t, store)
+	for _, test := range openedScopes {
+		want := newSession(addLimitedKey(t, store, a.user, test.key))
+		want.Scopes = test.asked
+		got, _, err := store.CreateSession(t.Context(), want, 1)
+		require.NoError(t, err)
+		want.Scopes = test.want
+		requireSameSession(t, want, got)
+		sessions, err := store.ListSessions(t.Context(), a.user.ID, now)
+		require.NoError(t, err)
+		require.Equal(t, []auth.Session{got}, sessions)
+	}
 }
 
 // refusedScopes are scopes that a session asks for, and that its key has not.
@@ -183,18 +200,23 @@ type scopedSignIn struct {
 	refused bool
 }
 
-// newScopedSignIns returns n sign-ins of a few users, each with a key of its own.
+// newScopedSignIns returns n sign-ins of a few users. Most of them have a key of their own.
 func newScopedSignIns(t *testing.T, store auth.AccountStore, n int) []scopedSignIn {
 	t.Helper()
-	users := make([]auth.User, 4)
+	users := make([]auth.User, 3)
 	for i := range users {
 		users[i], _ = register(t, store, newUser())
 	}
 	all := make([]scopedSignIn, n)
 	for i := range all {
 		user := users[i%len(users)]
+		if i%8 == 7 {
+			all[i].session, all[i].want = newHostSession(user), scopeSets[i/8%len(scopeSets)].set
+			all[i].session.Scopes = all[i].want
+			continue
+		}
 		if i%4 == 3 {
-			test := refusedScopes[i/4%len(refusedScopes)]
+			test := refusedScopes[i/8%len(refusedScopes)]
 			all[i].session = newSession(addLimitedKey(t, store, user, test.key))
 			all[i].session.Scopes, all[i].refused = test.asked, true
 			continue
@@ -217,12 +239,10 @@ func racingScopedSignIns(t *testing.T, store auth.AccountStore) {
 			return err
 		})
 		for i, s := range all {
-			key, _, err := store.FindKey(t.Context(), s.session.AccessKeyID)
-			require.NoError(t, err)
 			if s.refused {
 				require.ErrorIs(t, errs[i], auth.ErrInsufficientScope)
 				requireNoSession(t, store, s.session.ID)
-				require.Zero(t, key.LastUsedAt)
+				require.Zero(t, lastUse(t, store, s.session.AccessKeyID))
 				continue
 			}
 			require.NoError(t, errs[i])
@@ -230,7 +250,9 @@ func racingScopedSignIns(t *testing.T, store auth.AccountStore) {
 			want.Scopes = s.want
 			requireSameSession(t, want, got[i])
 			requireSessionRead(t, store, got[i])
-			require.Equal(t, want.CreatedAt, key.LastUsedAt)
+			if want.AccessKeyID != "" {
+				require.Equal(t, want.CreatedAt, lastUse(t, store, want.AccessKeyID))
+			}
 		}
 	}
 }

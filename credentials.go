@@ -36,9 +36,9 @@ type CredentialVerifier struct {
 // NewCredentialVerifier returns a verifier of the access keys in the store, or an error that says
 // what to change in the configuration.
 //
-// The parameter tokens is the issuer that opens sessions with these keys. The issuer must use the
-// same store. Revoking a key also revokes the sessions that the key opened. The issuer then rejects
-// the tokens of these sessions at once. A host that opens no sessions with the keys passes nil.
+// The parameter tokens is the issuer that opens sessions with these keys. The issuer must use the same store.
+// Revoking a key also revokes the sessions that the key opened. The issuer then rejects the tokens of these
+// sessions at once. A host that opens no sessions with the keys passes nil.
 func NewCredentialVerifier(
 	store CredentialStore, tokens *TokenIssuer, cfg CredentialConfig,
 ) (*CredentialVerifier, error) {
@@ -93,13 +93,13 @@ type KeyOptions struct {
 	Label     string    // the owner's name for the key, at most 256 bytes
 	ExpiresAt time.Time // zero means never
 
-	// Scopes limits the sessions that the key opens. nil means no limit, which only a session without a
-	// limit can give: for a key with the caller's scopes, pass [Identity.Scopes].
+	// Scopes limits the sessions that the key opens: see [ScopeSet]. nil means no limit, which a limited
+	// session cannot give. To give a key the scopes of a caller, pass the result of [Identity.Scopes].
 	Scopes *ScopeSet
 }
 
-// These errors say why a pair, which is an access key and its secret, was rejected. The reason goes
-// only into events. The client gets the same answer for all reasons.
+// These errors say why a pair, which is an access key and its secret, was rejected. The reason goes only into
+// events. The client gets the same answer for all reasons.
 var (
 	errPairForm      = fmt.Errorf("%w: not of the form of a pair", ErrInvalidCredentials)
 	errKeyUnknown    = fmt.Errorf("%w: no such key", ErrInvalidCredentials)
@@ -109,8 +109,8 @@ var (
 	errMembership    = fmt.Errorf("%w: the user must sign in with GitHub first", ErrInvalidCredentials)
 )
 
-// GeneratePair returns a new random pair for [Service.Bootstrap]. It does not store the pair, so
-// the pair works only after the call of Bootstrap.
+// GeneratePair returns a new random pair for [Service.Bootstrap]. It does not store the pair, so the pair
+// works only after the call of Bootstrap.
 func (v *CredentialVerifier) GeneratePair() KeyPair {
 	key, secret := v.format.Generate()
 	return KeyPair{AccessKey: key, AccessSecret: NewSecret(secret)}
@@ -121,8 +121,9 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 // returns ErrNotFound.
 //
 // Issue also returns ErrNotFound if the store keeps users and the user does not exist. It returns
-// ErrTooManyKeys if the user has [MaxKeys] keys already, an *[InvalidError] if the options are not valid
-// or have an unknown scope, and the errors of [Authority.Check] and [Authority.CheckGrant].
+// ErrTooManyKeys if the user has [MaxKeys] keys already, and an *[InvalidError] if an option is not valid or
+// a scope is unknown: see [TokenConfig]. It also returns the errors of [Authority.Check] and
+// [Authority.CheckGrant].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -176,7 +177,7 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 	if v.expired(key) {
 		return AccessKey{}, invalidf("expires_at", "must be in the future")
 	}
-	return key, cmp.Or(v.checkScopes(key.Scopes), key.Validate())
+	return key, cmp.Or(v.tokens.checkScopes(key.Scopes), key.Validate())
 }
 
 // Verify checks the pair and returns the access key and its owner. It opens no session. To sign a
@@ -184,22 +185,21 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 //
 // White space around a generated key and around its secret is ignored.
 //
-// It returns ErrInvalidCredentials if it rejects the pair, whatever the reason. With AllowImported,
-// it returns a *[ThrottledError] if too many attempts wait for a slow hash. Any other error means
-// that the store could not answer.
+// It returns ErrInvalidCredentials if it rejects the pair, whatever the reason. With AllowImported, it
+// returns a *[ThrottledError] if too many attempts wait for a slow hash. Any other error means that the store
+// could not answer.
 //
-// If the host has a users table of its own, the returned User has only an ID, and IsActive is
-// false. The host's table is read later, when the session is opened.
+// If the host has a users table of its own, the returned User has only an ID, and IsActive is false. The
+// host's table is read later, when the session is opened.
 //
 // A generated pair costs one read of the store and one fast hash, whether the key exists or not. If
-// AllowImported is not set, any other pair costs no read and no hash. If AllowImported is set, any
-// other pair costs one read and one slow hash. If Verify accepts an imported pair whose hash must
-// be renewed, the renewal costs a second slow hash and a write. The time of last use is written at
-// most once a minute.
+// AllowImported is not set, any other pair costs no read and no hash. If AllowImported is set, any other pair
+// costs one read and one slow hash. If Verify accepts an imported pair whose hash must be renewed, the
+// renewal costs a second slow hash and a write. The time of last use is written at most once a minute.
 //
-// If Verify rejects the pair, Verify emits the event of a rejected sign-in and calls the SignIn
-// hook. If Verify accepts the pair, [TokenIssuer.Issue] later opens the session. Issue then emits
-// the event of the sign-in and calls the SignIn hook.
+// If Verify rejects the pair, Verify emits the event of a rejected sign-in and calls the SignIn hook. If
+// Verify accepts the pair, [TokenIssuer.Issue] later opens the session. Issue then emits the event of the
+// sign-in and calls the SignIn hook.
 func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
 	began, pair := time.Now(), v.trim(pair)
 	key, user, err := v.verifyAndTouch(ctx, pair)
@@ -240,9 +240,9 @@ func (v *CredentialVerifier) verifyAndTouch(ctx context.Context, pair KeyPair) (
 	return key, user, nil
 }
 
-// checkPair does what Verify does, but emits no event and does not record the use of the key. If
-// the pair is imported and countAttempt is not nil, checkPair calls countAttempt right before the
-// slow hash. If countAttempt returns an error, checkPair returns this error and computes no hash.
+// checkPair does what Verify does, but emits no event and does not record the use of the key. If the pair is
+// imported and countAttempt is not nil, checkPair calls countAttempt right before the slow hash. If
+// countAttempt returns an error, checkPair returns this error and computes no hash.
 func (v *CredentialVerifier) checkPair(
 	ctx context.Context, pair KeyPair, form pairForm, countAttempt func() error,
 ) (AccessKey, User, error) {
@@ -314,10 +314,9 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 // ID of a real user. This package never gives the decoy to a user.
 const decoyUserID = "--------------------------"
 
-// matchStored looks up the access key and compares the secret with the stored hash. If the key does
-// not exist, matchStored does the same work. The duration of the call therefore does not reveal
-// which keys exist. If countAttempt is not nil, matchStored calls countAttempt after the look-up
-// and before the hash.
+// matchStored looks up the access key and compares the secret with the stored hash. If the key does not
+// exist, matchStored does the same work. The duration of the call therefore does not reveal which keys exist.
+// If countAttempt is not nil, matchStored calls countAttempt after the look-up and before the hash.
 func (v *CredentialVerifier) matchStored(
 	ctx context.Context, accessKey, secret string, scheme secrethash.Scheme, countAttempt func() error,
 ) (AccessKey, User, error) {

@@ -35,8 +35,9 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 // Rotate returns ErrNotFound if the key does not exist or has expired. It also returns ErrNotFound
 // if the authority is a session without SuperUser and the key belongs to another user. It returns
 // ErrRotating if a previous secret still works, and an *[InvalidError] if the overlap is out of
-// range or the key was imported. It also returns the errors of [Authority.Check]. An imported key
-// cannot be rotated, because a generated secret works only with a generated access key.
+// range or the key was imported. It also returns the errors of [Authority.Check] and
+// [Authority.CheckGrant]. An imported key cannot be rotated, because a generated secret works only with a
+// generated access key.
 func (v *CredentialVerifier) Rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, error) {
@@ -78,17 +79,18 @@ func (v *CredentialVerifier) rotate(
 	return pair, key, nil
 }
 
-// SetScopes changes the scopes of the access key and revokes the sessions that the key opened, because
-// their tokens have the earlier scopes. nil removes the limit. The secret of the key does not change.
+// SetScopes replaces the scopes of the access key. nil removes the limit. The secret of the key does not
+// change. SetScopes also revokes the sessions that the key opened, because their tokens have the earlier
+// scopes: clients must sign in again.
 //
 // SetScopes returns ErrNotFound if the key does not exist, or if the authority is a session without
-// SuperUser and the key belongs to another user. It returns an *[InvalidError] for a scope that is not in
-// [TokenConfig.Scopes]. It also returns the errors of [Authority.Check], and those of
-// [Authority.CheckGrant] for the earlier and the new scopes.
+// SuperUser and the key belongs to another user. It returns an *[InvalidError] if a scope is neither in
+// [TokenConfig.Scopes] nor one of this package. It also returns the errors of [Authority.Check], and the
+// errors of [Authority.CheckGrant] for both the earlier and the new scopes.
 func (v *CredentialVerifier) SetScopes(
 	ctx context.Context, by Authority, accessKey string, scopes *ScopeSet,
 ) error {
-	if err := cmp.Or(v.tokens.checkAuthority(ctx, by), v.checkScopes(scopes)); err != nil {
+	if err := cmp.Or(v.tokens.checkAuthority(ctx, by), v.tokens.checkScopes(scopes)); err != nil {
 		return err
 	}
 	c := v.newChange(ctx, by, Event{Kind: EventKeyChanged, AccessKey: v.loggableName(accessKey),
@@ -99,15 +101,6 @@ func (v *CredentialVerifier) SetScopes(
 	v.tokens.learnRevocations(ctx)
 	c.recordEvent(ctx)
 	return nil
-}
-
-// checkScopes returns an *InvalidError if the set has a scope that does not exist. Without an issuer, the
-// host's scopes are not known, and checkScopes accepts every scope.
-func (v *CredentialVerifier) checkScopes(scopes *ScopeSet) error {
-	if v.tokens == nil {
-		return scopes.validate()
-	}
-	return scopes.checkKnown(v.tokens.scopes)
 }
 
 // PepperCounts is the result of [CredentialVerifier.CountByPepper].
@@ -178,7 +171,7 @@ func (c *PepperCounts) add(key AccessKey, now time.Time) {
 
 // Revoke revokes the access key and the sessions that the key opened. It returns ErrNotFound if the
 // key does not exist, or if the authority is a session without SuperUser and the key belongs to
-// another user. It also returns the errors of [Authority.Check].
+// another user. It also returns the errors of [Authority.Check] and [Authority.CheckGrant].
 func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err

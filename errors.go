@@ -17,9 +17,9 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// Callers test for these errors with errors.Is. The types *[InvalidError], *[ExistsError],
-// *[ThrottledError] and *[InsufficientScopeError] are for errors.As. Any other error of this package means that the configuration
-// is not valid, that the store or GitHub could not answer, or that a context ended.
+// Callers test for these errors with errors.Is. The types *[InvalidError], *[ExistsError], *[ThrottledError]
+// and *[InsufficientScopeError] are for errors.As. Any other error of this package means that the
+// configuration is not valid, that the store or GitHub could not answer, or that a context ended.
 var (
 	// ErrInvalidCredentials means that an access key and its secret were rejected. The key is
 	// unknown, expired or revoked, the secret is wrong, the user is disabled, or the user must sign
@@ -45,8 +45,8 @@ var (
 	// user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
 
-	// ErrInsufficientScope means that the scopes of a limited session do not allow this. The error is an
-	// *[InsufficientScopeError], which names the missing scope.
+	// ErrInsufficientScope means that a limited session or token lacks a scope that it needs: see
+	// [ScopeSet]. The error is an *[InsufficientScopeError], which names the scope.
 	ErrInsufficientScope = errors.New("auth: insufficient scope")
 
 	// ErrCrossOrigin means that a page of another origin may have sent the request. This package
@@ -115,37 +115,6 @@ var (
 	errSessionExpired = fmt.Errorf("%w: the session has expired", ErrTokenRejected)
 	errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
 )
-
-// unknownPepperError is an ErrUnknownPepper with the ID of the pepper. The ID is empty if the hash
-// was made without a pepper.
-type unknownPepperError struct{ id string }
-
-// Error returns a message with the ID of the pepper, which is not secret.
-func (e *unknownPepperError) Error() string {
-	if e.id == "" {
-		return ErrUnknownPepper.Error() +
-			": the hash has no pepper, and CredentialConfig.Peppers does not contain NoPepper()"
-	}
-	return fmt.Sprintf("%v: CredentialConfig.Peppers has no pepper with the ID %q", ErrUnknownPepper, e.id)
-}
-
-// Unwrap returns ErrUnknownPepper.
-func (e *unknownPepperError) Unwrap() error { return ErrUnknownPepper }
-
-// pepperRejection is the ErrInvalidCredentials for a pair that cannot be checked because a pepper
-// is missing. Error builds the text, not the code that returns the error. So a client cannot measure
-// a difference from the rejection of a wrong secret.
-type pepperRejection struct{ unknownPepperError }
-
-// Error returns a message with the ID of the pepper.
-func (e *pepperRejection) Error() string {
-	return fmt.Sprintf("%v: %v", ErrInvalidCredentials, &e.unknownPepperError)
-}
-
-// Unwrap returns ErrInvalidCredentials and the error about the pepper.
-func (e *pepperRejection) Unwrap() []error {
-	return []error{ErrInvalidCredentials, &e.unknownPepperError}
-}
 
 // feedError converts an error of the revocation feed into an error of [TokenIssuer.Verify].
 func feedError(err error) error {
@@ -270,6 +239,31 @@ type ThrottledError struct {
 func (e *ThrottledError) Error() string {
 	return fmt.Sprintf("auth: throttled: try again in %s", e.RetryAfter)
 }
+
+// InsufficientScopeError means that a limited session or token lacks a scope that it needs. It matches
+// [ErrInsufficientScope] with errors.Is. [ErrorStatus] maps it to 403.
+type InsufficientScopeError struct {
+	// Scope is the missing scope. If more scopes are missing, Scope is one of them. It is empty if no scope
+	// suffices, because only a session without a limit may make the change.
+	Scope string
+}
+
+// Error returns a message with the scope.
+func (e *InsufficientScopeError) Error() string {
+	return "auth: " + cmp.Or(e.Scope, "a session without a limit") + " is needed"
+}
+
+// challenge returns the value of the header WWW-Authenticate (RFC 6750, section 3.1).
+func (e *InsufficientScopeError) challenge() string {
+	challenge := `Bearer error="insufficient_scope"`
+	if e.Scope != "" {
+		challenge += `, scope="` + e.Scope + `"` // a scope contains no quotation marks
+	}
+	return challenge
+}
+
+// Unwrap returns ErrInsufficientScope.
+func (e *InsufficientScopeError) Unwrap() error { return ErrInsufficientScope }
 
 // errOtherOwner means that a session or a key belongs to another user. It wraps ErrNotFound, so the
 // client is told that the session or the key does not exist.

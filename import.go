@@ -102,7 +102,7 @@ func (v *CredentialVerifier) importedKey(ctx context.Context, imported ImportedK
 	case key.CreatedAt.After(now):
 		return AccessKey{}, invalidf("created_at", "must not be in the future")
 	}
-	return key, v.checkScopes(key.Scopes)
+	return key, v.tokens.checkScopes(key.Scopes)
 }
 
 // importedHash returns the stored hash of the imported secret, or an [InvalidError].

@@ -252,6 +252,37 @@ func (k SigningKey) RetiredAt(at time.Time) SigningKey {
 	return SigningKey{get: func() *signing.Key { return retired }}
 }
 
+// unknownPepperError is an ErrUnknownPepper with the ID of the pepper. The ID is empty if the hash
+// was made without a pepper.
+type unknownPepperError struct{ id string }
+
+// Error returns a message with the ID of the pepper, which is not secret.
+func (e *unknownPepperError) Error() string {
+	if e.id == "" {
+		return ErrUnknownPepper.Error() +
+			": the hash has no pepper, and CredentialConfig.Peppers does not contain NoPepper()"
+	}
+	return fmt.Sprintf("%v: CredentialConfig.Peppers has no pepper with the ID %q", ErrUnknownPepper, e.id)
+}
+
+// Unwrap returns ErrUnknownPepper.
+func (e *unknownPepperError) Unwrap() error { return ErrUnknownPepper }
+
+// pepperRejection is the ErrInvalidCredentials for a pair that cannot be checked because a pepper
+// is missing. Error builds the text, not the code that returns the error. So a client cannot measure
+// a difference from the rejection of a wrong secret.
+type pepperRejection struct{ unknownPepperError }
+
+// Error returns a message with the ID of the pepper.
+func (e *pepperRejection) Error() string {
+	return fmt.Sprintf("%v: %v", ErrInvalidCredentials, &e.unknownPepperError)
+}
+
+// Unwrap returns ErrInvalidCredentials and the error about the pepper.
+func (e *pepperRejection) Unwrap() []error {
+	return []error{ErrInvalidCredentials, &e.unknownPepperError}
+}
+
 // newRing returns a ring of the keys.
 func newRing(keys []SigningKey) (*signing.Ring, error) {
 	ring := make([]*signing.Key, len(keys))

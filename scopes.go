@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,17 +9,21 @@ import (
 	"github.com/sallyport-go/auth/internal/scope"
 )
 
-// The scopes of the calls of this package. A limited session needs the scope of a call to make the call.
-// The host's own scopes must not begin with "auth:".
+// The scopes of the calls of this package: see [ScopeSet]. A limited session can make a call only if it has
+// the scope of the call. It can change its user's records through the methods of this package, such as
+// [CredentialVerifier.Issue], only if it has the scope of the corresponding call.
+//
+// The comments say what a session can do with the scope. GET /auth/user and POST /auth/logout need no scope.
 const (
-	ScopeKeys     = "auth:keys"     // list, add, rotate and revoke the user's access keys
-	ScopeSessions = "auth:sessions" // list and revoke the user's sessions
-	ScopeGitHub   = "auth:github"   // see, disconnect and unlink the user's GitHub account
-	ScopeUsers    = "auth:users"    // administer users, if the user is a super user
-	ScopeEvents   = "auth:events"   // read the audit trail, if the user is a super user
+	ScopeKeys     = "auth:keys"     // list, add, rotate and revoke the access keys of its user
+	ScopeSessions = "auth:sessions" // list and revoke the sessions of its user
+	ScopeGitHub   = "auth:github"   // see, disconnect and unlink the GitHub account of its user
+	ScopeUsers    = "auth:users"    // administer all users, if its user is a super user
+	ScopeEvents   = "auth:events"   // read the audit trail, if its user is a super user
 
-	// ScopeSuperUser lets the limited sessions of a super user pass [Service.RequireSuperUser] and
-	// [Service.SuperUser]. The calls of this package need ScopeUsers or ScopeEvents instead.
+	// ScopeSuperUser lets a limited session of a super user pass [Service.RequireSuperUser] and
+	// [Service.SuperUser], which protect routes of the host. The calls of this package need ScopeUsers or
+	// ScopeEvents instead.
 	ScopeSuperUser = "auth:super_user"
 )
 
@@ -30,25 +33,28 @@ var ownScopes = []string{ScopeKeys, ScopeSessions, ScopeGitHub, ScopeUsers, Scop
 // reservedScopePrefix is the beginning of the scopes of this package.
 const reservedScopePrefix = "auth:"
 
-// ScopeSet limits what an access key, a session or a token may do. A scope is a name that the host
-// chooses, such as "reports:read", or one of the constants of this package.
+// ScopeSet is a set of scopes, which limits what an access key, a session or a token may do. A scope is a
+// name that the host has listed in [TokenConfig.Scopes], such as "reports:read", or one of the constants of
+// this package, such as [ScopeKeys].
 //
-// A nil *ScopeSet is no limit: the key, session or token may do everything that its user may do. Every
-// other ScopeSet allows its scopes and nothing else, so the empty set allows nothing. A key, session or
-// token with a ScopeSet is called limited.
+// A nil *ScopeSet means no limit: the key, session or token may do everything that its user may do. Every
+// other ScopeSet allows its scopes and nothing else, and the empty set allows nothing. A key, session or
+// token with a ScopeSet is called limited. A scope never gives a user more power than the user has.
 //
-// A ScopeSet never changes, so it is safe for concurrent use and can be shared.
+// A ScopeSet does not change after it was made, so goroutines can share it. The exception is
+// [ScopeSet.UnmarshalJSON].
 type ScopeSet struct {
 	text string // see package scope
 	flaw string // why the set is not valid, or empty; such a set allows nothing
 }
 
-// NewScopes returns the set of the scopes. It never returns nil. So if a program removes all elements from
-// a list of scopes, the result is the empty set, which allows nothing.
+// NewScopes returns the set of these scopes. It never returns nil. So if a program removes all scopes from
+// a list and passes the list, the result is the empty set, which allows nothing.
 //
-// A scope has 1 to 64 bytes of visible ASCII without quotation marks and backslashes (RFC 6749, section
-// 3.3). A set has at most 1024 bytes, counting a space between two scopes. If the arguments break these
-// rules, the set allows nothing, and every call that would store it returns an *[InvalidError].
+// A scope has 1 to 64 bytes of visible ASCII, without quotation marks and backslashes (RFC 6749, section
+// 3.3). All scopes of a set together have at most 1024 bytes, with one space between two scopes. If the
+// arguments break these rules, the set allows nothing, and a method that would store the set returns an
+// *[InvalidError].
 func NewScopes(scopes ...string) *ScopeSet {
 	if !slices.ContainsFunc(scopes, func(name string) bool { return !scope.IsName(name) }) {
 		if text := scope.Join(scopes); len(text) <= scope.MaxText {
@@ -56,13 +62,13 @@ func NewScopes(scopes ...string) *ScopeSet {
 		}
 		return &ScopeSet{flaw: fmt.Sprintf("must be at most %d bytes long together", scope.MaxText)}
 	}
-	return &ScopeSet{flaw: fmt.Sprintf("must each be 1 to %d bytes of visible ASCII, without quotation marks "+
-		"and backslashes", scope.MaxName)}
+	return &ScopeSet{flaw: fmt.Sprintf("must each be 1 to %d bytes of visible ASCII, without quotation "+
+		"marks and backslashes", scope.MaxName)}
 }
 
-// ParseScopes returns the set with the given text, which [ScopeSet.String] has returned. It returns an
-// *[InvalidError] for any other text. Stores can keep a set as this text, and must keep nil apart from the
-// empty text.
+// ParseScopes returns the set for which [ScopeSet.String] has returned the text. It returns an
+// *[InvalidError] for a text that is not the text of a set. It is for stores that keep a set as text. Such
+// a store must keep a nil set in another form, such as NULL, because the empty text is the empty set.
 func ParseScopes(text string) (*ScopeSet, error) {
 	if !scope.IsCanonical(text) {
 		return nil, invalidf("scopes", "must be in ascending order and separated by single spaces")
@@ -73,7 +79,8 @@ func ParseScopes(text string) (*ScopeSet, error) {
 // Allows reports whether the set contains the scope. A nil set allows every scope.
 func (s *ScopeSet) Allows(name string) bool { return s == nil || scope.Contains(s.text, name) }
 
-// Within reports whether limit allows everything that the set allows. A nil set is only within nil.
+// Within reports whether limit allows everything that the set allows. Every set is within nil, and nil is
+// within no other set.
 func (s *ScopeSet) Within(limit *ScopeSet) bool {
 	return limit == nil || s != nil && scope.Missing(s.text, limit.text) == ""
 }
@@ -88,7 +95,7 @@ func (s *ScopeSet) List() []string {
 }
 
 // String returns the scopes in ascending order, separated by single spaces, as in the scope claim of a
-// token. It returns "(no limit)" for a nil set, which is not the text of any other set.
+// token. For a nil set, it returns "(no limit)", which [ParseScopes] does not accept.
 func (s *ScopeSet) String() string {
 	if s == nil {
 		return "(no limit)"
@@ -96,16 +103,17 @@ func (s *ScopeSet) String() string {
 	return s.text
 }
 
-// Equal reports whether both sets allow the same scopes.
+// Equal reports whether the two sets have the same scopes, or are both nil.
 func (s *ScopeSet) Equal(other *ScopeSet) bool {
 	return s == other || s != nil && other != nil && *s == *other
 }
 
-// MarshalJSON returns the scopes as an array of strings. A nil pointer in a struct is written as null.
+// MarshalJSON returns the scopes as an array of strings in ascending order. A nil *ScopeSet becomes null.
 func (s *ScopeSet) MarshalJSON() ([]byte, error) { return json.Marshal(s.List()) }
 
-// UnmarshalJSON reads an array of strings. A field that is null stays nil. UnmarshalJSON returns an
-// *[InvalidError] if the array is not a valid set.
+// UnmarshalJSON replaces the set with the scopes of an array of strings. For null, package encoding/json
+// sets a field of type *ScopeSet to nil and does not call UnmarshalJSON. UnmarshalJSON returns an
+// *[InvalidError] if a scope or the set breaks a rule of [NewScopes].
 func (s *ScopeSet) UnmarshalJSON(text []byte) error {
 	var names []string
 	if err := json.Unmarshal(text, &names); err != nil {
@@ -144,8 +152,8 @@ func knownScopes(setting string, host []string) (*ScopeSet, error) {
 			return nil, fmt.Errorf("auth: %s[%d] must be 1 to %d bytes of visible ASCII, without quotation "+
 				"marks and backslashes", setting, i, scope.MaxName)
 		case strings.HasPrefix(name, reservedScopePrefix):
-			return nil, fmt.Errorf("auth: %s[%d] must not begin with %q, which is for the scopes of package auth",
-				setting, i, reservedScopePrefix)
+			return nil, fmt.Errorf("auth: %s[%d] must not begin with %q, which is for the scopes of package "+
+				"auth", setting, i, reservedScopePrefix)
 		}
 	}
 	known := NewScopes(slices.Concat(ownScopes, host)...)
@@ -154,28 +162,3 @@ func knownScopes(setting string, host []string) (*ScopeSet, error) {
 	}
 	return known, nil
 }
-
-// InsufficientScopeError means that a limited session or token may not do something. It matches
-// [ErrInsufficientScope] with errors.Is.
-type InsufficientScopeError struct {
-	// Scope is the scope that the session lacks. It is empty if only a session without a limit may do
-	// this.
-	Scope string
-}
-
-// Error returns a message with the scope.
-func (e *InsufficientScopeError) Error() string {
-	return "auth: " + cmp.Or(e.Scope, "a session without a limit") + " is needed"
-}
-
-// challenge returns the value of the header WWW-Authenticate (RFC 6750, section 3.1).
-func (e *InsufficientScopeError) challenge() string {
-	challenge := `Bearer error="insufficient_scope"`
-	if e.Scope != "" {
-		challenge += `, scope="` + e.Scope + `"` // a scope contains no quotation marks
-	}
-	return challenge
-}
-
-// Unwrap returns ErrInsufficientScope.
-func (e *InsufficientScopeError) Unwrap() error { return ErrInsufficientScope }

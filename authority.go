@@ -39,9 +39,11 @@ type Authority struct {
 	// MaxAge, if positive, is the maximum age of the session. Zero means any age.
 	MaxAge time.Duration
 
-	// Scope is a scope that the session must have if the session is limited: see [ScopeSet]. Empty means
-	// that the session needs no scope. If Scope is empty, the methods of this package set it to the scope
-	// of their HTTP call, such as [ScopeKeys].
+	// Scope is the scope that a limited session needs for the change: see [ScopeSet]. If Scope is empty, a
+	// method of this package uses the scope of the corresponding HTTP call, such as [ScopeKeys]. If Scope
+	// is set, the method requires this scope instead.
+	//
+	// [Authority.Check] requires no scope if Scope is empty.
 	Scope string
 }
 
@@ -135,17 +137,19 @@ func (a Authority) CheckOwner(userID string) error {
 	return nil
 }
 
-// CheckGrant returns an *[InsufficientScopeError] if the authority is a limited session, and the given
-// scopes are not within the scopes of the session. An authority with a Host may grant everything. A store
-// calls CheckGrant after Check, with the same session, for everything that a change lets others do:
+// CheckGrant returns an *[InsufficientScopeError] if the authority is a limited session and the granted
+// scopes are not within the scopes of the session. So a session cannot give itself or others more power
+// than it has. An authority with a Host can grant everything.
 //
-//   - the Scopes of each access key that the change adds, rotates, revokes or gives other scopes, before
-//     and after the change
-//   - nil, which only a session without a limit may grant, if the change makes a user active or a super
-//     user, links a GitHub account or forgets one. [UserStore.ResetUser] may make a user active, because
-//     it also removes everything with which the user could sign in before.
+// A store calls CheckGrant after Check, with the same session, in these cases:
 //
-// For a new user, a store calls CheckNewUser.
+//   - If a change adds, rotates or revokes an access key, granted is the Scopes of the key. If the change
+//     sets the Scopes, the store calls CheckGrant for the earlier and for the new Scopes.
+//   - If a change makes a user active or a super user, links a GitHub account or forgets one, granted is
+//     nil, because somebody can then sign in without a limit. Only a session without a limit can grant nil.
+//     [UserStore.ResetUser] is an exception: if it makes a user active, granted is the Scopes of the new
+//     key, because the user cannot sign in with anything else.
+//   - If a change adds a user, the store calls [Authority.CheckNewUser] instead.
 func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
 	if a.Host != "" || granted.Within(session.Scopes) {
 		return nil
@@ -156,8 +160,8 @@ func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
 	return &InsufficientScopeError{Scope: scope.Missing(granted.text, session.Scopes.text)}
 }
 
-// CheckNewUser calls CheckGrant for what a new user can do: for the Scopes of the user's keys and, if the
-// user is a super user, for everything.
+// CheckNewUser calls [Authority.CheckGrant] for the Scopes of each key of a new user, and returns the first
+// error. A limited session cannot add a super user, whatever the keys are.
 func (a Authority) CheckNewUser(session Session, user UserWithKeys) error {
 	if user.User.IsSuperUser {
 		return a.CheckGrant(session, nil)

@@ -27,10 +27,10 @@ type TokenConfig struct {
 	// exactly the same text.
 	Audiences []string
 
-	// Scopes contains the scopes of the host, such as "reports:read": see [ScopeSet]. An access key can
-	// be limited to these scopes and to those of this package. A scope has 1 to 64 bytes of visible
-	// ASCII without quotation marks and backslashes, and must not begin with "auth:". All scopes
-	// together have at most 900 bytes, so that a token with all of them fits into a header.
+	// Scopes contains the host's own scopes, such as "reports:read": see [ScopeSet]. An access key can be
+	// limited to these scopes and to the scopes of this package. A scope has 1 to 64 bytes of visible
+	// ASCII, without quotation marks and backslashes, and must not begin with "auth:". All scopes together
+	// have at most 900 bytes, so that a token with all of them fits into a header.
 	Scopes []string
 
 	// Claims, if not nil, returns claims of the host for the token of a new session, such as the user's

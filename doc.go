@@ -52,6 +52,12 @@
 // gives a key a new secret. The previous secret keeps working for a time that the caller sets.
 // [CredentialVerifier.RevokeLeaked] revokes the key of a leaked secret.
 //
+// An access key can be limited to a set of scopes ([KeyOptions]), such as "reports:read". The sessions
+// and tokens of such a key may do only what these scopes name: see [ScopeSet]. The host lists its
+// scopes in [TokenConfig.Scopes], and protects its routes with [Service.RequireScope].
+// [Service.Authenticate] alone accepts every token. The calls of this package need scopes such as
+// [ScopeKeys].
+//
 // A user has up to [TokenConfig.MaxSessions] sessions. The record of a session names the client
 // that opened the session ([WithClientInfo]).
 //
@@ -109,9 +115,10 @@
 // path of your own, use the constructor of its handler, such as [Service.LoginHandler].
 //
 // If a protocol cannot use HTTP middleware, call these functions. [Service.Identify] returns the
-// caller of a request, [Service.IdentifyContext] puts the caller into the context, and
-// [Service.SuperUser] requires a super user. [ErrorStatus] returns the HTTP status and the text for
-// an error of these functions. [Service.Login] exchanges an access key and its secret for a token.
+// caller of a request, [Service.IdentifyContext] puts the caller into the context,
+// [Identity.CheckScope] requires a scope, and [Service.SuperUser] requires a super user. [ErrorStatus]
+// returns the HTTP status and the text for an error of these functions. [Service.Login] exchanges an
+// access key and its secret for a token.
 //
 // # Composing the components
 //
@@ -139,10 +146,12 @@
 // # Writing a store
 //
 // The documentation of [AccountStore] has the rules for a store, and package storetest tests them.
-// Before a store writes a record, it must call the record's Validate method. It must check each
-// hash with [ValidateHash], and each OAuth state with [ValidateState]. It must compare names in the
-// form that [FoldASCII] returns. To change a record, a store calls [KeyRotation.Apply] or
-// [UserChange.Apply]. The limits of a store are [MaxIDLength], [MaxAccessKeyLength],
-// [MaxGitHubHostLength], [MaxKeys], [KeyUsePrecision], [MaxNamedRevocations], [KeptRevocations] and
-// [SkippedPositions].
+// Before a store writes a record, it must call the record's Validate method. It must check each hash
+// with [ValidateHash], and each OAuth state with [ValidateState]. It must compare names in the form
+// that [FoldASCII] returns. To change a record, a store calls [KeyRotation.Apply] or
+// [UserChange.Apply]. To create a session, it calls [Session.OpenedBy]. Before a change that gives
+// power, it calls [Authority.CheckGrant] or [Authority.CheckNewUser]. It can keep the text of a
+// [ScopeSet], and read it with [ParseScopes]. The limits of a store are [MaxIDLength],
+// [MaxAccessKeyLength], [MaxGitHubHostLength], [MaxKeys], [KeyUsePrecision], [MaxNamedRevocations],
+// [KeptRevocations] and [SkippedPositions].
 package auth

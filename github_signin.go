@@ -14,8 +14,7 @@ import (
 	"github.com/sallyport-go/auth/internal/oauthstate"
 )
 
-// githubSignInResult is the result of signIn. The field keptToken is valid even if there is an
-// error.
+// githubSignInResult is the result of signIn. The field keptToken is valid even if there is an error.
 type githubSignInResult struct {
 	token     *Token
 	isNew     bool
@@ -359,10 +358,10 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 	return nil
 }
 
-// Unlink does what Disconnect does, and also removes the link. A sign-in with the account is then
-// refused until the user connects the account again or [GitHubConnector.Forget] is called. Unlink
-// revokes the sessions that GitHub sign-ins opened for the user. It returns ErrNotFound if no
-// account is linked, and ErrLastWayIn if the user could not sign in without the link.
+// Unlink does what Disconnect does, and also removes the link. A sign-in with the account is then refused
+// until the user connects the account again or [GitHubConnector.Forget] is called. Unlink revokes the
+// sessions that GitHub sign-ins opened for the user. It returns ErrNotFound if no account is linked, and
+// ErrLastWayIn if the user could not sign in without the link.
 func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
 	if err := g.checkAuthority(ctx, by); err != nil {
 		return err
@@ -400,11 +399,11 @@ func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID 
 	return err
 }
 
-// Forget makes the store forget to which user an unlinked account was linked. The account can then
-// sign in again, as a new user. GitHubConfig.SuperUsers works only one time for an account, even
-// after Forget. The authority must be an authority of the host or have SuperUser. Forget returns
-// ErrNotFound if the store remembers no user for the account, and ErrExists if the account is still
-// linked. It also returns the errors of [Authority.Check].
+// Forget makes the store forget to which user an unlinked account was linked. The account can then sign in
+// again, as a new user. GitHubConfig.SuperUsers works only one time for an account, even after Forget. The
+// authority must be an authority of the host or have SuperUser. Forget returns ErrNotFound if the store
+// remembers no user for the account, and ErrExists if the account is still linked. It also returns the errors
+// of [Authority.Check].
 func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired

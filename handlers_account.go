@@ -165,7 +165,8 @@ const maxListedSessions = 100
 // sessions. If the current session is not among the newest 100, the handler lists it instead of the
 // oldest of these 100.
 func (s *Service) ListSessionsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeSessions, serve: s.serveSessions})
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeSessions,
+		serve: s.serveSessions})
 }
 
 type sessionResponse struct {
@@ -217,7 +218,8 @@ func newestSessions(sessions []Session, currentID string) []Session {
 // RevokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller, or
 // of any user if the caller is a super user.
 func (s *Service) RevokeSessionHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeSessions, serve: s.serveRevokeSession})
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeSessions,
+		serve: s.serveRevokeSession})
 }
 
 func (s *Service) serveRevokeSession(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -113,7 +113,8 @@ const (
 // a super user. The users are sorted by ID, and the page begins after the given ID. If there are
 // more users, the response has a Link header with the URL of the next page.
 func (s *Service) ListUsersHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers, serve: s.serveUsers})
+	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers,
+		serve: s.serveUsers})
 }
 
 func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -144,7 +145,8 @@ func nextPage(r *http.Request, limit int, after string) string {
 
 // GetUserHandler handles GET /auth/users/{id}: it returns the user's record to a super user.
 func (s *Service) GetUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers, serve: s.serveUser})
+	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers,
+		serve: s.serveUser})
 }
 
 func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -159,7 +161,8 @@ func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error)
 // user. To enable or promote a user, the caller needs a session that is not older than
 // Config.ReauthAfter. To disable or demote a user, a session of any age is enough.
 func (s *Service) UpdateUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, scope: ScopeUsers, serve: s.serveUpdateUser})
+	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, scope: ScopeUsers,
+		serve: s.serveUpdateUser})
 }
 
 func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -239,7 +242,8 @@ func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, e
 // RevokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: it revokes all sessions of
 // the user.
 func (s *Service) RevokeUserSessionsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, serve: s.serveRevokeUser})
+	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers,
+		serve: s.serveRevokeUser})
 }
 
 type revokeUserResponse struct {
@@ -261,7 +265,8 @@ func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, 
 
 // DeleteUserHandler handles DELETE /auth/users/{id}: it removes the user.
 func (s *Service) DeleteUserHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodDelete, access: superUsers, scope: ScopeUsers, serve: s.serveDeleteUser})
+	return s.handler(endpoint{method: http.MethodDelete, access: superUsers, scope: ScopeUsers,
+		serve: s.serveDeleteUser})
 }
 
 type deleteUserResponse struct {
@@ -290,7 +295,8 @@ const (
 // there are older events, the response has a Link header with the URL of the next page. If there is
 // no audit trail, the handler answers 404.
 func (s *Service) ListEventsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeEvents, serve: s.serveEvents})
+	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeEvents,
+		serve: s.serveEvents})
 }
 
 type eventResponse struct {

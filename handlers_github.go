@@ -67,8 +67,8 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 // to the caller. The response contains the URL at GitHub to which the calling page must send the
 // browser. The handler also sets a cookie that binds the flow to the browser.
 func (s *Service) GitHubConnectHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: everything, recent: true, github: true,
-		serve: s.serveGitHubConnect})
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: everything, recent: true,
+		github: true, serve: s.serveGitHubConnect})
 }
 
 // errConnectByCookie refuses a request to connect a GitHub account if the request has a bearer

@@ -80,7 +80,7 @@ func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, e
 	if scopes, given := body.Texts("scopes"); given {
 		options.Scopes = NewScopes(scopes...)
 		if len(scopes) == 0 { // a key for nothing is a mistake
-			body.Fail(invalidf("scopes", "must not be empty: leave the field out for all scopes of this session"))
+			body.Fail(invalidf("scopes", "must not be empty: without it, the key has those of the session"))
 		}
 	}
 	if body.Err() != nil {
@@ -141,7 +141,8 @@ func newSecretAnswer(pair KeyPair, key AccessKey, message string) answer {
 // RevokeKeyHandler handles DELETE /auth/keys/{access_key}: it revokes a key and the sessions that
 // the key opened. The key must be the caller's, unless the caller is a super user.
 func (s *Service) RevokeKeyHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeKeys, serve: s.serveRevokeKey})
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeKeys,
+		serve: s.serveRevokeKey})
 }
 
 func (s *Service) serveRevokeKey(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -28,13 +28,15 @@ type Identity struct {
 	IssuedAt  time.Time `json:"issued_at"`
 	ExpiresAt time.Time `json:"expires_at"`
 
-	// Limited is true if the token may do only what its scopes allow: see [ScopeSet]. Scope then
-	// contains the scopes in ascending order, separated by single spaces. Do not examine Scope yourself:
-	// HasScope also knows that a token without a limit may do everything.
+	// Limited is true if the token has scopes, and so may do only what they allow: see [ScopeSet]. Scope
+	// then has these scopes in ascending order, separated by single spaces. If Limited is false, the token
+	// may do everything that its user may do, and Scope is empty. To decide about a request, call HasScope,
+	// which heeds both fields.
 	Limited bool   `json:"limited,omitzero"`
 	Scope   string `json:"scope,omitzero"`
 
-	// AccessKeyID is the ID of the access key that opened the session. It is set only if Limited is true.
+	// AccessKeyID is the ID of the access key that opened the session. It is empty if Limited is false, or
+	// if no access key opened the session.
 	AccessKeyID string `json:"access_key,omitzero"`
 
 	// Claims is the JSON object that [TokenConfig.Claims] returned when the token was issued, or empty. It
@@ -42,12 +44,12 @@ type Identity struct {
 	Claims string `json:"claims,omitzero"`
 }
 
-// HasScope reports whether the token may do what the scope names. A token without a limit may do
-// everything that its user may do, so HasScope then returns true for every scope.
+// HasScope reports whether the token has the scope or has no limit. The zero Identity has no limit, so call
+// HasScope only for a caller that was identified.
 func (i Identity) HasScope(name string) bool { return !i.Limited || scope.Contains(i.Scope, name) }
 
-// CheckScope returns nil if HasScope returns true for the scope, and an *[InsufficientScopeError]
-// otherwise. [WriteError] and [ErrorStatus] answer this error with status 403.
+// CheckScope returns an *[InsufficientScopeError] unless [Identity.HasScope] returns true for the scope.
+// [ErrorStatus] maps this error to 403.
 func (i Identity) CheckScope(name string) error {
 	if !i.HasScope(name) {
 		return &InsufficientScopeError{Scope: name}
@@ -55,7 +57,8 @@ func (i Identity) CheckScope(name string) error {
 	return nil
 }
 
-// Scopes returns the scopes of the token, or nil if the token has no limit.
+// Scopes returns the scopes of the token, or nil if the token has no limit. To make a key with at most the
+// power of the caller, use the result in [KeyOptions].
 func (i Identity) Scopes() *ScopeSet {
 	if !i.Limited {
 		return nil

@@ -18,15 +18,13 @@ import (
 // Authorization header. If there is no bearer token and [Config.BrowserSessions] is set, the caller
 // is the user of the session cookie. Identify writes nothing to the store.
 //
-// Identify returns ErrTokenMissing if there is no token, and ErrTokenRejected if the token is not
-// valid now. A request that is identified by the session cookie must come from a page of the host
-// if the request may change something. If the headers of the request do not show that it comes from
-// such a page, Identify returns ErrCrossOrigin. Every request may change something, except a GET,
-// HEAD or OPTIONS request without an Upgrade header. Any other error of Identify means that the
-// store could not answer.
+// Identify returns ErrTokenMissing if there is no token, and ErrTokenRejected if the token is not valid now.
+// A request that is identified by the session cookie must come from a page of the host if the request may
+// change something. If the headers of the request do not show that it comes from such a page, Identify
+// returns ErrCrossOrigin. Every request may change something, except a GET, HEAD or OPTIONS request without
+// an Upgrade header. Any other error of Identify means that the store could not answer.
 //
-// [WriteError] answers the request with the error. Without an http.ResponseWriter, use
-// [ErrorStatus].
+// [WriteError] answers the request with the error. Without an http.ResponseWriter, use [ErrorStatus].
 func (s *Service) Identify(r *http.Request) (Identity, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -35,11 +33,10 @@ func (s *Service) Identify(r *http.Request) (Identity, error) {
 	return *identity, nil
 }
 
-// IdentifyContext returns the context of the request with the caller in it. Use it for routers and
-// protocols that cannot use [Service.Authenticate]. [IdentityFromContext], [Service.User] and
-// [Service.SuperUser] accept this context. IdentifyContext returns the errors of
-// [Service.Identify]. Unlike Authenticate, it cannot set headers that keep caches from storing the
-// response.
+// IdentifyContext returns the context of the request with the caller in it. Use it for routers and protocols
+// that cannot use [Service.Authenticate]. [IdentityFromContext], [Service.User] and [Service.SuperUser]
+// accept this context. IdentifyContext returns the errors of [Service.Identify]. Unlike Authenticate, it
+// cannot set headers that keep caches from storing the response.
 func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 	identity, err := s.identify(r)
 	if err != nil {
@@ -134,16 +131,17 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// RequireScope returns a handler that lets only callers pass whose token has the scope, or has no limit:
-// see [ScopeSet]. Every other caller gets 403 with the challenge of RFC 6750. The pure function behind it
-// is [Identity.CheckScope].
+// RequireScope returns a handler that lets a caller pass if the caller's token has the scope or has no
+// limit: see [ScopeSet]. Every other caller gets 403 with a challenge that names the scope (RFC 6750,
+// section 3.1). For protocols that cannot use HTTP middleware, [Identity.CheckScope] makes the same check.
 //
-// Authenticate around RequireScope is optional, as for [Service.RequireSuperUser]. RequireScope panics if
-// the scope is not in [TokenConfig.Scopes]: no key could have it.
+// If keys can be limited, put RequireScope before every route, because [Service.Authenticate] alone accepts
+// every token. Authenticate around RequireScope is optional, as for [Service.RequireSuperUser]. RequireScope
+// panics if the scope is neither in [TokenConfig.Scopes] nor one of this package: no key can have it.
 func (s *Service) RequireScope(scope string, next http.Handler) http.Handler {
 	requireHandler("Service.RequireScope", next)
 	if !s.tokens.scopes.Allows(scope) {
-		panic("auth: Service.RequireScope: the scope " + strconv.Quote(scope) + " is not in TokenConfig.Scopes")
+		panic("auth: Service.RequireScope: TokenConfig.Scopes has no scope " + strconv.Quote(scope))
 	}
 	return s.insideAuthenticate(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.ownCaller(r.Context()).identity.CheckScope(scope); err != nil {
@@ -168,9 +166,9 @@ func (s *Service) insideAuthenticate(serve http.HandlerFunc) http.Handler {
 }
 
 // RequireSuperUser returns a handler that lets only active super users pass. If the token of a super user
-// is limited, it must have [ScopeSuperUser]. For such a caller, the handler calls next, with the caller's user record in the context for [Service.User]. On each
-// request, the handler reads the record from the store or the [UserSource], because the user may
-// have changed after the token was issued.
+// is limited, the token must also have [ScopeSuperUser]. If the caller may pass, the handler calls next,
+// with the caller's user record in the context for [Service.User]. On each request, the handler reads the
+// record from the store or the [UserSource], because the user may have changed after the token was issued.
 //
 // Authenticate around RequireSuperUser is optional. Inside Authenticate of the same Service, the
 // handler uses the caller that Authenticate has identified, so the token is verified once.
@@ -211,7 +209,7 @@ func (s *Service) withSuperUser(
 type endpoint struct {
 	method string
 	access access
-	scope  string // a limited session needs this scope, or no limit if it is everything; empty means none
+	scope  string // that a limited session needs; empty means none
 	recent bool   // the session must not be older than Config.ReauthAfter
 	github bool   // without Config.GitHub, the call answers 503
 
@@ -307,7 +305,7 @@ func (s *Service) applyPolicy(e endpoint, r *http.Request) (*http.Request, error
 	return r, nil
 }
 
-// everything stands for a scope that no token has. Only a token without a limit may do what needs it.
+// everything is the scope of an endpoint that only a session without a limit may use. No token has it.
 const everything = "everything"
 
 // checkScope returns an *InsufficientScopeError if the caller's token is limited and lacks the scope of

@@ -71,7 +71,7 @@ type AccessKey struct {
 	// record every use, so LastUsedAt can be too early by up to [KeyUsePrecision].
 	LastUsedAt time.Time
 
-	// Scopes limits the sessions that the key opens. nil means no limit.
+	// Scopes limits the sessions that the key opens: see [ScopeSet]. nil means no limit.
 	Scopes *ScopeSet
 }
 
@@ -131,8 +131,8 @@ func (c UserChange) Apply(user User) User {
 	return user
 }
 
-// GivesPower reports whether the change enables or promotes the user. A store calls
-// [Authority.CheckGrant] for such a change.
+// GivesPower reports whether the change sets IsActive or IsSuperUser to true. For such a change, a store
+// calls [Authority.CheckGrant] with nil.
 func (c UserChange) GivesPower() bool {
 	return c.IsSuperUser != nil && *c.IsSuperUser || c.IsActive != nil && *c.IsActive
 }
@@ -173,7 +173,8 @@ type Session struct {
 	// was created: see [Revocation]. The store sets it.
 	Generation int64
 
-	// Scopes limits what the session may do. nil means no limit. The scopes of a session never change.
+	// Scopes limits what the session may do: see [ScopeSet]. nil means no limit. The scopes of a session
+	// never change.
 	Scopes *ScopeSet
 }
 

@@ -328,9 +328,10 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	return identity, err
 }
 
-// RequireScope returns a handler that lets only callers pass whose token has the scope, or has no limit:
-// see [Service.RequireScope]. It must be inside [RemoteVerifier.Authenticate] of this verifier. Otherwise,
-// the handler answers 401.
+// RequireScope returns a handler that lets a caller pass if the caller's token has the scope or has no
+// limit: see [Service.RequireScope]. Put it inside [RemoteVerifier.Authenticate] of the same verifier.
+// Everywhere else, the handler answers 401. The verifier does not know which scopes exist, so it cannot
+// notice a misspelled scope.
 func (v *RemoteVerifier) RequireScope(scope string, next http.Handler) http.Handler {
 	requireHandler("RemoteVerifier.RequireScope", next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

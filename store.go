@@ -45,11 +45,11 @@ type Store interface {
 //   - If ctx is done before a call, the call changes nothing and returns an error that wraps
 //     ctx.Err(). If ctx ends during a call, the call returns soon, and it has made its whole change
 //     or no change.
-//   - A method with a [Write] checks the write's Authority in the transaction of the change, after
-//     it has locked the records on which the check depends. It calls [Authority.Check] and then
-//     [Authority.CheckOwner]. The argument of CheckOwner is the ID of the user whose record
-//     changes, or "" if the change is about several users or none. Because of the locks, a change
-//     by a session and a revocation of this session wait for each other. So the session can change
+//   - A method with a [Write] checks the write's Authority in the transaction of the change, after it has
+//     locked the records on which the check depends. It calls [Authority.Check], then [Authority.CheckOwner],
+//     and [Authority.CheckGrant] if the change gives power. The argument of CheckOwner is the ID of the user
+//     whose record changes, or "" if the change is about several users or none. Because of the locks, a
+//     change by a session and a revocation of this session wait for each other. So the session can change
 //     nothing after the revocation has returned.
 //   - A store that locks records takes the locks in this order: the record of everybody (one record
 //     that stands for all users), one record for the set of super users, user records by ascending
@@ -140,12 +140,11 @@ type UserStore interface {
 	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User,
 		[]GitHubToken, error)
 
-	// DeleteUser removes the user with all access keys, sessions, GitHub links and GitHub tokens,
-	// in one transaction. It returns the tokens, which the caller must still revoke at GitHub. The
-	// username stays taken, so Register returns ErrExists for it. The e-mail becomes available
-	// again. The user's GitHub accounts are no longer remembered for any user, and their grants
-	// become spent: see SignInGitHub. An [EventStore] clears the Client of every event whose
-	// ActorID is the user's ID.
+	// DeleteUser removes the user with all access keys, sessions, GitHub links and GitHub tokens, in one
+	// transaction. It returns the tokens, which the caller must still revoke at GitHub. The username stays
+	// taken, so Register returns ErrExists for it. The e-mail becomes available again. The user's GitHub
+	// accounts are no longer remembered for any user, and their grants become spent: see SignInGitHub. An
+	// [EventStore] clears the Client of every event whose ActorID is the user's ID.
 	//
 	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the user is the only
 	// active super user.
@@ -177,27 +176,28 @@ type CredentialStore interface {
 	// returns ErrNotFound if there is no such key or the Hash is different.
 	SwapHash(ctx context.Context, id, old, new string) error
 
-	// RotateKey replaces the key's Hash and returns the changed key. If the rotation has an
-	// Overlap, the replaced Hash becomes the key's PreviousHash. RotateKey returns ErrNotFound if
-	// the key does not exist or has expired, and ErrRotating if the key already has a PreviousHash
-	// that still works. Of two concurrent calls with an Overlap, one fails.
+	// RotateKey replaces the key's Hash and returns the changed key. If the rotation has an Overlap, the
+	// replaced Hash becomes the key's PreviousHash. RotateKey returns ErrNotFound if the key does not exist
+	// or has expired, and ErrRotating if the key already has a PreviousHash that still works. Of two
+	// concurrent calls with an Overlap, one fails.
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
-	// SetKeyScopes sets the key's Scopes, revokes the sessions that the key opened, and returns the key. It
-	// returns ErrNotFound if there is no such key.
+	// SetKeyScopes sets the key's Scopes, revokes the sessions that the key opened, and returns the changed
+	// key. [Authority.CheckGrant] must allow the earlier and the new Scopes. SetKeyScopes returns ErrNotFound
+	// if there is no such key.
 	SetKeyScopes(ctx context.Context, w Write, id string, scopes *ScopeSet) (AccessKey, error)
 
-	// TouchKey sets LastUsedAt to the given time if this time is at least [KeyUsePrecision] after
-	// the present LastUsedAt. It returns ErrNotFound if there is no such key.
+	// TouchKey sets LastUsedAt to the given time if this time is at least [KeyUsePrecision] after the present
+	// LastUsedAt. It returns ErrNotFound if there is no such key.
 	TouchKey(ctx context.Context, id string, at time.Time) error
 
 	// RevokeKey removes the key and revokes its sessions. It returns ErrNotFound if there is no such key.
 	RevokeKey(ctx context.Context, w Write, id string) error
 
-	// PruneKeys removes keys that had expired at the given time, and the sessions that these keys
-	// opened. It returns the number of removed keys, which is at most limit. If the number is below
-	// limit, the only expired keys left are those that concurrent calls have locked. If limit is
-	// below one, PruneKeys removes nothing.
+	// PruneKeys removes keys that had expired at the given time, and the sessions that these keys opened. It
+	// returns the number of removed keys, which is at most limit. If the number is below limit, the only
+	// expired keys left are those that concurrent calls have locked. If limit is below one, PruneKeys removes
+	// nothing.
 	PruneKeys(ctx context.Context, expired time.Time, limit int) (int, error)
 
 	// PrunePreviousHashes clears the PreviousHash and the PreviousUntil of at most limit keys that have a
@@ -209,22 +209,22 @@ type CredentialStore interface {
 // SessionStore has the methods of a store that are about sessions and the revocation feed. See
 // [AccountStore] for the rules that all methods follow.
 type SessionStore interface {
-	// CreateSession adds a session, sets the user's LastLogin to the session's CreatedAt, and
-	// returns the stored session and user. If an access key opens the session, CreateSession
-	// records the key's use as TouchKey does. If the key expires before the session, the session
-	// gets the key's ExpiresAt. While the user's record is locked, CreateSession reads the newest
-	// Position of the revocation feed, which becomes the session's Generation. So an entry for all
+	// CreateSession adds a session, sets the user's LastLogin to the session's CreatedAt, and returns the
+	// stored session and user. If an access key opens the session, CreateSession records the key's use as
+	// TouchKey does, and stores the session that [Session.OpenedBy] returns. The stored session has no later
+	// ExpiresAt and no more Scopes than the key. While the user's record is locked, CreateSession reads the
+	// newest Position of the revocation feed, which becomes the session's Generation. So an entry for all
 	// sessions of the user revokes exactly the sessions that were added before the entry.
 	//
-	// The parameter limit is the maximum number of sessions of the user. Below one, there is no
-	// limit. Sessions that are revoked or have expired at CreatedAt do not count. To make room for
-	// the new session, CreateSession revokes the oldest sessions before it reads the newest
-	// Position. The order is by CreatedAt, then Generation, then ID. In a store without users,
-	// concurrent calls can leave a few more sessions.
+	// The parameter limit is the maximum number of sessions of the user. Below one, there is no limit.
+	// Sessions that are revoked or have expired at CreatedAt do not count. To make room for the new session,
+	// CreateSession revokes the oldest sessions before it reads the newest Position. The order is by
+	// CreatedAt, then Generation, then ID. In a store without users, concurrent calls can leave a few more
+	// sessions.
 	//
 	// It returns ErrNotFound if there is no such user, ErrUserDisabled if the user is not active,
-	// and ErrExists if the session's ID is taken. If AccessKeyID is set, it also returns
-	// ErrNotFound if the key is missing, belongs to another user, or has expired at CreatedAt.
+	// and ErrExists if the session's ID is taken. If AccessKeyID is set, it also returns ErrNotFound
+	// if the key is missing, and the errors of [Session.OpenedBy].
 	//
 	// CreateSession locks the records of the user and of the key until it commits. The following
 	// methods take the same locks: [UserStore.UpdateUser], [UserStore.ResetUser],

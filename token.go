@@ -182,8 +182,8 @@ type IssueParams struct {
 	// unless Method is MethodAccessKey. Revoking the key revokes the session.
 	AccessKeyID string
 
-	// Scopes limits the session. nil means the scopes of the access key or, without an access key, no
-	// limit.
+	// Scopes limits the session: see [ScopeSet]. nil means the scopes of the access key, or no limit if
+	// there is no access key.
 	Scopes *ScopeSet
 }
 
@@ -208,9 +208,9 @@ func (t Token) ExpiresIn() time.Duration {
 //
 // Issue returns ErrUserDisabled if the user is disabled. It returns ErrNotFound if the user or the
 // access key does not exist, or if the access key has expired. It returns an *[InsufficientScopeError] if
-// the access key has not all of the Scopes, and an *[InvalidError] for a scope that is not in
-// [TokenConfig.Scopes]. If Issue returns an error, it leaves no session behind, unless the store has
-// failed.
+// the Scopes are not within those of the access key, and an *[InvalidError] if a scope is neither in
+// [TokenConfig.Scopes] nor one of this package. If Issue returns an error, it leaves no session behind,
+// unless the store has failed.
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
 	began := time.Now()
 	token, err := t.issue(ctx, params)

@@ -156,12 +156,13 @@ func (s Session) Validate() error {
 	)
 }
 
-// OpenedBy returns the session with the limits of the access key that opens it. If the key expires before
-// the session, the session gets the key's ExpiresAt. If Scopes is nil, the session gets the key's Scopes.
-// An implementation of [SessionStore.CreateSession] calls OpenedBy after it has locked the key.
+// OpenedBy returns the session as the access key may open it. If the key expires before the session, the
+// returned session has the ExpiresAt of the key. If the Scopes of the session are nil, the returned session
+// has the Scopes of the key. A store calls OpenedBy in [SessionStore.CreateSession], after it has locked
+// the key, and stores the returned session.
 //
-// OpenedBy returns ErrNotFound if the key belongs to another user or has expired when the session begins,
-// and an *[InsufficientScopeError] if the session has scopes that the key has not.
+// OpenedBy returns ErrNotFound if the key belongs to another user or has expired at the session's CreatedAt.
+// It returns an *[InsufficientScopeError] if the Scopes of the session are not within those of the key.
 func (s Session) OpenedBy(key AccessKey) (Session, error) {
 	if key.UserID != s.UserID || !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(s.CreatedAt) {
 		return s, ErrNotFound
@@ -314,8 +315,8 @@ func ValidateHash(hash string) error {
 	return nil
 }
 
-// ValidateScopes returns an [InvalidError] if the set is not valid: see [NewScopes]. It returns nil for a
-// nil set.
+// ValidateScopes returns an [InvalidError] if the set breaks a rule of [NewScopes]. It returns nil for a nil
+// set. A store calls ValidateScopes before it sets the Scopes of a key.
 func ValidateScopes(scopes *ScopeSet) error { return scopes.validate() }
 
 // ValidateState returns an [InvalidError] unless the ID and the time that are passed to

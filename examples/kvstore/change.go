@@ -31,9 +31,9 @@ func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error)
 	})
 }
 
-// authorize returns the session of the authority, and an error unless the authority is valid. A revoked session is usually deleted,
-// so authorize does not find the session. But RevokeEverybody deletes no sessions. So authorize
-// also compares the Generation of the session with the newest revocation of all users.
+// authorize returns the session of the authority, and an error unless the authority is valid. A revoked
+// session is usually deleted, so authorize does not find the session. But RevokeEverybody deletes no
+// sessions. So authorize also compares the Generation of the session with the newest revocation of all users.
 func (t tx) authorize(by auth.Authority, now time.Time) (auth.Session, error) {
 	actor, err := t.account(by.UserID)
 	if errors.Is(err, auth.ErrNotFound) {

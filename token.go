@@ -341,8 +341,8 @@ func (t *TokenIssuer) signAs(ctx context.Context, typ string, session Session, u
 		identity.Limited, identity.Scope = true, session.Scopes.text
 		identity.AccessKeyID = session.AccessKeyID
 	}
-	text, err := token.Sign(t.ring.Load().Signer(), typ, t.claimsPrefix, &identity, session.Generation,
-		user.IsSuperUser)
+	text, err := token.Sign(ctx, t.ring.Load().Signer(), typ, t.claimsPrefix, &identity,
+		session.Generation, user.IsSuperUser)
 	if err != nil {
 		return "", fmt.Errorf("auth: signing a token: %w", err)
 	}

@@ -122,7 +122,7 @@ func (f *fixture) token(t *testing.T, typ string) string {
 	who := token.Identity{
 		UserID: "u", SessionID: "s", Username: "alice", IssuedAt: now, ExpiresAt: now.Add(time.Hour),
 	}
-	text, err := token.Sign(f.key, typ, token.NewPrefix(issuer, issuer), &who, 0, false)
+	text, err := token.Sign(t.Context(), f.key, typ, token.NewPrefix(issuer, issuer), &who, 0, false)
 	require.NoError(t, err)
 	return text
 }

@@ -313,7 +313,7 @@ func FuzzParseJWKS(f *testing.F) {
 				continue
 			}
 			require.Contains(t, []string{"ES256", "EdDSA"}, found.Algorithm())
-			_, err := found.Sign("text")
+			_, err := found.Sign(t.Context(), "text")
 			require.Error(t, err, alg)
 		}
 	})

@@ -14,6 +14,7 @@ package signing
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -50,10 +51,11 @@ const (
 type Key struct {
 	id      string
 	method  jwt.SigningMethod
-	private any    // nil for HS256 (method has the secret) and for a remote issuer's key
-	public  any    // nil for HS256
-	header  string // Header(TypeJWT)
-	retired *int64 // the last second, in Unix time, in which the key signed; nil if not retired
+	private any         // nil for HS256 (method has the secret), a remote issuer's key, and with a signer
+	signer  *hostSigner // signs in place of method; nil unless NewSignerKey made the key
+	public  any         // nil for HS256
+	header  string      // Header(TypeJWT)
+	retired *int64      // the last second, in Unix time, in which the key signed; nil if not retired
 }
 
 // NewHS256Key returns a key for HMAC-SHA-256. It copies the secret, which must be at least
@@ -66,7 +68,7 @@ func NewHS256Key(id string, secret []byte) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newKey(id, newHS256(bytes.Clone(secret)), nil, nil)
+	return newKey(id, newHS256(bytes.Clone(secret)), nil)
 }
 
 // NewES256Key returns a key for ECDSA on the curve P-256 with SHA-256. It copies the private key.
@@ -94,9 +96,22 @@ func NewES256Key(id string, private *ecdsa.PrivateKey) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("auth: not a valid ES256 key: %w", err)
 	}
-	encoded := point.Bytes() // the byte 4, then x, then y
-	derived := thumbprint(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, encoded[1:33], encoded[33:])
-	return newKey(cmp.Or(id, derived), lowS{jwt.SigningMethodES256}, copied, &copied.PublicKey)
+	key, err := newES256PublicKey(id, &copied.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	key.private = copied
+	return key, nil
+}
+
+// newES256PublicKey returns a key that only verifies. It keeps the public key, which must be valid.
+func newES256PublicKey(id string, public *ecdsa.PublicKey) (*Key, error) {
+	point, err := public.Bytes() // the byte 4, then x, then y
+	if err != nil {
+		return nil, fmt.Errorf("auth: not a valid ES256 key: %w", err)
+	}
+	derived := thumbprint(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, point[1:33], point[33:])
+	return newKey(cmp.Or(id, derived), lowS{jwt.SigningMethodES256}, public)
 }
 
 // NewEdDSAKey returns a key for Ed25519. It copies the private key. If id is empty, NewEdDSAKey
@@ -110,16 +125,25 @@ func NewEdDSAKey(id string, private ed25519.PrivateKey) (*Key, error) {
 	if !bytes.Equal(whole, private) {
 		return nil, errors.New("auth: the public half of the EdDSA key does not belong to it")
 	}
-	public := whole.Public().(ed25519.PublicKey)
-	derived := thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, public)
-	return newKey(cmp.Or(id, derived), jwt.SigningMethodEdDSA, whole, public)
+	key, err := newEdDSAPublicKey(id, whole.Public().(ed25519.PublicKey))
+	if err != nil {
+		return nil, err
+	}
+	key.private = whole
+	return key, nil
 }
 
-func newKey(id string, method jwt.SigningMethod, private, public any) (*Key, error) {
+// newEdDSAPublicKey returns a key that only verifies. It keeps the public key.
+func newEdDSAPublicKey(id string, public ed25519.PublicKey) (*Key, error) {
+	derived := thumbprint(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, public)
+	return newKey(cmp.Or(id, derived), jwt.SigningMethodEdDSA, public)
+}
+
+func newKey(id string, method jwt.SigningMethod, public any) (*Key, error) {
 	if err := CheckID(id, MaxID); err != nil {
 		return nil, err
 	}
-	key := &Key{id: id, method: method, private: private, public: public}
+	key := &Key{id: id, method: method, public: public}
 	key.header = key.encodeHeader(TypeJWT)
 	return key, nil
 }
@@ -221,11 +245,14 @@ func (k *Key) RetiredAt(at time.Time) *Key {
 }
 
 // Equal reports whether both keys have the same ID, algorithm and time of retirement, and whether
-// each makes and accepts the signatures of the other.
+// each makes and accepts the signatures of the other. Keys of [NewSignerKey] are equal only if their
+// signers are, because another signer with the same key may replace one whose connection is closed.
 func (k *Key) Equal(other *Key) bool {
 	switch {
 	case k.header != other.header, (k.private == nil) != (other.private == nil):
 		return false // the header has the algorithm and the ID
+	case !k.signer.same(other.signer):
+		return false
 	case (k.retired == nil) != (other.retired == nil), k.retired != nil && *k.retired != *other.retired:
 		return false
 	}
@@ -234,7 +261,7 @@ func (k *Key) Equal(other *Key) bool {
 	}
 	// HS256 keys do not reveal their secrets. Only keys with the same secret have the same HMAC.
 	const text = "Key.Equal" // not the text of a token, which contains a dot between two segments
-	signature, err := k.Sign(text)
+	signature, err := k.Sign(context.Background(), text)
 	return err == nil && other.Verify(text, signature)
 }
 
@@ -243,8 +270,13 @@ func (k *Key) RetiredBefore(second int64) bool {
 	return k.retired != nil && second > *k.retired
 }
 
-// Sign returns the signature of the text.
-func (k *Key) Sign(text string) ([]byte, error) {
+// Sign returns the signature of the text. If [NewSignerKey] made the key, Sign can take up to five
+// seconds. If ctx is done first, Sign returns an error that wraps the error of ctx. If the signer
+// fails, the error wraps [ErrSigner]. For other keys, Sign does not use ctx.
+func (k *Key) Sign(ctx context.Context, text string) ([]byte, error) {
+	if k.signer != nil {
+		return k.signer.sign(ctx, text)
+	}
 	return k.method.Sign(text, k.private)
 }
 

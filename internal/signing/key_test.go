@@ -177,7 +177,7 @@ func TestKeysAreCopied(t *testing.T) {
 	keys := m.keys(t)
 	signatures := map[string][]byte{}
 	for alg, key := range keys {
-		signature, err := key.Sign("text")
+		signature, err := key.Sign(t.Context(), "text")
 		require.NoError(t, err)
 		signatures[alg] = signature
 	}
@@ -212,7 +212,7 @@ func TestSignaturesAreThoseOfTheAlgorithm(t *testing.T) {
 		require.Equal(t, alg, key.Algorithm())
 		for i := range 20 {
 			text := strings.Repeat("x", 100*i)
-			signature, err := key.Sign(text)
+			signature, err := key.Sign(t.Context(), text)
 			require.NoError(t, err)
 			require.NoError(t, jwt.GetSigningMethod(alg).Verify(text, signature, public[alg]),
 				"another library accepts it")
@@ -231,11 +231,11 @@ func TestSignaturesAreThoseOfTheAlgorithm(t *testing.T) {
 func TestAnHS256SignatureStaysAsItIs(t *testing.T) {
 	t.Parallel()
 	key := newMaterial(t).keys(t)["HS256"]
-	first, err := key.Sign("first")
+	first, err := key.Sign(t.Context(), "first")
 	require.NoError(t, err)
 	kept := bytes.Clone(first)
 	for range 100 {
-		_, err = key.Sign("second")
+		_, err = key.Sign(t.Context(), "second")
 		require.NoError(t, err)
 	}
 	require.Equal(t, kept, first)
@@ -249,7 +249,7 @@ func TestOnlyTheLowerECDSASignatureIsGood(t *testing.T) {
 	key := m.keys(t)["ES256"]
 	order := elliptic.P256().Params().N
 	for range 50 {
-		signature, err := key.Sign("text")
+		signature, err := key.Sign(t.Context(), "text")
 		require.NoError(t, err)
 		require.Len(t, signature, 64)
 		s := new(big.Int).SetBytes(signature[32:])
@@ -303,7 +303,7 @@ func TestAKeyOfAPublicSetCannotSign(t *testing.T) {
 		require.NoError(t, err)
 		public, err := signing.ParseJWKS(ring.JWKS())
 		require.NoError(t, err)
-		_, err = public.ByID(key.ID()).Sign("text")
+		_, err = public.ByID(key.ID()).Sign(t.Context(), "text")
 		require.Error(t, err)
 		requireSame(t, key, public.ByID(key.ID()))
 	}

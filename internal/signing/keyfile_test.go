@@ -265,7 +265,7 @@ func FuzzParseKeys(f *testing.F) {
 		require.NotEmpty(t, keys)
 		for _, key := range keys {
 			require.NotEmpty(t, key.ID())
-			signature, err := key.Sign("text")
+			signature, err := key.Sign(t.Context(), "text")
 			require.NoError(t, err)
 			require.True(t, key.Verify("text", signature))
 		}

@@ -70,7 +70,7 @@ func random(n int) []byte {
 // requireSame fails the test unless verifier verifies the signatures of signer.
 func requireSame(t testing.TB, signer, verifier *signing.Key) {
 	t.Helper()
-	signature, err := signer.Sign("text")
+	signature, err := signer.Sign(t.Context(), "text")
 	require.NoError(t, err)
 	require.True(t, verifier.Verify("text", signature))
 	require.False(t, verifier.Verify("text of another", signature))

@@ -37,7 +37,7 @@ func NewRing(keys []*Key) (*Ring, error) {
 	for i, key := range keys {
 		if key == nil {
 			return nil, fmt.Errorf("auth: SigningKeys[%d] is empty: make it with NewHS256Key, "+
-				"NewES256Key or NewEdDSAKey", i)
+				"NewES256Key, NewEdDSAKey or NewSignerKey", i)
 		}
 		if !ring.add(key) {
 			return nil, fmt.Errorf("auth: SigningKeys[%d] has the id %q of an earlier key: give each its own",

@@ -47,8 +47,8 @@ func TestKeysThatCannotBeARing(t *testing.T) {
 		want string
 	}{
 		"none":           {nil, "auth: SigningKeys must have at least one key"},
-		"an empty first": {[]*signing.Key{nil, hs}, "auth: SigningKeys[0] is empty: make it with NewHS256Key, NewES256Key or NewEdDSAKey"},
-		"an empty last":  {[]*signing.Key{hs, nil}, "auth: SigningKeys[1] is empty: make it with NewHS256Key, NewES256Key or NewEdDSAKey"},
+		"an empty first": {[]*signing.Key{nil, hs}, "auth: SigningKeys[0] is empty: make it with NewHS256Key, NewES256Key, NewEdDSAKey or NewSignerKey"},
+		"an empty last":  {[]*signing.Key{hs, nil}, "auth: SigningKeys[1] is empty: make it with NewHS256Key, NewES256Key, NewEdDSAKey or NewSignerKey"},
 		"one twice":      {[]*signing.Key{hs, es, hs}, `auth: SigningKeys[2] has the id "hs" of an earlier key: give each its own`},
 		"one id twice":   {[]*signing.Key{hs, others["HS256"]}, `auth: SigningKeys[1] has the id "hs" of an earlier key: give each its own`},
 		"a retired first": {

@@ -33,7 +33,7 @@ func (c *cached) token(t testing.TB, expires int64) string {
 	t.Helper()
 	who := alice()
 	who.SessionID, who.ExpiresAt = rand.Text(), time.Unix(expires, 0)
-	text, err := token.Sign(c.key, c.Type, token.NewPrefix(issuer, audience), &who, 0, false)
+	text, err := token.Sign(t.Context(), c.key, c.Type, token.NewPrefix(issuer, audience), &who, 0, false)
 	require.NoError(t, err)
 	return text
 }

@@ -93,7 +93,7 @@ func alice() token.Identity {
 func (f *fixture) sign(t testing.TB) string {
 	t.Helper()
 	who := alice()
-	text, err := token.Sign(f.key, f.Type, token.NewPrefix(f.Issuer, f.Audience), &who, 7, false)
+	text, err := token.Sign(t.Context(), f.key, f.Type, token.NewPrefix(f.Issuer, f.Audience), &who, 7, false)
 	require.NoError(t, err)
 	return text
 }
@@ -102,7 +102,7 @@ func (f *fixture) sign(t testing.TB) string {
 func (f *fixture) forge(t testing.TB, header, claims string) string {
 	t.Helper()
 	text := segment(header) + "." + segment(claims)
-	signature, err := f.key.Sign(text)
+	signature, err := f.key.Sign(t.Context(), text)
 	require.NoError(t, err)
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }

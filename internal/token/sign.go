@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
@@ -20,12 +21,14 @@ func NewPrefix(issuer, audience string) Prefix {
 
 // Sign returns a token of the given type, signed with the key. If the identity is limited, a token of the
 // type TypeBearer gets the type TypeLimited. Sign truncates the times of the identity to whole seconds.
+// [signing.Key.Sign] says what it uses ctx for.
 //
 // Sign encodes the claims like encoding/json, but without HTML escapes. An HTML escape replaces one
 // byte by six. With such escapes, a token with the longest allowed names could be longer than
 // MaxLength.
 func Sign(
-	key *signing.Key, typ string, prefix Prefix, who *Identity, generation int64, isSuperUser bool,
+	ctx context.Context, key *signing.Key, typ string, prefix Prefix, who *Identity, generation int64,
+	isSuperUser bool,
 ) (string, error) {
 	claims := make([]byte, 0, 512)
 	claims = append(claims, prefix...)
@@ -52,7 +55,7 @@ func Sign(
 	text := make([]byte, 0, len(header)+1+base64.RawURLEncoding.EncodedLen(len(claims)))
 	text = append(append(text, header...), '.')
 	text = base64.RawURLEncoding.AppendEncode(text, claims)
-	signature, err := key.Sign(string(text))
+	signature, err := key.Sign(ctx, string(text))
 	if err != nil {
 		return "", err
 	}

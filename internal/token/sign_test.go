@@ -27,7 +27,8 @@ func TestASignedTokenHasTheDocumentedClaims(t *testing.T) {
 		who.IssuedAt, who.ExpiresAt =
 			who.IssuedAt.Add(999*time.Millisecond), who.ExpiresAt.Add(time.Nanosecond)
 		for _, typ := range []string{token.TypeBearer, token.TypeCookie} {
-			text, err := token.Sign(f.key, typ, token.NewPrefix(issuer, audience), &who, 1<<53+1, true)
+			text, err := token.Sign(t.Context(), f.key, typ, token.NewPrefix(issuer, audience), &who,
+				1<<53+1, true)
 			require.NoError(t, err)
 			require.Equal(t, fmt.Sprintf(`{"iss":"https://api.example.com","aud":"https://b.example.com","sub":"u1","jti":"s1",`+
 				`"iat":%d,"exp":%d,"gen":9007199254740993,"username":"alice","is_super_user":true}`, now, now+3600), claimsOf(t, text))
@@ -54,7 +55,7 @@ func TestNamesComeBackAsTheyWere(t *testing.T) {
 			IssuedAt: time.Unix(now, 0).UTC(), ExpiresAt: time.Unix(now+60, 0).UTC(),
 		}
 		f.Issuer, f.Audience = name, name
-		text, err := token.Sign(f.key, f.Type, token.NewPrefix(name, name), &who, 0, false)
+		text, err := token.Sign(t.Context(), f.key, f.Type, token.NewPrefix(name, name), &who, 0, false)
 		require.NoError(t, err)
 		known, err := f.verify(text)
 		require.NoError(t, err, "%q", name)
@@ -80,8 +81,8 @@ func TestAKeyThatCannotSignIsAnError(t *testing.T) {
 		public, err := signing.ParseJWKS(f.ring.JWKS())
 		require.NoError(t, err)
 		who := alice()
-		text, err := token.Sign(public.ByID(f.key.ID()), f.Type, token.NewPrefix(issuer, audience), &who, 0,
-			false)
+		text, err := token.Sign(t.Context(), public.ByID(f.key.ID()), f.Type,
+			token.NewPrefix(issuer, audience), &who, 0, false)
 		require.Error(t, err)
 		require.Empty(t, text)
 	}

@@ -151,7 +151,7 @@ func TestOtherSpellingsOfASegmentAreRejected(t *testing.T) {
 					}
 					spellings[i]++
 					if i < 2 { // the key signs the other spelling, so only the spelling is wrong
-						signature, err := key.Sign(parts[0] + "." + parts[1])
+						signature, err := key.Sign(t.Context(), parts[0]+"."+parts[1])
 						require.NoError(t, err)
 						parts[2] = base64.RawURLEncoding.EncodeToString(signature)
 					}

@@ -209,7 +209,8 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		timeout:     cfg.Timeout,
 		now:         cfg.Now,
 		log:         cfg.Logger,
-		failures:    [...]*outage.Tracker{outage.New(cfg.Now), outage.New(cfg.Now), outage.New(cfg.Now)},
+		failures: [...]*outage.Tracker{outage.New(cfg.Now), outage.New(cfg.Now), outage.New(cfg.Now),
+			outage.New(cfg.Now)},
 		writePanics: outage.New(cfg.Now),
 	}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
 )
@@ -127,16 +128,15 @@ func feedError(err error) error {
 	return err
 }
 
-// failureCauses names the causes whose outages are counted and logged separately. The last cause is
-// separate from "github" because anyone can cause it, with the URL of the callback.
-var failureCauses = [...]string{causeStore: "store", causeGitHub: "github", causeCallback: "github callback"}
+// failureCauses names the causes whose outages are counted and logged separately. The cause "signer"
+// is the signer of a key of [NewSignerKey]. The last cause is separate from "github" because anyone can
+// cause it, with the URL of the callback.
+var failureCauses = [...]string{
+	causeStore: "store", causeSigner: "signer", causeGitHub: "github", causeCallback: "github callback",
+}
 
 // The indexes of failureCauses. The causes from causeGitHub on are failures of GitHub.
-const (
-	causeStore = iota
-	causeGitHub
-	causeCallback
-)
+const causeStore, causeSigner, causeGitHub, causeCallback = 0, 1, 2, 3
 
 // failureCause returns the index of the cause in failureCauses.
 func failureCause(err error) int {
@@ -145,6 +145,8 @@ func failureCause(err error) int {
 		return causeCallback
 	case githubapi.IsFailure(err):
 		return causeGitHub
+	case errors.Is(err, signing.ErrSigner):
+		return causeSigner
 	}
 	return causeStore
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/hkdf"
@@ -172,7 +173,7 @@ func newSigningKey(key *signing.Key, err error) (SigningKey, error) {
 //
 // The ID is the key ID (kid) of tokens. It must consist of 1 to 64 of the characters A-Z, a-z, 0-9,
 // "." "_" and "-". If the ID is empty, it is derived from the key, so that the same key always has
-// the same ID. These rules also hold for the IDs in [NewES256Key] and [NewEdDSAKey].
+// the same ID. These rules also hold for the IDs in [NewES256Key], [NewEdDSAKey] and [NewSignerKey].
 func NewHS256Key(id string, secret []byte) (SigningKey, error) {
 	return newSigningKey(signing.NewHS256Key(id, secret))
 }
@@ -187,6 +188,40 @@ func NewES256Key(id string, private *ecdsa.PrivateKey) (SigningKey, error) {
 // are those of [NewHS256Key].
 func NewEdDSAKey(id string, private ed25519.PrivateKey) (SigningKey, error) {
 	return newSigningKey(signing.NewEdDSAKey(id, private))
+}
+
+// NewSignerKey returns a key whose private half only the signer can use. The private half can be, for
+// example, in the KMS of a cloud, in an HSM, or in a PKCS #11 token. The rules for the ID are those of
+// [NewHS256Key].
+//
+// The signer's public key determines the algorithm. It must be an *ecdsa.PublicKey on the curve P-256,
+// for ES256, or an ed25519.PublicKey, for EdDSA. NewSignerKey copies the public key. It never calls
+// Public again, so a signer cannot change its key.
+//
+// The signer's method Sign is called when a session is opened, never for an authenticated request. It
+// can be called by several goroutines at the same time.
+//
+//   - For ES256, Sign gets a SHA-256 digest and the option crypto.SHA256. It must return the signature
+//     in ASN.1 DER, as [ecdsa.SignASN1] and most KMS do.
+//   - For EdDSA, Sign gets the header and the claims of a token, of at most 4 KiB, and the option
+//     crypto.Hash(0). It must return the 64 bytes of the signature.
+//
+// Each signature is verified with the public key before the token is used. If Sign fails, panics,
+// calls runtime.Goexit, or returns anything but a valid signature of the key, then the sign-in fails,
+// and its session is revoked. [ErrorStatus] of the error is 503. The error contains the text of the
+// signer's error, but does not wrap it.
+//
+// A signature takes at most five seconds. [crypto.Signer] has no context, so each call of Sign has a
+// goroutine of its own, which exists only during Sign. If Sign takes longer than four seconds, or if
+// the context of the sign-in ends first, then the sign-in fails without the signer's answer, and a
+// later answer is dropped. At most 64 calls of Sign run at a time. If 64 calls run, further sign-ins
+// wait for up to a second. They fail at once if each of these calls has taken longer than four seconds.
+// Give the client of the KMS a timeout below four seconds, so that its calls end.
+//
+// [TokenIssuer.SetKeys] keeps a key in use if the new key has the same ID, the same public key and the
+// same signer, as == compares them. With another signer, the new key replaces it.
+func NewSignerKey(id string, signer crypto.Signer) (SigningKey, error) {
+	return newSigningKey(signing.NewSignerKey(id, signer))
 }
 
 // ReadKeyFile returns the content of a file with keys or secrets, for [ParseSigningKeys] or

@@ -17,17 +17,24 @@ func limited(scope string) token.Identity {
 	return who
 }
 
+func (f *fixture) signAs(t *testing.T, typ string, who token.Identity) string {
+	t.Helper()
+	text, err := token.Sign(t.Context(), f.key, typ, token.NewPrefix(f.Issuer, f.Audience), &who, 7, false)
+	require.NoError(t, err)
+	return text
+}
+
 func TestATokenWithScopesHasATypeOfItsOwn(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *fixture) {
 		for _, scope := range []string{"", "reports:read", "a b c"} {
 			who := limited(scope)
-			text, err := token.Sign(f.key, token.TypeBearer, token.NewPrefix(f.Issuer, f.Audience), &who, 7, false)
-			require.NoError(t, err)
+			text := f.signAs(t, token.TypeBearer, who)
 			header, claims, _ := strings.Cut(text, ".")
 			claims, _, _ = strings.Cut(claims, ".")
 			require.JSONEq(t, f.header(map[string]any{"typ": "at+jwt"}), decode(t, header))
-			require.JSONEq(t, f.claims(map[string]any{"scope": scope, "client_id": "ak_live_x"}), decode(t, claims))
+			require.JSONEq(t, f.claims(map[string]any{"scope": scope, "client_id": "ak_live_x"}),
+				decode(t, claims))
 			known, err := f.verify(text)
 			require.NoError(t, err)
 			require.Equal(t, who, known.Identity)
@@ -50,7 +57,9 @@ func TestATokenWithoutScopesHasNeitherTheTypeNorTheClaims(t *testing.T) {
 func TestScopesAndTypeBelongTogether(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *fixture) {
-		scopes := func(scope, client any) map[string]any { return map[string]any{"scope": scope, "client_id": client} }
+		scopes := func(scope, client any) map[string]any {
+			return map[string]any{"scope": scope, "client_id": client}
+		}
 		null := json.RawMessage("null")
 		for name, c := range map[string]struct {
 			typ    string
@@ -83,19 +92,16 @@ func TestScopesAndTypeBelongTogether(t *testing.T) {
 func TestACookieMayHaveScopesButNoBearerTokenIsACookie(t *testing.T) {
 	t.Parallel()
 	eachAlgorithm(t, func(t *testing.T, f *fixture) {
-		prefix := token.NewPrefix(f.Issuer, f.Audience)
 		who := limited("a b")
-		bearer, err := token.Sign(f.key, token.TypeBearer, prefix, &who, 7, false)
-		require.NoError(t, err)
-		cookie, err := token.Sign(f.key, token.TypeCookie, prefix, &who, 7, false)
-		require.NoError(t, err)
+		bearer, cookie := f.signAs(t, token.TypeBearer, who), f.signAs(t, token.TypeCookie, who)
 		f.requireRejected(t, cookie, token.ErrHeader)
 		f.Type = token.TypeCookie
 		f.requireRejected(t, bearer, token.ErrHeader)
 		known, err := f.verify(cookie)
 		require.NoError(t, err)
 		require.Equal(t, who, known.Identity)
-		f.requireRejected(t, f.forge(t, f.header(nil), f.claims(map[string]any{"scope": "a"})), token.ErrClaims)
+		half := f.forge(t, f.header(nil), f.claims(map[string]any{"scope": "a"}))
+		f.requireRejected(t, half, token.ErrClaims)
 	})
 }
 
@@ -104,17 +110,15 @@ func TestTheClaimsOfTheHostAreAnObjectOfLimitedLength(t *testing.T) {
 	eachAlgorithm(t, func(t *testing.T, f *fixture) {
 		who := alice()
 		who.Claims = `{"a":[1,{"b":null}]}`
-		text, err := token.Sign(f.key, f.Type, token.NewPrefix(f.Issuer, f.Audience), &who, 7, false)
-		require.NoError(t, err)
-		known, err := f.verify(text)
+		known, err := f.verify(f.signAs(t, f.Type, who))
 		require.NoError(t, err)
 		require.Equal(t, who, known.Identity)
 		for name, ext := range map[string]string{
 			"null": `null`, "text": `"{}"`, "an array": `[]`, "a number": `1`, "true": `true`,
 			"too long": `{"a":"` + strings.Repeat("x", token.MaxClaims-7) + `"}`,
 		} {
-			f.requireRejected(t, f.forge(t, f.header(nil), f.claims(map[string]any{"ext": json.RawMessage(ext)})),
-				token.ErrClaims, name)
+			claims := f.claims(map[string]any{"ext": json.RawMessage(ext)})
+			f.requireRejected(t, f.forge(t, f.header(nil), claims), token.ErrClaims, name)
 		}
 	})
 }

@@ -155,6 +155,15 @@ func (s *faultyAccounts) RotateKey(
 	return s.AccountStore.RotateKey(ctx, w, id, rotation)
 }
 
+func (s *faultyAccounts) SetKeyScopes(
+	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
+) (auth.AccessKey, error) {
+	if err := s.check(ctx, "SetKeyScopes"); err != nil {
+		return auth.AccessKey{}, err
+	}
+	return s.AccountStore.SetKeyScopes(ctx, w, id, scopes)
+}
+
 func (s *faultyAccounts) TouchKey(ctx context.Context, id string, at time.Time) error {
 	if err := s.check(ctx, "TouchKey"); err != nil {
 		return err

@@ -68,10 +68,19 @@ func ReadStrictBody(w http.ResponseWriter, r *http.Request, names ...string) *Fi
 	fields := ReadBody(w, r, names...)
 	if fields.err == nil && len(fields.object.Unknown()) > 0 {
 		fields.err = &RequestError{
-			http.StatusUnprocessableEntity, "Body has a field that is not known: the fields are " + strings.Join(names, " and "),
+			http.StatusUnprocessableEntity, "Body has a field that is not known: the fields are " + enumerate(names),
 		}
 	}
 	return fields
+}
+
+// enumerate returns the names as in a sentence, such as "label, expires_at and scopes".
+func enumerate(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
 // readAll reads the body. The read may take half of the time that the request's context has left. So

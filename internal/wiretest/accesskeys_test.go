@@ -48,7 +48,7 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	token := f.signIn(f.user)
 	require.Equal(t, []map[string]any{{
 		"access_key": f.userPair.AccessKey, "label": "", "created_at": "2026-01-02T03:04:05Z",
-		"expires_at": nil, "last_used_at": nil, "status": "Active",
+		"expires_at": nil, "last_used_at": nil, "status": "Active", "scopes": nil,
 	}}, f.sendAs(token, "GET", "/auth/keys", "").array(t))
 
 	f.clock.Advance(time.Hour)
@@ -59,7 +59,7 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	require.Equal(t, map[string]any{
 		"access_key": pair.AccessKey, "access_secret": pair.AccessSecret.Reveal(),
 		"label":      `the CI of "app" 🦆`,
-		"created_at": "2026-01-02T04:04:05Z", "expires_at": "2026-01-02T06:04:05Z",
+		"created_at": "2026-01-02T04:04:05Z", "expires_at": "2026-01-02T06:04:05Z", "scopes": nil,
 		"message": "Access key made. Store the access secret now: it is not shown again.",
 	}, made.json(t))
 	login := f.login(pair)
@@ -72,6 +72,7 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	require.Equal(t, map[string]any{
 		"access_key": pair.AccessKey, "label": `the CI of "app" 🦆`, "created_at": "2026-01-02T04:04:05Z",
 		"expires_at": "2026-01-02T06:04:05Z", "last_used_at": "2026-01-02T04:04:05Z", "status": "Active",
+		"scopes": nil,
 	}, listed.array(t)[1])
 
 	f.clock.Advance(2 * time.Hour)
@@ -116,7 +117,7 @@ func TestInvalidParametersOfANewKeyAreRejected(t *testing.T) {
 		status int
 		detail string
 	}{
-		"a misspelled field":                    {`{"expires":"2030-01-01T00:00:00Z"}`, 422, "Body has a field that is not known: the fields are label and expires_at"},
+		"a misspelled field":                    {`{"expires":"2030-01-01T00:00:00Z"}`, 422, "Body has a field that is not known: the fields are label, expires_at and scopes"},
 		"an expiry in the past":                 {`{"expires_at":"2026-01-02T03:04:05Z"}`, 422, "Field expires_at must be in the future"},
 		"an expiry that is a date":              {`{"expires_at":"2030-01-01"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
 		"an hour of one digit":                  {`{"expires_at":"2030-01-01T3:04:05Z"}`, 422, "Field expires_at must be a time such as 2030-01-02T03:04:05Z"},
@@ -128,7 +129,7 @@ func TestInvalidParametersOfANewKeyAreRejected(t *testing.T) {
 		"a number as label":                     {`{"label":1}`, 422, "Field label must be a string"},
 		"a label that is too long":              {`{"label":"` + strings.Repeat("x", 257) + `"}`, 422, "Field label must be at most 256 bytes long"},
 		"a label with a bidirectional override": {`{"label":"x\u202e"}`, 422, "Field label must not have control or bidirectional characters"},
-		"a secret chosen by the caller":         {`{"access_secret":"as_live_x"}`, 422, "Body has a field that is not known: the fields are label and expires_at"},
+		"a secret chosen by the caller":         {`{"access_secret":"as_live_x"}`, 422, "Body has a field that is not known: the fields are label, expires_at and scopes"},
 		"a duplicate field":                     {`{"label":"a","label":"b"}`, 400, "Body must not have a field twice"},
 		"a field name in upper case":            {`{"Label":"a"}`, 400, "Body must have field names in lower case"},
 		"an array":                              {`[]`, 400, "Body must be one JSON object"},

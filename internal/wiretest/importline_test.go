@@ -53,7 +53,7 @@ func TestAnImportRejectsEachInvalidLineWithAReason(t *testing.T) {
 		`{"username":"canary","keys":[` + strings.Repeat(key+",", 100) + key + `]}`:                                                   "keys must be an array of 1 to 100 keys",
 		`{"username":"canary","keys":["canary"]}`:                                                                                     "keys must be one JSON object",
 		`{"username":"canary","keys":[{"access_key":"a","access_key":"canary"}]}`:                                                     "keys must not have a field twice",
-		`{"username":"canary","keys":[{"access_key":"a","secret":"canary"}]}`:                                                         "keys must have no fields but access_key, hash, sha256, label, created_at, expires_at",
+		`{"username":"canary","keys":[{"access_key":"a","secret":"canary"}]}`:                                                         "keys must have no fields but access_key, hash, sha256, label, created_at, expires_at, scopes",
 		`{"username":"canary","keys":[` + key + `,` + key + `]}`:                                                                      "access_key must not be given twice",
 		`{"username":"canary","keys":[{"access_key":"canary"}]}`:                                                                      "keys must have hash or sha256 each, and not both",
 		`{"username":"canary","keys":[{"access_key":"canary","hash":"` + bcrypted + `","sha256":"` + strings.Repeat("0", 64) + `"}]}`: "keys must have hash or sha256 each, and not both",

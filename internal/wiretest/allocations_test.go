@@ -21,22 +21,34 @@ func TestVerifyingACachedTokenDoesNotAllocate(t *testing.T) {
 		return
 	}
 	for alg, signer := range authtest.NewSigners(t) {
-		f := newFixture(t, func(f *fixture, _ *auth.Config) { f.signer = signer })
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.Header.Set("Authorization", "Bearer "+f.signIn(f.user))
-		served := 0
-		handler := f.svc.Authenticate(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
-		w := &discard{header: http.Header{}}
+		f := newFixture(t, hostScopes, func(f *fixture, _ *auth.Config) { f.signer = signer })
+		for kind, token := range map[string]string{
+			"unlimited": f.signIn(f.user), "limited": f.limited(f.user, allScopes...),
+		} {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header.Set("Authorization", "Bearer "+token)
+			served := 0
+			next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ })
+			w := &discard{header: http.Header{}}
 
-		require.Zero(t, testing.AllocsPerRun(1000, func() {
-			if _, err := f.svc.Identify(r); err != nil {
-				t.Error(err)
+			require.Zero(t, testing.AllocsPerRun(1000, func() {
+				identity, err := f.svc.Identify(r)
+				if err != nil || !identity.HasScope(writing) {
+					t.Error(err)
+				}
+			}), "Identify, %s, %s", alg, kind)
+			for name, handler := range map[string]http.Handler{
+				"Authenticate": f.svc.Authenticate(next),
+				"RequireScope": f.svc.RequireScope(writing, next),
+				"both":         f.svc.Authenticate(f.svc.RequireScope(writing, next)),
+			} {
+				served = 0
+				require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
+					handler.ServeHTTP(w, r)
+				}), 2.0, "%s, %s, %s", name, alg, kind)
+				require.Equal(t, 1001, served)
 			}
-		}), "Identify, %s", alg)
-		require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
-			handler.ServeHTTP(w, r)
-		}), 2.0, "Authenticate, %s", alg)
-		require.Equal(t, 1001, served)
+		}
 	}
 }
 

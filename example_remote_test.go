@@ -133,6 +133,51 @@ func ExampleRemoteVerifier_test() {
 	// Output: 200 true
 }
 
+// A route of the other service needs a scope. The key of the build server does not have it.
+func ExampleRemoteVerifier_RequireScope() {
+	ctx := context.Background()
+	_, private, err1 := ed25519.GenerateKey(nil)
+	key, err2 := auth.NewEdDSAKey("", private)
+	issuer, err3 := auth.New(memstore.New(), auth.Config{
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+		Tokens: auth.TokenConfig{
+			Audiences: []string{"https://reports.example.com"},
+			Scopes:    []string{"reports:read", "reports:write"},
+		},
+		Proxies: auth.NoProxies(),
+	})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
+		JWKS:     issuer.Tokens().JWKS(),
+		Issuer:   "https://api.example.com",
+		Audience: "https://reports.example.com",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	list := http.HandlerFunc(reports)
+	mux := http.NewServeMux()
+	mux.Handle("GET /reports", verifier.Authenticate(verifier.RequireScope("reports:read", list)))
+
+	for name, scopes := range map[string]*auth.ScopeSet{
+		"dashboard":    auth.NewScopes("reports:read"),
+		"build server": auth.NewScopes("reports:write"),
+	} {
+		made, err := issuer.Register(ctx, auth.ByHost("setup"),
+			auth.UserParams{Username: name, Key: auth.KeyOptions{Scopes: scopes}})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(name, send(mux, "GET", "/reports", "", bearer(ctx, issuer, made.Pair)).Code)
+	}
+	// Unordered output:
+	// dashboard 200
+	// build server 403
+}
+
 // This service cannot connect to the issuer. It verifies tokens with a key set from a mounted file,
 // and reads the file again each minute.
 func ExampleRemoteVerifier_SetJWKS() {

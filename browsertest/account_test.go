@@ -39,10 +39,10 @@ func (q *quickstart) requireLogin(t *testing.T, key, secret string, want int) {
 	require.Equal(t, want, status)
 }
 
-// statusOf returns the status of a request with the token.
-func (q *quickstart) statusOf(t *testing.T, token string) int {
+// statusOf returns the status of a GET request with the token.
+func (q *quickstart) statusOf(t *testing.T, token, path string) int {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, q.url+"/auth/user", nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, q.url+path, nil)
 	require.NoError(t, err)
 	r.Header.Set("Authorization", "Bearer "+token)
 	response, err := http.DefaultClient.Do(r)
@@ -95,6 +95,20 @@ func (b *tab) card(list, heading string) string {
 	return eval[string](b,
 		fmt.Sprintf(`[...document.querySelectorAll(%s)].find((li) => li.querySelector("h3").innerText === %s)?.innerText ?? ""`,
 			quote(list+" > li"), quote(heading)))
+}
+
+func TestPageMakesALimitedKey(t *testing.T) {
+	q, b := startSignedIn(t)
+	require.Contains(t, b.card("#key-list", b.text("#key-list h3")), "everything")
+	b.fill("#new-key-label", "dashboard")
+	b.set("#new-key-scopes", "notes:read")
+	b.click("#new-key button")
+	key, secret := b.takeSecret("The new key")
+	require.Contains(t, b.card("#key-list", "dashboard"), "notes:read")
+	token, status := q.login(t, key, secret, "test")
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, http.StatusOK, q.statusOf(t, token, "/api/v1/your-protected-endpoint"))
+	require.Equal(t, http.StatusForbidden, q.statusOf(t, token, "/auth/keys"))
 }
 
 func TestKeyLifecycleOnThePage(t *testing.T) {
@@ -158,13 +172,13 @@ func TestPageRevokesASession(t *testing.T) {
 	b.signInWithKey(q)
 	require.Contains(t, b.card("#session-list", hostile), "127.0.0.1")
 	require.Contains(t, b.text("#session-list"), "(this one)")
-	require.Equal(t, http.StatusOK, q.statusOf(t, token))
+	require.Equal(t, http.StatusOK, q.statusOf(t, token, "/auth/user"))
 	b.pressOn("#session-list", hostile, "End")
 	b.shows("#confirm-text", hostile+" is signed out.")
 	b.click("#confirm-yes")
 	b.shows("#status", "The session has ended.")
 	b.focused("#sessions-heading")
-	require.Equal(t, http.StatusUnauthorized, q.statusOf(t, token))
+	require.Equal(t, http.StatusUnauthorized, q.statusOf(t, token, "/auth/user"))
 	require.Empty(t, b.card("#session-list", hostile))
 	require.Equal(t, 1, eval[int](b, `document.querySelectorAll("#session-list > li").length`))
 }
@@ -198,7 +212,7 @@ func TestSuperUserManagesUsersOnThePage(t *testing.T) {
 	said("Make a plain user", "grace is no super user any more.")
 	token, _ := q.login(t, key, secret, "test")
 	said("End sessions", "The sessions of grace have ended.")
-	require.Equal(t, http.StatusUnauthorized, q.statusOf(t, token))
+	require.Equal(t, http.StatusUnauthorized, q.statusOf(t, token, "/auth/user"))
 
 	b.pressOn("#user-list", "grace", "New credentials")
 	b.shows("#confirm-heading", "New credentials for grace?")

@@ -65,6 +65,25 @@ func TestHostRoutesCoexistWithDocumentedCalls(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, status)
 }
 
+func TestProtectedRouteNeedsItsScopeFromLimitedTokens(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-db", inMemory)
+	token := p.login(t, p.key, p.secret)
+	for scope, want := range map[string]int{
+		"notes:read": http.StatusOK, "notes:write": http.StatusForbidden,
+	} {
+		status, made := p.mustCall(t, http.MethodPost, "/auth/keys", token,
+			map[string]any{"label": scope, "scopes": []string{scope}})
+		require.Equal(t, http.StatusCreated, status, made)
+		limited := p.login(t, made["access_key"].(string), made["access_secret"].(string))
+		status, body := p.mustCall(t, http.MethodGet, "/api/v1/your-protected-endpoint", limited, nil)
+		require.Equal(t, want, status, "%s: %v", scope, body)
+	}
+	status, _ := p.mustCall(t, http.MethodPost, "/auth/keys", token,
+		map[string]any{"scopes": []string{"notes:reed"}})
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+}
+
 func TestKeyFileIsReadableByItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t)

@@ -7,12 +7,19 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
+// The scopes of the service. An access key can be limited to them: see docs/who-may-do-what.md.
+const (
+	scopeRead  = "notes:read"
+	scopeWrite = "notes:write"
+)
+
 // routes returns a handler for the calls of the library, the service's own routes, and the page.
 func routes(svc *auth.Service, origin string) http.Handler {
 	mux := http.NewServeMux()
 	svc.Mount(mux)
 	mountPage(mux, origin)
-	mux.Handle("GET /api/v1/your-protected-endpoint", svc.Authenticate(http.HandlerFunc(protected)))
+	mux.Handle("GET /api/v1/your-protected-endpoint",
+		svc.RequireScope(scopeRead, http.HandlerFunc(protected)))
 	mux.Handle("GET /api/v1/healthcheck", svc.ReadinessHandler())
 	return mux
 }

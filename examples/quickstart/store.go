@@ -45,6 +45,7 @@ func open(
 		return nil, nil, err
 	}
 	cfg.Logger = log
+	cfg.Tokens.Scopes = []string{scopeRead, scopeWrite}
 	cfg.GitHub = &github
 	cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/"}
 	svc, err = auth.New(store, cfg)

@@ -13,6 +13,7 @@ export async function showKeys() {
     ["Made", when(key.created_at)],
     ["Ends", when(key.expires_at)],
     ["Last used", when(key.last_used_at)],
+    ["May do", key.scopes ? key.scopes.join(", ") || "nothing" : "everything"],
   ], [
     button("New secret", `for ${nameOf(key)}`, () => rotate(key)),
     button("Revoke", nameOf(key), () => revoke(key)),
@@ -43,6 +44,7 @@ element("new-key").addEventListener("submit", (event) => {
     const wanted = {};
     if (element("new-key-label").value) wanted.label = element("new-key-label").value;
     if (element("new-key-end").value) wanted.expires_at = `${element("new-key-end").value}T23:59:59Z`;
+    if (element("new-key-scopes").value) wanted.scopes = element("new-key-scopes").value.split(" ");
     const pair = await call("POST", "/auth/keys", wanted);
     event.target.reset();
     element("keys-heading").focus();

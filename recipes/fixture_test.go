@@ -76,7 +76,10 @@ func newFixture(t *testing.T) *fixture {
 		SigningKeys: []auth.SigningKey{key},
 		// With this option, the service reads the store for each request. A test can then make
 		// requests fail by breaking the store.
-		Tokens:      auth.TokenConfig{CheckSessionsInStore: true},
+		Tokens: auth.TokenConfig{
+			CheckSessionsInStore: true,
+			Scopes:               []string{"reports:read", "reports:write"},
+		},
 		Credentials: auth.CredentialConfig{AllowImported: true},
 		Timeout:     2 * time.Second,
 

@@ -84,6 +84,9 @@ func whose(ctx context.Context) (*wrapperspb.StringValue, error) {
 	if !ok {
 		return nil, status.Error(codes.Internal, "no caller")
 	}
+	if err := grpcauth.RequireScope(ctx, "reports:read"); err != nil {
+		return nil, err
+	}
 	return wrapperspb.String(trace + "the reports of " + caller.Username), nil
 }
 

@@ -38,7 +38,7 @@ func New(svc *auth.Service) *chi.Mux {
 	router := chi.NewRouter()
 	router.Use(middleware.Recoverer)
 	Mount(router, svc)
-	router.With(svc.Authenticate).Get("/reports", reports)
+	router.With(svc.Authenticate, requireRead(svc)).Get("/reports", reports)
 	router.With(svc.Authenticate, svc.RequireSuperUser).Delete("/reports", purge)
 	return router
 }
@@ -49,9 +49,14 @@ func NewWithFallback(svc *auth.Service) *chi.Mux {
 	router := chi.NewRouter()
 	router.Use(middleware.Recoverer)
 	router.NotFound(svc.Handler().ServeHTTP)
-	router.With(svc.Authenticate).Get("/reports", reports)
+	router.With(svc.Authenticate, requireRead(svc)).Get("/reports", reports)
 	router.With(svc.Authenticate, svc.RequireSuperUser).Delete("/reports", purge)
 	return router
+}
+
+// requireRead returns the middleware for routes that need the scope reports:read.
+func requireRead(svc *auth.Service) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler { return svc.RequireScope("reports:read", next) }
 }
 
 func reports(w http.ResponseWriter, r *http.Request) {

@@ -29,9 +29,14 @@ func New(svc *auth.Service) *echo.Echo {
 	router.Use(middleware.Recover())
 	Mount(router, svc)
 	authenticate := echo.WrapMiddleware(svc.Authenticate)
-	router.GET("/reports", reports, authenticate)
+	router.GET("/reports", reports, authenticate, echo.WrapMiddleware(requireRead(svc)))
 	router.DELETE("/reports", purge, authenticate, echo.WrapMiddleware(svc.RequireSuperUser))
 	return router
+}
+
+// requireRead returns the middleware for routes that need the scope reports:read.
+func requireRead(svc *auth.Service) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler { return svc.RequireScope("reports:read", next) }
 }
 
 func reports(c *echo.Context) error {

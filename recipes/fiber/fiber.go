@@ -89,9 +89,14 @@ func New(svc *auth.Service) *fiber.App {
 	// not recover panics.
 	app.Use(recover.New())
 	Mount(app, svc)
-	app.Get("/reports", Use(svc.Authenticate), reports)
+	app.Get("/reports", Use(svc.Authenticate), Use(requireRead(svc)), reports)
 	app.Delete("/reports", Use(svc.Authenticate), Use(svc.RequireSuperUser), purge)
 	return app
+}
+
+// requireRead returns the middleware for routes that need the scope reports:read.
+func requireRead(svc *auth.Service) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler { return svc.RequireScope("reports:read", next) }
 }
 
 func reports(c fiber.Ctx) error {

@@ -38,6 +38,22 @@ func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	}
 }
 
+// RequireScope returns a gin middleware for routes that need the scope. It must come after
+// Use(svc.Authenticate).
+func RequireScope(scope string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		caller, found := auth.IdentityFromContext(c.Request.Context())
+		err := caller.CheckScope(scope)
+		if !found {
+			err = auth.ErrTokenMissing
+		}
+		if err != nil {
+			auth.WriteError(c.Writer, c.Request, err)
+			c.Abort()
+		}
+	}
+}
+
 // New returns an engine with the routes of the library and two routes of its own.
 func New(svc *auth.Service) *gin.Engine {
 	router := gin.New()
@@ -45,7 +61,7 @@ func New(svc *auth.Service) *gin.Engine {
 	router.HandleMethodNotAllowed = true // 405 instead of 404
 	router.UseRawPath = true             // a key with a slash, sent as %2F, is a single parameter
 	Mount(router, svc)
-	router.GET("/reports", Use(svc.Authenticate), reports)
+	router.GET("/reports", Use(svc.Authenticate), RequireScope("reports:read"), reports)
 	router.DELETE("/reports", Use(svc.Authenticate), Use(svc.RequireSuperUser), purge)
 	return router
 }

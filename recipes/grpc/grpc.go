@@ -74,6 +74,19 @@ func identify(ctx context.Context, svc *auth.Service) (context.Context, error) {
 	return called, nil
 }
 
+// RequireScope returns an error unless the token of the caller has the scope or has no limit. A handler
+// calls it inside [Unary] or [Stream].
+func RequireScope(ctx context.Context, scope string) error {
+	caller, found := auth.IdentityFromContext(ctx)
+	if !found {
+		return Failure(ctx, auth.ErrTokenMissing)
+	}
+	if err := caller.CheckScope(scope); err != nil {
+		return Failure(ctx, err)
+	}
+	return nil
+}
+
 // Failure converts an error of the library to a gRPC error. The message is the same as over HTTP. A
 // handler that calls [auth.Service.SuperUser] can use Failure too.
 func Failure(ctx context.Context, err error) error {

@@ -47,8 +47,8 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	root, err := svc.Bootstrap(ctx, auth.UserParams{Username: "root"}, svc.Credentials().GeneratePair())
 	require.NoError(t, err)
 	made := map[string]auth.Registration{}
-	for _, name := range []string{"unchanged", "revoked", "leaked", "rotated", "reset", "disabled", "demoted",
-		"deleted", "back"} {
+	for _, name := range []string{"unchanged", "revoked", "leaked", "rotated", "narrowed", "reset", "disabled",
+		"demoted", "deleted", "back"} {
 		made[name] = register(name)
 	}
 	backup, at := backUp(t, old)
@@ -58,6 +58,8 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	require.NoError(t, err)
 	_, err = svc.Credentials().Rotate(ctx, host, made["rotated"].Pair.AccessKey, 0)
 	require.NoError(t, err)
+	require.NoError(t, svc.Credentials().SetScopes(ctx, host, made["narrowed"].Pair.AccessKey,
+		auth.NewScopes(auth.ScopeSessions)))
 	_, err = svc.RegenerateCredentials(ctx, host, made["reset"].User.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 	change := func(name string, change auth.UserChange) {
@@ -90,10 +92,10 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 			"regenerate the credentials for the user\n")
 		back := "the user " + made["back"].User.ID
 		require.Contains(t, printed, "to decide: user.changed is_active=true of "+back)
-		for _, name := range []string{"revoked", "leaked", "rotated", "reset"} {
+		for _, name := range []string{"revoked", "leaked", "rotated", "narrowed", "reset"} {
 			require.Contains(t, out.String(), "no way in: the user "+made[name].User.ID+" ("+name+")\n")
 		}
-		require.Equal(t, 4, strings.Count(out.String(), "no way in"), "%s", &out)
+		require.Equal(t, 5, strings.Count(out.String(), "no way in"), "%s", &out)
 		require.NotContains(t, out.String(), "NOT")
 		require.NotContains(t, out.String(), "as_live_")
 	}
@@ -331,4 +333,21 @@ func TestTheEventsThatOnEventHasSentAreRepeated(t *testing.T) {
 
 	require.Error(t, run(ctx, source{since: at}, backup, &out), "neither -old nor -events")
 	require.Error(t, run(ctx, source{old: "a", events: "b", since: at}, backup, &out), "both")
+}
+
+// Otherwise, the key would silently have the earlier scopes again.
+func TestRestoreFailsIfTheScopesOfAnImportedKeyWereChanged(t *testing.T) {
+	ctx, host := t.Context(), auth.ByHost("test")
+	old, file := newDatabase(t)
+	alice, err := old.svc.Register(ctx, host, auth.UserParams{Username: "alice"})
+	require.NoError(t, err)
+	importKey(t, old, alice.User.ID, "alice-laptop", "secret 1")
+	backup, at := backUp(t, old)
+	require.NoError(t, old.svc.Credentials().SetScopes(ctx, host, "alice-laptop",
+		auth.NewScopes(auth.ScopeSessions)))
+
+	var out bytes.Buffer
+	require.ErrorContains(t, run(ctx, source{old: file, since: at}, backup, &out), "1 changes were not repeated")
+	require.Contains(t, out.String(), "NOT repeated: key.changed imported scopes: auth:sessions of the user "+
+		alice.User.ID+" (alice), by test: ")
 }

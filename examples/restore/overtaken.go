@@ -49,7 +49,7 @@ func changesOf(events []auth.Event) []change {
 			c.overtaken = deleted || disabled
 		case auth.EventKeyIssued:
 			c.overtaken = gone || later[key+"revoked"]
-		case auth.EventKeyRotated:
+		case auth.EventKeyRotated, auth.EventKeyChanged:
 			c.overtaken = gone || later[key+"revoked"] || disabled
 		case auth.EventKeyRevoked, auth.EventKeyLeaked:
 			later[key+"revoked"] = event.AccessKey != imported

@@ -27,6 +27,9 @@ func (r *restoration) repeat(ctx context.Context, c change) error {
 	case auth.EventKeyRotated: // the secret from before the rotation works again, the later one does not
 		advice = "the key is revoked, so issue a new key"
 		err = r.revoke(ctx, c.Event)
+	case auth.EventKeyChanged: // the key has the scopes from before the change again
+		advice = "the key is revoked, so issue a new key with the scopes that it must have"
+		err = r.revokeChanged(ctx, c.Event)
 	case auth.EventUserReset, auth.EventSuperUserRecovered:
 		advice, decision = adviceForReset(c)
 		err = r.reset(ctx, c.Event)
@@ -42,7 +45,8 @@ func (r *restoration) repeat(ctx context.Context, c change) error {
 	switch {
 	case errors.Is(err, errNothing), errors.Is(err, auth.ErrNotFound):
 		return nil
-	case errors.Is(err, auth.ErrLastSuperUser), errors.Is(err, auth.ErrLastWayIn), errors.Is(err, errForged):
+	case errors.Is(err, auth.ErrLastSuperUser), errors.Is(err, auth.ErrLastWayIn), errors.Is(err, errForged),
+		errors.Is(err, errUnnamed):
 		r.printMissed(ctx, c.Event, err.Error())
 		return nil
 	case err != nil:
@@ -158,6 +162,19 @@ func (r *restoration) revoke(ctx context.Context, event auth.Event) error {
 			r.describe(ctx, event), key.Label)
 	}
 	return errNothing
+}
+
+// errUnnamed is the error for a change of the scopes of an imported key.
+var errUnnamed = errors.New("the event does not name the imported key: set the scopes of the user's " +
+	"imported keys again")
+
+// revokeChanged revokes the key whose scopes were changed. The program does not set the scopes again, because
+// wider scopes would give power, and because it does not know which scopes the service has.
+func (r *restoration) revokeChanged(ctx context.Context, event auth.Event) error {
+	if event.AccessKey == imported {
+		return errUnnamed
+	}
+	return r.restored.svc.Credentials().Revoke(ctx, operator, event.AccessKey)
 }
 
 // reset removes everything with which the user can sign in. It throws the new pair away, because a

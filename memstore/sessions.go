@@ -190,6 +190,14 @@ func (s *accounts) newSession(owner *user, record auth.Session) (*session, error
 	return &session{record: record, owner: owner, key: key}, nil
 }
 
+// checkActive returns ErrUserDisabled if the user is not active.
+func (s *accounts) checkActive(u *user) error {
+	if s.withoutUsers || u.record.IsActive {
+		return nil
+	}
+	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
+}
+
 // revokeOldest makes room for the new session. It revokes the owner's oldest live sessions, so that
 // the owner has at most the given number of live sessions after the new one is added. A limit below
 // 1 means no limit. The caller holds the lock.

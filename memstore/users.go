@@ -392,14 +392,6 @@ func (s *accounts) ownerLost(u *user) {
 	}
 }
 
-// checkActive returns ErrUserDisabled if the user is not active.
-func (s *accounts) checkActive(u *user) error {
-	if s.withoutUsers || u.record.IsActive {
-		return nil
-	}
-	return fmt.Errorf("memstore: %w", auth.ErrUserDisabled)
-}
-
 // changedRecord returns the record that u would have after the change, and does not modify u. It
 // returns ErrLastSuperUser if the change would leave no active super user. The caller holds the
 // lock.

@@ -153,7 +153,8 @@ func TestEachSessionOfABatchHasTheScopesOfItsOwnKey(t *testing.T) {
 				user, key := users[i%len(users)], fmt.Sprint("k-", i)
 				s.addKey(t, key, user, scopes)
 				calls = append(calls, func() (err error) {
-					got[i], _, err = s.store.CreateSession(background, newSession(fmt.Sprint("n-", i), user, key), 0)
+					session := newSession(fmt.Sprint("n-", i), user, key)
+					got[i], _, err = s.store.CreateSession(background, session, 0)
 					return err
 				})
 			}

@@ -157,7 +157,8 @@ func addingKey(scopes *auth.ScopeSet) func(*testing.T, auth.AccountStore, accoun
 // changingKey adds a key with the scopes, which has opened a session, and returns a call that changes
 // this key.
 func changingKey(
-	scopes *auth.ScopeSet, call func(ctx context.Context, store auth.AccountStore, w auth.Write, id string) error,
+	scopes *auth.ScopeSet,
+	call func(ctx context.Context, store auth.AccountStore, w auth.Write, id string) error,
 ) func(*testing.T, auth.AccountStore, account) attempt {
 	return func(t *testing.T, store auth.AccountStore, a account) attempt {
 		key := addLimitedKey(t, store, a.user, scopes)
@@ -187,7 +188,9 @@ func revokingKey(scopes *auth.ScopeSet) func(*testing.T, auth.AccountStore, acco
 }
 
 func settingScopes(from, to *auth.ScopeSet) func(*testing.T, auth.AccountStore, account) attempt {
-	return changingKey(from, func(ctx context.Context, store auth.AccountStore, w auth.Write, id string) error {
+	return changingKey(from, func(
+		ctx context.Context, store auth.AccountStore, w auth.Write, id string,
+	) error {
 		_, err := store.SetKeyScopes(ctx, w, id, to)
 		return err
 	})
@@ -351,7 +354,9 @@ func scopeOfAuthority(t *testing.T, store auth.AccountStore) {
 		t.Run(v.name, func(t *testing.T) {
 			a := newActor(t, store)
 			try := v.prepare(t, store, a)
-			for _, scopes := range []*auth.ScopeSet{limit, auth.NewScopes(), auth.NewScopes("c:re", "c:reader")} {
+			for _, scopes := range []*auth.ScopeSet{
+				limit, auth.NewScopes(), auth.NewScopes("c:re", "c:reader"),
+			} {
 				limited := openScoped(t, store, a, scopes)
 				before := takeSnapshot(t, store, a, try)
 				write := withEvent(v.write(limited, now))
@@ -397,10 +402,13 @@ func changesOfKeyThatGrows(t *testing.T, store auth.AccountStore) {
 				key := addLimitedKey(t, store, a.user, within)
 				h := callBehind(t, t.Context(), grace, now,
 					func(ctx context.Context, hold func(auth.Write) auth.Write) error {
-						_, err := store.SetKeyScopes(ctx, hold(bySuperUser(other.session, now)), key.ID, grown)
+						w := hold(bySuperUser(other.session, now))
+						_, err := store.SetKeyScopes(ctx, w, key.ID, grown)
 						return err
 					},
-					func(ctx context.Context) error { return call(ctx, store, bySession(limited, now), key.ID) })
+					func(ctx context.Context) error {
+						return call(ctx, store, bySession(limited, now), key.ID)
+					})
 				if h.overtook && h.secondErr == nil { // the call came first
 					require.False(t, name == "RevokeKey" && h.firstErr == nil, "a revoked key got scopes")
 					return

@@ -310,7 +310,8 @@ func scopesOfAnother(t *testing.T, store auth.AccountStore) {
 	require.ErrorIs(t, err, auth.ErrNotFound)
 	other.requireUnchanged(t, store)
 
-	key, err := store.SetKeyScopes(t.Context(), bySuperUser(a.session, now), other.key.ID, auth.NewScopes("a"))
+	key, err := store.SetKeyScopes(t.Context(), bySuperUser(a.session, now), other.key.ID,
+		auth.NewScopes("a"))
 	require.NoError(t, err)
 	requireKey(t, store, key)
 	requireNoSession(t, store, other.session.ID)

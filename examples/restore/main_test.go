@@ -47,7 +47,8 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	root, err := svc.Bootstrap(ctx, auth.UserParams{Username: "root"}, svc.Credentials().GeneratePair())
 	require.NoError(t, err)
 	made := map[string]auth.Registration{}
-	for _, name := range []string{"unchanged", "revoked", "leaked", "rotated", "narrowed", "reset", "disabled",
+	for _, name := range []string{"unchanged", "revoked", "leaked", "rotated", "narrowed", "reset",
+		"disabled",
 		"demoted", "deleted", "back"} {
 		made[name] = register(name)
 	}
@@ -347,7 +348,8 @@ func TestRestoreFailsIfTheScopesOfAnImportedKeyWereChanged(t *testing.T) {
 		auth.NewScopes(auth.ScopeSessions)))
 
 	var out bytes.Buffer
-	require.ErrorContains(t, run(ctx, source{old: file, since: at}, backup, &out), "1 changes were not repeated")
+	require.ErrorContains(t, run(ctx, source{old: file, since: at}, backup, &out),
+		"1 changes were not repeated")
 	require.Contains(t, out.String(), "NOT repeated: key.changed imported scopes: auth:sessions of the user "+
 		alice.User.ID+" (alice), by test: ")
 }

@@ -16,10 +16,9 @@ var (
 	ErrHang = errors.New("hang")
 )
 
-// FaultyStore returns a store that passes each call on to the given store. Before each call, the
-// returned store calls the given callback with the name of the method. If the callback returns an
-// error, the method returns this error and the call is not passed on. The returned store is an
-// [auth.EventStore] if and only if the given store is an EventStore.
+// FaultyStore returns a store that passes each call on to the given store. Before each call, the returned
+// store calls the given callback with the name of the method. If the callback returns an error, the method
+// returns it. The returned store is an [auth.EventStore] if and only if the given store is an EventStore.
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
 	faulty := &faultyStore{&faultyAccounts{store, before}, store}
 	if trail, ok := store.(auth.EventStore); ok {

@@ -11,10 +11,14 @@ import (
 
 func TestOnlyVisibleASCIIWithoutQuotesIsAName(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"a", "reports:read", "https://api.example.com/x", "!", "~", strings.Repeat("x", 64)} {
+	for _, name := range []string{
+		"a", "reports:read", "https://api.example.com/x", "!", "~", strings.Repeat("x", 64),
+	} {
 		require.True(t, scope.IsName(name), name)
 	}
-	for _, name := range []string{"", " ", "a b", "a\tb", "a\nb", `a"b`, `a\b`, "ä", "a\x00", "\x7f", strings.Repeat("x", 65)} {
+	for _, name := range []string{
+		"", " ", "a b", "a\tb", "a\nb", `a"b`, `a\b`, "ä", "a\x00", "\x7f", strings.Repeat("x", 65),
+	} {
 		require.False(t, scope.IsName(name), "%q", name)
 	}
 }
@@ -47,7 +51,9 @@ func TestMembershipComparesWholeNames(t *testing.T) { // not parallel, because i
 		require.False(t, scope.Contains("a b c", name), "%q", name)
 	}
 	require.False(t, scope.Contains("", ""))
-	require.Zero(t, testing.AllocsPerRun(100, func() { scope.Contains("reports:read reports:write", "reports:write") }))
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		scope.Contains("reports:read reports:write", "reports:write")
+	}))
 
 	require.Empty(t, scope.Missing("", ""))
 	require.Empty(t, scope.Missing("", "a"))

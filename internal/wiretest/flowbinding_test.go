@@ -267,7 +267,8 @@ func TestConnectFlowsBegunBeforeARevocationAreRejected(t *testing.T) {
 			g.setActive(g.user, true)
 		},
 		"the user is reset": func(t *testing.T, g *githubFixture, _ string) {
-			_, err := g.instance().RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID, auth.KeyOptions{})
+			_, err := g.instance().RegenerateCredentials(t.Context(), authtest.ByHost, g.user.ID,
+				auth.KeyOptions{})
 			require.NoError(t, err)
 		},
 		"the user is deleted": func(t *testing.T, g *githubFixture, _ string) {

@@ -260,7 +260,8 @@ func raceOnce(t *testing.T, kind, action string) {
 			_, err = services[1].UpdateUser(t.Context(), authtest.ByHost, user.ID,
 				auth.UserChange{IsSuperUser: new(false)})
 		case "reset":
-			_, err = services[1].RegenerateCredentials(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
+			_, err = services[1].RegenerateCredentials(t.Context(), authtest.ByHost, user.ID,
+				auth.KeyOptions{})
 		case "delete":
 			err = services[1].DeleteUser(t.Context(), authtest.ByHost, user.ID)
 		case "unlink":

@@ -61,7 +61,8 @@ func TestClaimsOfTheHostComeBackAsTextAndGiveNoPower(t *testing.T) {
 			require.Equal(t, c.text, identity.Claims, name)
 			require.Equal(t, f.user.ID, identity.UserID, name)
 			require.False(t, identity.Limited, name)
-			require.Equal(t, http.StatusForbidden, f.sendAs(token, http.MethodGet, "/auth/users", "").status, name)
+			users := f.sendAs(token, http.MethodGet, "/auth/users", "")
+			require.Equal(t, http.StatusForbidden, users.status, name)
 		}
 	}
 }
@@ -79,7 +80,7 @@ func TestAFailureOfTheHostsClaimsFailsTheSignInAndLeavesNoSession(t *testing.T) 
 		"an error of this package": func(context.Context, auth.Session, auth.User) (map[string]any, error) {
 			return nil, auth.ErrNotFound
 		},
-		"a rejection of another service": func(context.Context, auth.Session, auth.User) (map[string]any, error) {
+		"a rejection elsewhere": func(context.Context, auth.Session, auth.User) (map[string]any, error) {
 			return nil, auth.ErrTokenRejected
 		},
 		"a panic": func(context.Context, auth.Session, auth.User) (map[string]any, error) {

@@ -31,6 +31,10 @@ type TokenConfig struct {
 	// limited to these scopes and to the scopes of this package. A scope has 1 to 64 bytes of visible
 	// ASCII, without quotation marks and backslashes, and must not begin with "auth:". All scopes together
 	// have at most 900 bytes, so that a token with all of them fits into a header.
+	//
+	// nil means that nobody can limit a key: every call with scopes is refused with an *[InvalidError].
+	// Set Scopes only when [Service.RequireScope] is before every route that a limited key must not use.
+	// To allow only the scopes of this package, set an empty slice.
 	Scopes []string
 
 	// Claims, if not nil, returns claims of the host for the token of a new session, such as the user's

@@ -140,7 +140,7 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 // panics if the scope is neither in [TokenConfig.Scopes] nor one of this package: no key can have it.
 func (s *Service) RequireScope(scope string, next http.Handler) http.Handler {
 	requireHandler("Service.RequireScope", next)
-	if !s.tokens.scopes.Allows(scope) {
+	if s.tokens.scopes == nil || !s.tokens.scopes.Allows(scope) {
 		panic("auth: Service.RequireScope: TokenConfig.Scopes has no scope " + strconv.Quote(scope))
 	}
 	return s.insideAuthenticate(func(w http.ResponseWriter, r *http.Request) {

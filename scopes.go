@@ -132,20 +132,25 @@ func (s *ScopeSet) validate() error {
 }
 
 // checkKnown returns an *InvalidError if the set has a scope that is neither one of this package nor one
-// of the host's scopes.
+// of the host's scopes. If known is nil, there are no scopes.
 func (s *ScopeSet) checkKnown(known *ScopeSet) error {
-	if s == nil || s.flaw != "" {
+	switch {
+	case s == nil || s.flaw != "":
 		return s.validate()
-	}
-	if !s.Within(known) {
+	case known == nil:
+		return invalidf("scopes", "must be left out, because the service has no scopes")
+	case !s.Within(known):
 		return invalidf("scopes", "must be scopes that the service knows")
 	}
 	return nil
 }
 
 // knownScopes returns the scopes of this package and those of the host, or an error that says what to
-// change in the configuration.
+// change in the configuration. It returns nil if the host has not set its scopes, even to none.
 func knownScopes(setting string, host []string) (*ScopeSet, error) {
+	if host == nil {
+		return nil, nil
+	}
 	for i, name := range host {
 		switch {
 		case !scope.IsName(name):

@@ -1,0 +1,71 @@
+package wiretest
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+)
+
+// A host that knows nothing of scopes has routes behind Authenticate alone, which accepts every token. So
+// its users must not be able to make a key that they take for limited.
+func TestWithoutScopesInTheConfigurationNoKeyIsLimited(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx, by := t.Context(), authtest.ByHost
+	bearer := f.signIn(f.user)
+	for _, body := range []string{`{"scopes":["auth:keys"]}`, `{"scopes":["a"]}`, `{"scopes":[]}`} {
+		made := f.sendAs(bearer, http.MethodPost, "/auth/keys", body)
+		require.Equal(t, http.StatusUnprocessableEntity, made.status)
+	}
+	for _, scopes := range []*auth.ScopeSet{
+		auth.NewScopes(), auth.NewScopes(auth.ScopeKeys), auth.NewScopes("a b"),
+	} {
+		options := auth.KeyOptions{Scopes: scopes}
+		for name, err := range map[string]error{
+			"Issue":    errorOf(f.svc.Credentials().Issue(ctx, by, f.user.ID, options)),
+			"Register": errorOf(f.svc.Register(ctx, by, auth.UserParams{Username: "bob", Key: options})),
+			"Regenerate": errorOf(
+				f.svc.RegenerateCredentials(ctx, by, f.user.ID, options)),
+			"Reinstate": errorOf(f.svc.ReinstateUser(ctx, by, f.user.ID, options)),
+			"SetScopes": f.svc.Credentials().SetScopes(ctx, by, f.userPair.AccessKey, scopes),
+			"sign-in": errorOf(f.svc.Tokens().Issue(ctx,
+				auth.IssueParams{UserID: f.user.ID, Method: auth.MethodHost, Scopes: scopes})),
+		} {
+			require.ErrorIs(t, err, auth.ErrInvalid, name)
+		}
+	}
+	require.Panics(t, func() { f.svc.RequireScope(auth.ScopeKeys, http.NotFoundHandler()) })
+}
+
+// If the host removes its scopes from the configuration, the keys and tokens that have some stay limited.
+func TestALimitedKeyStaysLimitedWithoutScopesInTheConfiguration(t *testing.T) {
+	t.Parallel()
+	var cfg auth.Config
+	f := newFixture(t, func(f *fixture, c *auth.Config) {
+		c.SigningKeys = []auth.SigningKey{f.signer.Key}
+		cfg = *c
+		c.Tokens.Scopes = []string{"a"}
+	})
+	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
+		auth.KeyOptions{Scopes: auth.NewScopes("a"), ExpiresAt: f.clock.Now().Add(time.Hour)})
+	require.NoError(t, err)
+	earlier, err := f.svc.Login(t.Context(), pair)
+	require.NoError(t, err)
+	f.svc, err = auth.New(f.store, cfg)
+	require.NoError(t, err)
+	later, err := f.svc.Login(t.Context(), pair)
+	require.NoError(t, err)
+	for _, token := range []auth.Token{earlier, later} {
+		identity, err := f.svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())
+		require.NoError(t, err)
+		require.True(t, identity.Limited)
+		require.Equal(t, "a", identity.Scope)
+		list := f.sendAs(token.Bearer.Reveal(), http.MethodGet, "/auth/keys", "")
+		require.Equal(t, http.StatusForbidden, list.status)
+	}
+}

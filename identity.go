@@ -63,7 +63,7 @@ func (i Identity) Scopes() *ScopeSet {
 	if !i.Limited {
 		return nil
 	}
-	return &ScopeSet{text: i.Scope}
+	return &ScopeSet{text: i.Scope, made: true}
 }
 
 // BearerToken returns the token in the Authorization header of the request (RFC 6750, section 2.1),

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,7 @@ const reservedScopePrefix = "auth:"
 type ScopeSet struct {
 	text string // see package scope
 	flaw string // why the set is not valid, or empty; such a set allows nothing
+	made bool   // true unless the set is a zero value, which only UnmarshalJSON changes
 }
 
 // NewScopes returns the set of these scopes. It never returns nil. So if a program removes all scopes from
@@ -58,12 +60,13 @@ type ScopeSet struct {
 func NewScopes(scopes ...string) *ScopeSet {
 	if !slices.ContainsFunc(scopes, func(name string) bool { return !scope.IsName(name) }) {
 		if text := scope.Join(scopes); len(text) <= scope.MaxText {
-			return &ScopeSet{text: text}
+			return &ScopeSet{text: text, made: true}
 		}
-		return &ScopeSet{flaw: fmt.Sprintf("must be at most %d bytes long together", scope.MaxText)}
+		return &ScopeSet{made: true,
+			flaw: fmt.Sprintf("must be at most %d bytes long together", scope.MaxText)}
 	}
-	return &ScopeSet{flaw: fmt.Sprintf("must each be 1 to %d bytes of visible ASCII, without quotation "+
-		"marks and backslashes", scope.MaxName)}
+	return &ScopeSet{made: true, flaw: fmt.Sprintf("must each be 1 to %d bytes of visible ASCII, without "+
+		"quotation marks and backslashes", scope.MaxName)}
 }
 
 // ParseScopes returns the set for which [ScopeSet.String] has returned the text. It returns an
@@ -73,7 +76,7 @@ func ParseScopes(text string) (*ScopeSet, error) {
 	if !scope.IsCanonical(text) {
 		return nil, invalidf("scopes", "must be in ascending order and separated by single spaces")
 	}
-	return &ScopeSet{text: text}, nil
+	return &ScopeSet{text: text, made: true}, nil
 }
 
 // Allows reports whether the set contains the scope. A nil set allows every scope.
@@ -105,16 +108,19 @@ func (s *ScopeSet) String() string {
 
 // Equal reports whether the two sets have the same scopes, or are both nil.
 func (s *ScopeSet) Equal(other *ScopeSet) bool {
-	return s == other || s != nil && other != nil && *s == *other
+	return s == other || s != nil && other != nil && s.text == other.text && s.flaw == other.flaw
 }
 
 // MarshalJSON returns the scopes as an array of strings in ascending order. A nil *ScopeSet becomes null.
 func (s *ScopeSet) MarshalJSON() ([]byte, error) { return json.Marshal(s.List()) }
 
-// UnmarshalJSON replaces the set with the scopes of an array of strings. For null, package encoding/json
-// sets a field of type *ScopeSet to nil and does not call UnmarshalJSON. UnmarshalJSON returns an
-// *[InvalidError] if a scope or the set breaks a rule of [NewScopes].
+// UnmarshalJSON reads an array of strings. A field that is null stays nil. UnmarshalJSON returns an
+// *[InvalidError] if the array is not a valid set. If a field has a set already, decoding into the field
+// returns an error, because others may use the same set. So set the field to nil first.
 func (s *ScopeSet) UnmarshalJSON(text []byte) error {
+	if s.made {
+		return errors.New("auth: a ScopeSet cannot be changed: decode the JSON into a nil *ScopeSet")
+	}
 	var names []string
 	if err := json.Unmarshal(text, &names); err != nil {
 		return err

@@ -360,6 +360,25 @@ func TestNoScopesLeftAllowsNothing(t *testing.T) {
 	}
 }
 
+// Attack: a host decodes the body of a request into options that have the scopes of the caller's session.
+// If decoding changed the set itself, it would change the session in a store that shares the set.
+func TestDecodingJSONChangesNoSetThatIsInUse(t *testing.T) {
+	t.Parallel()
+	for _, scopes := range []*auth.ScopeSet{auth.NewScopes(auth.ScopeKeys), auth.NewScopes()} {
+		f := newFixture(t, hostScopes)
+		token := f.open(f.keyOf(f.user, scopes))
+		want := scopes.String()
+		for _, set := range []*auth.ScopeSet{scopes, token.Session.Scopes} {
+			options := auth.KeyOptions{Scopes: set}
+			require.Error(t, json.Unmarshal([]byte(`{"Scopes": ["reports:write"]}`), &options))
+			require.Equal(t, want, set.String())
+		}
+		session, err := f.store.FindSession(t.Context(), token.Session.ID)
+		require.NoError(t, err)
+		require.Equal(t, want, session.Scopes.String())
+	}
+}
+
 func TestScopeSetsStayTheSameInJSON(t *testing.T) {
 	t.Parallel()
 	type record struct{ Scopes *auth.ScopeSet }

@@ -320,6 +320,21 @@ func TestSettingTheScopesOfAKeyRevokesItsSessions(t *testing.T) {
 	}
 }
 
+func TestSettingTheScopesOfAKeyEmitsItsEventWithoutATrail(t *testing.T) {
+	t.Parallel()
+	var got recordedEvents
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.OnEvent, cfg.DisableAuditTrail = got.Add, true
+	})
+	got.deliver(t, f.svc)
+	key := f.userPair.AccessKey
+	require.NoError(t, f.svc.Credentials().SetScopes(t.Context(), authtest.ByHost, key, auth.NewScopes()))
+	events := got.deliver(t, f.svc)
+	require.Len(t, events, 1)
+	require.Equal(t, auth.EventKeyChanged, events[0].Kind)
+	require.Equal(t, key, events[0].AccessKey)
+}
+
 func TestSettingScopesThatAreNotValidChangesNothing(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, hostScopes)

@@ -119,6 +119,10 @@ func askPublic(signer crypto.Signer) (public crypto.PublicKey, err error) {
 			return nil, fmt.Errorf("has an Ed25519 public key of %d bytes: it must be %d", len(public),
 				ed25519.PublicKeySize)
 		}
+		if public.Equal(make(ed25519.PublicKey, ed25519.PublicKeySize)) {
+			// This is a point of low order, so anyone could make signatures that it verifies.
+			return nil, errors.New("has an Ed25519 public key of zeros: make Public return the public key")
+		}
 		return ed25519.PublicKey(bytes.Clone(public)), nil
 	default:
 		return nil, fmt.Errorf("has a public key of the type %T: use a key whose Public is an "+

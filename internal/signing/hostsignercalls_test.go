@@ -151,6 +151,7 @@ func TestACallerWhoseContextEndsDoesNotWaitForTheSigner(t *testing.T) {
 		cancel()
 		_, err := key.Sign(ended, "text")
 		require.ErrorIs(t, err, context.Canceled)
+		synctest.Wait()
 		require.Zero(t, calls.Load())
 
 		soon, cancel := context.WithTimeout(t.Context(), time.Second/2)

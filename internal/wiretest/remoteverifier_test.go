@@ -38,7 +38,7 @@ type remote struct {
 func newRemote(t *testing.T, alg string) *remote {
 	t.Helper()
 	r := &remote{tokens: newTokens(t, authtest.NewSigners(t)[alg],
-		auth.TokenConfig{Audiences: []string{audience}})}
+		auth.TokenConfig{Audiences: []string{audience}, Scopes: []string{}})}
 	r.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.fetches.Add(1)
 		if answer := r.answer.Load(); answer != nil {

@@ -176,8 +176,8 @@ func TestRequireScopePanicsForAScopeThatNoKeyCanHave(t *testing.T) {
 	f := newFixture(t, hostScopes)
 	for _, scope := range []string{"", "reports", "Reports:read", "auth:everything", "everything",
 		"reports:read reports:write"} {
-		require.PanicsWithValue(t, fmt.Sprintf("auth: Service.RequireScope: the scope %q is not in "+
-			"TokenConfig.Scopes", scope), func() { f.svc.RequireScope(scope, reached(new(int))) })
+		require.PanicsWithValue(t, fmt.Sprintf("auth: Service.RequireScope: TokenConfig.Scopes has no scope %q",
+			scope), func() { f.svc.RequireScope(scope, reached(new(int))) })
 	}
 	require.Panics(t, func() { f.svc.RequireScope(reading, nil) })
 	require.NotPanics(t, func() { f.svc.RequireScope(auth.ScopeEvents, reached(new(int))) })

@@ -22,7 +22,7 @@ import (
 // field must print as "[redacted]".
 var shownFields = map[string][]string{
 	"AccessKey":          {"ID", "UserID", "Label"},
-	"Authority":          {"Host", "SessionID", "UserID"},
+	"Authority":          {"Host", "SessionID", "UserID", "Scope"},
 	"ClientInfo":         {"UserAgent", "RequestID"},
 	"Event":              {"ID", "Kind", "UserID", "ActorID", "Host", "SessionID", "AccessKey", "Method", "Reason"},
 	"GitHubAccount":      {"Host"},
@@ -46,7 +46,8 @@ func recordTypes() map[string]reflect.Type {
 		case reflect.Pointer, reflect.Slice:
 			look(t.Elem())
 		case reflect.Struct:
-			if t.PkgPath() != reflect.TypeFor[auth.User]().PkgPath() || found[t.Name()] != nil {
+			if t.PkgPath() != reflect.TypeFor[auth.User]().PkgPath() || found[t.Name()] != nil ||
+				t == reflect.TypeFor[auth.ScopeSet]() { // is no record, but a value
 				return
 			}
 			if t != reflect.TypeFor[auth.Write]() { // is not stored, but contains records
@@ -83,6 +84,10 @@ func fill(v reflect.Value, path string, secret map[string]bool) {
 			}
 		}
 	case reflect.Pointer:
+		if v.Type() == reflect.TypeFor[*auth.ScopeSet]() {
+			v.Set(reflect.ValueOf(auth.NewScopes(reading, writing)))
+			return
+		}
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), path, secret)
 	case reflect.Slice:
@@ -160,7 +165,7 @@ func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 		"{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC "+
 			"ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
 			"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC "+
-			"LastUsedAt:0001-01-01 00:00:00 +0000 UTC}",
+			"LastUsedAt:0001-01-01 00:00:00 +0000 UTC Scopes:(no limit)}",
 		fmt.Sprintf("%+v", auth.AccessKey{ID: "k", Hash: "h"}))
 }
 

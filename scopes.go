@@ -98,10 +98,11 @@ func (s *ScopeSet) List() []string {
 }
 
 // String returns the scopes in ascending order, separated by single spaces, as in the scope claim of a
-// token. For a nil set, it returns "(no limit)", which [ParseScopes] does not accept.
+// token. For a nil set, it returns "no limit", which [ParseScopes] does not accept, because the two words
+// are not in ascending order.
 func (s *ScopeSet) String() string {
 	if s == nil {
-		return "(no limit)"
+		return "no limit"
 	}
 	return s.text
 }

@@ -88,7 +88,7 @@ var alone = []group[auth.Store]{
 
 // Run tests that the stores returned by open satisfy the contract of [auth.Store].
 //
-// Run calls open about 140 times, and at most 20 more times if AUTH_TEST_ROUNDS is not small. The
+// Run calls open about 160 times, and at most 20 more times if AUTH_TEST_ROUNDS is not small. The
 // calls come from parallel tests. Each call must return an empty store, which has no users and has
 // not been bootstrapped. To close a store after its test, call t.Cleanup in open.
 func Run(t *testing.T, open func(t *testing.T) auth.Store) {

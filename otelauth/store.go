@@ -208,6 +208,15 @@ func (s *accountStore) RotateKey(
 	return s.AccountStore.RotateKey(ctx, w, id, rotation)
 }
 
+// SetKeyScopes implements [auth.CredentialStore].
+func (s *accountStore) SetKeyScopes(
+	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
+) (r1 auth.AccessKey, err error) {
+	ctx, end := s.begin(ctx, "SetKeyScopes")
+	defer func() { end(err) }()
+	return s.AccountStore.SetKeyScopes(ctx, w, id, scopes)
+}
+
 // TouchKey implements [auth.CredentialStore].
 func (s *accountStore) TouchKey(ctx context.Context, id string, at time.Time) (err error) {
 	ctx, end := s.begin(ctx, "TouchKey")

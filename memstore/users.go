@@ -392,9 +392,8 @@ func (s *accounts) ownerLost(u *user) {
 	}
 }
 
-// changedRecord returns the record that u would have after the change, and does not modify u. It
-// returns ErrLastSuperUser if the change would leave no active super user. The caller holds the
-// lock.
+// changedRecord returns the record that u would have after the change, and does not modify u. It returns
+// ErrLastSuperUser if the change would leave no active super user. The caller holds the lock.
 func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, error) {
 	record := change.Apply(u.record)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {

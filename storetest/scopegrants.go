@@ -154,12 +154,11 @@ func addingKey(scopes *auth.ScopeSet) func(*testing.T, auth.AccountStore, accoun
 	}
 }
 
-// changingKey adds a key with the scopes, which has opened a session, and returns a call that changes
-// this key.
-func changingKey(
-	scopes *auth.ScopeSet,
-	call func(ctx context.Context, store auth.AccountStore, w auth.Write, id string) error,
-) func(*testing.T, auth.AccountStore, account) attempt {
+// keyCall changes the key with the given ID.
+type keyCall func(ctx context.Context, store auth.AccountStore, w auth.Write, id string) error
+
+// changingKey adds a key that opens a session, and returns a call that changes the key.
+func changingKey(scopes *auth.ScopeSet, call keyCall) func(*testing.T, auth.AccountStore, account) attempt {
 	return func(t *testing.T, store auth.AccountStore, a account) attempt {
 		key := addLimitedKey(t, store, a.user, scopes)
 		openSession(t, store, newSession(key))
@@ -188,12 +187,11 @@ func revokingKey(scopes *auth.ScopeSet) func(*testing.T, auth.AccountStore, acco
 }
 
 func settingScopes(from, to *auth.ScopeSet) func(*testing.T, auth.AccountStore, account) attempt {
-	return changingKey(from, func(
-		ctx context.Context, store auth.AccountStore, w auth.Write, id string,
-	) error {
+	set := func(ctx context.Context, store auth.AccountStore, w auth.Write, id string) error {
 		_, err := store.SetKeyScopes(ctx, w, id, to)
 		return err
-	})
+	}
+	return changingKey(from, set)
 }
 
 func registering(
@@ -354,9 +352,8 @@ func scopeOfAuthority(t *testing.T, store auth.AccountStore) {
 		t.Run(v.name, func(t *testing.T) {
 			a := newActor(t, store)
 			try := v.prepare(t, store, a)
-			for _, scopes := range []*auth.ScopeSet{
-				limit, auth.NewScopes(), auth.NewScopes("c:re", "c:reader"),
-			} {
+			other := auth.NewScopes("c:re", "c:reader")
+			for _, scopes := range []*auth.ScopeSet{limit, auth.NewScopes(), other} {
 				limited := openScoped(t, store, a, scopes)
 				before := takeSnapshot(t, store, a, try)
 				write := withEvent(v.write(limited, now))

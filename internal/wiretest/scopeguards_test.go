@@ -176,8 +176,8 @@ func TestRequireScopePanicsForAScopeThatNoKeyCanHave(t *testing.T) {
 	f := newFixture(t, hostScopes)
 	for _, scope := range []string{"", "reports", "Reports:read", "auth:everything", "everything",
 		"reports:read reports:write"} {
-		require.PanicsWithValue(t, fmt.Sprintf("auth: Service.RequireScope: TokenConfig.Scopes has no scope %q",
-			scope), func() { f.svc.RequireScope(scope, reached(new(int))) })
+		message := fmt.Sprintf("auth: Service.RequireScope: TokenConfig.Scopes has no scope %q", scope)
+		require.PanicsWithValue(t, message, func() { f.svc.RequireScope(scope, reached(new(int))) })
 	}
 	require.Panics(t, func() { f.svc.RequireScope(reading, nil) })
 	require.NotPanics(t, func() { f.svc.RequireScope(auth.ScopeEvents, reached(new(int))) })
@@ -328,7 +328,7 @@ func TestSettingTheScopesOfAKeyEmitsItsEventWithoutATrail(t *testing.T) {
 	})
 	got.deliver(t, f.svc)
 	key := f.userPair.AccessKey
-	require.NoError(t, f.svc.Credentials().SetScopes(t.Context(), authtest.ByHost, key, auth.NewScopes()))
+	require.NoError(t, f.svc.Credentials().SetScopes(t.Context(), authtest.ByHost, key, nil))
 	events := got.deliver(t, f.svc)
 	require.Len(t, events, 1)
 	require.Equal(t, auth.EventKeyChanged, events[0].Kind)

@@ -116,7 +116,7 @@ func Example_limitedKey() {
 	}
 	// Output:
 	// 201
-	// "": (no limit)
+	// "": no limit
 	// "dashboard": reports:read
 }
 

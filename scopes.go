@@ -31,6 +31,10 @@ const (
 // ownScopes are the scopes of this package.
 var ownScopes = []string{ScopeKeys, ScopeSessions, ScopeGitHub, ScopeUsers, ScopeEvents, ScopeSuperUser}
 
+// maxHostScopes is the maximum length of all scopes of the host, in bytes. It leaves room for the scopes of
+// this package in a set of scope.MaxText bytes.
+const maxHostScopes = 900
+
 // reservedScopePrefix is the beginning of the scopes of this package.
 const reservedScopePrefix = "auth:"
 
@@ -168,9 +172,9 @@ func knownScopes(setting string, host []string) (*ScopeSet, error) {
 				"auth", setting, i, reservedScopePrefix)
 		}
 	}
-	known := NewScopes(slices.Concat(ownScopes, host)...)
-	if known.flaw != "" {
-		return nil, fmt.Errorf("auth: %s and the scopes of package auth %s", setting, known.flaw)
+	if length := len(scope.Join(host)); length > maxHostScopes {
+		return nil, fmt.Errorf("auth: %s has %d bytes, counting a space between two scopes; at most %d are "+
+			"allowed", setting, length, maxHostScopes)
 	}
-	return known, nil
+	return NewScopes(slices.Concat(ownScopes, host)...), nil
 }

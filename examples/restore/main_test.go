@@ -47,9 +47,8 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	root, err := svc.Bootstrap(ctx, auth.UserParams{Username: "root"}, svc.Credentials().GeneratePair())
 	require.NoError(t, err)
 	made := map[string]auth.Registration{}
-	for _, name := range []string{"unchanged", "revoked", "leaked", "rotated", "narrowed", "reset",
-		"disabled",
-		"demoted", "deleted", "back"} {
+	for _, name := range []string{"unchanged", "revoked", "leaked", "rotated", "rescoped", "reset",
+		"disabled", "demoted", "deleted", "back"} {
 		made[name] = register(name)
 	}
 	backup, at := backUp(t, old)
@@ -59,8 +58,7 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	require.NoError(t, err)
 	_, err = svc.Credentials().Rotate(ctx, host, made["rotated"].Pair.AccessKey, 0)
 	require.NoError(t, err)
-	require.NoError(t, svc.Credentials().SetScopes(ctx, host, made["narrowed"].Pair.AccessKey,
-		auth.NewScopes(auth.ScopeSessions)))
+	require.NoError(t, svc.Credentials().SetScopes(ctx, host, made["rescoped"].Pair.AccessKey, nil))
 	_, err = svc.RegenerateCredentials(ctx, host, made["reset"].User.ID, auth.KeyOptions{})
 	require.NoError(t, err)
 	change := func(name string, change auth.UserChange) {
@@ -93,7 +91,7 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 			"regenerate the credentials for the user\n")
 		back := "the user " + made["back"].User.ID
 		require.Contains(t, printed, "to decide: user.changed is_active=true of "+back)
-		for _, name := range []string{"revoked", "leaked", "rotated", "narrowed", "reset"} {
+		for _, name := range []string{"revoked", "leaked", "rotated", "rescoped", "reset"} {
 			require.Contains(t, out.String(), "no way in: the user "+made[name].User.ID+" ("+name+")\n")
 		}
 		require.Equal(t, 5, strings.Count(out.String(), "no way in"), "%s", &out)
@@ -344,8 +342,7 @@ func TestRestoreFailsIfTheScopesOfAnImportedKeyWereChanged(t *testing.T) {
 	require.NoError(t, err)
 	importKey(t, old, alice.User.ID, "alice-laptop", "secret 1")
 	backup, at := backUp(t, old)
-	require.NoError(t, old.svc.Credentials().SetScopes(ctx, host, "alice-laptop",
-		auth.NewScopes(auth.ScopeSessions)))
+	require.NoError(t, old.svc.Credentials().SetScopes(ctx, host, "alice-laptop", nil))
 
 	var out bytes.Buffer
 	require.ErrorContains(t, run(ctx, source{old: file, since: at}, backup, &out),

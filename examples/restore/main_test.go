@@ -347,6 +347,6 @@ func TestRestoreFailsIfTheScopesOfAnImportedKeyWereChanged(t *testing.T) {
 	var out bytes.Buffer
 	require.ErrorContains(t, run(ctx, source{old: file, since: at}, backup, &out),
 		"1 changes were not repeated")
-	require.Contains(t, out.String(), "NOT repeated: key.changed imported scopes: auth:sessions of the user "+
+	require.Contains(t, out.String(), "NOT repeated: key.changed imported scopes: no limit of the user "+
 		alice.User.ID+" (alice), by test: ")
 }

@@ -20,7 +20,7 @@ var discard = slog.New(slog.DiscardHandler)
 // -rapid.checks=10000.
 func TestNothingDoesMoreThanItsOrigin(t *testing.T) {
 	t.Parallel()
-	length := testenv.Rounds(t, testenv.Counts{Small: 30, Moderate: 60, Full: 100})
+	length := testenv.Rounds(t, testenv.Counts{Small: 15, Moderate: 30, Full: 100})
 	rapid.Check(t, func(r *rapid.T) {
 		sub := testing.TB(t)
 		w := newWorld(sub, memstore.New())

@@ -111,6 +111,7 @@ func NewEventLog(cfg EventLogConfig) *EventLog {
 	l.signInPanics, l.verifyPanics = outage.New(l.now), outage.New(l.now)
 	if l.onEvent != nil {
 		l.wake = make(chan struct{}, 1)
+		l.wake <- struct{}{} // the first Run looks at once for events that have waited
 		capacity := 0
 		for _, limit := range maxWaiting {
 			capacity += int(limit)
@@ -127,8 +128,7 @@ func NewEventLog(cfg EventLogConfig) *EventLog {
 // returns, although OnEvent may still be running. Events that occur after ctx is done also go to
 // the log, because the host might never call Run again.
 //
-// Only one call of Run delivers at a time. A second call waits until the first call's last OnEvent
-// has returned.
+// Only one call of Run delivers at a time. A second call waits until the last OnEvent of the first returns.
 func (l *EventLog) Run(ctx context.Context) error {
 	if l.onEvent == nil {
 		<-ctx.Done()

@@ -104,7 +104,9 @@ func TestProcessKilledDuringDeliveryLosesNoEventAndNoOrder(t *testing.T) {
 
 		var seen deliveries
 		var offset, slow atomic.Int64
-		slow.Store(int64(20 * time.Millisecond)) // so slow that the other process gets events too
+		// An EventLog looks for events of others every five seconds. Delivering all events of a round takes
+		// longer, so the other process gets events too.
+		slow.Store(int64(100 * time.Millisecond))
 		running, stop := context.WithCancel(ctx)
 		defer stop()
 		stopped := make(chan error)

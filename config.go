@@ -43,7 +43,7 @@ type TokenConfig struct {
 	// means no claims.
 	//
 	// The claims stay as they are for the lifetime of the token, although the user can change meanwhile. So
-	// never decide by them what a user may do. The claims are not secret: everyone who has the token can
+	// never decide by them what a user may do. The claims are not secret: a person who has the token can
 	// read them.
 	//
 	// The function is called for each token, after the session was created, and must be safe for concurrent

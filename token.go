@@ -226,7 +226,7 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 		return Token{}, errors.New("auth: IssueParams.AccessKeyID must be set if Method is " +
 			"MethodAccessKey, and only then")
 	}
-	if err := params.Scopes.checkKnown(t.scopes); err != nil {
+	if err := t.checkScopes(params.Scopes); err != nil {
 		return Token{}, err
 	}
 	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, params), t.cfg.MaxSessions)
@@ -239,6 +239,15 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
 	}
 	return t.issueFor(ctx, session, user)
+}
+
+// checkScopes returns an *InvalidError if the set has a scope that does not exist. Without an issuer, so if
+// t is nil, the host's scopes are not known, and checkScopes accepts every valid scope.
+func (t *TokenIssuer) checkScopes(scopes *ScopeSet) error {
+	if t == nil {
+		return scopes.validate()
+	}
+	return scopes.checkKnown(t.scopes)
 }
 
 // issueFor returns the token of a session that the store has just created. The user argument is the

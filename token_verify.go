@@ -84,12 +84,3 @@ func (t *TokenIssuer) requireLive(
 	}
 	return nil
 }
-
-// checkScopes returns an *InvalidError if the set has a scope that does not exist. Without an issuer, so if
-// t is nil, the host's scopes are not known, and checkScopes accepts every valid scope.
-func (t *TokenIssuer) checkScopes(scopes *ScopeSet) error {
-	if t == nil {
-		return scopes.validate()
-	}
-	return scopes.checkKnown(t.scopes)
-}

@@ -244,7 +244,7 @@ func updating(
 	}
 }
 
-// resetting returns a call that resets a user who has a key without a limit.
+// resetting returns a call that resets a user. The user has a key without a limit.
 func resetting(
 	newUser func() auth.User, change auth.UserChange, scopes *auth.ScopeSet,
 ) func(*testing.T, auth.AccountStore, account) attempt {

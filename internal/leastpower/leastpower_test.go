@@ -22,9 +22,8 @@ func TestNothingDoesMoreThanItsOrigin(t *testing.T) {
 	t.Parallel()
 	length := testenv.Rounds(t, testenv.Counts{Small: 15, Moderate: 30, Full: 100})
 	rapid.Check(t, func(r *rapid.T) {
-		sub := testing.TB(t)
-		w := newWorld(sub, memstore.New())
-		defer w.server.Close()
+		w := newWorld(t, memstore.New())
+		defer w.server.Close() // not only at the end of the test, which has many worlds
 		for range length {
 			err := w.step(func(n int) int { return rapid.IntRange(0, n-1).Draw(r, "") })
 			if err != nil {

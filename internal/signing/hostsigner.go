@@ -237,7 +237,7 @@ func (s *hostSigner) enter(ctx context.Context) error {
 func (s *hostSigner) call(text string, answered chan<- answer) {
 	a := answer{err: s.fail("called runtime.Goexit: make it return an error instead")}
 	defer func() {
-		<-s.slots // first, so that a caller who has the answer finds a free slot
+		<-s.slots // freed before the answer, so that the caller can take a slot right after it
 		answered <- a
 	}()
 	defer func() {

@@ -26,8 +26,10 @@ import (
 //
 // HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] returns an error, or if the
 // parameter now is nil. If the authority is not valid, HoldAuthority returns an error of
-// [auth.Authority.Check]: [auth.ErrTokenRejected], [auth.ErrSuperUserRequired] or
-// [auth.ErrSessionTooOld]. Any other error leaves open whether the authority is valid.
+// [auth.Authority.Check]: [auth.ErrTokenRejected], [auth.ErrSuperUserRequired],
+// [auth.ErrSessionTooOld], or [auth.ErrInsufficientScope] if a limited session lacks the Scope of the
+// authority. A host that knows scopes sets this Scope, because without it a limited session may do
+// everything. Any other error leaves open whether the authority is valid.
 //
 // HoldAuthority waits for locks for at most Config.Timeout. If ctx ends earlier, the wait ends too.
 //

@@ -225,6 +225,13 @@ func TestHoldAuthorityRefusesInvalidAuthorities(t *testing.T) {
 		s, ctx := newStage(t), context.Background()
 		_, err := s.store.UpdateUser(ctx, byHost, "ada", auth.UserChange{IsSuperUser: new(bool)})
 		require.NoError(t, err)
+		for id, scopes := range map[string]*auth.ScopeSet{
+			"limited": auth.NewScopes("invoices:read"), "empty": auth.NewScopes(),
+		} {
+			limited := newSession(id, "ada", "k-ada")
+			limited.Scopes = scopes
+			s.open(t, limited)
+		}
 		later := func() time.Time { return now.Add(time.Hour) }
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
@@ -244,6 +251,13 @@ func TestHoldAuthorityRefusesInvalidAuthorities(t *testing.T) {
 			{ctx, auth.Authority{SessionID: "s-ada", UserID: "eve"}, clock, auth.ErrTokenRejected},
 			{ctx, auth.Authority{SessionID: "s-bob", UserID: "bob"}, clock, auth.ErrTokenRejected},
 			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada"}, clock, nil},
+			{ctx, auth.Authority{SessionID: "s-ada", UserID: "ada", Scope: "invoices:write"}, clock, nil},
+			{ctx, auth.Authority{SessionID: "limited", UserID: "ada", Scope: "invoices:read"}, clock, nil},
+			{ctx, auth.Authority{SessionID: "limited", UserID: "ada", Scope: "invoices:write"}, clock,
+				auth.ErrInsufficientScope},
+			{ctx, auth.Authority{SessionID: "empty", UserID: "ada", Scope: "invoices:read"}, clock,
+				auth.ErrInsufficientScope},
+			{ctx, auth.Authority{SessionID: "limited", UserID: "ada", Scope: `"`}, clock, auth.ErrInvalid},
 			{ctx, auth.ByHost("billing"), clock, nil},
 		} {
 			tx := s.begin(t, sql.LevelDefault)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -146,9 +147,16 @@ func withProcesses() int {
 	return 0
 }
 
+// timeout returns the maximum time for the check of one history. In full rounds, it is long enough for a
+// search on a machine that other programs keep busy.
+func timeout(t *testing.T) time.Duration {
+	return time.Duration(testenv.Rounds(t, testenv.Counts{Small: 1, Moderate: 1, Full: 20})) * time.Minute
+}
+
 func TestHistoriesOfAStoreInMemoryAreLinearizable(t *testing.T) {
 	t.Parallel()
-	histories.Run(t, func(*testing.T) auth.Store { return memstore.New() }, histories.Config{})
+	histories.Run(t, func(*testing.T) auth.Store { return memstore.New() },
+		histories.Config{Timeout: timeout(t)})
 }
 
 func TestHistoriesOfSQLiteAreLinearizableWhileProcessesAreKilled(t *testing.T) {
@@ -158,7 +166,7 @@ func TestHistoriesOfSQLiteAreLinearizableWhileProcessesAreKilled(t *testing.T) {
 		store, err := p.open()
 		require.NoError(t, err)
 		return store
-	}, histories.Config{Worker: p.worker, Histories: withProcesses()})
+	}, histories.Config{Worker: p.worker, Histories: withProcesses(), Timeout: timeout(t)})
 }
 
 func TestHistoriesOfServersAreLinearizableWhileConnectionsAreCut(t *testing.T) {
@@ -189,7 +197,8 @@ func TestHistoriesOfServersAreLinearizableWhileConnectionsAreCut(t *testing.T) {
 				store, err := p.open()
 				require.NoError(t, err)
 				return store
-			}, histories.Config{Worker: p.worker, Histories: withProcesses(), Disturb: cut.cut})
+			}, histories.Config{Worker: p.worker, Histories: withProcesses(), Timeout: timeout(t),
+				Disturb: cut.cut})
 		})
 	}
 }

@@ -1,0 +1,169 @@
+package authclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sallyport-go/auth"
+)
+
+// The methods in this file are for super users.
+
+// UserParams describes a user to be registered.
+type UserParams struct {
+	Username    string
+	Email       string // empty means none
+	IsSuperUser bool
+}
+
+// Registration is a user with a new access key and the only copy of its secret.
+type Registration struct {
+	User auth.User
+	Pair auth.KeyPair
+}
+
+// registrationAnswer is the answer of the calls that return a user with a secret.
+type registrationAnswer struct {
+	UserID       string `json:"user_id"`
+	Username     string `json:"username"`
+	Email        string `json:"email"`
+	Role         string `json:"role"`
+	Status       string `json:"status"`
+	AccessKey    string `json:"access_key"`
+	AccessSecret string `json:"access_secret"`
+}
+
+func (a registrationAnswer) registration() Registration {
+	return Registration{
+		User: auth.User{ID: a.UserID, Username: a.Username, Email: a.Email,
+			IsSuperUser: a.Role == "Super User", IsActive: a.Status == "Active"},
+		Pair: auth.KeyPair{AccessKey: a.AccessKey, AccessSecret: auth.NewSecret(a.AccessSecret)},
+	}
+}
+
+// RegisterUser adds a user with an access key (POST /auth/users/register). The User of the result has no
+// times.
+func (c *Client) RegisterUser(ctx context.Context, params UserParams) (Registration, error) {
+	body := map[string]any{"username": params.Username, "is_super_user": params.IsSuperUser}
+	if params.Email != "" {
+		body["email"] = params.Email
+	}
+	var answer registrationAnswer
+	_, err := c.call(ctx, http.MethodPost, "/auth/users/register", body, &answer)
+	return answer.registration(), err
+}
+
+// User returns the user with this ID (GET /auth/users/{id}).
+func (c *Client) User(ctx context.Context, id string) (auth.User, error) {
+	var user auth.User
+	_, err := c.call(ctx, http.MethodGet, userPath(id), nil, &user)
+	return user, err
+}
+
+func userPath(id string) string { return "/auth/users/" + url.PathEscape(id) }
+
+// Users returns the users, page by page (GET /auth/users). An error ends the iteration.
+func (c *Client) Users(ctx context.Context) iter.Seq2[auth.User, error] {
+	return pages[auth.User](ctx, c, "/auth/users")
+}
+
+// Events returns the events of the audit trail, the newest first (GET /auth/events). An error ends the
+// iteration.
+func (c *Client) Events(ctx context.Context) iter.Seq2[auth.Event, error] {
+	return pages[auth.Event](ctx, c, "/auth/events")
+}
+
+// pages returns the records of a list, and follows the links to its further pages.
+func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for next := path; next != ""; {
+			var page []T
+			header, err := c.call(ctx, http.MethodGet, next, nil, &page)
+			if err == nil {
+				next, err = nextPage(header, path)
+			}
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+			for _, record := range page {
+				if !yield(record, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// nextPage returns the path and query of the next page, or "" if there is none. Only the query comes from the
+// link (RFC 8288), so that the answer cannot send the token to another path.
+func nextPage(header http.Header, path string) (string, error) {
+	for _, line := range header.Values("Link") {
+		target, parameters, ok := strings.Cut(line, ">")
+		target, found := strings.CutPrefix(strings.TrimSpace(target), "<")
+		if !ok || !found || !strings.Contains(parameters, `rel="next"`) {
+			continue
+		}
+		u, err := url.Parse(target)
+		if err != nil || u.RawQuery == "" {
+			return "", fmt.Errorf("authclient: GET %s: the link to the next page is not valid", path)
+		}
+		return path + "?" + u.RawQuery, nil
+	}
+	return "", nil
+}
+
+// UserChange is a change of a user. A nil field leaves the value unchanged.
+type UserChange struct {
+	IsSuperUser *bool `json:"is_super_user,omitempty"`
+	IsActive    *bool `json:"is_active,omitempty"`
+}
+
+// UpdateUser promotes, demotes, enables or disables a user (PATCH /auth/users/{id}).
+func (c *Client) UpdateUser(ctx context.Context, id string, change UserChange) (auth.User, error) {
+	var user auth.User
+	_, err := c.call(ctx, http.MethodPatch, userPath(id), change, &user)
+	return user, err
+}
+
+// RegenerateCredentials replaces every way in which the user can sign in by a new access key (POST
+// /auth/users/{id}/regenerate-credentials).
+func (c *Client) RegenerateCredentials(ctx context.Context, id string) (auth.KeyPair, error) {
+	var answer registrationAnswer
+	_, err := c.call(ctx, http.MethodPost, userPath(id)+"/regenerate-credentials", nil, &answer)
+	return answer.registration().Pair, err
+}
+
+// ReinstateUser enables a user again, with a new access key (POST /auth/users/{id}/reinstate).
+func (c *Client) ReinstateUser(ctx context.Context, id string) (Registration, error) {
+	var answer registrationAnswer
+	_, err := c.call(ctx, http.MethodPost, userPath(id)+"/reinstate", nil, &answer)
+	return answer.registration(), err
+}
+
+// RevokeUser revokes the sessions of a user (POST /auth/tokens/revoke-user/{id}), and returns their number.
+func (c *Client) RevokeUser(ctx context.Context, id string) (int, error) {
+	var answer struct {
+		RevokedCount int `json:"revoked_count"`
+	}
+	_, err := c.call(ctx, http.MethodPost, "/auth/tokens/revoke-user/"+url.PathEscape(id), nil, &answer)
+	return answer.RevokedCount, err
+}
+
+// DeleteUser deletes a user (DELETE /auth/users/{id}).
+func (c *Client) DeleteUser(ctx context.Context, id string) error {
+	_, err := c.call(ctx, http.MethodDelete, userPath(id), nil, nil)
+	return err
+}
+
+// isStatus reports whether the error is an answer with this status.
+func isStatus(err error, status int) bool {
+	var answer *Error
+	return errors.As(err, &answer) && answer.StatusCode == status
+}

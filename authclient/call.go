@@ -1,0 +1,150 @@
+package authclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// Error is an answer of the service other than a success.
+type Error struct {
+	StatusCode int
+
+	// Detail is the service's sentence for the person who reads it. It is empty if the answer does not come
+	// from the service, but for example from a proxy.
+	Detail string
+
+	// Scope is the scope that the token lacks, if StatusCode is 403 and the service names one.
+	Scope string
+
+	// RetryAfter is the time to wait before another attempt. Zero means that the service names none.
+	RetryAfter time.Duration
+}
+
+// Error returns the status and the Detail.
+func (e *Error) Error() string {
+	text := strconv.Itoa(e.StatusCode) + " " + http.StatusText(e.StatusCode)
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	if e.Scope != "" {
+		text += ": the token lacks the scope " + e.Scope
+	}
+	return text
+}
+
+// Is reports whether the answer has the meaning of an error of package auth: [auth.ErrNotFound] for 404,
+// [auth.ErrInsufficientScope] for 403 with a challenge for a scope, and [auth.ErrTokenRejected] for 401. The
+// service answers a wrong access key with 401, too.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case auth.ErrNotFound:
+		return e.StatusCode == http.StatusNotFound
+	case auth.ErrInsufficientScope:
+		return e.StatusCode == http.StatusForbidden && e.Scope != ""
+	case auth.ErrTokenRejected:
+		return e.StatusCode == http.StatusUnauthorized
+	}
+	return false
+}
+
+// maxAnswer is the maximum size of an answer that the typed calls read, in bytes.
+const maxAnswer = 4 << 20
+
+// call makes a documented call with the token, and decodes the answer into the result, which may be nil. It
+// returns the header of the answer.
+func (c *Client) call(ctx context.Context, method, path string, body, result any) (http.Header, error) {
+	request, err := c.newRequest(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	header, err := c.send(c.RoundTripper(), request, result)
+	if err != nil {
+		return nil, fmt.Errorf("authclient: %s %s: %w", method, strings.SplitN(path, "?", 2)[0], err)
+	}
+	return header, nil
+}
+
+// newRequest returns a request for a path below the base URL. The body may be nil.
+func (c *Client) newRequest(ctx context.Context, method, path string, body any) (*http.Request, error) {
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("authclient: encoding a request: %w", err)
+		}
+		content = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, content)
+	if err != nil {
+		return nil, fmt.Errorf("authclient: %w", err)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	request.Header.Set("Accept", "application/json")
+	return request, nil
+}
+
+// send sends a request with the transport, which follows no redirect, and decodes the answer.
+func (c *Client) send(transport http.RoundTripper, r *http.Request, result any) (http.Header, error) {
+	response, err := transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	case response.StatusCode < 200 || response.StatusCode > 299:
+		return nil, c.newError(response, text)
+	case len(text) > maxAnswer:
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
+	case result == nil:
+		return response.Header, nil
+	}
+	if err := json.Unmarshal(text, result); err != nil {
+		return nil, fmt.Errorf("decoding the answer: not the expected JSON (%d bytes)", len(text))
+	}
+	return response.Header, nil
+}
+
+// newError returns the error of an answer.
+func (c *Client) newError(response *http.Response, text []byte) *Error {
+	e := &Error{StatusCode: response.StatusCode,
+		RetryAfter: retryAfter(response.Header.Get("Retry-After"), c.now())}
+	var body struct {
+		Detail string `json:"detail"`
+	}
+	if json.Unmarshal(text, &body) == nil {
+		e.Detail = body.Detail
+	}
+	challenge := response.Header.Get("WWW-Authenticate")
+	if _, rest, ok := strings.Cut(challenge, `error="insufficient_scope"`); ok {
+		if _, rest, ok = strings.Cut(rest, `scope="`); ok {
+			e.Scope, _, _ = strings.Cut(rest, `"`)
+		}
+	}
+	return e
+}
+
+// retryAfter returns the duration that a Retry-After header means, in seconds or as a date (RFC 9110, section
+// 10.2.3). It returns 0 if there is none, or if it is in the past.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}

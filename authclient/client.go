@@ -1,0 +1,117 @@
+package authclient
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/sallyport-go/auth/internal/weburl"
+)
+
+// Client signs in to one service and makes calls there. Make it with [New]. It is safe for concurrent use.
+//
+// The Client signs in when the first call needs a token, and again before the token expires, at a random time
+// in the last fifth of its life. Only one sign-in runs at a time, and it serves all calls. While a renewal
+// fails, the calls use the present token until it expires. If the service answers a sign-in with 429 or 503,
+// the Client does not sign in again before the time in Retry-After, but at most 10 minutes. If a sign-in
+// fails otherwise, this time is a second. A call without a token waits for it if its context allows, for at
+// most [MaxWait].
+//
+// If the service rejects the token of a request with 401, the Client signs in again and repeats the request
+// once, provided that its body can be read again (http.Request.GetBody). If the service rejects new tokens,
+// too, the Client signs in at most once in five seconds, and returns the answers.
+type Client struct {
+	base   *url.URL // without a slash at the end of its path
+	source Source
+
+	transport http.RoundTripper
+	now       func() time.Time
+
+	signingIn chan struct{} // one-slot semaphore: its holder may sign in
+	current   atomic.Pointer[heldToken]
+	pause     atomic.Pointer[pause] // of the latest failed sign-in; nil if none has failed
+}
+
+// Config has the settings of a [Client] that most programs need not change.
+type Config struct {
+	// Transport sends all requests. nil means [http.DefaultTransport].
+	Transport http.RoundTripper
+
+	// InsecureURL allows a base URL with plain http on every host. The access secret and the tokens are then
+	// readable in the network. Set it only if the network protects the traffic, as an encrypting service mesh
+	// does.
+	InsecureURL bool
+
+	// Now is the clock. nil means time.Now.
+	Now func() time.Time
+}
+
+// New returns a client of the service at the base URL, such as "https://api.example.com". If the service is
+// mounted below a path, the base URL ends with this path. The URL must be https, or http on loopback. New
+// sends no request.
+func New(baseURL string, source Source) (*Client, error) {
+	return NewWithConfig(baseURL, source, Config{})
+}
+
+// NewWithConfig does the same as [New], with other settings.
+func NewWithConfig(baseURL string, source Source, cfg Config) (*Client, error) {
+	u, err := url.Parse(baseURL)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil ||
+		u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("authclient: the base URL must be a URL such as https://api.example.com, " +
+			"without user, query and fragment")
+	case !weburl.IsSecure(u) && !cfg.InsecureURL:
+		return nil, errors.New("authclient: the base URL must be https, or http on loopback: other people " +
+			"in the network could read the access secret; set Config.InsecureURL if the network protects " +
+			"the traffic")
+	case source == nil:
+		return nil, errors.New("authclient: New needs a Source")
+	}
+	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
+	c := &Client{base: u, source: source, transport: cfg.Transport, now: cfg.Now,
+		signingIn: make(chan struct{}, 1)}
+	if c.transport == nil {
+		c.transport = http.DefaultTransport
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	return c, nil
+}
+
+// HTTP returns an HTTP client that sends the token with each request to the service: see
+// [Client.RoundTripper]. Its Timeout is zero, so give each request a context with a deadline.
+func (c *Client) HTTP() *http.Client { return &http.Client{Transport: c.RoundTripper()} }
+
+// RoundTripper returns a transport that adds the token to each request whose URL has the scheme, host and
+// port of the base URL. It sends all other requests unchanged, for example after a redirect to another host.
+// A request that already has an Authorization header keeps it.
+//
+// An error of a sign-in is an error of the request. It wraps an [*Error] if the service has answered.
+func (c *Client) RoundTripper() http.RoundTripper { return roundTripper{c} }
+
+// TokenSource returns a source of tokens for other libraries. It signs in with ctx, so ctx must stay alive as
+// long as the source is used. The source returns the Client's present token, and a new one before that
+// expires.
+func (c *Client) TokenSource(ctx context.Context) oauth2.TokenSource { return tokenSource{c, ctx} }
+
+type tokenSource struct {
+	client *Client
+	ctx    context.Context
+}
+
+// Token implements [oauth2.TokenSource].
+func (s tokenSource) Token() (*oauth2.Token, error) {
+	t, err := s.client.token(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &oauth2.Token{AccessToken: t.text, TokenType: "Bearer", Expiry: t.expires}, nil
+}

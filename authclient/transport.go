@@ -1,0 +1,88 @@
+package authclient
+
+import (
+	"io"
+	"net/http"
+	"strings"
+)
+
+// roundTripper adds the token of the client to requests.
+type roundTripper struct{ client *Client }
+
+// RoundTrip implements [http.RoundTripper].
+func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := t.client
+	if !c.isOwn(r) || len(r.Header["Authorization"]) > 0 {
+		return c.transport.RoundTrip(r)
+	}
+	token, err := c.token(r.Context())
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	response, err := c.transport.RoundTrip(withToken(r, token))
+	if err != nil || response.StatusCode != http.StatusUnauthorized {
+		return response, err
+	}
+	again, ok := repeatable(r)
+	if !ok {
+		return response, nil
+	}
+	if c.current.Load() == token && c.now().Before(token.issued.Add(youngToken)) {
+		closeBody(again)
+		return response, nil
+	}
+	newer, err := c.replace(r.Context(), token)
+	if err != nil {
+		closeBody(again)
+		return response, nil // the answer tells the caller more than the failed sign-in
+	}
+	discard(response)
+	return c.transport.RoundTrip(withToken(again, newer))
+}
+
+// isOwn reports whether the request goes to the service. Its scheme, host and port must be those of the base
+// URL.
+func (c *Client) isOwn(r *http.Request) bool {
+	return r.URL.Scheme == c.base.Scheme && strings.EqualFold(r.URL.Host, c.base.Host)
+}
+
+// withToken returns a copy of the request with the token. A RoundTripper must not change the request itself.
+func withToken(r *http.Request, token *heldToken) *http.Request {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+token.text)
+	return r
+}
+
+// repeatable returns a copy of the request with a body that was not read yet. It returns false if the body
+// cannot be read again.
+func repeatable(r *http.Request) (*http.Request, bool) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r, true
+	}
+	if r.GetBody == nil {
+		return nil, false
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	again := r.Clone(r.Context())
+	again.Body = body
+	return again, true
+}
+
+// closeBody closes the body of a request that is not sent, as the contract of RoundTrip wants.
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		r.Body.Close()
+	}
+}
+
+// discard reads the rest of a short answer, so that its connection can be used again, and closes it.
+func discard(response *http.Response) {
+	_, _ = io.CopyN(io.Discard, response.Body, maxDiscard)
+	response.Body.Close()
+}
+
+const maxDiscard = 4 << 10

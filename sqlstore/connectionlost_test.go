@@ -2,10 +2,8 @@ package sqlstore_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
-	"github.com/sallyport-go/auth/sqlstore"
 )
 
 func TestVerbsCoverAllMethodsOfAStore(t *testing.T) {
@@ -29,110 +26,6 @@ func TestVerbsCoverAllMethodsOfAStore(t *testing.T) {
 			require.Contains(t, called, role.Method(i).Name)
 		}
 	}
-}
-
-// stage is a store with the records that seed adds, and a spy between the store and the database.
-type stage struct {
-	store  *sqlstore.Store
-	db     *sql.DB
-	spy    *spy
-	prefix string
-}
-
-// onEach runs the test with an SQLite file and with each available server. Each call of newStage
-// returns a stage with its own tables.
-func onEach(t *testing.T, test func(t *testing.T, newStage func(*testing.T) *stage)) {
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		test(t, func(t *testing.T) *stage {
-			s := &spy{}
-			db := openSpied(t, "file:"+newFile(t)+impatient, s)
-			return (&stage{mustOpen(t, db), db, s, "auth_"}).seeded(t)
-		})
-	})
-	onServers(t, func(t *testing.T, on *server) {
-		test(t, on.stage)
-	})
-}
-
-// sqlite reports whether the database is SQLite, which never loses a connection.
-func (s *stage) sqlite() bool { return s.prefix == "auth_" }
-
-func (s *server) stage(t *testing.T) *stage {
-	t.Helper()
-	spied := &spy{}
-	db := s.open(t, spied, 4)
-	cfg := s.config()
-	store, err := sqlstore.Open(context.Background(), db, cfg)
-	require.NoError(t, err)
-	return (&stage{store, db, spied, cfg.Prefix}).seeded(t)
-}
-
-// recordTables are the tables that methods of the store can change.
-var recordTables = []string{
-	"users", "access_keys", "sessions", "bootstrap",
-	"github_links", "github_tokens", "github_states", "retired_usernames", "revocations",
-	"github_accounts", "events", "host_users",
-}
-
-// seeded empties the tables and adds the records of seed again.
-func (s *stage) seeded(t *testing.T) *stage {
-	t.Helper()
-	s.spy.watch(nil)
-	for _, table := range recordTables {
-		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + table)
-		require.NoError(t, err)
-	}
-	for _, counter := range []string{"revocation_head SET position = 0",
-		"everybody SET generation = 0"} {
-		_, err := s.db.Exec(`UPDATE ` + s.prefix + counter)
-		require.NoError(t, err)
-	}
-	seed(t, s.store)
-	s.nameEvent(t)
-	s.spy.watch(nil)
-	return s
-}
-
-// nameEvent sets the ID of the only event, which is random, to "event".
-func (s *stage) nameEvent(t testing.TB) {
-	_, err := s.db.Exec(`UPDATE ` + s.prefix + `events SET id = 'event'`)
-	require.NoError(t, err)
-}
-
-// rows returns every row of recordTables, without the columns that have random values.
-func (s *stage) rows(t *testing.T) (all []string) {
-	t.Helper()
-	for _, table := range recordTables {
-		columns := `*`
-		switch table {
-		case "revocations":
-			columns = `position, user_id, session_id, generation, expires_at`
-		case "events":
-			columns = `at, kind, user_id, actor_id, by_host, session_id, access_key, method, github_host, github_id, reason,
-				address, user_agent, request_id, pending, claimed_until, attempts`
-		}
-		rows, err := s.db.Query(`SELECT ` + columns + ` FROM ` + s.prefix + table)
-		require.NoError(t, err)
-		names, err := rows.Columns()
-		require.NoError(t, err)
-		values := make([]any, len(names))
-		for i := range values {
-			values[i] = new(sql.RawBytes)
-		}
-		for rows.Next() {
-			require.NoError(t, rows.Scan(values...))
-			row := table + ":"
-			for _, value := range values {
-				row += fmt.Sprintf(" %q", *value.(*sql.RawBytes))
-			}
-			all = append(all, row)
-		}
-		require.NoError(t, rows.Err())
-		require.NoError(t, rows.Close())
-	}
-	slices.Sort(all)
-	return all
 }
 
 // A connection can be lost before the server has received a statement, or after the server has run

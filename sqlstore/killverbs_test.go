@@ -126,7 +126,8 @@ func onEachPlace(t *testing.T, test func(t *testing.T, s verbStage)) {
 		t.Parallel()
 		file, s := newFile(t), &spy{}
 		db := openSpied(t, "file:"+file+impatient, s)
-		test(t, verbStage{&stage{mustOpen(t, db), db, s, "auth_"}, whereabouts("sqlite " + file)})
+		alone := &stage{store: mustOpen(t, db), db: db, spy: s, prefix: "auth_"}
+		test(t, verbStage{alone, whereabouts("sqlite " + file)})
 	})
 	onServers(t, func(t *testing.T, on *server) {
 		s := on.stage(t)

@@ -52,7 +52,7 @@ func (p place) prefix() string {
 // stage returns a stage for the opened store, with the records of seed.
 func (p place) stage(t *testing.T, store *sqlstore.Store, db *sql.DB, s *spy) *stage {
 	t.Helper()
-	return (&stage{store, db, s, p.prefix()}).seeded(t)
+	return (&stage{store: store, db: db, spy: s, prefix: p.prefix()}).seeded(t)
 }
 
 // migrations returns the first n migrations.
@@ -180,7 +180,7 @@ func TestEachMigrationKeepsExistingRows(t *testing.T) {
 			if n >= 5 && n < 15 {
 				filled++
 			}
-			require.Len(t, (&stage{store, db, &spy{}, p.prefix()}).rows(t), filled)
+			require.Len(t, (&stage{db: db, prefix: p.prefix()}).rows(t), filled)
 			user, err := store.FindUser(context.Background(), "u1")
 			require.NoError(t, err)
 			require.Equal(t, "N1", user.Username)

@@ -57,6 +57,7 @@ func (r *restorable) backUp(t *testing.T) (restore func()) {
 	all := append([]string{"revocation_head", "everybody"}, recordTables...)
 	for _, table := range all {
 		r.exec(t, `CREATE TABLE $copy_`+table+` AS SELECT * FROM $`+table)
+		t.Cleanup(func() { r.exec(t, `DROP TABLE $copy_`+table) }) // another test may use the other tables
 	}
 	return func() {
 		tx, err := r.db.BeginTx(background, nil)

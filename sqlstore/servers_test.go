@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth/internal/sqltest"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/sqlstore"
 )
@@ -36,6 +37,9 @@ type server struct {
 	once   sync.Once
 	schema string
 	err    error
+
+	emptier *sql.DB // the pool of tables
+	tables  *sqltest.Tables
 }
 
 var (
@@ -88,9 +92,23 @@ func (s *server) need(t testing.TB) {
 	}
 	s.once.Do(func() {
 		s.schema = "auth_test_" + strings.ToLower(rand.Text()[:10])
-		s.err = s.admin(`CREATE SCHEMA ` + s.schema)
+		s.err = errors.Join(s.admin(`CREATE SCHEMA `+s.schema), s.makeTables())
 	})
 	require.NoError(t, s.err)
+}
+
+// makeTables sets the fields emptier and tables.
+func (s *server) makeTables() error {
+	connector, err := s.connector(os.Getenv(s.variable), s.schema)
+	if err != nil {
+		return err
+	}
+	const conns = 2
+	s.emptier = sql.OpenDB(connector)
+	s.emptier.SetMaxOpenConns(conns)
+	s.emptier.SetMaxIdleConns(conns)
+	s.tables = sqltest.NewTables(s.dialect, s.emptier)
+	return nil
 }
 
 // outside calls the function do with a pool whose connections have no schema.
@@ -160,10 +178,18 @@ func openConnector(t testing.TB, connector driver.Connector, conns int) *sql.DB 
 	return db
 }
 
-// config returns the configuration of a store with separate, empty tables.
+// config returns the configuration of a store whose tables do not exist yet.
 func (s *server) config() sqlstore.Config {
-	prefix := "t" + strings.ToLower(rand.Text()[:12]) + "_"
-	return sqlstore.Config{Dialect: s.dialect, Prefix: prefix, Timeout: time.Minute}
+	return sqlstore.Config{Dialect: s.dialect, Prefix: sqltest.NewPrefix(), Timeout: time.Minute}
+}
+
+// emptied returns the configuration of a store whose tables are empty. An earlier test may have used the
+// tables: see [sqltest.Tables.Prefix].
+func (s *server) emptied(t testing.TB) sqlstore.Config {
+	t.Helper()
+	cfg := s.config()
+	cfg.Prefix = s.tables.Prefix(t)
+	return cfg
 }
 
 // store opens a store with separate, empty tables.
@@ -183,6 +209,7 @@ func runAndRemove(m *testing.M) (code int) {
 	code = m.Run()
 	for _, s := range servers {
 		if s.schema != "" {
+			_ = s.emptier.Close()
 			if err := s.remove(); err != nil {
 				println("the schema", s.schema, "was not removed:", err.Error())
 				code = 1

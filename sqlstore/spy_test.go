@@ -283,7 +283,7 @@ func spiedStore(t testing.TB) (*sqlstore.Store, *sql.DB, *spy) {
 	db := openMemory(t, s)
 	store := mustOpen(t, db)
 	seed(t, store)
-	(&stage{store, db, s, "auth_"}).nameEvent(t)
+	(&stage{db: db, prefix: "auth_"}).nameEvent(t)
 	s.watch(nil)
 	return store, db, s
 }

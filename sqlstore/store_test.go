@@ -35,7 +35,11 @@ func TestStoreOnAServerSatisfiesTheContract(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, on *server) {
 		db := on.open(t, nil, 30)
-		storetest.Run(t, func(t *testing.T) auth.Store { return on.store(t, db) })
+		storetest.Run(t, func(t *testing.T) auth.Store {
+			store, err := sqlstore.Open(t.Context(), db, on.emptied(t))
+			require.NoError(t, err)
+			return store
+		})
 	})
 }
 
@@ -44,7 +48,7 @@ func TestAccountsOnAServerSatisfyTheContract(t *testing.T) {
 	onServers(t, func(t *testing.T, on *server) {
 		db := on.open(t, nil, 20)
 		storetest.RunAccounts(t, func(t *testing.T) auth.AccountStore {
-			accounts, err := sqlstore.OpenAccounts(t.Context(), db, on.config())
+			accounts, err := sqlstore.OpenAccounts(t.Context(), db, on.emptied(t))
 			require.NoError(t, err)
 			return accounts
 		})

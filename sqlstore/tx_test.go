@@ -96,7 +96,7 @@ func TestNoStatementReadsAWholeTable(t *testing.T) {
 		requireIndexOnSQLite(t, db, s.statements())
 	}
 	store, db, s := spiedStore(t)
-	(&stage{store, db, s, "auth_"}).nameMany(t)
+	(&stage{store: store, db: db, spy: s, prefix: "auth_"}).nameMany(t)
 	require.NoError(t, store.RevokeSession(context.Background(), byHost, "s-ada"))
 	requireIndexOnSQLite(t, db, s.statements())
 }

@@ -51,6 +51,7 @@ var styledDirs = []string{
 	"internal/seal",
 	"internal/secrethash",
 	"internal/signing",
+	"internal/sqltest",
 	"internal/strictjson",
 	"internal/surface",
 	"internal/testenv",

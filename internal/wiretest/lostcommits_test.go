@@ -46,7 +46,7 @@ func newBackedUp(t *testing.T) *backedUp {
 }
 
 func (b *backedUp) open(t *testing.T) {
-	opened := openSQL(t, sqlstore.SQLite, "sqlite", sqliteDSN(b.path), "")
+	opened := openSQL(t, "sqlite", sqliteDSN(b.path), sqlstore.Config{Dialect: sqlstore.SQLite})
 	b.store.Store = authtest.FaultyStore(opened, func(method string) error {
 		b.calls.Add(1)
 		if fault := b.fault.Load(); fault != nil {

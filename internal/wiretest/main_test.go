@@ -19,6 +19,12 @@ type documentedRun struct{ *testing.M }
 
 func (r documentedRun) Run() int {
 	code := r.M.Run()
+	for _, s := range []*server{postgres, mariadb} {
+		if err := s.removeSchema(); err != nil {
+			fmt.Fprintf(os.Stderr, "the schema %s was not removed: %v\n", s.schema, err)
+			code = 1
+		}
+	}
 	for _, problem := range wire.problems {
 		fmt.Fprintln(os.Stderr, "not as in openapi.json:", problem)
 		code = max(code, 1)

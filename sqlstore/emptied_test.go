@@ -128,3 +128,16 @@ func TestTablesOfFailedAndUnfinishedTestsAreNotUsedAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestASeededStageHasTheRowsOfANewOne(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		want := on.everyRow(t, s.db, s.prefix)
+		for _, v := range verbs() {
+			require.NoError(t, v.call(t.Context(), s.store), v.name)
+			s.seeded(t)
+			require.Equal(t, want, on.everyRow(t, s.db, s.prefix), v.name)
+		}
+	})
+}

@@ -54,15 +54,14 @@ func newRestorable(t *testing.T, s *stage) *restorable {
 // backUp copies all tables, and returns a function that restores them.
 func (r *restorable) backUp(t *testing.T) (restore func()) {
 	t.Helper()
-	all := append([]string{"revocation_head", "everybody"}, recordTables...)
-	for _, table := range all {
+	for _, table := range countedTables {
 		r.exec(t, `CREATE TABLE $copy_`+table+` AS SELECT * FROM $`+table)
 		t.Cleanup(func() { r.exec(t, `DROP TABLE $copy_`+table) }) // another test may use the other tables
 	}
 	return func() {
 		tx, err := r.db.BeginTx(background, nil)
 		require.NoError(t, err)
-		for _, table := range all {
+		for _, table := range countedTables {
 			table = r.prefix + table
 			original := strings.Replace(table, r.prefix, r.prefix+"copy_", 1)
 			_, err = tx.Exec(`DELETE FROM ` + table)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +19,14 @@ type stage struct {
 	db     *sql.DB
 	spy    *spy
 	prefix string
+
+	seeds []insertion // the records of seed
+}
+
+// insertion is a statement that inserts all rows of a table.
+type insertion struct {
+	statement string
+	values    []any
 }
 
 // onEach runs the test with an SQLite file and with each available server. Each call of newStage
@@ -62,23 +71,66 @@ var recordTables = []string{
 	"github_accounts", "events", "host_users",
 }
 
-// seeded empties the tables and adds the records of seed again.
+// countedTables are the tables that methods of the store can change, with those that count.
+var countedTables = append(slices.Clone(recordTables), "revocation_head", "everybody")
+
+// seeded gives the tables the rows that seed adds to an empty store. The first call calls seed. Later
+// calls insert the same rows, because the tests call seeded thousands of times, and each call of seed
+// takes many transactions.
 func (s *stage) seeded(t *testing.T) *stage {
 	t.Helper()
 	s.spy.watch(nil)
-	for _, table := range recordTables {
-		_, err := s.db.Exec(`DELETE FROM ` + s.prefix + table)
+	if s.seeds == nil {
+		seed(t, s.store)
+		s.nameEvent(t)
+		for _, table := range countedTables {
+			s.remember(t, table)
+		}
+		s.spy.watch(nil)
+		return s
+	}
+	tx, err := s.db.Begin()
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback() }()
+	for _, table := range countedTables {
+		_, err := tx.Exec(`DELETE FROM ` + s.prefix + table)
 		require.NoError(t, err)
 	}
-	for _, counter := range []string{"revocation_head SET position = 0",
-		"everybody SET generation = 0"} {
-		_, err := s.db.Exec(`UPDATE ` + s.prefix + counter)
+	for _, seed := range s.seeds {
+		_, err := tx.Exec(seed.statement, seed.values...)
 		require.NoError(t, err)
 	}
-	seed(t, s.store)
-	s.nameEvent(t)
+	require.NoError(t, tx.Commit())
 	s.spy.watch(nil)
 	return s
+}
+
+// remember adds the rows of the table to s.seeds.
+func (s *stage) remember(t *testing.T, table string) {
+	t.Helper()
+	rows, err := s.db.Query(`SELECT * FROM ` + s.prefix + table)
+	require.NoError(t, err)
+	defer rows.Close()
+	names, err := rows.Columns()
+	require.NoError(t, err)
+	var all []any
+	for rows.Next() {
+		values := make([]any, len(names))
+		pointers := make([]any, len(names))
+		for i := range values {
+			pointers[i] = &values[i]
+		}
+		require.NoError(t, rows.Scan(pointers...))
+		all = append(all, values...)
+	}
+	require.NoError(t, rows.Err())
+	if len(all) == 0 {
+		return
+	}
+	row := `(?` + strings.Repeat(`, ?`, len(names)-1) + `)`
+	others := strings.Repeat(`, `+row, len(all)/len(names)-1)
+	statement := `INSERT INTO auth_` + table + ` VALUES ` + row + others
+	s.seeds = append(s.seeds, insertion{s.store.Statement(statement), all})
 }
 
 // nameEvent sets the ID of the only event, which is random, to "event".

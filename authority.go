@@ -23,7 +23,8 @@ type Authority struct {
 	Host string
 
 	// SessionID is the ID of the session that makes the change, and UserID is the ID of its user.
-	// The session must be neither revoked nor expired, and the user must be active.
+	// The session must be neither revoked nor expired, it must not have an Audience, and the user must
+	// be active.
 	SessionID string
 	UserID    string
 
@@ -93,10 +94,10 @@ func (a Authority) checkHost() error {
 //     The store must first lock the user's record, and then read this Generation in a separate
 //     statement.
 //
-// Check returns ErrTokenRejected if the session does not exist, is revoked or has expired, or if
-// the user is not active. It returns ErrSuperUserRequired if the user must be a super user and is
-// not, ErrSessionTooOld if the session is older than MaxAge, and an *[InsufficientScopeError] if the
-// session lacks the Scope.
+// Check returns ErrTokenRejected if the session does not exist, is revoked, has expired or has an
+// Audience, or if the user is not active. It returns ErrSuperUserRequired if the user must be a super
+// user and is not, ErrSessionTooOld if the session is older than MaxAge, and an
+// *[InsufficientScopeError] if the session lacks the Scope.
 func (a Authority) Check(now time.Time, session Session, user User, revokedBelow int64) error {
 	if a.Host != "" {
 		return nil
@@ -107,6 +108,8 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 		return errRevoked
 	case !session.ExpiresAt.After(now):
 		return errSessionExpired
+	case session.Audience != "":
+		return errOtherAudience
 	}
 	if keptByHost := user == (User{ID: a.UserID}); !keptByHost {
 		switch {

@@ -22,12 +22,16 @@ func TestAnAuthorityHoldsOnlyWhileItsSessionAndUserDo(t *testing.T) {
 		change func(*state)
 		want   error
 	}{
-		"a live session":                      {func(*state) {}, nil},
-		"no record of the session":            {func(s *state) { s.session = auth.Session{} }, auth.ErrTokenRejected},
-		"another session":                     {func(s *state) { s.session.ID = "s2" }, auth.ErrTokenRejected},
-		"the session of another user":         {func(s *state) { s.session.UserID = "u2" }, auth.ErrTokenRejected},
-		"expired at this moment":              {func(s *state) { s.session.ExpiresAt = now }, auth.ErrTokenRejected},
-		"expires a microsecond later":         {func(s *state) { s.session.ExpiresAt = now.Add(time.Microsecond) }, nil},
+		"a live session":              {func(*state) {}, nil},
+		"no record of the session":    {func(s *state) { s.session = auth.Session{} }, auth.ErrTokenRejected},
+		"another session":             {func(s *state) { s.session.ID = "s2" }, auth.ErrTokenRejected},
+		"the session of another user": {func(s *state) { s.session.UserID = "u2" }, auth.ErrTokenRejected},
+		"expired at this moment":      {func(s *state) { s.session.ExpiresAt = now }, auth.ErrTokenRejected},
+		"expires a microsecond later": {func(s *state) { s.session.ExpiresAt = now.Add(time.Microsecond) }, nil},
+		"for another audience":        {func(s *state) { s.session.Audience = "a" }, auth.ErrTokenRejected},
+		"for another audience, lacking a scope": {func(s *state) {
+			s.session.Audience, s.session.Scopes, s.by.Scope = "a", auth.NewScopes(), "b"
+		}, auth.ErrTokenRejected},
 		"an entry above its generation":       {func(s *state) { s.below = 8 }, auth.ErrTokenRejected},
 		"an entry of its generation":          {func(s *state) { s.below = 7 }, nil},
 		"a disabled user":                     {func(s *state) { s.user.IsActive = false }, auth.ErrTokenRejected},

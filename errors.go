@@ -114,6 +114,7 @@ var (
 	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
 	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
 	errSessionExpired = fmt.Errorf("%w: the session has expired", ErrTokenRejected)
+	errOtherAudience  = fmt.Errorf("%w: the session is for another audience", ErrTokenRejected)
 	errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
 )
 

@@ -177,6 +177,7 @@ type sessionResponse struct {
 	UserAgent string       `json:"user_agent"`
 	IP        string       `json:"ip"`
 	Current   bool         `json:"current"`
+	Audience  string       `json:"audience,omitzero"`
 }
 
 func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -196,6 +197,7 @@ func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, er
 			UserAgent: session.UserAgent,
 			IP:        session.Address,
 			Current:   session.ID == caller.SessionID,
+			Audience:  session.Audience,
 		}
 	}
 	return response, nil

@@ -176,6 +176,11 @@ type Session struct {
 	// Scopes limits what the session may do: see [ScopeSet]. nil means no limit. The scopes of a session
 	// never change.
 	Scopes *ScopeSet
+
+	// Audience is the service for which the session was opened: the aud claim of its token. Empty means
+	// the issuer itself. A session for another audience is no [Authority]: see [Authority.Check]. An
+	// Audience has at most 256 bytes of visible ASCII, without quotation marks and backslashes.
+	Audience string
 }
 
 // ClientInfo describes the client that sends a request. It helps people to recognize their

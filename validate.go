@@ -153,6 +153,7 @@ func (s Session) Validate() error {
 		checkText("user_agent", s.UserAgent, maxUserAgentLength),
 		checkText("ip", s.Address, maxAddressLength),
 		s.Scopes.validate(),
+		checkOptionalAudience(s.Audience),
 	)
 }
 
@@ -356,6 +357,16 @@ func checkText(field, value string, limit int) error {
 		return &InvalidError{Field: field, Reason: flaw}
 	}
 	return nil
+}
+
+// checkOptionalAudience accepts an empty text, which stands for the issuer itself, and the name of another
+// audience.
+func checkOptionalAudience(name string) error {
+	if name == "" || scope.IsAudience(name) {
+		return nil
+	}
+	return invalidf("audience", "must be at most %d bytes of visible ASCII, without quotation marks and "+
+		"backslashes", scope.MaxAudience)
 }
 
 // checkNames checks the rules for new users that Validate does not check. Validate is for stores, which

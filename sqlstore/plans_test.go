@@ -43,8 +43,8 @@ var fill = []string{
 	`INSERT INTO auth_host_users (id) SELECT CONCAT('u', n) FROM TABLE`,
 }
 
-const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation, scopes)
-		SELECT CONCAT('s', n), CONCAT('u', n), 'access_key', CONCAT('k', n), 1, 9000000000000000 + n, '', '', n, CASE n % 2 WHEN 0 THEN 'reports:read' END FROM TABLE`
+const fillSessions = `INSERT INTO auth_sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation, scopes, audience)
+		SELECT CONCAT('s', n), CONCAT('u', n), 'access_key', CONCAT('k', n), 1, 9000000000000000 + n, '', '', n, CASE n % 2 WHEN 0 THEN 'reports:read' END, '' FROM TABLE`
 
 var numbers = map[sqlstore.Dialect]string{
 	sqlstore.Postgres: fmt.Sprintf(`generate_series(1, %d) AS g (n)`, manyRows),

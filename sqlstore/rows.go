@@ -18,7 +18,7 @@ const (
 	keyColumns  = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,
 	k.last_used_at, k.scopes`
 	sessionColumns = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at, s.user_agent, s.address,
-	s.generation, s.scopes`
+	s.generation, s.scopes, s.audience`
 	revocationColumns = `r.position, r.id, r.user_id, r.session_id, r.generation, r.expires_at`
 	linkColumns       = `l.host, l.account_id, l.user_id, l.login, l.name, l.avatar_url, l.created_at, l.seen_at`
 	tokenColumns      = `t.host, t.account_id, t.user_id, t.version, t.scopes, t.sealed, t.updated_at`
@@ -37,7 +37,7 @@ func keyFields(k *auth.AccessKey) []any {
 func sessionFields(s *auth.Session) []any {
 	return []any{&s.ID, &s.UserID, &s.Method, &s.AccessKeyID, micros{&s.CreatedAt},
 		micros{&s.ExpiresAt},
-		&s.UserAgent, &s.Address, &s.Generation, scopes{&s.Scopes}}
+		&s.UserAgent, &s.Address, &s.Generation, scopes{&s.Scopes}, &s.Audience}
 }
 
 func revocationFields(r *auth.Revocation) []any {

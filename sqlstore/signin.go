@@ -339,10 +339,11 @@ func (b *signInBatch) write(ctx context.Context, t tx) error {
 
 var sessionTable = []column{{name: "id"}, {name: "user_id"}, {name: "method"}, {name: "access_key_id"},
 	{name: "created_at", number: true}, {name: "expires_at", number: true},
-	{name: "user_agent"}, {name: "address"}, {name: "generation", number: true}, {name: "scopes"}}
+	{name: "user_agent"}, {name: "address"}, {name: "generation", number: true}, {name: "scopes"},
+	{name: "audience"}}
 
 func sessionValues(s auth.Session) []any {
 	return []any{s.ID, s.UserID, string(s.Method), s.AccessKeyID,
 		toMicros(s.CreatedAt), toMicros(s.ExpiresAt), s.UserAgent, s.Address, s.Generation,
-		scopesValue(s.Scopes)}
+		scopesValue(s.Scopes), s.Audience}
 }

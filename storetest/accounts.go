@@ -35,6 +35,7 @@ var (
 		{"listing the keys of all users", listKeysPromises},
 		{"scopes of access keys", scopePromises},
 		{"scopes of sessions", sessionScopePromises},
+		{"audiences of sessions", audiencePromises},
 		{"sessions", sessionPromises},
 		{"sessions listed and limited", sessionCapPromises},
 		{"revoking all sessions of a user", endAllPromises},
@@ -57,6 +58,7 @@ var (
 		{"rules of authority", authorityRulePromises},
 		{"authority races", authorityRacePromises},
 		{"changes by limited sessions", grantPromises},
+		{"changes by sessions for another audience", audienceAuthorityPromises},
 	}
 )
 

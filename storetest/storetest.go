@@ -55,6 +55,7 @@ var together = []group[auth.Store]{
 	{"listing the keys of all users", ofUsers(listKeysPromises, nil)},
 	{"scopes of access keys", ofUsers(scopePromises, scopePromisesOfUsers)},
 	{"scopes of sessions", ofUsers(sessionScopePromises, nil)},
+	{"audiences of sessions", ofUsers(audiencePromises, nil)},
 	{"sessions", ofUsers(sessionPromises, sessionPromisesOfUsers)},
 	{"sessions listed and limited", ofUsers(sessionCapPromises, sessionCapPromisesOfUsers)},
 	{"revoking all sessions of a user", ofUsers(endAllPromises, endAllPromisesOfUsers)},
@@ -84,6 +85,7 @@ var alone = []group[auth.Store]{
 	{"rules of authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
 	{"authority races", ofUsers(authorityRacePromises, authorityRacePromisesOfUsers)},
 	{"changes by limited sessions", ofUsers(grantPromises, nil)},
+	{"changes by sessions for another audience", ofUsers(audienceAuthorityPromises, nil)},
 }
 
 // Run tests that the stores returned by open satisfy the contract of [auth.Store].

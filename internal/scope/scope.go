@@ -10,17 +10,26 @@ import (
 const (
 	MaxName = 64   // maximum length of a scope, in bytes
 	MaxText = 1024 // maximum length of the text of a set, in bytes
+
+	MaxAudience = 256 // maximum length of an audience, in bytes
 )
 
 // IsName reports whether the text is the name of a scope: 1 to MaxName bytes of visible ASCII, without
 // quotation marks and backslashes (RFC 6749, section 3.3).
-func IsName(name string) bool {
-	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+func IsName(name string) bool { return isToken(name, MaxName) }
+
+// IsAudience reports whether the text is an audience of tokens: 1 to MaxAudience bytes of the same
+// characters as a scope.
+func IsAudience(name string) bool { return isToken(name, MaxAudience) }
+
+// isToken reports whether the text has 1 to limit bytes, each of which can be in a scope.
+func isToken(text string, limit int) bool {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
 			return false
 		}
 	}
-	return name != "" && len(name) <= MaxName
+	return text != "" && len(text) <= limit
 }
 
 // Join returns the text of the set of these names. Each of them must be a name of a scope.

@@ -23,6 +23,18 @@ func TestOnlyVisibleASCIIWithoutQuotesIsAName(t *testing.T) {
 	}
 }
 
+func TestAnAudienceHasTheCharactersOfAScope(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a", "https://api.example.com/x?y=1#z", strings.Repeat("x", 256)} {
+		require.True(t, scope.IsAudience(name), name)
+	}
+	for _, name := range []string{
+		"", " ", "a b", "a\n", `a"b`, `a\b`, "ä", "a\x00", "\x7f", strings.Repeat("x", 257),
+	} {
+		require.False(t, scope.IsAudience(name), "%q", name)
+	}
+}
+
 func TestASetHasOneText(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, "a b c", scope.Join([]string{"c", "a", "b", "a"}))

@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS auth_sessions (
 	address       VARBINARY(64)  NOT NULL,
 	generation    BIGINT         NOT NULL,
 	scopes        VARBINARY(1024), -- NULL if the session has no limit
+	audience      VARBINARY(256) NOT NULL, -- '' if it is the issuer
 	INDEX auth_sessions_by_user (user_id, created_at, generation, id),
 	INDEX auth_sessions_by_access_key (access_key_id),
 	INDEX auth_sessions_by_expiry (expires_at)

@@ -10,7 +10,8 @@ CREATE TABLE auth_sessions (
 	user_agent    TEXT             NOT NULL,
 	address       TEXT             NOT NULL,
 	generation    BIGINT           NOT NULL,
-	scopes        TEXT -- NULL if the session has no limit
+	scopes        TEXT, -- NULL if the session has no limit
+	audience      TEXT             NOT NULL -- '' if it is the issuer
 );
 
 CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id, created_at, generation, id);

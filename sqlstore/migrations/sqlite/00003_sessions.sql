@@ -10,7 +10,8 @@ CREATE TABLE auth_sessions (
 	user_agent    TEXT    NOT NULL,
 	address       TEXT    NOT NULL,
 	generation    INTEGER NOT NULL,
-	scopes        TEXT -- NULL if the session has no limit
+	scopes        TEXT, -- NULL if the session has no limit
+	audience      TEXT    NOT NULL -- '' if it is the issuer
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX auth_sessions_by_user ON auth_sessions (user_id, created_at, generation, id);

@@ -1,0 +1,56 @@
+package auth
+
+import "time"
+
+// User is the record of one user.
+type User struct {
+	// ID identifies the user permanently and is never given to another user. It has at most
+	// [MaxIDLength] bytes. Authorize by the ID: an e-mail can later belong to another user. If the
+	// host keeps the users in its own table, a username can later belong to another user, too.
+	ID string `json:"user_id"`
+
+	// Username and Email are each unique without regard to ASCII case. The Email may be empty, for
+	// any number of users. A Username has at most 128 bytes, an Email at most 254.
+	Username string `json:"username"`
+	Email    string `json:"email,omitzero"`
+
+	// IsSuperUser lets the user administer other users.
+	IsSuperUser bool `json:"is_super_user"`
+
+	// IsActive is false while the user is disabled. A disabled user cannot sign in and has no
+	// session.
+	IsActive bool `json:"is_active"`
+
+	CreatedAt time.Time `json:"created_at,omitzero"`
+
+	// LastLogin is when the newest session was created. Zero means never.
+	LastLogin time.Time `json:"last_login,omitzero"`
+
+	// AdmittedAt is when the user's GitHub account last passed the rules of [GitHubConfig] for
+	// sign-ins. It is set only for users that a GitHub sign-in created, and is zero for all others.
+	// See [GitHubConfig.MembershipMaxAge].
+	AdmittedAt time.Time `json:"admitted_at,omitzero"`
+}
+
+// UserChange is a change of a user. A nil field leaves the user's value unchanged.
+type UserChange struct {
+	IsSuperUser *bool
+	IsActive    *bool
+}
+
+// Apply returns the user after the change. Implementations of [UserStore.UpdateUser] call it.
+func (c UserChange) Apply(user User) User {
+	if c.IsSuperUser != nil {
+		user.IsSuperUser = *c.IsSuperUser
+	}
+	if c.IsActive != nil {
+		user.IsActive = *c.IsActive
+	}
+	return user
+}
+
+// GivesPower reports whether the change sets IsActive or IsSuperUser to true. For such a change, a store
+// calls [Authority.CheckGrant] with nil.
+func (c UserChange) GivesPower() bool {
+	return c.IsSuperUser != nil && *c.IsSuperUser || c.IsActive != nil && *c.IsActive
+}

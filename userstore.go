@@ -1,0 +1,78 @@
+package auth
+
+import "context"
+
+// UserStore has the methods of a [Store] that are about users. See [AccountStore] for the rules
+// that all methods follow.
+type UserStore interface {
+	// Register adds a user and the user's first access key, or neither.
+	//
+	// It returns ErrExists if the user's ID, username or e-mail is taken, or if the key's ID is
+	// taken. It returns ErrInvalid if the key belongs to another user.
+	Register(ctx context.Context, w Write, user User, key AccessKey) error
+
+	// RegisterUsers adds many users in one transaction, each with 1 to MaxKeys access keys.
+	// [Service.ImportUsers] calls it.
+	//
+	// It processes the users in order and returns one error for each user. The error is nil if the
+	// user was added with all keys. A user is not added if the user ID, the username, the e-mail or
+	// the ID of a key is taken, even by a user that the call has just added. The error is then an
+	// [ExistsError] for the first taken value in this order. The SameUserID of the error says
+	// whether the user is already registered. The other users are added nevertheless. If other
+	// calls write at the same time, two errors can describe the store at different moments.
+	//
+	// If any user has no key, more than MaxKeys keys or the key of another user, RegisterUsers adds
+	// no user and returns ErrInvalid. If it adds at least one user, it stores one event.
+	RegisterUsers(ctx context.Context, w Write, users []UserWithKeys) ([]error, error)
+
+	// Bootstrap adds the first super user and the user's access key, as Register does. In the same
+	// transaction it records permanently that the store has been bootstrapped. Every later call
+	// returns ErrBootstrapped. A call that fails records nothing. Bootstrap returns ErrInvalid if
+	// the user is not an active super user.
+	Bootstrap(ctx context.Context, w Write, user User, key AccessKey) error
+
+	// FindUser returns the user with this ID, or ErrNotFound.
+	FindUser(ctx context.Context, id string) (User, error)
+
+	// ListUsers returns one page of users, sorted by the bytes of their IDs: at most limit users,
+	// whose IDs are greater than the parameter after. A page of fewer than limit users is the last
+	// page. If limit is below one, ListUsers returns no users.
+	//
+	// For the first page, the parameter after is empty. For each later page, it is the last ID
+	// of the previous page. A user who exists during the whole iteration is in exactly one page.
+	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
+
+	// UpdateUser changes the user and returns the changed record. If the change sets IsActive to
+	// false, UpdateUser revokes the user's sessions in the same transaction, as RevokeUserSessions
+	// does. Setting IsActive to true again restores no session. If the change sets IsSuperUser to
+	// false, the grants of all GitHub accounts that are remembered for the user become spent: see
+	// SignInGitHub. These accounts can then never make a user a super user again.
+	//
+	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if the change
+	// would disable or demote the only active super user. If two concurrent calls would together
+	// disable or demote the last two active super users, one of the calls fails.
+	UpdateUser(ctx context.Context, w Write, id string, change UserChange) (User, error)
+
+	// ResetUser replaces every way in which the user can sign in. In one transaction it removes all
+	// access keys, sessions, GitHub links and GitHub tokens, applies the change, and adds the key.
+	// It sets AdmittedAt to zero, because the user no longer depends on the rules of GitHub
+	// sign-in. The GitHub accounts stay remembered for the user, and their grants become spent: see
+	// SignInGitHub. ResetUser returns the changed record and the removed tokens, which the caller
+	// must still revoke at GitHub.
+	//
+	// It returns ErrNotFound if there is no such user, ErrInvalid if the key belongs to another
+	// user, and ErrLastSuperUser as UpdateUser does. It returns ErrExists if the new key's ID is
+	// taken, even by a key that ResetUser would remove.
+	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User,
+		[]GitHubToken, error)
+
+	// DeleteUser removes the user with all access keys, sessions, GitHub links and GitHub tokens, in one
+	// transaction. It returns the tokens, which the caller must still revoke at GitHub. The username stays
+	// taken, so Register returns ErrExists for it. The e-mail becomes available again. The user's GitHub
+	// accounts are no longer remembered for any user, and their grants become spent: see SignInGitHub. An
+	// [EventStore] clears the Client of every event whose ActorID is the user's ID.
+	//
+	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the user is the only
+	// active super user.
+	DeleteUser(ctx context.Context, w Write, id string) ([]GitHubToken, error)
+}

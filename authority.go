@@ -164,9 +164,10 @@ func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
 }
 
 // CheckNewUser calls [Authority.CheckGrant] for the Scopes of each key of a new user, and returns the first
-// error. A limited session cannot add a super user, whatever the keys are.
+// error. A limited session cannot add a super user or a service user with Audiences, whatever the keys are:
+// with delegated tokens, the service user could act where the session cannot.
 func (a Authority) CheckNewUser(session Session, user UserWithKeys) error {
-	if user.User.IsSuperUser {
+	if user.User.IsSuperUser || user.User.Audiences != "" {
 		return a.CheckGrant(session, nil)
 	}
 	for _, key := range user.Keys {

@@ -42,8 +42,7 @@ var (
 	// again. [Config.ReauthAfter] sets the maximum age.
 	ErrSessionTooOld = errors.New("auth: the session is too old for this")
 
-	// ErrSuperUserRequired means that the caller is authenticated but is not an active super
-	// user.
+	// ErrSuperUserRequired means that the caller is authenticated but is not an active super user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
 
 	// ErrInsufficientScope means that a limited session or token lacks a scope that it needs: see
@@ -71,6 +70,10 @@ var (
 
 	// ErrUserDisabled means that a user is not active.
 	ErrUserDisabled = errors.New("auth: user is disabled")
+
+	// ErrServiceUser means that the user is a service user, which cannot sign in with GitHub, connect a
+	// GitHub account, or be the first super user.
+	ErrServiceUser = errors.New("auth: service users cannot do this")
 
 	// ErrLastSuperUser means that a change was refused because no active super user would remain.
 	ErrLastSuperUser = errors.New("auth: the last active super user must stay")
@@ -364,6 +367,7 @@ var errorStatuses = []struct {
 	{ErrInsufficientScope, http.StatusForbidden, "The scopes of this token do not allow this"},
 	{ErrSessionTooOld, http.StatusForbidden, "This needs a newer session: sign in again first"},
 	{ErrUserDisabled, http.StatusForbidden, "This user is disabled"},
+	{ErrServiceUser, http.StatusForbidden, "A service user cannot do this: it signs in with access keys only"},
 	{ErrCrossOrigin, http.StatusForbidden, "Request refused: it must come from a page of this site"},
 	{ErrGitHubState, http.StatusBadRequest, "This GitHub sign-in is unknown, expired or used: begin again"},
 	{ErrGitHubNotConfigured, http.StatusServiceUnavailable, "GitHub sign-in is not configured"},

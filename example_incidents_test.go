@@ -38,7 +38,7 @@ func recoverSuperUser(
 		return svc.RecoverSuperUser(ctx, id)
 	}
 	for after := ""; ; {
-		page, err := store.ListUsers(ctx, after, 200)
+		page, err := store.ListUsers(ctx, auth.UserQuery{After: after, Limit: 200})
 		if err != nil {
 			return auth.KeyPair{}, err
 		}

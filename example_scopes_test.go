@@ -63,8 +63,8 @@ func send(api http.Handler, method, path, body, authorization string) *httptest.
 	return w
 }
 
-// A build server gets a user and a key of its own. The key is limited, so a thief of the key can publish
-// reports and nothing else.
+// A build server gets a service user and a key of its own. The key is limited, so a thief of the key
+// can publish reports and nothing else.
 func ExampleNewScopes() {
 	ctx := context.Background()
 	svc, api, err := newScopedAPI()
@@ -72,7 +72,8 @@ func ExampleNewScopes() {
 		log.Fatal(err)
 	}
 	build, err := svc.Register(ctx, auth.ByHost("setup"), auth.UserParams{
-		Username: "build server",
+		Username:  "build server",
+		IsService: true,
 		Key: auth.KeyOptions{
 			Label:     "CI",
 			ExpiresAt: time.Now().AddDate(0, 3, 0),

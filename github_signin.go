@@ -151,8 +151,8 @@ func (g *GitHubConnector) signInRecords(
 	switch {
 	case err == nil:
 		signIn.Link.UserID = link.UserID
-		if g.tokens.users != nil { // refuses a disabled user before anything is written
-			_, err = g.tokens.users.activeUser(ctx, link.UserID)
+		if g.tokens.users != nil { // refuses a disabled or a service user before anything is written
+			_, err = g.tokens.users.activePerson(ctx, link.UserID)
 		} else {
 			signIn.Email, err = g.missingEmail(ctx, link.UserID, grant)
 		}
@@ -290,7 +290,7 @@ func (g *GitHubConnector) connect(
 	ctx context.Context, flow oauthstate.Flow, profile GitHubProfile, grant githubapi.Grant,
 ) (*GitHubLink, error) {
 	if g.tokens.users != nil {
-		switch _, err := g.tokens.users.activeUser(ctx, flow.UserID); {
+		switch _, err := g.tokens.users.activePerson(ctx, flow.UserID); {
 		case errors.Is(err, ErrNotFound), errors.Is(err, ErrUserDisabled):
 			return nil, ErrGitHubState // a store that keeps users leads to the same error
 		case err != nil:

@@ -124,6 +124,11 @@ type userResponse struct {
 	IsActive    bool    `json:"is_active"`
 	CreatedAt   *string `json:"created_at"`
 	LastLogin   *string `json:"last_login"`
+
+	// These fields are absent for a person. CreatedBy is also absent if the host added the service user.
+	IsService bool     `json:"is_service,omitzero"`
+	CreatedBy string   `json:"created_by,omitzero"`
+	Audiences []string `json:"audiences,omitzero"`
 }
 
 func (s *Service) serveCurrentUser(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -143,6 +148,9 @@ func newUserResponse(user User) userResponse {
 		IsActive:    user.IsActive,
 		CreatedAt:   wire.OptionalTime(user.CreatedAt), // a host's own users may have no time
 		LastLogin:   wire.OptionalTime(user.LastLogin),
+		IsService:   user.IsService,
+		CreatedBy:   user.CreatedBy,
+		Audiences:   user.audiences(),
 	}
 }
 

@@ -11,10 +11,11 @@ import (
 )
 
 // RegisterUserHandler handles POST /api/v1/user/register: a super user calls it to create a user.
-// The e-mail address is optional. If the username is reserved, such as admin or root, the handler
-// answers 422. Only the host's own code can use a reserved username, with [Service.Register]. The
-// handler returns the only copy of the user's access secret. If the host has a [UserSource], it answers
-// 404.
+// The e-mail address is optional. The fields is_service and audiences make a service user, also at this
+// published path, because a client that asks for a service user must not get a person. If the username is
+// reserved, such as admin or root, the handler answers 422. Only the host's own code can use a reserved
+// username, with [Service.Register]. The handler returns the only copy of the user's access secret. If the
+// host has a [UserSource], it answers 404.
 func (s *Service) RegisterUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, recent: true,
 		serve: s.serveRegister})
@@ -30,19 +31,28 @@ type registerResponse struct {
 	AccessSecret string  `json:"access_secret"`
 	CreatedOn    string  `json:"created_on"`
 	Message      string  `json:"message"`
+
+	// These fields are absent for a person, because the answer for a person is published.
+	IsService bool     `json:"is_service,omitzero"`
+	Audiences []string `json:"audiences,omitzero"`
 }
 
 func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := wire.ReadBody(w, r, "username", "email", "is_super_user")
+	body := wire.ReadBody(w, r, "username", "email", "is_super_user", "is_service", "audiences")
 	params := UserParams{
 		Username:    body.Text("username"),
 		Email:       body.NonEmptyText("email"),
 		IsSuperUser: body.Flag("is_super_user"),
+		IsService:   body.Flag("is_service"),
 		Key:         callerKeyOptions(r),
 	}
+	audiences, hasAudiences := body.Texts("audiences")
+	params.Audiences = audiences
 	switch {
 	case body.Err() != nil:
 		return nil, readError(body.Err())
+	case hasAudiences && !params.IsService:
+		return nil, invalidf("audiences", "can be given only to a service user")
 	case githubapi.IsReservedUsername(params.Username):
 		return nil, invalidf("username", "must not be a reserved name such as admin")
 	}
@@ -65,6 +75,8 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 		AccessSecret: made.Pair.AccessSecret.Reveal(),
 		CreatedOn:    wire.Time(made.User.CreatedAt),
 		Message:      message,
+		IsService:    made.User.IsService,
+		Audiences:    made.User.audiences(),
 	}
 	if made.User.IsSuperUser {
 		response.Role = "Super User"
@@ -109,9 +121,16 @@ const (
 	maxUsersPerPage = 200
 )
 
-// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>: it returns a page of users to
-// a super user. The users are sorted by ID, and the page begins after the given ID. If there are
-// more users, the response has a Link header with the URL of the next page.
+// userKinds has the kind of users for each value of the parameter kind. The value is empty if the parameter
+// is missing.
+var userKinds = map[string]UserKind{
+	"": UserKindPerson, "person": UserKindPerson, "service": UserKindService, "all": UserKindAll,
+}
+
+// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>&kind=person: it returns a page of users
+// to a super user. The kind is person, service or all; the default is person. The users are sorted by ID, and
+// the page begins after the given ID. If there are more users, the response has a Link header with the URL of
+// the next page.
 func (s *Service) ListUsersHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers,
 		serve: s.serveUsers})
@@ -123,24 +142,26 @@ func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.users.ListUsers(r.Context(), query.Get("after"), limit+1)
+	kind, ok := userKinds[query.Get("kind")]
+	if !ok {
+		return nil, invalidf("kind", "must be person, service or all")
+	}
+	users, err := s.users.ListUsers(r.Context(),
+		UserQuery{After: query.Get("after"), Limit: limit + 1, Kind: kind})
 	if err != nil {
 		return nil, fmt.Errorf("auth: listing users: %w", err)
 	}
 	if len(users) > limit {
 		users = users[:limit]
-		w.Header().Set("Link", "<"+nextPage(r, limit, users[limit-1].ID)+`>; rel="next"`)
+		query.Set("limit", strconv.Itoa(limit))
+		query.Set("after", users[limit-1].ID)
+		w.Header().Set("Link", "<"+pagePath(r)+"?"+query.Encode()+`>; rel="next"`)
 	}
 	response := make([]userResponse, len(users)) // encodes as [], not null, if empty
 	for i, user := range users {
 		response[i] = newUserResponse(user)
 	}
 	return response, nil
-}
-
-// nextPage returns the path and query of the page that follows the user with the given ID.
-func nextPage(r *http.Request, limit int, after string) string {
-	return pagePath(r) + "?" + url.Values{"limit": {strconv.Itoa(limit)}, "after": {after}}.Encode()
 }
 
 // GetUserHandler handles GET /auth/users/{id}: it returns the user's record to a super user.

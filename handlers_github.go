@@ -20,10 +20,9 @@ import (
 // nil *GitHubConnector returns ErrGitHubNotConfigured.
 func (s *Service) GitHub() *GitHubConnector { return s.github }
 
-// GitHubSignInHandler handles GET /api/v1/auth/github/login-user: it begins a sign-in with GitHub.
-// The response contains the URL at GitHub to which the calling page must send the browser. The
-// handler also sets a cookie that binds the sign-in to the browser, unless
-// GitHubConfig.InsecureUnboundState is set.
+// GitHubSignInHandler handles GET /api/v1/auth/github/login-user: it begins a sign-in with GitHub. The
+// response contains the URL at GitHub to which the calling page must send the browser. The handler also sets
+// a cookie that binds the sign-in to the browser, unless GitHubConfig.InsecureUnboundState is set.
 func (s *Service) GitHubSignInHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubSignIn})
@@ -49,10 +48,9 @@ func (s *Service) serveGitHubSignIn(w http.ResponseWriter, r *http.Request) (any
 	return authURLResponse{authURL}, nil
 }
 
-// requireOwnPage checks whether a request may begin a GitHub flow. If the request may begin one,
-// both results are nil. For a prefetch, and for a request whose source is not browser.Allowed, the
-// error is ErrCrossOrigin. A HEAD request must not begin a flow either. For a HEAD request, the
-// first result is the response to send, which is 204, and the error is nil.
+// requireOwnPage checks whether a request may begin a GitHub flow. If so, both results are nil. For a
+// prefetch, and for a request whose source is not browser.Allowed, the error is ErrCrossOrigin. A HEAD
+// request must not begin a flow: the first result is the response to send, 204, and the error is nil.
 func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	switch {
 	case r.Method == http.MethodHead:
@@ -63,19 +61,19 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-// GitHubConnectHandler handles GET /api/v1/auth/github/login: it begins to connect a GitHub account
-// to the caller. The response contains the URL at GitHub to which the calling page must send the
-// browser. The handler also sets a cookie that binds the flow to the browser.
+// GitHubConnectHandler handles GET /api/v1/auth/github/login: it begins to connect a GitHub account to the
+// caller. The response contains the URL at GitHub to which the calling page must send the browser. The
+// handler also sets a cookie that binds the flow to the browser. For a service user, it answers 403.
 func (s *Service) GitHubConnectHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: everything, recent: true,
 		github: true, serve: s.serveGitHubConnect})
 }
 
-// errConnectByCookie refuses a request to connect a GitHub account if the request has a bearer
-// token and browsers reach the service over plain http, except on loopback. The cookie of the flow is
-// then insecure: a page of a sibling domain can set it. An attacker could begin a flow with the
-// attacker's own token, and set the cookie of that flow in another person's browser. That person's
-// GitHub account would then be connected to the attacker's user.
+// errConnectByCookie refuses a request to connect a GitHub account if the request has a bearer token and
+// browsers reach the service over plain http, except on loopback. The cookie of the flow is then insecure:
+// a page of a sibling domain can set it. An attacker could begin a flow with the attacker's own token, and
+// set the cookie of that flow in another person's browser. That person's GitHub account would then be
+// connected to the attacker's user.
 var errConnectByCookie = &wire.RequestError{Status: http.StatusForbidden,
 	Detail: "Connecting GitHub needs a browser session here: sign in with GitHub first"}
 
@@ -85,6 +83,9 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	}
 	if _, err := BearerToken(r); err == nil && s.browser != nil && s.github.insecureCookies {
 		return nil, errConnectByCookie
+	}
+	if user, err := s.User(r.Context()); err != nil || user.IsService {
+		return nil, cmp.Or(err, ErrServiceUser)
 	}
 	caller, _ := IdentityFromContext(r.Context())
 	by := caller.Authority()
@@ -97,10 +98,9 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	return authURLResponse{authURL}, nil
 }
 
-// GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it begins a sign-in
-// with GitHub and redirects the browser to GitHub. A page that cannot use fetch can link to this
-// path. If it is uncertain whether a click caused the request, the handler answers with a page on
-// which the person must click to continue.
+// GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it begins a sign-in with GitHub
+// and redirects the browser to GitHub. A page that cannot use fetch can link to this path. If it is uncertain
+// whether a click caused the request, the handler answers with a page on which the person must click.
 func (s *Service) GitHubStartHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubStart})
@@ -130,14 +130,14 @@ func (s *Service) serveGitHubStart(w http.ResponseWriter, r *http.Request) (any,
 	return written{}, nil
 }
 
-// writeStartPage answers a navigation if it is uncertain whether a click caused the navigation. It
-// writes a page with a link to the same call. If the person clicks the link, the new request comes
-// from the service's own page and may begin the flow.
+// writeStartPage answers a navigation if it is uncertain whether a click caused the navigation. It writes a
+// page with a link to the same call. If the person clicks the link, the new request comes from the
+// service's own page and may begin the flow.
 //
-// Safari never sends Sec-Fetch-User. In Safari, the service therefore cannot distinguish a click on
-// a page of another origin from a script of that page. If the service refused a navigation in this
-// uncertain case, pages of other origins could not link to this call in Safari. If the navigation
-// began the flow, any page could sign in its Safari visitors again and again.
+// Safari never sends Sec-Fetch-User. In Safari, the service therefore cannot distinguish a click on a page of
+// another origin from a script of that page. If the service refused a navigation in this uncertain case,
+// pages of other origins could not link to this call in Safari. If the navigation began the flow, any page
+// could sign in its Safari visitors again and again.
 func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	if err := checkReturnTo(returnTo); err != nil {
 		return nil, err
@@ -146,8 +146,8 @@ func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	return written{}, nil
 }
 
-// GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the browser
-// back: it completes a sign-in, or connects a GitHub account.
+// GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the browser back: it
+// completes a sign-in, or connects a GitHub account.
 func (s *Service) GitHubCallbackHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubCallback})
@@ -191,8 +191,8 @@ func (s *Service) redirectFailure(w http.ResponseWriter, r *http.Request, err er
 // GitHub's page. ReturnTo of the outcome is the page at which the flow ended.
 var errCompletedBefore = errors.New("auth: the GitHub flow has completed in this session")
 
-// completeGitHub completes a flow as [GitHubConnector.Complete] does, within the limits of
-// Config.Throttling. It also returns the caller to whom the session cookie of the request belongs.
+// completeGitHub completes a flow as [GitHubConnector.Complete] does, within the limits of Config.Throttling.
+// It also returns the caller to whom the session cookie of the request belongs.
 func (s *Service) completeGitHub(r *http.Request) (GitHubOutcome, Identity, error) {
 	ctx := r.Context()
 	client := clientOf(ctx).throttleClient()
@@ -237,8 +237,8 @@ func (g *GitHubConnector) completedIn(r *http.Request, caller Identity) (oauthst
 	return done, ok
 }
 
-// browserCaller returns the caller to whom the session cookie of the request belongs. It returns
-// the zero Identity if there is no session cookie or its session is not live.
+// browserCaller returns the caller to whom the session cookie of the request belongs. It returns the zero
+// Identity if there is no live session.
 func (s *Service) browserCaller(r *http.Request) (Identity, error) {
 	if s.browser == nil {
 		return Identity{}, nil
@@ -253,15 +253,14 @@ func (s *Service) browserCaller(r *http.Request) (Identity, error) {
 	return Identity{}, err
 }
 
-// errorCode returns the code for err. After a failed flow, the browser is sent to a URL whose error
-// parameter has this code.
+// errorCode returns the code for err. After a failed flow, the URL of the browser has it as error parameter.
 func errorCode(err error) string {
 	switch {
 	case errors.Is(err, ErrGitHubState):
 		return "expired"
 	case errors.Is(err, ErrGitHubDenied):
 		return "denied"
-	case errors.Is(err, ErrGitHubNotAllowed):
+	case errors.Is(err, ErrGitHubNotAllowed), errors.Is(err, ErrServiceUser):
 		return "not_allowed"
 	case errors.Is(err, ErrGitHubConflict):
 		return "conflict"
@@ -288,8 +287,8 @@ func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome G
 	if err != nil {
 		return s.redirectFailure(w, r, s.tokens.discardSession(r.Context(), issued.Session, err))
 	}
-	// The new cookie replaces the old cookie, so the person can no longer sign out of the old cookie's
-	// session. Revoke that session now. If the store fails, the sign-in succeeds anyway.
+	// The new cookie replaces the old cookie, so the person can no longer sign out of the old session.
+	// Revoke that session now. If the store fails, the sign-in succeeds anyway.
 	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
 		replaceTimeout)
 	defer cancel()
@@ -314,8 +313,11 @@ func (s *Service) rememberFlow(
 	}
 }
 
-// sessionCookie returns the session cookie for a session that has just been created.
+// sessionCookie returns the session cookie for a new session, or ErrServiceUser for a service user.
 func (s *Service) sessionCookie(ctx context.Context, issued Token) (*http.Cookie, error) {
+	if issued.User.IsService {
+		return nil, ErrServiceUser
+	}
 	text, err := s.tokens.signAs(ctx, token.TypeCookie, issued.Session, issued.User)
 	if err != nil {
 		return nil, err
@@ -346,9 +348,8 @@ func (s *Service) answerConnect(
 	return written{}, nil
 }
 
-// GitHubStatusHandler handles GET /api/v1/auth/github/token: it returns the GitHub account whose
-// token the store keeps for the caller. If there is no token, it answers 404. With ?verify=true it
-// also asks GitHub whether the token is still valid.
+// GitHubStatusHandler handles GET /api/v1/auth/github/token: it returns the GitHub account whose token the
+// store keeps for the caller, or 404. With ?verify=true it also asks GitHub whether the token is still valid.
 func (s *Service) GitHubStatusHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeGitHub, github: true,
 		serve: s.serveGitHubStatus})
@@ -368,8 +369,8 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 	caller, _ := IdentityFromContext(r.Context())
 	ask, response := s.github.Status, githubStatusResponse{HasToken: true}
 	if r.URL.Query().Get("verify") == "true" && r.Method != http.MethodHead {
-		// A page of another origin must not cause calls to GitHub. Such a page can send a request
-		// with the session cookie, but not with a bearer token.
+		// A page of another origin must not cause calls to GitHub. It can send a request with the session
+		// cookie, but not with a bearer token.
 		_, err := BearerToken(r)
 		if browser.LooksAhead(r) ||
 			err != nil && browser.SourceOf(r, s.github.origin, nil) != browser.Allowed {
@@ -385,8 +386,7 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 	return response, err
 }
 
-// GitHubDisconnectHandler handles POST /api/v1/auth/github/logout: it removes the caller's GitHub
-// token and revokes it at GitHub.
+// GitHubDisconnectHandler handles POST /api/v1/auth/github/logout: it removes and revokes the GitHub token.
 func (s *Service) GitHubDisconnectHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, scope: ScopeGitHub, github: true,
 		serve: s.serveGitHubDisconnect})

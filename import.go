@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/secrethash"
 	"github.com/sallyport-go/auth/internal/wire"
 )
@@ -169,7 +170,7 @@ type importedUser struct {
 // each key in a line may have.
 var (
 	importedUserFields = []string{"username", "email", "user_id", "is_active", "is_super_user",
-		"created_at", "keys"}
+		"is_service", "audiences", "created_at", "keys"}
 	importedKeyFields = []string{"access_key", "hash", "sha256", "label", "created_at", "expires_at",
 		"scopes"}
 )
@@ -222,6 +223,9 @@ func (s *Service) importedRecord(fields *wire.Fields) User {
 	if active := fields.OptionalFlag("is_active"); active != nil {
 		user.IsActive = *active
 	}
+	user.IsService = fields.Flag("is_service")
+	audiences, hasAudiences := fields.Texts("audiences")
+	user.Audiences = scope.Join(audiences)
 	isSuperUser := fields.Flag("is_super_user")
 	now := user.CreatedAt
 	if createdAt := fields.Time("created_at"); !createdAt.IsZero() {
@@ -230,10 +234,12 @@ func (s *Service) importedRecord(fields *wire.Fields) User {
 	switch {
 	case isSuperUser:
 		fields.Fail(invalidf("is_super_user", "must not be true: promote the user afterwards, knowingly"))
+	case hasAudiences && !user.IsService:
+		fields.Fail(invalidf("audiences", "can be given only to a service user"))
 	case user.CreatedAt.After(now):
 		fields.Fail(invalidf("created_at", "must not be in the future"))
 	}
-	if err := cmp.Or(user.checkNames(), checkImportedID(user.ID)); err != nil {
+	if err := cmp.Or(user.checkNames(), checkImportedID(user.ID), checkAudiences(audiences)); err != nil {
 		fields.Fail(err)
 	}
 	return user

@@ -155,6 +155,9 @@ func (i *userImport) readBatch(ctx context.Context) (batch []importedLine, err e
 			continue
 		default:
 			line.user, line.err = i.service.importedUser(ctx, text, i.options.VouchForSHA256)
+			if line.user.User.IsService {
+				line.user.User.CreatedBy = i.by.UserID
+			}
 		}
 		batch = append(batch, line)
 		records += 1 + max(1, len(line.user.Keys)) // a rejected line counts as a user with one key

@@ -279,6 +279,9 @@ type GitHubAccountState struct {
 	// [GitHubStore.SignInGitHub].
 	GrantSpent bool
 
+	// UserIsService is true if the user is a service user. It is false if the store keeps no users.
+	UserIsService bool
+
 	// UserAccount is the account to which the user is linked at the same GitHub host. Zero means
 	// none.
 	UserAccount GitHubAccount

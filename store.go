@@ -272,11 +272,11 @@ type GitHubStore interface {
 	// account's grant is not spent, the user becomes a super user and the grant becomes spent. The
 	// Event of the Write is stored if the link is new or the user becomes a super user.
 	//
-	// It returns the errors of [GitHubSignInWrite.Check]: ErrChanged if the link or the token has
-	// changed since the caller read it, and ErrGitHubNotAllowed if the account is remembered for a
-	// user but no longer linked. It returns ErrExists if the username, the user's ID or the
-	// session's ID is taken, ErrUserDisabled if the user is not active, and ErrNotFound if there is
-	// no such user.
+	// It returns the errors of [GitHubSignInWrite.Check]: ErrChanged if the link or the token has changed
+	// since the caller read it, ErrServiceUser if the user is a service user, and ErrGitHubNotAllowed if
+	// the account is remembered for a user but no longer linked. It returns ErrExists if the username, the
+	// user's ID or the session's ID is taken, ErrUserDisabled if the user is not active, and ErrNotFound if
+	// there is no such user.
 	SignInGitHub(ctx context.Context, w Write, signIn GitHubSignInWrite) (Session, User, error)
 
 	// ConnectGitHub writes the link and the token of a user who is already signed in. It sets
@@ -284,7 +284,8 @@ type GitHubStore interface {
 	//
 	// It returns the errors of [GitHubConnectWrite.Check]. ErrExists means that the account is
 	// linked to or remembered for another user, or that the user is linked to another account of
-	// the GitHub host. ErrChanged means that the stored token's Version is not TokenVersion.
+	// the GitHub host. ErrServiceUser means that the user is a service user. ErrChanged means that the
+	// stored token's Version is not TokenVersion.
 	ConnectGitHub(ctx context.Context, w Write, connect GitHubConnectWrite) error
 
 	// UpdateGitHubLink replaces the stored link of the account, except for its CreatedAt. It sets

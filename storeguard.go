@@ -152,9 +152,10 @@ func (g guardedUsers) FindUser(ctx context.Context, id string) (r1 User, err err
 	return g.UserStore.FindUser(ctx, id)
 }
 
-func (g guardedUsers) ListUsers(ctx context.Context, after string, limit int) (r1 []User, err error) {
+func (g guardedUsers) ListUsers(ctx context.Context, query UserQuery) (r1 []User, err error) {
 	defer recoverStore("ListUsers", &err)
-	return g.UserStore.ListUsers(ctx, after, limit)
+	page, err := g.UserStore.ListUsers(ctx, query)
+	return checkPage("ListUsers", query.After, page, err, func(u User) string { return u.ID })
 }
 
 func (g guardedUsers) UpdateUser(

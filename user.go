@@ -1,6 +1,10 @@
 package auth
 
-import "time"
+import (
+	"time"
+
+	"github.com/sallyport-go/auth/internal/scope"
+)
 
 // User is the record of one user.
 type User struct {
@@ -30,7 +34,32 @@ type User struct {
 	// sign-ins. It is set only for users that a GitHub sign-in created, and is zero for all others.
 	// See [GitHubConfig.MembershipMaxAge].
 	AdmittedAt time.Time `json:"admitted_at,omitzero"`
+
+	// IsService is true for a service user, which is a program and not a person. A service user signs in
+	// with access keys only: it cannot sign in with GitHub and cannot connect a GitHub account. It is never
+	// the last active super user, even if it is a super user. IsService never changes.
+	IsService bool `json:"is_service,omitzero"`
+
+	// CreatedBy is the ID of the user whose session added the service user. It is empty if the host added
+	// the service user, and for a person. It stays if the user with the ID is deleted.
+	CreatedBy string `json:"created_by,omitzero"`
+
+	// Audiences contains the audiences for which a service user may get delegated tokens, in ascending order
+	// and separated by single spaces. It is empty for a person. An audience has 1 to 256 bytes of visible
+	// ASCII, without quotation marks and backslashes. All audiences together have at most 900 bytes.
+	Audiences string `json:"audiences,omitzero"`
 }
+
+// audiences returns the Audiences of a service user as a slice that is not nil, and nil for a person.
+func (u User) audiences() []string {
+	if !u.IsService {
+		return nil
+	}
+	return scope.Split(u.Audiences)
+}
+
+// HasAudience reports whether Audiences contains the audience.
+func (u User) HasAudience(name string) bool { return scope.Contains(u.Audiences, name) }
 
 // UserChange is a change of a user. A nil field leaves the user's value unchanged.
 type UserChange struct {

@@ -1,135 +1,29 @@
 package auth
 
 import (
-	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
 )
 
-// UserParams contains what the host or a super user chooses for a new user.
-type UserParams struct {
-	// Username has 1 to 128 bytes. It must be in Unicode normalization form NFKC. It must not have
-	// invisible characters, combining marks that people overlook, spaces at its ends, or two spaces in a
-	// row. Letters of other scripts can still look alike, so authorize by the user's ID. The host's code
-	// may choose a name that the HTTP calls refuse as reserved, such as "root".
-	Username string
-
-	Email       string // an address, or empty for none
-	IsSuperUser bool
-
-	// Key has the options of the user's first access key.
-	Key KeyOptions
-}
-
-// Registration is the result of registering or reinstating a user. It contains the user's new
-// access key, with the only copy of the access secret.
-type Registration struct {
-	User User
-	Pair KeyPair
-}
-
-// Register adds a user and the user's first access key, or neither. An authority with a SessionID
-// must have SuperUser set. The other methods that change users also require this.
-//
-// Register returns ErrExists if the username or the e-mail is taken. It returns an *InvalidError
-// for a field that is not valid. It also returns the errors of [Authority.Check] and
-// [Authority.CheckNewUser].
-func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (Registration, error) {
-	if err := s.checkAdministrator(ctx, by); err != nil {
-		return Registration{}, err
-	}
-	r, key, err := s.newRegistration(user, s.credentials.GeneratePair())
-	if err != nil {
-		return Registration{}, err
-	}
-	c := s.newChange(ctx, by, Event{Kind: EventUserCreated, UserID: r.User.ID, AccessKey: key.ID})
-	if err := s.users.Register(ctx, c.write, r.User, key); err != nil {
-		return Registration{}, fmt.Errorf("auth: registering a user: %w", err)
-	}
-	c.recordEvent(ctx)
-	return r, nil
-}
-
-// newChange returns a change that the given authority makes, with the given event.
-func (s *Service) newChange(ctx context.Context, by Authority, e Event) change {
-	return s.tokens.newChange(ctx, by, e)
-}
-
-// checkAdministrator returns an error unless the authority may change users.
-func (s *Service) checkAdministrator(ctx context.Context, by Authority) error {
-	switch {
-	case s.users == nil:
-		return errHostUsers
-	case by.Host == "" && !by.SuperUser:
-		return ErrSuperUserRequired
-	}
-	return s.tokens.checkAuthority(ctx, by)
-}
-
-// newRegistration returns a new user with the given pair, and the record of the pair's access key.
-func (s *Service) newRegistration(user UserParams, pair KeyPair) (Registration, AccessKey, error) {
-	u := User{
-		ID:          rand.Text(),
-		Username:    user.Username,
-		Email:       user.Email,
-		IsSuperUser: user.IsSuperUser,
-		IsActive:    true,
-		CreatedAt:   s.now(),
-	}
-	if err := cmp.Or(u.Validate(), u.checkNames()); err != nil {
-		return Registration{}, AccessKey{}, err
-	}
-	key, err := s.credentials.newKey(u.ID, pair, user.Key)
-	return Registration{User: u, Pair: pair}, key, err
-}
-
-// Bootstrap creates the first super user of a new service. Only one call in the life of the store
-// creates a user, whichever instance makes the call. If the pair of a later call signs in as a
-// super user, that call returns this super user. Otherwise, it returns ErrBootstrapped.
-//
-// Create the pair with [CredentialVerifier.GeneratePair] and store the pair before the call. If the
-// program dies before it has shown the secret, it can call Bootstrap again with the same pair.
-func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) (User, error) {
-	if s.users == nil {
-		return User{}, errHostUsers
-	}
-	user.IsSuperUser = true
-	r, key, err := s.newRegistration(user, pair)
-	if err != nil {
-		return User{}, err
-	}
-	c := s.newChange(ctx, ByHost("auth.Bootstrap"),
-		Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
-	err = s.users.Bootstrap(ctx, c.write, r.User, key)
-	if err == nil {
-		c.recordEvent(ctx)
-		return r.User, nil
-	}
-	if errors.Is(err, ErrBootstrapped) {
-		_, first, verifyErr := s.credentials.verifyAndTouch(ctx, pair)
-		switch {
-		case verifyErr == nil && first.IsSuperUser:
-			return first, nil
-		case verifyErr != nil && !errors.Is(verifyErr, ErrInvalidCredentials):
-			err = verifyErr
-		}
-	}
-	return User{}, fmt.Errorf("auth: making the first super user: %w", err)
-}
-
 // RecoverSuperUser makes the user an active super user and returns a new pair. It removes every
 // earlier key, session and GitHub link, so that only the new pair signs in as this user. Use
 // RecoverSuperUser if no super user has a working key any longer, or if somebody else has a super
-// user's key. It returns ErrNotFound if there is no such user.
+// user's key. It returns ErrNotFound if there is no such user, and ErrServiceUser for a service user.
 //
 // RecoverSuperUser needs no authority. Call it from a program that an operator runs next to the
 // store. The handlers of this package never call it.
 func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair, error) {
 	if s.users == nil {
 		return KeyPair{}, errHostUsers
+	}
+	user, err := s.users.FindUser(ctx, userID)
+	if err == nil && user.IsService { // IsService never changes, so nothing can change it before the reset
+		err = ErrServiceUser
+	}
+	if err != nil {
+		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
 	}
 	yes := true
 	recovered, err := s.resetUser(ctx, ByHost("auth.RecoverSuperUser"), userID,

@@ -2,6 +2,32 @@ package auth
 
 import "context"
 
+// UserKind selects users for [UserStore.ListUsers].
+type UserKind string
+
+// The kinds of users.
+const (
+	UserKindAll     UserKind = ""        // all users, which is the zero value
+	UserKindPerson  UserKind = "person"  // users who are not service users
+	UserKindService UserKind = "service" // service users: see [User]
+)
+
+// UserQuery selects a page of users for [UserStore.ListUsers].
+type UserQuery struct {
+	After string   // the page begins after this user ID; empty means the first page
+	Limit int      // the maximum number of users on the page
+	Kind  UserKind // the zero value means all users
+}
+
+// Validate returns an [InvalidError] if the Kind is unknown. A store calls Validate before it reads users.
+func (q UserQuery) Validate() error {
+	switch q.Kind {
+	case UserKindAll, UserKindPerson, UserKindService:
+		return nil
+	}
+	return invalidf("kind", "must be one of the kinds of users")
+}
+
 // UserStore has the methods of a [Store] that are about users. See [AccountStore] for the rules
 // that all methods follow.
 type UserStore interface {
@@ -28,19 +54,19 @@ type UserStore interface {
 	// Bootstrap adds the first super user and the user's access key, as Register does. In the same
 	// transaction it records permanently that the store has been bootstrapped. Every later call
 	// returns ErrBootstrapped. A call that fails records nothing. Bootstrap returns ErrInvalid if
-	// the user is not an active super user.
+	// the user is not an active super user, or is a service user.
 	Bootstrap(ctx context.Context, w Write, user User, key AccessKey) error
 
 	// FindUser returns the user with this ID, or ErrNotFound.
 	FindUser(ctx context.Context, id string) (User, error)
 
-	// ListUsers returns one page of users, sorted by the bytes of their IDs: at most limit users,
-	// whose IDs are greater than the parameter after. A page of fewer than limit users is the last
-	// page. If limit is below one, ListUsers returns no users.
+	// ListUsers returns one page of the users of the query's Kind, sorted by the bytes of their IDs: at
+	// most Limit users, whose IDs are greater than After. A page of fewer than Limit users is the last page.
+	// If Limit is below one, ListUsers returns no users. It returns ErrInvalid for an unknown Kind.
 	//
-	// For the first page, the parameter after is empty. For each later page, it is the last ID
-	// of the previous page. A user who exists during the whole iteration is in exactly one page.
-	ListUsers(ctx context.Context, after string, limit int) ([]User, error)
+	// For the first page, After is empty. For each later page, it is the last ID of the previous page. A
+	// user who exists during the whole iteration is in exactly one page.
+	ListUsers(ctx context.Context, query UserQuery) ([]User, error)
 
 	// UpdateUser changes the user and returns the changed record. If the change sets IsActive to
 	// false, UpdateUser revokes the user's sessions in the same transaction, as RevokeUserSessions
@@ -50,7 +76,8 @@ type UserStore interface {
 	//
 	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if the change
 	// would disable or demote the only active super user. If two concurrent calls would together
-	// disable or demote the last two active super users, one of the calls fails.
+	// disable or demote the last two active super users, one of the calls fails. Service users do not
+	// count: they can all be disabled or demoted, and the last super user who is a person cannot.
 	UpdateUser(ctx context.Context, w Write, id string, change UserChange) (User, error)
 
 	// ResetUser replaces every way in which the user can sign in. In one transaction it removes all

@@ -62,7 +62,36 @@ func (u User) Validate() error {
 		checkTime("created_at", u.CreatedAt),
 		checkOptionalTime("last_login", u.LastLogin),
 		checkOptionalTime("admitted_at", u.AdmittedAt),
+		u.checkService(),
 	)
+}
+
+// maxAudiences is the maximum length of all audiences of a service user, in bytes.
+const maxAudiences = limits.Audiences
+
+// checkService checks the fields that only a service user has.
+func (u User) checkService() error {
+	switch {
+	case u.IsService:
+		return cmp.Or(checkText("created_by", u.CreatedBy, MaxIDLength), checkAudiencesText(u.Audiences))
+	case u.CreatedBy != "":
+		return invalidf("created_by", "can be given only to a service user")
+	case u.Audiences != "":
+		return invalidf("audiences", "can be given only to a service user")
+	}
+	return nil
+}
+
+// checkAudiencesText accepts a text that Audiences of [User] can have.
+func checkAudiencesText(text string) error {
+	switch {
+	case len(text) > maxAudiences:
+		return invalidf("audiences", "must be at most %d bytes long together", maxAudiences)
+	case !scope.IsCanonicalAudiences(text):
+		return invalidf("audiences", "must each be 1 to %d bytes of visible ASCII, without quotation marks "+
+			"and backslashes, in ascending order and separated by single spaces", scope.MaxAudience)
+	}
+	return nil
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields

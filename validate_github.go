@@ -50,6 +50,9 @@ func (w GitHubSignInWrite) Validate() error {
 	if err == nil && w.NewUser != nil {
 		err = cmp.Or(w.NewUser.Validate(), sameUser(w.NewUser.ID, w.Link))
 	}
+	if err == nil && w.NewUser != nil && w.NewUser.IsService {
+		err = invalidf("is_service", "must be false for a user who signs in with GitHub")
+	}
 	if err == nil && w.Token != nil {
 		err = validateLinkedToken(*w.Token, w.Link)
 	}
@@ -84,9 +87,9 @@ func sameUser(userID string, link GitHubLink) error {
 // store has read about the GitHub account and the user of the Link. The hasUsers argument says
 // whether the store keeps users.
 //
-// Check returns ErrGitHubNotAllowed if the state has a RememberedFor but no LinkedTo: the account
-// was linked before and has been unlinked. In the following cases, Check returns ErrChanged, and
-// the caller must read the link and the token again:
+// Check returns ErrServiceUser if the user is a service user. It returns ErrGitHubNotAllowed if the state
+// has a RememberedFor but no LinkedTo: the account was linked before and has been unlinked. In the
+// following cases, Check returns ErrChanged, and the caller must read the link and the token again:
 //
 //   - The account is linked to another user.
 //   - The account is linked, and there is a NewUser.
@@ -96,6 +99,8 @@ func sameUser(userID string, link GitHubLink) error {
 //   - There is a Token, and the Version of the stored token is not TokenVersion.
 func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error {
 	switch {
+	case state.UserIsService:
+		return fmt.Errorf("auth: signing in with GitHub: %w", ErrServiceUser)
 	case state.LinkedTo == "" && state.RememberedFor != "":
 		return fmt.Errorf("auth: the GitHub account was unlinked: %w", ErrGitHubNotAllowed)
 	case w.NewUser != nil && state.LinkedTo != "",
@@ -111,13 +116,16 @@ func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error 
 
 // Check returns an error if a store must not write the connection. The state argument is what the
 // store has read about the GitHub account and the user of the Link. Check returns ErrChanged if the
-// Version of the stored token is not TokenVersion. It returns ErrExists in two cases:
+// Version of the stored token is not TokenVersion, and ErrServiceUser if the user is a service user. It
+// returns ErrExists in two cases:
 //
 //   - The account is linked to another user, or the RememberedFor of the state is another user.
 //   - The user is linked to another account of the GitHub host.
 func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
 	isAnother := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
 	switch {
+	case state.UserIsService:
+		return fmt.Errorf("auth: connecting a GitHub account: %w", ErrServiceUser)
 	case isAnother(state.LinkedTo), isAnother(state.RememberedFor),
 		state.UserAccount != GitHubAccount{} && state.UserAccount != w.Link.Account:
 		return fmt.Errorf("auth: link of the GitHub account, or of the user: %w", ErrExists)

@@ -221,6 +221,7 @@ func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccoun
 		state.RememberedFor, state.GrantSpent = account.rememberedFor, account.grantSpent
 	}
 	if u := s.users[wanted.UserID]; u != nil {
+		state.UserIsService = u.record.IsService
 		if link := u.links[wanted.Account.Host]; link != nil {
 			state.UserAccount = link.record.Account
 			if link.token != nil {

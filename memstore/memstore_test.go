@@ -69,7 +69,7 @@ func requireListed(t *testing.T, store auth.Store, want []string) {
 	for _, limit := range []int{7, 1000, math.MaxInt} {
 		var got []string
 		for after := ""; ; after = got[len(got)-1] {
-			page, err := store.ListUsers(t.Context(), after, limit)
+			page, err := store.ListUsers(t.Context(), auth.UserQuery{After: after, Limit: limit})
 			require.NoError(t, err)
 			for _, user := range page {
 				got = append(got, user.ID)

@@ -48,18 +48,20 @@ type accounts struct {
 	bootstrapped   bool
 	administrators int // number of users for whom the function administers returns true
 
-	users      map[string]*user // if withoutUsers is set, only users with a key, session or link
-	usersByID  order[*user]
-	usernames  set[string] // results of auth.FoldASCII, also for deleted users
-	emails     set[string] // results of auth.FoldASCII, without "" and without deleted users
-	keys       map[string]*accessKey
-	keysByID   order[*accessKey]
-	sessions   map[string]*session
-	links      map[auth.GitHubAccount]*githubLink
-	remembered map[auth.GitHubAccount]*githubAccount // accounts that have been linked at least once
-	states     map[string]*expiry[string]            // used states of GitHub flows
-	feed       feed
-	trail      trail
+	users     map[string]*user // if withoutUsers is set, only users with a key, session or link
+	usersByID order[*user]
+	// servicesByID contains the service users, who are also in usersByID.
+	servicesByID order[*user]
+	usernames    set[string] // results of auth.FoldASCII, also for deleted users
+	emails       set[string] // results of auth.FoldASCII, without "" and without deleted users
+	keys         map[string]*accessKey
+	keysByID     order[*accessKey]
+	sessions     map[string]*session
+	links        map[auth.GitHubAccount]*githubLink
+	remembered   map[auth.GitHubAccount]*githubAccount // accounts that have been linked at least once
+	states       map[string]*expiry[string]            // used states of GitHub flows
+	feed         feed
+	trail        trail
 
 	keysByExpiry     queue[*accessKey] // keys that can expire
 	keysByOverlap    queue[*accessKey] // keys with a previous hash, by the end of the overlap

@@ -89,14 +89,14 @@ func (s *accounts) sameUser(wanted auth.UserWithKeys) string {
 
 // Bootstrap implements [auth.UserStore].
 //
-// Only one call of Bootstrap can succeed in a store, and that call must create a super user.
-// Therefore, Bootstrap returns [auth.ErrInvalid] if the user is not an active super user.
+// Only one call of Bootstrap can succeed in a store, and that call must create a super user. Therefore,
+// Bootstrap returns [auth.ErrInvalid] if the user is not an active super user, or is a service user.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := checkNewUser(ctx, w, user, key); err != nil {
 		return err
 	}
 	if !administers(user) {
-		return invalid("is_super_user", "must be true, and the user active")
+		return invalid("is_super_user", "must be true, and the user an active person")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,19 +133,26 @@ func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
 }
 
 // ListUsers implements [auth.UserStore]. It finds the first user in logarithmic time, and holds the
-// lock while it copies up to limit users.
-func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
-	if err := check(ctx); err != nil {
+// lock while it copies up to Limit users. If it lists persons, it also passes over the service users between
+// them.
+func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.User, error) {
+	if err := check(ctx, query); err != nil {
 		return nil, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	inOrder := s.usersByID
+	if query.Kind == auth.UserKindService {
+		inOrder = s.servicesByID
+	}
 	var page []auth.User
-	for u := range s.usersByID.after(after) {
-		if len(page) >= limit {
+	for u := range inOrder.after(query.After) {
+		if len(page) >= query.Limit {
 			break
 		}
-		page = append(page, u.record)
+		if query.Kind != auth.UserKindPerson || !u.record.IsService {
+			page = append(page, u.record)
+		}
 	}
 	return page, nil
 }
@@ -262,159 +269,3 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 func checkNewUser(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	return check(ctx, w, auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}})
 }
-
-// register adds the user and the keys, or returns ErrExists and adds nothing. The caller has
-// validated the records and holds the lock.
-func (s *accounts) register(record auth.User, keys ...auth.AccessKey) error {
-	added, err := s.newUser(record)
-	if err != nil {
-		return err
-	}
-	ids := make(set[string], len(keys))
-	for _, key := range keys {
-		if err := s.checkKeyIsNew(key.ID); err != nil {
-			return err
-		}
-		ids.add(key.ID)
-	}
-	if len(ids) < len(keys) {
-		return taken("access_key")
-	}
-	s.addUser(added)
-	for _, key := range keys {
-		s.addKey(added, key)
-	}
-	return nil
-}
-
-// newUser returns a user that addUser can add. It returns ErrExists if the ID, the username or the
-// email is taken. It changes nothing. The caller holds the lock.
-func (s *accounts) newUser(record auth.User) (*user, error) {
-	switch {
-	case s.users[record.ID] != nil:
-		return nil, taken("user_id")
-	case s.usernames.has(auth.FoldASCII(record.Username)):
-		return nil, taken("username")
-	case s.emails.has(auth.FoldASCII(record.Email)):
-		return nil, taken("email")
-	}
-	record.CreatedAt = storedTime(record.CreatedAt)
-	record.LastLogin = storedTime(record.LastLogin)
-	record.AdmittedAt = storedTime(record.AdmittedAt)
-	return newOwner(record), nil
-}
-
-// newOwner returns a user who has no keys, sessions or links.
-func newOwner(record auth.User) *user {
-	return &user{
-		record:     record,
-		keys:       make(set[*accessKey]),
-		links:      make(map[string]*githubLink),
-		remembered: make(set[*githubAccount]),
-	}
-}
-
-// addUser adds a user that newUser returned. The caller must hold the lock from the call of newUser
-// until addUser returns.
-func (s *accounts) addUser(added *user) {
-	s.users[added.record.ID] = added
-	s.usersByID.add(added)
-	s.usernames.add(auth.FoldASCII(added.record.Username))
-	if added.record.Email != "" {
-		s.emails.add(auth.FoldASCII(added.record.Email))
-	}
-	if administers(added.record) {
-		s.administrators++
-	}
-}
-
-// removeUser removes a user who has no keys, sessions or links left. The username stays taken. The
-// caller holds the lock.
-func (s *accounts) removeUser(old *user) {
-	delete(s.users, old.record.ID)
-	s.usersByID.remove(old)
-	delete(s.emails, auth.FoldASCII(old.record.Email))
-	if administers(old.record) {
-		s.administrators--
-	}
-}
-
-// removeWaysIn removes all keys, sessions and links of the user, and returns the tokens of the
-// links. The feed entry for the sessions expires at the given time, or later: see revokeAllOf. The
-// caller holds the lock.
-func (s *accounts) removeWaysIn(u *user, until time.Time) (tokens []auth.GitHubToken) {
-	s.revokeAllOf(u, until)
-	for old := range u.keys {
-		s.removeKey(old)
-	}
-	for _, old := range u.links {
-		if old.token != nil {
-			tokens = append(tokens, old.token.copy())
-		}
-		s.removeLink(u, old)
-	}
-	return tokens
-}
-
-// user returns the user with this ID. The caller holds the lock.
-//
-// A store with users returns ErrNotFound if there is no such user. In a store without users, every
-// valid ID belongs to an active user. If such a store has no record of the user, the method returns
-// a new record, and ownerGained later adds this record to the store. The method returns ErrNotFound
-// if the ID is not valid. The empty ID is not valid, because in the feed it stands for all users.
-func (s *accounts) user(id string) (*user, error) {
-	u := s.users[id]
-	switch {
-	case u != nil:
-		return u, nil
-	case s.withoutUsers && id != "" && len(id) <= auth.MaxIDLength:
-		return newOwner(auth.User{ID: id}), nil
-	}
-	return nil, fmt.Errorf("memstore: user: %w", auth.ErrNotFound)
-}
-
-// ownerGained must be called after u has gained a key, a session or a link. In a store without
-// users, it makes sure that the store contains u. The caller holds the lock.
-func (s *accounts) ownerGained(u *user) {
-	if s.withoutUsers && s.users[u.record.ID] == nil {
-		s.users[u.record.ID] = u
-		s.usersByID.add(u)
-	}
-}
-
-// ownerLost must be called after u has lost a key, a session or a link. In a store without users,
-// it removes u if u has none of these records left. The caller holds the lock.
-func (s *accounts) ownerLost(u *user) {
-	kept := s.users[u.record.ID] == u
-	if s.withoutUsers && kept && len(u.keys)+len(u.sessions)+len(u.links) == 0 {
-		delete(s.users, u.record.ID)
-		s.usersByID.remove(u)
-	}
-}
-
-// changedRecord returns the record that u would have after the change, and does not modify u. It returns
-// ErrLastSuperUser if the change would leave no active super user. The caller holds the lock.
-func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, error) {
-	record := change.Apply(u.record)
-	if administers(u.record) && !administers(record) && s.administrators == 1 {
-		return auth.User{}, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
-	}
-	return record, nil
-}
-
-// setUser replaces the record of a user who is in the store, and updates the number of
-// administrators. Every change of IsActive or IsSuperUser must use setUser. The caller holds the
-// lock.
-func (s *accounts) setUser(u *user, record auth.User) {
-	if administers(u.record) {
-		s.administrators--
-	}
-	if administers(record) {
-		s.administrators++
-	}
-	u.record = record
-}
-
-// administers reports whether the user is an active super user. A disabled super user does not
-// count, because a disabled user cannot sign in.
-func administers(u auth.User) bool { return u.IsActive && u.IsSuperUser }

@@ -125,10 +125,10 @@ func (s *store) FindUser(ctx context.Context, id string) (r1 auth.User, err erro
 }
 
 // ListUsers implements [auth.UserStore].
-func (s *store) ListUsers(ctx context.Context, after string, limit int) (r1 []auth.User, err error) {
+func (s *store) ListUsers(ctx context.Context, query auth.UserQuery) (r1 []auth.User, err error) {
 	ctx, end := s.begin(ctx, "ListUsers")
 	defer func() { end(err) }()
-	return s.users.ListUsers(ctx, after, limit)
+	return s.users.ListUsers(ctx, query)
 }
 
 // UpdateUser implements [auth.UserStore].

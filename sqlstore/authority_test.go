@@ -218,8 +218,8 @@ func TestMigrationMarksGrantsOfLinkedAccountsSpent(t *testing.T) {
 		_, err := sqlstore.OpenWithMigrations(ctx, db, p.cfg, p.migrations(t, 12))
 		require.ErrorContains(t, err, "check the tables", "the later tables are missing")
 		for _, statement := range []string{
-			`INSERT INTO users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
-				VALUES ('ada', 'Ada', 'ada', '', NULL, 0, 1, 1, 1, 0)`,
+			`INSERT INTO users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at, is_service, created_by, audiences)
+				VALUES ('ada', 'Ada', 'ada', '', NULL, 0, 1, 1, 1, 0, 0, '', '')`,
 			fmt.Sprintf(`INSERT INTO sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation, audience)
 				VALUES ('s-ada', 'ada', 'github', '', 1, %d, '', '', 0, '')`, now.Add(time.Hour).UnixMicro()),
 			`INSERT INTO github_links (host, account_id, user_id, login, name, avatar_url, created_at, seen_at)

@@ -95,7 +95,7 @@ func addUser(t *testing.T, store *sqlstore.Store, id string) {
 
 func users(t *testing.T, store *sqlstore.Store) (ids []string) {
 	t.Helper()
-	list, err := store.ListUsers(t.Context(), "", 100)
+	list, err := store.ListUsers(t.Context(), auth.UserQuery{Limit: 100})
 	require.NoError(t, err)
 	for _, user := range list {
 		ids = append(ids, user.ID)

@@ -92,6 +92,7 @@ func signInGitHub(
 	if err != nil {
 		return user, err
 	}
+	state.UserIsService = a.users[signIn.Link.UserID].IsService
 	if err := signIn.Check(state, t.store.keepsUsers()); err != nil {
 		return user, err
 	}
@@ -175,6 +176,7 @@ func (s *core) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.Git
 		if err != nil {
 			return err
 		}
+		state.UserIsService = a.users[link.UserID].IsService
 		if err := connect.Check(state); err != nil {
 			return err
 		}

@@ -249,8 +249,16 @@ func storeVerbs() []verb {
 			return err
 		}},
 		{"ListUsers", false, func(ctx context.Context, s *sqlstore.Store) error {
-			users, err := s.ListUsers(ctx, "ada", 10)
+			users, err := s.ListUsers(ctx, auth.UserQuery{After: "ada", Limit: 10})
 			return expect(1)(len(users), err)
+		}},
+		{"ListUsers who are persons", false, func(ctx context.Context, s *sqlstore.Store) error {
+			users, err := s.ListUsers(ctx, auth.UserQuery{After: "ada", Limit: 10, Kind: auth.UserKindPerson})
+			return expect(1)(len(users), err)
+		}},
+		{"ListUsers who are service users", false, func(ctx context.Context, s *sqlstore.Store) error {
+			users, err := s.ListUsers(ctx, auth.UserQuery{Limit: 10, Kind: auth.UserKindService})
+			return expect(0)(len(users), err)
 		}},
 		{"SwapHash", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.SwapHash(ctx, "k-ada", "hash", "another")

@@ -79,7 +79,7 @@ func TestTheCollationOfAPostgreSQLDatabaseDoesNotMatter(t *testing.T) {
 		require.NoError(t, store.ConnectGitHub(t.Context(), byHost, connect))
 	}
 	for i := range ids {
-		users, err := store.ListUsers(t.Context(), ids[i], len(ids))
+		users, err := store.ListUsers(t.Context(), auth.UserQuery{After: ids[i], Limit: len(ids)})
 		require.NoError(t, err)
 		keys, err := store.ListAllKeys(t.Context(), ids[i], len(ids))
 		require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
@@ -21,8 +22,8 @@ const manyRows = 50_000
 // fill are statements that add many users, each with one key, session, link, token and state. TABLE
 // stands for a table with a column n of numbers.
 var fill = []string{
-	`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
-		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0 FROM TABLE`,
+	`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at, is_service, created_by, audiences)
+		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0, CASE n % 1000 WHEN 0 THEN 1 ELSE 0 END, '', '' FROM TABLE`,
 	`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at, scopes)
 		SELECT CONCAT('k', n), CONCAT('u', n), 'hash', '', 1, 9000000000000000 + n, '', 0, 0, CASE n % 2 WHEN 0 THEN 'reports:read' END FROM TABLE`,
 	fillSessions,
@@ -128,6 +129,27 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 			}
 		}
 		require.Greater(t, explained, 30)
+	})
+}
+
+// A page of service users must not pass over all persons between them.
+func TestAPageOfServiceUsersIsReadWithTheirIndexOnAServer(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, on *server) {
+		s := on.stage(t)
+		_, err := s.store.ListUsers(t.Context(), auth.UserQuery{Limit: 50, Kind: auth.UserKindService})
+		require.NoError(t, err)
+		arguments := map[string][]any{}
+		s.noteArguments(arguments)
+		s.fill(t, on.dialect)
+		for statement, args := range arguments {
+			if on.dialect == sqlstore.MySQL {
+				statement = "FORMAT=JSON " + statement
+			}
+			plan := strings.Join(column(t, s.db, "EXPLAIN "+statement, args...), "\n")
+			require.Regexp(t, "users_services|users_by_kind", plan)
+		}
+		require.Len(t, arguments, 1)
 	})
 }
 

@@ -14,8 +14,9 @@ import (
 // These constants list the columns of each kind of record. The functions below return the
 // destinations for Scan in the order of the columns.
 const (
-	userColumns = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at`
-	keyColumns  = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,
+	userColumns = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at,
+	u.is_service, u.created_by, u.audiences`
+	keyColumns = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,
 	k.last_used_at, k.scopes`
 	sessionColumns = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at, s.user_agent, s.address,
 	s.generation, s.scopes, s.audience`
@@ -26,7 +27,8 @@ const (
 
 func userFields(u *auth.User) []any {
 	return []any{&u.ID, &u.Username, &u.Email, &u.IsSuperUser, &u.IsActive,
-		micros{&u.CreatedAt}, micros{&u.LastLogin}, micros{&u.AdmittedAt}}
+		micros{&u.CreatedAt}, micros{&u.LastLogin}, micros{&u.AdmittedAt},
+		&u.IsService, &u.CreatedBy, &u.Audiences}
 }
 
 func keyFields(k *auth.AccessKey) []any {

@@ -66,7 +66,10 @@ func benchmarkScaling(b *testing.B, few, many *scaled) {
 			_, err := s.svc.Register(ctx, byHost.By, auth.UserParams{Username: rand.Text()})
 			return err
 		}},
-		{"a page of 50 users, anywhere", func(s *scaled, i int) error { _, err := s.store.ListUsers(ctx, s.ids[i], 50); return err }},
+		{"a page of 50 users, anywhere", func(s *scaled, i int) error {
+			_, err := s.store.ListUsers(ctx, auth.UserQuery{After: s.ids[i], Limit: 50})
+			return err
+		}},
 	}
 	b.Logf("| | %d users | %d users | ratio |", few.users, many.users)
 	for at, work := range works {
@@ -115,9 +118,10 @@ func scaledRows(users int, add func(table string, columns []string, row []any)) 
 		add("users", []string{
 			"id", "username", "username_folded", "email", "email_folded",
 			"is_super_user", "is_active", "created_at", "last_login", "admitted_at",
+			"is_service", "created_by", "audiences",
 		}, []any{
 			ids[i], name, auth.FoldASCII(name), name + "@example.com", auth.FoldASCII(name + "@example.com"),
-			int16(0), int16(1), micros, micros, int64(0),
+			int16(0), int16(1), micros, micros, int64(0), int16(0), "", "",
 		})
 	}
 	keys := make([]string, 0, users*keysPerUser)

@@ -31,7 +31,7 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 const insertBootstrap = `INSERT INTO auth_bootstrap (id, user_id) VALUES (1, ?)`
 
 // Bootstrap implements [auth.UserStore]. Bootstrap returns [auth.ErrInvalid] unless the user is an
-// active super user. Without this check, Bootstrap could add a user who cannot administer other
+// active super user and a person. Without this check, Bootstrap could add a user who cannot administer other
 // users. No later call could repair this, because Bootstrap succeeds only once for each store.
 func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
 	if err := cmp.Or(ctx.Err(), w.Validate(), checkUserWithKey(user, key),
@@ -67,18 +67,29 @@ func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
 	})
 }
 
-const selectUsers = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id > ? ORDER BY u.id LIMIT ?`
+// selectUsers has the query for each kind of users. The flag is part of the text, because SQLite and
+// PostgreSQL use the index of service users only if the query contains its condition.
+var selectUsers = map[auth.UserKind]string{
+	auth.UserKindAll:     usersWhere + `u.id > ? ORDER BY u.id LIMIT ?`,
+	auth.UserKindPerson:  usersWhere + `u.is_service = 0 AND u.id > ? ORDER BY u.id LIMIT ?`,
+	auth.UserKindService: usersWhere + `u.is_service = 1 AND u.id > ? ORDER BY u.id LIMIT ?`,
+}
+
+const usersWhere = `SELECT ` + userColumns + ` FROM auth_users u WHERE `
 
 // ListUsers implements [auth.UserStore].
-func (s *Store) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
+func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.User, error) {
+	if err := cmp.Or(ctx.Err(), query.Validate()); err != nil {
+		return nil, err
+	}
 	return read(ctx, &s.core, "list users", func(ctx context.Context, q querier) ([]auth.User, error) {
 		switch {
-		case limit < 1:
+		case query.Limit < 1:
 			return nil, ctx.Err()
-		case after != "" && !storable(after, auth.MaxIDLength):
+		case query.After != "" && !storable(query.After, auth.MaxIDLength):
 			return nil, auth.ErrNotFound
 		}
-		return collect(ctx, q, userFields, selectUsers, after, limit)
+		return collect(ctx, q, userFields, selectUsers[query.Kind], query.After, query.Limit)
 	})
 }
 
@@ -266,20 +277,21 @@ func checkKeyOwner(key auth.AccessKey, userID string) error {
 
 func checkAdministers(user auth.User) error {
 	if !administers(user) {
-		return &auth.InvalidError{Field: "is_super_user", Reason: "must be true, and the user active"}
+		return &auth.InvalidError{Field: "is_super_user", Reason: "must be true, and the user an active person"}
 	}
 	return nil
 }
 
-// administers reports whether the user is an active super user.
-func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive }
+// administers reports whether the user is an active super user and a person.
+func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive && !user.IsService }
 
 const (
 	insertUsers = `
 INSERT INTO auth_users
-	(id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at)
+	(id, username, username_folded, email, email_folded, is_super_user, is_active,
+	created_at, last_login, admitted_at, is_service, created_by, audiences)
 VALUES `
-	userRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	userRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertUser = insertUsers + userRow
 )
 
@@ -292,6 +304,7 @@ func userValues(user auth.User) []any {
 		user.ID, user.Username, auth.FoldASCII(user.Username), user.Email, emailFolded,
 		flag(user.IsSuperUser), flag(user.IsActive),
 		toMicros(user.CreatedAt), toMicros(user.LastLogin), toMicros(user.AdmittedAt),
+		flag(user.IsService), user.CreatedBy, user.Audiences,
 	}
 }
 
@@ -369,9 +382,9 @@ func holdSuperUsers(ctx context.Context, t tx) error {
 }
 
 const selectOtherSuperUsers = `
-SELECT EXISTS (SELECT 1 FROM auth_users WHERE is_super_user = 1 AND is_active = 1 AND id <> ?)`
+SELECT EXISTS (SELECT 1 FROM auth_users WHERE is_super_user = 1 AND is_active = 1 AND is_service = 0 AND id <> ?)`
 
-// requireSuperUserBeside returns [auth.ErrLastSuperUser] unless a user with another ID is an active
+// requireSuperUserBeside returns [auth.ErrLastSuperUser] unless a person with another ID is an active
 // super user.
 func requireSuperUserBeside(ctx context.Context, t tx, id string) error {
 	another, err := t.queryBool(ctx, selectOtherSuperUsers, id)

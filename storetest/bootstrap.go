@@ -117,7 +117,7 @@ func failedBootstrap(t *testing.T, store auth.Store) {
 
 func bootstrapOfNoSuperUser(t *testing.T, store auth.Store) {
 	for _, user := range usersOfEveryKind() {
-		if user.IsActive && user.IsSuperUser {
+		if user.IsActive && user.IsSuperUser && !user.IsService {
 			continue
 		}
 		key := newKey(user)

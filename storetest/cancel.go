@@ -65,7 +65,7 @@ var userMethods = map[string]method[auth.UserStore]{
 		return err
 	},
 	"ListUsers": func(ctx context.Context, users auth.UserStore, own, _ account) error {
-		_, err := users.ListUsers(ctx, own.user.ID, 1)
+		_, err := users.ListUsers(ctx, auth.UserQuery{After: own.user.ID, Limit: 1})
 		return err
 	},
 	"UpdateUser": func(ctx context.Context, users auth.UserStore, own, _ account) error {

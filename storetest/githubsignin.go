@@ -39,7 +39,7 @@ var githubSuperUserPromises = []promise[auth.Store]{
 }
 
 func firstSignInStoresAll(t *testing.T, store auth.Store) {
-	for _, user := range usersOfEveryKind() {
+	for _, user := range personsOfEveryKind() {
 		if !user.IsActive {
 			continue
 		}

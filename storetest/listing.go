@@ -63,7 +63,7 @@ func shuffled(n int) []int {
 
 func list(t *testing.T, store auth.Store, after string, limit int) []auth.User {
 	t.Helper()
-	page, err := store.ListUsers(t.Context(), after, limit)
+	page, err := store.ListUsers(t.Context(), auth.UserQuery{After: after, Limit: limit})
 	require.NoError(t, err)
 	return page
 }
@@ -132,7 +132,7 @@ func listedAfterNobody(t *testing.T, store auth.Store) {
 func listedAfterImpossible(t *testing.T, store auth.Store) {
 	for _, after := range []string{"\x00", "a\x00", "\xff", "\xed\xa0\x80", "a\n",
 		fill("", "x", 10_000)} {
-		_, err := store.ListUsers(t.Context(), after, 1)
+		_, err := store.ListUsers(t.Context(), auth.UserQuery{After: after, Limit: 1})
 		require.Truef(t, err == nil || errors.Is(err, auth.ErrNotFound), "%.80q: %v", after, err)
 	}
 }
@@ -184,7 +184,7 @@ func walk(ctx context.Context, store auth.Store, prefix string, stay []string) e
 	const limit = 3
 	var met []string
 	for after := prefix; ; {
-		page, err := store.ListUsers(ctx, after, limit)
+		page, err := store.ListUsers(ctx, auth.UserQuery{After: after, Limit: limit})
 		if err != nil {
 			return err
 		}

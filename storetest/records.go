@@ -36,8 +36,22 @@ func newSuperUser() auth.User {
 	return user
 }
 
-// usersOfEveryKind returns a new user for each combination of IsActive and IsSuperUser.
-func usersOfEveryKind() []auth.User {
+// newService returns a new active service user with two audiences, who is not stored.
+func newService() auth.User {
+	user := newUser()
+	user.IsService, user.CreatedBy = true, unique("creator")
+	user.Audiences = "billing https://reports.example.com"
+	return user
+}
+
+// usersOfEveryKind returns new users: for each combination of IsActive and IsSuperUser, a person and a
+// service user.
+func usersOfEveryKind() []auth.User { return append(personsOfEveryKind(), ofEveryKind(newService)...) }
+
+// personsOfEveryKind returns a new person for each combination of IsActive and IsSuperUser.
+func personsOfEveryKind() []auth.User { return ofEveryKind(newUser) }
+
+func ofEveryKind(newUser func() auth.User) []auth.User {
 	var users []auth.User
 	for _, isActive := range []bool{true, false} {
 		for _, isSuperUser := range []bool{true, false} {

@@ -47,6 +47,7 @@ var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
 	{"registering many users at once", registerUsersPromises},
 	{"listing users", listPromises},
+	{"service users", servicePromises},
 	{"deleting a user", deletePromises},
 	{"resetting a user", resetPromises},
 	{"names and ids", ofUsers(namePromises, namePromisesOfUsers)},
@@ -72,7 +73,7 @@ var together = []group[auth.Store]{
 var alone = []group[auth.Store]{
 	{"the first super user", bootstrapPromises},
 	{"scopes of the first super user", bootstrapScopePromises},
-	{"the last super user", lastSuperUserPromises},
+	{"the last super user", append(lastSuperUserPromises, lastPersonPromises...)},
 	{"listing all users", listAllPromises},
 	{"listing all keys", ofUsers(listKeysPromisesAlone, nil)},
 	{"pruning", ofUsers(prunePromises, prunePromisesOfUsers)},

@@ -137,7 +137,7 @@ func oneOfTwo(t *testing.T, store auth.Store) {
 }
 
 func noSuperUser(t *testing.T, store auth.Store) {
-	administers := func(user auth.User) bool { return user.IsActive && user.IsSuperUser }
+	administers := func(user auth.User) bool { return user.IsActive && user.IsSuperUser && !user.IsService }
 	for _, change := range everyUserChange() {
 		for _, user := range usersOfEveryKind() {
 			if administers(user) || administers(changed(user, change)) {
@@ -224,7 +224,7 @@ func takenAwayByMany(t *testing.T, store auth.Store) {
 			requireOneOf(t, err, auth.ErrLastSuperUser, auth.ErrNotFound)
 		}
 	}
-	users, err := store.ListUsers(t.Context(), "", 3)
+	users, err := store.ListUsers(t.Context(), auth.UserQuery{Limit: 3})
 	require.NoError(t, err)
 	users = slices.DeleteFunc(users, func(user auth.User) bool {
 		return !user.IsActive || !user.IsSuperUser

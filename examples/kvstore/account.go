@@ -44,6 +44,11 @@ func (a *account) entries() map[entry]bool {
 	if administers(a.User) {
 		entries[entry{administrators, a.User.ID}] = true
 	}
+	kind := persons
+	if a.User.IsService {
+		kind = services
+	}
+	entries[entry{kind, a.User.ID}] = true
 	for id, key := range a.Keys {
 		entries[entry{keys, id}] = true
 		if !key.ExpiresAt.IsZero() {

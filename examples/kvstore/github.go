@@ -124,6 +124,7 @@ func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountSt
 		LinkedTo:      string(t.bucket(links).Get(key)),
 		RememberedFor: string(t.bucket(remembered).Get(key)),
 		GrantSpent:    t.bucket(spentGrants).Get(key) != nil,
+		UserIsService: a.User.IsService,
 		UserAccount:   a.GitHub[of.Host].Link.Account,
 		TokenVersion:  a.tokenVersion(of.Host),
 	}

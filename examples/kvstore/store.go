@@ -38,7 +38,9 @@ const (
 	links          = "links"          // GitHub host and account
 	remembered     = "remembered"     // GitHub host and account, if remembered for a user
 	spentGrants    = "spent grants"   // GitHub host and account, if the grant is spent; no user ID
-	administrators = "administrators" // user ID of each active super user
+	administrators = "administrators" // user ID of each active super user who is a person
+	persons        = "persons"        // user ID of each user who is a person
+	services       = "services"       // user ID of each service user
 	keyExpiry      = "key expiry"     // time and access key ID
 	overlapEnd     = "overlap end"    // time and access key ID, if the key has a previous hash
 	sessionExpiry  = "session expiry" // time and session ID
@@ -58,7 +60,7 @@ const (
 
 var buckets = []string{
 	accounts, usernames, emails, keys, sessions, links, remembered, spentGrants, administrators,
-	keyExpiry, overlapEnd, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
+	persons, services, keyExpiry, overlapEnd, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
 	events, eventTimes, eventsAbout, eventsBy, waiting, bootstrapped,
 }
 

@@ -104,7 +104,8 @@ func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key
 		return err
 	}
 	if !administers(user) {
-		return &auth.InvalidError{Field: "is_super_user", Reason: "must be true, and the user active"}
+		return &auth.InvalidError{Field: "is_super_user",
+			Reason: "must be true, and the user an active person"}
 	}
 	return s.write(ctx, w, func(c *change) error {
 		once := []byte("once")
@@ -157,13 +158,23 @@ func (s *Store) FindUser(ctx context.Context, id string) (user auth.User, err er
 }
 
 // ListUsers implements [auth.UserStore]. The database sorts the user IDs by their bytes.
-func (s *Store) ListUsers(ctx context.Context, after string, limit int) (users []auth.User, err error) {
+func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) (users []auth.User, err error) {
+	if err := check(ctx, query); err != nil {
+		return nil, err
+	}
+	index := accounts
+	switch query.Kind {
+	case auth.UserKindPerson:
+		index = persons
+	case auth.UserKindService:
+		index = services
+	}
 	err = s.view(ctx, func(t tx) error {
-		for _, text := range t.after(accounts, after) {
-			if len(users) >= limit {
+		for id := range t.after(index, query.After) {
+			if len(users) >= query.Limit {
 				break
 			}
-			a, err := decode(text)
+			a, err := t.account(id)
 			if err != nil {
 				return err
 			}
@@ -306,7 +317,8 @@ func (t tx) set(a *account, to auth.UserChange) error {
 	return nil
 }
 
-func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive }
+// administers reports whether the user is an active super user and a person.
+func administers(user auth.User) bool { return user.IsSuperUser && user.IsActive && !user.IsService }
 
 // isLastAdministrator reports whether the user is the only active super user.
 func (t tx) isLastAdministrator(user auth.User) bool {

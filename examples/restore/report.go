@@ -226,7 +226,7 @@ func (r *restoration) hasKey(ctx context.Context, userID string, is func(auth.Ac
 func users(ctx context.Context, store auth.Store) iter.Seq2[auth.User, error] {
 	return func(yield func(auth.User, error) bool) {
 		for after := ""; ; {
-			page, err := store.ListUsers(ctx, after, 200)
+			page, err := store.ListUsers(ctx, auth.UserQuery{After: after, Limit: 200})
 			if err != nil {
 				yield(auth.User{}, err)
 				return

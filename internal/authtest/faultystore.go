@@ -95,11 +95,11 @@ func (s *faultyStore) FindUser(ctx context.Context, id string) (auth.User, error
 	return s.users.FindUser(ctx, id)
 }
 
-func (s *faultyStore) ListUsers(ctx context.Context, after string, limit int) ([]auth.User, error) {
+func (s *faultyStore) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.User, error) {
 	if err := s.check(ctx, "ListUsers"); err != nil {
 		return nil, err
 	}
-	return s.users.ListUsers(ctx, after, limit)
+	return s.users.ListUsers(ctx, query)
 }
 
 func (s *faultyStore) UpdateUser(

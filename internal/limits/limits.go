@@ -17,4 +17,5 @@ const (
 	GitHubText = 512  // a link's Login, Name and AvatarURL, a token's Scopes
 	Sealed     = 4096 // a token's Sealed
 	Reason     = 512  // an event's Reason
+	Audiences  = 900  // all audiences of a service user
 )

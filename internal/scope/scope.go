@@ -8,28 +8,26 @@ import (
 )
 
 const (
-	MaxName = 64   // maximum length of a scope, in bytes
-	MaxText = 1024 // maximum length of the text of a set, in bytes
-
-	MaxAudience = 256 // maximum length of an audience, in bytes
+	MaxName     = 64   // maximum length of a scope, in bytes
+	MaxText     = 1024 // maximum length of the text of a set, in bytes
+	MaxAudience = 256  // maximum length of an audience, in bytes
 )
 
 // IsName reports whether the text is the name of a scope: 1 to MaxName bytes of visible ASCII, without
 // quotation marks and backslashes (RFC 6749, section 3.3).
-func IsName(name string) bool { return isToken(name, MaxName) }
+func IsName(name string) bool { return isName(name, MaxName) }
 
-// IsAudience reports whether the text is an audience of tokens: 1 to MaxAudience bytes of the same
-// characters as a scope.
-func IsAudience(name string) bool { return isToken(name, MaxAudience) }
+// IsAudience reports whether the text is an audience: 1 to MaxAudience bytes of the characters of a scope.
+// So Join and Split work for a set of audiences, too.
+func IsAudience(name string) bool { return isName(name, MaxAudience) }
 
-// isToken reports whether the text has 1 to limit bytes, each of which can be in a scope.
-func isToken(text string, limit int) bool {
-	for i := range len(text) {
-		if c := text[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+func isName(name string, limit int) bool {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
 			return false
 		}
 	}
-	return text != "" && len(text) <= limit
+	return name != "" && len(name) <= limit
 }
 
 // Join returns the text of the set of these names. Each of them must be a name of a scope.
@@ -50,15 +48,20 @@ func Split(text string) []string {
 
 // IsCanonical reports whether Join can have returned the text, and the text is not longer than MaxText.
 func IsCanonical(text string) bool {
+	return len(text) <= MaxText && isCanonical(text, IsName)
+}
+
+// IsCanonicalAudiences reports whether the text consists of audiences in ascending order, separated by
+// single spaces. The empty text is the empty set.
+func IsCanonicalAudiences(text string) bool { return isCanonical(text, IsAudience) }
+
+func isCanonical(text string, isName func(string) bool) bool {
 	if text == "" {
 		return true
 	}
-	if len(text) > MaxText {
-		return false
-	}
 	last := ""
 	for name := range strings.SplitSeq(text, " ") {
-		if name <= last || !IsName(name) {
+		if name <= last || !isName(name) {
 			return false
 		}
 		last = name

@@ -30,7 +30,7 @@ var callers = []struct {
 // other returns the ordinary user mallory, and creates the user if necessary.
 func (f *fixture) other() auth.User {
 	f.t.Helper()
-	users, err := f.store.ListUsers(f.t.Context(), "", 10)
+	users, err := f.store.ListUsers(f.t.Context(), auth.UserQuery{Limit: 10})
 	require.NoError(f.t, err)
 	for _, user := range users {
 		if user.Username == "mallory" {

@@ -28,7 +28,7 @@ func TestAnImportRejectsEachInvalidLineWithAReason(t *testing.T) {
 		`{"username":"canary\u0000"}`:          "line must be UTF-8 text without NUL",
 		`{"username":"a","username":"canary"}`: "line must not have a field twice",
 		`{"Username":"canary"}`:                "line must have field names in lower case",
-		`{"username":"canary","role":"admin","keys":[` + key + `]}`:                                                                   "line must have no fields but username, email, user_id, is_active, is_super_user, created_at, keys",
+		`{"username":"canary","role":"admin","keys":[` + key + `]}`:                                                                   "line must have no fields but username, email, user_id, is_active, is_super_user, is_service, audiences, created_at, keys",
 		`{"username":null,"keys":[` + key + `]}`:                                                                                      "line must not have null for a field: leave the field out",
 		`{"keys":[` + key + `]}`:                                                                                                      "username is required",
 		`{"username":"","keys":[` + key + `]}`:                                                                                        "username must not be empty",

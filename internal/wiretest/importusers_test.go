@@ -61,7 +61,7 @@ func (i *importing) users() map[string]auth.User {
 	i.t.Helper()
 	found := map[string]auth.User{}
 	for after := ""; ; {
-		page, err := i.store.ListUsers(i.t.Context(), after, 100)
+		page, err := i.store.ListUsers(i.t.Context(), auth.UserQuery{After: after, Limit: 100})
 		require.NoError(i.t, err)
 		for _, user := range page {
 			if user.ID != i.admin.ID && user.ID != i.user.ID {

@@ -204,7 +204,7 @@ var powerLosses = []powerLoss{
 // snapshot returns everything in the store that a lasting call could change.
 func (s *stolen) snapshot() (all []any) {
 	s.t.Helper()
-	users, err := s.store.ListUsers(s.t.Context(), "", 1000)
+	users, err := s.store.ListUsers(s.t.Context(), auth.UserQuery{Limit: 1000})
 	require.NoError(s.t, err)
 	for _, user := range users {
 		keys, err := s.store.ListKeys(s.t.Context(), user.ID)

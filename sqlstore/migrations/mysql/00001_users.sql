@@ -24,8 +24,13 @@ CREATE TABLE IF NOT EXISTS auth_users (
 	created_at      BIGINT         NOT NULL,
 	last_login      BIGINT         NOT NULL,
 	admitted_at     BIGINT         NOT NULL,
-	-- Before a super user is demoted, the store uses this index to look for another one.
-	INDEX auth_users_who_administer (is_super_user, is_active)
+	is_service      TINYINT        NOT NULL CHECK (is_service IN (0, 1)),
+	created_by      VARBINARY(64)  NOT NULL, -- '' for a person, or if the host added the service user
+	audiences       VARBINARY(900) NOT NULL, -- in order, separated by single spaces
+	-- Before a super user is demoted, the store uses this index to look for another one, who is a person.
+	INDEX auth_users_who_administer (is_super_user, is_active, is_service),
+	-- There can be few service users among many persons.
+	INDEX auth_users_by_kind (is_service, id)
 ) ENGINE = InnoDB;
 
 -- +goose Down

@@ -20,11 +20,18 @@ CREATE TABLE auth_users (
 	is_active       SMALLINT         NOT NULL CHECK (is_active IN (0, 1)),
 	created_at      BIGINT           NOT NULL,
 	last_login      BIGINT           NOT NULL,
-	admitted_at     BIGINT           NOT NULL
+	admitted_at     BIGINT           NOT NULL,
+	is_service      SMALLINT         NOT NULL CHECK (is_service IN (0, 1)),
+	created_by      TEXT             NOT NULL, -- '' for a person, or if the host added the service user
+	audiences       TEXT             NOT NULL -- in order, separated by single spaces
 );
 
--- Before a super user is demoted, the store uses this index to look for another one.
-CREATE INDEX auth_users_who_administer ON auth_users (id) WHERE is_super_user = 1 AND is_active = 1;
+-- Before a super user is demoted, the store uses this index to look for another one, who is a person.
+CREATE INDEX auth_users_who_administer ON auth_users (id)
+WHERE is_super_user = 1 AND is_active = 1 AND is_service = 0;
+
+-- There can be few service users among many persons.
+CREATE INDEX auth_users_services ON auth_users (id) WHERE is_service = 1;
 
 -- +goose Down
 

@@ -12,7 +12,7 @@ import (
 )
 
 var servicePromises = []promise[auth.Store]{
-	{"a service user with invalid audiences is refused", invalidAudiences},
+	{"a service user with invalid audiences is refused", invalidUserAudiences},
 	{"the longest audiences come back unchanged", longestAudiences},
 	{"a person has no audiences and no creator", fieldsOfServicesOnly},
 	{"a service user cannot be the first super user", bootstrapOfService},
@@ -44,7 +44,7 @@ func withoutAudiences() auth.User {
 	return user
 }
 
-func invalidAudiences(t *testing.T, store auth.Store) {
+func invalidUserAudiences(t *testing.T, store auth.Store) {
 	for _, bad := range []string{
 		" ", "a ", " a", "a  b", "b a", "a a", "a\tb", "a\n", `a"b`, `a\b`, "é", "a\x00", "\xff", "\x7f",
 		strings.Repeat("x", 257),

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/githubapi"
@@ -291,41 +290,6 @@ func isGitHubRefusal(err error) bool {
 	return errors.Is(err, ErrGitHubState) || errors.Is(err, ErrGitHubDenied) ||
 		errors.Is(err, ErrGitHubNotAllowed) || errors.Is(err, ErrGitHubConflict) ||
 		errors.Is(err, githubapi.ErrAuthorize)
-}
-
-// rejection is an error that rejects a token or an access key of a known user. Its IDs go into the
-// event of the rejection. They come from the store or from a token whose signature was verified,
-// never from an unverified claim of a client.
-type rejection struct {
-	error
-	userID, sessionID string
-}
-
-func (r *rejection) Unwrap() error { return r.error }
-
-// rejectionOf wraps err in a rejection with these IDs if err rejects a token or an access key. It
-// returns any other error as it is.
-func rejectionOf(userID, sessionID string, err error) error {
-	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
-		return err
-	}
-	return &rejection{err, userID, sessionID}
-}
-
-// rejectionReason returns the Reason of the event about a request that err rejected. If err wraps
-// ErrInvalidCredentials, ErrTokenRejected or ErrGitHubNotAllowed and adds a text to it, the reason
-// is the added text. In all other cases, the reason is the detail of [ErrorStatus]. The reason
-// contains nothing from the request, with one exception. If the kid of a token names an unknown key and
-// has the form of a key ID, the reason contains the kid.
-func rejectionReason(err error) string {
-	_, reason := ErrorStatus(err)
-	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
-		if errors.Is(err, known) {
-			added := strings.TrimPrefix(strings.TrimPrefix(err.Error(), known.Error()), ": ")
-			return cmp.Or(strings.TrimPrefix(added, "auth: "), reason)
-		}
-	}
-	return reason
 }
 
 // ErrorStatus returns the HTTP status of an error, and a sentence that tells the client what to do

@@ -345,15 +345,22 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	if err := s.recheckMembership(ctx, user); err != nil {
 		return Token{}, err
 	}
-	token, err := s.tokens.issue(ctx,
-		IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID})
-	// The user may have been disabled or the key revoked after the pair was verified. If the host
-	// keeps the users, issue is the first call that looks the user up.
+	params := IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID}
+	if key.MustRotate {
+		// The key may be rotated before the session is opened. The session must then not get the scopes
+		// of the key, because the secret of this sign-in is the one that had to be replaced.
+		params.Scopes = rotateOnly
+	}
+	token, err := s.tokens.issue(ctx, params)
+	// The user may have been disabled, or the key revoked or rotated, after the pair was verified. If the
+	// host keeps the users, issue is the first call that looks the user up.
 	switch {
 	case errors.Is(err, ErrUserDisabled):
 		return Token{}, rejectionOf(user.ID, "", errOwnerDisabled)
 	case errors.Is(err, ErrNotFound):
 		return Token{}, rejectionOf(user.ID, "", errKeyUnknown)
+	case errors.Is(err, ErrInsufficientScope):
+		return Token{}, rejectionOf(user.ID, "", errSecretWrong)
 	}
 	return token, err
 }

@@ -146,8 +146,9 @@ func (a Authority) CheckOwner(userID string) error {
 //
 // A store calls CheckGrant after Check, with the same session, in these cases:
 //
-//   - If a change adds, rotates or revokes an access key, granted is the Scopes of the key. If the change
-//     sets the Scopes, the store calls CheckGrant for the earlier and for the new Scopes.
+//   - If a change adds or revokes an access key, granted is the Scopes of the key. If the change sets the
+//     Scopes, the store calls CheckGrant for the earlier and for the new Scopes. If a change rotates a key,
+//     the store calls [Authority.CheckRotation] instead.
 //   - If a change makes a user active or a super user, links a GitHub account or forgets one, granted is
 //     nil, because somebody can then sign in without a limit. Only a session without a limit can grant nil.
 //     [UserStore.ResetUser] is an exception: if it makes a user active, granted is the Scopes of the new
@@ -176,4 +177,51 @@ func (a Authority) CheckNewUser(session Session, user UserWithKeys) error {
 		}
 	}
 	return nil
+}
+
+// CheckRotation returns an *[InsufficientScopeError] if the authority may not rotate the key. A store calls
+// it in [CredentialStore.RotateKey] instead of [Authority.CheckGrant], after Check, with the same session.
+//
+// If [AccessKey.MustRotate] is set, only a session that this key opened, and an authority with a Host, may
+// rotate the key. Otherwise, somebody else than the owner would know the new secret, too. A session with
+// [ScopeRotate] can rotate no other key. In all other cases, CheckRotation does the same as CheckGrant for
+// the Scopes of the key.
+func (a Authority) CheckRotation(session Session, key AccessKey) error {
+	switch {
+	case a.Host != "":
+		return nil
+	case key.MustRotate && session.AccessKeyID == key.ID && session.Scopes.Equal(rotateOnly):
+		return nil
+	case key.MustRotate, session.Scopes.Equal(rotateOnly):
+		return &InsufficientScopeError{Scope: ScopeRotate}
+	}
+	return a.CheckGrant(session, key.Scopes)
+}
+
+// OpenedBy returns the session as the access key may open it. If the key expires before the session, the
+// returned session has the ExpiresAt of the key. If the Scopes of the session are nil, the returned session
+// has the Scopes of the key. If the key's MustRotate is set, OpenedBy uses [ScopeRotate] in place of the
+// Scopes of the key. A store calls OpenedBy in [SessionStore.CreateSession], after it has locked the key, and
+// stores the returned session.
+//
+// OpenedBy returns ErrNotFound if the key belongs to another user or has expired at the session's CreatedAt.
+// It returns an *[InsufficientScopeError] if the Scopes of the session are not within those of the key.
+func (s Session) OpenedBy(key AccessKey) (Session, error) {
+	if key.UserID != s.UserID || !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(s.CreatedAt) {
+		return s, ErrNotFound
+	}
+	if !key.ExpiresAt.IsZero() && key.ExpiresAt.Before(s.ExpiresAt) {
+		s.ExpiresAt = key.ExpiresAt
+	}
+	scopes := key.Scopes
+	if key.MustRotate {
+		scopes = rotateOnly
+	}
+	if s.Scopes == nil {
+		s.Scopes = scopes
+	}
+	if !s.Scopes.Within(scopes) {
+		return s, &InsufficientScopeError{Scope: scope.Missing(s.Scopes.text, scopes.text)}
+	}
+	return s, nil
 }

@@ -88,16 +88,6 @@ func NewCredentialVerifier(
 	}, nil
 }
 
-// KeyOptions are the options of a new access key.
-type KeyOptions struct {
-	Label     string    // the owner's name for the key, at most 256 bytes
-	ExpiresAt time.Time // zero means never
-
-	// Scopes limits the sessions that the key opens: see [ScopeSet]. nil means no limit, which a limited
-	// session cannot give. To give a key the scopes of a caller, pass the result of [Identity.Scopes].
-	Scopes *ScopeSet
-}
-
 // These errors say why a pair, which is an access key and its secret, was rejected. The reason goes only into
 // events. The client gets the same answer for all reasons.
 var (
@@ -173,11 +163,13 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 		CreatedAt: v.now(),
 		ExpiresAt: options.ExpiresAt,
 		Scopes:    options.Scopes,
+
+		MustRotate: options.MustRotate,
 	}
 	if v.expired(key) {
 		return AccessKey{}, invalidf("expires_at", "must be in the future")
 	}
-	return key, cmp.Or(v.tokens.checkScopes(key.Scopes), key.Validate())
+	return key, cmp.Or(v.tokens.checkScopes(key.Scopes), v.tokens.checkMustRotate(key), key.Validate())
 }
 
 // Verify checks the pair and returns the access key and its owner. It opens no session. To sign a

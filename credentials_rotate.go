@@ -36,8 +36,12 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 // if the authority is a session without SuperUser and the key belongs to another user. It returns
 // ErrRotating if a previous secret still works, and an *[InvalidError] if the overlap is out of
 // range or the key was imported. It also returns the errors of [Authority.Check] and
-// [Authority.CheckGrant]. An imported key cannot be rotated, because a generated secret works only with a
+// [Authority.CheckRotation]. An imported key cannot be rotated, because a generated secret works only with a
 // generated access key.
+//
+// If [AccessKey.MustRotate] is set, the overlap must be zero. Rotate then revokes the sessions that the key
+// opened, because they can do nothing but rotate the key: the client signs in again with the new secret. For
+// such a session, the Scope of the authority must be [ScopeRotate].
 func (v *CredentialVerifier) Rotate(
 	ctx context.Context, by Authority, accessKey string, overlap time.Duration,
 ) (KeyPair, error) {
@@ -69,11 +73,18 @@ func (v *CredentialVerifier) rotate(
 		Hash:    v.hasher.Fast.Hash(found.UserID, accessKey, pair.AccessSecret.Reveal()),
 		Overlap: overlap,
 	}
+	reason := "overlap " + overlap.String()
+	if found.MustRotate {
+		reason = "the key had to be rotated"
+	}
 	c := v.newChange(ctx, by, Event{Kind: EventKeyRotated, UserID: found.UserID, AccessKey: accessKey,
-		Reason: "overlap " + overlap.String()})
+		Reason: reason})
 	key, err := v.store.RotateKey(ctx, c.write, accessKey, rotation)
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
+	}
+	if found.MustRotate {
+		v.tokens.learnRevocations(ctx)
 	}
 	c.recordEvent(ctx)
 	return pair, key, nil

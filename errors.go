@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
@@ -267,8 +268,16 @@ func (e *InsufficientScopeError) challenge() string {
 	return challenge
 }
 
-// Unwrap returns ErrInsufficientScope.
-func (e *InsufficientScopeError) Unwrap() error { return ErrInsufficientScope }
+// Unwrap returns an error that matches ErrInsufficientScope.
+func (e *InsufficientScopeError) Unwrap() error {
+	if e.Scope == scope.Rotate {
+		return errMustRotate
+	}
+	return ErrInsufficientScope
+}
+
+// errMustRotate means that a call needs a rotation of the access key first.
+var errMustRotate = fmt.Errorf("%w: the access key must be rotated", ErrInsufficientScope)
 
 // errOtherOwner means that a session or a key belongs to another user. It wraps ErrNotFound, so the
 // client is told that the session or the key does not exist.
@@ -328,6 +337,7 @@ var errorStatuses = []struct {
 	{ErrTokenRejected, http.StatusUnauthorized, "Invalid or expired token: sign in again"},
 	{ErrInvalidCredentials, http.StatusUnauthorized, "Invalid access key or secret"},
 	{ErrSuperUserRequired, http.StatusForbidden, "Super user access required"},
+	{errMustRotate, http.StatusForbidden, "The access key must be rotated first, by a session that it opens"},
 	{ErrInsufficientScope, http.StatusForbidden, "The scopes of this token do not allow this"},
 	{ErrSessionTooOld, http.StatusForbidden, "This needs a newer session: sign in again first"},
 	{ErrUserDisabled, http.StatusForbidden, "This user is disabled"},

@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -175,4 +176,35 @@ func ExampleCredentialVerifier_SetScopes() {
 	// 401
 	// 200
 	// true
+}
+
+// A host gives alice a first key, and so knows its secret. Alice must rotate the key before it works.
+func Example_keyThatMustBeRotated() {
+	ctx := context.Background()
+	svc, api, err := newScopedAPI()
+	if err != nil {
+		log.Fatal(err)
+	}
+	alice, err := svc.Register(ctx, auth.ByHost("setup"), auth.UserParams{
+		Username: "alice", Key: auth.KeyOptions{MustRotate: true}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	first := bearer(ctx, svc, alice.Pair)
+	refused := send(api, "GET", "/reports", "", first)
+	fmt.Println(refused.Code, refused.Header().Get("WWW-Authenticate"))
+
+	rotated := send(api, "POST", "/auth/keys/"+alice.Pair.AccessKey+"/rotate", "", first)
+	var answer struct {
+		AccessKey    string `json:"access_key"`
+		AccessSecret string `json:"access_secret"`
+	}
+	if err := json.Unmarshal(rotated.Body.Bytes(), &answer); err != nil {
+		log.Fatal(err)
+	}
+	second := auth.KeyPair{AccessKey: answer.AccessKey, AccessSecret: auth.NewSecret(answer.AccessSecret)}
+	fmt.Println(send(api, "GET", "/reports", "", bearer(ctx, svc, second)).Code)
+	// Output:
+	// 403 Bearer error="insufficient_scope", scope="auth:rotate"
+	// 200
 }

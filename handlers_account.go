@@ -54,7 +54,7 @@ func newLoginResponse(token Token) loginResponse {
 // removes that cookie, and the cookies of completed GitHub flows. In all cases, the handler removes
 // the cookies of GitHub flows that are not complete.
 func (s *Service) LogoutHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: anyUser, serve: s.serveLogout})
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, rotate: true, serve: s.serveLogout})
 }
 
 type logoutResponse struct {

@@ -38,13 +38,14 @@ type registerResponse struct {
 }
 
 func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := wire.ReadBody(w, r, "username", "email", "is_super_user", "is_service", "audiences")
+	body := wire.ReadBody(w, r, "username", "email", "is_super_user", "is_service", "audiences",
+		"must_rotate")
 	params := UserParams{
 		Username:    body.Text("username"),
 		Email:       body.NonEmptyText("email"),
 		IsSuperUser: body.Flag("is_super_user"),
 		IsService:   body.Flag("is_service"),
-		Key:         callerKeyOptions(r),
+		Key:         callerKeyOptions(r, body),
 	}
 	audiences, hasAudiences := body.Texts("audiences")
 	params.Audiences = audiences
@@ -88,10 +89,10 @@ func newRegisterResponse(made Registration, message string) registerResponse {
 }
 
 // callerKeyOptions returns the options of a key that the caller makes for another user. A limited session
-// makes only keys with its own limit.
-func callerKeyOptions(r *http.Request) KeyOptions {
+// makes only keys with its own limit. The body says whether the user must rotate the key.
+func callerKeyOptions(r *http.Request, body *wire.Fields) KeyOptions {
 	caller, _ := IdentityFromContext(r.Context())
-	return KeyOptions{Scopes: caller.Scopes()}
+	return KeyOptions{Scopes: caller.Scopes(), MustRotate: body.Flag("must_rotate")}
 }
 
 // These constants are the second argument of administrator. Use givesPower for a call that gives a
@@ -225,11 +226,13 @@ type regenerateResponse struct {
 }
 
 func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, error) {
-	if body := wire.ReadStrictBody(w, r); body.Err() != nil {
+	body := wire.ReadStrictBody(w, r, "must_rotate")
+	options := callerKeyOptions(r, body)
+	if body.Err() != nil {
 		return nil, readError(body.Err())
 	}
 	pair, err := s.RegenerateCredentials(r.Context(), s.administrator(r, givesPower), r.PathValue("id"),
-		callerKeyOptions(r))
+		options)
 	if err != nil {
 		return nil, err
 	}
@@ -248,11 +251,12 @@ func (s *Service) ReinstateUserHandler() http.Handler {
 }
 
 func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, error) {
-	if body := wire.ReadStrictBody(w, r); body.Err() != nil {
+	body := wire.ReadStrictBody(w, r, "must_rotate")
+	options := callerKeyOptions(r, body)
+	if body.Err() != nil {
 		return nil, readError(body.Err())
 	}
-	made, err := s.ReinstateUser(r.Context(), s.administrator(r, givesPower), r.PathValue("id"),
-		callerKeyOptions(r))
+	made, err := s.ReinstateUser(r.Context(), s.administrator(r, givesPower), r.PathValue("id"), options)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ type keyResponse struct {
 	LastUsedAt *string  `json:"last_used_at"`
 	Status     string   `json:"status"`
 	Scopes     []string `json:"scopes"` // null if the key has no limit
+	MustRotate bool     `json:"must_rotate"`
 }
 
 func (s *Service) serveKeys(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -44,6 +45,7 @@ func (s *Service) newKeyResponse(key AccessKey) keyResponse {
 		LastUsedAt: wire.OptionalTime(key.LastUsedAt),
 		Status:     "Active",
 		Scopes:     key.Scopes.List(),
+		MustRotate: key.MustRotate,
 	}
 	if s.credentials.expired(key) {
 		response.Status = "Expired"
@@ -98,10 +100,10 @@ func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, e
 
 // RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it replaces the secret of a key and
 // returns the only copy of the new secret. The key must be the caller's, unless the caller is a
-// super user.
+// super user. A key that must be rotated can be rotated only by a session that the key opened.
 func (s *Service) RotateKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, scope: ScopeKeys, recent: true,
-		serve: s.serveRotateKey})
+		rotate: true, serve: s.serveRotateKey})
 }
 
 func (s *Service) serveRotateKey(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -119,6 +121,9 @@ func (s *Service) serveRotateKey(w http.ResponseWriter, r *http.Request) (any, e
 		return nil, err
 	}
 	by.MaxAge = s.reauthAfter
+	if caller, _ := IdentityFromContext(r.Context()); caller.mustRotate() {
+		by.Scope = ScopeRotate
+	}
 	pair, key, err := s.credentials.rotate(r.Context(), by, key.ID, time.Duration(overlap)*time.Second)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,6 @@ import (
 
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
-	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/text"
 )
 
@@ -41,28 +40,6 @@ type Identity struct {
 	// Claims is the JSON object that [TokenConfig.Claims] returned when the token was issued, or empty. It
 	// is text, so that an Identity can be compared. Read it with json.Unmarshal.
 	Claims string `json:"claims,omitzero"`
-}
-
-// HasScope reports whether the token has the scope or has no limit. The zero Identity has no limit, so call
-// HasScope only for a caller that was identified.
-func (i Identity) HasScope(name string) bool { return !i.Limited || scope.Contains(i.Scope, name) }
-
-// CheckScope returns an *[InsufficientScopeError] unless [Identity.HasScope] returns true for the scope.
-// [ErrorStatus] maps this error to 403.
-func (i Identity) CheckScope(name string) error {
-	if !i.HasScope(name) {
-		return &InsufficientScopeError{Scope: name}
-	}
-	return nil
-}
-
-// Scopes returns the scopes of the token, or nil if the token has no limit. To make a key with at most the
-// power of the caller, use the result in [KeyOptions].
-func (i Identity) Scopes() *ScopeSet {
-	if !i.Limited {
-		return nil
-	}
-	return &ScopeSet{text: i.Scope, made: true}
 }
 
 // BearerToken returns the token in the Authorization header of the request (RFC 6750, section 2.1),

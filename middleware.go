@@ -204,12 +204,12 @@ func (s *Service) withSuperUser(
 		user}), nil
 }
 
-// endpoint describes a documented call: its method, the conditions that a request must meet, and
-// the function that serves it.
+// endpoint describes a documented call: its method, the conditions of a request, and its function.
 type endpoint struct {
 	method string
 	access access
 	scope  string // that a limited session needs; empty means none
+	rotate bool   // a session that can only rotate its access key may make the call
 	recent bool   // the session must not be older than Config.ReauthAfter
 	github bool   // without Config.GitHub, the call answers 503
 
@@ -311,11 +311,12 @@ const everything = "everything"
 // checkScope returns an *InsufficientScopeError if the caller's token is limited and lacks the scope of
 // the endpoint.
 func (e endpoint) checkScope(ctx context.Context) error {
-	caller, _ := IdentityFromContext(ctx)
-	switch {
+	switch caller, _ := IdentityFromContext(ctx); {
+	case caller.mustRotate() && !e.rotate:
+		return &InsufficientScopeError{Scope: ScopeRotate}
 	case e.scope == everything && caller.Limited:
 		return &InsufficientScopeError{}
-	case e.scope != "" && e.scope != everything:
+	case e.scope != "" && e.scope != everything && !caller.mustRotate():
 		return caller.CheckScope(e.scope)
 	}
 	return nil

@@ -38,8 +38,28 @@ type AccessKey struct {
 	// record every use, so LastUsedAt can be too early by up to [KeyUsePrecision].
 	LastUsedAt time.Time
 
-	// Scopes limits the sessions that the key opens: see [ScopeSet]. nil means no limit.
+	// Scopes limits the sessions that the key opens: see [ScopeSet]. nil means no limit. A key cannot have
+	// [ScopeRotate].
 	Scopes *ScopeSet
+
+	// MustRotate means that the owner must rotate the key before the key works as usual, because another
+	// person knows the secret. Until then, a session that the key opens has only [ScopeRotate].
+	MustRotate bool
+}
+
+// KeyOptions are the options of a new access key.
+type KeyOptions struct {
+	Label     string    // the owner's name for the key, at most 256 bytes
+	ExpiresAt time.Time // zero means never
+
+	// Scopes limits the sessions that the key opens: see [ScopeSet]. nil means no limit, which a limited
+	// session cannot give. To give a key the scopes of a caller, pass the result of [Identity.Scopes].
+	Scopes *ScopeSet
+
+	// MustRotate makes the owner of the key rotate it first, because the host or a super user has seen the
+	// secret: see [AccessKey.MustRotate]. Without [TokenConfig.Scopes], MustRotate cannot be set, because
+	// the routes of the host might then accept a token that may only rotate the key.
+	MustRotate bool
 }
 
 // KeyRotation describes how to replace the secret of an access key.
@@ -51,17 +71,21 @@ type KeyRotation struct {
 	Overlap time.Duration
 }
 
-// Apply returns the key after the rotation. The parameter now is the time of the rotation. An
-// implementation of [CredentialStore.RotateKey] truncates this time to the precision of the store,
-// and then calls Apply. Apply returns ErrNotFound if the key has expired, and ErrRotating if the
-// key's PreviousHash still works.
+// Apply returns the key after the rotation, whose MustRotate is false. The parameter now is the time of the
+// rotation. An implementation of [CredentialStore.RotateKey] truncates this time to the precision of the
+// store, and then calls Apply. Apply returns ErrNotFound if the key has expired, and ErrRotating if the key's
+// PreviousHash still works. It returns an [InvalidError] if MustRotate is set and the rotation has an
+// Overlap, because the previous secret must stop working.
 func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
 	switch {
 	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
 		return AccessKey{}, fmt.Errorf("auth: the access key has expired: %w", ErrNotFound)
 	case key.PreviousUntil.After(now):
 		return AccessKey{}, ErrRotating
+	case key.MustRotate && r.Overlap > 0:
+		return AccessKey{}, invalidf("overlap_seconds", "must be 0, because the key must be rotated")
 	}
+	key.MustRotate = false
 	key.PreviousHash, key.PreviousUntil = "", time.Time{}
 	if r.Overlap > 0 {
 		key.PreviousHash, key.PreviousUntil = key.Hash, now.Add(r.Overlap)

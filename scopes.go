@@ -14,7 +14,8 @@ import (
 // the scope of the call. It can change its user's records through the methods of this package, such as
 // [CredentialVerifier.Issue], only if it has the scope of the corresponding call.
 //
-// The comments say what a session can do with the scope. GET /auth/user and POST /auth/logout need no scope.
+// The comments say what a session can do with the scope. GET /auth/user and POST /auth/logout need no scope,
+// but a session with ScopeRotate cannot call GET /auth/user.
 const (
 	ScopeKeys     = "auth:keys"     // list, add, rotate and revoke the access keys of its user
 	ScopeSessions = "auth:sessions" // list and revoke the sessions of its user
@@ -26,10 +27,19 @@ const (
 	// [Service.SuperUser], which protect routes of the host. The calls of this package need ScopeUsers or
 	// ScopeEvents instead.
 	ScopeSuperUser = "auth:super_user"
+
+	// ScopeRotate lets a session rotate the access key that opened it, if [AccessKey.MustRotate] is set.
+	// Such a session has no other scope, and apart from the rotation it can only sign out. No key can have
+	// ScopeRotate.
+	ScopeRotate = scope.Rotate
 )
 
 // ownScopes are the scopes of this package.
-var ownScopes = []string{ScopeKeys, ScopeSessions, ScopeGitHub, ScopeUsers, ScopeEvents, ScopeSuperUser}
+var ownScopes = []string{ScopeKeys, ScopeSessions, ScopeGitHub, ScopeUsers, ScopeEvents, ScopeSuperUser,
+	ScopeRotate}
+
+// rotateOnly are the scopes of a session that a key opened which must be rotated.
+var rotateOnly = NewScopes(ScopeRotate)
 
 // maxHostScopes is the maximum length of all scopes of the host, in bytes. It leaves room for the scopes of
 // this package in a set of scope.MaxText bytes.
@@ -140,6 +150,15 @@ func (s *ScopeSet) validate() error {
 		return nil
 	}
 	return invalidf("scopes", "%s", s.flaw)
+}
+
+// validateForKey returns an *InvalidError if no access key can have the set. A key that had ScopeRotate
+// would open a session that looks like one of a key that must be rotated.
+func (s *ScopeSet) validateForKey() error {
+	if s != nil && s.Allows(ScopeRotate) {
+		return invalidf("scopes", "must not contain %s: set MustRotate instead", ScopeRotate)
+	}
+	return s.validate()
 }
 
 // checkKnown returns an *InvalidError if the set has a scope that is neither one of this package nor one

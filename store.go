@@ -101,10 +101,10 @@ type CredentialStore interface {
 	// returns ErrNotFound if there is no such key or the Hash is different.
 	SwapHash(ctx context.Context, id, old, new string) error
 
-	// RotateKey replaces the key's Hash and returns the changed key. If the rotation has an Overlap, the
-	// replaced Hash becomes the key's PreviousHash. RotateKey returns ErrNotFound if the key does not exist
-	// or has expired, and ErrRotating if the key already has a PreviousHash that still works. Of two
-	// concurrent calls with an Overlap, one fails.
+	// RotateKey replaces the key's Hash and returns the changed key, as [KeyRotation.Apply] says. If the
+	// key's MustRotate was set, RotateKey also revokes the sessions that the key opened. It calls
+	// [Authority.CheckRotation] in place of CheckGrant. RotateKey returns ErrNotFound if the key does not
+	// exist, and the errors of Apply. Of two concurrent calls with an Overlap, one fails.
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
 	// SetKeyScopes sets the key's Scopes, revokes the sessions that the key opened, and returns the changed

@@ -242,12 +242,22 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 }
 
 // checkScopes returns an *InvalidError if the set has a scope that does not exist. Without an issuer, so if
-// t is nil, the host's scopes are not known, and checkScopes accepts every valid scope.
+// t is nil, the host's scopes are not known, and checkScopes accepts every valid scope. It also accepts
+// rotateOnly without scopes in the configuration, because the host may have removed them.
 func (t *TokenIssuer) checkScopes(scopes *ScopeSet) error {
-	if t == nil {
+	if t == nil || scopes == rotateOnly {
 		return scopes.validate()
 	}
 	return scopes.checkKnown(t.scopes)
+}
+
+// checkMustRotate returns an *InvalidError if the key must be rotated and the service has no scopes. Routes
+// that require no scope would accept the token of a session that may only rotate the key.
+func (t *TokenIssuer) checkMustRotate(key AccessKey) error {
+	if key.MustRotate && t != nil && t.scopes == nil {
+		return invalidf("must_rotate", "must be left out, because the service has no scopes")
+	}
+	return nil
 }
 
 // issueFor returns the token of a session that the store has just created. The user argument is the

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/token"
 )
 
@@ -83,4 +84,33 @@ func (t *TokenIssuer) requireLive(
 		return errRevoked
 	}
 	return nil
+}
+
+// HasScope reports whether the token has the scope or has no limit. The zero Identity has no limit, so call
+// HasScope only for a caller that was identified.
+func (i Identity) HasScope(name string) bool { return !i.Limited || scope.Contains(i.Scope, name) }
+
+// CheckScope returns an *[InsufficientScopeError] unless [Identity.HasScope] returns true for the scope.
+// If the token has only [ScopeRotate], the error names ScopeRotate, so that the client learns what to do.
+// [ErrorStatus] maps this error to 403.
+func (i Identity) CheckScope(name string) error {
+	switch {
+	case i.HasScope(name):
+		return nil
+	case i.mustRotate():
+		return &InsufficientScopeError{Scope: ScopeRotate}
+	}
+	return &InsufficientScopeError{Scope: name}
+}
+
+// mustRotate reports whether an access key that must be rotated opened the session of the token.
+func (i Identity) mustRotate() bool { return i.Limited && i.Scope == ScopeRotate }
+
+// Scopes returns the scopes of the token, or nil if the token has no limit. To make a key with at most the
+// power of the caller, use the result in [KeyOptions].
+func (i Identity) Scopes() *ScopeSet {
+	if !i.Limited {
+		return nil
+	}
+	return &ScopeSet{text: i.Scope, made: true}
 }

@@ -106,7 +106,7 @@ func (k AccessKey) Validate() error {
 		checkOptionalTime("expires_at", k.ExpiresAt),
 		checkPrevious(k.PreviousHash, k.PreviousUntil),
 		checkOptionalTime("last_used_at", k.LastUsedAt),
-		k.Scopes.validate(),
+		k.Scopes.validateForKey(),
 	)
 }
 
@@ -185,29 +185,6 @@ func (s Session) Validate() error {
 	)
 }
 
-// OpenedBy returns the session as the access key may open it. If the key expires before the session, the
-// returned session has the ExpiresAt of the key. If the Scopes of the session are nil, the returned session
-// has the Scopes of the key. A store calls OpenedBy in [SessionStore.CreateSession], after it has locked
-// the key, and stores the returned session.
-//
-// OpenedBy returns ErrNotFound if the key belongs to another user or has expired at the session's CreatedAt.
-// It returns an *[InsufficientScopeError] if the Scopes of the session are not within those of the key.
-func (s Session) OpenedBy(key AccessKey) (Session, error) {
-	if key.UserID != s.UserID || !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(s.CreatedAt) {
-		return s, ErrNotFound
-	}
-	if !key.ExpiresAt.IsZero() && key.ExpiresAt.Before(s.ExpiresAt) {
-		s.ExpiresAt = key.ExpiresAt
-	}
-	if s.Scopes == nil {
-		s.Scopes = key.Scopes
-	}
-	if !s.Scopes.Within(key.Scopes) {
-		return s, &InsufficientScopeError{Scope: scope.Missing(s.Scopes.text, key.Scopes.text)}
-	}
-	return s, nil
-}
-
 // ValidateHash returns an [InvalidError] unless the hash of an access secret has 1 to 255 bytes of
 // visible ASCII. A store refuses every other hash.
 func ValidateHash(hash string) error {
@@ -222,9 +199,9 @@ func ValidateHash(hash string) error {
 	return nil
 }
 
-// ValidateScopes returns an [InvalidError] if the set breaks a rule of [NewScopes]. It returns nil for a nil
-// set. A store calls ValidateScopes before it sets the Scopes of a key.
-func ValidateScopes(scopes *ScopeSet) error { return scopes.validate() }
+// ValidateScopes returns an [InvalidError] if the set breaks a rule of [NewScopes] or contains [ScopeRotate].
+// It returns nil for a nil set. A store calls ValidateScopes before it sets the Scopes of a key.
+func ValidateScopes(scopes *ScopeSet) error { return scopes.validateForKey() }
 
 // ValidateState returns an [InvalidError] unless the ID and the time that are passed to
 // [GitHubStore.ConsumeState] are valid.

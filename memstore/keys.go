@@ -120,15 +120,19 @@ func (s *accounts) RotateKey(
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, now, err := s.keyToChange(w, id)
+	key, now, err := s.findKeyToChange(w, id)
 	if err != nil {
 		return auth.AccessKey{}, err
 	}
-	rotated, err := rotation.Apply(key.record, now)
-	if err != nil {
+	err = w.By.CheckRotation(s.acting(w), key.record)
+	rotated, errApply := rotation.Apply(key.record, now)
+	if err = cmp.Or(err, errApply); err != nil {
 		return auth.AccessKey{}, fmt.Errorf("memstore: %w", err)
 	}
 	rotated.PreviousUntil = storedTime(rotated.PreviousUntil)
+	if key.record.MustRotate {
+		s.revokeSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
+	}
 	key.record = rotated
 	s.scheduleOverlapEnd(key)
 	s.addEvent(w, now, subject{userID: key.record.UserID})
@@ -249,6 +253,15 @@ func (s *accounts) key(id string) (*accessKey, error) {
 // is no such key, or if w.By is not allowed to change the key. The caller holds the lock from
 // before this call until the change is made.
 func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, error) {
+	key, now, err := s.findKeyToChange(w, id)
+	if err == nil {
+		err = s.checkGrant(w, key.record.Scopes)
+	}
+	return key, now, err
+}
+
+// findKeyToChange is keyToChange without the check of the key's scopes.
+func (s *accounts) findKeyToChange(w auth.Write, id string) (*accessKey, time.Time, error) {
 	ownerID := ""
 	if key := s.keys[id]; key != nil {
 		ownerID = key.record.UserID
@@ -258,9 +271,6 @@ func (s *accounts) keyToChange(w auth.Write, id string) (*accessKey, time.Time, 
 		return nil, time.Time{}, err
 	}
 	key, err := s.key(id)
-	if err == nil {
-		err = s.checkGrant(w, key.record.Scopes)
-	}
 	return key, now, err
 }
 

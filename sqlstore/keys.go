@@ -87,7 +87,8 @@ func (s *core) SwapHash(ctx context.Context, id, oldHash, newHash string) error 
 	})
 }
 
-const rotateKey = `UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ? WHERE id = ?`
+const rotateKey = `
+UPDATE auth_access_keys SET hash = ?, previous_hash = ?, previous_until = ?, must_rotate = 0 WHERE id = ?`
 
 // RotateKey implements [auth.CredentialStore].
 func (s *core) RotateKey(
@@ -97,11 +98,15 @@ func (s *core) RotateKey(
 		return auth.AccessKey{}, err
 	}
 	return writeFor(ctx, s, "rotate key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
-		a, key, err := holdKey(ctx, t, w, id)
-		if err != nil {
-			return key, err
+		a, old, err := holdAnyKey(ctx, t, w, id)
+		if err == nil {
+			err = w.By.CheckRotation(a.session, old)
 		}
-		if key, err = rotation.Apply(key, a.now); err != nil {
+		if err != nil {
+			return old, err
+		}
+		key, err := rotation.Apply(old, a.now)
+		if err != nil {
 			return key, err
 		}
 		key.PreviousUntil = storedTime(key.PreviousUntil)
@@ -110,7 +115,12 @@ func (s *core) RotateKey(
 				return t.change(ctx, rotateKey, key.Hash, key.PreviousHash,
 					toMicros(key.PreviousUntil), id)
 			},
-			func() error { return a.addEvent(ctx, about{userID: key.UserID}) },
+			func() error {
+				if old.MustRotate {
+					return a.revokeSessionsOfKey(ctx, key)
+				}
+				return a.addEvent(ctx, about{userID: key.UserID})
+			},
 		)
 	})
 }
@@ -213,6 +223,17 @@ func (s *core) SetKeyScopes(
 // the key without a lock, to learn which user to lock. This is safe, because a key never changes its
 // owner.
 func holdKey(ctx context.Context, t tx, w auth.Write, id string) (a acting, key auth.AccessKey, err error) {
+	a, key, err = holdAnyKey(ctx, t, w, id)
+	if err == nil {
+		err = a.grant(key.Scopes)
+	}
+	return a, key, err
+}
+
+// holdAnyKey is holdKey without the check of the key's scopes.
+func holdAnyKey(
+	ctx context.Context, t tx, w auth.Write, id string,
+) (a acting, key auth.AccessKey, err error) {
 	if key, err = findKey(ctx, t.querier, selectKey, id); err != nil {
 		return a, key, err
 	}
@@ -223,9 +244,6 @@ func holdKey(ctx context.Context, t tx, w auth.Write, id string) (a acting, key 
 	key, err = findKey(ctx, t.querier, lockKey, id)
 	if err == nil && key.UserID != owner {
 		err = auth.ErrNotFound
-	}
-	if err == nil {
-		err = a.grant(key.Scopes)
 	}
 	return a, key, err
 }
@@ -275,9 +293,9 @@ const (
 	insertAccessKeys = `
 INSERT INTO auth_access_keys
 	(id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at,
-	scopes)
+	scopes, must_rotate)
 VALUES `
-	accessKeyRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	accessKeyRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertAccessKey = insertAccessKeys + accessKeyRow
 )
 
@@ -285,7 +303,7 @@ func keyValues(key auth.AccessKey) []any {
 	return []any{
 		key.ID, key.UserID, key.Hash, key.Label, toMicros(key.CreatedAt), toMicros(key.ExpiresAt),
 		key.PreviousHash, toMicros(key.PreviousUntil), toMicros(key.LastUsedAt),
-		scopesValue(key.Scopes),
+		scopesValue(key.Scopes), flag(key.MustRotate),
 	}
 }
 

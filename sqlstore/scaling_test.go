@@ -128,17 +128,17 @@ func scaledRows(users int, add func(table string, columns []string, row []any)) 
 	for i := range users * keysPerUser {
 		keys = append(keys, "ak_live_"+rand.Text())
 		add("access_keys", []string{
-			"id", "user_id", "hash", "label", "created_at", "expires_at", "previous_hash", "previous_until", "last_used_at",
+			"id", "user_id", "hash", "label", "created_at", "expires_at", "previous_hash", "previous_until", "last_used_at", "must_rotate",
 		}, []any{
-			keys[i], ids[i%users], "$sha256$v=1$" + rand.Text() + rand.Text()[:17], "", micros, int64(0), "", int64(0), micros,
+			keys[i], ids[i%users], "$sha256$v=1$" + rand.Text() + rand.Text()[:17], "", micros, int64(0), "", int64(0), micros, int16(0),
 		})
 	}
 	for i := range users * sessionsPerUser {
 		ends := micros + 12*time.Hour.Microseconds() + int64(i)
 		add("sessions", []string{
-			"id", "user_id", "method", "access_key_id", "created_at", "expires_at", "user_agent", "address", "generation",
+			"id", "user_id", "method", "access_key_id", "created_at", "expires_at", "user_agent", "address", "generation", "audience",
 		}, []any{
-			rand.Text(), ids[i%users], string(auth.MethodAccessKey), keys[i%users], micros, ends, "curl/8.14.1", "192.0.2.1", int64(0),
+			rand.Text(), ids[i%users], string(auth.MethodAccessKey), keys[i%users], micros, ends, "curl/8.14.1", "192.0.2.1", int64(0), "",
 		})
 	}
 	mathrand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })

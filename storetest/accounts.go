@@ -34,6 +34,7 @@ var (
 		{"the life of access keys", keyLifePromises},
 		{"listing the keys of all users", listKeysPromises},
 		{"scopes of access keys", scopePromises},
+		{"keys that must be rotated", mustRotatePromises},
 		{"scopes of sessions", sessionScopePromises},
 		{"audiences of sessions", audiencePromises},
 		{"sessions", sessionPromises},

@@ -55,6 +55,7 @@ var together = []group[auth.Store]{
 	{"the life of access keys", ofUsers(keyLifePromises, keyLifePromisesOfUsers)},
 	{"listing the keys of all users", ofUsers(listKeysPromises, nil)},
 	{"scopes of access keys", ofUsers(scopePromises, scopePromisesOfUsers)},
+	{"keys that must be rotated", ofUsers(mustRotatePromises, mustRotatePromisesOfUsers)},
 	{"scopes of sessions", ofUsers(sessionScopePromises, nil)},
 	{"audiences of sessions", ofUsers(audiencePromises, nil)},
 	{"sessions", ofUsers(sessionPromises, sessionPromisesOfUsers)},

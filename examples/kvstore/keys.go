@@ -128,14 +128,21 @@ func (s *Store) RotateKey(
 		return key, err
 	}
 	err = s.write(ctx, w, func(c *change) error {
-		return c.key(id, func(a *account) error {
-			rotated, err := rotation.Apply(a.Keys[id], c.now)
+		return c.owner(keys, id, func(a *account) error {
+			old := a.Keys[id]
+			if err := w.By.CheckRotation(c.acting, old); err != nil {
+				return err
+			}
+			rotated, err := rotation.Apply(old, c.now)
 			if err != nil {
 				return err
 			}
 			rotated.PreviousUntil = kept(rotated.PreviousUntil)
 			a.Keys[id], key = rotated, rotated
-			return nil
+			if !old.MustRotate {
+				return nil
+			}
+			return c.end(a, func(session auth.Session) bool { return session.AccessKeyID == id })
 		})
 	})
 	if err != nil {

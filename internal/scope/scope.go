@@ -13,6 +13,9 @@ const (
 	MaxAudience = 256  // maximum length of an audience, in bytes
 )
 
+// Rotate is the only scope of a session that an access key opened which must be rotated.
+const Rotate = "auth:rotate"
+
 // IsName reports whether the text is the name of a scope: 1 to MaxName bytes of visible ASCII, without
 // quotation marks and backslashes (RFC 6749, section 3.3).
 func IsName(name string) bool { return isName(name, MaxName) }

@@ -48,7 +48,7 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	token := f.signIn(f.user)
 	require.Equal(t, []map[string]any{{
 		"access_key": f.userPair.AccessKey, "label": "", "created_at": "2026-01-02T03:04:05Z",
-		"expires_at": nil, "last_used_at": nil, "status": "Active", "scopes": nil,
+		"expires_at": nil, "last_used_at": nil, "status": "Active", "scopes": nil, "must_rotate": false,
 	}}, f.sendAs(token, "GET", "/auth/keys", "").array(t))
 
 	f.clock.Advance(time.Hour)
@@ -72,7 +72,7 @@ func TestAUserMakesListsAndRevokesKeys(t *testing.T) {
 	require.Equal(t, map[string]any{
 		"access_key": pair.AccessKey, "label": `the CI of "app" 🦆`, "created_at": "2026-01-02T04:04:05Z",
 		"expires_at": "2026-01-02T06:04:05Z", "last_used_at": "2026-01-02T04:04:05Z", "status": "Active",
-		"scopes": nil,
+		"scopes": nil, "must_rotate": false,
 	}, listed.array(t)[1])
 
 	f.clock.Advance(2 * time.Hour)

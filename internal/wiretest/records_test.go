@@ -31,7 +31,7 @@ var shownFields = map[string][]string{
 	"GitHubSignInWrite":  {"Email", "TokenVersion"},
 	"GitHubToken":        {"UserID", "Version", "Scopes"},
 	"Revocation":         {"ID", "UserID", "SessionID"},
-	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address"},
+	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address", "Audience"},
 	"SessionClaims":      {"UserID", "SessionID"},
 	"User":               {"ID", "Username", "Email"},
 }

@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS auth_access_keys (
 	previous_until BIGINT         NOT NULL,
 	last_used_at   BIGINT         NOT NULL,
 	scopes         VARBINARY(1024), -- NULL if the key has no limit
+	must_rotate    TINYINT        NOT NULL CHECK (must_rotate IN (0, 1)),
 	INDEX auth_access_keys_by_user (user_id, created_at, id),
 	INDEX auth_access_keys_by_expiry (expires_at),
 	INDEX auth_access_keys_by_overlap (previous_until)

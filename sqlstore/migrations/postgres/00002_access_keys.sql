@@ -10,7 +10,8 @@ CREATE TABLE auth_access_keys (
 	previous_hash  TEXT             NOT NULL, -- '' if there is none
 	previous_until BIGINT           NOT NULL,
 	last_used_at   BIGINT           NOT NULL,
-	scopes         TEXT -- NULL if the key has no limit
+	scopes         TEXT, -- NULL if the key has no limit
+	must_rotate    SMALLINT         NOT NULL CHECK (must_rotate IN (0, 1))
 );
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);

@@ -10,7 +10,8 @@ CREATE TABLE auth_access_keys (
 	previous_hash  TEXT    NOT NULL, -- '' if there is none
 	previous_until INTEGER NOT NULL,
 	last_used_at   INTEGER NOT NULL,
-	scopes         TEXT -- NULL if the key has no limit
+	scopes         TEXT, -- NULL if the key has no limit
+	must_rotate    INTEGER NOT NULL CHECK (must_rotate IN (0, 1))
 ) STRICT;
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);

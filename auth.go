@@ -22,9 +22,9 @@ import (
 // should be set. For every other field, the zero value is the safe choice.
 type Config struct {
 	// Issuer is the URL of this service, such as "https://api.example.com". Tokens name it as their
-	// issuer, and also as their audience if Tokens.Audiences is nil. It is an http or https URL of at
-	// most 256 bytes, without user, query, fragment and trailing slash, and with scheme and host in
-	// lower case.
+	// issuer, and also as their audience, unless they are for one of Tokens.Audiences. It is an http or
+	// https URL of at most 256 bytes, without user, query, fragment and trailing slash, and with scheme
+	// and host in lower case.
 	Issuer string
 
 	// PublicURL is the origin at which browsers reach the service, such as
@@ -320,16 +320,17 @@ func (s *Service) Credentials() *CredentialVerifier { return s.credentials }
 func (s *Service) Tokens() *TokenIssuer { return s.tokens }
 
 // Login exchanges an access key and its secret for a token, as POST /auth/users/login does. It is
-// for hosts that use a protocol other than HTTP.
+// for hosts that use a protocol other than HTTP, and for tokens for another service.
 //
 // Put the client address into ctx with [WithClientInfo]. The failures of all clients without an
 // address are counted together, and Throttling.Flood does not limit these clients.
 //
 // Login returns ErrInvalidCredentials if it rejects the pair, and a *[ThrottledError] if the client
-// has made too many attempts. Any other error means that the store or GitHub could not answer.
-func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
+// has made too many attempts. It returns an *[InsufficientScopeError] or an *[InvalidError] for the options
+// in the same cases as [TokenIssuer.Issue]. Any other error means that the store or GitHub could not answer.
+func (s *Service) Login(ctx context.Context, pair KeyPair, options LoginOptions) (Token, error) {
 	began, pair := time.Now(), s.credentials.trim(pair)
-	token, err := s.login(ctx, pair)
+	token, err := s.login(ctx, pair, options)
 	e := s.credentials.signInEvent(pair, err)
 	e.UserID, e.SessionID = token.User.ID, token.Session.ID
 	s.events.recordSignIn(ctx, began, e, err)
@@ -337,7 +338,7 @@ func (s *Service) Login(ctx context.Context, pair KeyPair) (Token, error) {
 }
 
 // login is Login without its event.
-func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
+func (s *Service) login(ctx context.Context, pair KeyPair, options LoginOptions) (Token, error) {
 	key, user, err := s.verifyWithinLimits(ctx, pair)
 	if err != nil {
 		return Token{}, err
@@ -345,11 +346,15 @@ func (s *Service) login(ctx context.Context, pair KeyPair) (Token, error) {
 	if err := s.recheckMembership(ctx, user); err != nil {
 		return Token{}, err
 	}
-	params := IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID}
-	if key.MustRotate {
+	params := IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID,
+		Scopes: options.Scopes, Audience: options.Audience}
+	switch {
+	case key.MustRotate && options.Scopes == nil:
 		// The key may be rotated before the session is opened. The session must then not get the scopes
 		// of the key, because the secret of this sign-in is the one that had to be replaced.
 		params.Scopes = rotateOnly
+	case key.MustRotate && !options.Scopes.Within(rotateOnly):
+		return Token{}, &InsufficientScopeError{Scope: ScopeRotate}
 	}
 	token, err := s.tokens.issue(ctx, params)
 	// The user may have been disabled, or the key revoked or rotated, after the pair was verified. If the
@@ -411,7 +416,9 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 
 // SignIn opens a session for the user and returns the session's token. It checks no credential: it
 // is for the tests of a host, and for hosts that authenticate users by other means. It returns
-// ErrNotFound if the user does not exist and ErrUserDisabled if the user is disabled.
-func (s *Service) SignIn(ctx context.Context, userID string) (Token, error) {
-	return s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost})
+// ErrNotFound if the user does not exist, ErrUserDisabled if the user is disabled, and an *[InvalidError]
+// if an option is not valid.
+func (s *Service) SignIn(ctx context.Context, userID string, options LoginOptions) (Token, error) {
+	return s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost, Scopes: options.Scopes,
+		Audience: options.Audience})
 }

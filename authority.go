@@ -46,6 +46,11 @@ type Authority struct {
 	//
 	// [Authority.Check] requires no scope if Scope is empty.
 	Scope string
+
+	// Actor is the ID of the service user that a delegated token names, or empty: see
+	// [TokenIssuer.Delegate]. Delegated tokens are for other services, so [Authority.Check] never accepts
+	// an authority with an Actor.
+	Actor string
 }
 
 // ByHost returns the authority of a part of the host program that needs no session, such as
@@ -66,7 +71,8 @@ func (a Authority) Validate() error {
 	case a.Scope != "" && !scope.IsName(a.Scope):
 		return invalidf("authority", "must have a valid Scope")
 	}
-	return cmp.Or(checkID("session_id", a.SessionID, MaxIDLength), checkID("user_id", a.UserID, MaxIDLength))
+	return cmp.Or(checkID("session_id", a.SessionID, MaxIDLength), checkID("user_id", a.UserID, MaxIDLength),
+		checkText("actor", a.Actor, MaxIDLength))
 }
 
 // reservedHostPrefix is the beginning of Host names that only this package may use.
@@ -94,15 +100,18 @@ func (a Authority) checkHost() error {
 //     The store must first lock the user's record, and then read this Generation in a separate
 //     statement.
 //
-// Check returns ErrTokenRejected if the session does not exist, is revoked, has expired or has an
-// Audience, or if the user is not active. It returns ErrSuperUserRequired if the user must be a super
-// user and is not, ErrSessionTooOld if the session is older than MaxAge, and an
-// *[InsufficientScopeError] if the session lacks the Scope.
+// Check returns ErrDelegated if the authority has an Actor, whatever else holds. Otherwise, it returns
+// ErrTokenRejected if the session does not exist, is revoked, has expired or has an Audience, or if the
+// user is not active. It returns ErrSuperUserRequired if the user must be a super user and is not,
+// ErrSessionTooOld if the session is older than MaxAge, and an *[InsufficientScopeError] if the session
+// lacks the Scope.
 func (a Authority) Check(now time.Time, session Session, user User, revokedBelow int64) error {
 	if a.Host != "" {
 		return nil
 	}
 	switch {
+	case a.Actor != "":
+		return ErrDelegated
 	case a.SessionID == "" || session.ID != a.SessionID || session.UserID != a.UserID ||
 		session.Generation < revokedBelow:
 		return errRevoked

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,12 +20,13 @@ import (
 // TokenConfig configures the contents of tokens and their verification. The zero value is a good
 // choice.
 type TokenConfig struct {
-	// Audiences contains the aud claim of the tokens. The aud claim names the services that accept
-	// the tokens. If Audiences is set, it must have exactly one element. nil means that the aud
-	// claim is the issuer. A token with a different aud claim is rejected, and so is a token whose
-	// aud claim is a list. An audience is any text of at most 256 bytes without control characters
-	// and without a space at either end. It is compared byte for byte, so every verifier must have
-	// exactly the same text.
+	// Audiences contains the services besides the issuer for which tokens can be issued, such as
+	// "https://reports.example.com": see [IssueParams] and [TokenIssuer.Delegate]. The aud claim of such a
+	// token is the audience. Only a [RemoteVerifier] with this audience and [TokenIssuer.VerifyFor] accept
+	// the token. The aud claim of every other token is the issuer.
+	//
+	// An audience has 1 to 256 bytes of visible ASCII, without quotation marks and backslashes. It is
+	// compared byte for byte. Audiences has at most 64 elements, and none of them is the issuer.
 	Audiences []string
 
 	// Scopes contains the host's own scopes, such as "reports:read": see [ScopeSet]. An access key can be
@@ -148,9 +150,6 @@ func publicOrigin(publicURL, callbackURL string, insecureCookies bool) (string, 
 }
 
 func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
-	if cfg.Audiences == nil {
-		cfg.Audiences = []string{issuer}
-	}
 	if cfg.Lifetime == 0 {
 		cfg.Lifetime = defaultLifetime
 	}
@@ -166,15 +165,11 @@ func (cfg TokenConfig) withDefaults(issuer string) (TokenConfig, error) {
 	if cfg.MaxSessions == 0 {
 		cfg.MaxSessions = maxSessionsLimit
 	}
-	cfg.Now = defaults.Now(cfg.Now)
+	cfg.Audiences, cfg.Now = slices.Clone(cfg.Audiences), defaults.Now(cfg.Now)
 	if err := checkIssuer("the issuer of a TokenIssuer", issuer); err != nil {
 		return cfg, err
 	}
-	if len(cfg.Audiences) != 1 {
-		return cfg, fmt.Errorf("auth: TokenConfig.Audiences has %d elements; it must have exactly one, "+
-			"or be nil for the issuer", len(cfg.Audiences))
-	}
-	if err := checkName("TokenConfig.Audiences[0]", cfg.Audiences[0], maxIssuerLength); err != nil {
+	if err := checkTokenAudiences(issuer, cfg.Audiences); err != nil {
 		return cfg, err
 	}
 	switch {

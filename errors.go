@@ -42,12 +42,15 @@ var (
 	// again. [Config.ReauthAfter] sets the maximum age.
 	ErrSessionTooOld = errors.New("auth: the session is too old for this")
 
-	// ErrSuperUserRequired means that the caller is authenticated but is not an active super user.
+	// ErrSuperUserRequired means that the caller is authenticated but is no active super user.
 	ErrSuperUserRequired = errors.New("auth: super user required")
 
 	// ErrInsufficientScope means that a limited session or token lacks a scope that it needs: see
 	// [ScopeSet]. The error is an *[InsufficientScopeError], which names the scope.
 	ErrInsufficientScope = errors.New("auth: insufficient scope")
+
+	// ErrDelegated means that a token that is delegated, or for another service, was used at the issuer.
+	ErrDelegated = errors.New("auth: the token is for another service")
 
 	// ErrCrossOrigin means that a page of another origin may have sent the request. This package
 	// checks the origin of requests that change something with a session cookie, begin a sign-in
@@ -339,6 +342,7 @@ var errorStatuses = []struct {
 	{ErrSuperUserRequired, http.StatusForbidden, "Super user access required"},
 	{errMustRotate, http.StatusForbidden, "The access key must be rotated first, by a session that it opens"},
 	{ErrInsufficientScope, http.StatusForbidden, "The scopes of this token do not allow this"},
+	{ErrDelegated, http.StatusForbidden, "This token is for another service and does not allow this"},
 	{ErrSessionTooOld, http.StatusForbidden, "This needs a newer session: sign in again first"},
 	{ErrUserDisabled, http.StatusForbidden, "This user is disabled"},
 	{ErrServiceUser, http.StatusForbidden, "A service user cannot do this: it signs in with access keys only"},

@@ -22,7 +22,7 @@ func ExampleAuthority() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := svc.SignIn(ctx, made.User.ID)
+	token, err := svc.SignIn(ctx, made.User.ID, auth.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func ExampleService_SignIn() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := svc.SignIn(request.Context(), made.User.ID)
+	token, err := svc.SignIn(request.Context(), made.User.ID, auth.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -87,8 +87,8 @@ func ExampleService_RevokeUser() {
 	mux.Handle("POST /people/{id}/disable",
 		svc.Authenticate(svc.RequireSuperUser(table.disableHandler(svc))))
 
-	boss, err1 := svc.SignIn(context.Background(), "1")
-	alice, err2 := svc.SignIn(context.Background(), "42")
+	boss, err1 := svc.SignIn(context.Background(), "1", auth.LoginOptions{})
+	alice, err2 := svc.SignIn(context.Background(), "42", auth.LoginOptions{})
 	if err := errors.Join(err1, err2); err != nil {
 		log.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func ExampleNewWithUsers() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := svc.Login(ctx, pair)
+	token, err := svc.Login(ctx, pair, auth.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func ExampleNewWithUsers() {
 		log.Fatal(err)
 	}
 	fmt.Println("sessions revoked:", revoked)
-	_, err = svc.Login(ctx, pair)
+	_, err = svc.Login(ctx, pair, auth.LoginOptions{})
 	fmt.Println("signs in again:", !errors.Is(err, auth.ErrInvalidCredentials))
 	// Output:
 	// signed in: alice

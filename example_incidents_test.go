@@ -76,7 +76,7 @@ func ExampleService_RecoverSuperUser() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := svc.Login(ctx, pair)
+	token, err := svc.Login(ctx, pair, auth.LoginOptions{})
 	fmt.Println(token.User.Username, token.User.IsSuperUser, err)
 	// Output:
 	// choose a user, and pass the ID of the user
@@ -95,7 +95,7 @@ func ExampleTokenIssuer_SetKeys_leakedKey() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := svc.SignIn(ctx, made.User.ID)
+	token, err := svc.SignIn(ctx, made.User.ID, auth.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -73,7 +73,7 @@ func ExampleCredentialVerifier_RevokeLeaked() {
 	if err := revokeLeaked(ctx, svc, store, published); err != nil {
 		log.Fatal(err)
 	}
-	_, err = svc.Login(ctx, pair)
+	_, err = svc.Login(ctx, pair, auth.LoginOptions{})
 	fmt.Println(err)
 	events, err := svc.Events(ctx, auth.EventFilter{UserID: "u1"}, 1) // a restore repeats this change
 	if err != nil {

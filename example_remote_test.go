@@ -120,7 +120,8 @@ func ExampleRemoteVerifier_test() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := issuer.SignIn(ctx, alice.User.ID)
+	token, err := issuer.SignIn(ctx, alice.User.ID,
+		auth.LoginOptions{Audience: "https://reports.example.com"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -171,7 +172,12 @@ func ExampleRemoteVerifier_RequireScope() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(name, send(mux, "GET", "/reports", "", bearer(ctx, issuer, made.Pair)).Code)
+		token, err := issuer.Login(ctx, made.Pair, auth.LoginOptions{Audience: "https://reports.example.com"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		bearer := "Bearer " + token.Bearer.Reveal()
+		fmt.Println(name, send(mux, "GET", "/reports", "", bearer).Code)
 	}
 	// Unordered output:
 	// dashboard 200

@@ -45,7 +45,7 @@ func publish(w http.ResponseWriter, r *http.Request) {
 
 // bearer signs in with the pair, and returns the value of the Authorization header.
 func bearer(ctx context.Context, svc *auth.Service, pair auth.KeyPair) string {
-	token, err := svc.Login(ctx, pair)
+	token, err := svc.Login(ctx, pair, auth.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

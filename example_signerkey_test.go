@@ -69,7 +69,7 @@ func ExampleNewSignerKey() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := svc.SignIn(ctx, "u1")
+	token, err := svc.SignIn(ctx, "u1", auth.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func ExampleStore() {
 		log.Fatal(err)
 	}
 	for range 3 {
-		if _, err := svc.Login(ctx, made.Pair); err != nil {
+		if _, err := svc.Login(ctx, made.Pair, auth.LoginOptions{}); err != nil {
 			log.Fatal(err)
 		}
 	}

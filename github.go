@@ -404,10 +404,6 @@ func newBrowserSessions(
 	if err := checkReturnTo(page); err != nil {
 		return nil, errors.New("auth: BrowserSessions.LandingPath must be a path such as /account")
 	}
-	if len(tokens.claimsPrefix) > browser.MaxClaims {
-		return nil, errors.New("auth: BrowserSessions: the issuer and the audience are too long " +
-			"together for a cookie")
-	}
 	sealer, err := newSealer(sealing, "browser session cookie")
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ func (s *Service) serveLogin(w http.ResponseWriter, r *http.Request) (any, error
 	if body.Err() != nil {
 		return nil, readError(body.Err())
 	}
-	token, err := s.Login(r.Context(), pair)
+	token, err := s.Login(r.Context(), pair, LoginOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -324,7 +324,7 @@ func (s *Service) sessionCookie(ctx context.Context, issued Token) (*http.Cookie
 	}
 	if len(text) > browser.MaxToken {
 		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the "+
-			"issuer, the audience or the claims of TokenConfig.Claims", len(text))
+			"issuer or the claims of TokenConfig.Claims", len(text))
 	}
 	return s.browser.Cookie(text, issued.ExpiresIn()), nil
 }

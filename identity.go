@@ -40,6 +40,9 @@ type Identity struct {
 	// Claims is the JSON object that [TokenConfig.Claims] returned when the token was issued, or empty. It
 	// is text, so that an Identity can be compared. Read it with json.Unmarshal.
 	Claims string `json:"claims,omitzero"`
+
+	Audience string `json:"audience,omitzero"` // the aud claim, which is the issuer or a service
+	Actor    string `json:"actor,omitzero"`    // the [Delegation.For] of a delegated token, or empty
 }
 
 // BearerToken returns the token in the Authorization header of the request (RFC 6750, section 2.1),
@@ -76,7 +79,7 @@ func requireHandler(function string, handler http.Handler) {
 // Authority returns the authority of the identity's session, for changes to the user's own records.
 // For a change that only super users may make, set SuperUser in the result.
 func (i Identity) Authority() Authority {
-	return Authority{SessionID: i.SessionID, UserID: i.UserID}
+	return Authority{SessionID: i.SessionID, UserID: i.UserID, Actor: i.Actor}
 }
 
 // IdentityFromContext returns the caller that a middleware of this package, or [WithIdentity], has

@@ -72,7 +72,7 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 		}
 		return nil, err
 	}
-	return s.tokens.verify(ctx, token)
+	return s.tokens.verify(ctx, s.tokens.verifier.Audience, token)
 }
 
 // identifyBrowser returns the user of the session cookie.

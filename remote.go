@@ -38,10 +38,10 @@ type RemoteVerifierConfig struct {
 	JWKS []byte
 
 	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
-	// Config.Issuer of the issuing service. Audience is the only element of the issuing service's
-	// Config.Tokens.Audiences. The issuing service must set Audiences, because the default names
-	// only the issuer itself, and Audience must not be the Issuer. Choose an Audience that names all
-	// services that accept the tokens, including this service.
+	// Config.Issuer of the issuing service. Audience names this service, and is an element of the
+	// issuing service's Config.Tokens.Audiences. It must not be the Issuer, because a token for the
+	// issuer is for the issuer alone. Several services that may use each other's tokens can have one
+	// Audience.
 	Issuer   string
 	Audience string
 
@@ -182,11 +182,11 @@ func (cfg RemoteVerifierConfig) check() error {
 		return errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
 	}
 	err := cmp.Or(cfg.checkJWKSURL(), checkIssuer("RemoteVerifierConfig.Issuer", cfg.Issuer),
-		checkName("RemoteVerifierConfig.Audience", cfg.Audience, maxIssuerLength))
+		checkAudienceName("RemoteVerifierConfig.Audience", cfg.Audience))
 	if err == nil && cfg.Audience == cfg.Issuer {
 		return errors.New("auth: RemoteVerifierConfig.Audience must not be the Issuer: tokens for that " +
-			"audience are for the issuer alone; set Config.Tokens.Audiences of the issuer and Audience to " +
-			"a name of all services that accept the tokens")
+			"audience are for the issuer alone; set Audience to a name of this service, and add the name " +
+			"to Config.Tokens.Audiences of the issuer")
 	}
 	return err
 }

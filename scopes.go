@@ -197,3 +197,39 @@ func knownScopes(setting string, host []string) (*ScopeSet, error) {
 	}
 	return NewScopes(slices.Concat(ownScopes, host)...), nil
 }
+
+// maxTokenAudiences is the maximum number of elements of TokenConfig.Audiences.
+const maxTokenAudiences = 64
+
+// checkTokenAudiences returns an error that says what to change in TokenConfig.Audiences.
+func checkTokenAudiences(issuer string, audiences []string) error {
+	if len(audiences) > maxTokenAudiences {
+		return fmt.Errorf("auth: TokenConfig.Audiences has %d elements; at most %d are allowed",
+			len(audiences), maxTokenAudiences)
+	}
+	for i, name := range audiences {
+		setting := fmt.Sprintf("TokenConfig.Audiences[%d]", i)
+		if err := checkAudienceName(setting, name); err != nil {
+			return err
+		}
+		switch {
+		case name == issuer:
+			return fmt.Errorf("auth: %s must not be the issuer, for which tokens are issued anyway", setting)
+		case slices.Contains(audiences[:i], name):
+			return fmt.Errorf("auth: %s is in the list twice", setting)
+		}
+	}
+	return nil
+}
+
+// checkAudienceName returns an error that names the setting if its value cannot be an audience.
+func checkAudienceName(setting, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("auth: %s is required", setting)
+	case !scope.IsAudience(name):
+		return fmt.Errorf("auth: %s must be 1 to %d bytes of visible ASCII, without quotation marks and "+
+			"backslashes", setting, scope.MaxAudience)
+	}
+	return nil
+}

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/signing"
@@ -29,7 +29,8 @@ type TokenIssuer struct {
 	verifier token.Verifier
 	now      func() time.Time // the clock for verifying a token
 
-	claimsPrefix token.Prefix
+	directory userFinder              // users, or the store; nil if the store has no users
+	prefixes  map[string]token.Prefix // of the claims, by audience
 
 	events   *EventLog
 	onVerify func(ctx context.Context, err error, cached bool, took time.Duration)
@@ -93,10 +94,11 @@ func newTokenIssuer(
 	if err != nil {
 		return nil, err
 	}
-	var users *hostUsers
-	if source != nil {
-		users = &hostUsers{source}
+	prefixes, err := newPrefixes(issuer, cfg.Audiences, scopes, cfg.Claims != nil)
+	if err != nil {
+		return nil, err
 	}
+	users, directory := findersOf(store, source)
 	t := &TokenIssuer{
 		cache:    cache,
 		users:    users,
@@ -107,12 +109,14 @@ func newTokenIssuer(
 		events:   cfg.Events,
 		onVerify: cfg.Events.verifyHook(),
 
-		claimsPrefix: token.NewPrefix(issuer, cfg.Audiences[0]),
+		directory: directory,
+		prefixes:  prefixes,
 
 		verifier: token.Verifier{
 			Type:        token.TypeBearer,
 			Issuer:      issuer,
-			Audience:    cfg.Audiences[0],
+			Audience:    issuer,
+			Others:      cfg.Audiences,
 			MaxLifetime: int64(cfg.MaxLifetime / time.Second),
 		},
 	}
@@ -126,6 +130,49 @@ func newTokenIssuer(
 		}
 	}
 	return t, nil
+}
+
+// newPrefixes returns the prefixes of the claims by audience. It returns an error if the longest token that
+// the configuration allows is too long for a verifier.
+func newPrefixes(
+	issuer string, audiences []string, scopes *ScopeSet, hostClaims bool,
+) (map[string]token.Prefix, error) {
+	// In JSON, a quotation mark takes two bytes, which is the maximum for an allowed character.
+	longest := func(length int) string { return strings.Repeat(`"`, length) }
+	who := token.Identity{UserID: longest(MaxIDLength), Username: longest(maxUsernameLength),
+		SessionID: rand.Text()}
+	if scopes != nil {
+		who.Limited, who.Scope, who.AccessKeyID = true, scopes.text, longest(MaxAccessKeyLength)
+	}
+	if hostClaims {
+		who.Claims = longest(token.MaxClaims)
+	}
+	prefixes := map[string]token.Prefix{}
+	for _, audience := range append([]string{issuer}, audiences...) {
+		prefixes[audience] = token.NewPrefix(issuer, audience)
+		if audience != issuer && who.Limited {
+			who.Actor = who.UserID
+		}
+		if length := token.LongestLength(prefixes[audience], &who); length > token.MaxLength {
+			return nil, fmt.Errorf("auth: a token for %s could have %d bytes; at most %d are allowed: "+
+				"shorten the issuer, TokenConfig.Audiences or TokenConfig.Scopes", audience, length,
+				token.MaxLength)
+		}
+	}
+	return prefixes, nil
+}
+
+// findersOf returns where the users are found. The first result is nil unless there is a source. The second
+// is nil if neither the source nor the store has users.
+func findersOf(store SessionStore, source UserSource) (*hostUsers, userFinder) {
+	if source != nil {
+		users := &hostUsers{source}
+		return users, users
+	}
+	if users, ok := store.(UserStore); ok {
+		return nil, guardUsers(users)
+	}
+	return nil, nil
 }
 
 // checkStore checks the store of a component that uses this issuer. If the issuer has a UserSource,
@@ -172,75 +219,6 @@ func (t *TokenIssuer) JWKS() []byte {
 	return bytes.Clone(t.ring.Load().JWKS())
 }
 
-// IssueParams contains the user for whom [TokenIssuer.Issue] issues a token, and the way in which
-// this user signed in. Issue verifies neither.
-type IssueParams struct {
-	UserID string
-	Method SignInMethod
-
-	// AccessKeyID is the ID of the access key with which the user signed in. It must be empty
-	// unless Method is MethodAccessKey. Revoking the key revokes the session.
-	AccessKeyID string
-
-	// Scopes limits the session: see [ScopeSet]. nil means the scopes of the access key, or no limit if
-	// there is no access key.
-	Scopes *ScopeSet
-}
-
-// Token is an issued token, its session, and the user as of the time when the session was opened.
-type Token struct {
-	// Bearer is the token itself, for the Authorization header.
-	Bearer Secret
-
-	Session Session
-	User    User
-}
-
-// ExpiresIn returns the lifetime of the token, counted from the time when the token was issued. It
-// is a whole number of seconds.
-func (t Token) ExpiresIn() time.Duration {
-	return t.Session.ExpiresAt.Sub(t.Session.CreatedAt)
-}
-
-// Issue creates a session and returns its token. If [WithClientInfo] has put a client into ctx, the
-// session records that client. If the user already has MaxSessions sessions, Issue revokes the
-// oldest. For the EventLog and the SignIn hook, each call of Issue is an attempt to sign in.
-//
-// Issue returns ErrUserDisabled if the user is disabled, and ErrServiceUser if Method is MethodGitHub and
-// the user is a service user. It returns ErrNotFound if the user or the access key does not exist, or if
-// the access key has expired. It returns an *[InsufficientScopeError] if the Scopes are not within those of
-// the access key, and an *[InvalidError] if a scope is neither in [TokenConfig.Scopes] nor one of this
-// package. If Issue returns an error, it leaves no session behind, unless the store has failed.
-func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
-	began := time.Now()
-	token, err := t.issue(ctx, params)
-	t.events.recordSignIn(ctx, began,
-		Event{Method: params.Method, UserID: params.UserID, SessionID: token.Session.ID}, err)
-	return token, err
-}
-
-// issue does the same as Issue, but records no event.
-func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, error) {
-	if (params.Method == MethodAccessKey) != (params.AccessKeyID != "") {
-		// Without AccessKeyID, revoking the key would not revoke the session.
-		return Token{}, errors.New("auth: IssueParams.AccessKeyID must be set if Method is " +
-			"MethodAccessKey, and only then")
-	}
-	if err := t.checkScopes(params.Scopes); err != nil {
-		return Token{}, err
-	}
-	session, user, err := t.sessions.CreateSession(ctx, t.newSession(ctx, params), t.cfg.MaxSessions)
-	var invalid *InvalidError
-	switch {
-	case errors.As(err, &invalid) && invalid.Field == "created_at":
-		// Not an *InvalidError, because no field of the request is wrong.
-		return Token{}, errors.New("auth: creating a session: the clock is out of range")
-	case err != nil:
-		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
-	}
-	return t.issueFor(ctx, session, user)
-}
-
 // checkScopes returns an *InvalidError if the set has a scope that does not exist. Without an issuer, so if
 // t is nil, the host's scopes are not known, and checkScopes accepts every valid scope. It also accepts
 // rotateOnly without scopes in the configuration, because the host may have removed them.
@@ -260,142 +238,18 @@ func (t *TokenIssuer) checkMustRotate(key AccessKey) error {
 	return nil
 }
 
-// issueFor returns the token of a session that the store has just created. The user argument is the
-// user that the store returned with the session. If issueFor fails, it revokes the session.
-//
-// If there is a UserSource, issueFor reads the user from it only after the session was created. The
-// host may disable the user at the same moment. Because of this order, either issueFor refuses the
-// user, or the host's call of RevokeUser finds the session.
-func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) (Token, error) {
-	if t.feed != nil {
-		t.feed.CatchUp(ctx, session.Generation)
+// checkAudience returns an *InvalidError unless tokens can be issued for the audience. Empty means the
+// issuer itself.
+func (t *TokenIssuer) checkAudience(name string) error {
+	if name != "" && !slices.Contains(t.cfg.Audiences, name) {
+		return invalidf("audience", "must be an audience that the service knows")
 	}
-	token, err := Token{}, error(nil)
-	switch {
-	case t.users != nil:
-		user, err = t.users.activeUser(ctx, session.UserID)
-	case !user.IsActive: // the store keeps no users, and there is no UserSource
-		err = ErrUserDisabled
-	}
-	if err == nil && user.IsService && session.Method == MethodGitHub {
-		err = ErrServiceUser
-	}
-	if err == nil {
-		token, err = t.sign(ctx, session, user)
-	}
-	if err != nil {
-		return Token{}, t.discardSession(ctx, session, err)
-	}
-	return token, nil
-}
-
-// discardTimeout limits how long discardSession waits for the store.
-const discardTimeout = 5 * time.Second
-
-// discardSession revokes a session that gets no token, and returns the given reason. If the store
-// fails, the session may still exist, and discardSession returns the error of the store instead.
-func (t *TokenIssuer) discardSession(ctx context.Context, session Session, reason error) error {
-	// Without cancellation, because the request may be over.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discardTimeout)
-	defer cancel()
-	if err := t.sessions.RevokeToken(ctx, claimsOf(session)); err != nil {
-		return fmt.Errorf("auth: revoking a session that gets no token: %w", err)
-	}
-	return reason
-}
-
-// claimsOf returns the claims of a token of the session.
-func claimsOf(session Session) SessionClaims {
-	return SessionClaims{
-		UserID: session.UserID, SessionID: session.ID,
-		Generation: session.Generation, ExpiresAt: session.ExpiresAt,
-	}
+	return nil
 }
 
 // newChange returns a change that the given authority makes, with the given event.
 func (t *TokenIssuer) newChange(ctx context.Context, by Authority, e Event) change {
 	return t.events.newChange(ctx, by, e, t.cfg.Now, t.cfg.MaxLifetime)
-}
-
-// newSession returns the record of a session that begins now. The times of the session are whole
-// seconds, because a token contains only whole seconds.
-func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Session {
-	now := t.cfg.Now().UTC().Truncate(time.Second)
-	client := clientOf(ctx)
-	return Session{
-		ID:          rand.Text(),
-		UserID:      params.UserID,
-		Method:      params.Method,
-		AccessKeyID: params.AccessKeyID,
-		CreatedAt:   now,
-		ExpiresAt:   now.Add(t.cfg.Lifetime),
-		UserAgent:   client.UserAgent,
-		Address:     client.address(),
-		Scopes:      params.Scopes,
-	}
-}
-
-// sign returns the token of a session that is in the store.
-func (t *TokenIssuer) sign(ctx context.Context, session Session, user User) (Token, error) {
-	session.ExpiresAt = session.ExpiresAt.Truncate(time.Second)
-	if !session.ExpiresAt.After(session.CreatedAt) {
-		return Token{}, fmt.Errorf("auth: the key expires within the second: %w", ErrNotFound)
-	}
-	text, err := t.signAs(ctx, token.TypeBearer, session, user)
-	if err != nil {
-		return Token{}, err
-	}
-	return Token{Bearer: NewSecret(text), Session: session, User: user}, nil
-}
-
-// signAs returns the text of a token of the given type.
-func (t *TokenIssuer) signAs(ctx context.Context, typ string, session Session, user User) (string, error) {
-	claims, err := t.hostClaims(ctx, session, user)
-	if err != nil {
-		return "", err
-	}
-	identity := token.Identity{
-		UserID: user.ID, Username: user.Username,
-		SessionID: session.ID, IssuedAt: session.CreatedAt, ExpiresAt: session.ExpiresAt,
-		Claims: claims,
-	}
-	if session.Scopes != nil {
-		identity.Limited, identity.Scope = true, session.Scopes.text
-		identity.AccessKeyID = session.AccessKeyID
-	}
-	text, err := token.Sign(ctx, t.ring.Load().Signer(), typ, t.claimsPrefix, &identity,
-		session.Generation, user.IsSuperUser)
-	if err != nil {
-		return "", fmt.Errorf("auth: signing a token: %w", err)
-	}
-	return text, nil
-}
-
-// hostClaims returns the claims of [TokenConfig.Claims] as a JSON object, or "" if there are none.
-func (t *TokenIssuer) hostClaims(
-	ctx context.Context, session Session, user User,
-) (claims string, err error) {
-	if t.cfg.Claims == nil {
-		return "", nil
-	}
-	defer callback.Recover("TokenConfig.Claims", func(failure error) { claims, err = "", failure })
-	object, err := t.cfg.Claims(ctx, session, user)
-	if err != nil {
-		// Without its type: an ErrNotFound of the host is no reason to reject the user.
-		return "", fmt.Errorf("auth: TokenConfig.Claims: %v", err)
-	}
-	if len(object) == 0 {
-		return "", nil
-	}
-	text, err := json.Marshal(object)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("auth: TokenConfig.Claims: %w", err)
-	case len(text) > token.MaxClaims:
-		return "", fmt.Errorf("auth: TokenConfig.Claims returned %d bytes of JSON; at most %d are allowed",
-			len(text), token.MaxClaims)
-	}
-	return string(text), nil
 }
 
 // repairFeed revokes all sessions, because the store has lost commits. For the parameter above, see

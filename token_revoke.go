@@ -11,7 +11,7 @@ import (
 )
 
 // findCallerSession returns the caller's session from the store, or an error if the store has no
-// such session or the session has expired.
+// such session, or the session has expired or is for another audience.
 func (t *TokenIssuer) findCallerSession(ctx context.Context, caller *Identity) (Session, error) {
 	session, err := t.sessions.FindSession(ctx, caller.SessionID)
 	switch {
@@ -21,25 +21,28 @@ func (t *TokenIssuer) findCallerSession(ctx context.Context, caller *Identity) (
 		return session, fmt.Errorf("auth: reading the caller's session: %w", err)
 	case session.UserID != caller.UserID || !t.cfg.Now().Before(session.ExpiresAt):
 		return session, errRevoked
+	case session.Audience != "":
+		return session, errOtherAudience
 	}
 	return session, nil
 }
 
-// requireLiveInStore returns an error unless the caller's session is live according to the store.
-func (t *TokenIssuer) requireLiveInStore(ctx context.Context, caller *Identity) error {
+// findLiveSession returns the caller's session, or an error unless the session is live according to the
+// store.
+func (t *TokenIssuer) findLiveSession(ctx context.Context, caller *Identity) (Session, error) {
 	session, err := t.findCallerSession(ctx, caller)
 	if err != nil || t.feed == nil {
-		return err
+		return session, err
 	}
 	// An entry of the feed may revoke a session whose record still exists.
 	revoked, err := t.feed.IsRevoked(ctx, caller.UserID, caller.SessionID, session.Generation)
 	switch {
 	case err != nil:
-		return fmt.Errorf("auth: reading the revocation feed: %w", err)
+		return session, fmt.Errorf("auth: reading the revocation feed: %w", err)
 	case revoked:
-		return errRevoked
+		return session, errRevoked
 	}
-	return nil
+	return session, nil
 }
 
 // checkAuthority checks an authority that a host passes to an exported method. If the host keeps
@@ -91,11 +94,16 @@ func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userI
 //
 // RevokeToken also succeeds if the session was revoked before, or if the store has no record of the
 // session. After RevokeToken has returned nil, this instance rejects the token. RevokeToken returns
-// ErrTokenRejected if the token is not valid.
+// ErrTokenRejected if the token is not valid. It accepts a token for another audience of
+// [TokenConfig.Audiences]. For a delegated token, it returns ErrDelegated, because the session is that of a
+// user, and a service user must not sign the user out.
 func (t *TokenIssuer) RevokeToken(ctx context.Context, token string) error {
-	v, _, err := t.verifier.Verify(t.cache, t.ring.Load(), token, t.now().Unix())
-	if err != nil {
+	v, _, err := t.verifier.VerifyAny(t.cache, t.ring.Load(), token, t.now().Unix())
+	switch {
+	case err != nil:
 		return err
+	case v.Identity.Actor != "":
+		return ErrDelegated
 	}
 	return t.revokeClaims(ctx, &v.Claims)
 }

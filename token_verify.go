@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,16 +12,31 @@ import (
 	"github.com/sallyport-go/auth/internal/token"
 )
 
-// Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
-// not valid now. Any other error means that the token could not be checked, because the store did
-// not answer.
+// Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is not valid
+// now, or if it is for another audience than the issuer. Any other error means that the token could not be
+// checked, because the store did not answer.
 //
 // If this issuer, or a component that uses it, revokes a session, Verify rejects the session's
 // token at once. If another instance, or a direct call of the store, revokes a session, Verify
 // rejects the token within RevocationInterval. If the store does not answer, Verify can accept this
 // token for up to MaxStaleness.
 func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error) {
-	identity, err := t.verify(ctx, token)
+	return t.VerifyFor(ctx, t.verifier.Audience, token)
+}
+
+// VerifyFor does the same as [TokenIssuer.Verify], but for tokens with another aud claim, and also for
+// delegated tokens: see [TokenIssuer.Delegate]. It is for another service in the same process. A service in
+// a process of its own uses a [RemoteVerifier].
+//
+// The audience must be the issuer or an element of [TokenConfig.Audiences]. For any other audience, VerifyFor
+// returns an *[InvalidError].
+func (t *TokenIssuer) VerifyFor(ctx context.Context, audience, token string) (Identity, error) {
+	if audience != t.verifier.Audience {
+		if err := t.checkAudience(audience); err != nil || audience == "" {
+			return Identity{}, cmp.Or(err, invalidf("audience", "is required"))
+		}
+	}
+	identity, err := t.verify(ctx, audience, token)
 	if err != nil {
 		t.events.recordTokenRejection(ctx, err)
 		return Identity{}, err
@@ -28,20 +44,20 @@ func (t *TokenIssuer) Verify(ctx context.Context, token string) (Identity, error
 	return *identity, nil
 }
 
-// verify does the same as Verify, without an event. Callers share its result and must not change
-// it.
-func (t *TokenIssuer) verify(ctx context.Context, token string) (*Identity, error) {
+// verify does the same as VerifyFor, without an event, for an audience that exists. Callers share its
+// result and must not change it.
+func (t *TokenIssuer) verify(ctx context.Context, audience, token string) (*Identity, error) {
 	if t.onVerify != nil {
-		return t.measureVerify(ctx, token)
+		return t.measureVerify(ctx, audience, token)
 	}
-	identity, _, err := t.verifyToken(ctx, token)
+	identity, _, err := t.verifyToken(ctx, audience, token)
 	return identity, err
 }
 
 // measureVerify verifies a token and reports the result and the duration to the Verify hook.
-func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identity, error) {
+func (t *TokenIssuer) measureVerify(ctx context.Context, audience, token string) (*Identity, error) {
 	began := time.Now()
-	identity, cached, err := t.verifyToken(ctx, token)
+	identity, cached, err := t.verifyToken(ctx, audience, token)
 	t.onVerify(ctx, err, cached, time.Since(began))
 	return identity, err
 }
@@ -49,10 +65,10 @@ func (t *TokenIssuer) measureVerify(ctx context.Context, token string) (*Identit
 // verifyToken does the same as verify, but never calls the Verify hook. It also reports whether the
 // token was in the cache.
 func (t *TokenIssuer) verifyToken(
-	ctx context.Context, token string,
+	ctx context.Context, audience, token string,
 ) (identity *Identity, cached bool, err error) {
 	now := t.now()
-	v, cached, err := t.verifier.Verify(t.cache, t.ring.Load(), token, now.Unix())
+	v, cached, err := t.verifier.VerifyFor(t.cache, t.ring.Load(), audience, token, now.Unix())
 	if err != nil {
 		return nil, cached, err
 	}

@@ -263,7 +263,7 @@ func (s *Service) Recheck(ctx context.Context) (User, error) {
 	if caller == nil {
 		return User{}, missingCaller(ctx)
 	}
-	if err := s.tokens.requireLiveInStore(ctx, caller.identity); err != nil {
+	if _, err := s.tokens.findLiveSession(ctx, caller.identity); err != nil {
 		return User{}, err
 	}
 	return s.readUser(ctx, caller.identity.UserID)

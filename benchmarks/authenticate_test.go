@@ -99,13 +99,13 @@ func ours(t testing.TB, k Keys, alg string) (Middleware, *auth.Service, string) 
 	t.Helper()
 	svc, err := auth.New(memstore.New(), auth.Config{
 		Issuer: Issuer, SigningKeys: []auth.SigningKey{signingKey(t, k, alg)},
-		Tokens: auth.TokenConfig{Audiences: []string{Audience}}, Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	made, err := svc.Register(context.Background(), auth.ByHost("setup"),
 		auth.UserParams{Username: "ada"})
 	require.NoError(t, err)
-	token, err := svc.SignIn(context.Background(), made.User.ID)
+	token, err := svc.SignIn(context.Background(), made.User.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	return svc.Authenticate, svc, token.Bearer.Reveal()
 }

@@ -19,14 +19,14 @@ func BenchmarkFirstSight(b *testing.B) {
 	for _, alg := range algorithms {
 		svc, err := auth.New(memstore.New(), auth.Config{
 			Issuer: Issuer, SigningKeys: []auth.SigningKey{signingKey(b, k, alg)},
-			Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: -1},
+			Tokens: auth.TokenConfig{CacheSize: -1},
 			Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(b, err)
 		made, err := svc.Register(context.Background(), auth.ByHost("setup"),
 			auth.UserParams{Username: "ada"})
 		require.NoError(b, err)
-		token, err := svc.SignIn(context.Background(), made.User.ID)
+		token, err := svc.SignIn(context.Background(), made.User.ID, auth.LoginOptions{})
 		require.NoError(b, err)
 		own := token.Bearer.Reveal()
 		b.Run(alg+"/ours", func(b *testing.B) {

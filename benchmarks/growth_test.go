@@ -66,7 +66,7 @@ func issuerOver(b *testing.B, store auth.Store, k Keys, cached int) *auth.TokenI
 	b.Helper()
 	svc, err := auth.New(store, auth.Config{
 		Issuer: Issuer, SigningKeys: []auth.SigningKey{signingKey(b, k, "HS256")},
-		Tokens: auth.TokenConfig{Audiences: []string{Audience}, CacheSize: cached},
+		Tokens: auth.TokenConfig{CacheSize: cached},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(b, err)

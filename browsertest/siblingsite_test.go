@@ -147,7 +147,7 @@ func signedInSite(t *testing.T) (*site, *tab) {
 	s.take(startCall, 1)
 	b.until(`document.title === "our page"`)
 	for range 3 {
-		token, err := s.svc.SignIn(t.Context(), s.user())
+		token, err := s.svc.SignIn(t.Context(), s.user(), auth.LoginOptions{})
 		require.NoError(t, err)
 		s.others = append(s.others, token.Session.ID)
 	}

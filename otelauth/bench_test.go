@@ -30,7 +30,7 @@ func BenchmarkIdentify(b *testing.B) {
 		require.NoError(b, err)
 		made, err := svc.Register(b.Context(), auth.ByHost("setup"), auth.UserParams{Username: "ada"})
 		require.NoError(b, err)
-		token, err := svc.SignIn(b.Context(), made.User.ID)
+		token, err := svc.SignIn(b.Context(), made.User.ID, auth.LoginOptions{})
 		require.NoError(b, err)
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header.Set("Authorization", "Bearer "+token.Bearer.Reveal())

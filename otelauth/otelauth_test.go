@@ -238,7 +238,7 @@ func TestCallCanceledByTheClientIsNotAFailure(t *testing.T) {
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := f.svc.Login(ctx, f.pair)
+	_, err := f.svc.Login(ctx, f.pair, auth.LoginOptions{})
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = f.svc.Tokens().Verify(ctx, "x.y.z")
 	require.Error(t, err)

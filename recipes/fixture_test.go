@@ -100,7 +100,7 @@ func newFixture(t *testing.T) *fixture {
 
 func (f *fixture) token(t *testing.T, user auth.User) string {
 	t.Helper()
-	token, err := f.svc.SignIn(t.Context(), user.ID)
+	token, err := f.svc.SignIn(t.Context(), user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	return token.Bearer.Reveal()
 }

@@ -19,7 +19,7 @@ func (f *fixture) limited(t *testing.T, scopes ...string) string {
 	pair, err := f.svc.Credentials().Issue(t.Context(), auth.ByHost("setup"), f.alice.ID,
 		auth.KeyOptions{Scopes: auth.NewScopes(scopes...)})
 	require.NoError(t, err)
-	token, err := f.svc.Login(t.Context(), pair)
+	token, err := f.svc.Login(t.Context(), pair, auth.LoginOptions{})
 	require.NoError(t, err)
 	return token.Bearer.Reveal()
 }

@@ -39,7 +39,7 @@ func TestTheRightSecretIsAcceptedAfterTheServerClockWasSetBack(t *testing.T) {
 	const address = "203.0.113.7"
 	from := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
 	require.False(t, fail(t, svc, address))
-	_, err = svc.Login(from, made.Pair)
+	_, err = svc.Login(from, made.Pair, auth.LoginOptions{})
 	require.NoError(t, err)
 
 	// The value of a key in Redis is the time at which the bucket is empty.
@@ -51,7 +51,7 @@ func TestTheRightSecretIsAcceptedAfterTheServerClockWasSetBack(t *testing.T) {
 		require.NoError(t, client.Set(t.Context(), key, empty.Seconds(), 48*time.Hour).Err())
 	}
 	for range 3 {
-		_, err = svc.Login(from, made.Pair)
+		_, err = svc.Login(from, made.Pair, auth.LoginOptions{})
 		require.NoError(t, err)
 	}
 
@@ -59,10 +59,10 @@ func TestTheRightSecretIsAcceptedAfterTheServerClockWasSetBack(t *testing.T) {
 	for ; failures < 20 && !fail(t, svc, address); failures++ {
 	}
 	require.Equal(t, 10, failures, "the limit for failures holds")
-	_, err = svc.Login(from, made.Pair)
+	_, err = svc.Login(from, made.Pair, auth.LoginOptions{})
 	require.NoError(t, err, "failures refuse no right secret")
 	for range 100 { // until the limit for floods is reached
-		if _, err = svc.Login(from, made.Pair); err != nil {
+		if _, err = svc.Login(from, made.Pair, auth.LoginOptions{}); err != nil {
 			break
 		}
 	}

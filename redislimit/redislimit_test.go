@@ -296,7 +296,7 @@ func newInstance(t testing.TB, store auth.Store, key auth.SigningKey, addr strin
 func fail(t testing.TB, svc *auth.Service, address string) bool {
 	t.Helper()
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr(address)})
-	_, err := svc.Login(ctx, svc.Credentials().GeneratePair())
+	_, err := svc.Login(ctx, svc.Credentials().GeneratePair(), auth.LoginOptions{})
 	var throttled *auth.ThrottledError
 	if errors.As(err, &throttled) {
 		return true
@@ -337,7 +337,8 @@ func TestSignInContinuesWhenTheSharedServerIsKilled(t *testing.T) {
 			from := auth.WithClientInfo(ctx,
 				auth.ClientInfo{Address: netip.MustParseAddr("203.0.113.7")})
 			for ctx.Err() == nil {
-				if _, err := instances[i%2].Login(from, made.Pair); err != nil && ctx.Err() == nil {
+				_, err := instances[i%2].Login(from, made.Pair, auth.LoginOptions{})
+				if err != nil && ctx.Err() == nil {
 					refused.Add(1)
 				}
 				signedIn.Add(1)

@@ -270,7 +270,7 @@ func (c *failoverClient) noteFailure(number int, began, ended time.Time) {
 func (c *failoverClient) signIn(pair auth.KeyPair) *clientSession {
 	var token auth.Token
 	if !c.write("sign in", func(ctx context.Context, in *instance) (err error) {
-		token, err = in.svc.Login(ctx, pair)
+		token, err = in.svc.Login(ctx, pair, auth.LoginOptions{})
 		return err
 	}) {
 		return nil

@@ -122,7 +122,7 @@ func (f *fleet) openSessions(b *testing.B, n int) {
 		require.NoError(b, errors.Join(append(refusals, err)...))
 	}
 	inClients(b, 8*maxClients, n, func(i int) error {
-		token, err := svc.SignIn(ctx, users[i%len(users)])
+		token, err := svc.SignIn(ctx, users[i%len(users)], auth.LoginOptions{})
 		if err == nil {
 			f.tokens[i] = token.Bearer.Reveal()
 		}

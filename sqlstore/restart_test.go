@@ -120,7 +120,7 @@ func TestPostgresIsRestartedUnderLoadAndTheServiceRecoversByItself(t *testing.T)
 		made, err := svc.Register(context.Background(), byHost.By,
 			auth.UserParams{Username: rand.Text()})
 		require.NoError(t, err)
-		token, err := svc.SignIn(context.Background(), made.User.ID)
+		token, err := svc.SignIn(context.Background(), made.User.ID, auth.LoginOptions{})
 		require.NoError(t, err)
 		clients[i] = &client{svc: svc, handler: svc.Handler(), pair: made.Pair,
 			token: token.Bearer.Reveal()}

@@ -106,7 +106,7 @@ func (r *restorable) run(
 // signIn returns a call that signs in with the pair. The call sets the token.
 func (r *restorable) signIn(pair auth.KeyPair, token *auth.Token) func() error {
 	return func() (err error) {
-		*token, err = r.first.Login(background, pair)
+		*token, err = r.first.Login(background, pair, auth.LoginOptions{})
 		return err
 	}
 }

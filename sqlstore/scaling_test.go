@@ -60,7 +60,7 @@ func benchmarkScaling(b *testing.B, few, many *scaled) {
 		name string
 		do   func(s *scaled, i int) error
 	}{
-		{"sign-in with an access key", func(s *scaled, i int) error { _, err := s.svc.Login(ctx, s.pairs[i]); return err }},
+		{"sign-in with an access key", func(s *scaled, i int) error { _, err := s.svc.Login(ctx, s.pairs[i], auth.LoginOptions{}); return err }},
 		{"an authenticated request", func(s *scaled, i int) error { _, err := s.svc.Tokens().Verify(ctx, s.tokens[i]); return err }},
 		{"a new user", func(s *scaled, _ int) error {
 			_, err := s.svc.Register(ctx, byHost.By, auth.UserParams{Username: rand.Text()})
@@ -94,7 +94,7 @@ func benchmarkScaling(b *testing.B, few, many *scaled) {
 		b.Log(line)
 	}
 	for b.Loop() {
-		_, err := many.svc.Login(ctx, many.pairs[mathrand.IntN(len(many.pairs))])
+		_, err := many.svc.Login(ctx, many.pairs[mathrand.IntN(len(many.pairs))], auth.LoginOptions{})
 		require.NoError(b, err)
 	}
 }
@@ -160,7 +160,7 @@ func (s *scaled) begin(b *testing.B, store *sqlstore.Store) *scaled {
 	for _, id := range s.ids {
 		issued, err := s.svc.Credentials().Issue(context.Background(), byHost.By, id, auth.KeyOptions{})
 		require.NoError(b, err)
-		token, err := s.svc.SignIn(context.Background(), id)
+		token, err := s.svc.SignIn(context.Background(), id, auth.LoginOptions{})
 		require.NoError(b, err)
 		s.pairs, s.tokens = append(s.pairs, issued), append(s.tokens, token.Bearer.Reveal())
 	}

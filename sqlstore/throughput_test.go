@@ -178,7 +178,7 @@ func inClients(b *testing.B, clients, n int, do func(i int) error) {
 }
 
 func (t *throughput) signIn(pair auth.KeyPair) error {
-	token, err := t.svc.Login(context.Background(), pair)
+	token, err := t.svc.Login(context.Background(), pair, auth.LoginOptions{})
 	if err == nil {
 		t.tokens <- token.Bearer.Reveal()
 	}

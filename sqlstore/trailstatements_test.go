@@ -52,10 +52,10 @@ func TestSignInNeedsNoStatementForTheTrail(t *testing.T) {
 			require.NoError(t, err)
 			made, err := svc.Register(context.Background(), byHost.By, auth.UserParams{Username: "bob"})
 			require.NoError(t, err)
-			_, err = svc.Login(context.Background(), made.Pair) // reads the feed for the first time
-			require.NoError(t, err)
+			_, err = svc.Login(context.Background(), made.Pair, auth.LoginOptions{})
+			require.NoError(t, err) // the feed was read for the first time
 			s.spy.watch(nil)
-			_, err = svc.Login(context.Background(), made.Pair)
+			_, err = svc.Login(context.Background(), made.Pair, auth.LoginOptions{})
 			require.NoError(t, err)
 			statements := s.spy.statements()
 			require.LessOrEqual(t, len(statements), 9+s.extraBegin(), "off: %v: %v", off, statements)

@@ -74,7 +74,6 @@ func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []strin
 	svc, err := auth.New(memstore.New(), auth.Config{
 		Issuer: benchmarks.Issuer, SigningKeys: []auth.SigningKey{signing},
 		Logger: slog.New(slog.DiscardHandler),
-		Tokens: auth.TokenConfig{Audiences: []string{benchmarks.Audience}},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -85,7 +84,7 @@ func signIn(ctx context.Context, key []byte, tokens int) (*auth.Service, []strin
 	}
 	texts := make([]string, tokens)
 	for i := range texts {
-		token, err := svc.SignIn(ctx, made.User.ID)
+		token, err := svc.SignIn(ctx, made.User.ID, auth.LoginOptions{})
 		if err != nil {
 			return nil, nil, err
 		}

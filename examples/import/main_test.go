@@ -52,8 +52,8 @@ func TestTheProgramImportsAndSaysWhatItRefuses(t *testing.T) {
 	svc, closeDatabase, err := open(t.Context(), database)
 	require.NoError(t, err)
 	defer closeDatabase()
-	token, err := svc.Login(t.Context(),
-		auth.KeyPair{AccessKey: "legacy-ada", AccessSecret: auth.NewSecret("correct horse")})
+	ada := auth.KeyPair{AccessKey: "legacy-ada", AccessSecret: auth.NewSecret("correct horse")}
+	token, err := svc.Login(t.Context(), ada, auth.LoginOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "ada", token.User.Username)
 }

@@ -38,7 +38,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := svc.Login(ctx, made.Pair)
+	token, err := svc.Login(ctx, made.Pair, auth.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}

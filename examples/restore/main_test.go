@@ -76,7 +76,7 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 	require.NoError(t, err)
 	restored := opened.svc
 	for name, r := range made { // what a restore alone brings back
-		_, err := restored.Login(ctx, r.Pair)
+		_, err := restored.Login(ctx, r.Pair, auth.LoginOptions{})
 		require.NoError(t, err, name)
 	}
 	for range 2 { // the program can run again
@@ -99,7 +99,7 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 		require.NotContains(t, out.String(), "as_live_")
 	}
 	for name, r := range made {
-		_, err := restored.Login(ctx, r.Pair)
+		_, err := restored.Login(ctx, r.Pair, auth.LoginOptions{})
 		switch name {
 		case "unchanged", "demoted":
 			require.NoError(t, err, name)
@@ -107,7 +107,7 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 		}
 	}
-	session, err := restored.Login(ctx, made["demoted"].Pair)
+	session, err := restored.Login(ctx, made["demoted"].Pair, auth.LoginOptions{})
 	require.NoError(t, err)
 	require.False(t, session.User.IsSuperUser)
 	require.NotEmpty(t, root.ID)
@@ -317,7 +317,7 @@ func TestTheEventsThatOnEventHasSentAreRepeated(t *testing.T) {
 	require.NoError(t, err)
 	defer restored.db.Close()
 	for name, r := range made {
-		_, err := restored.svc.Login(ctx, r.Pair)
+		_, err := restored.svc.Login(ctx, r.Pair, auth.LoginOptions{})
 		require.Equal(t, name == "unchanged", err == nil, name)
 	}
 
@@ -327,7 +327,7 @@ func TestTheEventsThatOnEventHasSentAreRepeated(t *testing.T) {
 	first := strings.Replace(line, "user.changed", "sign_in.accepted", 1)
 	require.NoError(t, os.WriteFile(noTrail, []byte(first+line), 0o600))
 	require.NoError(t, run(ctx, source{events: noTrail, since: at}, backup, &out))
-	_, err = restored.svc.Login(ctx, made["unchanged"].Pair)
+	_, err = restored.svc.Login(ctx, made["unchanged"].Pair, auth.LoginOptions{})
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "an event without an ID is repeated, too")
 
 	require.Error(t, run(ctx, source{since: at}, backup, &out), "neither -old nor -events")

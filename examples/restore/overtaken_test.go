@@ -87,7 +87,7 @@ func TestAForgedDeletionIsNotRepeated(t *testing.T) {
 	restored, err := open(ctx, backup)
 	require.NoError(t, err)
 	defer restored.db.Close()
-	_, err = restored.svc.Login(ctx, alice.Pair)
+	_, err = restored.svc.Login(ctx, alice.Pair, auth.LoginOptions{})
 	require.NoError(t, err)
 }
 

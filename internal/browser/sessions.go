@@ -14,17 +14,10 @@ import (
 
 const cookieName = "auth_session"
 
-const (
-	// MaxToken is the maximum length of a token in a cookie, in bytes. The cookie contains the
-	// token sealed and encoded, and stays below 4096 bytes. Browsers drop longer cookies without an
-	// error.
-	MaxToken = 2 << 10
-
-	// MaxClaims is the maximum sum of the lengths of the issuer and the audience, in bytes, as they
-	// are encoded in a token. Within this limit, a token with the longest user ID and username is
-	// shorter than MaxToken.
-	MaxClaims = 700
-)
+// MaxToken is the maximum length of a token in a cookie, in bytes. The cookie contains the token sealed
+// and encoded, and stays below 4096 bytes. Browsers drop longer cookies without an error. A token with
+// the longest issuer, user ID and username fits, if it has neither scopes nor claims of the host.
+const MaxToken = 2 << 10
 
 // ErrNoCookie means that a request has no session cookie.
 var ErrNoCookie = errors.New("no session cookie")
@@ -46,13 +39,14 @@ type Sessions struct {
 // parameter page is the path to which a browser is sent at the end of a flow, unless the flow names
 // another path.
 //
-// The parameter verifier is the verifier of bearer tokens. NewSessions copies this verifier and
-// sets the Type of the copy. The parameter cache must be a cache only for cookies. If bearer tokens
-// used the same cache, a token from a cookie would be accepted as a bearer token.
+// The parameter verifier is the verifier of bearer tokens. NewSessions copies this verifier. The copy
+// accepts only cookies, and only for the Audience of the verifier. The parameter cache must be a cache
+// only for cookies. If bearer tokens used the same cache, a token from a cookie would be accepted as a
+// bearer token.
 func NewSessions(
 	cookies seal.Cookies, verifier token.Verifier, cache *token.Cache, origin, page string,
 ) *Sessions {
-	verifier.Type = token.TypeCookie
+	verifier.Type, verifier.Others = token.TypeCookie, nil
 	return &Sessions{cookies: cookies, verifier: verifier, cache: cache, origin: origin, page: page}
 }
 

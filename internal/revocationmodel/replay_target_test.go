@@ -116,7 +116,7 @@ func (r *realTarget) service(i int) *auth.Service {
 }
 
 func (r *realTarget) issue(service *auth.Service, user string) auth.Token {
-	token, err := service.SignIn(r.t.Context(), user)
+	token, err := service.SignIn(r.t.Context(), user, auth.LoginOptions{})
 	require.NoError(r.t, err)
 	return token
 }

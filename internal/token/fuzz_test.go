@@ -1,7 +1,9 @@
 package token_test
 
 import (
+	"cmp"
 	"crypto/rand"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -20,9 +22,14 @@ func FuzzVerify(f *testing.F) {
 	for _, key := range newKeys(f) {
 		fixture := newFixture(f, key)
 		text := fixture.sign(f)
-		signed[text] = true
+		who := delegated("a b")
+		delegated, err := token.Sign(f.Context(), key, token.TypeBearer, token.NewPrefix(issuer, audience),
+			&who, 7, false)
+		require.NoError(f, err)
+		signed[text], signed[delegated] = true, true
 		all = append(all, fixture)
 		f.Add(text)
+		f.Add(delegated)
 		f.Add(text[:len(text)-1])
 		f.Add(text + "=")
 		f.Add(strings.Replace(text, ".", "..", 1))
@@ -52,6 +59,14 @@ func FuzzTokenContent(f *testing.F) {
 	fixture := newFixture(f, key)
 	header, claims := fixture.header(nil), fixture.claims(nil)
 	f.Add(header, claims)
+	limited := fixture.header(map[string]any{"typ": token.TypeLimited})
+	delegated := `{"scope":"a b","client_id":"ak","sid":"s2","act":{"sub":"x"},"ext":{"b":[1]},` + claims[1:]
+	f.Add(limited, delegated)
+	f.Add(limited, strings.Replace(delegated, `"sub":"x"`, `"sub":"x","act":{"sub":"y"}`, 1))
+	f.Add(limited, strings.Replace(delegated, `{"sub":"x"}`, `{"sub":"x"},"act":{"sub":"y"}`, 1))
+	f.Add(limited, strings.Replace(delegated, `"sid"`, `"sid":"s3","\u0073id"`, 1))
+	f.Add(limited, strings.Replace(delegated, `"sid"`, `"SID"`, 1))
+	f.Add(header, delegated)
 	f.Add(strings.Replace(header, "HS256", "none", 1), claims)
 	f.Add(`{"crit":["exp"],`+header[1:], claims)
 	f.Add(header, `{"sub":"u2",`+claims[1:])
@@ -71,13 +86,25 @@ func FuzzTokenContent(f *testing.F) {
 		}
 		var other struct {
 			jwt.RegisteredClaims
-			Username string `json:"username"`
+			Username  string          `json:"username"`
+			Scope     *string         `json:"scope"`
+			ClientID  string          `json:"client_id"`
+			Ext       json.RawMessage `json:"ext"`
+			SessionID string          `json:"sid"`
+			Actor     struct {
+				Subject string `json:"sub"`
+			} `json:"act"`
 		}
 		_, err = parser.ParseWithClaims(text, &other, func(*jwt.Token) (any, error) { return secret, nil })
 		require.NoError(t, err)
-		require.Equal(t, token.Identity{
-			UserID: other.Subject, Username: other.Username, SessionID: other.ID,
+		want := token.Identity{
+			UserID: other.Subject, Username: other.Username, SessionID: cmp.Or(other.SessionID, other.ID),
 			IssuedAt: other.IssuedAt.UTC(), ExpiresAt: other.ExpiresAt.UTC(),
-		}, known.Identity)
+			Claims: string(other.Ext), Audience: audience, Actor: other.Actor.Subject,
+		}
+		if other.Scope != nil {
+			want.Limited, want.Scope, want.AccessKeyID = true, *other.Scope, other.ClientID
+		}
+		require.Equal(t, want, known.Identity)
 	})
 }

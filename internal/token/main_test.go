@@ -85,7 +85,7 @@ func eachAlgorithm(t *testing.T, test func(t *testing.T, f *fixture)) {
 func alice() token.Identity {
 	return token.Identity{
 		UserID: "u1", Username: "alice", SessionID: "s1",
-		IssuedAt: time.Unix(now, 0).UTC(), ExpiresAt: time.Unix(now+3600, 0).UTC(),
+		IssuedAt: time.Unix(now, 0).UTC(), ExpiresAt: time.Unix(now+3600, 0).UTC(), Audience: audience,
 	}
 }
 

@@ -52,7 +52,7 @@ func TestNamesComeBackAsTheyWere(t *testing.T) {
 	} {
 		who := token.Identity{
 			UserID: name, Username: name, SessionID: name,
-			IssuedAt: time.Unix(now, 0).UTC(), ExpiresAt: time.Unix(now+60, 0).UTC(),
+			IssuedAt: time.Unix(now, 0).UTC(), ExpiresAt: time.Unix(now+60, 0).UTC(), Audience: name,
 		}
 		f.Issuer, f.Audience = name, name
 		text, err := token.Sign(t.Context(), f.key, f.Type, token.NewPrefix(name, name), &who, 0, false)

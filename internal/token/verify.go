@@ -27,18 +27,41 @@ const maxClockSkew = 30
 //   - line breaks, and tokens of megabytes
 //   - several spellings of the same signature
 type Verifier struct {
-	Type             string // TypeBearer, which also stands for TypeLimited, or TypeCookie
-	Issuer, Audience string // the only iss and aud that are accepted
-	MaxLifetime      int64  // the longest lifetime that a token may claim, in seconds
+	Type        string   // TypeBearer, which also stands for TypeLimited, or TypeCookie
+	Issuer      string   // the only iss that is accepted
+	Audience    string   // the only aud that Verify accepts
+	Others      []string // further values of aud, which VerifyFor and VerifyAny accept
+	MaxLifetime int64    // the longest lifetime that a token may claim, in seconds
 }
 
-// Verify verifies that one of the ring's keys has signed the token, and that the token is valid at
-// the given second of Unix time. It returns the verified token. Its errors wrap ErrRejected.
+// Verify does the same as VerifyFor, for the Audience of v.
+func (v *Verifier) Verify(
+	cache *Cache, ring *signing.Ring, token string, now int64,
+) (known *Verified, cached bool, err error) {
+	return v.VerifyFor(cache, ring, v.Audience, token, now)
+}
+
+// VerifyFor does the same as VerifyAny, but rejects a token for another audience than the given one. The
+// cache has the tokens of all audiences, so VerifyFor compares the audience also if the token is in the
+// cache.
+func (v *Verifier) VerifyFor(
+	cache *Cache, ring *signing.Ring, audience, token string, now int64,
+) (known *Verified, cached bool, err error) {
+	known, cached, err = v.VerifyAny(cache, ring, token, now)
+	if err == nil && known.Identity.Audience != audience {
+		return nil, cached, ErrAudience
+	}
+	return known, cached, err
+}
+
+// VerifyAny verifies that one of the ring's keys has signed the token, and that the token is valid at
+// the given second of Unix time. It accepts the Audience of v and the Others. It returns the verified
+// token. Its errors wrap ErrRejected.
 //
-// If the token is in the cache, Verify checks only the times of the token. If not, Verify checks
+// If the token is in the cache, VerifyAny checks only the times of the token. If not, VerifyAny checks
 // everything and adds the token to the cache. The result cached reports whether the token was in
 // the cache. The cache may be nil. Verifiers with different fields must not share a cache.
-func (v *Verifier) Verify(
+func (v *Verifier) VerifyAny(
 	cache *Cache, ring *signing.Ring, token string, now int64,
 ) (known *Verified, cached bool, err error) {
 	if known := cache.Find(token, ring); known != nil {

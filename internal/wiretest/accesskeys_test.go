@@ -293,7 +293,7 @@ func TestThePreviousSecretUnderAnOldPepperDoesNotReplaceTheNewHash(t *testing.T)
 	require.NoError(t, err)
 	for range 3 {
 		for _, pair := range []auth.KeyPair{f.userPair, second} {
-			_, err = rotated.Login(t.Context(), pair)
+			_, err = rotated.Login(t.Context(), pair, auth.LoginOptions{})
 			require.NoError(t, err)
 		}
 	}
@@ -317,7 +317,7 @@ func TestRotatingAKeyUnderLoadRejectsNoSignIn(t *testing.T) {
 				pair := current.Load()
 				inUse[i].Store(pair)
 				for range 3 {
-					if _, err := f.svc.Login(t.Context(), *pair); err != nil {
+					if _, err := f.svc.Login(t.Context(), *pair, auth.LoginOptions{}); err != nil {
 						rejected.Add(1)
 					}
 				}
@@ -338,7 +338,7 @@ func TestRotatingAKeyUnderLoadRejectsNoSignIn(t *testing.T) {
 		}
 		require.Zero(t, rejected.Load(), "before the overlap ends")
 		f.clock.Advance(time.Hour)
-		_, err = f.svc.Login(t.Context(), old)
+		_, err = f.svc.Login(t.Context(), old, auth.LoginOptions{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 		old = pair
 	}

@@ -153,7 +153,7 @@ func TestAForgedGenerationHasNoEffectAfterItsKeyIsDropped(t *testing.T) {
 				f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = open(t) })
 				login := func(svc *auth.Service) string {
 					t.Helper()
-					token, err := svc.Login(t.Context(), f.adminPair)
+					token, err := svc.Login(t.Context(), f.adminPair, auth.LoginOptions{})
 					require.NoError(t, err)
 					return token.Bearer.Reveal()
 				}

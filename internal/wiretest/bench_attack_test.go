@@ -56,7 +56,7 @@ func BenchmarkSignInUnderAttack(b *testing.B) {
 							break
 						}
 						pair, address := attack(f, sent)
-						if _, err := f.svc.Login(from(b, address), pair); err == nil {
+						if _, err := f.svc.Login(from(b, address), pair, auth.LoginOptions{}); err == nil {
 							b.Error("a wrong secret was accepted")
 						} else if status, _ := auth.ErrorStatus(err); status == http.StatusTooManyRequests {
 							throttled++
@@ -71,11 +71,11 @@ func BenchmarkSignInUnderAttack(b *testing.B) {
 				which := n / 1000 % 2 // a period takes a few hundredths of a second
 				attacked.Store(which == 1)
 				began := time.Now()
-				_, err := f.svc.Login(ctx, other.Pair)
+				_, err := f.svc.Login(ctx, other.Pair, auth.LoginOptions{})
 				took[which] = append(took[which], time.Since(began))
 				require.NoError(b, err)
 				if n%100 == 0 { // the owner of the attacked key signs in too
-					_, err := f.svc.Login(own, f.userPair)
+					_, err := f.svc.Login(own, f.userPair, auth.LoginOptions{})
 					require.NoError(b, err)
 				}
 			}
@@ -121,7 +121,7 @@ func BenchmarkUnknownKeyAgainstWrongSecret(b *testing.B) {
 			key := strings.Clone(texts[kind][rand.N(keys)])
 			pair := auth.KeyPair{AccessKey: key, AccessSecret: authtest.WrongSecret(key)}
 			began := time.Now()
-			_, err := f.svc.Login(b.Context(), pair)
+			_, err := f.svc.Login(b.Context(), pair, auth.LoginOptions{})
 			took := float64(time.Since(began).Nanoseconds())
 			require.ErrorIs(b, err, auth.ErrInvalidCredentials)
 			if took > 100_000 { // the scheduler has interrupted the sign-in
@@ -166,7 +166,8 @@ func BenchmarkSignInBesideSlowHashes(b *testing.B) {
 							AccessKey:    fmt.Sprintf("old-%d-%d", i, n),
 							AccessSecret: auth.NewSecret("a guess of somebody's"),
 						}
-						_, err := f.svc.Login(from(b, fmt.Sprintf("198.%d.%d.%d", i, n/250%250, n%250)), pair)
+						client := from(b, fmt.Sprintf("198.%d.%d.%d", i, n/250%250, n%250))
+						_, err := f.svc.Login(client, pair, auth.LoginOptions{})
 						if status, _ := auth.ErrorStatus(err); status == http.StatusTooManyRequests {
 							refused.Add(1)
 							time.Sleep(10 * time.Millisecond)
@@ -180,7 +181,7 @@ func BenchmarkSignInBesideSlowHashes(b *testing.B) {
 			ctx := from(b, "203.0.113.7")
 			for b.Loop() {
 				began := time.Now()
-				_, err := f.svc.Login(ctx, f.userPair)
+				_, err := f.svc.Login(ctx, f.userPair, auth.LoginOptions{})
 				took = append(took, time.Since(began))
 				require.NoError(b, err)
 			}

@@ -95,7 +95,7 @@ func TestEachKindOfCallerGetsTheDocumentedStatusFromEachCall(t *testing.T) {
 			t.Parallel()
 			for i, caller := range callers {
 				f := newFixture(t)
-				session, err := f.svc.SignIn(t.Context(), f.user.ID)
+				session, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 				require.NoError(t, err)
 				name := strings.NewReplacer(
 					"USER", f.user.ID, "ADMIN", f.admin.ID,
@@ -141,7 +141,7 @@ func TestTheTableOfCallersListsEveryCall(t *testing.T) {
 func TestUnknownAndOtherUsersRecordsGetTheSame404(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	other, err := f.svc.SignIn(t.Context(), f.admin.ID)
+	other, err := f.svc.SignIn(t.Context(), f.admin.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	alice := f.signIn(f.user)
 	for _, pair := range [][2]string{

@@ -30,7 +30,10 @@ var compositions = map[string]func(t *testing.T, store auth.Store, cfg auth.Conf
 	"a Service": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
 		svc, err := auth.New(store, cfg)
 		require.NoError(t, err)
-		return composed{svc.Tokens(), svc.Credentials(), svc.GitHub(), svc.Login, svc.Run}
+		login := func(ctx context.Context, pair auth.KeyPair) (auth.Token, error) {
+			return svc.Login(ctx, pair, auth.LoginOptions{})
+		}
+		return composed{svc.Tokens(), svc.Credentials(), svc.GitHub(), login, svc.Run}
 	},
 	"by hand": func(t *testing.T, store auth.Store, cfg auth.Config) composed {
 		events := auth.NewEventLog(auth.EventLogConfig{

@@ -188,16 +188,9 @@ func TestHeadAndPrefetchRequestsDoNotCompleteAFlowOfTheHostsHandler(t *testing.T
 // A browser ignores a cookie of more than 4096 bytes.
 func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 	t.Parallel()
-	cfg := withGitHub(t, "https://api.example.com")
-	cfg.Issuer = "https://i/" + strings.Repeat("&", 246)
-	cfg.Tokens.Audiences = []string{strings.Repeat(`"`, 256)}
-	_, err := auth.New(memstore.New(), cfg)
-	require.ErrorContains(t, err, "too long together for a cookie")
-
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 		cfg.BrowserSessions = &auth.BrowserSessions{}
-		cfg.Issuer = "https://" + strings.Repeat("i", 248)
-		cfg.Tokens.Audiences = []string{"https://" + strings.Repeat("a", 248)}
+		cfg.Issuer = "https://i/" + strings.Repeat("&", 246)
 		g.signer = authtest.NewSigners(t)["ES256"]
 		key, err := auth.NewES256Key(strings.Repeat("k", 64), g.signer.Secret.(*ecdsa.PrivateKey))
 		require.NoError(t, err)
@@ -205,7 +198,7 @@ func TestSessionCookiesFitTheBrowsersLimit(t *testing.T) {
 	}})
 	id := strings.Repeat(`"`, auth.MaxIDLength)
 	register(t, g.store, g.clock, id, strings.Repeat(`"`, 128))
-	token, err := g.svc.SignIn(t.Context(), id)
+	token, err := g.svc.SignIn(t.Context(), id, auth.LoginOptions{})
 	require.NoError(t, err)
 	b := g.browser()
 	b.connect(token.Bearer.Reveal())

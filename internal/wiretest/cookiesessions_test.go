@@ -112,7 +112,6 @@ func TestACookieEndsWithTheSigningKeysAndWithTheIssuer(t *testing.T) {
 
 	for name, change := range map[string]func(*auth.Config){
 		"another issuer":      func(c *auth.Config) { c.Issuer = "https://other.example.com" },
-		"another audience":    func(c *auth.Config) { c.Tokens.Audiences = []string{"https://other.example.com"} },
 		"a shorter life":      func(c *auth.Config) { c.Tokens.Lifetime, c.Tokens.MaxLifetime = time.Hour, time.Hour },
 		"other keys":          func(c *auth.Config) { c.SigningKeys = []auth.SigningKey{authtest.NewSigners(t)["ES256"].Key} },
 		"another sealing key": func(c *auth.Config) { c.SealingKeys = []auth.SymmetricKey{authtest.SymmetricKey(t, "s1")} },
@@ -138,7 +137,7 @@ func TestASealingKeyAloneOpensNoSession(t *testing.T) {
 	t.Parallel()
 	h := newCookieHost(t)
 	token := h.token(t)
-	bearer, err := h.svc.SignIn(t.Context(), h.user(t))
+	bearer, err := h.svc.SignIn(t.Context(), h.user(t), auth.LoginOptions{})
 	require.NoError(t, err)
 	mallory := authtest.NewSigners(t)["ES256"] // another key with the same key ID
 	parts := strings.Split(token, ".")

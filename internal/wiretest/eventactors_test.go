@@ -14,7 +14,7 @@ func TestASuperUserWhoChangesAnotherUserIsTheActor(t *testing.T) {
 	t.Parallel()
 	var got recordedEvents
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	session, err := f.svc.SignIn(t.Context(), f.user.ID)
+	session, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	token := f.signIn(f.admin)
 	got.deliver(t, f.svc)
@@ -39,7 +39,7 @@ func TestTheUserWhoSignsInIsTheActorOfTheEvent(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
 	ctx, err := f.svc.IdentifyContext(r)
 	require.NoError(t, err)
-	require.NoError(t, errorOf(f.svc.SignIn(ctx, f.user.ID)))
+	require.NoError(t, errorOf(f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})))
 	events := got.deliver(t, f.svc)
 	require.Equal(t, f.user.ID, events[len(events)-1].UserID)
 	require.Equal(t, f.user.ID, events[len(events)-1].ActorID)

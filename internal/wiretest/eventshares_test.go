@@ -79,10 +79,10 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	b := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.ReauthAfter, cfg.BrowserSessions = got.Add, time.Hour, &auth.BrowserSessions{}
 	}})
-	session, err := b.svc.SignIn(t.Context(), b.user.ID)
+	session, err := b.svc.SignIn(t.Context(), b.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	alice := session.Bearer.Reveal()
-	admin, err := b.svc.SignIn(t.Context(), b.admin.ID)
+	admin, err := b.svc.SignIn(t.Context(), b.admin.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	got.deliver(t, b.svc)
 

@@ -166,8 +166,8 @@ func TestEveryStoreErrorReachesTheCaller(t *testing.T) {
 	ctx := t.Context()
 	require.ErrorIs(t, errorOf(svc.Register(ctx, authtest.ByHost, auth.UserParams{Username: "new"})), down)
 	require.ErrorIs(t, errorOf(svc.RecoverSuperUser(ctx, f.user.ID)), down)
-	require.ErrorIs(t, errorOf(svc.SignIn(ctx, f.user.ID)), down)
-	require.ErrorIs(t, errorOf(svc.Login(ctx, f.userPair)), down)
+	require.ErrorIs(t, errorOf(svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})), down)
+	require.ErrorIs(t, errorOf(svc.Login(ctx, f.userPair, auth.LoginOptions{})), down)
 	require.ErrorIs(t, errorOf(svc.Credentials().Issue(ctx, authtest.ByHost, f.user.ID,
 		auth.KeyOptions{})), down)
 	require.ErrorIs(t, svc.Credentials().Revoke(ctx, authtest.ByHost, f.userPair.AccessKey), down)

@@ -165,7 +165,7 @@ func TestANewInstanceReadsAMillionRevocationsBeforeItAcceptsAToken(t *testing.T)
 		Store: memstore.New(), n: 1_000_000, expires: authtest.NewClock().Now().Add(time.Hour),
 	}
 	f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = many })
-	token, err := f.svc.SignIn(t.Context(), f.user.ID)
+	token, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	many.last = token
 	many.fail.Store(true) // the first read of the feed fails halfway

@@ -108,12 +108,12 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 			require.NoError(t, err)
 			var revoked []string
 			for range later {
-				token, err := other.SignIn(t.Context(), f.admin.ID)
+				token, err := other.SignIn(t.Context(), f.admin.ID, auth.LoginOptions{})
 				require.NoError(t, err)
 				require.NoError(t, other.Tokens().Revoke(t.Context(), authtest.ByHost, token.Session.ID))
 				revoked = append(revoked, token.Bearer.Reveal())
 			}
-			fresh, err := other.SignIn(t.Context(), f.user.ID)
+			fresh, err := other.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 			require.NoError(t, err)
 
 			f.clock.Advance(5 * time.Second)
@@ -128,7 +128,7 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 				require.Equal(t, http.StatusUnauthorized, status(f.svc, token))
 			}
 			f.log.Reset()
-			again, err := other.SignIn(t.Context(), f.user.ID)
+			again, err := other.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 			require.NoError(t, err)
 			for range 3 {
 				require.Equal(t, http.StatusOK, status(f.svc, again.Bearer.Reveal()))
@@ -178,7 +178,7 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
 		for range auth.KeptRevocations { // the newest KeptRevocations entries are never pruned
-			session, err := in.svc.SignIn(t.Context(), in.admin.ID)
+			session, err := in.svc.SignIn(t.Context(), in.admin.ID, auth.LoginOptions{})
 			require.NoError(t, err)
 			require.NoError(t, in.store.RevokeSession(t.Context(), authtest.HostWrite, session.Session.ID))
 		}

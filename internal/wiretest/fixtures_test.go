@@ -101,7 +101,7 @@ func (f *fixture) injectFaults(before func(method string) error) {
 
 func (f *fixture) signIn(user auth.User) string {
 	f.t.Helper()
-	token, err := f.svc.SignIn(f.t.Context(), user.ID)
+	token, err := f.svc.SignIn(f.t.Context(), user.ID, auth.LoginOptions{})
 	require.NoError(f.t, err)
 	return token.Bearer.Reveal()
 }

@@ -87,7 +87,7 @@ func TestAConnectFlowOfABearerTokenIsRejectedInABrowserSessionOfTheSameUser(t *t
 	b.signInByCookie("")
 	link, err := g.link(octocat)
 	require.NoError(t, err)
-	token, err := g.svc.SignIn(t.Context(), link.UserID)
+	token, err := g.svc.SignIn(t.Context(), link.UserID, auth.LoginOptions{})
 	require.NoError(t, err)
 	callback := b.callbackURL(b.connectURL(token.Bearer.Reveal()))
 	require.Contains(t, b.stay().get(callback).header.Get("Location"), "error=expired")
@@ -145,7 +145,7 @@ func TestOverPlainHTTPWithBrowserSessionsABearerTokenCannotBeginConnect(t *testi
 func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	token, err := g.svc.SignIn(t.Context(), g.user.ID)
+	token, err := g.svc.SignIn(t.Context(), g.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	caller := auth.Identity{UserID: g.user.ID, SessionID: token.Session.ID}
 	complete := func(bearer bool, browser auth.Identity) error {
@@ -178,7 +178,7 @@ func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 func TestAConnectFlowOfASessionThatIsTooOldConnectsNothing(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	token, err := g.svc.SignIn(t.Context(), g.user.ID)
+	token, err := g.svc.SignIn(t.Context(), g.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	complete := func() error {
 		by := auth.Authority{UserID: g.user.ID, SessionID: token.Session.ID, MaxAge: time.Minute}
@@ -209,7 +209,7 @@ func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 			b.signInByCookie("")
 			link, err := g.link(octocat)
 			require.NoError(t, err)
-			token, err := g.svc.SignIn(t.Context(), link.UserID)
+			token, err := g.svc.SignIn(t.Context(), link.UserID, auth.LoginOptions{})
 			require.NoError(t, err)
 			var callback string
 			if begin == "bearer" {

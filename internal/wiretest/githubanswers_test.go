@@ -22,7 +22,7 @@ func TestADepartureFromTheOrganizationIsCachedForAMinute(t *testing.T) {
 	for range 20 {
 		all.Go(func() {
 			for range 10 {
-				if _, err := m.svc.Login(t.Context(), m.pair); err == nil {
+				if _, err := m.svc.Login(t.Context(), m.pair, auth.LoginOptions{}); err == nil {
 					t.Error("the key signs in")
 				}
 			}
@@ -50,7 +50,7 @@ func TestConcurrentSignInsCheckTheMembershipOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
-			if _, err := m.svc.Login(t.Context(), m.pair); err != nil {
+			if _, err := m.svc.Login(t.Context(), m.pair, auth.LoginOptions{}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -235,7 +235,7 @@ func raceOnce(t *testing.T, kind, action string) {
 	}
 	pair, err := g.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 	require.NoError(t, err)
-	own, err := g.svc.Login(t.Context(), pair)
+	own, err := g.svc.Login(t.Context(), pair, auth.LoginOptions{})
 	require.NoError(t, err)
 	flows := make([]pending, tabs)
 	for i := range flows {

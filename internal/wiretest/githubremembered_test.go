@@ -39,7 +39,7 @@ func (g *githubFixture) unlinkOctocat(user auth.User) auth.KeyPair {
 	g.t.Helper()
 	pair, err := g.svc.Credentials().Issue(g.t.Context(), authtest.ByHost, user.ID, auth.KeyOptions{})
 	require.NoError(g.t, err)
-	token, err := g.svc.Login(g.t.Context(), pair)
+	token, err := g.svc.Login(g.t.Context(), pair, auth.LoginOptions{})
 	require.NoError(g.t, err)
 	require.Equal(g.t, http.StatusNoContent,
 		g.sendAs(token.Bearer.Reveal(), http.MethodDelete, unlinkCall, "").status)
@@ -61,7 +61,7 @@ func TestADemotedSuperUserIsNotPromotedAgainByUnlinkAndSignIn(t *testing.T) {
 		pair := g.unlinkOctocat(user)
 		status, _, _ := g.signInOctocat()
 		require.Equal(t, http.StatusForbidden, status, "the account is still known")
-		token, err := g.svc.Login(t.Context(), pair)
+		token, err := g.svc.Login(t.Context(), pair, auth.LoginOptions{})
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, g.browser().connect(token.Bearer.Reveal()).status,
 			"its user connects it again")
@@ -130,7 +130,7 @@ func TestUnlinkingRevokesSessionsOpenedByGitHub(t *testing.T) {
 		require.Equal(t, http.StatusOK, status(g.svc, token))
 		pair := g.unlinkOctocat(user)
 		require.Equal(t, http.StatusUnauthorized, status(g.svc, token))
-		_, err := g.svc.Login(t.Context(), pair)
+		_, err := g.svc.Login(t.Context(), pair, auth.LoginOptions{})
 		require.NoError(t, err)
 	})
 }

@@ -19,7 +19,7 @@ func TestWithoutGitHubEachMethodOfTheConnectorSaysWhatToSet(t *testing.T) {
 	g := f.svc.GitHub()
 	require.Nil(t, g)
 	ctx, r := t.Context(), httptest.NewRequest(http.MethodGet, "/?code=x&state=y", nil)
-	token, err := f.svc.SignIn(ctx, f.user.ID)
+	token, err := f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	by := auth.Authority{UserID: f.user.ID, SessionID: token.Session.ID}
 	account := auth.GitHubAccount{Host: "github.com", ID: 1}

@@ -14,7 +14,7 @@ import (
 func TestAHostCannotActInTheNameOfThisPackage(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	session, err := g.svc.SignIn(t.Context(), g.user.ID)
+	session, err := g.svc.SignIn(t.Context(), g.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	by, ctx := auth.ByHost("auth.Repair"), t.Context()
 	active := true
@@ -107,7 +107,7 @@ func TestAnAuthorityHoldsOnlyForALiveSessionOfAnActiveUser(t *testing.T) {
 func TestASessionWithoutSuperUserChangesNoUserNotEvenItsOwn(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
-	session, err := g.svc.SignIn(t.Context(), g.user.ID)
+	session, err := g.svc.SignIn(t.Context(), g.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	by := auth.Authority{SessionID: session.Session.ID, UserID: g.user.ID}
 	ctx, yes := t.Context(), true

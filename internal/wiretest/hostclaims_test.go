@@ -123,7 +123,7 @@ func TestACookieHasTheClaimsOfTheHostIfTheyFit(t *testing.T) {
 	configure := options.configure
 	options.configure = func(g *githubFixture, cfg *auth.Config) {
 		configure(g, cfg)
-		cfg.Tokens.Audiences = []string{strings.Repeat("a", 256)}
+		cfg.Issuer = "https://" + strings.Repeat("i", 248)
 		cfg.Tokens.Claims = func(context.Context, auth.Session, auth.User) (map[string]any, error) {
 			return map[string]any{"a": strings.Repeat("x", length)}, nil
 		}

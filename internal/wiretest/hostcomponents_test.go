@@ -99,9 +99,9 @@ func TestAStoreThatDoesNotKnowActiveUsersSignsNobodyIn(t *testing.T) {
 	}{accounts, users}
 	svc, err := auth.New(composite, auth.Config{Issuer: issuer, SigningKeys: keys})
 	require.NoError(t, err)
-	require.ErrorIs(t, errorOf(svc.Login(t.Context(), pair)), auth.ErrInvalidCredentials,
+	require.ErrorIs(t, errorOf(svc.Login(t.Context(), pair, auth.LoginOptions{})), auth.ErrInvalidCredentials,
 		"accounts and users combined in one store")
-	require.ErrorIs(t, errorOf(svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{})), auth.ErrUserDisabled)
 	requireNoSession()
 }
 
@@ -170,7 +170,7 @@ func TestAnAuthorityWithSuperUserIsCheckedWithHostUsers(t *testing.T) {
 	h := newHostFixture(t)
 	h.issue("u-boss")
 	theirs := h.issue("u-boss")
-	token, err := h.svc.SignIn(t.Context(), "u-alice") // an ordinary user
+	token, err := h.svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{}) // an ordinary user
 	require.NoError(t, err)
 	by := auth.Authority{SessionID: token.Session.ID, UserID: "u-alice", SuperUser: true}
 	_, err = h.svc.Credentials().Issue(t.Context(), by, "u-boss", auth.KeyOptions{})
@@ -189,11 +189,11 @@ func TestEveryMethodAsksTheUserSourceWhoIsASuperUser(t *testing.T) {
 	t.Parallel()
 	h := newHostGitHub(t)
 	ctx, keys := t.Context(), h.svc.Credentials()
-	boss, err := h.svc.SignIn(ctx, "u-boss")
+	boss, err := h.svc.SignIn(ctx, "u-boss", auth.LoginOptions{})
 	require.NoError(t, err)
 	pair, err := keys.Issue(ctx, authtest.ByHost, "u-boss", auth.KeyOptions{})
 	require.NoError(t, err)
-	alice, err := h.svc.SignIn(ctx, "u-alice") // an ordinary user
+	alice, err := h.svc.SignIn(ctx, "u-alice", auth.LoginOptions{}) // an ordinary user
 	require.NoError(t, err)
 	claimed := auth.Authority{SessionID: alice.Session.ID, UserID: "u-alice", SuperUser: true}
 	for name, call := range map[string]func() error{
@@ -222,7 +222,7 @@ func TestADisabledOrDeletedSuperUserOfTheHostHasNoPower(t *testing.T) {
 		"deleted":  func(table *hostTable) { table.delete("u-boss") },
 	} {
 		h := newHostFixture(t)
-		token, err := h.svc.SignIn(t.Context(), "u-boss")
+		token, err := h.svc.SignIn(t.Context(), "u-boss", auth.LoginOptions{})
 		require.NoError(t, err)
 		by := auth.Authority{SessionID: token.Session.ID, UserID: "u-boss", SuperUser: true}
 		_, err = h.svc.Credentials().Issue(t.Context(), by, "u-alice", auth.KeyOptions{})

@@ -47,7 +47,7 @@ func TestHostUsersSignInWithAccessKeys(t *testing.T) {
 func TestTheHostsTableIsReadForTheSuperUserAtEveryCall(t *testing.T) {
 	t.Parallel()
 	h := newHostFixture(t)
-	token, err := h.svc.SignIn(t.Context(), "u-alice")
+	token, err := h.svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "alice", token.User.Username)
 	purge := func(_ http.ResponseWriter, r *http.Request) {
@@ -119,8 +119,9 @@ func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {
 		require.Equal(t, wrong.body, r.body)
 		require.Equal(t, wrong.header, r.header)
 	}
-	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-nobody")), auth.ErrNotFound)
-	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-nobody", auth.LoginOptions{})), auth.ErrNotFound)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{})),
+		auth.ErrUserDisabled)
 	for _, id := range []string{"u-alice", "u-nobody"} {
 		h.requireNoSession(id)
 	}
@@ -173,7 +174,8 @@ func TestAUserDisabledDuringASignInGetsNoSession(t *testing.T) {
 
 	h.table.setActive("u-alice", true)
 	disableInNextFindUser(t, h)
-	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-alice")), auth.ErrUserDisabled)
+	require.ErrorIs(t, errorOf(h.svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{})),
+		auth.ErrUserDisabled)
 	h.requireNoSession("u-alice")
 }
 
@@ -191,9 +193,9 @@ func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 			running.Go(func() {
 				var err error
 				if i%2 == 0 {
-					tokens[i], err = h.svc.Login(t.Context(), h.pair)
+					tokens[i], err = h.svc.Login(t.Context(), h.pair, auth.LoginOptions{})
 				} else {
-					tokens[i], err = h.svc.SignIn(t.Context(), "u-alice")
+					tokens[i], err = h.svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{})
 				}
 				done.Add(1)
 				disabled := errors.Is(err, auth.ErrInvalidCredentials) || errors.Is(err, auth.ErrUserDisabled)
@@ -242,7 +244,7 @@ func TestAFailingUserSourceIsA503(t *testing.T) {
 				require.Equal(t, http.StatusServiceUnavailable, r.status)
 				require.JSONEq(t, `{"detail": "Service temporarily unavailable: try again later"}`, r.body)
 			}
-			_, err := h.svc.SignIn(t.Context(), "u-alice")
+			_, err := h.svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{})
 			require.Error(t, err)
 			require.NotErrorIs(t, err, auth.ErrUserDisabled)
 			require.NotErrorIs(t, err, auth.ErrNotFound)
@@ -312,7 +314,7 @@ func TestASignInCanceledDuringFindUserLeavesNoSession(t *testing.T) {
 		cancel()
 		return ctx.Err()
 	})
-	require.ErrorIs(t, errorOf(h.svc.Login(ctx, h.pair)), context.Canceled)
+	require.ErrorIs(t, errorOf(h.svc.Login(ctx, h.pair, auth.LoginOptions{})), context.Canceled)
 	h.requireNoSession("u-alice")
 }
 

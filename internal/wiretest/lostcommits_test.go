@@ -102,7 +102,7 @@ func copyDatabase(t *testing.T, from, to string) {
 func (b *backedUp) logOut(svc *auth.Service, n int) {
 	b.t.Helper()
 	for range n {
-		token, err := svc.Login(b.t.Context(), b.userPair)
+		token, err := svc.Login(b.t.Context(), b.userPair, auth.LoginOptions{})
 		require.NoError(b.t, err)
 		require.NoError(b.t, svc.Tokens().RevokeToken(b.t.Context(), token.Bearer.Reveal()))
 	}
@@ -111,7 +111,7 @@ func (b *backedUp) logOut(svc *auth.Service, n int) {
 // signInAt signs the user in at the service svc and returns the token.
 func (b *backedUp) signInAt(svc *auth.Service, user auth.User) string {
 	b.t.Helper()
-	token, err := svc.SignIn(b.t.Context(), user.ID)
+	token, err := svc.SignIn(b.t.Context(), user.ID, auth.LoginOptions{})
 	require.NoError(b.t, err)
 	return token.Bearer.Reveal()
 }
@@ -145,7 +145,7 @@ func TestATokenAheadOfTheFeedRevokesEverybodyOnce(t *testing.T) {
 		"a fail-over: all sessions are revoked, because revocations may have been lost too; "+
 		"repeat the other lost changes, such as revoked access keys")
 
-	fresh, err := first.SignIn(t.Context(), b.user.ID)
+	fresh, err := first.SignIn(t.Context(), b.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	for range 3 {
 		for _, svc := range []*auth.Service{first, second, b.instance()} {

@@ -73,7 +73,7 @@ func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 	require.NoError(t, err)
 	s.loseSession()
 	// The store then has only this session, which expires after a minute.
-	_, err = s.svc.Login(t.Context(), short)
+	_, err = s.svc.Login(t.Context(), short, auth.LoginOptions{})
 	require.NoError(t, err)
 	_, err = s.svc.RevokeUser(t.Context(), authtest.ByHost, s.boss.User.ID)
 	require.NoError(t, err)

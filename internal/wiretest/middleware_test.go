@@ -117,7 +117,7 @@ func TestOnlyACallerOfTheSameServicePassesRequireSuperUser(t *testing.T) {
 		cfg.SigningKeys = []auth.SigningKey{f.signer.Key} // even with the same key
 	})
 	remote := newRemote(t, "ES256")
-	stolen, err := other.svc.SignIn(t.Context(), f.admin.ID)
+	stolen, err := other.svc.SignIn(t.Context(), f.admin.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	_, err = remote.verify(t, remote.token.Bearer.Reveal()) // fetches the keys
 	require.NoError(t, err)

@@ -147,7 +147,7 @@ func TestAccountAndAdministrationCallsAnswerAsDocumented(t *testing.T) {
 		r := f.sendAs(call.token, call.method, call.target, call.body)
 		require.Equal(t, call.want, r.status, "%s %s: %s", call.method, call.target, r.body)
 	}
-	session, err := f.svc.SignIn(t.Context(), f.admin.ID)
+	session, err := f.svc.SignIn(t.Context(), f.admin.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNoContent,
 		f.sendAs(admin, http.MethodDelete, "/auth/sessions/"+session.Session.ID, "").status)

@@ -45,8 +45,8 @@ func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 			"IdentifyContext": func() error { return errorOf(f.svc.IdentifyContext(request)) },
 			"User":            func() error { return errorOf(f.svc.User(called)) },
 			"SuperUser":       func() error { return errorOf(f.svc.SuperUser(called)) },
-			"Login":           func() error { return errorOf(f.svc.Login(ctx, f.userPair)) },
-			"SignIn":          func() error { return errorOf(f.svc.SignIn(ctx, f.user.ID)) },
+			"Login":           func() error { return errorOf(f.svc.Login(ctx, f.userPair, auth.LoginOptions{})) },
+			"SignIn":          func() error { return errorOf(f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})) },
 			"Revoke":          func() error { return f.svc.Tokens().Revoke(ctx, authtest.ByHost, session.SessionID) },
 			"RevokeUser":      func() error { return errorOf(f.svc.RevokeUser(ctx, authtest.ByHost, f.user.ID)) },
 			"List":            func() error { return errorOf(f.svc.Credentials().List(ctx, f.user.ID)) },
@@ -105,7 +105,9 @@ func TestAPanicOfTheLimiterThrottlesNobody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Limiter = panickingLimiter{} })
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1")})
-	require.NotPanics(t, func() { require.NoError(t, errorOf(f.svc.Login(ctx, f.userPair))) })
+	require.NotPanics(t, func() {
+		require.NoError(t, errorOf(f.svc.Login(ctx, f.userPair, auth.LoginOptions{})))
+	})
 	require.Contains(t, f.log.String(), "Limiter.Take panicked: a bug of the limiter")
 }
 

@@ -60,7 +60,7 @@ func newStolen(t *testing.T, store auth.Store, change ...func(*auth.Config)) *st
 		Username: "boss", IsSuperUser: true,
 	})
 	require.NoError(t, err)
-	s.session, err = s.svc.Login(t.Context(), s.boss.Pair)
+	s.session, err = s.svc.Login(t.Context(), s.boss.Pair, auth.LoginOptions{})
 	require.NoError(t, err)
 	s.bearer = s.session.Bearer.Reveal()
 	s.header = []string{"Authorization", "Bearer " + s.bearer}
@@ -92,7 +92,7 @@ func (s *stolen) linkBoss() {
 func (s *stolen) openSessions() {
 	s.t.Helper()
 	for pair, id := range map[*auth.KeyPair]*string{&s.boss.Pair: &s.spare, &s.userPair: &s.alice} {
-		token, err := s.svc.Login(s.t.Context(), *pair)
+		token, err := s.svc.Login(s.t.Context(), *pair, auth.LoginOptions{})
 		require.NoError(s.t, err)
 		*id = token.Session.ID
 	}

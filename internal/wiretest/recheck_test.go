@@ -74,7 +74,7 @@ func TestRecheckBelievesNeitherTheRecordNorTheFeedAlone(t *testing.T) {
 			store.Store = f.store
 			f.store = store
 		})
-		token, err := f.svc.SignIn(t.Context(), f.user.ID)
+		token, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 		require.NoError(t, err)
 		called := false
 		h := f.svc.Authenticate(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -162,7 +162,7 @@ func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T)
 		r.requireGood(t, before)
 		retired := r.clock.Now()
 		r.clock.Advance(2 * time.Second) // the attacker still signs tokens
-		forged := issue(t, r.issuer)
+		forged := r.issue(t)
 		r.requireGood(t, forged)
 
 		next := authtest.NewSigners(t)[other].Key
@@ -170,7 +170,7 @@ func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T)
 		r.clock.Advance(5 * time.Minute)
 		r.requireRejected(t, forged)
 		r.requireGood(t, before)
-		r.requireGood(t, issue(t, r.issuer))
+		r.requireGood(t, r.issue(t))
 
 		var set struct{ Keys []map[string]any }
 		require.NoError(t, json.Unmarshal(r.issuer.JWKS(), &set))

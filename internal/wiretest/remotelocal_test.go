@@ -90,7 +90,7 @@ func TestSetJWKSReplacesTheKeysAtOnce(t *testing.T) {
 	old := r.token.Bearer.Reveal()
 	r.requireGood(t, old)
 	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key, r.Key}))
-	token := issue(t, r.issuer)
+	token := r.issue(t)
 	r.requireRejected(t, token)
 	require.NoError(t, r.verifier.SetJWKS(r.issuer.JWKS()))
 	require.Contains(t, log.String(), `level=INFO msg="auth: signing_keys.replaced"`)

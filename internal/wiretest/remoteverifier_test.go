@@ -65,6 +65,15 @@ func (r *remote) verifierWith(t *testing.T, edit func(*auth.RemoteVerifierConfig
 	return v
 }
 
+// issue returns a new token for the audience of the verifier.
+func (r *remote) issue(t *testing.T) string {
+	t.Helper()
+	token, err := r.issuer.Issue(t.Context(),
+		auth.IssueParams{UserID: "u1", Method: auth.MethodHost, Audience: audience})
+	require.NoError(t, err)
+	return token.Bearer.Reveal()
+}
+
 func (r *remote) answers(handler http.HandlerFunc) { r.answer.Store(&handler) }
 
 // verify calls Verify again while the first fetch of the keys is in progress. On a busy machine,
@@ -179,7 +188,7 @@ func TestNewKeysAreFetchedAtALimitedRate(t *testing.T) {
 	r.requireGood(t, r.token.Bearer.Reveal())
 	next := authtest.NewSigners(t)["EdDSA"].Key
 	require.NoError(t, r.issuer.SetKeys([]auth.SigningKey{next, r.Key}))
-	token := issue(t, r.issuer)
+	token := r.issue(t)
 	r.requireRejected(t, token) // the keys are not fetched again yet
 	require.EqualValues(t, 1, r.fetches.Load())
 	r.clock.Advance(10 * time.Second)

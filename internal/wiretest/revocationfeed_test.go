@@ -92,7 +92,7 @@ var revocations = map[string]func(in *instances, token string) error{
 }
 
 func (in *instances) loginToken(t testing.TB) string {
-	token, err := in.svc.Login(t.Context(), in.userPair)
+	token, err := in.svc.Login(t.Context(), in.userPair, auth.LoginOptions{})
 	require.NoError(t, err)
 	return token.Bearer.Reveal()
 }
@@ -268,7 +268,7 @@ func TestALoopOfSignInAndLogoutRevokesTheOldestSessionsAndNoNewOne(t *testing.T)
 	kept := f.signIn(f.user)
 	require.Equal(t, http.StatusOK, status(f.svc, kept))
 	for range auth.MaxNamedRevocations + 1 {
-		token, err := f.svc.SignIn(t.Context(), f.user.ID)
+		token, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 		require.NoError(t, err)
 		require.NoError(t, f.svc.Tokens().Revoke(t.Context(), authtest.ByHost, token.Session.ID))
 		require.Equal(t, http.StatusUnauthorized, status(f.svc, token.Bearer.Reveal()))

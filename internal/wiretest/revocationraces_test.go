@@ -59,7 +59,7 @@ func revokeUnderLoad(
 	if err != nil {
 		return err
 	}
-	token, err := svc.Login(ctx, key)
+	token, err := svc.Login(ctx, key, auth.LoginOptions{})
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func TestUnderLoadADemotedSuperUserHasNoPower(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			token, err := in.svc.SignIn(t.Context(), made.User.ID)
+			token, err := in.svc.SignIn(t.Context(), made.User.ID, auth.LoginOptions{})
 			if err != nil {
 				return err
 			}

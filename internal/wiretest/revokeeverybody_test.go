@@ -29,7 +29,7 @@ func TestRevokeEverybodyKeepsKeysAndAllowsNewSignIns(t *testing.T) {
 		for _, token := range []string{alice, s.bearer} {
 			require.Equal(t, http.StatusUnauthorized, status(s.svc, token))
 		}
-		again, err := s.other.Login(t.Context(), s.userPair)
+		again, err := s.other.Login(t.Context(), s.userPair, auth.LoginOptions{})
 		require.NoError(t, err)
 		for _, svc := range []*auth.Service{s.svc, s.other} {
 			require.Equal(t, http.StatusOK, status(svc, again.Bearer.Reveal()))
@@ -115,7 +115,7 @@ func TestRevokeEverybodyRevokesDespiteConcurrentSignOuts(t *testing.T) {
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		s := newStolen(t, open(t))
 		signOut := func(string) error {
-			token, err := s.other.Login(t.Context(), s.userPair)
+			token, err := s.other.Login(t.Context(), s.userPair, auth.LoginOptions{})
 			require.NoError(t, err)
 			require.NoError(t, s.other.Tokens().RevokeToken(t.Context(), token.Bearer.Reveal()))
 			return nil

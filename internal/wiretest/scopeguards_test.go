@@ -58,7 +58,7 @@ func TestOnlyATokenWithScopesHasATypeOfItsOwn(t *testing.T) {
 			`"username":"alice","is_super_user":false%s}`, issuer, issuer, f.user.ID, identity.SessionID,
 			session.CreatedAt.Unix(), session.ExpiresAt.Unix(), session.Generation, added), claims)
 		want := auth.Identity{UserID: f.user.ID, Username: "alice", SessionID: identity.SessionID,
-			IssuedAt: session.CreatedAt, ExpiresAt: session.ExpiresAt}
+			IssuedAt: session.CreatedAt, ExpiresAt: session.ExpiresAt, Audience: issuer}
 		if scopes != nil {
 			want.Limited, want.Scope, want.AccessKeyID = true, scopes.String(), pair.AccessKey
 		}
@@ -77,7 +77,7 @@ func TestTheLongestLimitedTokenIsAccepted(t *testing.T) {
 		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
 		var err error
 		f.issuer, err = auth.NewTokenIssuer(f.store, "https://x/"+strings.Repeat("&", 246),
-			[]auth.SigningKey{s.Key}, auth.TokenConfig{Audiences: []string{strings.Repeat(`"`, 256)},
+			[]auth.SigningKey{s.Key}, auth.TokenConfig{Audiences: []string{strings.Repeat("a", 256)},
 				Now: f.clock.Now, Scopes: scopes})
 		require.NoError(t, err)
 		id, key := strings.Repeat(`"`, auth.MaxIDLength), strings.Repeat(`"`, auth.MaxAccessKeyLength)
@@ -213,7 +213,7 @@ func TestARemoteVerifierRequiresScopesOfItsOwnCallers(t *testing.T) {
 	r.requireGood(t, r.token.Bearer.Reveal()) // fetches the keys
 	limitedTo := func(scopes ...string) []string {
 		token, err := r.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost,
-			Scopes: auth.NewScopes(scopes...)})
+			Scopes: auth.NewScopes(scopes...), Audience: audience})
 		require.NoError(t, err)
 		return []string{"Authorization", "Bearer " + token.Bearer.Reveal()}
 	}

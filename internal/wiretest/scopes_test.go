@@ -47,7 +47,7 @@ func (f *fixture) keyOf(user auth.User, scopes *auth.ScopeSet) auth.KeyPair {
 // open signs in with the pair.
 func (f *fixture) open(pair auth.KeyPair) auth.Token {
 	f.t.Helper()
-	token, err := f.svc.Login(f.t.Context(), pair)
+	token, err := f.svc.Login(f.t.Context(), pair, auth.LoginOptions{})
 	require.NoError(f.t, err)
 	return token
 }

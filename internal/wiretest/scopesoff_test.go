@@ -54,11 +54,11 @@ func TestALimitedKeyStaysLimitedWithoutScopesInTheConfiguration(t *testing.T) {
 	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
 		auth.KeyOptions{Scopes: auth.NewScopes("a"), ExpiresAt: f.clock.Now().Add(time.Hour)})
 	require.NoError(t, err)
-	earlier, err := f.svc.Login(t.Context(), pair)
+	earlier, err := f.svc.Login(t.Context(), pair, auth.LoginOptions{})
 	require.NoError(t, err)
 	f.svc, err = auth.New(f.store, cfg)
 	require.NoError(t, err)
-	later, err := f.svc.Login(t.Context(), pair)
+	later, err := f.svc.Login(t.Context(), pair, auth.LoginOptions{})
 	require.NoError(t, err)
 	for _, token := range []auth.Token{earlier, later} {
 		identity, err := f.svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())

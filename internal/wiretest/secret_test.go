@@ -240,7 +240,7 @@ func TestErrorsContainNoSecret(t *testing.T) {
 		errorOf(auth.NewHS256Key("id", []byte(canary[:20]))),
 		errorOf(f.svc.Login(t.Context(), auth.KeyPair{
 			AccessKey: canary, AccessSecret: auth.NewSecret(canary),
-		})),
+		}, auth.LoginOptions{})),
 		errorOf(f.svc.Tokens().Verify(t.Context(), canary)),
 		errorOf(f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "x"}, auth.KeyPair{
 			AccessKey: canary, AccessSecret: auth.NewSecret(canary),

@@ -199,7 +199,7 @@ func TestAServiceUserOfTheHostDoesNotSignInWithGitHub(t *testing.T) {
 		t.Parallel()
 		h := newHostGitHub(t)
 		b := h.browser()
-		token, err := h.svc.SignIn(t.Context(), "u-alice")
+		token, err := h.svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{})
 		require.NoError(t, err)
 		callback := b.callbackURL(b.connectURL(token.Bearer.Reveal()))
 		setService(h, true)

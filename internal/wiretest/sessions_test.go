@@ -113,14 +113,14 @@ func TestUserAgentsAreCleanedAndTruncated(t *testing.T) {
 		strings.Repeat("\xf0", 2000) + "x": "",
 	} {
 		ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{UserAgent: sent})
-		token, err := f.svc.SignIn(ctx, f.user.ID)
+		token, err := f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})
 		require.NoError(t, err)
 		require.Equal(t, want, token.Session.UserAgent)
 		require.True(t, utf8.ValidString(token.Session.UserAgent))
 		require.Empty(t, token.Session.Address)
 	}
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("fe80::1%eth0")})
-	token, err := f.svc.SignIn(ctx, f.user.ID)
+	token, err := f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	require.Equal(t, "fe80::1", token.Session.Address)
 }
@@ -282,7 +282,7 @@ func TestReauthAfterCountsFromTheSecondInWhichTheSessionBegan(t *testing.T) {
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.ReauthAfter = time.Minute
 	}})
-	token, err := g.svc.SignIn(t.Context(), g.user.ID)
+	token, err := g.svc.SignIn(t.Context(), g.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	const connect = "/api/v1/auth/github/login"
 	end := token.Session.CreatedAt.Add(time.Minute)

@@ -87,6 +87,9 @@ func TestLoginWithASignerKey(t *testing.T) {
 		answer := f.login(f.userPair)
 		require.Equal(t, http.StatusOK, answer.status, alg)
 		token := answer.json(t)["token"].(string)
+		elsewhere, err := f.svc.Login(t.Context(), f.userPair,
+			auth.LoginOptions{Audience: "https://b.example.com"})
+		require.NoError(t, err)
 		calls := 0
 		s.signer.answer(func(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 			calls++
@@ -98,7 +101,7 @@ func TestLoginWithASignerKey(t *testing.T) {
 		remote, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{Issuer: issuer,
 			Audience: "https://b.example.com", JWKS: f.svc.Tokens().JWKS(), Now: f.clock.Now})
 		require.NoError(t, err)
-		caller, err := remote.Verify(t.Context(), token)
+		caller, err := remote.Verify(t.Context(), elsewhere.Bearer.Reveal())
 		require.NoError(t, err)
 		require.Equal(t, f.user.ID, caller.UserID)
 
@@ -145,7 +148,7 @@ func TestASignerThatFailsIsA503AndLeavesNoSession(t *testing.T) {
 				require.NotPanics(t, func() { answer = f.login(f.userPair) })
 				require.Equal(t, http.StatusServiceUnavailable, answer.status)
 				require.Equal(t, "Service temporarily unavailable: try again later", answer.json(t)["detail"])
-				_, err := f.svc.SignIn(t.Context(), f.user.ID)
+				_, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 				status, _ := auth.ErrorStatus(err)
 				require.Equal(t, http.StatusServiceUnavailable, status, err)
 				require.ErrorContains(t, err, "auth: signing a token: the signer (*wiretest.hostSigner)")
@@ -216,7 +219,7 @@ func TestASignerThatHangsHoldsNoRequest(t *testing.T) {
 			require.Equal(t, 4*time.Second, time.Since(began))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			_, err = f.svc.SignIn(ctx, f.user.ID)
+			_, err = f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.Equal(t, 5*time.Second, time.Since(began))
 			sessions, err := f.store.ListSessions(t.Context(), f.user.ID, time.Now())

@@ -41,17 +41,17 @@ func TestFailuresFromOneAddressAreThrottledWithGrowingWaits(t *testing.T) {
 	fail := func(n int) {
 		t.Helper()
 		for range n {
-			_, err := f.svc.Login(ctx, f.wrong())
+			_, err := f.svc.Login(ctx, f.wrong(), auth.LoginOptions{})
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 		}
 	}
 	fail(20)
-	_, err := f.svc.Login(ctx, f.wrong())
+	_, err := f.svc.Login(ctx, f.wrong(), auth.LoginOptions{})
 	requireThrottled(t, err, 2*time.Second, 3*time.Second)
 	require.ErrorContains(t, err, "auth: too many sign-in failures: auth: throttled: try again in ")
 	f.clock.Advance(3 * time.Second)
 	fail(1)
-	_, err = f.svc.Login(ctx, f.wrong())
+	_, err = f.svc.Login(ctx, f.wrong(), auth.LoginOptions{})
 	requireThrottled(t, err, time.Second, 3*time.Second)
 
 	for range 79 {
@@ -60,14 +60,15 @@ func TestFailuresFromOneAddressAreThrottledWithGrowingWaits(t *testing.T) {
 	}
 	for { // until the limit per hour is reached
 		f.clock.Advance(3 * time.Second)
-		if _, err = f.svc.Login(ctx, f.wrong()); !errors.Is(err, auth.ErrInvalidCredentials) {
+		_, err = f.svc.Login(ctx, f.wrong(), auth.LoginOptions{})
+		if !errors.Is(err, auth.ErrInvalidCredentials) {
 			break
 		}
 	}
 	requireThrottled(t, err, 10*time.Second, 36*time.Second)
 
 	other := from(t, "203.0.113.8")
-	_, err = f.svc.Login(other, f.wrong())
+	_, err = f.svc.Login(other, f.wrong(), auth.LoginOptions{})
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another address is not throttled")
 	f.clock.Advance(24 * time.Hour)
 	fail(20)
@@ -80,10 +81,10 @@ func TestAGeneratedSecretIsNeverThrottledByFailuresOfOthers(t *testing.T) {
 	wrongSecret.AccessSecret = authtest.WrongSecret(f.userPair.AccessKey)
 	for i := range 3000 {
 		ctx := from(t, fmt.Sprintf("203.0.113.%d", i%3))
-		_, err := f.svc.Login(ctx, wrongSecret)
+		_, err := f.svc.Login(ctx, wrongSecret, auth.LoginOptions{})
 		require.Error(t, err)
 		if i%100 == 0 {
-			_, err = f.svc.Login(ctx, f.userPair)
+			_, err = f.svc.Login(ctx, f.userPair, auth.LoginOptions{})
 			require.NoError(t, err)
 		}
 	}
@@ -137,10 +138,10 @@ func TestIPv4MappedAddressesCountAsIPv4(t *testing.T) {
 		cfg.Throttling.Failures = []limit.Rate{{Count: 1, Per: time.Hour}}
 	})
 	for _, address := range []string{"::ffff:203.0.113.7", "::ffff:203.0.113.8"} {
-		_, err := f.svc.Login(from(t, address), f.wrong())
+		_, err := f.svc.Login(from(t, address), f.wrong(), auth.LoginOptions{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
-	_, err := f.svc.Login(from(t, "203.0.113.8"), f.wrong())
+	_, err := f.svc.Login(from(t, "203.0.113.8"), f.wrong(), auth.LoginOptions{})
 	requireThrottled(t, err, time.Minute, time.Hour)
 }
 
@@ -207,27 +208,28 @@ func TestAttemptsOnAnImportedKeyAreLimitedByAddress(t *testing.T) {
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "203.0.113.7"), from(t, "203.0.113.8")
 	for range 4 {
-		_, err := f.svc.Login(attacker, guess)
+		_, err := f.svc.Login(attacker, guess, auth.LoginOptions{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
-	_, err := f.svc.Login(attacker, pair)
+	_, err := f.svc.Login(attacker, pair, auth.LoginOptions{})
 	require.NoError(t, err, "the fifth attempt is correct")
 	for range 5 {
-		_, err := f.svc.Login(attacker, guess)
+		_, err := f.svc.Login(attacker, guess, auth.LoginOptions{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials, "the success has reset the count")
 	}
 	seen := *reads
 	for range 10 {
-		_, err = f.svc.Login(attacker, pair)
+		_, err = f.svc.Login(attacker, pair, auth.LoginOptions{})
 		requireThrottled(t, err, time.Second, 12*time.Second)
 	}
 	require.Equal(t, seen+1, *reads,
 		"the limiter throttles once; later attempts are rejected before the store is read")
 	for range 10 {
-		_, err = f.svc.Login(owner, pair)
+		_, err = f.svc.Login(owner, pair, auth.LoginOptions{})
 		require.NoError(t, err, "another address is not throttled")
 	}
-	_, err = f.svc.Login(attacker, auth.KeyPair{AccessKey: "bob@old", AccessSecret: guess.AccessSecret})
+	other := auth.KeyPair{AccessKey: "bob@old", AccessSecret: guess.AccessSecret}
+	_, err = f.svc.Login(attacker, other, auth.LoginOptions{})
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials, "another key is not throttled")
 }
 
@@ -236,30 +238,30 @@ func TestAThrottledAddressCausesNoSlowHashes(t *testing.T) {
 	f, pair, guess, reads := newWithImportedKey(t)
 	attacker, owner := from(t, "2001:db8:1:2::7"), from(t, "2001:db8:1:3::7")
 	for range 20 { // each failure counts, for any access key
-		_, err := f.svc.Login(attacker, f.wrong())
+		_, err := f.svc.Login(attacker, f.wrong(), auth.LoginOptions{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
-	_, err := f.svc.Login(attacker, pair)
+	_, err := f.svc.Login(attacker, pair, auth.LoginOptions{})
 	require.NoError(t, err, "the limit is not exceeded yet")
-	_, err = f.svc.Login(attacker, f.wrong())
+	_, err = f.svc.Login(attacker, f.wrong(), auth.LoginOptions{})
 	requireThrottled(t, err, 2*time.Second, 3*time.Second)
 
 	seen := *reads
 	for i := range 100 {
 		guess.AccessKey = fmt.Sprintf("name-%d@old", i) // each key has a limit of its own
-		_, err = f.svc.Login(from(t, fmt.Sprintf("2001:db8:1:2::%d", i)), guess)
+		_, err = f.svc.Login(from(t, fmt.Sprintf("2001:db8:1:2::%d", i)), guess, auth.LoginOptions{})
 		requireThrottled(t, err, 2*time.Second, 3*time.Second)
 	}
-	_, err = f.svc.Login(attacker, pair)
+	_, err = f.svc.Login(attacker, pair, auth.LoginOptions{})
 	requireThrottled(t, err, 2*time.Second, 3*time.Second)
 	require.Equal(t, seen, *reads, "throttled before the store is read")
-	_, err = f.svc.Login(owner, pair)
+	_, err = f.svc.Login(owner, pair, auth.LoginOptions{})
 	require.NoError(t, err, "another address is not throttled")
-	_, err = f.svc.Login(attacker, f.userPair)
+	_, err = f.svc.Login(attacker, f.userPair, auth.LoginOptions{})
 	require.NoError(t, err, "a generated secret is not throttled")
 
 	f.clock.Advance(3 * time.Second)
-	_, err = f.svc.Login(attacker, pair)
+	_, err = f.svc.Login(attacker, pair, auth.LoginOptions{})
 	require.NoError(t, err)
 }
 

@@ -87,7 +87,7 @@ func TestAFloodFromAnUnknownAddressIsCountedByThePeerAddress(t *testing.T) {
 	require.Equal(t, 100, accepted)
 	require.Equal(t, 100, reads, "the others are throttled before the store is read")
 	require.Equal(t, http.StatusOK, post("198.51.100.8:1234", "x"), "another peer address is not throttled")
-	_, err := f.svc.Login(from(t, "198.51.100.7"), f.userPair)
+	_, err := f.svc.Login(from(t, "198.51.100.7"), f.userPair, auth.LoginOptions{})
 	// Requests without the header count for the same limit of the peer address.
 	requireThrottled(t, err, time.Millisecond, time.Minute)
 }
@@ -99,14 +99,14 @@ func TestAFewWrongSecretsDoNotBlockOtherUnknownAddresses(t *testing.T) {
 	f, services, pair, guess := twoInstances(t)
 	for range 300 {
 		for range 2 { // two wrong secrets every ten seconds
-			_, err := services[0].Login(t.Context(), guess)
+			_, err := services[0].Login(t.Context(), guess, auth.LoginOptions{})
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 		}
 		f.clock.Advance(10 * time.Second)
 	}
-	_, err := services[1].Login(t.Context(), pair)
+	_, err := services[1].Login(t.Context(), pair, auth.LoginOptions{})
 	require.NoError(t, err)
-	_, err = services[1].Login(from(t, "203.0.113.8"), pair)
+	_, err = services[1].Login(from(t, "203.0.113.8"), pair, auth.LoginOptions{})
 	require.NoError(t, err)
 }
 
@@ -117,18 +117,18 @@ func TestGuessesAtAnImportedKeyFromUnknownAddressesShareALimit(t *testing.T) {
 	})
 	compared := 0
 	for i := range 400 {
-		_, err := services[i%2].Login(t.Context(), guess)
+		_, err := services[i%2].Login(t.Context(), guess, auth.LoginOptions{})
 		if errors.Is(err, auth.ErrInvalidCredentials) {
 			compared++
 		}
 	}
 	require.Equal(t, 200, compared)
-	_, err := services[0].Login(t.Context(), pair)
+	_, err := services[0].Login(t.Context(), pair, auth.LoginOptions{})
 	requireThrottled(t, err, time.Second, time.Hour)
-	_, err = services[0].Login(from(t, "203.0.113.8"), pair)
+	_, err = services[0].Login(from(t, "203.0.113.8"), pair, auth.LoginOptions{})
 	require.NoError(t, err, "a client with a known address is not throttled")
 	f.clock.Advance(time.Hour)
-	_, err = services[0].Login(t.Context(), pair)
+	_, err = services[0].Login(t.Context(), pair, auth.LoginOptions{})
 	require.NoError(t, err)
 }
 
@@ -184,28 +184,29 @@ func TestUnknownNamesEvictNoCountsFromTheLimiter(t *testing.T) {
 	})
 	require.NoError(t, err)
 	for range 5 { // another client reaches its limit
-		_, err := svc.Login(from(t, "203.0.113.8"), guess)
+		_, err := svc.Login(from(t, "203.0.113.8"), guess, auth.LoginOptions{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 	compared := 0
 	for i := range 1000 {
 		junk := auth.KeyPair{AccessKey: fmt.Sprintf("junk-%d@old", i), AccessSecret: guess.AccessSecret}
-		if _, err := svc.Login(from(t, "203.0.113.7"), junk); errors.Is(err, auth.ErrInvalidCredentials) {
+		_, err := svc.Login(from(t, "203.0.113.7"), junk, auth.LoginOptions{})
+		if errors.Is(err, auth.ErrInvalidCredentials) {
 			compared++
 		}
 	}
 	require.Equal(t, 20, compared)
 	for i := range 200 { // the attack continues from many networks
-		_, err := svc.Login(from(t, fmt.Sprintf("2001:db8:1:%x::1", i)), f.wrong())
+		_, err := svc.Login(from(t, fmt.Sprintf("2001:db8:1:%x::1", i)), f.wrong(), auth.LoginOptions{})
 		require.Error(t, err)
 	}
 	for range 100 {
-		_, err = svc.Login(from(t, "203.0.113.7"), pair)
+		_, err = svc.Login(from(t, "203.0.113.7"), pair, auth.LoginOptions{})
 		requireThrottled(t, err, time.Second, 3*time.Second)
 	}
-	_, err = svc.Login(from(t, "203.0.113.8"), pair)
+	_, err = svc.Login(from(t, "203.0.113.8"), pair, auth.LoginOptions{})
 	requireThrottled(t, err, time.Second, 12*time.Second)
-	_, err = svc.Login(from(t, "203.0.113.9"), pair)
+	_, err = svc.Login(from(t, "203.0.113.9"), pair, auth.LoginOptions{})
 	require.NoError(t, err)
 }
 
@@ -221,28 +222,28 @@ func TestAStoreOutageConsumesNoAttemptsOnAnImportedKey(t *testing.T) {
 	ctx := from(t, "203.0.113.7")
 	away.Store(true)
 	for i := range 200 {
-		_, err := services[i%2].Login(ctx, pair)
+		_, err := services[i%2].Login(ctx, pair, auth.LoginOptions{})
 		require.ErrorIs(t, err, authtest.ErrStoreAway)
 	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
 	for i := range 200 {
-		_, err := services[i%2].Login(canceled, pair)
+		_, err := services[i%2].Login(canceled, pair, auth.LoginOptions{})
 		require.Error(t, err)
 		require.NotErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
 	away.Store(false)
 	for i := range 4 {
-		_, err := services[i%2].Login(ctx, guess)
+		_, err := services[i%2].Login(ctx, guess, auth.LoginOptions{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
-	_, err := services[0].Login(ctx, pair)
+	_, err := services[0].Login(ctx, pair, auth.LoginOptions{})
 	require.NoError(t, err, "the fifth attempt is correct")
 	for i := range 5 {
-		_, err := services[i%2].Login(ctx, guess)
+		_, err := services[i%2].Login(ctx, guess, auth.LoginOptions{})
 		require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	}
-	_, err = services[1].Login(ctx, pair)
+	_, err = services[1].Login(ctx, pair, auth.LoginOptions{})
 	requireThrottled(t, err, time.Second, 12*time.Second)
 	f.requireLogin(f.userPair, http.StatusOK)
 }
@@ -256,7 +257,8 @@ func TestConcurrentGuessesOnTwoInstancesShareOneLimit(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 64 {
 			all.Go(func() {
-				if _, err := services[i%2].Login(ctx, guess); errors.Is(err, auth.ErrInvalidCredentials) {
+				_, err := services[i%2].Login(ctx, guess, auth.LoginOptions{})
+				if errors.Is(err, auth.ErrInvalidCredentials) {
 					compared.Add(1)
 				}
 			})
@@ -264,7 +266,7 @@ func TestConcurrentGuessesOnTwoInstancesShareOneLimit(t *testing.T) {
 		all.Wait()
 		require.EqualValues(t, []int{5, 0}[round], compared.Load())
 	}
-	_, err := services[0].Login(from(t, "203.0.113.8"), pair)
+	_, err := services[0].Login(from(t, "203.0.113.8"), pair, auth.LoginOptions{})
 	require.NoError(t, err)
 }
 
@@ -281,11 +283,12 @@ func TestServicesThatShareALimiterKeepTheirOwnLimits(t *testing.T) {
 	a := withRates(limit.Rate{Count: 1000, Per: time.Minute})
 	b := withRates(limit.Rate{Count: 5, Per: time.Minute}, limit.Rate{Count: 20, Per: time.Hour})
 	attacker := from(t, "203.0.113.7")
-	_, err := a.svc.Login(attacker, a.wrong()) // one failure at the other service
+	_, err := a.svc.Login(attacker, a.wrong(), auth.LoginOptions{}) // one failure at the other service
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 	failed := 0
 	for range 100 {
-		if _, err := b.svc.Login(attacker, b.wrong()); errors.Is(err, auth.ErrInvalidCredentials) {
+		_, err := b.svc.Login(attacker, b.wrong(), auth.LoginOptions{})
+		if errors.Is(err, auth.ErrInvalidCredentials) {
 			failed++
 		}
 	}
@@ -323,13 +326,13 @@ func TestOneImplausibleWaitDoesNotBlockImportedKeys(t *testing.T) {
 		UserID: f.user.ID, AccessKey: pair.AccessKey, Hash: phc("correct horse", 8*1024, 1, 1),
 	}))
 	owner := from(t, "203.0.113.8")
-	_, err := f.svc.Login(owner, pair)
+	_, err := f.svc.Login(owner, pair, auth.LoginOptions{})
 	require.NoError(t, err)
 	lie.Store(int64(24 * time.Hour))
-	_, err = f.svc.Login(owner, f.wrong())
+	_, err = f.svc.Login(owner, f.wrong(), auth.LoginOptions{})
 	t.Log(err)
 	lie.Store(0)
 	f.clock.Advance(time.Hour)
-	_, err = f.svc.Login(owner, pair)
+	_, err = f.svc.Login(owner, pair, auth.LoginOptions{})
 	require.NoError(t, err, "the limiter would allow the attempt")
 }

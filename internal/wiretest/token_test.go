@@ -31,7 +31,8 @@ type tokens struct {
 }
 
 // newTokens creates an issuer with the keys in ring. If ring is empty, the issuer has only the key
-// of the signer.
+// of the signer. If the configuration has Audiences, the token is for the first of them, otherwise for the
+// issuer.
 func newTokens(t testing.TB, s authtest.Signer, cfg auth.TokenConfig, ring ...auth.SigningKey) *tokens {
 	t.Helper()
 	if len(ring) == 0 {
@@ -43,7 +44,11 @@ func newTokens(t testing.TB, s authtest.Signer, cfg auth.TokenConfig, ring ...au
 	f.issuer, err = auth.NewTokenIssuer(f.store, issuer, ring, cfg)
 	require.NoError(t, err)
 	register(t, f.store, f.clock, "u1", "alice")
-	f.token, err = f.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
+	params := auth.IssueParams{UserID: "u1", Method: auth.MethodHost}
+	if len(cfg.Audiences) > 0 {
+		params.Audience = cfg.Audiences[0]
+	}
+	f.token, err = f.issuer.Issue(t.Context(), params)
 	require.NoError(t, err)
 	return f
 }
@@ -143,7 +148,7 @@ func TestVerifyReturnsTheIdentity(t *testing.T) {
 		issued := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		require.Equal(t, auth.Identity{
 			UserID: "u1", Username: "alice", SessionID: f.token.Session.ID,
-			IssuedAt: issued, ExpiresAt: issued.Add(12 * time.Hour),
+			IssuedAt: issued, ExpiresAt: issued.Add(12 * time.Hour), Audience: issuer,
 		}, f.requireAccepted(t, f.token.Bearer.Reveal()))
 		require.Equal(t, 12*time.Hour, f.token.ExpiresIn())
 		require.Equal(t, "alice", f.token.User.Username)

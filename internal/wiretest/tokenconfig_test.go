@@ -1,9 +1,12 @@
 package wiretest
 
 import (
+	"cmp"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -19,18 +22,24 @@ func TestTheLongestPossibleTokenIsAccepted(t *testing.T) {
 	t.Parallel()
 	for name, s := range authtest.NewSigners(t) {
 		f := &tokens{Signer: s, clock: authtest.NewClock(), store: memstore.New()}
-		// In JSON, a quote takes two bytes, which is the maximum for an allowed character.
-		long := strings.Repeat(`"`, 256)
+		long := "https://b.example.com/" + strings.Repeat("&", 256-len("https://b.example.com/"))
 		longIssuer := "https://api.example.com/" + strings.Repeat("&", 256-len("https://api.example.com/"))
 		var err error
 		f.issuer, err = auth.NewTokenIssuer(f.store, longIssuer, []auth.SigningKey{s.Key},
 			auth.TokenConfig{Audiences: []string{long}, Now: f.clock.Now})
 		require.NoError(t, err)
+		// In JSON, a quote takes two bytes, which is the maximum for an allowed character.
 		id := strings.Repeat(`"`, auth.MaxIDLength)
 		register(t, f.store, f.clock, id, strings.Repeat(`"`, limits.Username))
-		token, err := f.issuer.Issue(t.Context(), auth.IssueParams{UserID: id, Method: auth.MethodHost})
-		require.NoError(t, err)
-		require.Equal(t, id, f.requireAccepted(t, token.Bearer.Reveal()).UserID, name)
+		for _, audience := range []string{"", long} {
+			token, err := f.issuer.Issue(t.Context(),
+				auth.IssueParams{UserID: id, Method: auth.MethodHost, Audience: audience})
+			require.NoError(t, err)
+			identity, err := f.issuer.VerifyFor(t.Context(), cmp.Or(audience, longIssuer),
+				token.Bearer.Reveal())
+			require.NoError(t, err)
+			require.Equal(t, id, identity.UserID, name)
+		}
 	}
 }
 
@@ -59,10 +68,16 @@ func TestInvalidTokenConfigsAreRejected(t *testing.T) {
 		"a negative maximum":           func(c *arguments) { c.MaxLifetime = -time.Hour },
 		"an audience with NUL":         func(c *arguments) { c.Audiences = []string{"\x00"} },
 		"a long audience":              func(c *arguments) { c.Audiences = []string{strings.Repeat("x", 257)} },
-		"no audience":                  func(c *arguments) { c.Audiences = []string{} },
-		"two audiences":                func(c *arguments) { c.Audiences = []string{"a", "b"} },
+		"an empty audience":            func(c *arguments) { c.Audiences = []string{"a", ""} },
+		"an audience with a quote":     func(c *arguments) { c.Audiences = []string{`a"b`} },
+		"an audience with a backslash": func(c *arguments) { c.Audiences = []string{`a\b`} },
+		"an audience not in ASCII":     func(c *arguments) { c.Audiences = []string{"é"} },
+		"an audience twice":            func(c *arguments) { c.Audiences = []string{"a", "b", "a"} },
+		"the issuer as an audience":    func(c *arguments) { c.Audiences = []string{"a", issuer} },
+		"65 audiences":                 func(c *arguments) { c.Audiences = numbered(65) },
 		"an issuer not in UTF-8":       func(c *arguments) { c.issuer = "https://\xff" },
 		"an audience with a space":     func(c *arguments) { c.Audiences = []string{issuer + " "} },
+		"a space in an audience":       func(c *arguments) { c.Audiences = []string{"a b"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -72,12 +87,55 @@ func TestInvalidTokenConfigsAreRejected(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
-	_, err := auth.NewTokenIssuer(memstore.New(), issuer, good.keys, auth.TokenConfig{})
-	require.NoError(t, err)
-	_, err = auth.NewTokenIssuer(nil, issuer, good.keys, auth.TokenConfig{})
+	for _, audiences := range [][]string{nil, {}, {"a"}, {"a", "A", "a/"}, numbered(64)} {
+		_, err := auth.NewTokenIssuer(memstore.New(), issuer, good.keys,
+			auth.TokenConfig{Audiences: audiences})
+		require.NoError(t, err)
+	}
+	_, err := auth.NewTokenIssuer(nil, issuer, good.keys, auth.TokenConfig{})
 	require.Error(t, err)
 	_, err = auth.NewTokenIssuer((*memstore.Store)(nil), issuer, good.keys, auth.TokenConfig{})
 	require.Error(t, err, "a nil pointer in an interface")
+}
+
+// numbered returns n different audiences.
+func numbered(n int) []string {
+	audiences := make([]string, n)
+	for i := range audiences {
+		audiences[i] = fmt.Sprint("https://b.example.com/", i)
+	}
+	return audiences
+}
+
+// If a token can become longer than a verifier accepts, the configuration is refused. Otherwise, the
+// sign-ins of the users with long names would fail.
+func TestAConfigurationWhoseTokensCouldBeTooLongIsRefused(t *testing.T) {
+	t.Parallel()
+	key := authtest.NewSigners(t)["ES256"].Key
+	claims := func(context.Context, auth.Session, auth.User) (map[string]any, error) { return nil, nil }
+	var scopes []string
+	for i := range 14 { // with a space between two of them, 909 bytes
+		scopes = append(scopes, fmt.Sprintf("%02d", i)+strings.Repeat("x", 62))
+	}
+	long := strings.Repeat("a", 256)
+	for name, c := range map[string]struct {
+		cfg  auth.TokenConfig
+		fits bool
+	}{
+		"a long audience":             {auth.TokenConfig{Audiences: []string{long}}, true},
+		"and scopes":                  {auth.TokenConfig{Audiences: []string{long}, Scopes: scopes[:13]}, true},
+		"and claims":                  {auth.TokenConfig{Audiences: []string{long}, Scopes: scopes[:13], Claims: claims}, false},
+		"claims and scopes":           {auth.TokenConfig{Scopes: scopes[:13], Claims: claims}, true},
+		"claims and a long audience":  {auth.TokenConfig{Audiences: []string{"b", long}, Claims: claims}, true},
+		"claims and another audience": {auth.TokenConfig{Audiences: []string{"b", long}, Claims: claims, Scopes: scopes[:8]}, false},
+	} {
+		_, err := auth.NewTokenIssuer(memstore.New(), issuer, []auth.SigningKey{key}, c.cfg)
+		if c.fits {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorContains(t, err, "at most 4096 are allowed: shorten the issuer", name)
+		}
+	}
 }
 
 func TestAKeyOnAnotherCurveIsRejected(t *testing.T) {

@@ -298,7 +298,14 @@ func TestATokenOfAnotherIssuerIsRejected(t *testing.T) {
 	t.Parallel()
 	s := authtest.NewSigners(t)["HS256"]
 	f := newTokens(t, s, auth.TokenConfig{})
-	other := newTokens(t, s, auth.TokenConfig{Audiences: []string{"https://other.example"}})
+	other := newTokens(t, s, auth.TokenConfig{})
+	var err error
+	other.issuer, err = auth.NewTokenIssuer(other.store, issuer+"/other", []auth.SigningKey{s.Key},
+		auth.TokenConfig{Now: other.clock.Now})
+	require.NoError(t, err)
+	other.token, err = other.issuer.Issue(t.Context(),
+		auth.IssueParams{UserID: "u1", Method: auth.MethodHost})
+	require.NoError(t, err)
 	other.requireRejected(t, f.token.Bearer.Reveal())
 	f.requireRejected(t, other.token.Bearer.Reveal())
 	// This issuer has another key with the same key ID.

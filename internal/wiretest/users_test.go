@@ -258,7 +258,7 @@ func TestDisablingAUserRevokesSessionsAndSuspendsKeys(t *testing.T) {
 	f.setActive(f.user, false)
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(token, http.MethodGet, "/auth/user", "").status)
 	require.Equal(t, http.StatusUnauthorized, f.login(f.userPair).status)
-	_, err := f.svc.SignIn(t.Context(), f.user.ID)
+	_, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 	require.ErrorIs(t, err, auth.ErrUserDisabled)
 	f.setActive(f.user, true)
 	require.Equal(t, http.StatusUnauthorized,
@@ -282,7 +282,7 @@ func TestBootstrapSucceedsOnce(t *testing.T) {
 	second := f.svc.Credentials().GeneratePair()
 	_, err := f.svc.Bootstrap(t.Context(), auth.UserParams{Username: "mallory"}, second)
 	require.ErrorIs(t, err, auth.ErrBootstrapped)
-	_, err = f.svc.Login(t.Context(), second)
+	_, err = f.svc.Login(t.Context(), second, auth.LoginOptions{})
 	require.ErrorIs(t, err, auth.ErrInvalidCredentials)
 
 	// If a program crashes before it has shown the secret, it can repeat the call with the same
@@ -375,11 +375,11 @@ func TestRecoverSuperUserRevokesAllOtherCredentials(t *testing.T) {
 func TestSignInCreatesASession(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	token, err := f.svc.SignIn(t.Context(), f.user.ID)
+	token, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	require.Equal(t, auth.MethodHost, token.Session.Method)
 	require.Equal(t, 12*time.Hour, token.ExpiresIn())
-	_, err = f.svc.SignIn(t.Context(), "nobody")
+	_, err = f.svc.SignIn(t.Context(), "nobody", auth.LoginOptions{})
 	require.ErrorIs(t, err, auth.ErrNotFound)
 }
 

@@ -364,7 +364,7 @@ func (s *Service) login(ctx context.Context, pair KeyPair, options LoginOptions)
 		return Token{}, rejectionOf(user.ID, "", errOwnerDisabled)
 	case errors.Is(err, ErrNotFound):
 		return Token{}, rejectionOf(user.ID, "", errKeyUnknown)
-	case errors.Is(err, ErrInsufficientScope):
+	case key.MustRotate && errors.Is(err, ErrInsufficientScope): // the key was rotated meanwhile
 		return Token{}, rejectionOf(user.ID, "", errSecretWrong)
 	}
 	return token, err

@@ -22,7 +22,8 @@ import (
 // field must print as "[redacted]".
 var shownFields = map[string][]string{
 	"AccessKey":          {"ID", "UserID", "Label"},
-	"Authority":          {"Host", "SessionID", "UserID", "Scope"},
+	"UserQuery":          {"After", "Kind"},
+	"Authority":          {"Host", "SessionID", "UserID", "Scope", "Actor"},
 	"ClientInfo":         {"UserAgent", "RequestID"},
 	"Event":              {"ID", "Kind", "UserID", "ActorID", "Host", "SessionID", "AccessKey", "Method", "Reason"},
 	"GitHubAccount":      {"Host"},

@@ -122,9 +122,7 @@ func newTokenIssuer(
 	}
 	t.ring.Store(ring)
 	if !cfg.CheckSessionsInStore {
-		source := revocation.Source{Read: listEntries(t.sessions), Head: t.sessions.RevocationHead,
-			Repair: t.repairFeed, Report: func(r revocation.Report) { logFeed(t.events.logger(), r) }}
-		t.feed = revocation.NewFeed(source, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
+		t.feed = t.newFeed()
 		if ownClock {
 			t.now = t.feed.Now
 		}
@@ -173,6 +171,16 @@ func findersOf(store SessionStore, source UserSource) (*hostUsers, userFinder) {
 		return nil, guardUsers(users)
 	}
 	return nil, nil
+}
+
+// newFeed returns a reader of the store's revocation feed that has read nothing.
+func (t *TokenIssuer) newFeed() *revocation.Feed {
+	return revocation.NewFeed(revocation.Source{
+		Read:   listEntries(t.sessions),
+		Head:   func(ctx context.Context, _ int64) (int64, error) { return t.sessions.RevocationHead(ctx) },
+		Repair: t.repairFeed,
+		Report: func(r revocation.Report) { logFeed(t.events.logger(), r) },
+	}, t.cfg.RevocationInterval, t.cfg.MaxStaleness, t.cfg.Now)
 }
 
 // checkStore checks the store of a component that uses this issuer. If the issuer has a UserSource,

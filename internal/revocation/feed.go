@@ -38,14 +38,26 @@ type Source struct {
 	// maximum number of entries. If Read returns fewer entries, it has reached the end of the feed.
 	Read func(ctx context.Context, from int64, limit int) ([]Entry, error)
 
-	// Head returns the Position of the newest entry that was ever added, or 0.
-	Head func(ctx context.Context) (int64, error)
+	// Head returns the Position of the newest entry that was ever added, or 0. If Head reads a copy
+	// of the feed, and the copy ends before the Position atLeast, Head first has the copy renewed.
+	Head func(ctx context.Context, atLeast int64) (int64, error)
 
 	// Repair adds an entry that revokes the sessions of all users. If the feed already has such an
 	// entry whose Generation is above the given number, Repair adds none. The new entry's Position
 	// is above the given number, and above every Position that the store has ever assigned, even
 	// before it was restored from a backup. The entry therefore revokes every token.
+	//
+	// If Repair is nil, only another service can repair the feed. After the store has lost commits,
+	// the Feed then accepts no session until it has read the entry of that service.
 	Repair func(ctx context.Context, above int64) error
+
+	// AsOf, if not nil, means that Read reads a copy of the feed. It returns a time at which the copy
+	// that the latest call of Read has read was up to date.
+	AsOf func() time.Time
+
+	// Hash, if not nil, means that the entries contain hashes. It returns the UserID and the SessionID
+	// with which an entry names the session.
+	Hash func(userID, sessionID string) (hashedUserID, hashedSessionID string)
 
 	// Report, if not nil, receives reports for the log. Several goroutines can call it at the same
 	// time.
@@ -75,7 +87,7 @@ type Feed struct {
 	quiet time.Duration // how long RequireLive was not called; only Poll uses it
 
 	// reading is a one-slot semaphore. Its holder may call the functions of source, and may use the
-	// fields cursor and lost.
+	// fields cursor, lost and tail.
 	reading chan struct{}
 
 	cursor Entry        // the last entry that was read
@@ -86,6 +98,10 @@ type Feed struct {
 	refusals *outage.Tracker // requests for which the feed was too old
 
 	forgedAbove atomic.Pointer[forgedLimit] // the latest limit that a forged generation has exceeded
+
+	keepsTail atomic.Bool          // whether tail is kept: see Tail
+	tail      []Entry              // the newest entries that were read
+	published atomic.Pointer[Tail] // the tail at the end of the latest complete read
 
 	mu           sync.Mutex
 	begunReads   uint64 // the number of the latest read, counted from 1
@@ -147,7 +163,7 @@ func (f *Feed) RequireLive(
 			}
 			version = f.revoked.version.Load() // a repair may have revoked all sessions meanwhile
 		}
-		if f.revoked.Contains(userID, sessionID, generation) {
+		if f.contains(userID, sessionID, generation) {
 			return ErrRevoked
 		}
 		if f.readAt.Load() == nil || f.revoked.version.Load() != version {
@@ -158,6 +174,15 @@ func (f *Feed) RequireLive(
 		}
 		return nil
 	}
+}
+
+// contains reports whether an entry that has been read revokes the session. It is called only if the
+// session was not looked up since the last change, so that hashing costs nothing in most calls.
+func (f *Feed) contains(userID, sessionID string, generation int64) bool {
+	if f.source.Hash != nil {
+		userID, sessionID = f.source.Hash(userID, sessionID)
+	}
+	return f.revoked.Contains(userID, sessionID, generation)
 }
 
 // IsRevoked reads the feed to its end, even if the latest read is recent, and reports whether an
@@ -179,7 +204,7 @@ func (f *Feed) IsRevoked(ctx context.Context, userID, sessionID string, generati
 			return false, err
 		}
 	}
-	return f.revoked.Contains(userID, sessionID, generation), nil
+	return f.contains(userID, sessionID, generation), nil
 }
 
 // Now returns the current time, like time.Now. If the latest complete read is younger than the

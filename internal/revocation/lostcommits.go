@@ -12,6 +12,11 @@ import (
 // example, the store may have been restored from a backup.
 var ErrCommitsLost = errors.New("the store has lost the session's commits")
 
+// errNotRepaired means that the store has lost commits, and that the service that can repair the
+// revocation feed has not done so.
+var errNotRepaired = errors.New("the issuer has lost revocations, and has not revoked all sessions " +
+	"since then: if its store was restored from a backup, call Service.RevokeEverybody there")
+
 const (
 	// maxGenerationAhead limits the generations that can prove lost commits. One limit is the
 	// current Unix time in microseconds plus maxGenerationAhead. The other limit is the head of the
@@ -38,6 +43,9 @@ type forgedLimit struct {
 //
 // If the store does not answer, the session is accepted as long as the latest complete read is not
 // too old.
+//
+// If Source.Repair is nil, requireGeneration only returns ErrCommitsLost. The feed then agrees with
+// everything that was read from it, so the other sessions stay accepted.
 func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
 	if f.isForged(generation, now) {
 		return ErrCommitsLost
@@ -64,6 +72,9 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 		return nil
 	}
 	limit := max(f.now().UnixMicro()+maxGenerationAhead, head+SkippedPositions)
+	if f.source.Repair == nil {
+		limit = head
+	}
 	if generation > limit {
 		f.forgedAbove.Store(&forgedLimit{limit, f.now()})
 		return ErrCommitsLost
@@ -76,10 +87,11 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 
 // isForged reports whether the generation is above a limit that a forged generation has exceeded
 // within the last interval. Without this memory, each request with a forged generation would read
-// the feed.
+// the feed. If the feed itself has grown beyond the limit since then, the limit no longer counts.
 func (f *Feed) isForged(generation int64, now time.Time) bool {
 	forged := f.forgedAbove.Load()
-	return forged != nil && generation > forged.generation && clock.Age(now, forged.at) < f.interval
+	return forged != nil && generation > forged.generation && f.newest.Load() <= forged.generation &&
+		clock.Age(now, forged.at) < f.interval
 }
 
 // readThrough returns the head of the feed, which is the Position of its newest entry. If the head
@@ -99,7 +111,7 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 		if newest := f.newest.Load(); generation <= newest {
 			return newest, nil
 		}
-		if head, err = f.source.Head(ctx); err != nil {
+		if head, err = f.source.Head(ctx, generation); err != nil {
 			f.failure.Store(&readFailure{err, f.now()})
 			return 0, err
 		}
@@ -114,4 +126,9 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 // revocations may be among them. The entry that repairLost adds also keeps the store from assigning
 // a generation twice. If another instance has added such an entry, repairLost adds none. The caller
 // must hold the semaphore f.reading, and must then read the feed again.
-func (f *Feed) repairLost(ctx context.Context) error { return f.source.Repair(ctx, f.lost) }
+func (f *Feed) repairLost(ctx context.Context) error {
+	if f.source.Repair == nil {
+		return errNotRepaired
+	}
+	return f.source.Repair(ctx, f.lost)
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/clock"
 )
 
 const (
@@ -126,9 +128,8 @@ func (f *Feed) read(ctx context.Context) (err error) {
 			continue
 		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // no commit was lost, or the repair is done
 			f.lost = 0
-			f.recordComplete(number, began)
-			err = nil
-			return nil
+			err = f.recordComplete(number, began)
+			return err
 		case repairs == maxRepairs:
 			err = errors.New("the entry that revokes everybody does not appear in the feed")
 			return err
@@ -166,6 +167,7 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	f.revoked.Add(page, f.now())
+	f.extendTail(page)
 	if len(page) > 0 {
 		f.cursor = page[len(page)-1]
 		f.newest.Store(f.cursor.Position)
@@ -177,7 +179,7 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 // until it has been read to its end. The caller must hold the semaphore f.reading.
 func (f *Feed) restart() {
 	f.distrust()
-	f.cursor = Entry{}
+	f.cursor, f.tail = Entry{}, nil
 	f.newest.Store(0)
 	f.revoked.forgetGenerations()
 }
@@ -187,17 +189,39 @@ func (f *Feed) distrust() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.readAt.Store(nil)
+	f.published.Store(nil)
 }
+
+// errOldCopy means that the read was complete, but read a copy of the feed that is too old.
+var errOldCopy = errors.New("the copy of the feed at the issuer is older than the revocation interval")
 
 // recordComplete records that the read with the given number has reached the end of the feed. The
 // parameter began is the time at which this read asked for its last page.
-func (f *Feed) recordComplete(number uint64, began time.Time) {
+//
+// If the source reads a copy of the feed, the time of the copy counts instead. recordComplete then
+// returns errOldCopy if the copy is so old that the next request would read again at once.
+func (f *Feed) recordComplete(number uint64, began time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failure.Store(nil)
 	f.completeRead = number
-	if number >= f.requiredRead {
-		f.readAt.Store(&began)
-		f.wallRead.Store(0)
+	if number < f.requiredRead {
+		return nil
 	}
+	now := f.now()
+	if f.source.AsOf != nil {
+		began = f.source.AsOf()
+		// The copies of two instances of the issuer can differ in age. The entries of a younger copy
+		// have been read, so an older copy does not make the feed older.
+		if last := f.readAt.Load(); last != nil && clock.Age(now, *last) < clock.Age(now, began) {
+			began = *last
+		}
+	}
+	f.readAt.Store(&began)
+	f.wallRead.Store(0)
+	f.publishTail(began)
+	if f.source.AsOf != nil && clock.Age(now, began) >= f.interval {
+		return errOldCopy
+	}
+	return nil
 }

@@ -81,7 +81,7 @@ func (s *store) readNow(ctx context.Context, from int64, limit int) ([]revocatio
 	return slices.Clone(rest[:min(limit, len(rest))]), nil
 }
 
-func (s *store) head(ctx context.Context) (int64, error) {
+func (s *store) head(ctx context.Context, _ int64) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.heads++

@@ -34,7 +34,7 @@ var shownFields = map[string][]string{
 	"Revocation":         {"ID", "UserID", "SessionID"},
 	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address", "Audience"},
 	"SessionClaims":      {"UserID", "SessionID"},
-	"User":               {"ID", "Username", "Email"},
+	"User":               {"ID", "Username", "Email", "CreatedBy", "Audiences"},
 }
 
 // recordTypes returns the struct types that the methods of a store take and return, including

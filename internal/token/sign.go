@@ -47,10 +47,16 @@ func Sign(
 		typ = TypeLimited
 	}
 	claims := appendClaims(make([]byte, 0, 512), prefix, who, generation, isSuperUser)
-	header := key.Header(typ)
-	if length := textLength(len(header), len(claims)); length > MaxLength {
+	if length := textLength(len(key.Header(typ)), len(claims)); length > MaxLength {
 		return "", fmt.Errorf("a token of %d bytes is too long; at most %d are allowed", length, MaxLength)
 	}
+	return SignText(ctx, key, typ, claims)
+}
+
+// SignText returns the claims with a header of the given type and the signature of the key, in the
+// compact form of a JWS (RFC 7515, section 7.1). [OpenText] reads this form.
+func SignText(ctx context.Context, key *signing.Key, typ string, claims []byte) (string, error) {
+	header := key.Header(typ)
 	text := make([]byte, 0, len(header)+1+base64.RawURLEncoding.EncodedLen(len(claims)))
 	text = append(append(text, header...), '.')
 	text = base64.RawURLEncoding.AppendEncode(text, claims)

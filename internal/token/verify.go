@@ -76,21 +76,9 @@ func (v *Verifier) VerifyAny(
 
 // verify does the same as Verify, but without a cache.
 func (v *Verifier) verify(ring *signing.Ring, token string, now int64) (Claims, error) {
-	header, claims, signature, ok := splitToken(token)
-	if !ok {
-		return Claims{}, ErrMalformed
-	}
-	key, typ, err := v.keyOf(header, ring)
+	claims, key, typ, err := v.open(ring, token, MaxLength)
 	if err != nil {
 		return Claims{}, err
-	}
-	var buffer [64]byte // as long as any signature
-	sig, err := canonical.Base64URL.AppendDecode(buffer[:0], []byte(signature))
-	if err != nil {
-		return Claims{}, ErrMalformed
-	}
-	if !key.Verify(token[:len(header)+1+len(claims)], sig) {
-		return Claims{}, ErrSignature
 	}
 	verified, err := v.claims(typ, claims)
 	if err != nil {
@@ -102,10 +90,33 @@ func (v *Verifier) verify(ring *signing.Ring, token string, now int64) (Claims, 
 	return verified, v.checkTimes(verified.times, now)
 }
 
-// splitToken splits the token at its two dots. It rejects a token longer than MaxLength without
-// reading it, and allocates nothing (CVE-2025-30204).
-func splitToken(token string) (header, claims, signature string, ok bool) {
-	if len(token) > MaxLength {
+// open verifies the signature of a text of at most maxLength bytes. It returns the encoded claims, the
+// key that signed the text, and the typ of the header.
+func (v *Verifier) open(
+	ring *signing.Ring, text string, maxLength int,
+) (claims string, key *signing.Key, typ string, err error) {
+	header, claims, signature, ok := split(text, maxLength)
+	if !ok {
+		return "", nil, "", ErrMalformed
+	}
+	if key, typ, err = v.keyOf(header, ring); err != nil {
+		return "", nil, "", err
+	}
+	var buffer [64]byte // as long as any signature
+	sig, err := canonical.Base64URL.AppendDecode(buffer[:0], []byte(signature))
+	if err != nil {
+		return "", nil, "", ErrMalformed
+	}
+	if !key.Verify(text[:len(header)+1+len(claims)], sig) {
+		return "", nil, "", ErrSignature
+	}
+	return claims, key, typ, nil
+}
+
+// split splits the token at its two dots. It rejects a token longer than maxLength without reading it,
+// and allocates nothing (CVE-2025-30204).
+func split(token string, maxLength int) (header, claims, signature string, ok bool) {
+	if len(token) > maxLength {
 		return "", "", "", false
 	}
 	header, rest, _ := strings.Cut(token, ".")

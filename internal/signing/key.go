@@ -222,6 +222,10 @@ func (k *Key) ID() string { return k.id }
 // Algorithm returns "HS256", "ES256" or "EdDSA".
 func (k *Key) Algorithm() string { return k.method.Alg() }
 
+// IsAsymmetric reports whether other services can verify the signatures of the key, because it has a
+// public half.
+func (k *Key) IsAsymmetric() bool { return k.public != nil }
+
 // Header returns the encoded header that the key gives to tokens of this type. The encoded header
 // is the first segment of such a token.
 func (k *Key) Header(typ string) string {

@@ -65,15 +65,23 @@ type fetch struct {
 // of the client are not used, and redirects are not followed. The logger receives a line when fetches
 // begin to fail, when they succeed again, and when keys of the set are ignored.
 func NewRemoteKeys(url string, client *http.Client, log *slog.Logger) *RemoteKeys {
+	report := fetchLog{log: log, url: withoutQuery(url)}
+	return &RemoteKeys{url: url, client: StrictClient(client), report: report}
+}
+
+// StrictClient returns a client for calls of the issuer. It has the Transport of the given client, which
+// can be nil, but no cookie jar and no timeout: the context of each request must have a deadline. It
+// follows no redirect, so it sends the headers of a request to no other server.
+func StrictClient(client *http.Client) *http.Client {
 	if client == nil {
 		client = &http.Client{}
 	}
 	own := *client
 	own.Jar = nil
-	own.Timeout = 0 // the context of a fetch has the deadline
+	own.Timeout = 0
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	own.Transport = strictTransport{cmp.Or(client.Transport, http.DefaultTransport)}
-	return &RemoteKeys{url: url, client: &own, report: fetchLog{log: log, url: withoutQuery(url)}}
+	return &own
 }
 
 // strictTransport removes the Location header from responses. A redirect counts as an answer of the

@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/feedpage"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/internal/writable"
@@ -131,6 +132,8 @@ type Service struct {
 	log         *slog.Logger
 	failures    [len(failureCauses)]*outage.Tracker // of requests, by cause
 	writePanics *outage.Tracker                     // of writeError
+	pages       *feedpage.Publisher                 // of the revocation feed, for services without the store
+	unsigned    *outage.Tracker                     // of requests for pages that no key can sign
 }
 
 // New returns a Service that uses the store, or an error that says what to change in the
@@ -212,6 +215,8 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		failures: [...]*outage.Tracker{outage.New(cfg.Now), outage.New(cfg.Now), outage.New(cfg.Now),
 			outage.New(cfg.Now)},
 		writePanics: outage.New(cfg.Now),
+		pages:       tokens.newPublisher(),
+		unsigned:    outage.New(cfg.Now),
 	}, nil
 }
 

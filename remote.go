@@ -2,7 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,74 +13,31 @@ import (
 
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/feedpage"
 	"github.com/sallyport-go/auth/internal/outage"
+	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
-	"github.com/sallyport-go/auth/internal/weburl"
 )
-
-// RemoteVerifierConfig configures a [RemoteVerifier]. Issuer, Audience and either JWKSURL or JWKS are
-// required.
-type RemoteVerifierConfig struct {
-	// JWKSURL is where the issuer publishes its public keys, such as
-	// "https://api.example.com/.well-known/jwks.json". It must be https, except on loopback. Without
-	// https, another server could answer in the issuer's place and make valid tokens.
-	JWKSURL string
-
-	// InsecureJWKSURL allows plain http in JWKSURL for every host. Anyone who can change the traffic
-	// between this service and the issuer can then publish keys of their own, and sign in here as any
-	// user. Set it only if the network protects this traffic, as an encrypting service mesh does.
-	InsecureJWKSURL bool
-
-	// JWKS is the text of the issuer's JWK set, such as the content of a mounted file. Set either JWKS
-	// or JWKSURL. With JWKS, the verifier calls no server. [RemoteVerifier.SetJWKS] replaces the set.
-	JWKS []byte
-
-	// Issuer and Audience are the iss and aud claims that a token must have. Issuer is the
-	// Config.Issuer of the issuing service. Audience names this service, and is an element of the
-	// issuing service's Config.Tokens.Audiences. It must not be the Issuer, because a token for the
-	// issuer is for the issuer alone. Several services that may use each other's tokens can have one
-	// Audience.
-	Issuer   string
-	Audience string
-
-	// MaxAge is the maximum age of a token, counted from the time when the token was issued. It is
-	// at most 30 days. Zero means 15 minutes. MaxAge limits how long this service accepts a revoked
-	// token, because a RemoteVerifier cannot see revocations.
-	MaxAge time.Duration
-
-	// CacheSize is the number of verified tokens to remember: see [TokenConfig].
-	CacheSize int
-
-	// HTTPClient fetches the keys, without cookies and without following redirects. nil means a
-	// client with http.DefaultTransport.
-	HTTPClient *http.Client
-
-	// Events receives an [EventTokenRejected] for each rejected token, and calls Hooks.Verify for
-	// each token. nil means that the events go to Logger, as if [EventLogConfig.OnEvent] were nil.
-	Events *EventLog
-
-	// Proxies determines the client address in the events: see [Config]. Verify does not use it.
-	Proxies Proxies
-
-	// Now is the clock. nil means time.Now.
-	Now func() time.Time
-
-	// Logger receives a line when fetches of the keys begin to fail, when they succeed again, and
-	// when the set has keys that are not used. It also receives lines about requests that
-	// Authenticate answers with 503. nil means slog.Default().
-	Logger *slog.Logger
-}
-
-const defaultMaxAge = 15 * time.Minute
 
 // RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys. It
 // uses the public keys that the issuer publishes, which are ES256 and EdDSA keys. A RemoteVerifier
 // is safe for concurrent use.
 //
-// A RemoteVerifier cannot see revocations. It accepts a token for MaxAge after the token was
-// issued, even if the session has been revoked since. It does not know the user's permissions
-// either. The service must decide by itself what the user may do.
+// A RemoteVerifier does not know the user's permissions. The service must decide by itself what the user
+// may do.
+//
+// If RemoteVerifierConfig.RevocationsURL is not set, a RemoteVerifier cannot see revocations. It accepts a
+// token for MaxAge after the token was issued, even if the session has been revoked since.
+//
+// If RevocationsURL is set, the verifier has a copy of the issuer's revocation feed, and rejects a revoked
+// token within RevocationInterval plus the age of the issuer's copy, which is about half a second. Run
+// reads the feed every second. Without Run, the first request in each RevocationInterval reads the feed,
+// and other requests wait for this read for at most a second. If the issuer does not answer, or has no
+// recent copy itself, the verifier accepts tokens until its copy is as old as MaxStaleness. From then on,
+// Verify returns an error that is not ErrTokenRejected. If the store of the issuer was restored from a
+// backup, Verify returns such an error until the issuer has revoked all sessions: see
+// [Service.RevokeEverybody].
 //
 // If RemoteVerifierConfig.JWKS is set, the verifier has all keys from the start. No request waits, and
 // a token that names an unknown key is rejected. The rest of this comment is about JWKSURL.
@@ -112,7 +68,10 @@ type RemoteVerifier struct {
 	keys     *signing.RemoteKeys       // nil with RemoteVerifierConfig.JWKS
 	fixed    atomic.Pointer[fixedKeys] // nil with RemoteVerifierConfig.JWKSURL
 	cache    *token.Cache
-	maxAge   int64 // seconds
+	maxAge   int64            // seconds
+	feed     *revocation.Feed // nil without RemoteVerifierConfig.RevocationsURL
+	interval time.Duration    // RemoteVerifierConfig.RevocationInterval
+	stale    time.Duration    // RemoteVerifierConfig.MaxStaleness
 	now      func() time.Time
 	clients  *clientaddr.Resolver
 	log      *slog.Logger
@@ -137,9 +96,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.MaxAge == 0 {
-		cfg.MaxAge = defaultMaxAge
-	}
+	cfg = cfg.withDefaults()
 	cfg.Now, cfg.Logger = defaults.Now(cfg.Now), defaults.Logger(cfg.Logger)
 	clients, err := cfg.Proxies.resolver("RemoteVerifierConfig", cfg.Logger)
 	if err != nil {
@@ -157,12 +114,17 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		},
 		cache:    cache,
 		maxAge:   int64(cfg.MaxAge / time.Second),
+		interval: cfg.RevocationInterval,
+		stale:    cfg.MaxStaleness,
 		now:      cfg.Now,
 		clients:  clients,
 		log:      cfg.Logger,
 		failures: outage.New(cfg.Now),
 		events:   cfg.Events,
 		onVerify: cfg.Events.verifyHook(),
+	}
+	if cfg.RevocationsURL != "" {
+		v.feed = v.newFeed(&cfg)
 	}
 	if cfg.JWKS == nil {
 		v.keys = signing.NewRemoteKeys(cfg.JWKSURL, cfg.HTTPClient, cfg.Logger)
@@ -174,39 +136,36 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	return v, nil
 }
 
-func (cfg RemoteVerifierConfig) check() error {
-	switch {
-	case (cfg.JWKSURL == "") == (cfg.JWKS == nil):
-		return errors.New("auth: RemoteVerifierConfig must have either JWKSURL or JWKS")
-	case cfg.MaxAge != 0 && cfg.MaxAge < time.Second || cfg.MaxAge > tokenLifetimeLimit:
-		return errors.New("auth: RemoteVerifierConfig.MaxAge must be from 1 second to 30 days")
-	}
-	err := cmp.Or(cfg.checkJWKSURL(), checkIssuer("RemoteVerifierConfig.Issuer", cfg.Issuer),
-		checkAudienceName("RemoteVerifierConfig.Audience", cfg.Audience))
-	if err == nil && cfg.Audience == cfg.Issuer {
-		return errors.New("auth: RemoteVerifierConfig.Audience must not be the Issuer: tokens for that " +
-			"audience are for the issuer alone; set Audience to a name of this service, and add the name " +
-			"to Config.Tokens.Audiences of the issuer")
-	}
-	return err
+// newFeed returns a reader of the issuer's revocation feed that has read nothing.
+func (v *RemoteVerifier) newFeed(cfg *RemoteVerifierConfig) *revocation.Feed {
+	target, _ := url.Parse(cfg.RevocationsURL) // check has parsed it
+	issuer := cfg.Issuer
+	follower := feedpage.NewFollower(feedpage.FollowerConfig{
+		URL: target, Issuer: issuer, Client: signing.StrictClient(cfg.HTTPClient),
+		Tokens: cfg.TokenSource, Now: cfg.Now, Keys: v.currentKeys, NewerKeys: v.newerKeys,
+	})
+	return revocation.NewFeed(revocation.Source{
+		Read: follower.Read, Head: follower.Head, AsOf: follower.AsOf,
+		Hash: func(userID, sessionID string) (string, string) {
+			return feedpage.Hash(issuer, userID, sessionID)
+		},
+		Report: func(r revocation.Report) { logFeed(v.log, r) },
+	}, cfg.RevocationInterval, cfg.MaxStaleness, cfg.Now)
 }
 
-func (cfg RemoteVerifierConfig) checkJWKSURL() error {
-	if cfg.JWKSURL == "" {
-		return nil
+func (v *RemoteVerifier) currentKeys(ctx context.Context) (*signing.Ring, error) {
+	if v.keys == nil {
+		return v.fixed.Load().ring, nil
 	}
-	u, err := url.Parse(cfg.JWKSURL)
-	switch {
-	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil ||
-		u.Fragment != "":
-		return errors.New("auth: RemoteVerifierConfig.JWKSURL must be a URL such as " +
-			"https://api.example.com/.well-known/jwks.json, without a user or a fragment")
-	case !weburl.IsSecure(u) && !cfg.InsecureJWKSURL:
-		return errors.New("auth: RemoteVerifierConfig.JWKSURL must be https, or http on loopback: on other " +
-			"networks, an attacker could answer in the issuer's place and make valid tokens; set " +
-			"InsecureJWKSURL if the network itself protects the traffic")
+	return v.keys.Current(ctx, v.now())
+}
+
+// newerKeys returns the keys after a page of revocations has named a key that is not in the ring.
+func (v *RemoteVerifier) newerKeys(ctx context.Context, ring *signing.Ring) (*signing.Ring, error) {
+	if v.keys == nil {
+		return v.fixed.Load().ring, nil
 	}
-	return nil
+	return v.keys.Newer(ctx, ring, v.now())
 }
 
 // SetJWKS replaces the keys of a verifier that was made with RemoteVerifierConfig.JWKS, for example
@@ -249,9 +208,9 @@ func (v *RemoteVerifier) useJWKS(source string, jwks []byte) (*signing.Ring, err
 }
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
-// not valid now. Any other error means that the token could not be checked: the keys could not be
-// fetched in time, or ctx ended while Verify waited for them. The event of a rejection contains the
-// client that [WithClientInfo] has put into ctx.
+// not valid now. Any other error means that the token could not be checked: the keys or the revocations
+// could not be fetched in time, or ctx ended while Verify waited for them. The event of a rejection
+// contains the client that [WithClientInfo] has put into ctx.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := v.verify(ctx, token)
 	if err != nil {
@@ -267,51 +226,67 @@ func (v *RemoteVerifier) verify(ctx context.Context, token string) (Identity, er
 		began = time.Now()
 	}
 	identity, cached, err := v.verifyToken(ctx, token)
-	if err != nil && !errors.Is(err, ErrTokenRejected) {
-		err = fmt.Errorf("auth: verifying a token: %w", err)
-	}
 	if v.onVerify != nil {
 		v.onVerify(ctx, err, cached, time.Since(began))
 	}
 	return identity, err
 }
 
-// verifyToken does the same as verify, but never calls the Verify hook, and adds no prefix to an
-// error from fetching the keys. It also reports whether the token was in the cache.
+// verifyToken does the same as verify, but never calls the Verify hook. It also reports whether the
+// token was in the cache.
 func (v *RemoteVerifier) verifyToken(
 	ctx context.Context, text string,
 ) (identity Identity, cached bool, err error) {
 	now := v.now()
-	if v.keys == nil {
-		return v.verifyWith(v.fixed.Load().ring, text, now.Unix())
-	}
-	ring, err := v.keys.Current(ctx, now)
-	if err != nil {
-		return Identity{}, false, err
-	}
-	identity, cached, err = v.verifyWith(ring, text, now.Unix())
-	if !errors.Is(err, token.ErrUnknownKey) {
-		return identity, cached, err
-	}
-	if ring, err = v.keys.Newer(ctx, ring, now); err != nil {
-		return Identity{}, false, err
-	}
-	return v.verifyWith(ring, text, now.Unix())
-}
-
-// verifyWith verifies the token with the keys of the ring, and checks the age of the token.
-func (v *RemoteVerifier) verifyWith(
-	ring *signing.Ring, text string, now int64,
-) (identity Identity, cached bool, err error) {
-	known, cached, err := v.verifier.Verify(v.cache, ring, text, now)
+	known, cached, err := v.verifySignature(ctx, text, now)
 	if err != nil {
 		return Identity{}, cached, err
 	}
-	identity = Identity(known.Identity)
-	if now-identity.IssuedAt.Unix() > v.maxAge {
-		return Identity{}, cached, rejectionOf(identity.UserID, identity.SessionID, token.ErrTooOld)
+	who := &known.Identity
+	if now.Unix()-who.IssuedAt.Unix() > v.maxAge {
+		return Identity{}, cached, rejectionOf(who.UserID, who.SessionID, token.ErrTooOld)
 	}
-	return identity, cached, nil
+	if v.feed != nil {
+		err := v.feed.RequireLive(ctx, who.UserID, who.SessionID, known.Generation, &known.Checked, now)
+		if err != nil {
+			return Identity{}, cached, rejectionOf(who.UserID, who.SessionID, remoteFeedError(err))
+		}
+	}
+	return Identity(*who), cached, nil
+}
+
+// verifySignature verifies everything about the token that the keys of the issuer prove.
+func (v *RemoteVerifier) verifySignature(
+	ctx context.Context, text string, now time.Time,
+) (known *token.Verified, cached bool, err error) {
+	if v.keys == nil {
+		return v.verifier.Verify(v.cache, v.fixed.Load().ring, text, now.Unix())
+	}
+	ring, err := v.keys.Current(ctx, now)
+	if err != nil {
+		return nil, false, fmt.Errorf("auth: verifying a token: %w", err)
+	}
+	known, cached, err = v.verifier.Verify(v.cache, ring, text, now.Unix())
+	if !errors.Is(err, token.ErrUnknownKey) {
+		return known, cached, err
+	}
+	if ring, err = v.keys.Newer(ctx, ring, now); err != nil {
+		return nil, false, fmt.Errorf("auth: verifying a token: %w", err)
+	}
+	return v.verifier.Verify(v.cache, ring, text, now.Unix())
+}
+
+// remoteFeedError converts an error of the revocation feed into an error of [RemoteVerifier.Verify]. If
+// the issuer has lost commits, the token is not rejected: the verifier has no store, so it cannot know
+// whether it is the copy of an instance of the issuer that is wrong.
+func remoteFeedError(err error) error {
+	switch {
+	case errors.Is(err, revocation.ErrRevoked):
+		return errRevoked
+	case errors.Is(err, revocation.ErrCommitsLost):
+		return fmt.Errorf("auth: verifying a token: at the issuer, %w", err)
+	}
+	return err
 }
 
 // Identify returns the identity that the bearer token of the request proves. It ignores cookies. It
@@ -368,4 +343,44 @@ func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(&callerContext{request: r, clients: v.clients, identity: &identity}))
 	})
+}
+
+// Run reads the issuer's revocation feed until ctx is done, and returns ctx's error. It reads the feed once
+// a second, or twice in each RevocationInterval if that is more often. After 30 seconds without a request
+// that has a valid token, it reads the feed about twice in each RevocationInterval, until the next such
+// request. If a read fails, Run tries again at the next time. The log says when reads begin to fail, and
+// when they succeed again.
+//
+// Run needs RemoteVerifierConfig.RevocationsURL, and returns an error at once if it is not set. Only one
+// goroutine may call Run. Run starts no goroutine, except that of a call of TokenSource.
+//
+// Without Run, the requests read the feed: see [RemoteVerifier].
+func (v *RemoteVerifier) Run(ctx context.Context) error {
+	if v.feed == nil {
+		return errors.New("auth: RemoteVerifier.Run needs RemoteVerifierConfig.RevocationsURL")
+	}
+	every := min(feedInterval, v.interval/2)
+	read := time.NewTicker(every)
+	defer read.Stop()
+	for {
+		_ = v.feed.Poll(ctx, every) // the Feed reports a failure to the log
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-read.C:
+		}
+	}
+}
+
+// FeedAge returns the age of this service's copy of the issuer's revocation feed. It also reports whether
+// the verifier still accepts tokens, which it does while the age is below MaxStaleness. The age counts
+// from when the issuer read the copy from its store. The host can use FeedAge for monitoring. Before the
+// first complete read, the age is math.MaxInt64. Without RemoteVerifierConfig.RevocationsURL, FeedAge
+// returns 0 and true.
+func (v *RemoteVerifier) FeedAge() (age time.Duration, accepts bool) {
+	if v.feed == nil {
+		return 0, true
+	}
+	age = v.feed.Age(v.now())
+	return age, age < v.stale
 }

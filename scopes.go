@@ -23,6 +23,10 @@ const (
 	ScopeUsers    = "auth:users"    // administer all users, if its user is a super user
 	ScopeEvents   = "auth:events"   // read the audit trail, if its user is a super user
 
+	// ScopeRevocations lets a limited session read the revocation feed for a service that has no store, if
+	// its user is a service user or a super user: see [Service.RevocationsHandler].
+	ScopeRevocations = "auth:revocations"
+
 	// ScopeSuperUser lets a limited session of a super user pass [Service.RequireSuperUser] and
 	// [Service.SuperUser], which protect routes of the host. The calls of this package need ScopeUsers or
 	// ScopeEvents instead.
@@ -35,8 +39,8 @@ const (
 )
 
 // ownScopes are the scopes of this package.
-var ownScopes = []string{ScopeKeys, ScopeSessions, ScopeGitHub, ScopeUsers, ScopeEvents, ScopeSuperUser,
-	ScopeRotate}
+var ownScopes = []string{ScopeKeys, ScopeSessions, ScopeGitHub, ScopeUsers, ScopeEvents, ScopeRevocations,
+	ScopeSuperUser, ScopeRotate}
 
 // rotateOnly are the scopes of a session that a key opened which must be rotated.
 var rotateOnly = NewScopes(ScopeRotate)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/feedpage"
 	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/token"
 )
@@ -129,4 +130,14 @@ func (i Identity) Scopes() *ScopeSet {
 		return nil
 	}
 	return &ScopeSet{text: i.Scope, made: true}
+}
+
+// newPublisher returns the publisher of the revocation feed. With CheckSessionsInStore, it has a reader of
+// its own.
+func (t *TokenIssuer) newPublisher() *feedpage.Publisher {
+	feed := t.feed
+	if feed == nil {
+		feed = t.newFeed()
+	}
+	return feedpage.NewPublisher(t.verifier.Issuer, feed, listEntries(t.sessions), t.cfg.Now)
 }

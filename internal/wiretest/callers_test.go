@@ -82,6 +82,7 @@ var calls = []struct {
 	{"POST", "/auth/tokens/revoke-user/USER", "", [6]int{401, 401, 401, 403, 403, 200}},
 	{"POST", "/auth/tokens/revoke-user/none", "", [6]int{401, 401, 401, 403, 403, 404}},
 	{"GET", "/auth/events", "", [6]int{401, 401, 401, 403, 403, 200}},
+	{"GET", "/auth/revocations", "", [6]int{401, 401, 401, 403, 403, 422}},
 	{"GET", "/auth/events?before=none", "", [6]int{401, 401, 401, 403, 403, 404}},
 	{"DELETE", "/auth/users/USER", "", [6]int{401, 401, 401, 403, 403, 200}},
 	{"DELETE", "/auth/users/none", "", [6]int{401, 401, 401, 403, 403, 404}},

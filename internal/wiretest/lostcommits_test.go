@@ -31,17 +31,24 @@ type backedUp struct {
 
 func newBackedUp(t *testing.T) *backedUp {
 	t.Helper()
+	b := newBackedUpStore(t)
+	b.fixture = newFixture(t, func(f *fixture, cfg *auth.Config) {
+		f.store = b.store
+		cfg.SigningKeys = []auth.SigningKey{f.signer.Key}
+		b.config = *cfg
+	})
+	return b
+}
+
+// newBackedUpStore does the same as newBackedUp, but without the service.
+func newBackedUpStore(t *testing.T) *backedUp {
+	t.Helper()
 	dir := testenv.TempDir(t)
 	b := &backedUp{
 		store: &replaceableStore{}, path: filepath.Join(dir, "auth.db"),
 		backup: filepath.Join(dir, "backup.db"),
 	}
 	b.open(t)
-	b.fixture = newFixture(t, func(f *fixture, cfg *auth.Config) {
-		f.store = b.store
-		cfg.SigningKeys = []auth.SigningKey{f.signer.Key}
-		b.config = *cfg
-	})
 	return b
 }
 

@@ -19,7 +19,7 @@ const (
 
 // allScopes contains every scope that exists in a fixture with hostScopes.
 var allScopes = []string{auth.ScopeKeys, auth.ScopeSessions, auth.ScopeGitHub, auth.ScopeUsers,
-	auth.ScopeEvents, auth.ScopeSuperUser, reading, writing}
+	auth.ScopeEvents, auth.ScopeRevocations, auth.ScopeSuperUser, reading, writing}
 
 // hostScopes configures the scopes of the host.
 func hostScopes(_ *fixture, cfg *auth.Config) { cfg.Tokens.Scopes = []string{reading, writing} }
@@ -113,6 +113,7 @@ var scopesOfCalls = map[string]string{
 	"POST /auth/users/{id}/reinstate":              auth.ScopeUsers,
 	"POST /auth/tokens/revoke-user/{id}":           auth.ScopeUsers,
 	"GET /auth/events":                             auth.ScopeEvents,
+	"GET /auth/revocations":                        auth.ScopeRevocations,
 }
 
 // allowedStatuses has the status of the calls that do not answer an allowed request with 200.
@@ -123,6 +124,7 @@ var allowedStatuses = map[string]int{
 	"POST /auth/keys":                     http.StatusCreated,
 	"POST /auth/keys/{access_key}/rotate": http.StatusCreated,
 	"DELETE /auth/keys/{access_key}":      http.StatusNoContent,
+	"GET /auth/revocations":               http.StatusUnprocessableEntity, // without parameters
 }
 
 // makeCall makes a documented call with a new session of the super user. The call changes a key or a

@@ -83,6 +83,7 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 	}, patterns(auth.GroupAccount, auth.GroupSignIn))
 	require.Empty(t, patterns("none"))
 	require.Equal(t, []string{"GET /livez", "GET /readyz"}, patterns(auth.GroupHealth))
+	require.Equal(t, []string{"GET /auth/revocations"}, patterns(auth.GroupVerifiers))
 }
 
 func TestMountLeavesTheHostsRoutesAlone(t *testing.T) {

@@ -1,0 +1,101 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/sallyport-go/auth/internal/feedpage"
+	"github.com/sallyport-go/auth/internal/wire"
+)
+
+// RevocationsHandler handles GET /auth/revocations: it returns one page of the revocation feed, for a
+// service that has no store. A [RemoteVerifier] makes this call. The caller must be a service user or a
+// super user. A limited token needs [ScopeRevocations].
+//
+// The parameter from is the Position from which on the caller wants the entries, and nonce is a text of 16
+// to 64 characters of base64url that the caller has not used before. The answer is a JWS that is signed
+// with the key of the tokens. It contains the nonce, and names users and sessions only by hashes. If the
+// feed has nothing after the Position from, the status is 304, and the JWS is in the header
+// Sallyport-Revocations.
+//
+// The handler answers from the memory of this instance. It reads the store if the instance has not read
+// the feed for half a second, and for entries that are no longer in memory. Each answer takes a signature.
+// If the signing key is an HS256 key, the handler answers 503, because other services cannot verify the
+// signature.
+func (s *Service) RevocationsHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeRevocations,
+		serve: s.serveRevocations})
+}
+
+var (
+	errNoVerifier = &wire.RequestError{Status: http.StatusForbidden,
+		Detail: "Only a service user or a super user may read the revocations"}
+	errPageUnsigned = &wire.RequestError{Status: http.StatusServiceUnavailable,
+		Detail: "The revocations cannot be signed: the service signs with HS256, and needs an ES256 or EdDSA key"}
+)
+
+func (s *Service) serveRevocations(w http.ResponseWriter, r *http.Request) (any, error) {
+	if err := s.requireVerifier(r.Context()); err != nil {
+		return nil, err
+	}
+	from, nonce, err := pageParams(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	signer := s.tokens.ring.Load().Signer()
+	if !signer.IsAsymmetric() {
+		if report, due := s.unsigned.Fail("sign", 1); due {
+			s.log.LogAttrs(r.Context(), slog.LevelError, "auth: the revocations cannot be signed for other "+
+				"services, because the first of the SigningKeys is an HS256 key: use an ES256 or EdDSA key",
+				slog.Int64("requests", report.Failures), slog.Time("since", report.Since))
+		}
+		return nil, errPageUnsigned
+	}
+	page, err := s.pages.Page(r.Context(), from, nonce)
+	if err != nil {
+		return nil, fmt.Errorf("auth: reading the revocation feed: %w", err)
+	}
+	text, err := page.Sign(r.Context(), signer)
+	if err != nil {
+		return nil, fmt.Errorf("auth: signing the revocations: %w", err)
+	}
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	if page.IsUnchanged() {
+		header.Set(feedpage.Header, text)
+		w.WriteHeader(http.StatusNotModified)
+		return written{}, nil
+	}
+	header.Set("Content-Type", feedpage.MediaType)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.Itoa(len(text)))
+	_, _ = w.Write([]byte(text)) // an error means that the client has gone
+	return written{}, nil
+}
+
+// requireVerifier returns an error unless the caller may read the revocations.
+func (s *Service) requireVerifier(ctx context.Context) error {
+	user, err := s.User(ctx)
+	if err == nil && !user.IsSuperUser {
+		err = errNoVerifier
+	}
+	return err
+}
+
+// pageParams returns the parameters of a request for a page of the revocation feed.
+func pageParams(query url.Values) (from int64, nonce string, err error) {
+	position := query.Get("from")
+	from, err = strconv.ParseInt(position, 10, 64)
+	switch {
+	case err != nil || from < 0 || len(query["from"]) != 1 || strconv.FormatInt(from, 10) != position:
+		return 0, "", invalidf("from", "must be a position of the revocation feed, or 0")
+	case len(query["nonce"]) != 1 || !feedpage.IsNonce(query.Get("nonce")):
+		return 0, "", invalidf("nonce", "must be %d to %d characters of base64url", feedpage.MinNonce,
+			feedpage.MaxNonce)
+	}
+	return from, query.Get("nonce"), nil
+}

@@ -133,6 +133,7 @@ type Service struct {
 	failures    [len(failureCauses)]*outage.Tracker // of requests, by cause
 	writePanics *outage.Tracker                     // of writeError
 	pages       *feedpage.Publisher                 // of the revocation feed, for services without the store
+	services    *answers.Memory                     // the IDs of service users who have asked for a page
 	unsigned    *outage.Tracker                     // of requests for pages that no key can sign
 }
 
@@ -216,6 +217,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 			outage.New(cfg.Now)},
 		writePanics: outage.New(cfg.Now),
 		pages:       tokens.newPublisher(),
+		services:    answers.New(cfg.Now, time.Minute),
 		unsigned:    outage.New(cfg.Now),
 	}, nil
 }

@@ -77,13 +77,22 @@ func (s *Service) serveRevocations(w http.ResponseWriter, r *http.Request) (any,
 	return written{}, nil
 }
 
-// requireVerifier returns an error unless the caller may read the revocations.
+// requireVerifier returns an error unless the caller may read the revocations. It remembers for a minute
+// that a user is a service user, so that verifiers that ask all the time do not cost a read of the store
+// each. This never changes, and the sessions of a user who is disabled or deleted are revoked. But a host
+// with a UserSource is asked each time, and so is the store about a super user.
 func (s *Service) requireVerifier(ctx context.Context) error {
-	user, err := s.User(ctx)
-	if err == nil && !user.IsSuperUser {
-		err = errNoVerifier
+	caller, _ := IdentityFromContext(ctx)
+	fixed := false
+	ask := func() error {
+		user, err := s.User(ctx)
+		if err == nil && !user.IsService && !user.IsSuperUser {
+			err = errNoVerifier
+		}
+		fixed = err == nil && user.IsService && s.users != nil
+		return err
 	}
-	return err
+	return s.services.Ask(ctx, caller.UserID, "", ask, func(error) bool { return fixed })
 }
 
 // pageParams returns the parameters of a request for a page of the revocation feed.

@@ -27,6 +27,7 @@ const (
 type following struct {
 	*fixture
 	server   *httptest.Server
+	service  auth.User // of the verifier
 	verifier *auth.RemoteVerifier
 	cfg      auth.RemoteVerifierConfig
 	seen     *authtest.Log // the verifier's log
@@ -58,13 +59,16 @@ func newFollowing(t testing.TB, change ...func(*fixture, *auth.Config)) *followi
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(f.server.Close)
-	pair := f.keyOf(f.admin, auth.NewScopes(auth.ScopeRevocations))
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "reports",
+		IsService: true, Key: auth.KeyOptions{Scopes: auth.NewScopes(auth.ScopeRevocations)}})
+	require.NoError(t, err)
+	f.service = made.User
 	f.cfg = auth.RemoteVerifierConfig{
 		JWKSURL: f.server.URL + keysPath, Issuer: issuer, Audience: audience,
 		RevocationsURL: f.server.URL + revocationsPath,
 		TokenSource: signingIn(func() (*oauth2.Token, error) {
 			f.signed.Add(1)
-			token, err := f.svc.Login(context.Background(), pair, auth.LoginOptions{})
+			token, err := f.svc.Login(context.Background(), made.Pair, auth.LoginOptions{})
 			return &oauth2.Token{AccessToken: token.Bearer.Reveal(), Expiry: token.Session.ExpiresAt}, err
 		}),
 		HTTPClient: f.server.Client(), Now: f.clock.Now,

@@ -32,7 +32,7 @@ func TestARejectedAccessTokenIsReplacedOnce(t *testing.T) {
 	token := f.issue(f.user)
 	f.require(accepted, token)
 	revoke := func() {
-		require.NoError(t, errorOf(f.svc.RevokeUser(t.Context(), authtest.ByHost, f.admin.ID)))
+		require.NoError(t, errorOf(f.svc.RevokeUser(t.Context(), authtest.ByHost, f.service.ID)))
 	}
 	revoke()
 	f.clock.Advance(interval)
@@ -48,7 +48,7 @@ func TestARejectedAccessTokenIsReplacedOnce(t *testing.T) {
 	require.EqualValues(t, 3, f.signed.Load())
 
 	// A TokenSource that returns the same token again does not help.
-	fixed := f.signIn(f.admin)
+	fixed := f.signIn(f.service)
 	v := f.withTokens(t, func() (*oauth2.Token, error) { return &oauth2.Token{AccessToken: fixed}, nil })
 	require.Equal(t, accepted, statusAt(v, token))
 	revoke()

@@ -1,9 +1,11 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/memstore"
+	"golang.org/x/oauth2"
 )
 
 // newIssuer returns a service whose tokens another service can verify.
@@ -211,4 +214,117 @@ func ExampleRemoteVerifier_SetJWKS() {
 			}
 		}
 	}()
+}
+
+// keySignIn is an oauth2.TokenSource that signs in with an access key on each call.
+type keySignIn struct {
+	url  string // of POST /auth/users/login
+	pair auth.KeyPair
+}
+
+func (k keySignIn) Token() (*oauth2.Token, error) {
+	body, err := json.Marshal(map[string]string{
+		"access_key": k.pair.AccessKey, "access_secret": k.pair.AccessSecret.Reveal(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Timeout: 10 * time.Second}
+	response, err := client.Post(k.url, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("sign in: status %d", response.StatusCode)
+	}
+	var answer struct {
+		Token     string `json:"token"`
+		ExpiresIn int64  `json:"expires_in"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return nil, err
+	}
+	expiry := time.Now().Add(time.Duration(answer.ExpiresIn) * time.Second)
+	return &oauth2.Token{AccessToken: answer.Token, Expiry: expiry}, nil
+}
+
+// newPublishingIssuer returns an issuer whose revocations other services can follow, its server, and the
+// access key of a service user for one of these services.
+func newPublishingIssuer(ctx context.Context) (*auth.Service, *httptest.Server, auth.KeyPair, error) {
+	_, private, err1 := ed25519.GenerateKey(nil)
+	key, err2 := auth.NewEdDSAKey("", private)
+	issuer, err3 := auth.New(memstore.New(), auth.Config{
+		Issuer:      "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key},
+		Tokens: auth.TokenConfig{
+			Audiences: []string{"https://reports.example.com"},
+			Scopes:    []string{},
+		},
+		Proxies: auth.NoProxies(),
+		Logger:  slog.New(slog.DiscardHandler),
+	})
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, nil, auth.KeyPair{}, err
+	}
+	mux := http.NewServeMux()
+	issuer.Mount(mux, auth.GroupSignIn, auth.GroupVerifiers)
+
+	reports, err := issuer.Register(ctx, auth.ByHost("setup"), auth.UserParams{
+		Username:  "reports",
+		IsService: true,
+		Key:       auth.KeyOptions{Scopes: auth.NewScopes(auth.ScopeRevocations)},
+	})
+	if err != nil {
+		return nil, nil, auth.KeyPair{}, err
+	}
+	return issuer, httptest.NewServer(mux), reports.Pair, nil
+}
+
+// Another service follows the revocations of the issuer. It accepts a token for the token's whole lifetime,
+// and rejects the token soon after its session was revoked.
+func ExampleRemoteVerifier_Run() {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	issuer, server, pair, err := newPublishingIssuer(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	verifier, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
+		JWKSURL:        server.URL + "/.well-known/jwks.json",
+		Issuer:         "https://api.example.com",
+		Audience:       "https://reports.example.com",
+		RevocationsURL: server.URL + "/auth/revocations",
+		TokenSource:    keySignIn{server.URL + "/auth/users/login", pair},
+		Logger:         slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	go verifier.Run(ctx)
+
+	alice, err := issuer.Register(ctx, auth.ByHost("test"), auth.UserParams{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := issuer.SignIn(ctx, alice.User.ID,
+		auth.LoginOptions{Audience: "https://reports.example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = verifier.Verify(ctx, token.Bearer.Reveal())
+	fmt.Println("before:", err)
+	if err := issuer.Tokens().RevokeToken(ctx, token.Bearer.Reveal()); err != nil {
+		log.Fatal(err)
+	}
+	for range time.Tick(10 * time.Millisecond) { // for about a second
+		if _, err = verifier.Verify(ctx, token.Bearer.Reveal()); err != nil {
+			break
+		}
+	}
+	fmt.Println("after:", errors.Is(err, auth.ErrTokenRejected))
+	// Output:
+	// before: <nil>
+	// after: true
 }

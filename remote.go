@@ -31,11 +31,11 @@ import (
 // token for MaxAge after the token was issued, even if the session has been revoked since.
 //
 // If RevocationsURL is set, the verifier has a copy of the issuer's revocation feed, and rejects a revoked
-// token within RevocationInterval plus the age of the issuer's copy, which is about half a second. Run
-// reads the feed every second. Without Run, the first request in each RevocationInterval reads the feed,
-// and other requests wait for this read for at most a second. If the issuer does not answer, or has no
-// recent copy itself, the verifier accepts tokens until its copy is as old as MaxStaleness. From then on,
-// Verify returns an error that is not ErrTokenRejected. If the store of the issuer was restored from a
+// token within RevocationInterval. The age of the copy counts from when the issuer read it from its store.
+// Run reads the feed every second. Without Run, the first request in each RevocationInterval reads the
+// feed, and other requests wait for this read for at most a second. If the issuer does not answer, or has
+// no recent copy itself, the verifier accepts tokens until its copy is as old as MaxStaleness. From then
+// on, Verify returns an error that is not ErrTokenRejected. If the store of the issuer was restored from a
 // backup, Verify returns such an error until the issuer has revoked all sessions: see
 // [Service.RevokeEverybody].
 //

@@ -33,10 +33,10 @@ func (c *counting) Write(b []byte) (int, error) {
 // moves, so that the issuer reads the store twice a second, as it does in production.
 func BenchmarkPages(b *testing.B) {
 	for _, alg := range []string{"ES256", "EdDSA"} {
-		f := newFixture(b, func(f *fixture, cfg *auth.Config) {
+		f := newFixture(b, hostScopes, func(f *fixture, cfg *auth.Config) {
 			f.signer, cfg.Now = authtest.NewSigners(b)[alg], time.Now
 		})
-		bearer := "Bearer " + f.signIn(f.admin)
+		bearer := "Bearer " + f.signInService(auth.ScopeRevocations)
 		f.page(f.signIn(f.admin), 0)
 		for range 1000 {
 			f.signOut(f.user)

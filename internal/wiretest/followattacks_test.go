@@ -315,7 +315,7 @@ func TestTheAccessTokenIsSentToNoOtherHost(t *testing.T) {
 	}
 }
 
-// Two instances of the issuer answer in turn, and one of them cannot read the store. What it says is older,
+// Two instances of the issuer answer in turn, and one of them cannot read the store. Its pages are older,
 // but nothing flaps: tokens stay accepted, and rejected tokens stay rejected.
 func TestTwoInstancesBehindOneURLMayDifferInAge(t *testing.T) {
 	t.Parallel()

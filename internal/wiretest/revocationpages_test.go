@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -345,4 +347,21 @@ func payload(t testing.TB, text string) map[string]any {
 	var claims map[string]any
 	require.NoError(t, decoder.Decode(&claims))
 	return claims
+}
+
+func TestAPageHasTheDocumentedClaims(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, signedBy("EdDSA"))
+	f.signOut(f.user)
+	r, _ := f.askForPage(f.signIn(f.admin), 0)
+	claims := payload(t, r.body)
+	require.ElementsMatch(t, []string{"iss", "nonce", "from", "end", "head", "signed_at", "as_of", "entries"},
+		slices.Collect(maps.Keys(claims)))
+	require.NoError(t, wire.validate("/components/schemas/RevocationPage", claims))
+	entry := claims["entries"].([]any)[0].(map[string]any)
+	require.ElementsMatch(t, []string{"position", "id", "user", "session", "generation", "expires_at"},
+		slices.Collect(maps.Keys(entry)))
+	header, err := base64.RawURLEncoding.DecodeString(strings.Split(r.body, ".")[0])
+	require.NoError(t, err)
+	require.JSONEq(t, `{"alg": "EdDSA", "kid": "ed", "typ": "revocations+jwt"}`, string(header))
 }

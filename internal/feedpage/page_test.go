@@ -2,6 +2,7 @@ package feedpage_test
 
 import (
 	"crypto/ed25519"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +136,45 @@ func TestANonceHasItsForm(t *testing.T) {
 		strings.Repeat("a", 65): false, strings.Repeat("a", 15) + "=": false, strings.Repeat("a", 15) + "\n": false,
 	} {
 		require.Equal(t, want, feedpage.IsNonce(text), text)
+	}
+}
+
+// Each of these pages is signed by the issuer, but differs from the form that Sign writes.
+func TestAPageOfAnotherFormIsRefused(t *testing.T) {
+	t.Parallel()
+	key, ring := newKey(t)
+	page := newPage()
+	text, err := page.Sign(t.Context(), key)
+	require.NoError(t, err)
+	claims, _, err := token.OpenText(ring, feedpage.Type, text, feedpage.MaxLength)
+	require.NoError(t, err)
+	session := page.Entries[0].SessionID
+	for _, edit := range [][2]string{
+		{`"from":1`, `"from":-1`}, {`"from":1`, `"from":"1"`}, {`"end":4`, `"end":-4`}, {`"head":9`, `"head":-9`},
+		{`"head":9`, `"head":9.0`}, {`"head":9`, `"head":9e0`}, {`"head":9`, `"head":null`},
+		{`"signed_at":1`, `"signed_at":-1`}, {`"as_of":1`, `"as_of":-1`},
+		{`"iss":"https://api.example.com"`, `"iss":1`}, {`"nonce":"0123456789abcdef"`, `"nonce":[]`},
+		{`"position":1`, `"position":0`}, {`"position":1`, `"position":-1`}, {`"id":"a"`, `"id":""`},
+		{`"id":"a"`, `"id":1`}, {`"generation":1`, `"generation":-1`}, {`"generation":1`, `"generation":"1"`},
+		{`"expires_at":1`, `"expires_at":-1`}, {`"expires_at":1`, `"expires_at":""`},
+		{session, session[1:]}, {session, session + "A"}, {session, session[1:] + "!"},
+		{`"session":"`, `"user":"`}, {`"user":"`, `"session":"`}, {`"user":"`, `"USER":"`},
+		{`"user":"`, `"other":"`}, {`"entries":[{`, `"entries":[1,{`}, {`"entries":[{`, `"entries":[[],{`},
+		{`"entries":[`, `"entries":{"a":[`}, {`{"iss"`, `[{"iss"`}, {`"head"`, `"end"`}, {`"from":1,`, ``},
+	} {
+		require.Contains(t, string(claims), edit[0])
+		changed := strings.Replace(string(claims), edit[0], edit[1], 1)
+		text, err := token.SignText(t.Context(), key, feedpage.Type, []byte(changed))
+		require.NoError(t, err)
+		_, err = feedpage.Open(ring, text)
+		require.Error(t, err, edit)
+	}
+	for _, entries := range []int{feedpage.MaxEntries, feedpage.MaxEntries + 1} {
+		page.Entries = slices.Repeat(page.Entries[:1], entries)
+		text, err := page.Sign(t.Context(), key)
+		require.NoError(t, err)
+		_, err = feedpage.Open(ring, text)
+		require.Equal(t, entries > feedpage.MaxEntries, err != nil, entries)
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -289,4 +291,51 @@ func TestAFollowingVerifierDoesNotAllocate(t *testing.T) {
 		}
 	}))
 	require.False(t, strings.Contains(f.seen.String(), "ERROR"), f.seen)
+}
+
+// Many requests, a Run and revocations at the same time. After the last revocation has arrived, exactly the
+// live sessions are accepted.
+func TestAFollowingVerifierServesManyRequests(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t, func(_ *fixture, cfg *auth.Config) { cfg.Now = time.Now })
+	f.verifier = f.another(t, func(cfg *auth.RemoteVerifierConfig) {
+		cfg.Now, cfg.RevocationInterval = nil, time.Second
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = f.verifier.Run(ctx) })
+	var live, revoked []auth.Token
+	for i := range 40 {
+		token := f.issue(f.user)
+		if i%2 == 0 {
+			live = append(live, token)
+		} else {
+			revoked = append(revoked, token)
+		}
+	}
+	for range 4 {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				for _, token := range live {
+					if _, err := f.verifier.Verify(ctx, token.Bearer.Reveal()); err != nil && ctx.Err() == nil {
+						t.Error(err)
+					}
+				}
+				for _, token := range revoked {
+					_, _ = f.verifier.Verify(ctx, token.Bearer.Reveal())
+				}
+			}
+		})
+	}
+	for _, token := range revoked {
+		require.NoError(t, f.svc.Tokens().RevokeToken(t.Context(), token.Bearer.Reveal()))
+	}
+	require.Eventually(t, func() bool {
+		return !slices.ContainsFunc(revoked, func(token auth.Token) bool { return f.status(token) != rejected })
+	}, 10*time.Second, 10*time.Millisecond)
+	stop()
+	running.Wait()
+	for _, token := range live {
+		f.require(accepted, token)
+	}
 }

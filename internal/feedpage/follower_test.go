@@ -1,0 +1,203 @@
+package feedpage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/internal/feedpage"
+	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/sallyport-go/auth/internal/signing"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/oauth2"
+)
+
+// issuing is an issuer that signs the pages which the function page returns, and a follower of it.
+type issuing struct {
+	*feedpage.Follower
+	clock *authtest.Clock
+	page  func(from int64) feedpage.Page // without issuer, nonce, from and times
+	asked []int64
+	token oauth2.Token
+}
+
+func (i *issuing) Token() (*oauth2.Token, error) { return &i.token, nil }
+
+func newIssuing(t *testing.T) *issuing {
+	t.Helper()
+	key, ring := newKey(t)
+	i := &issuing{clock: authtest.NewClock(), token: oauth2.Token{AccessToken: "access"}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, err := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64)
+		if err != nil || r.Header.Get("Authorization") != "Bearer access" {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		i.asked = append(i.asked, from)
+		page := i.page(from)
+		page.Issuer, page.Nonce, page.From = issuer, r.URL.Query().Get("nonce"), from
+		if page.AsOf.IsZero() {
+			page.SignedAt, page.AsOf = i.clock.Now(), i.clock.Now()
+		}
+		text, err := page.Sign(r.Context(), key)
+		if err != nil {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		w.Write([]byte(text))
+	}))
+	t.Cleanup(server.Close)
+	target, err := url.Parse(server.URL + "/auth/revocations")
+	require.NoError(t, err)
+	keys := func(context.Context) (*signing.Ring, error) { return ring, nil }
+	i.Follower = feedpage.NewFollower(feedpage.FollowerConfig{
+		URL: target, Issuer: issuer, Client: signing.StrictClient(server.Client()), Tokens: i, Now: i.clock.Now,
+		Keys: keys, NewerKeys: func(ctx context.Context, _ *signing.Ring) (*signing.Ring, error) { return keys(ctx) },
+	})
+	return i
+}
+
+// entries returns the entries of the history from the first Position to the last one.
+func entries(history string, first, last int64) (list []revocation.Entry) {
+	for position := first; position <= last; position++ {
+		list = append(list, revocation.Entry{Position: position, ID: fmt.Sprint(history, position)})
+	}
+	return list
+}
+
+// An issuer may send fewer entries than it could.
+func TestShortPagesAreReadToTheEnd(t *testing.T) {
+	t.Parallel()
+	i := newIssuing(t)
+	i.page = func(from int64) feedpage.Page {
+		first := max(from, 1)
+		last := min(first+3, 11)
+		return feedpage.Page{Entries: entries("", first, last), End: last, Head: 11}
+	}
+	list, err := i.Read(t.Context(), 0, 100)
+	require.NoError(t, err)
+	require.Equal(t, entries("", 1, 11), list)
+	require.Equal(t, []int64{0, 4, 7, 10}, i.asked)
+	list, err = i.Read(t.Context(), 2, 6)
+	require.NoError(t, err)
+	require.Equal(t, entries("", 2, 7), list, "the limit")
+	list, err = i.Read(t.Context(), 11, 6)
+	require.NoError(t, err)
+	require.Equal(t, entries("", 11, 11), list)
+	head, err := i.Head(t.Context(), 3)
+	require.NoError(t, err)
+	require.EqualValues(t, 11, head)
+}
+
+// The issuer is restored while its pages are read, or never comes to an end.
+func TestPagesThatDoNotFitTogetherAreNotUsed(t *testing.T) {
+	t.Parallel()
+	for name, page := range map[string]func(from int64) feedpage.Page{
+		"another history": func(from int64) feedpage.Page {
+			if from == 0 {
+				return feedpage.Page{Entries: entries("", 1, 4), End: 4, Head: 9}
+			}
+			return feedpage.Page{Entries: entries("restored", 4, 9), End: 9, Head: 9}
+		},
+		"a hole between pages": func(from int64) feedpage.Page {
+			if from == 0 {
+				return feedpage.Page{Entries: entries("", 1, 4), End: 4, Head: 9}
+			}
+			return feedpage.Page{Entries: entries("", 5, 9), End: 9, Head: 9}
+		},
+		"shorter than before": func(from int64) feedpage.Page {
+			if from == 0 {
+				return feedpage.Page{Entries: entries("", 1, 4), End: 4, Head: 9}
+			}
+			return feedpage.Page{End: 3, Head: 3}
+		},
+		"no end": func(from int64) feedpage.Page {
+			return feedpage.Page{Entries: entries("", max(1, from), max(1, from)), End: max(1, from), Head: 9}
+		},
+	} {
+		i := newIssuing(t)
+		i.page = page
+		_, err := i.Read(t.Context(), 0, 100)
+		require.Error(t, err, name)
+		require.LessOrEqual(t, len(i.asked), 3, name)
+	}
+}
+
+// The age of a page is a difference of times of the issuer, so it does not matter which time the issuer
+// has. It is counted from before the request.
+func TestTheAgeOfAPageIsThatOfTheIssuer(t *testing.T) {
+	t.Parallel()
+	i := newIssuing(t)
+	sent := i.clock.Now()
+	i.page = func(int64) feedpage.Page {
+		theirs := sent.Add(-time.Hour)
+		i.clock.Advance(2 * time.Second) // the request takes this long
+		return feedpage.Page{SignedAt: theirs, AsOf: theirs.Add(-700 * time.Millisecond)}
+	}
+	_, err := i.Read(t.Context(), 0, 100)
+	require.NoError(t, err)
+	require.Equal(t, sent.Add(-700*time.Millisecond), i.AsOf())
+}
+
+func TestAFailedRequestIsNotRepeatedAtOnce(t *testing.T) {
+	t.Parallel()
+	i := newIssuing(t)
+	i.page = func(int64) feedpage.Page { return feedpage.Page{End: 9} }
+	_, failure := i.Read(t.Context(), 0, 100)
+	require.Error(t, failure)
+	for range 10 {
+		_, err := i.Read(t.Context(), 0, 100)
+		require.Equal(t, failure, err)
+	}
+	require.Len(t, i.asked, 1)
+	i.clock.Advance(500 * time.Millisecond)
+	i.page = func(int64) feedpage.Page { return feedpage.Page{} }
+	_, err := i.Read(t.Context(), 0, 100)
+	require.NoError(t, err)
+
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = i.Read(canceled, 0, 100)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = i.Read(t.Context(), 0, 100)
+	require.NoError(t, err, "a canceled request says nothing about the issuer")
+}
+
+// A panic of the host's HTTP client is a failure.
+func TestAPanicOfTheHTTPClientIsAnError(t *testing.T) {
+	t.Parallel()
+	_, ring := newKey(t)
+	keys := func(context.Context) (*signing.Ring, error) { return ring, nil }
+	f := feedpage.NewFollower(feedpage.FollowerConfig{
+		URL: &url.URL{Scheme: "https", Host: "api.example.com"}, Issuer: issuer, Now: time.Now, Keys: keys,
+		Client: signing.StrictClient(&http.Client{Transport: panicking{}}),
+		Tokens: oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "access"}),
+	})
+	_, err := f.Read(t.Context(), 0, 100)
+	require.ErrorContains(t, err, "RemoteVerifierConfig.HTTPClient panicked")
+}
+
+type panicking struct{}
+
+func (panicking) RoundTrip(*http.Request) (*http.Response, error) { panic("broken") }
+
+// If the keys of the issuer cannot be fetched, no access token is fetched or sent either.
+func TestWithoutKeysNothingIsSent(t *testing.T) {
+	t.Parallel()
+	i := newIssuing(t)
+	away := errors.New("no keys")
+	f := feedpage.NewFollower(feedpage.FollowerConfig{
+		URL: &url.URL{Scheme: "https", Host: "api.example.com"}, Issuer: issuer, Now: time.Now, Tokens: i,
+		Keys:   func(context.Context) (*signing.Ring, error) { return nil, away },
+		Client: signing.StrictClient(&http.Client{Transport: panicking{}}),
+	})
+	_, err := f.Read(t.Context(), 0, 100)
+	require.ErrorIs(t, err, away)
+}

@@ -134,7 +134,7 @@ type Service struct {
 	writePanics *outage.Tracker                     // of writeError
 	pages       *feedpage.Publisher                 // of the revocation feed, for services without the store
 	services    *answers.Memory                     // the IDs of service users who have asked for a page
-	unsigned    *outage.Tracker                     // of requests for pages that no key can sign
+	badPages    *outage.Tracker                     // of requests for pages that show a fault of the service
 }
 
 // New returns a Service that uses the store, or an error that says what to change in the
@@ -218,7 +218,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		writePanics: outage.New(cfg.Now),
 		pages:       tokens.newPublisher(),
 		services:    answers.New(cfg.Now, time.Minute),
-		unsigned:    outage.New(cfg.Now),
+		badPages:    outage.New(cfg.Now),
 	}, nil
 }
 

@@ -48,16 +48,17 @@ func (s *Service) serveRevocations(w http.ResponseWriter, r *http.Request) (any,
 	}
 	signer := s.tokens.ring.Load().Signer()
 	if !signer.IsAsymmetric() {
-		if report, due := s.unsigned.Fail("sign", 1); due {
-			s.log.LogAttrs(r.Context(), slog.LevelError, "auth: the revocations cannot be signed for other "+
-				"services, because the first of the SigningKeys is an HS256 key: use an ES256 or EdDSA key",
-				slog.Int64("requests", report.Failures), slog.Time("since", report.Since))
-		}
+		s.logBadPage(r.Context(), "auth: the revocations cannot be signed for other services, because the "+
+			"first of the SigningKeys is an HS256 key: use an ES256 or EdDSA key")
 		return nil, errPageUnsigned
 	}
 	page, err := s.pages.Page(r.Context(), from, nonce)
 	if err != nil {
 		return nil, fmt.Errorf("auth: reading the revocation feed: %w", err)
+	}
+	if page.Head < from {
+		s.logBadPage(r.Context(), "auth: another service has read revocations that the store does not have: if "+
+			"the store was restored from a backup, call Service.RevokeEverybody")
 	}
 	text, err := page.Sign(r.Context(), signer)
 	if err != nil {
@@ -75,6 +76,14 @@ func (s *Service) serveRevocations(w http.ResponseWriter, r *http.Request) (any,
 	header.Set("Content-Length", strconv.Itoa(len(text)))
 	_, _ = w.Write([]byte(text)) // an error means that the client has gone
 	return written{}, nil
+}
+
+// logBadPage logs the message, but not for every request.
+func (s *Service) logBadPage(ctx context.Context, message string) {
+	if report, due := s.badPages.Fail("page", 1); due {
+		s.log.LogAttrs(ctx, slog.LevelError, message, slog.Int64("requests", report.Failures),
+			slog.Time("since", report.Since))
+	}
 }
 
 // requireVerifier returns an error unless the caller may read the revocations. It remembers for a minute

@@ -39,6 +39,10 @@ import (
 // backup, Verify returns such an error until the issuer has revoked all sessions: see
 // [Service.RevokeEverybody].
 //
+// Verify also reads the feed if the session of a token is newer than the copy. If the issuer then says that
+// it has no revocation as new as the session, the issuer has lost data, and Verify returns an error that is
+// not ErrTokenRejected.
+//
 // If RemoteVerifierConfig.JWKS is set, the verifier has all keys from the start. No request waits, and
 // a token that names an unknown key is rejected. The rest of this comment is about JWKSURL.
 //

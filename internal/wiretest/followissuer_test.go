@@ -80,6 +80,7 @@ func TestAFollowingVerifierKnowsWhatARestartedIssuerHasLost(t *testing.T) {
 		f.clock.Advance(time.Minute)
 	}
 	require.Contains(t, f.seen.String(), "the issuer has lost revocations")
+	require.Contains(t, f.log.String(), "another service has read revocations that the store does not have")
 	require.NoError(t, f.svc.RevokeEverybody(t.Context(), authtest.ByHost))
 	f.clock.Advance(time.Minute)
 	f.require(rejected, token)

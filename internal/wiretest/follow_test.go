@@ -106,6 +106,22 @@ func (f *following) issue(user auth.User) auth.Token {
 	return token
 }
 
+// signOut opens a session for the service of the verifier, and revokes it.
+func (f *following) signOut(user auth.User) auth.Token {
+	f.t.Helper()
+	token := f.issue(user)
+	require.NoError(f.t, f.svc.Tokens().RevokeToken(f.t.Context(), token.Bearer.Reveal()))
+	return token
+}
+
+// signInFor signs in and returns the token for another service.
+func (f *fixture) signInFor(audience string, user auth.User) string {
+	f.t.Helper()
+	token, err := f.svc.SignIn(f.t.Context(), user.ID, auth.LoginOptions{Audience: audience})
+	require.NoError(f.t, err)
+	return token.Bearer.Reveal()
+}
+
 // status returns the status of a request with the token to the service of the verifier.
 func (f *following) status(token auth.Token) int { return statusAt(f.verifier, token) }
 

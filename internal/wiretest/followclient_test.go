@@ -113,7 +113,7 @@ func TestATokenSourceThatHangsHoldsNoRequestForLong(t *testing.T) {
 			cfg.Now, cfg.Tokens.Audiences = time.Now, []string{audience}
 		})
 		free, calls := make(chan struct{}), 0
-		admin, token := f.signIn(f.admin), f.signIn(f.user)
+		admin, token := f.signIn(f.admin), f.signInFor(audience, f.user)
 		v, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
 			JWKS: f.svc.Tokens().JWKS(), Issuer: issuer, Audience: audience,
 			RevocationsURL: "https://api.example.com/auth/revocations",
@@ -156,7 +156,7 @@ func TestASlowIssuerHoldsNoRequestForLong(t *testing.T) {
 			HTTPClient:     &http.Client{Transport: slowTransport{handler, &slow}},
 		})
 		require.NoError(t, err)
-		token := f.signIn(f.user)
+		token := f.signInFor(audience, f.user)
 		require.NoError(t, errorOf(v.Verify(t.Context(), token)))
 		slow.Store(true)
 		time.Sleep(interval)
@@ -284,7 +284,7 @@ func TestAFollowingVerifierDoesNotAllocate(t *testing.T) {
 	}
 	f := newFollowing(t)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.Header.Set("Authorization", "Bearer "+f.signIn(f.user))
+	r.Header.Set("Authorization", "Bearer "+f.signInFor(audience, f.user))
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		if _, err := f.verifier.Identify(r); err != nil {
 			t.Error(err)

@@ -121,11 +121,11 @@ func TestAVerifierThatRunsRejectsATokenWithinTwoSeconds(t *testing.T) {
 		done := make(chan error, 2)
 		go func() { done <- v.Run(ctx) }()
 		go func() { done <- f.svc.Run(ctx) }()
-		live := f.signIn(f.user)
+		live := f.signInFor(audience, f.user)
 		var delays []time.Duration
 		for i := range 300 {
 			time.Sleep(time.Second + time.Duration(i*37)*time.Millisecond%time.Second)
-			token := f.signIn(f.user)
+			token := f.signInFor(audience, f.user)
 			require.NoError(t, errorOf(v.Verify(t.Context(), token)))
 			began := time.Now()
 			require.NoError(t, other.Tokens().RevokeToken(t.Context(), token))

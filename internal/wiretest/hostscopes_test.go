@@ -21,7 +21,7 @@ func TestEachCallNeedsItsScopeFromALimitedTokenOfAHostUser(t *testing.T) {
 		t.Run(o.String(), func(t *testing.T) {
 			t.Parallel()
 			h := newHostFixture(t, hostScopes)
-			h.admin, h.user = h.table.users["u-alice"], h.table.users["u-boss"]
+			h.admin, h.user = h.table.users["u-boss"], h.table.users["u-alice"]
 			allowed := max(allowedStatuses[o.String()], http.StatusOK)
 			for name, scopes := range map[string]*auth.ScopeSet{
 				"every other scope": without(scope), "the empty set": auth.NewScopes(),

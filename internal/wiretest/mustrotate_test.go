@@ -69,6 +69,8 @@ func TestAKeyThatMustBeRotatedWorksAfterItsRotation(t *testing.T) {
 			rotated := f.sendAs(token, http.MethodPost, rotationOf(pair), "")
 			require.Equal(t, http.StatusCreated, rotated.status, rotated.body)
 			require.Nil(t, rotated.json(t)["scopes"])
+			seen := f.sendAs(token, http.MethodGet, "/auth/user", "")
+			require.Equal(t, http.StatusUnauthorized, seen.status, "this instance knows it at once")
 			again := f.sendAs(token, http.MethodPost, rotationOf(pair), "")
 			require.Equal(t, http.StatusUnauthorized, again.status, "the token rotates once")
 			f.requireLogin(pair, http.StatusUnauthorized)

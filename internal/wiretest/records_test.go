@@ -166,7 +166,7 @@ func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 		"{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC "+
 			"ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
 			"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC "+
-			"LastUsedAt:0001-01-01 00:00:00 +0000 UTC Scopes:no limit}",
+			"LastUsedAt:0001-01-01 00:00:00 +0000 UTC Scopes:no limit MustRotate:false}",
 		fmt.Sprintf("%+v", auth.AccessKey{ID: "k", Hash: "h"}))
 }
 

@@ -35,8 +35,8 @@ const (
 	// Header is the response header with the page of an answer that has no body.
 	Header = "Sallyport-Revocations"
 
-	// MaxEntries is the maximum number of entries of a page.
-	MaxEntries = 2000
+	// MaxEntries is the maximum number of entries of a page. All entries in memory fit on a page.
+	MaxEntries = revocation.MaxTail
 
 	// MaxLength is the maximum length of a page, in bytes. A page of MaxEntries entries has about a
 	// fourth of it, unless the store makes long IDs.

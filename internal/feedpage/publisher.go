@@ -64,9 +64,6 @@ func (p *Publisher) Page(ctx context.Context, from int64, nonce string) (Page, e
 			return Page{}, err
 		}
 	}
-	if len(entries) > MaxEntries {
-		entries = entries[:MaxEntries]
-	}
 	now := p.now()
 	page := Page{Issuer: p.issuer, Nonce: nonce, From: from, End: tail.Head, Head: tail.Head, SignedAt: now,
 		AsOf: now.Add(-clock.Age(now, tail.AsOf)), Entries: make([]revocation.Entry, len(entries))}

@@ -9,8 +9,8 @@ import (
 	"github.com/sallyport-go/auth/internal/clock"
 )
 
-// maxTail is the maximum number of entries that a Feed keeps for [Feed.Tail].
-const maxTail = 2 * KeptEntries
+// MaxTail is the maximum number of entries that a Feed keeps for [Feed.Tail].
+const MaxTail = 2 * KeptEntries
 
 // Tail is the end of the revocation feed, as an instance has read it.
 type Tail struct {
@@ -89,7 +89,7 @@ func (f *Feed) extendTail(page []Entry) {
 		f.tail = append(f.tail, f.cursor)
 	}
 	f.tail = append(f.tail, page...) // published tails end before the new entries
-	if len(f.tail) > maxTail {
+	if len(f.tail) > MaxTail {
 		f.tail = slices.Clone(f.tail[len(f.tail)-KeptEntries:])
 	}
 }

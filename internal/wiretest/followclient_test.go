@@ -317,7 +317,8 @@ func TestAFollowingVerifierServesManyRequests(t *testing.T) {
 		running.Go(func() {
 			for ctx.Err() == nil {
 				for _, token := range live {
-					if _, err := f.verifier.Verify(ctx, token.Bearer.Reveal()); err != nil && ctx.Err() == nil {
+					_, err := f.verifier.Verify(ctx, token.Bearer.Reveal())
+					if err != nil && ctx.Err() == nil {
 						t.Error(err)
 					}
 				}
@@ -331,7 +332,9 @@ func TestAFollowingVerifierServesManyRequests(t *testing.T) {
 		require.NoError(t, f.svc.Tokens().RevokeToken(t.Context(), token.Bearer.Reveal()))
 	}
 	require.Eventually(t, func() bool {
-		return !slices.ContainsFunc(revoked, func(token auth.Token) bool { return f.status(token) != rejected })
+		return !slices.ContainsFunc(revoked, func(token auth.Token) bool {
+			return f.status(token) != rejected
+		})
 	}, 10*time.Second, 10*time.Millisecond)
 	stop()
 	running.Wait()

@@ -43,6 +43,9 @@
 // [TokenConfig.CheckSessionsInStore] is set, each request reads its session from the store, and a
 // revocation takes effect at once on all instances.
 //
+// Another service, which has neither the store nor the signing keys, verifies tokens with a
+// [RemoteVerifier]. It can follow the revocations of this service, which then mounts [GroupVerifiers].
+//
 // The is_super_user claim of a token is only for clients to display. It grants nothing: the calls
 // for super users read the caller's record from the store on each request.
 //

@@ -365,3 +365,27 @@ func TestAPageHasTheDocumentedClaims(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"alg": "EdDSA", "kid": "ed", "typ": "revocations+jwt"}`, string(header))
 }
+
+// A host with its own users table decides who is a service, and is asked each time, because it can change
+// its mind.
+func TestAHostDecidesWhoReadsTheRevocations(t *testing.T) {
+	t.Parallel()
+	h := newHostFixture(t, signedBy("EdDSA"))
+	set := func(service, super bool) {
+		h.table.change("u-alice", func(u *auth.User) { u.IsService, u.IsSuperUser = service, super })
+	}
+	set(true, false)
+	token, err := h.svc.SignIn(t.Context(), "u-alice")
+	require.NoError(t, err)
+	for _, want := range []struct {
+		service, super bool
+		status         int
+	}{
+		{true, false, http.StatusNotModified}, {false, false, http.StatusForbidden},
+		{false, true, http.StatusNotModified}, {false, false, http.StatusForbidden},
+	} {
+		set(want.service, want.super)
+		r, _ := h.askForPage(token.Bearer.Reveal(), 0)
+		require.Equal(t, want.status, r.status, want)
+	}
+}

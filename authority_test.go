@@ -45,9 +45,13 @@ func TestAnAuthorityHoldsOnlyWhileItsSessionAndUserDo(t *testing.T) {
 		"a disabled super user": {func(s *state) {
 			s.by.SuperUser, s.user.IsSuperUser, s.user.IsActive = true, true, false
 		}, auth.ErrTokenRejected},
-		"too old":               {func(s *state) { s.by.MaxAge = 100 * time.Second }, auth.ErrSessionTooOld},
-		"just not too old":      {func(s *state) { s.by.MaxAge = 100*time.Second + 1 }, nil},
-		"too old and revoked":   {func(s *state) { s.by.MaxAge, s.below = time.Second, 8 }, auth.ErrTokenRejected},
+		"too old":             {func(s *state) { s.by.MaxAge = 100 * time.Second }, auth.ErrSessionTooOld},
+		"just not too old":    {func(s *state) { s.by.MaxAge = 100*time.Second + 1 }, nil},
+		"too old and revoked": {func(s *state) { s.by.MaxAge, s.below = time.Second, 8 }, auth.ErrTokenRejected},
+		"a delegated token":   {func(s *state) { s.by.Actor = "agent" }, auth.ErrDelegated},
+		"a delegated token of a revoked session": {func(s *state) {
+			s.by.Actor, s.below, s.user.IsActive = "agent", 8, false
+		}, auth.ErrDelegated},
 		"the zero authority":    {func(s *state) { s.by, s.session = auth.Authority{}, auth.Session{ExpiresAt: now.Add(1)} }, auth.ErrTokenRejected},
 		"the host, and nothing": {func(s *state) { *s = state{by: auth.ByHost("billing")} }, nil},
 	} {

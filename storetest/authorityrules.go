@@ -15,6 +15,7 @@ var authorityRulePromises = []promise[auth.AccountStore]{
 	{"a session changes nothing if the write names another user", borrowedSessionRefused},
 	{"a session without super user rights finds no records of others", othersNotFound},
 	{"a session that is too old changes nothing", oldSessionRefused},
+	{"a delegated token changes nothing", delegatedRefused},
 	{"an error about the authority takes precedence over other errors", authorityComesFirst},
 }
 
@@ -35,6 +36,26 @@ func hostActs(t *testing.T, store auth.AccountStore) {
 	}
 }
 
+// delegatedRefused calls each verb with the authority of a delegated token, whose session is live.
+func delegatedRefused(t *testing.T, store auth.AccountStore) {
+	for _, v := range verbsOf(store) {
+		t.Run(v.name, func(t *testing.T) {
+			a := newActor(t, store)
+			try := v.prepare(t, store, a)
+			before := takeSnapshot(t, store, a, try)
+			write := withEvent(v.write(a.session, now))
+			write.By.Actor = unique("agent")
+			require.ErrorIs(t, try.call(t.Context(), write), auth.ErrDelegated)
+			require.Equal(t, before, takeSnapshot(t, store, a, try))
+			if trail, ok := store.(auth.EventStore); ok {
+				require.Empty(t, eventsOf(t, trail, write))
+			}
+			write.By.Actor = ""
+			require.NoError(t, try.call(t.Context(), write))
+		})
+	}
+}
+
 // invalidWrites calls each verb with invalid writes. Each function in the map edits turns a valid
 // write into an invalid write.
 func invalidWrites(t *testing.T, store auth.AccountStore) {
@@ -46,6 +67,8 @@ func invalidWrites(t *testing.T, store auth.AccountStore) {
 		"host and session":    func(w *auth.Write) { w.By.Host = "storetest" },
 		"impossible scope":    func(w *auth.Write) { w.By.Scope = "a b" },
 		"host and scope":      func(w *auth.Write) { w.By = auth.Authority{Host: "storetest", Scope: "a"} },
+		"host and actor":      func(w *auth.Write) { w.By = auth.Authority{Host: "storetest", Actor: "a"} },
+		"impossible actor":    func(w *auth.Write) { w.By.Actor = "\x00" },
 		"negative age":        func(w *auth.Write) { w.By.MaxAge = -1 },
 		"negative lifetime":   func(w *auth.Write) { w.MaxTokenLifetime = -1 },
 		"impossible session":  func(w *auth.Write) { w.By.SessionID += "\x00" },

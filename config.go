@@ -50,7 +50,9 @@ type TokenConfig struct {
 	//
 	// The function is called for each token, after the session was created, and must be safe for concurrent
 	// use. If it returns an error or panics, or if the token becomes too long for a cookie (2048 bytes,
-	// with [Config.BrowserSessions]), the sign-in fails with 503 and the session is revoked.
+	// with [Config.BrowserSessions]), the sign-in fails with 503 and the session is revoked. It is also
+	// called for each delegated token. There, an error makes [TokenIssuer.Delegate] fail, and the session
+	// stays.
 	Claims func(ctx context.Context, session Session, user User) (map[string]any, error)
 
 	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero means

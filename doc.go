@@ -69,6 +69,12 @@
 // limits what a stolen token can do. If the token's session is older than ReauthAfter, the token
 // cannot be used to make an access key.
 //
+// # Other services
+//
+// A token is for the service that issues it. For the services in [TokenConfig.Audiences], a host issues
+// tokens with [LoginOptions] or [IssueParams], and such a service verifies them with a [RemoteVerifier].
+// [TokenIssuer.Delegate] makes a token with which a program calls another service for a user.
+//
 // # A users table of your own
 //
 // A host that has a users table calls [NewWithUsers] with a [UserSource] and a store that keeps no

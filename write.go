@@ -78,6 +78,7 @@ const (
 	EventSignInRejected      EventKind = "sign_in.rejected"
 	EventSignInThrottled     EventKind = "sign_in.throttled"
 	EventTokenRejected       EventKind = "token.rejected"
+	EventTokenDelegated      EventKind = "token.delegated"
 	EventAccessRefused       EventKind = "access.refused"
 	EventSessionRevoked      EventKind = "session.revoked"
 	EventUserSessionsRevoked EventKind = "user.sessions_revoked"
@@ -267,8 +268,8 @@ var maxWaiting = [eventClasses]int32{
 
 func (e Event) class() eventClass {
 	switch {
-	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked: // any user can cause any number of these
-		return classSignIn
+	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked, e.Kind == EventTokenDelegated:
+		return classSignIn // any user can cause any number of these
 	case e.Kind == EventSignInRejected:
 		return classRejectedSignIn
 	case e.Kind == EventTokenRejected:

@@ -52,6 +52,20 @@ func TestVerifyingACachedTokenDoesNotAllocate(t *testing.T) {
 	}
 }
 
+func TestVerifyingACachedTokenForAnotherServiceDoesNotAllocate(t *testing.T) {
+	if testenv.Race {
+		t.Log("the race detector allocates too, so there is nothing to count")
+		return
+	}
+	d := newDelegator(t)
+	tokens, token, ctx := d.svc.Tokens(), d.mustDelegate().Bearer.Reveal(), t.Context()
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if identity, err := tokens.VerifyFor(ctx, audience, token); err != nil || identity.Actor != d.agent {
+			t.Error(err)
+		}
+	}))
+}
+
 // Anyone can call /start, and no limit stands before the call. So the handler must parse a large
 // Cookie header only one time. Each parse of the header allocates memory for every cookie.
 func TestStartParsesALargeCookieHeaderOnce(t *testing.T) {

@@ -80,6 +80,7 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 		configure: func(_ *githubFixture, cfg *auth.Config) {
 			cfg.OnEvent = got.Add
 			cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
+			cfg.Tokens.Scopes, cfg.Tokens.Audiences = []string{reading}, []string{audience}
 		},
 	})
 	secrets := []string{g.adminPair.AccessSecret.Reveal(), g.userPair.AccessSecret.Reveal()}
@@ -121,6 +122,14 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	leaked := as(alice, "POST", "/auth/keys", "").pair(t)
 	_, err = g.svc.Credentials().RevokeLeaked(t.Context(), leaked.AccessSecret)
 	require.NoError(t, err)
+
+	agent, err := g.svc.Register(t.Context(), authtest.ByHost,
+		auth.UserParams{Username: "agent", IsService: true, Audiences: []string{audience}})
+	require.NoError(t, err)
+	delegated, err := g.svc.Tokens().Delegate(t.Context(), g.identify(alice), auth.Delegation{
+		For: agent.User.ID, Audience: audience, Scopes: auth.NewScopes(reading)})
+	require.NoError(t, err)
+	secrets = append(secrets, agent.Pair.AccessSecret.Reveal(), delegated.Bearer.Reveal())
 
 	require.Equal(t, 200, g.browser().connect(alice).status)
 	require.Equal(t, http.StatusForbidden, g.deny(alice).status)

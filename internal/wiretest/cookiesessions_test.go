@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
@@ -164,6 +165,43 @@ func TestASealingKeyAloneOpensNoSession(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.svc.Handler().ServeHTTP(w, r)
 		require.Equal(t, http.StatusUnauthorized, w.Code, "a cookie's token is no bearer token")
+	}
+}
+
+// A cookie is for the issuer, even if the key that signs cookies signs tokens for other services, too.
+func TestACookieForAnotherServiceOpensNoSession(t *testing.T) {
+	t.Parallel()
+	h := newCookieHost(t)
+	signer := authtest.NewSigners(t)["EdDSA"]
+	cfg := h.cfg
+	cfg.SigningKeys = []auth.SigningKey{signer.Key}
+	cfg.Tokens.Audiences, cfg.Tokens.Scopes = []string{audience}, []string{reading}
+	svc, err := auth.New(h.store, cfg)
+	require.NoError(t, err)
+	text, err := base64.RawURLEncoding.DecodeString(strings.Split(h.token(t), ".")[1])
+	require.NoError(t, err)
+	header := encode(map[string]any{"alg": "EdDSA", "kid": signer.Key.ID(), "typ": "session+jwt"}, nil)
+	act := map[string]any{"sub": "agent"}
+	for name, c := range map[string]struct {
+		changes map[string]any
+		status  int
+	}{
+		"the control":         {nil, http.StatusOK},
+		"another audience":    {map[string]any{"aud": audience}, http.StatusUnauthorized},
+		"an unknown audience": {map[string]any{"aud": "https://c.example.com"}, http.StatusUnauthorized},
+		"a delegated token":   {map[string]any{"sid": "x", "act": act, "scope": reading, "client_id": ""}, http.StatusUnauthorized},
+		"an actor alone":      {map[string]any{"act": act}, http.StatusUnauthorized},
+		"for another, delegated": {map[string]any{"aud": audience, "sid": "x", "act": act, "scope": reading,
+			"client_id": ""}, http.StatusUnauthorized},
+	} {
+		claims := map[string]any{}
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber()
+		require.NoError(t, decoder.Decode(&claims))
+		cookie := h.seal(signer.Forge(t, header, encode(claims, c.changes)))
+		for range 2 {
+			require.Equal(t, c.status, h.status(svc, cookie), name)
+		}
 	}
 }
 

@@ -44,7 +44,8 @@ type ImportedKey struct {
 	Secret Secret
 
 	CreatedAt time.Time // zero means now
-	KeyOptions
+
+	KeyOptions // MustRotate cannot be set, because an imported key cannot be rotated
 }
 
 // minChosenSecret is the minimum length of a secret that a person chose (NIST SP 800-63B).
@@ -96,6 +97,8 @@ func (v *CredentialVerifier) importedKey(ctx context.Context, imported ImportedK
 		key.CreatedAt = now
 	}
 	switch {
+	case imported.MustRotate:
+		return AccessKey{}, invalidf("must_rotate", "must be left out: an imported key cannot be rotated")
 	case key.ID == "." || key.ID == "..":
 		return AccessKey{}, invalidf("access_key", "must not be a word that paths have in its place")
 	case v.expired(key):

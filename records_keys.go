@@ -45,6 +45,19 @@ type AccessKey struct {
 	// MustRotate means that the owner must rotate the key before the key works as usual, because another
 	// person knows the secret. Until then, a session that the key opens has only [ScopeRotate].
 	MustRotate bool
+
+	// ExpiryNoticeAt is the time of the newest [EventKeyExpiring] of the key. Zero means that there was none.
+	ExpiryNoticeAt time.Time
+}
+
+// ExpiryNoticeDue reports whether the key needs an event, because it expires soon: at the given time, it has
+// not expired and expires within the duration lead. There must have been no event since the time at which the
+// key began to expire within lead. If the key was created after that time, no event is due, because the
+// person who chose the expiry knows it.
+func (k AccessKey) ExpiryNoticeDue(now time.Time, lead time.Duration) bool {
+	begin := k.ExpiresAt.Add(-lead)
+	return !k.ExpiresAt.IsZero() && k.ExpiresAt.After(now) && !begin.After(now) &&
+		k.CreatedAt.Before(begin) && k.ExpiryNoticeAt.Before(begin)
 }
 
 // KeyOptions are the options of a new access key.

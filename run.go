@@ -106,7 +106,16 @@ func (s *Service) pollFeed(ctx context.Context, every time.Duration) {
 // also removes access keys that expired at least 30 days ago, hashes of previous secrets that have
 // not worked for an hour, and events of the audit trail that are older than Config.AuditRetention.
 // If Prune returns an error, the records that were removed before the error stay removed.
+//
+// Prune also emits an [EventKeyExpiring] for each access key that expires within 14 days, and another one if
+// the key expires within a day. If several instances call Prune, only one of them emits the event. It does
+// so also if pruning fails. docs/events.md says which keys get no event.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
+	removed, err = s.prune(ctx)
+	return removed, errors.Join(err, s.noticeExpiringKeys(ctx))
+}
+
+func (s *Service) prune(ctx context.Context) (removed int, err error) {
 	now := s.now()
 	type prunable struct {
 		name    string

@@ -107,6 +107,7 @@ func (k AccessKey) Validate() error {
 		checkPrevious(k.PreviousHash, k.PreviousUntil),
 		checkOptionalTime("last_used_at", k.LastUsedAt),
 		k.Scopes.validateForKey(),
+		checkOptionalTime("expiry_notice_at", k.ExpiryNoticeAt),
 	)
 }
 

@@ -88,6 +88,7 @@ const (
 	EventKeyChanged          EventKind = "key.changed"
 	EventKeyRevoked          EventKind = "key.revoked"
 	EventKeyLeaked           EventKind = "key.leaked"
+	EventKeyExpiring         EventKind = "key.expiring"
 	EventUserCreated         EventKind = "user.created"
 	EventUsersImported       EventKind = "user.imported"
 	EventUserChanged         EventKind = "user.changed"

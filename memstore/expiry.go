@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"container/heap"
+	"iter"
 	"time"
 )
 
@@ -42,6 +43,25 @@ func (q *queue[T]) prune(expired time.Time, limit int, remove func(T)) int {
 		pruned++
 	}
 	return pruned
+}
+
+// until returns an iterator over the records that expire at the given time or earlier, in no particular
+// order. It does not look at most of the other records, because each entry of a heap expires no earlier than
+// its parent.
+func (q queue[T]) until(end time.Time) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for next := []int{0}; len(next) > 0; {
+			i := next[len(next)-1]
+			next = next[:len(next)-1]
+			if i >= len(q) || q[i].at.After(end) {
+				continue
+			}
+			if !yield(q[i].record) {
+				return
+			}
+			next = append(next, 2*i+1, 2*i+2)
+		}
+	}
 }
 
 // The methods below implement heap.Interface, so that package container/heap can call them.

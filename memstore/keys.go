@@ -228,6 +228,47 @@ func (s *accounts) PrunePreviousHashes(ctx context.Context, ended time.Time, lim
 	}), nil
 }
 
+// ListExpiringKeys implements [auth.CredentialStore]. It looks only at keys that expire within lead or have
+// expired.
+func (s *accounts) ListExpiringKeys(
+	ctx context.Context, now time.Time, lead time.Duration, limit int,
+) ([]auth.AccessKey, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var due []auth.AccessKey
+	for key := range s.keysByExpiry.until(now.Add(lead)) {
+		if key.record.ExpiryNoticeDue(storedTime(now), lead) {
+			due = append(due, key.record)
+		}
+	}
+	slices.SortFunc(due, func(a, b auth.AccessKey) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
+	return due[:min(len(due), max(limit, 0))], nil
+}
+
+// RecordExpiryNotice implements [auth.CredentialStore].
+func (s *accounts) RecordExpiryNotice(
+	ctx context.Context, w auth.Write, id string, lead time.Duration,
+) error {
+	if err := check(ctx, w); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, now, err := s.keyToChange(w, id)
+	if err != nil {
+		return err
+	}
+	if !key.record.ExpiryNoticeDue(now, lead) {
+		return fmt.Errorf("memstore: notice of the expiry: %w", auth.ErrChanged)
+	}
+	key.record.ExpiryNoticeAt = now
+	s.addEvent(w, now, subject{userID: key.record.UserID})
+	return nil
+}
+
 // scheduleOverlapEnd updates the position of the key in keysByOverlap after a change of PreviousUntil.
 // The caller holds the lock.
 func (s *accounts) scheduleOverlapEnd(key *accessKey) {
@@ -297,6 +338,7 @@ func (s *accounts) addKey(owner *user, record auth.AccessKey) {
 	record.ExpiresAt = storedTime(record.ExpiresAt)
 	record.PreviousUntil = storedTime(record.PreviousUntil)
 	record.LastUsedAt = storedTime(record.LastUsedAt)
+	record.ExpiryNoticeAt = storedTime(record.ExpiryNoticeAt)
 	key := &accessKey{record: record, owner: owner, sessions: make(set[*session])}
 	if !record.ExpiresAt.IsZero() {
 		key.expiry = s.keysByExpiry.add(key, record.ExpiresAt)

@@ -249,6 +249,24 @@ func (s *accountStore) PrunePreviousHashes(
 	return s.AccountStore.PrunePreviousHashes(ctx, ended, limit)
 }
 
+// ListExpiringKeys implements [auth.CredentialStore].
+func (s *accountStore) ListExpiringKeys(
+	ctx context.Context, now time.Time, lead time.Duration, limit int,
+) (r1 []auth.AccessKey, err error) {
+	ctx, end := s.begin(ctx, "ListExpiringKeys")
+	defer func() { end(err) }()
+	return s.AccountStore.ListExpiringKeys(ctx, now, lead, limit)
+}
+
+// RecordExpiryNotice implements [auth.CredentialStore].
+func (s *accountStore) RecordExpiryNotice(
+	ctx context.Context, w auth.Write, id string, lead time.Duration,
+) (err error) {
+	ctx, end := s.begin(ctx, "RecordExpiryNotice")
+	defer func() { end(err) }()
+	return s.AccountStore.RecordExpiryNotice(ctx, w, id, lead)
+}
+
 // CreateSession implements [auth.SessionStore].
 func (s *accountStore) CreateSession(
 	ctx context.Context, session auth.Session, limit int,

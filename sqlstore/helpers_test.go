@@ -236,6 +236,15 @@ func storeVerbs() []verb {
 			keys, err := s.ListAllKeys(ctx, "k-ada", 10)
 			return expect(2)(len(keys), err)
 		}},
+		{"ListExpiringKeys", false, func(ctx context.Context, s *sqlstore.Store) error {
+			keys, err := s.ListExpiringKeys(ctx, now.Add(90*time.Minute), time.Hour, 10)
+			return expect(1)(len(keys), err)
+		}},
+		{"RecordExpiryNotice", true, func(ctx context.Context, s *sqlstore.Store) error {
+			later := byHost
+			later.Now = func() time.Time { return now.Add(90 * time.Minute) }
+			return s.RecordExpiryNotice(ctx, later, "k-old", time.Hour)
+		}},
 		{"TouchKey", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.TouchKey(ctx, "k-ada", now.Add(auth.KeyUsePrecision))
 		}},

@@ -260,7 +260,7 @@ func insertBare(b *testing.B, store *sqlstore.Store, db *sql.DB, each int, rows 
 	micros := now.UnixMicro()
 	tables := []struct{ insert, row string }{
 		{`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at, is_service, created_by, audiences) VALUES `, `(?, ?, ?, ?, ?, 0, 1, ?, 0, 0, 0, '', '')`},
-		{`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at, must_rotate) VALUES `, `(?, ?, ?, '', ?, 0, '', 0, 0, 0)`},
+		{`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at, must_rotate, expiry_notice_at) VALUES `, `(?, ?, ?, '', ?, 0, '', 0, 0, 0, 0)`},
 	}
 	for some := range slices.Chunk(rows, batch) {
 		tx, err := db.Begin()

@@ -276,6 +276,54 @@ func (s *core) PrunePreviousHashes(ctx context.Context, ended time.Time, limit i
 }
 
 const (
+	// expiringKeys has the conditions of [auth.AccessKey.ExpiryNoticeDue]. The first is that of the index.
+	expiringKeys = `
+SELECT ` + keyColumns + ` FROM auth_access_keys k
+WHERE k.expires_at > 0 AND k.expires_at > ? AND k.expires_at <= ?
+	AND k.created_at < k.expires_at - ? AND k.expiry_notice_at < k.expires_at - ?
+ORDER BY k.expires_at LIMIT ?`
+	recordNotice = `UPDATE auth_access_keys SET expiry_notice_at = ? WHERE id = ?`
+)
+
+// ListExpiringKeys implements [auth.CredentialStore].
+func (s *core) ListExpiringKeys(
+	ctx context.Context, now time.Time, lead time.Duration, limit int,
+) ([]auth.AccessKey, error) {
+	return read(ctx, s, "list expiring keys", func(
+		ctx context.Context, q querier,
+	) ([]auth.AccessKey, error) {
+		if limit < 1 {
+			return nil, ctx.Err()
+		}
+		micros := lead.Microseconds()
+		return collect(ctx, q, keyFields, expiringKeys,
+			toMicros(now), toMicros(now.Add(lead)), micros, micros, limit)
+	})
+}
+
+// RecordExpiryNotice implements [auth.CredentialStore].
+func (s *core) RecordExpiryNotice(
+	ctx context.Context, w auth.Write, id string, lead time.Duration,
+) error {
+	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
+		return err
+	}
+	return s.write(ctx, "record notice of expiry", func(ctx context.Context, t tx) error {
+		a, key, err := holdKey(ctx, t, w, id)
+		if err == nil && !key.ExpiryNoticeDue(a.now, lead) {
+			err = auth.ErrChanged
+		}
+		if err != nil {
+			return err
+		}
+		return runInOrder(
+			func() error { return t.change(ctx, recordNotice, toMicros(a.now), id) },
+			func() error { return a.addEvent(ctx, about{userID: key.UserID}) },
+		)
+	})
+}
+
+const (
 	selectKey = `SELECT ` + keyColumns + ` FROM auth_access_keys k WHERE k.id = ?`
 	lockKey   = selectKey + ` FOR UPDATE`
 )
@@ -293,9 +341,9 @@ const (
 	insertAccessKeys = `
 INSERT INTO auth_access_keys
 	(id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at,
-	scopes, must_rotate)
+	scopes, must_rotate, expiry_notice_at)
 VALUES `
-	accessKeyRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	accessKeyRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertAccessKey = insertAccessKeys + accessKeyRow
 )
 
@@ -303,7 +351,7 @@ func keyValues(key auth.AccessKey) []any {
 	return []any{
 		key.ID, key.UserID, key.Hash, key.Label, toMicros(key.CreatedAt), toMicros(key.ExpiresAt),
 		key.PreviousHash, toMicros(key.PreviousUntil), toMicros(key.LastUsedAt),
-		scopesValue(key.Scopes), flag(key.MustRotate),
+		scopesValue(key.Scopes), flag(key.MustRotate), toMicros(key.ExpiryNoticeAt),
 	}
 }
 

@@ -24,8 +24,8 @@ const manyRows = 50_000
 var fill = []string{
 	`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at, is_service, created_by, audiences)
 		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0, CASE n % 1000 WHEN 0 THEN 1 ELSE 0 END, '', '' FROM TABLE`,
-	`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at, scopes, must_rotate)
-		SELECT CONCAT('k', n), CONCAT('u', n), 'hash', '', 1, 9000000000000000 + n, '', 0, 0, CASE n % 2 WHEN 0 THEN 'reports:read' END, 0 FROM TABLE`,
+	`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at, scopes, must_rotate, expiry_notice_at)
+		SELECT CONCAT('k', n), CONCAT('u', n), 'hash', '', 1, 9000000000000000 + n, '', 0, 0, CASE n % 2 WHEN 0 THEN 'reports:read' END, 0, 0 FROM TABLE`,
 	fillSessions,
 	`INSERT INTO auth_revocations (position, id, user_id, session_id, generation, expires_at)
 		SELECT 1000 + n, CONCAT('r', n), CONCAT('u', n), CONCAT('e', n), n, 9000000000000000 + n FROM TABLE`,

@@ -17,7 +17,7 @@ const (
 	userColumns = `u.id, u.username, u.email, u.is_super_user, u.is_active, u.created_at, u.last_login, u.admitted_at,
 	u.is_service, u.created_by, u.audiences`
 	keyColumns = `k.id, k.user_id, k.hash, k.label, k.created_at, k.expires_at, k.previous_hash, k.previous_until,
-	k.last_used_at, k.scopes, k.must_rotate`
+	k.last_used_at, k.scopes, k.must_rotate, k.expiry_notice_at`
 	sessionColumns = `s.id, s.user_id, s.method, s.access_key_id, s.created_at, s.expires_at, s.user_agent, s.address,
 	s.generation, s.scopes, s.audience`
 	revocationColumns = `r.position, r.id, r.user_id, r.session_id, r.generation, r.expires_at`
@@ -34,7 +34,7 @@ func userFields(u *auth.User) []any {
 func keyFields(k *auth.AccessKey) []any {
 	return []any{&k.ID, &k.UserID, &k.Hash, &k.Label, micros{&k.CreatedAt}, micros{&k.ExpiresAt},
 		&k.PreviousHash, micros{&k.PreviousUntil}, micros{&k.LastUsedAt}, scopes{&k.Scopes},
-		&k.MustRotate}
+		&k.MustRotate, micros{&k.ExpiryNoticeAt}}
 }
 
 func sessionFields(s *auth.Session) []any {

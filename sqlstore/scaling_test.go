@@ -128,9 +128,9 @@ func scaledRows(users int, add func(table string, columns []string, row []any)) 
 	for i := range users * keysPerUser {
 		keys = append(keys, "ak_live_"+rand.Text())
 		add("access_keys", []string{
-			"id", "user_id", "hash", "label", "created_at", "expires_at", "previous_hash", "previous_until", "last_used_at", "must_rotate",
+			"id", "user_id", "hash", "label", "created_at", "expires_at", "previous_hash", "previous_until", "last_used_at", "must_rotate", "expiry_notice_at",
 		}, []any{
-			keys[i], ids[i%users], "$sha256$v=1$" + rand.Text() + rand.Text()[:17], "", micros, int64(0), "", int64(0), micros, int16(0),
+			keys[i], ids[i%users], "$sha256$v=1$" + rand.Text() + rand.Text()[:17], "", micros, int64(0), "", int64(0), micros, int16(0), int64(0),
 		})
 	}
 	for i := range users * sessionsPerUser {

@@ -49,6 +49,7 @@ var (
 	}
 	accountsAlone = []group[auth.AccountStore]{
 		{"listing all keys", listKeysPromisesAlone},
+		{"notices of expiring keys", expiryNoticePromises},
 		{"pruning", prunePromises},
 		{"the whole revocation feed", wholeFeedPromises},
 		{"the sessions of all users", everybodyPromises},

@@ -77,6 +77,7 @@ var alone = []group[auth.Store]{
 	{"the last super user", append(lastSuperUserPromises, lastPersonPromises...)},
 	{"listing all users", listAllPromises},
 	{"listing all keys", ofUsers(listKeysPromisesAlone, nil)},
+	{"notices of expiring keys", ofUsers(expiryNoticePromises, nil)},
 	{"pruning", ofUsers(prunePromises, prunePromisesOfUsers)},
 	{"the whole revocation feed", ofUsers(wholeFeedPromises, wholeFeedPromisesOfUsers)},
 	{"the sessions of all users", ofUsers(everybodyPromises, nil)},

@@ -64,7 +64,7 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	key, added, reset := newKey(user), newKey(user), newKey(user)
 	user.CreatedAt, user.LastLogin, user.AdmittedAt = in, in, in
 	for _, key := range []*auth.AccessKey{&key, &added, &reset} {
-		key.CreatedAt, key.ExpiresAt, key.LastUsedAt = in, in, in
+		key.CreatedAt, key.ExpiresAt, key.LastUsedAt, key.ExpiryNoticeAt = in, in, in, in
 		key.PreviousHash, key.PreviousUntil = "previous", in
 	}
 	require.NoError(t, store.Register(ctx, byHost(now), user, key))
@@ -74,6 +74,7 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	for _, key := range []*auth.AccessKey{&key, &added} {
 		stored := *key
 		stored.CreatedAt, stored.ExpiresAt, stored.PreviousUntil, stored.LastUsedAt = want, want, want, want
+		stored.ExpiryNoticeAt = want
 		requireKeyOf(t, store, stored, user)
 	}
 	requireUser(t, store, user)
@@ -96,6 +97,7 @@ func requireTimeKept(t *testing.T, store auth.Store, in, want time.Time) {
 	user.AdmittedAt = time.Time{}
 	require.Equal(t, user, updated)
 	reset.CreatedAt, reset.ExpiresAt, reset.PreviousUntil, reset.LastUsedAt = want, want, want, want
+	reset.ExpiryNoticeAt = want
 	requireKey(t, store, reset)
 }
 

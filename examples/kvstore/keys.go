@@ -75,6 +75,7 @@ func (a *account) addKey(key auth.AccessKey) error {
 	}
 	key.CreatedAt, key.ExpiresAt = kept(key.CreatedAt), kept(key.ExpiresAt)
 	key.PreviousUntil, key.LastUsedAt = kept(key.PreviousUntil), kept(key.LastUsedAt)
+	key.ExpiryNoticeAt = kept(key.ExpiryNoticeAt)
 	a.Keys[key.ID] = key
 	return nil
 }
@@ -243,6 +244,49 @@ func (t tx) removePreviousHash(id string) error {
 		key.PreviousHash, key.PreviousUntil = "", time.Time{}
 		a.Keys[id] = key
 		return nil
+	})
+}
+
+// ListExpiringKeys implements [auth.CredentialStore]. The index is sorted by the time of the expiry.
+func (s *Store) ListExpiringKeys(
+	ctx context.Context, now time.Time, lead time.Duration, limit int,
+) (found []auth.AccessKey, err error) {
+	now = kept(now)
+	err = s.view(ctx, func(t tx) error {
+		for entry, userID := range t.after(keyExpiry, timeKey(now)) {
+			if len(found) >= limit || timeOf(entry).After(now.Add(lead)) {
+				break
+			}
+			a, err := t.account(string(userID))
+			if err != nil {
+				return err
+			}
+			if key := a.Keys[entry[timeLength:]]; key.ExpiryNoticeDue(now, lead) {
+				found = append(found, key)
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// RecordExpiryNotice implements [auth.CredentialStore].
+func (s *Store) RecordExpiryNotice(
+	ctx context.Context, w auth.Write, id string, lead time.Duration,
+) error {
+	if err := check(ctx, w); err != nil {
+		return err
+	}
+	return s.write(ctx, w, func(c *change) error {
+		return c.key(id, func(a *account) error {
+			key := a.Keys[id]
+			if !key.ExpiryNoticeDue(c.now, lead) {
+				return auth.ErrChanged
+			}
+			key.ExpiryNoticeAt = c.now
+			a.Keys[id] = key
+			return nil
+		})
 	})
 }
 

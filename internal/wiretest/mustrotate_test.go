@@ -237,6 +237,18 @@ func TestWithoutScopesInTheConfigurationNoKeyMustBeRotated(t *testing.T) {
 	f.requireLogin(f.userPair, http.StatusOK)
 }
 
+func TestAnImportedKeyCannotHaveToBeRotated(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, scopesOn(testStores["memory"](t)))
+	imported := auth.ImportedKey{AccessKey: "alices-old-key", UserID: f.user.ID,
+		Secret: auth.NewSecret("correct horse battery staple"), KeyOptions: auth.KeyOptions{MustRotate: true}}
+	err := f.svc.Credentials().Import(t.Context(), authtest.ByHost, imported)
+	require.ErrorContains(t, err, "must_rotate")
+	require.ErrorIs(t, err, auth.ErrInvalid)
+	imported.MustRotate = false
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, imported))
+}
+
 // The host removes its scopes from the configuration after it has made a key that must be rotated.
 func TestAKeyMustBeRotatedAlsoAfterTheScopesWereRemoved(t *testing.T) {
 	t.Parallel()

@@ -375,7 +375,7 @@ func TestAHostDecidesWhoReadsTheRevocations(t *testing.T) {
 		h.table.change("u-alice", func(u *auth.User) { u.IsService, u.IsSuperUser = service, super })
 	}
 	set(true, false)
-	token, err := h.svc.SignIn(t.Context(, auth.LoginOptions{}), "u-alice")
+	token, err := h.svc.SignIn(t.Context(), "u-alice", auth.LoginOptions{})
 	require.NoError(t, err)
 	for _, want := range []struct {
 		service, super bool

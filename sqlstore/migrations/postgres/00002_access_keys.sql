@@ -1,17 +1,18 @@
 -- +goose Up
 
 CREATE TABLE auth_access_keys (
-	id             TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-	user_id        TEXT COLLATE "C" NOT NULL,
-	hash           TEXT             NOT NULL,
-	label          TEXT             NOT NULL,
-	created_at     BIGINT           NOT NULL,
-	expires_at     BIGINT           NOT NULL,
-	previous_hash  TEXT             NOT NULL, -- '' if there is none
-	previous_until BIGINT           NOT NULL,
-	last_used_at   BIGINT           NOT NULL,
-	scopes         TEXT, -- NULL if the key has no limit
-	must_rotate    SMALLINT         NOT NULL CHECK (must_rotate IN (0, 1))
+	id               TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	user_id          TEXT COLLATE "C" NOT NULL,
+	hash             TEXT             NOT NULL,
+	label            TEXT             NOT NULL,
+	created_at       BIGINT           NOT NULL,
+	expires_at       BIGINT           NOT NULL,
+	previous_hash    TEXT             NOT NULL, -- '' if there is none
+	previous_until   BIGINT           NOT NULL,
+	last_used_at     BIGINT           NOT NULL,
+	scopes           TEXT, -- NULL if the key has no limit
+	must_rotate      SMALLINT         NOT NULL CHECK (must_rotate IN (0, 1)),
+	expiry_notice_at BIGINT           NOT NULL
 );
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);

@@ -1,17 +1,18 @@
 -- +goose Up
 
 CREATE TABLE auth_access_keys (
-	id             TEXT    NOT NULL PRIMARY KEY,
-	user_id        TEXT    NOT NULL,
-	hash           TEXT    NOT NULL,
-	label          TEXT    NOT NULL,
-	created_at     INTEGER NOT NULL,
-	expires_at     INTEGER NOT NULL,
-	previous_hash  TEXT    NOT NULL, -- '' if there is none
-	previous_until INTEGER NOT NULL,
-	last_used_at   INTEGER NOT NULL,
-	scopes         TEXT, -- NULL if the key has no limit
-	must_rotate    INTEGER NOT NULL CHECK (must_rotate IN (0, 1))
+	id               TEXT    NOT NULL PRIMARY KEY,
+	user_id          TEXT    NOT NULL,
+	hash             TEXT    NOT NULL,
+	label            TEXT    NOT NULL,
+	created_at       INTEGER NOT NULL,
+	expires_at       INTEGER NOT NULL,
+	previous_hash    TEXT    NOT NULL, -- '' if there is none
+	previous_until   INTEGER NOT NULL,
+	last_used_at     INTEGER NOT NULL,
+	scopes           TEXT, -- NULL if the key has no limit
+	must_rotate      INTEGER NOT NULL CHECK (must_rotate IN (0, 1)),
+	expiry_notice_at INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX auth_access_keys_by_user ON auth_access_keys (user_id, created_at, id);

@@ -100,6 +100,10 @@ type Config struct {
 	// older events. Zero means 365 days.
 	AuditRetention time.Duration
 
+	// NameRetention is how long a username stays taken after its user has given it up or was deleted. Then
+	// [Service.Prune] makes the username available, and another user can take it. Zero means forever.
+	NameRetention time.Duration
+
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
 
@@ -127,6 +131,7 @@ type Service struct {
 	writes      *writable.Monitor // nil if the store has no method CheckWritable
 	reauthAfter time.Duration     // 0 means any age
 	retention   time.Duration     // Config.AuditRetention
+	keepNames   time.Duration     // Config.NameRetention
 	timeout     time.Duration
 	now         func() time.Time
 	log         *slog.Logger
@@ -210,6 +215,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		writes:      writable.New(guardCheckWritable(store), cfg.Now, cfg.Logger),
 		reauthAfter: cfg.ReauthAfter,
 		retention:   cfg.AuditRetention,
+		keepNames:   cfg.NameRetention,
 		timeout:     cfg.Timeout,
 		now:         cfg.Now,
 		log:         cfg.Logger,
@@ -239,8 +245,8 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.ReauthAfter < 0 {
 		return cfg, errors.New("auth: Config.ReauthAfter must not be negative")
 	}
-	if cfg.AuditRetention < 0 {
-		return cfg, errors.New("auth: Config.AuditRetention must not be negative")
+	if cfg.AuditRetention < 0 || cfg.NameRetention < 0 {
+		return cfg, errors.New("auth: Config.AuditRetention and NameRetention must not be negative")
 	}
 	if cfg.Tokens.Events != nil || cfg.Credentials.Events != nil ||
 		cfg.GitHub != nil && cfg.GitHub.Events != nil {

@@ -158,11 +158,12 @@ func (a Authority) CheckOwner(userID string) error {
 //   - If a change adds or revokes an access key, granted is the Scopes of the key. If the change sets the
 //     Scopes, the store calls CheckGrant for the earlier and for the new Scopes. If a change rotates a key,
 //     the store calls [Authority.CheckRotation] instead.
-//   - If a change makes a user active or a super user, links a GitHub account or forgets one, granted is
-//     nil, because somebody can then sign in without a limit. Only a session without a limit can grant nil.
-//     [UserStore.ResetUser] is an exception: if it makes a user active, granted is the Scopes of the new
-//     key, because the user cannot sign in with anything else.
-//   - If a change adds a user, the store calls [Authority.CheckNewUser] instead.
+//   - If a change links a GitHub account or forgets one, granted is nil, because somebody can then sign in
+//     without a limit. Only a session without a limit can grant nil.
+//   - If [UserStore.ResetUser] makes a user a super user, granted is nil. Otherwise, granted is the Scopes of
+//     the new key, because the user cannot sign in with anything else.
+//   - If a change adds a user, the store calls [Authority.CheckNewUser] instead. If [UserStore.UpdateUser]
+//     changes a user, the store calls [Authority.CheckUserChange] instead.
 func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
 	if a.Host != "" || granted.Within(session.Scopes) {
 		return nil
@@ -171,6 +172,18 @@ func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
 		return &InsufficientScopeError{}
 	}
 	return &InsufficientScopeError{Scope: scope.Missing(granted.text, session.Scopes.text)}
+}
+
+// CheckUserChange returns an *[InsufficientScopeError] if the authority is a limited session that must not
+// make the change. The user argument is the user before the change. A limited session cannot make a change
+// that gives power: see [UserChange.GivesPower]. It also cannot change the username of a super user, because
+// other people know the super user by this name. It can change the username of every other user, and it can
+// remove an e-mail address.
+func (a Authority) CheckUserChange(session Session, user User, change UserChange) error {
+	if change.GivesPower() || change.Username != nil && user.IsSuperUser {
+		return a.CheckGrant(session, nil)
+	}
+	return nil
 }
 
 // CheckNewUser calls [Authority.CheckGrant] for the Scopes of each key of a new user, and returns the first

@@ -37,6 +37,8 @@ type registerResponse struct {
 	Audiences []string `json:"audiences,omitzero"`
 }
 
+var errReservedUsername = invalidf("username", "must not be a reserved name such as admin")
+
 func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, error) {
 	body := wire.ReadBody(w, r, "username", "email", "is_super_user", "is_service", "audiences",
 		"must_rotate")
@@ -55,7 +57,7 @@ func (s *Service) serveRegister(w http.ResponseWriter, r *http.Request) (any, er
 	case hasAudiences && !params.IsService:
 		return nil, invalidf("audiences", "can be given only to a service user")
 	case githubapi.IsReservedUsername(params.Username):
-		return nil, invalidf("username", "must not be a reserved name such as admin")
+		return nil, errReservedUsername
 	}
 	made, err := s.Register(r.Context(), s.administrator(r, givesPower), params)
 	if err != nil {
@@ -179,28 +181,34 @@ func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error)
 	return newUserResponse(user), nil
 }
 
-// UpdateUserHandler handles PATCH /auth/users/{id}: it disables, enables, promotes or demotes a
-// user. To enable or promote a user, the caller needs a session that is not older than
-// Config.ReauthAfter. To disable or demote a user, a session of any age is enough.
+// UpdateUserHandler handles PATCH /auth/users/{id}: it disables, enables, promotes, demotes or renames a
+// user. To enable, promote or rename a user, or to give the user an e-mail address, the caller needs a
+// session that is not older than Config.ReauthAfter. For all other changes, a session of any age is enough.
+// If a new username is reserved, the handler answers 422, as [Service.RegisterUserHandler] does.
 func (s *Service) UpdateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, scope: ScopeUsers,
 		serve: s.serveUpdateUser})
 }
 
 func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := wire.ReadStrictBody(w, r, "is_super_user", "is_active")
+	body := wire.ReadStrictBody(w, r, "is_super_user", "is_active", "username", "email")
 	change := UserChange{
 		IsSuperUser: body.OptionalFlag("is_super_user"),
 		IsActive:    body.OptionalFlag("is_active"),
+		Username:    body.GivenText("username"),
+		Email:       body.NullableText("email"),
 	}
 	switch {
 	case body.Err() != nil:
 		return nil, readError(body.Err())
 	case change == UserChange{}:
-		return nil, invalidf("is_super_user", "or is_active must be given")
+		return nil, invalidf("is_super_user", "or is_active, username or email must be given")
+	case change.Username != nil && githubapi.IsReservedUsername(*change.Username):
+		return nil, errReservedUsername
 	}
-	by := s.administrator(r, change.GivesPower())
-	if change.GivesPower() {
+	gives := change.GivesPower() || change.Username != nil // other people know the user by the username
+	by := s.administrator(r, gives)
+	if gives {
 		if err := s.requireRecent(r.Context()); err != nil {
 			return nil, err
 		}

@@ -102,10 +102,11 @@ func (s *Service) pollFeed(ctx context.Context, every time.Duration) {
 }
 
 // Prune removes expired records in batches and returns the number of removed records. It removes
-// expired sessions, used states of GitHub flows, and expired entries of the revocation feed. It
-// also removes access keys that expired at least 30 days ago, hashes of previous secrets that have
-// not worked for an hour, and events of the audit trail that are older than Config.AuditRetention.
-// If Prune returns an error, the records that were removed before the error stay removed.
+// expired sessions, used states of GitHub flows, and expired entries of the revocation feed. It also
+// removes access keys that expired at least 30 days ago, hashes of previous secrets that have not
+// worked for an hour, events of the audit trail that are older than Config.AuditRetention, and
+// usernames that were retired longer ago than Config.NameRetention. If Prune returns an error, the
+// records that were removed before the error stay removed.
 //
 // Prune also emits an [EventKeyExpiring] for each access key that expires within 14 days, and another one if
 // the key expires within a day. If several instances call Prune, only one of them emits the event. It does
@@ -131,6 +132,9 @@ func (s *Service) prune(ctx context.Context) (removed int, err error) {
 	}
 	if trail := s.events.trail; trail != nil {
 		kinds = append(kinds, prunable{"events", trail.PruneEvents, now.Add(-s.retention)})
+	}
+	if s.users != nil && s.keepNames > 0 {
+		kinds = append(kinds, prunable{"usernames", s.users.PruneRetiredUsernames, now.Add(-s.keepNames)})
 	}
 	for _, kind := range kinds {
 		for {

@@ -177,6 +177,13 @@ func (g guardedUsers) DeleteUser(ctx context.Context, w Write, id string) (r1 []
 	return g.UserStore.DeleteUser(ctx, w, id)
 }
 
+func (g guardedUsers) PruneRetiredUsernames(
+	ctx context.Context, retired time.Time, limit int,
+) (r1 int, err error) {
+	defer recoverStore("PruneRetiredUsernames", &err)
+	return g.UserStore.PruneRetiredUsernames(ctx, retired, limit)
+}
+
 func (g guardedCredentials) AddKey(ctx context.Context, w Write, key AccessKey) (err error) {
 	defer recoverStore("AddKey", &err)
 	return g.CredentialStore.AddKey(ctx, w, key)

@@ -13,8 +13,9 @@ type User struct {
 	// host keeps the users in its own table, a username can later belong to another user, too.
 	ID string `json:"user_id"`
 
-	// Username and Email are each unique without regard to ASCII case. The Email may be empty, for
-	// any number of users. A Username has at most 128 bytes, an Email at most 254.
+	// Username and Email are each unique without regard to ASCII case. The Email may be empty, for any
+	// number of users. A Username has at most 128 bytes, an Email at most 254. A username that a user
+	// has given up, or that a deleted user had, stays taken for [Config.NameRetention].
 	Username string `json:"username"`
 	Email    string `json:"email,omitzero"`
 
@@ -65,6 +66,11 @@ func (u User) HasAudience(name string) bool { return scope.Contains(u.Audiences,
 type UserChange struct {
 	IsSuperUser *bool
 	IsActive    *bool
+
+	// Username and Email are new names. An empty Email removes the e-mail address. A change of a name leaves
+	// the user's sessions as they are.
+	Username *string
+	Email    *string
 }
 
 // Apply returns the user after the change. Implementations of [UserStore.UpdateUser] call it.
@@ -75,11 +81,19 @@ func (c UserChange) Apply(user User) User {
 	if c.IsActive != nil {
 		user.IsActive = *c.IsActive
 	}
+	if c.Username != nil {
+		user.Username = *c.Username
+	}
+	if c.Email != nil {
+		user.Email = *c.Email
+	}
 	return user
 }
 
-// GivesPower reports whether the change sets IsActive or IsSuperUser to true. For such a change, a store
-// calls [Authority.CheckGrant] with nil.
+// GivesPower reports whether the change sets IsActive or IsSuperUser to true, or sets an Email that is not
+// empty. An e-mail address can give power, because a host can let a person who has lost an access key sign in
+// again by e-mail. See [Authority.CheckUserChange].
 func (c UserChange) GivesPower() bool {
-	return c.IsSuperUser != nil && *c.IsSuperUser || c.IsActive != nil && *c.IsActive
+	return c.IsSuperUser != nil && *c.IsSuperUser || c.IsActive != nil && *c.IsActive ||
+		c.Email != nil && *c.Email != ""
 }

@@ -109,15 +109,23 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 	}
 }
 
-// UpdateUser enables, disables, promotes or demotes the user, and returns the changed record. If it
-// disables the user, it revokes all sessions of the user, and this instance rejects their tokens
-// from then on. UpdateUser returns ErrNotFound if there is no such user, ErrLastSuperUser if the
-// change would leave no active super user, and the errors of [Authority.Check]. A limited session cannot
-// enable or promote a user: UpdateUser then returns an *[InsufficientScopeError].
+// UpdateUser enables, disables, promotes, demotes or renames the user, and returns the changed record.
+// If it disables the user, it revokes all sessions of the user, and this instance rejects their tokens
+// from then on. A new username or e-mail address must meet the rules of [UserParams], and leaves the
+// sessions as they are. The username that the user gives up stays taken for [Config.NameRetention], but
+// the same user can take it again.
+//
+// UpdateUser returns ErrNotFound if there is no such user, ErrLastSuperUser if the change would leave
+// no active super user, an *[ExistsError] if a name is taken, an *[InvalidError] for a name that is not
+// valid, and the errors of [Authority.Check]. A limited session cannot enable or promote a user, give a
+// user an e-mail address, or rename a super user: UpdateUser then returns an *[InsufficientScopeError].
 func (s *Service) UpdateUser(
 	ctx context.Context, by Authority, userID string, change UserChange,
 ) (User, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
+		return User{}, err
+	}
+	if err := change.checkNames(); err != nil {
 		return User{}, err
 	}
 	c := s.newChange(ctx, by, Event{Kind: EventUserChanged, UserID: userID, Reason: change.describe()})
@@ -130,7 +138,8 @@ func (s *Service) UpdateUser(
 	return user, nil
 }
 
-// describe returns what the change sets, such as "is_super_user=true is_active=false".
+// describe returns what the change sets, such as "is_super_user=true username=changed". It does not contain
+// the names.
 func (c UserChange) describe() string {
 	var changes []string
 	if c.IsSuperUser != nil {
@@ -139,13 +148,22 @@ func (c UserChange) describe() string {
 	if c.IsActive != nil {
 		changes = append(changes, fmt.Sprintf("is_active=%t", *c.IsActive))
 	}
+	if c.Username != nil {
+		changes = append(changes, "username=changed")
+	}
+	switch {
+	case c.Email != nil && *c.Email == "":
+		changes = append(changes, "email=removed")
+	case c.Email != nil:
+		changes = append(changes, "email=changed")
+	}
 	return strings.Join(changes, " ")
 }
 
-// DeleteUser removes the user, and all keys, sessions and GitHub links of the user. It also tries
-// to revoke the user's token at GitHub. The username is never given to another user. DeleteUser
-// returns ErrNotFound if there is no such user, ErrLastSuperUser if no active super user would be
-// left, and the errors of [Authority.Check].
+// DeleteUser removes the user, and all keys, sessions and GitHub links of the user. It also tries to
+// revoke the user's token at GitHub. The username stays taken for [Config.NameRetention]. DeleteUser
+// returns ErrNotFound if there is no such user, ErrLastSuperUser if no active super user would be left,
+// and the errors of [Authority.Check].
 func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) error {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return err

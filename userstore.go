@@ -1,6 +1,9 @@
 package auth
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // UserKind selects users for [UserStore.ListUsers].
 type UserKind string
@@ -74,6 +77,13 @@ type UserStore interface {
 	// false, the grants of all GitHub accounts that are remembered for the user become spent: see
 	// SignInGitHub. These accounts can then never make a user a super user again.
 	//
+	// If the change sets a Username that differs from the present one in more than ASCII case, the present
+	// Username is retired: it stays taken, but the same user can take it again. The earlier Email becomes
+	// available. UpdateUser calls [Authority.CheckUserChange].
+	//
+	// It returns an [ExistsError] if another user has the Username or the Email, or if the Username is
+	// retired and belonged to another user. Of two concurrent calls with the same name, one fails.
+	//
 	// It returns ErrNotFound if there is no such user. It returns ErrLastSuperUser if the change
 	// would disable or demote the only active super user. If two concurrent calls would together
 	// disable or demote the last two active super users, one of the calls fails. Service users do not
@@ -87,19 +97,24 @@ type UserStore interface {
 	// SignInGitHub. ResetUser returns the changed record and the removed tokens, which the caller
 	// must still revoke at GitHub.
 	//
-	// It returns ErrNotFound if there is no such user, ErrInvalid if the key belongs to another
-	// user, and ErrLastSuperUser as UpdateUser does. It returns ErrExists if the new key's ID is
-	// taken, even by a key that ResetUser would remove.
+	// It returns ErrNotFound if there is no such user, ErrInvalid if the key belongs to another user or
+	// the change sets a Username or an Email, and ErrLastSuperUser as UpdateUser does. It returns
+	// ErrExists if the new key's ID is taken, even by a key that ResetUser would remove.
 	ResetUser(ctx context.Context, w Write, id string, change UserChange, key AccessKey) (User,
 		[]GitHubToken, error)
 
 	// DeleteUser removes the user with all access keys, sessions, GitHub links and GitHub tokens, in one
-	// transaction. It returns the tokens, which the caller must still revoke at GitHub. The username stays
-	// taken, so Register returns ErrExists for it. The e-mail becomes available again. The user's GitHub
+	// transaction. It returns the tokens, which the caller must still revoke at GitHub. The username is
+	// retired, so Register returns ErrExists for it. The e-mail becomes available again. The user's GitHub
 	// accounts are no longer remembered for any user, and their grants become spent: see SignInGitHub. An
 	// [EventStore] clears the Client of every event whose ActorID is the user's ID.
 	//
 	// It returns ErrNotFound if there is no such user, and ErrLastSuperUser if the user is the only
 	// active super user.
 	DeleteUser(ctx context.Context, w Write, id string) ([]GitHubToken, error)
+
+	// PruneRetiredUsernames removes at most limit usernames that UpdateUser or DeleteUser retired at
+	// the given time or earlier, according to the Now of the Write. Every user can then take these
+	// usernames. It returns the number of removed usernames, as PruneKeys does.
+	PruneRetiredUsernames(ctx context.Context, retired time.Time, limit int) (int, error)
 }

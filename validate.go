@@ -66,6 +66,33 @@ func (u User) Validate() error {
 	)
 }
 
+// Validate returns an [InvalidError] for the first name that is not valid, or nil. A store calls Validate
+// before it changes a user.
+func (c UserChange) Validate() error {
+	if c.Username != nil {
+		if err := checkName("username", *c.Username, maxUsernameLength); err != nil {
+			return err
+		}
+	}
+	if c.Email != nil {
+		return checkText("email", *c.Email, maxEmailLength)
+	}
+	return nil
+}
+
+// checkNames checks the rules for new names that Validate does not check: see [User.checkNames].
+func (c UserChange) checkNames() error {
+	if c.Username != nil {
+		if flaw := text.NameFlaw(*c.Username, maxUsernameLength); flaw != "" {
+			return &InvalidError{Field: "username", Reason: flaw}
+		}
+	}
+	if c.Email != nil && *c.Email != "" && !text.IsEmail(*c.Email) {
+		return invalidf("email", "must be an e-mail address")
+	}
+	return nil
+}
+
 // maxAudiences is the maximum length of all audiences of a service user, in bytes.
 const maxAudiences = limits.Audiences
 
@@ -257,13 +284,7 @@ func checkOptionalAudience(name string) error {
 // accept any text. checkNames refuses a username that looks like another one (see text.NameFlaw), and
 // an Email that is not an address or looks like another address.
 func (u User) checkNames() error {
-	if flaw := text.NameFlaw(u.Username, maxUsernameLength); flaw != "" {
-		return &InvalidError{Field: "username", Reason: flaw}
-	}
-	if u.Email != "" && !text.IsEmail(u.Email) {
-		return invalidf("email", "must be an e-mail address")
-	}
-	return nil
+	return UserChange{Username: &u.Username, Email: &u.Email}.checkNames()
 }
 
 // checkReturnTo accepts an empty text, or a path to which the service may send a browser: see

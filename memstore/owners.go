@@ -37,7 +37,7 @@ func (s *accounts) newUser(record auth.User) (*user, error) {
 	switch {
 	case s.users[record.ID] != nil:
 		return nil, taken("user_id")
-	case s.usernames.has(auth.FoldASCII(record.Username)):
+	case s.usernames[auth.FoldASCII(record.Username)] != nil:
 		return nil, taken("username")
 	case s.emails.has(auth.FoldASCII(record.Email)):
 		return nil, taken("email")
@@ -66,7 +66,7 @@ func (s *accounts) addUser(added *user) {
 	if added.record.IsService {
 		s.servicesByID.add(added)
 	}
-	s.usernames.add(auth.FoldASCII(added.record.Username))
+	s.takeUsername(added.record)
 	if added.record.Email != "" {
 		s.emails.add(auth.FoldASCII(added.record.Email))
 	}
@@ -75,9 +75,10 @@ func (s *accounts) addUser(added *user) {
 	}
 }
 
-// removeUser removes a user who has no keys, sessions or links left. The username stays taken. The
-// caller holds the lock.
-func (s *accounts) removeUser(old *user) {
+// removeUser removes a user who has no keys, sessions or links left. It retires the username. The caller
+// holds the lock.
+func (s *accounts) removeUser(old *user, now time.Time) {
+	s.retireUsername(old.record, now)
 	delete(s.users, old.record.ID)
 	s.usersByID.remove(old)
 	if old.record.IsService {

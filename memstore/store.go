@@ -7,9 +7,10 @@
 //
 // Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
 // [Store.PruneKeys], [Store.PrunePreviousHashes], [Store.PruneStates], [Store.PruneRevocations] and
-// [Store.PruneEvents] from time to time. An event of the audit trail takes about half a kilobyte
-// until PruneEvents removes it. Users stay until they are deleted. Usernames stay forever, as does a
-// small record of each GitHub account that was ever linked.
+// [Store.PruneEvents] from time to time. An event of the audit trail takes about half a kilobyte until
+// PruneEvents removes it. Users stay until they are deleted. Retired usernames stay until
+// [Store.PruneRetiredUsernames] removes them. A small record of each GitHub account that was ever
+// linked stays forever.
 package memstore
 
 import (
@@ -52,8 +53,8 @@ type accounts struct {
 	usersByID order[*user]
 	// servicesByID contains the service users, who are also in usersByID.
 	servicesByID order[*user]
-	usernames    set[string] // results of auth.FoldASCII, also for deleted users
-	emails       set[string] // results of auth.FoldASCII, without "" and without deleted users
+	usernames    map[string]*username // by the result of auth.FoldASCII, also the retired ones
+	emails       set[string]          // results of auth.FoldASCII, without "" and without deleted users
 	keys         map[string]*accessKey
 	keysByID     order[*accessKey]
 	sessions     map[string]*session
@@ -67,6 +68,14 @@ type accounts struct {
 	keysByOverlap    queue[*accessKey] // keys with a previous hash, by the end of the overlap
 	sessionsByExpiry queue[*session]
 	statesByExpiry   queue[string]
+	retiredByTime    queue[*username] // retired usernames, by the time at which they were retired
+}
+
+// username is a username that is taken.
+type username struct {
+	folded  string             // the result of auth.FoldASCII
+	userID  string             // the user who has the username or has retired it
+	retired *expiry[*username] // nil while the user has the username
 }
 
 // user is the record of a user, with pointers to the other records of this user.
@@ -118,7 +127,7 @@ func newAccounts(withoutUsers bool) accounts {
 		withoutUsers: withoutUsers,
 
 		users:      make(map[string]*user),
-		usernames:  make(set[string]),
+		usernames:  make(map[string]*username),
 		emails:     make(set[string]),
 		keys:       make(map[string]*accessKey),
 		sessions:   make(map[string]*session),

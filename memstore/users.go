@@ -161,7 +161,7 @@ func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.Use
 func (s *Store) UpdateUser(
 	ctx context.Context, w auth.Write, id string, change auth.UserChange,
 ) (auth.User, error) {
-	if err := check(ctx, w); err != nil {
+	if err := check(ctx, w, change); err != nil {
 		return auth.User{}, err
 	}
 	s.mu.Lock()
@@ -178,11 +178,13 @@ func (s *Store) UpdateUser(
 	if err != nil {
 		return auth.User{}, err
 	}
-	if change.GivesPower() {
-		if err := s.checkGrant(w, nil); err != nil {
-			return auth.User{}, err
-		}
+	if err := w.By.CheckUserChange(s.acting(w), u.record, change); err != nil {
+		return auth.User{}, fmt.Errorf("memstore: %w", err)
 	}
+	if err := s.checkNames(u, changed); err != nil {
+		return auth.User{}, err
+	}
+	s.rename(u, changed, now)
 	s.setUser(u, changed)
 	if change.IsActive != nil && !*change.IsActive {
 		s.revokeAllOf(u, now.Add(w.MaxTokenLifetime))
@@ -203,6 +205,9 @@ func (s *Store) ResetUser(
 	}
 	if err := checkOwner(key, id); err != nil {
 		return auth.User{}, nil, err
+	}
+	if change.Username != nil || change.Email != nil {
+		return auth.User{}, nil, invalid("username", "and email must not be changed together with the key")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,7 +264,7 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 	for account := range u.remembered {
 		account.rememberedFor = ""
 	}
-	s.removeUser(u)
+	s.removeUser(u, now)
 	s.addEvent(w, now, subject{userID: id})
 	s.trail.blankClients(id) // including the event that was just added
 	return tokens, nil

@@ -131,6 +131,15 @@ func (s *store) ListUsers(ctx context.Context, query auth.UserQuery) (r1 []auth.
 	return s.users.ListUsers(ctx, query)
 }
 
+// PruneRetiredUsernames implements [auth.UserStore].
+func (s *store) PruneRetiredUsernames(
+	ctx context.Context, retired time.Time, limit int,
+) (r1 int, err error) {
+	ctx, end := s.begin(ctx, "PruneRetiredUsernames")
+	defer func() { end(err) }()
+	return s.users.PruneRetiredUsernames(ctx, retired, limit)
+}
+
 // UpdateUser implements [auth.UserStore].
 func (s *store) UpdateUser(
 	ctx context.Context, w auth.Write, id string, change auth.UserChange,

@@ -129,8 +129,6 @@ func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error)
 	return user, addUser(ctx, t, user)
 }
 
-const updateEmail = `UPDATE auth_users SET email = ?, email_folded = ? WHERE id = ?`
-
 // fillEmail sets the e-mail address of a user who has none, unless the address is taken. It returns
 // the changed user.
 func fillEmail(ctx context.Context, t tx, user auth.User, email string) (auth.User, error) {

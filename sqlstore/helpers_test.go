@@ -196,6 +196,10 @@ func lastingVerbs(w auth.Write) []verb {
 			_, err := s.UpdateUser(ctx, w, "ada", disable)
 			return err
 		}},
+		{"UpdateUser that renames", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.UpdateUser(ctx, w, "ada", auth.UserChange{Username: new("New"), Email: new("x@y.z")})
+			return err
+		}},
 		{"ResetUser", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, _, err := s.ResetUser(ctx, w, "ada", disable, newKey("k-new", "ada"))
 			return err
@@ -330,6 +334,9 @@ func storeVerbs() []verb {
 		{"ListEvents of a user and a kind", false, func(ctx context.Context, s *sqlstore.Store) error {
 			events, err := s.ListEvents(ctx, auth.EventFilter{UserID: "ada", Kind: "test"}, 10)
 			return expect(1)(len(events), err)
+		}},
+		{"PruneRetiredUsernames", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(0)(s.PruneRetiredUsernames(ctx, now, 10))
 		}},
 		{"ClaimEvent", true, func(ctx context.Context, s *sqlstore.Store) error {
 			_, _, err := s.ClaimEvent(ctx, now, now.Add(time.Minute))

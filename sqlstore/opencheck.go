@@ -65,7 +65,7 @@ var tableRights = []struct{ name, column, rights string }{
 	{"auth_github_accounts", "user_id", "INSERT UPDATE"},
 	{"auth_github_states", "expires_at", "INSERT UPDATE DELETE"},
 	{"auth_events", "reason", "INSERT UPDATE DELETE"},
-	{"auth_retired_usernames", "username_folded", "INSERT"},
+	{"auth_retired_usernames", "user_id", "INSERT UPDATE DELETE"},
 }
 
 // checkRights returns an error if the user of the database lacks a right. Without this check, a

@@ -40,7 +40,7 @@ var fill = []string{
 			reason, address, user_agent, request_id, pending, claimed_until, attempts)
 		SELECT CONCAT('ev', n), 9000000000000000 + n, CASE n % 2 WHEN 0 THEN 'test' ELSE 'other' END, CASE n % 100 WHEN 0 THEN 'ada' ELSE CONCAT('u', n) END, CONCAT('u', n), '', '', '', '', '', 0,
 			'', '', '', '', CASE WHEN n % 500 = 0 THEN 1 ELSE 0 END, 0, 0 FROM TABLE`,
-	`INSERT INTO auth_retired_usernames (username_folded) SELECT CONCAT('r', n) FROM TABLE`,
+	`INSERT INTO auth_retired_usernames (username_folded, user_id, retired_at) SELECT CONCAT('r', n), CONCAT('u', n), 9000000000000000 + n FROM TABLE`,
 	`INSERT INTO auth_host_users (id) SELECT CONCAT('u', n) FROM TABLE`,
 }
 

@@ -334,7 +334,7 @@ var tableChecks = []string{
 	`SELECT a.host, a.account_id, a.user_id, a.grant_spent FROM auth_github_accounts a WHERE 1 = 0`,
 	`SELECT ` + eventColumns + `, e.pending, e.claimed_until, e.attempts FROM auth_events e WHERE 1 = 0`,
 	`SELECT st.id, st.expires_at FROM auth_github_states st WHERE 1 = 0`,
-	`SELECT r.username_folded FROM auth_retired_usernames r WHERE 1 = 0`,
+	`SELECT r.username_folded, r.user_id, r.retired_at FROM auth_retired_usernames r WHERE 1 = 0`,
 	`SELECT c.id, c.keeps FROM auth_contents c WHERE 1 = 0`,
 	// An old server, which this package does not support, returns an error for SKIP LOCKED.
 	`SELECT name FROM auth_locks WHERE 1 = 0 FOR UPDATE SKIP LOCKED`,

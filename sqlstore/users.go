@@ -97,7 +97,7 @@ func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.Use
 func (s *Store) UpdateUser(
 	ctx context.Context, w auth.Write, id string, change auth.UserChange,
 ) (auth.User, error) {
-	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
+	if err := cmp.Or(ctx.Err(), w.Validate(), change.Validate()); err != nil {
 		return auth.User{}, err
 	}
 	return writeFor(ctx, &s.core, "update user", func(ctx context.Context, t tx) (auth.User, error) {
@@ -106,12 +106,8 @@ func (s *Store) UpdateUser(
 			return user, err
 		}
 		return user, runInOrder(
-			func() error {
-				if !change.GivesPower() {
-					return nil
-				}
-				return a.grant(nil)
-			},
+			func() error { return w.By.CheckUserChange(a.session, a.users[id], change) },
+			func() error { return a.rename(ctx, a.users[id], user) },
 			func() error {
 				if !setsFalse(change.IsSuperUser) {
 					return nil
@@ -136,7 +132,8 @@ const clearAdmitted = `UPDATE auth_users SET admitted_at = 0 WHERE id = ?`
 func (s *Store) ResetUser(
 	ctx context.Context, w auth.Write, id string, change auth.UserChange, key auth.AccessKey,
 ) (auth.User, []auth.GitHubToken, error) {
-	if err := cmp.Or(ctx.Err(), w.Validate(), key.Validate(), checkKeyOwner(key, id)); err != nil {
+	if err := cmp.Or(ctx.Err(), w.Validate(), key.Validate(), checkKeyOwner(key, id),
+		checkNoNames(change)); err != nil {
 		return auth.User{}, nil, err
 	}
 	var user auth.User
@@ -186,7 +183,7 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 				return nil, err
 			}
 			err = runInOrder(
-				func() error { return retireUsername(ctx, t, user) },
+				func() error { return a.retireUsername(ctx, user) },
 				func() error { return t.remove(ctx, deleteUser, id) },
 				func() error { return t.change(ctx, deleteUserKeys, id) },
 				func() error { return t.change(ctx, forgetUser, id) },
@@ -277,7 +274,8 @@ func checkKeyOwner(key auth.AccessKey, userID string) error {
 
 func checkAdministers(user auth.User) error {
 	if !administers(user) {
-		return &auth.InvalidError{Field: "is_super_user", Reason: "must be true, and the user an active person"}
+		return &auth.InvalidError{Field: "is_super_user",
+			Reason: "must be true, and the user an active person"}
 	}
 	return nil
 }
@@ -296,12 +294,8 @@ VALUES `
 )
 
 func userValues(user auth.User) []any {
-	var emailFolded any // NULL, because the column is unique and users may have no e-mail address
-	if user.Email != "" {
-		emailFolded = auth.FoldASCII(user.Email)
-	}
 	return []any{
-		user.ID, user.Username, auth.FoldASCII(user.Username), user.Email, emailFolded,
+		user.ID, user.Username, auth.FoldASCII(user.Username), user.Email, foldedEmail(user),
 		flag(user.IsSuperUser), flag(user.IsActive),
 		toMicros(user.CreatedAt), toMicros(user.LastLogin), toMicros(user.AdmittedAt),
 		flag(user.IsService), user.CreatedBy, user.Audiences,
@@ -313,30 +307,6 @@ func insertUserWithKey(ctx context.Context, t tx, user auth.User, key auth.Acces
 		return err
 	}
 	return insertKey(ctx, t, key)
-}
-
-const (
-	insertRetired = `INSERT INTO auth_retired_usernames (username_folded) VALUES (?)`
-	selectRetired = `SELECT EXISTS (SELECT 1 FROM auth_retired_usernames WHERE username_folded = ?)`
-)
-
-func retireUsername(ctx context.Context, t tx, user auth.User) error {
-	return t.insert(ctx, insertRetired, auth.FoldASCII(user.Username))
-}
-
-// addUser inserts the user. addUser returns [auth.ErrExists] if a deleted user had the username.
-// The check for this comes after the insertion. If another transaction is deleting a user with the
-// same username, the insertion waits until that transaction ends. The check then sees the username
-// of the deleted user.
-func addUser(ctx context.Context, t tx, user auth.User) error {
-	if err := t.insert(ctx, insertUser, userValues(user)...); err != nil {
-		return err
-	}
-	retired, err := t.queryBool(ctx, selectRetired, auth.FoldASCII(user.Username))
-	if err == nil && retired {
-		err = auth.ErrExists
-	}
-	return err
 }
 
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`

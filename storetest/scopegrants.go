@@ -39,7 +39,7 @@ var (
 // grantsOf returns the grants with verbs that are methods of the store.
 func grantsOf(store auth.AccountStore) []grant {
 	var all []grant
-	for _, g := range append(grants, serviceGrants...) {
+	for _, g := range append(append(grants, serviceGrants...), renameGrants...) {
 		if usersOf(store) != nil || !g.users {
 			all = append(all, g)
 		}

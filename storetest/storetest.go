@@ -48,6 +48,7 @@ var together = []group[auth.Store]{
 	{"registering many users at once", registerUsersPromises},
 	{"listing users", listPromises},
 	{"service users", servicePromises},
+	{"new names", renamePromises},
 	{"deleting a user", deletePromises},
 	{"resetting a user", resetPromises},
 	{"names and ids", ofUsers(namePromises, namePromisesOfUsers)},
@@ -78,6 +79,7 @@ var alone = []group[auth.Store]{
 	{"listing all users", listAllPromises},
 	{"listing all keys", ofUsers(listKeysPromisesAlone, nil)},
 	{"notices of expiring keys", ofUsers(expiryNoticePromises, nil)},
+	{"pruning retired usernames", pruneNamePromises},
 	{"pruning", ofUsers(prunePromises, prunePromisesOfUsers)},
 	{"the whole revocation feed", ofUsers(wholeFeedPromises, wholeFeedPromisesOfUsers)},
 	{"the sessions of all users", ofUsers(everybodyPromises, nil)},
@@ -93,7 +95,7 @@ var alone = []group[auth.Store]{
 
 // Run tests that the stores returned by open satisfy the contract of [auth.Store].
 //
-// Run calls open about 160 times, and at most 20 more times if AUTH_TEST_ROUNDS is not small. The
+// Run calls open about 170 times, and at most 20 more times if AUTH_TEST_ROUNDS is not small. The
 // calls come from parallel tests. Each call must return an empty store, which has no users and has
 // not been bootstrapped. To close a store after its test, call t.Cleanup in open.
 func Run(t *testing.T, open func(t *testing.T) auth.Store) {

@@ -90,6 +90,7 @@ var verbs = []verb{
 	{name: "RegisterUsers", admin: true, users: true, prepare: prepareRegisterUsers},
 	{name: "UpdateUser that promotes", admin: true, users: true, prepare: prepareUpdateUser(promote)},
 	{name: "UpdateUser that disables", admin: true, users: true, prepare: prepareUpdateUser(disable)},
+	{name: "UpdateUser that renames", admin: true, users: true, prepare: renaming(newUser, toNewUsername)},
 	{name: "ResetUser", admin: true, users: true, prepare: prepareResetUser},
 	{name: "DeleteUser", admin: true, users: true, prepare: prepareDeleteUser},
 }

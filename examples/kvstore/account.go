@@ -152,17 +152,17 @@ func (t tx) put(bucket, key string, value any) error {
 	return t.bucket(bucket).Put([]byte(key), text)
 }
 
-// remove deletes the account. The username stays taken, because its index entry remains.
-func (t tx) remove(a *account) error {
+// remove deletes the account. The username stays taken, because it is retired.
+func (c *change) remove(a *account) error {
 	for e := range a.indexed {
-		if err := t.bucket(e.bucket).Delete([]byte(e.key)); err != nil {
+		if err := c.bucket(e.bucket).Delete([]byte(e.key)); err != nil {
 			return err
 		}
 	}
-	if err := t.bucket(usernames).Put([]byte(auth.FoldASCII(a.User.Username)), nil); err != nil {
+	if err := c.retire(a.User); err != nil {
 		return err
 	}
-	return t.bucket(accounts).Delete([]byte(a.User.ID))
+	return c.bucket(accounts).Delete([]byte(a.User.ID))
 }
 
 // change gets an account from the method accountOf, calls the callback do with the account, and

@@ -31,7 +31,9 @@ import (
 // accounts, each value is a user ID.
 const (
 	accounts       = "accounts"       // user ID -> account
-	usernames      = "usernames"      // username after auth.FoldASCII; no user ID if deleted
+	usernames      = "usernames"      // username after auth.FoldASCII; no user ID if retired
+	retired        = "retired"        // retired username after auth.FoldASCII -> retirement
+	retiredTimes   = "retired times"  // time and retired username after auth.FoldASCII
 	emails         = "emails"         // e-mail after auth.FoldASCII
 	keys           = "keys"           // access key ID
 	sessions       = "sessions"       // session ID
@@ -59,7 +61,7 @@ const (
 )
 
 var buckets = []string{
-	accounts, usernames, emails, keys, sessions, links, remembered, spentGrants, administrators,
+	accounts, usernames, retired, retiredTimes, emails, keys, sessions, links, remembered, spentGrants, administrators,
 	persons, services, keyExpiry, overlapEnd, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
 	events, eventTimes, eventsAbout, eventsBy, waiting, bootstrapped,
 }

@@ -189,17 +189,16 @@ func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) (users []au
 func (s *Store) UpdateUser(
 	ctx context.Context, w auth.Write, id string, to auth.UserChange,
 ) (user auth.User, err error) {
-	if err := check(ctx, w); err != nil {
+	if err := check(ctx, w, to); err != nil {
 		return user, err
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		return c.user(id, func(a *account) error {
-			if to.GivesPower() {
-				if err := c.grant(nil); err != nil {
-					return err
-				}
+			old := a.User
+			if err := cmp.Or(w.By.CheckUserChange(c.acting, old, to), c.set(a, to)); err != nil {
+				return err
 			}
-			if err := c.set(a, to); err != nil {
+			if err := c.rename(a, old); err != nil {
 				return err
 			}
 			user = a.User
@@ -224,7 +223,8 @@ func (s *Store) ResetUser(
 	if err := check(ctx, w, key); err != nil {
 		return user, nil, err
 	}
-	if err := checkSame("user_id", key.UserID == id); err != nil {
+	if err := cmp.Or(checkSame("user_id", key.UserID == id),
+		checkSame("username", to.Username == nil && to.Email == nil)); err != nil {
 		return user, nil, err
 	}
 	err = s.write(ctx, w, func(c *change) error {

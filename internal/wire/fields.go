@@ -119,6 +119,29 @@ func (f *Fields) OptionalText(name string) string {
 	return text
 }
 
+// GivenText returns a pointer to the value of a string field, or nil if the field is absent. The string
+// may be empty.
+func (f *Fields) GivenText(name string) *string {
+	text, given := optional(f, name, strictjson.Value.Text, "must be a string")
+	if !given {
+		return nil
+	}
+	return &text
+}
+
+// NullableText returns a pointer to the value of a string field, or nil if the field is absent. It
+// returns a pointer to the empty string if the field is null. An empty string is an error.
+func (f *Fields) NullableText(name string) *string {
+	if f.err == nil && f.Value(name).Kind() == strictjson.Null {
+		return new("")
+	}
+	text := f.GivenText(name)
+	if text != nil && *text == "" {
+		f.refuse(name, "must not be empty: null removes it")
+	}
+	return text
+}
+
 // Texts returns the value of an optional field with an array of strings. The result given reports whether
 // the object has the field.
 func (f *Fields) Texts(name string) (texts []string, given bool) {

@@ -112,7 +112,7 @@ func TestASuperUserChangesUsers(t *testing.T) {
 	require.Equal(t, "The last active super user must stay: make another first", last.json(t)["detail"])
 
 	for _, body := range []string{
-		`{}`, `{"is_superuser":true}`, `{"username":"x"}`, `{"is_active":"no"}`, `{"is_active":0}`,
+		`{}`, `{"is_superuser":true}`, `{"user_name":"x"}`, `{"is_active":"no"}`, `{"is_active":0}`,
 	} {
 		require.Equal(t, 422, f.sendAs(token, "PATCH", path, body).status, body)
 	}

@@ -125,7 +125,7 @@ func givingCalls() []lastingCall {
 	gives := map[string]bool{
 		"create a key": true, "rotate a key": true, "rotate another user's key": true,
 		"register a super user": true, "register by the published path": true,
-		"promote a user": true, "regenerate a user's credentials": true, "reinstate a user": true,
+		"promote a user": true, "rename a user": true, "give a user an e-mail": true, "regenerate a user's credentials": true, "reinstate a user": true,
 	}
 	all := []lastingCall{reactivate}
 	for _, c := range lastingCalls {

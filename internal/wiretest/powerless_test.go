@@ -144,6 +144,9 @@ var lastingCalls = []lastingCall{
 		`{"username": "accomplice", "email": "a@example.com"}`, fixed("/api/v1/user/register"), true, ""},
 	{"promote a user", http.MethodPatch, `{"is_super_user": true}`, ofUser(""), true, ""},
 	{"disable a user", http.MethodPatch, `{"is_active": false}`, ofUser(""), true, ""},
+	{"rename a user", http.MethodPatch, `{"username": "renamed"}`, ofUser(""), true, ""},
+	{"give a user an e-mail", http.MethodPatch, `{"email": "new@example.com"}`, ofUser(""), true, ""},
+	{"remove a user's e-mail", http.MethodPatch, `{"email": null}`, ofUser(""), true, ""},
 	{"regenerate a user's credentials", http.MethodPost, "", ofUser("/regenerate-credentials"), true, ""},
 	{"reinstate a user", http.MethodPost, "", ofUser("/reinstate"), true, ""},
 	{"revoke a user's sessions", http.MethodPost, "", func(s *stolen) string {

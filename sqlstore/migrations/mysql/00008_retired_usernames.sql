@@ -1,9 +1,12 @@
 -- +goose Up
 
--- The usernames of deleted users, folded with auth.FoldASCII. A new user cannot
--- have one of these usernames.
+-- The usernames of deleted users, and those that users have given up, folded with auth.FoldASCII. Only the
+-- user with the ID user_id can take the username again.
 CREATE TABLE IF NOT EXISTS auth_retired_usernames (
-	username_folded VARBINARY(128) NOT NULL PRIMARY KEY
+	username_folded VARBINARY(128) NOT NULL PRIMARY KEY,
+	user_id         VARBINARY(64)  NOT NULL,
+	retired_at      BIGINT         NOT NULL,
+	INDEX auth_retired_usernames_by_time (retired_at)
 ) ENGINE = InnoDB;
 
 -- +goose Down

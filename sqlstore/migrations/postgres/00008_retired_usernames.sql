@@ -1,10 +1,14 @@
 -- +goose Up
 
--- The usernames of deleted users, folded with auth.FoldASCII. A new user cannot
--- have one of these usernames.
+-- The usernames of deleted users, and those that users have given up, folded with auth.FoldASCII. Only the
+-- user with the ID user_id can take the username again.
 CREATE TABLE auth_retired_usernames (
-	username_folded TEXT COLLATE "C" NOT NULL PRIMARY KEY
+	username_folded TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	user_id         TEXT             NOT NULL,
+	retired_at      BIGINT           NOT NULL
 );
+
+CREATE INDEX auth_retired_usernames_by_time ON auth_retired_usernames (retired_at);
 
 -- +goose Down
 

@@ -1,0 +1,64 @@
+package memstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// takeUsername records that the user has the username of the record. The caller holds the lock.
+func (s *accounts) takeUsername(record auth.User) {
+	folded := auth.FoldASCII(record.Username)
+	if old := s.usernames[folded]; old != nil && old.retired != nil {
+		s.retiredByTime.remove(old.retired)
+	}
+	s.usernames[folded] = &username{folded: folded, userID: record.ID}
+}
+
+// retireUsername keeps the username of the record from other users until it is pruned. The caller holds the
+// lock.
+func (s *accounts) retireUsername(record auth.User, now time.Time) {
+	name := s.usernames[auth.FoldASCII(record.Username)]
+	name.retired = s.retiredByTime.add(name, now)
+}
+
+// checkNames returns an error if the user cannot change the names to those of the record. The caller holds
+// the lock.
+func (s *accounts) checkNames(u *user, record auth.User) error {
+	name := s.usernames[auth.FoldASCII(record.Username)]
+	email := auth.FoldASCII(record.Email)
+	switch {
+	case name != nil && name.userID != record.ID:
+		return taken("username")
+	case email != auth.FoldASCII(u.record.Email) && s.emails.has(email):
+		return taken("email")
+	}
+	return nil
+}
+
+// rename updates the names that are taken, before the names of the user become those of the record. The
+// caller has called checkNames, and holds the lock.
+func (s *accounts) rename(u *user, record auth.User, now time.Time) {
+	if auth.FoldASCII(record.Username) != auth.FoldASCII(u.record.Username) {
+		s.retireUsername(u.record, now)
+		s.takeUsername(record)
+	}
+	delete(s.emails, auth.FoldASCII(u.record.Email))
+	if record.Email != "" {
+		s.emails.add(auth.FoldASCII(record.Email))
+	}
+}
+
+// PruneRetiredUsernames implements [auth.UserStore].
+func (s *Store) PruneRetiredUsernames(ctx context.Context, retired time.Time, limit int) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retiredByTime.prune(retired, limit, func(name *username) {
+		delete(s.usernames, name.folded)
+		s.retiredByTime.remove(name.retired)
+	}), nil
+}

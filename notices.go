@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// expiryLeads are the times before the expiry of an access key at which a user gets a notice. The shortest is
-// first: if no instance ran for some time, the key gets one notice, not one for each time.
+// expiryLeads are the times before the expiry of an access key at which there is an event. If no instance ran
+// for some time, the first event of a key can come so late that it counts for both.
 var expiryLeads = []time.Duration{24 * time.Hour, 14 * 24 * time.Hour}
 
 // noticeBatch is the number of keys that one query returns.

@@ -163,6 +163,13 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	fresh := authtest.NewSigners(t)["EdDSA"].Key
 	require.NoError(t, g.svc.Tokens().SetKeys([]auth.SigningKey{g.signer.Key, fresh}))
 
+	_, err = g.svc.Credentials().Issue(t.Context(), authtest.ByHost, g.admin.ID,
+		auth.KeyOptions{ExpiresAt: g.clock.Now().AddDate(0, 0, 15)})
+	require.NoError(t, err)
+	g.clock.Advance(2 * 24 * time.Hour)
+	_, err = g.svc.Prune(t.Context())
+	require.NoError(t, err)
+
 	events := got.deliver(t, g.svc)
 	// The empty store simulates a store that was restored from a backup. The backup is older than
 	// the first revocation.

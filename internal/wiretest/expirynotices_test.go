@@ -128,6 +128,26 @@ func TestOnlyOneInstanceNoticesAnExpiringKey(t *testing.T) {
 	})
 }
 
+func TestAllExpiringKeysAreNoticedInOneRound(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for i := range 6 {
+		made, err := f.svc.Register(t.Context(), authtest.ByHost,
+			auth.UserParams{Username: "user " + string(rune('a'+i))})
+		require.NoError(t, err)
+		for range 50 {
+			_, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, made.User.ID,
+				auth.KeyOptions{ExpiresAt: f.clock.Now().Add(15 * day)})
+			require.NoError(t, err)
+		}
+	}
+	f.clock.Advance(2 * day)
+	f.log.Reset()
+	_, err := f.svc.Prune(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 300, strings.Count(f.log.String(), "auth: key.expiring"))
+}
+
 // another returns a second instance over the store of the fixture.
 func (f *fixture) another(t testing.TB) *auth.Service {
 	t.Helper()
@@ -162,6 +182,9 @@ func TestTheNoticeOfAnExpiringKeyIsTriedAgain(t *testing.T) {
 			f.clock.Advance(7 * day)
 			_, err := f.svc.Prune(t.Context())
 			require.ErrorIs(t, err, down)
+			if method == "PruneSessions" {
+				require.Len(t, f.noticesOf(first), 1, "the events do not depend on the pruning")
+			}
 			failing = false
 			for range 2 {
 				_, err = f.svc.Prune(t.Context())

@@ -197,22 +197,22 @@ func TestOnlyActiveHostUsersConnectGitHub(t *testing.T) {
 	h := newHostGitHub(t)
 	token := h.signIn(auth.User{ID: "u-alice"})
 	for name, test := range map[string]struct {
-		change func()
-		want   int
+		change      func()
+		begin, want int
 	}{
-		"disabled": {func() { h.table.setActive("u-alice", false) }, http.StatusBadRequest},
-		"deleted":  {func() { h.table.delete("u-alice") }, http.StatusBadRequest},
+		"disabled": {func() { h.table.setActive("u-alice", false) }, http.StatusUnauthorized,
+			http.StatusBadRequest},
+		"deleted": {func() { h.table.delete("u-alice") }, http.StatusUnauthorized, http.StatusBadRequest},
 		"unknown": {func() {
-			h.table.before(func(context.Context,
-				string) error {
-				return errors.New("down")
-			})
-		},
-			http.StatusServiceUnavailable},
+			h.table.before(func(context.Context, string) error { return errors.New("down") })
+		}, http.StatusServiceUnavailable, http.StatusServiceUnavailable},
 	} {
 		alice := h.table.users["u-alice"]
+		b := h.browser()
+		begun := b.connectURL(token)
 		test.change()
-		require.Equal(t, test.want, h.browser().connect(token).status, name)
+		require.Equal(t, test.want, b.get(begun).status, "%s after the flow has begun", name)
+		require.Equal(t, test.begin, b.get(connectCall, "Authorization", "Bearer "+token).status, name)
 		h.table.before(nil)
 		h.table.change("u-alice", func(u *auth.User) { *u = alice })
 		_, err := h.link(octocat)

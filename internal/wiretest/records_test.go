@@ -34,6 +34,7 @@ var shownFields = map[string][]string{
 	"Revocation":         {"ID", "UserID", "SessionID"},
 	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address", "Audience"},
 	"SessionClaims":      {"UserID", "SessionID"},
+	"UserChange":         {"Username", "Email"},
 	"User":               {"ID", "Username", "Email", "CreatedBy", "Audiences"},
 }
 
@@ -166,7 +167,8 @@ func TestRecordsPrintNoHashesOrSealedBytes(t *testing.T) {
 		"{ID:k UserID: Hash:[redacted] Label: CreatedAt:0001-01-01 00:00:00 +0000 UTC "+
 			"ExpiresAt:0001-01-01 00:00:00 +0000 UTC "+
 			"PreviousHash: PreviousUntil:0001-01-01 00:00:00 +0000 UTC "+
-			"LastUsedAt:0001-01-01 00:00:00 +0000 UTC Scopes:no limit MustRotate:false}",
+			"LastUsedAt:0001-01-01 00:00:00 +0000 UTC Scopes:no limit MustRotate:false "+
+			"ExpiryNoticeAt:0001-01-01 00:00:00 +0000 UTC}",
 		fmt.Sprintf("%+v", auth.AccessKey{ID: "k", Hash: "h"}))
 }
 

@@ -239,9 +239,10 @@ func TestADelegatedTokenNeverOutlivesTheCallersToken(t *testing.T) {
 	d.caller.ExpiresAt = d.caller.IssuedAt.Add(90 * time.Second)
 	require.Equal(t, d.caller.ExpiresAt, d.mustDelegate().Identity.ExpiresAt)
 	d.caller.ExpiresAt = d.caller.IssuedAt.Add(100 * time.Hour)
+	d.clock.Advance(time.Hour)
 	long := d.mustDelegate(func(x *auth.Delegation) { x.Lifetime = 100 * time.Hour })
 	require.Equal(t, d.caller.IssuedAt.Add(12*time.Hour), long.Identity.ExpiresAt, "the session ends earlier")
-	d.clock.Advance(-20 * time.Second) // the clock was set back
+	d.clock.Advance(-time.Hour - 20*time.Second) // the clock was set back
 	early := d.mustDelegate(func(x *auth.Delegation) { x.Lifetime = 100 * time.Hour })
 	d.requireOnlyFor(early.Bearer.Reveal(), audience)
 	d.caller.ExpiresAt = time.Time{}

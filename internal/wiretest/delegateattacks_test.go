@@ -336,3 +336,31 @@ func TestADelegationIsAnEvent(t *testing.T) {
 	}}, events)
 	require.NotContains(t, d.log.String(), made.Bearer.Reveal())
 }
+
+// The other service follows the revocation feed. The token names the session in sid, and its jti is in no
+// feed.
+func TestAFollowingVerifierRejectsADelegatedTokenOfARevokedSession(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t, hostScopes)
+	agent, err := f.svc.Register(t.Context(), authtest.ByHost,
+		auth.UserParams{Username: "agent", IsService: true, Audiences: []string{audience}})
+	require.NoError(t, err)
+	signedIn, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
+	require.NoError(t, err)
+	made, err := f.svc.Tokens().Delegate(t.Context(), f.identify(signedIn.Bearer.Reveal()), auth.Delegation{
+		For: agent.User.ID, Audience: audience, Scopes: auth.NewScopes(reading)})
+	require.NoError(t, err)
+	delegated := auth.Token{Bearer: made.Bearer}
+	f.require(accepted, delegated)
+
+	f.setActive(agent.User, false)
+	f.clock.Advance(interval + time.Second)
+	f.require(accepted, delegated, "the session of the user is live")
+	require.ErrorIs(t, errorOf(f.svc.Tokens().Delegate(t.Context(), f.identify(signedIn.Bearer.Reveal()),
+		auth.Delegation{For: agent.User.ID, Audience: audience, Scopes: auth.NewScopes(reading)})),
+		auth.ErrUserDisabled)
+
+	require.NoError(t, f.svc.Tokens().Revoke(t.Context(), authtest.ByHost, signedIn.Session.ID))
+	f.clock.Advance(interval + time.Second)
+	f.require(rejected, delegated)
+}

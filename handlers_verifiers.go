@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/sallyport-go/auth/internal/feedpage"
 	"github.com/sallyport-go/auth/internal/wire"
@@ -66,16 +67,18 @@ func (s *Service) serveRevocations(w http.ResponseWriter, r *http.Request) (any,
 	}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
+	// An old page comes from memory alone, so it does not end an outage of the store.
+	result := written{unproven: page.SignedAt.Sub(page.AsOf) > time.Second}
 	if page.IsUnchanged() {
 		header.Set(feedpage.Header, text)
 		w.WriteHeader(http.StatusNotModified)
-		return written{}, nil
+		return result, nil
 	}
 	header.Set("Content-Type", feedpage.MediaType)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Length", strconv.Itoa(len(text)))
 	_, _ = w.Write([]byte(text)) // an error means that the client has gone
-	return written{}, nil
+	return result, nil
 }
 
 // logBadPage logs the message, but not for every request.

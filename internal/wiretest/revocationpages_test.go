@@ -314,12 +314,16 @@ func TestPagesSayHowOldTheyAre(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, r.status, "the feed may have the position")
 	r, _ = f.askForPage(admin, 0)
 	require.Equal(t, http.StatusServiceUnavailable, r.status, "old entries are in the store")
+	f.page(admin, 1)
+	require.Contains(t, f.log.String(), "auth: request failed")
+	require.NotContains(t, f.log.String(), "requests succeed again", "the page comes from memory")
 	f.clock.Advance(10 * time.Second)
 	r, _ = f.askForPage(admin, 1)
 	require.Equal(t, http.StatusServiceUnavailable, r.status)
 	down.Store(false)
 	f.clock.Advance(time.Second)
 	f.page(admin, 1)
+	require.Contains(t, f.log.String(), "requests succeed again")
 }
 
 // With CheckSessionsInStore, the instance itself does not use the feed, but verifiers do.

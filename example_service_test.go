@@ -85,3 +85,34 @@ func Example() {
 	// signed in for 43200 seconds
 	// the reports of admin
 }
+
+// A person asks for the data about them. The host checks who asks, and writes the export.
+func ExampleService_ExportUser() {
+	ctx := context.Background()
+	svc, _, err := newAPI([]byte(rand.Text() + rand.Text()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	alice, err := svc.Register(ctx, auth.ByHost("setup"),
+		auth.UserParams{Username: "alice", Email: "alice@example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var export strings.Builder
+	if err := svc.ExportUser(ctx, &export, alice.User.ID); err != nil {
+		log.Fatal(err)
+	}
+	var object struct {
+		User       auth.User
+		AccessKeys []json.RawMessage `json:"access_keys"`
+		Events     []auth.Event      `json:"events_about"`
+	}
+	if err := json.Unmarshal([]byte(export.String()), &object); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(object.User.Email, len(object.AccessKeys), object.Events[0].Kind)
+	fmt.Println("has the secret:", strings.Contains(export.String(), alice.Pair.AccessSecret.Reveal()))
+	// Output:
+	// alice@example.com 1 user.created
+	// has the secret: false
+}

@@ -269,6 +269,11 @@ type GitHubStore interface {
 	// and ErrLastWayIn if the user has no other link and no unexpired access key.
 	UnlinkGitHub(ctx context.Context, w Write, userID, host string) (GitHubLink, *GitHubToken, error)
 
+	// ListGitHubAccounts returns the accounts that the store remembers for the user, sorted by Host and
+	// then by ID. The accounts that are linked to the user are among them. It returns no accounts if
+	// there is no such user.
+	ListGitHubAccounts(ctx context.Context, userID string) ([]GitHubAccount, error)
+
 	// ForgetGitHubAccount makes the store forget the user of an account that is no longer linked. A
 	// sign-in with the account can then create a new user. A spent grant stays spent. It returns
 	// ErrNotFound if the account is remembered for no user, and ErrExists if the account is linked.

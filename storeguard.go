@@ -135,11 +135,9 @@ func (g guardedUsers) Register(ctx context.Context, w Write, user User, key Acce
 	return g.UserStore.Register(ctx, w, user, key)
 }
 
-func (g guardedUsers) RegisterUsers(
-	ctx context.Context, w Write, users []UserWithKeys,
-) (r1 []error, err error) {
+func (g guardedUsers) RegisterUsers(ctx context.Context, w Write, u []UserWithKeys) (r1 []error, err error) {
 	defer recoverStore("RegisterUsers", &err)
-	return g.UserStore.RegisterUsers(ctx, w, users)
+	return g.UserStore.RegisterUsers(ctx, w, u)
 }
 
 func (g guardedUsers) Bootstrap(ctx context.Context, w Write, user User, key AccessKey) (err error) {
@@ -158,11 +156,9 @@ func (g guardedUsers) ListUsers(ctx context.Context, query UserQuery) (r1 []User
 	return checkPage("ListUsers", query.After, page, err, func(u User) string { return u.ID })
 }
 
-func (g guardedUsers) UpdateUser(
-	ctx context.Context, w Write, id string, change UserChange,
-) (r1 User, err error) {
+func (g guardedUsers) UpdateUser(ctx context.Context, w Write, id string, c UserChange) (r1 User, err error) {
 	defer recoverStore("UpdateUser", &err)
-	return g.UserStore.UpdateUser(ctx, w, id, change)
+	return g.UserStore.UpdateUser(ctx, w, id, c)
 }
 
 func (g guardedUsers) ResetUser(
@@ -177,11 +173,14 @@ func (g guardedUsers) DeleteUser(ctx context.Context, w Write, id string) (r1 []
 	return g.UserStore.DeleteUser(ctx, w, id)
 }
 
-func (g guardedUsers) PruneRetiredUsernames(
-	ctx context.Context, retired time.Time, limit int,
-) (r1 int, err error) {
+func (g guardedUsers) ListRetiredUsernames(ctx context.Context, userID string) (r1 []string, err error) {
+	defer recoverStore("ListRetiredUsernames", &err)
+	return g.UserStore.ListRetiredUsernames(ctx, userID)
+}
+
+func (g guardedUsers) PruneRetiredUsernames(ctx context.Context, at time.Time, n int) (r1 int, err error) {
 	defer recoverStore("PruneRetiredUsernames", &err)
-	return g.UserStore.PruneRetiredUsernames(ctx, retired, limit)
+	return g.UserStore.PruneRetiredUsernames(ctx, at, n)
 }
 
 func (g guardedCredentials) AddKey(ctx context.Context, w Write, key AccessKey) (err error) {
@@ -388,6 +387,11 @@ func (g guardedGitHub) UnlinkGitHub(
 ) (r1 GitHubLink, r2 *GitHubToken, err error) {
 	defer recoverStore("UnlinkGitHub", &err)
 	return g.GitHubStore.UnlinkGitHub(ctx, w, userID, host)
+}
+
+func (g guardedGitHub) ListGitHubAccounts(ctx context.Context, id string) (r1 []GitHubAccount, err error) {
+	defer recoverStore("ListGitHubAccounts", &err)
+	return g.GitHubStore.ListGitHubAccounts(ctx, id)
 }
 
 func (g guardedGitHub) ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) (err error) {

@@ -113,6 +113,11 @@ type UserStore interface {
 	// active super user.
 	DeleteUser(ctx context.Context, w Write, id string) ([]GitHubToken, error)
 
+	// ListRetiredUsernames returns the usernames that the user has retired, or all usernames of a
+	// deleted user, sorted by their bytes. They are in the form that [FoldASCII] returns. It returns no
+	// usernames if there never was such a user.
+	ListRetiredUsernames(ctx context.Context, userID string) ([]string, error)
+
 	// PruneRetiredUsernames removes at most limit usernames that UpdateUser or DeleteUser retired at
 	// the given time or earlier, according to the Now of the Write. Every user can then take these
 	// usernames. It returns the number of removed usernames, as PruneKeys does.

@@ -152,8 +152,9 @@ type Event struct {
 
 // EventFilter selects events of the audit trail. The zero value selects all of them.
 type EventFilter struct {
-	UserID string    // selects events about this user; empty means any user
-	Kind   EventKind // selects events of this kind; empty means any kind
+	UserID  string    // selects events about this user; empty means any user
+	ActorID string    // selects events that this user caused; empty means any user or none
+	Kind    EventKind // selects events of this kind; empty means any kind
 
 	// If Before is not empty, it is the ID of an event, and the filter selects only older events.
 	Before string

@@ -35,8 +35,8 @@ func newTrail() trail {
 	}
 }
 
-// ListEvents implements [auth.EventStore]. If the filter names no user, ListEvents scans the events
-// of all users, the newest first, until limit events match the filter.
+// ListEvents implements [auth.EventStore]. If the filter names no user and no actor, ListEvents scans
+// the events of all users, the newest first, until limit events match the filter.
 func (s *accounts) ListEvents(
 	ctx context.Context, filter auth.EventFilter, limit int,
 ) ([]auth.Event, error) {
@@ -46,8 +46,11 @@ func (s *accounts) ListEvents(
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	events := s.trail.events
-	if filter.UserID != "" {
+	switch {
+	case filter.UserID != "":
 		events = s.trail.byUser[filter.UserID]
+	case filter.ActorID != "":
+		events = s.trail.byActor[filter.ActorID]
 	}
 	if filter.Before != "" {
 		before, err := s.event(filter.Before)
@@ -62,7 +65,8 @@ func (s *accounts) ListEvents(
 		if len(page) >= limit {
 			break
 		}
-		if filter.Kind == "" || filter.Kind == found.record.Kind {
+		if (filter.Kind == "" || filter.Kind == found.record.Kind) &&
+			(filter.ActorID == "" || filter.ActorID == found.record.ActorID) {
 			page = append(page, found.record)
 		}
 	}

@@ -1,8 +1,10 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -177,6 +179,25 @@ func (s *accounts) UnlinkGitHub(
 	s.revokeSessions(userID, opened...)
 	s.addEvent(w, now, subject{userID, link.record.Account})
 	return link.record, link.copyToken(), nil
+}
+
+// ListGitHubAccounts implements [auth.GitHubStore]. It scans all accounts that were ever linked.
+func (s *accounts) ListGitHubAccounts(ctx context.Context, userID string) ([]auth.GitHubAccount, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var remembered []auth.GitHubAccount
+	for of, account := range s.remembered {
+		if userID != "" && account.rememberedFor == userID {
+			remembered = append(remembered, of)
+		}
+	}
+	slices.SortFunc(remembered, func(a, b auth.GitHubAccount) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.ID, b.ID))
+	})
+	return remembered, nil
 }
 
 // ForgetGitHubAccount implements [auth.GitHubStore].

@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -11,7 +12,7 @@ import (
 func (s *accounts) takeUsername(record auth.User) {
 	folded := auth.FoldASCII(record.Username)
 	if old := s.usernames[folded]; old != nil && old.retired != nil {
-		s.retiredByTime.remove(old.retired)
+		s.unretire(old)
 	}
 	s.usernames[folded] = &username{folded: folded, userID: record.ID}
 }
@@ -21,6 +22,20 @@ func (s *accounts) takeUsername(record auth.User) {
 func (s *accounts) retireUsername(record auth.User, now time.Time) {
 	name := s.usernames[auth.FoldASCII(record.Username)]
 	name.retired = s.retiredByTime.add(name, now)
+	if s.retiredByUser[name.userID] == nil {
+		s.retiredByUser[name.userID] = make(set[*username])
+	}
+	s.retiredByUser[name.userID].add(name)
+}
+
+// unretire makes a retired username available. The caller holds the lock.
+func (s *accounts) unretire(name *username) {
+	delete(s.usernames, name.folded)
+	s.retiredByTime.remove(name.retired)
+	delete(s.retiredByUser[name.userID], name)
+	if len(s.retiredByUser[name.userID]) == 0 {
+		delete(s.retiredByUser, name.userID)
+	}
 }
 
 // checkNames returns an error if the user cannot change the names to those of the record. The caller holds
@@ -57,8 +72,20 @@ func (s *Store) PruneRetiredUsernames(ctx context.Context, retired time.Time, li
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.retiredByTime.prune(retired, limit, func(name *username) {
-		delete(s.usernames, name.folded)
-		s.retiredByTime.remove(name.retired)
-	}), nil
+	return s.retiredByTime.prune(retired, limit, s.unretire), nil
+}
+
+// ListRetiredUsernames implements [auth.UserStore].
+func (s *Store) ListRetiredUsernames(ctx context.Context, userID string) ([]string, error) {
+	if err := check(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var names []string
+	for name := range s.retiredByUser[userID] {
+		names = append(names, name.folded)
+	}
+	slices.Sort(names)
+	return names, nil
 }

@@ -69,6 +69,8 @@ type accounts struct {
 	sessionsByExpiry queue[*session]
 	statesByExpiry   queue[string]
 	retiredByTime    queue[*username] // retired usernames, by the time at which they were retired
+
+	retiredByUser map[string]set[*username] // retired usernames, by the ID of the user
 }
 
 // username is a username that is taken.
@@ -136,6 +138,8 @@ func newAccounts(withoutUsers bool) accounts {
 		states:     make(map[string]*expiry[string]),
 		feed:       feed{inForce: make(map[string][]*auth.Revocation)},
 		trail:      newTrail(),
+
+		retiredByUser: make(map[string]set[*username]),
 	}
 }
 

@@ -25,6 +25,15 @@ func (s *accountStore) FindGitHubConnection(
 	return s.AccountStore.FindGitHubConnection(ctx, userID, host)
 }
 
+// ListGitHubAccounts implements [auth.GitHubStore].
+func (s *accountStore) ListGitHubAccounts(
+	ctx context.Context, userID string,
+) (r1 []auth.GitHubAccount, err error) {
+	ctx, end := s.begin(ctx, "ListGitHubAccounts")
+	defer func() { end(err) }()
+	return s.AccountStore.ListGitHubAccounts(ctx, userID)
+}
+
 // SignInGitHub implements [auth.GitHubStore].
 func (s *accountStore) SignInGitHub(
 	ctx context.Context, w auth.Write, signIn auth.GitHubSignInWrite,

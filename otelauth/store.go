@@ -131,6 +131,13 @@ func (s *store) ListUsers(ctx context.Context, query auth.UserQuery) (r1 []auth.
 	return s.users.ListUsers(ctx, query)
 }
 
+// ListRetiredUsernames implements [auth.UserStore].
+func (s *store) ListRetiredUsernames(ctx context.Context, userID string) (r1 []string, err error) {
+	ctx, end := s.begin(ctx, "ListRetiredUsernames")
+	defer func() { end(err) }()
+	return s.users.ListRetiredUsernames(ctx, userID)
+}
+
 // PruneRetiredUsernames implements [auth.UserStore].
 func (s *store) PruneRetiredUsernames(
 	ctx context.Context, retired time.Time, limit int,

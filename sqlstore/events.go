@@ -101,7 +101,7 @@ func (s *core) ListEvents(
 		if filter.Before != "" && !storable(filter.Before, auth.MaxIDLength) {
 			return nil, auth.ErrNotFound
 		}
-		if !mayFilter(filter.UserID) || !mayFilter(string(filter.Kind)) {
+		if !mayFilter(filter.UserID) || !mayFilter(filter.ActorID) || !mayFilter(string(filter.Kind)) {
 			return nil, ctx.Err()
 		}
 		var before int64
@@ -132,6 +132,9 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 	}
 	if filter.UserID != "" {
 		add(` AND e.user_id = ?`, filter.UserID)
+	}
+	if filter.ActorID != "" {
+		add(` AND e.actor_id = ?`, filter.ActorID)
 	}
 	if filter.Kind != "" {
 		add(` AND e.kind = ?`, string(filter.Kind))

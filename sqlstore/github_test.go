@@ -124,6 +124,10 @@ func githubVerbs() []verb {
 		{"PruneStates", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(1)(s.PruneStates(ctx, now.Add(time.Hour), 10))
 		}},
+		{"ListGitHubAccounts", false, func(ctx context.Context, s *sqlstore.Store) error {
+			accounts, err := s.ListGitHubAccounts(ctx, "ada")
+			return expect(1)(len(accounts), err)
+		}},
 		{"UpdateGitHubLink", true, func(ctx context.Context, s *sqlstore.Store) error {
 			renewed := ada
 			renewed.Login = "renamed"

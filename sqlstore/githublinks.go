@@ -161,3 +161,19 @@ func removeGitHubOf(ctx context.Context, t tx, userID string) (tokens []auth.Git
 	)
 	return tokens, err
 }
+
+const selectAccountsOf = `
+SELECT a.host, a.account_id FROM auth_github_accounts a WHERE a.user_id = ? ORDER BY a.host, a.account_id`
+
+// ListGitHubAccounts implements [auth.GitHubStore].
+func (s *core) ListGitHubAccounts(ctx context.Context, userID string) ([]auth.GitHubAccount, error) {
+	fields := func(a *auth.GitHubAccount) []any { return []any{&a.Host, &a.ID} }
+	return read(ctx, s, "list GitHub accounts", func(
+		ctx context.Context, q querier,
+	) ([]auth.GitHubAccount, error) {
+		if !storable(userID, auth.MaxIDLength) {
+			return nil, ctx.Err()
+		}
+		return collect(ctx, q, fields, selectAccountsOf, userID)
+	})
+}

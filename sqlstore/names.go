@@ -105,6 +105,21 @@ func checkNoNames(change auth.UserChange) error {
 	return nil
 }
 
+const retiredUsernamesOf = `
+SELECT username_folded FROM auth_retired_usernames WHERE user_id = ? ORDER BY username_folded`
+
+// ListRetiredUsernames implements [auth.UserStore].
+func (s *Store) ListRetiredUsernames(ctx context.Context, userID string) ([]string, error) {
+	return read(ctx, &s.core, "list retired usernames", func(
+		ctx context.Context, q querier,
+	) ([]string, error) {
+		if !storable(userID, auth.MaxIDLength) {
+			return nil, ctx.Err()
+		}
+		return collect(ctx, q, func(name *string) []any { return []any{name} }, retiredUsernamesOf, userID)
+	})
+}
+
 const (
 	retiredUsernames = `
 SELECT username_folded FROM auth_retired_usernames WHERE retired_at <= ? ORDER BY retired_at LIMIT ? FOR UPDATE SKIP LOCKED`

@@ -68,6 +68,10 @@ var userMethods = map[string]method[auth.UserStore]{
 		_, err := users.ListUsers(ctx, auth.UserQuery{After: own.user.ID, Limit: 1})
 		return err
 	},
+	"ListRetiredUsernames": func(ctx context.Context, users auth.UserStore, own, _ account) error {
+		_, err := users.ListRetiredUsernames(ctx, own.user.ID)
+		return err
+	},
 	"PruneRetiredUsernames": func(ctx context.Context, users auth.UserStore, _, _ account) error {
 		_, err := users.PruneRetiredUsernames(ctx, now, 1)
 		return err

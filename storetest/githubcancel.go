@@ -84,6 +84,11 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 	"UpdateGitHubLink": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		return store.UpdateGitHubLink(ctx, own.renewed(refusedAt))
 	},
+	"ListGitHubAccounts": func(ctx context.Context, store auth.AccountStore, own linked,
+		_ githubDraft) error {
+		_, err := store.ListGitHubAccounts(ctx, own.user.ID)
+		return err
+	},
 	"ListGitHubTokens": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		_, err := store.ListGitHubTokens(ctx, githubHost, own.user.ID, 1)
 		return err

@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ var rememberedPromises = []promise[auth.AccountStore]{
 	{"any user can use a forgotten account", forgottenIsFree},
 	{"an account is forgotten once, and not while it is linked", forgetRefused},
 	{"accounts of different hosts are remembered separately", rememberedByHost},
+	{"the accounts that are remembered for a user are listed", rememberedListed},
 	{"of several concurrent calls that forget an account, one succeeds", racingForgets},
 }
 
@@ -114,6 +117,39 @@ func unlinkEndsGitHubSessions(t *testing.T, store auth.AccountStore) {
 func forget(t *testing.T, store auth.AccountStore, account auth.GitHubAccount) {
 	t.Helper()
 	require.NoError(t, store.ForgetGitHubAccount(t.Context(), byHost(now), account))
+}
+
+func requireAccounts(
+	t *testing.T, store auth.AccountStore, userID string, want ...auth.GitHubAccount,
+) {
+	t.Helper()
+	got, err := store.ListGitHubAccounts(t.Context(), userID)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func rememberedListed(t *testing.T, store auth.AccountStore) {
+	other := newLinked(t, store)
+	for _, id := range []string{unique("nobody"), "", "\x00", fill("", "x", 10_000)} {
+		requireAccounts(t, store, id)
+	}
+	a, session := newUnlinked(t, store)
+	requireAccounts(t, store, a.user.ID, a.link.Account)
+	elsewhere, second := newGitHubAccount(), newGitHubAccount()
+	elsewhere.Host = "a.example.com" // sorts before the other host
+	connect(t, store, newConnect(session, elsewhere))
+	connect(t, store, newConnect(session, second))
+	both := []auth.GitHubAccount{a.link.Account, second}
+	slices.SortFunc(both, func(a, b auth.GitHubAccount) int { return cmp.Compare(a.ID, b.ID) })
+	requireAccounts(t, store, a.user.ID, elsewhere, both[0], both[1])
+	forget(t, store, a.link.Account)
+	requireAccounts(t, store, a.user.ID, elsewhere, second)
+	requireAccounts(t, store, other.user.ID, other.link.Account)
+	if users := usersOf(store); users != nil {
+		_, err := users.DeleteUser(t.Context(), byHost(now), a.user.ID)
+		require.NoError(t, err)
+		requireAccounts(t, store, a.user.ID)
+	}
 }
 
 func forgottenIsFree(t *testing.T, store auth.AccountStore) {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ var pruneNamePromises = []promise[auth.Store]{
 	{"pruned usernames are free, and all others stay taken", pruneNames},
 	{"no more usernames are pruned than the limit, the oldest first", pruneNamesToLimit},
 	{"a username that its user has taken again is not pruned", takenAgainNotPruned},
+	{"the retired usernames of a user are listed until they are pruned", retiredListed},
 	{"usernames that several calls prune at once are counted once", racingNamePrunes},
 }
 
@@ -106,4 +108,37 @@ func racingNamePrunes(t *testing.T, store auth.Store) {
 		total += n
 	}
 	require.Equal(t, 20, total)
+}
+
+func requireRetired(t *testing.T, store auth.Store, userID string, names ...string) {
+	t.Helper()
+	var want []string
+	for _, name := range names {
+		want = append(want, auth.FoldASCII(name))
+	}
+	slices.Sort(want)
+	got, err := store.ListRetiredUsernames(t.Context(), userID)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func retiredListed(t *testing.T, store auth.Store) {
+	a, other := newAccount(t, store), newAccount(t, store)
+	for _, id := range []string{a.user.ID, unique("nobody"), "", "\x00", fill("", "x", 10_000)} {
+		requireRetired(t, store, id)
+	}
+	second, third := unique("Second"), unique("Third")
+	renameAt(t, store, a.user.ID, second, now)
+	requireRetired(t, store, a.user.ID, a.user.Username)
+	renameAt(t, store, a.user.ID, third, now.Add(time.Hour))
+	requireRetired(t, store, a.user.ID, a.user.Username, second)
+	renameAt(t, store, a.user.ID, second, now.Add(time.Hour))
+	requireRetired(t, store, a.user.ID, a.user.Username, third)
+	requireRetired(t, store, other.user.ID)
+	require.Equal(t, 1, pruneNamesAt(t, store, now, 10))
+	requireRetired(t, store, a.user.ID, third)
+	deleteUser(t, store, a.user.ID)
+	requireRetired(t, store, a.user.ID, second, third)
+	require.Equal(t, 2, pruneNamesAt(t, store, now.Add(time.Hour), 10))
+	requireRetired(t, store, a.user.ID)
 }

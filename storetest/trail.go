@@ -318,7 +318,7 @@ func eventsListed(t *testing.T, store trailStore) {
 	var all []auth.Event // newest first
 	for i := range 10 {
 		write := byHost(now.Add(time.Duration(i) * time.Minute))
-		write.Event = auth.Event{Kind: kinds[i%2]}
+		write.Event = auth.Event{Kind: kinds[i%2], ActorID: []string{user.ID, "", other.ID}[i%3]}
 		all = append([]auth.Event{addEvent(t, store, []auth.User{user, other}[i/5], write)}, all...)
 	}
 	matching := func(match func(e auth.Event) bool) (events []auth.Event) {
@@ -342,6 +342,15 @@ func eventsListed(t *testing.T, store trailStore) {
 		{auth.EventFilter{UserID: other.ID, Kind: kinds[0]}, matching(func(e auth.Event) bool {
 			return e.UserID == other.ID && e.Kind == kinds[0]
 		})},
+		{auth.EventFilter{ActorID: user.ID}, matching(func(e auth.Event) bool { return e.ActorID == user.ID })},
+		{auth.EventFilter{ActorID: user.ID, UserID: other.ID}, matching(func(e auth.Event) bool {
+			return e.ActorID == user.ID && e.UserID == other.ID
+		})},
+		{auth.EventFilter{ActorID: user.ID, Kind: kinds[0]}, matching(func(e auth.Event) bool {
+			return e.ActorID == user.ID && e.Kind == kinds[0]
+		})},
+		{auth.EventFilter{ActorID: unique("nobody")}, nil},
+		{auth.EventFilter{ActorID: user.ID + "\x00"}, nil},
 		{auth.EventFilter{UserID: unique("nobody")}, nil},
 		{auth.EventFilter{UserID: user.ID + "\x00"}, nil},
 		{auth.EventFilter{UserID: user.ID, Kind: "none"}, nil},

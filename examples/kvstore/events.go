@@ -74,8 +74,11 @@ func (s *Store) ListEvents(
 ) (page []auth.Event, err error) {
 	err = s.view(ctx, func(t tx) error {
 		index, prefix, before := eventTimes, "", ""
-		if filter.UserID != "" {
+		switch {
+		case filter.UserID != "":
 			index, prefix = eventsAbout, userPrefix(filter.UserID)
+		case filter.ActorID != "":
+			index, prefix = eventsBy, userPrefix(filter.ActorID)
 		}
 		if filter.Before != "" {
 			e, err := t.event(filter.Before)
@@ -92,7 +95,8 @@ func (s *Store) ListEvents(
 			if err != nil {
 				return err
 			}
-			if filter.Kind == "" || e.Kind == filter.Kind {
+			if (filter.Kind == "" || e.Kind == filter.Kind) &&
+				(filter.ActorID == "" || e.ActorID == filter.ActorID) {
 				page = append(page, e)
 			}
 		}

@@ -181,6 +181,24 @@ func keptToken(token auth.GitHubToken) *auth.GitHubToken {
 	return &token
 }
 
+// ListGitHubAccounts implements [auth.GitHubStore].
+func (s *Store) ListGitHubAccounts(ctx context.Context, userID string) (of []auth.GitHubAccount, err error) {
+	err = s.view(ctx, func(t tx) error {
+		a, err := t.account(userID)
+		if errors.Is(err, auth.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			of = slices.Clone(a.Remembered)
+			slices.SortFunc(of, func(a, b auth.GitHubAccount) int {
+				return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.ID, b.ID))
+			})
+		}
+		return err
+	})
+	return of, err
+}
+
 // ConnectGitHub implements [auth.GitHubStore].
 func (s *Store) ConnectGitHub(
 	ctx context.Context, w auth.Write, connect auth.GitHubConnectWrite,

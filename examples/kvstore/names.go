@@ -3,6 +3,7 @@ package kvstore
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -24,6 +25,9 @@ func (c *change) retire(user auth.User) error {
 	if err := c.bucket(retiredTimes).Put([]byte(expiryKey(c.now, folded)), nil); err != nil {
 		return err
 	}
+	if err := c.bucket(retiredBy).Put([]byte(userPrefix(user.ID)+folded), nil); err != nil {
+		return err
+	}
 	return c.put(retired, folded, retirement{user.ID, c.now})
 }
 
@@ -31,6 +35,7 @@ func (c *change) retire(user auth.User) error {
 func (t tx) unretire(folded string, r retirement) error {
 	for _, e := range []entry{
 		{usernames, folded}, {retired, folded}, {retiredTimes, expiryKey(r.At, folded)},
+		{retiredBy, userPrefix(r.UserID) + folded},
 	} {
 		if err := t.bucket(e.bucket).Delete([]byte(e.key)); err != nil {
 			return err
@@ -67,6 +72,17 @@ func (c *change) rename(a *account, old auth.User) error {
 	}
 	delete(a.indexed, entry{usernames, before}) // so that save does not delete the entry
 	return c.retire(old)
+}
+
+// ListRetiredUsernames implements [auth.UserStore].
+func (s *Store) ListRetiredUsernames(ctx context.Context, userID string) (names []string, err error) {
+	err = s.view(ctx, func(t tx) error {
+		for _, key := range t.keysUnder(retiredBy, userPrefix(userID)) {
+			names = append(names, strings.TrimPrefix(key, userPrefix(userID)))
+		}
+		return nil
+	})
+	return names, err
 }
 
 // PruneRetiredUsernames implements [auth.UserStore].

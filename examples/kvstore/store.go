@@ -34,6 +34,7 @@ const (
 	usernames      = "usernames"      // username after auth.FoldASCII; no user ID if retired
 	retired        = "retired"        // retired username after auth.FoldASCII -> retirement
 	retiredTimes   = "retired times"  // time and retired username after auth.FoldASCII
+	retiredBy      = "retired by"     // user ID and retired username after auth.FoldASCII
 	emails         = "emails"         // e-mail after auth.FoldASCII
 	keys           = "keys"           // access key ID
 	sessions       = "sessions"       // session ID
@@ -61,7 +62,7 @@ const (
 )
 
 var buckets = []string{
-	accounts, usernames, retired, retiredTimes, emails, keys, sessions, links, remembered, spentGrants, administrators,
+	accounts, usernames, retired, retiredTimes, retiredBy, emails, keys, sessions, links, remembered, spentGrants, administrators,
 	persons, services, keyExpiry, overlapEnd, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
 	events, eventTimes, eventsAbout, eventsBy, waiting, bootstrapped,
 }

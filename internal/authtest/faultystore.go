@@ -61,6 +61,15 @@ func (s *faultyAccounts) check(ctx context.Context, method string) error {
 	return err
 }
 
+func (s *faultyAccounts) ListGitHubAccounts(
+	ctx context.Context, userID string,
+) ([]auth.GitHubAccount, error) {
+	if err := s.check(ctx, "ListGitHubAccounts"); err != nil {
+		return nil, err
+	}
+	return s.AccountStore.ListGitHubAccounts(ctx, userID)
+}
+
 func (s *faultyAccounts) ListKeys(ctx context.Context, userID string) ([]auth.AccessKey, error) {
 	if err := s.check(ctx, "ListKeys"); err != nil {
 		return nil, err

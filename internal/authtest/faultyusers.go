@@ -75,6 +75,13 @@ func (s *faultyStore) ResetUser(
 	return s.users.ResetUser(ctx, w, id, change, key)
 }
 
+func (s *faultyStore) ListRetiredUsernames(ctx context.Context, userID string) ([]string, error) {
+	if err := s.check(ctx, "ListRetiredUsernames"); err != nil {
+		return nil, err
+	}
+	return s.users.ListRetiredUsernames(ctx, userID)
+}
+
 func (s *faultyStore) PruneRetiredUsernames(
 	ctx context.Context, retired time.Time, limit int,
 ) (int, error) {

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS auth_retired_usernames (
 	username_folded VARBINARY(128) NOT NULL PRIMARY KEY,
 	user_id         VARBINARY(64)  NOT NULL,
 	retired_at      BIGINT         NOT NULL,
+	INDEX auth_retired_usernames_by_user (user_id, username_folded),
 	INDEX auth_retired_usernames_by_time (retired_at)
 ) ENGINE = InnoDB;
 

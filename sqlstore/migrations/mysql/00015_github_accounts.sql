@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS auth_github_accounts (
 	user_id     VARBINARY(64)  NOT NULL, -- '' if the store remembers no user for the account
 	grant_spent TINYINT        NOT NULL CHECK (grant_spent IN (0, 1)),
 	PRIMARY KEY (host, account_id),
-	INDEX auth_github_accounts_by_user (user_id)
+	INDEX auth_github_accounts_by_user (user_id, host, account_id)
 ) ENGINE = InnoDB;
 
 INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent)

@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS auth_events (
 	INDEX auth_events_by_time (at, id),
 	INDEX auth_events_by_user (user_id, at, id),
 	INDEX auth_events_by_kind (kind, at, id),
-	INDEX auth_events_by_actor (actor_id),
+	INDEX auth_events_by_actor (actor_id, at, id),
 	INDEX auth_events_pending (pending, at, id),
 	INDEX auth_events_pending_by_user (pending, user_id, at, id)
 ) ENGINE = InnoDB;

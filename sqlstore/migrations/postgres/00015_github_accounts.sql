@@ -15,7 +15,7 @@ CREATE TABLE auth_github_accounts (
 	PRIMARY KEY (host, account_id)
 );
 
-CREATE INDEX auth_github_accounts_by_user ON auth_github_accounts (user_id);
+CREATE INDEX auth_github_accounts_by_user ON auth_github_accounts (user_id, host, account_id);
 
 INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent)
 SELECT host, account_id, user_id, 1 FROM auth_github_links;

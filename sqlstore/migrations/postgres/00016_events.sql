@@ -27,7 +27,7 @@ CREATE TABLE auth_events (
 CREATE INDEX auth_events_by_time ON auth_events (at, id);
 CREATE INDEX auth_events_by_user ON auth_events (user_id, at, id);
 CREATE INDEX auth_events_by_kind ON auth_events (kind, at, id);
-CREATE INDEX auth_events_by_actor ON auth_events (actor_id);
+CREATE INDEX auth_events_by_actor ON auth_events (actor_id, at, id);
 CREATE INDEX auth_events_pending ON auth_events (at, id) WHERE pending = 1;
 CREATE INDEX auth_events_pending_by_user ON auth_events (user_id, at, id) WHERE pending = 1;
 

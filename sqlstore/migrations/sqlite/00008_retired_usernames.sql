@@ -8,6 +8,7 @@ CREATE TABLE auth_retired_usernames (
 	retired_at      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX auth_retired_usernames_by_user ON auth_retired_usernames (user_id, username_folded);
 CREATE INDEX auth_retired_usernames_by_time ON auth_retired_usernames (retired_at);
 
 -- +goose Down

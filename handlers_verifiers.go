@@ -58,8 +58,8 @@ func (s *Service) serveRevocations(w http.ResponseWriter, r *http.Request) (any,
 		return nil, fmt.Errorf("auth: reading the revocation feed: %w", err)
 	}
 	if page.Head < from {
-		s.logBadPage(r.Context(), "auth: another service has read revocations that the store does not have: if "+
-			"the store was restored from a backup, call Service.RevokeEverybody")
+		s.logBadPage(r.Context(), "auth: another service has read revocations that the store does not have: "+
+			"if the store was restored from a backup, call Service.RevokeEverybody")
 	}
 	text, err := page.Sign(r.Context(), signer)
 	if err != nil {

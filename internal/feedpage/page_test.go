@@ -86,7 +86,8 @@ func TestTheErrorsOfAPageRejectNoToken(t *testing.T) {
 	page := newPage()
 	text, err := page.Sign(t.Context(), key)
 	require.NoError(t, err)
-	for _, bad := range []string{"", "a.b.c", text[1:], text[:len(text)-1], strings.Repeat("A", feedpage.MaxLength+1)} {
+	for _, bad := range []string{"", "a.b.c", text[1:], text[:len(text)-1],
+		strings.Repeat("A", feedpage.MaxLength+1)} {
 		_, err := feedpage.Open(ring, bad)
 		require.Error(t, err)
 		require.NotErrorIs(t, err, token.ErrRejected)

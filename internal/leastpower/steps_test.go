@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/sallyport-go/auth"
 )
@@ -14,7 +15,7 @@ import (
 // steps are the changes that a world can make. Each one returns an error if the service answers otherwise
 // than the model.
 var steps = []func(*world, pick) error{
-	(*world).login, (*world).login, (*world).login,
+	(*world).login, (*world).login, (*world).login, (*world).loginFor, (*world).delegate, (*world).delegate,
 	(*world).mint, (*world).mint,
 	(*world).rotate, (*world).revokeKey, (*world).setScopes, (*world).setScopesAsCaller,
 	(*world).register, (*world).renew, (*world).update, (*world).deleteUser,
@@ -53,14 +54,12 @@ func (w *world) login(p pick) error {
 		return fmt.Errorf("a key with %v works, although a token with %v made it", k.power.set(),
 			k.origin.set())
 	}
-	t := &token{text: a.text("token"), user: k.user, key: k, power: k.power, works: true}
+	t := &token{text: a.text("token"), user: k.user, key: k, power: k.opens(), works: true,
+		expires: w.clock().Add(12 * time.Hour)}
 	if t.sessionID, err = sessionOf(t.text); err != nil {
 		return err
 	}
-	if w.tokens = append(w.tokens, t); len(w.tokens) > 200 { // check those of the last steps
-		w.tokens = w.tokens[100:]
-	}
-	return w.check(t)
+	return w.addToken(t)
 }
 
 func sessionOf(token string) (string, error) {
@@ -75,7 +74,7 @@ func sessionOf(token string) (string, error) {
 // refused returns the status for a caller who may not make the call, or 0. The call needs the scope.
 func refused(t *token, scope string, superUser bool) int {
 	switch {
-	case !t.works:
+	case !t.works || !t.own():
 		return http.StatusUnauthorized
 	case !t.power.allows(scope), superUser && !t.user.super:
 		return http.StatusForbidden
@@ -133,9 +132,11 @@ func (w *world) keysOf(u *user) (n int) {
 	return n
 }
 
-func (w *world) addKey(a answer, u *user, has power, by *token) {
-	w.keys = append(w.keys, &key{id: a.text("access_key"), secret: a.text("access_secret"), user: u,
-		power: has, works: true, origin: by.power})
+func (w *world) addKey(a answer, u *user, has power, by *token) *key {
+	k := &key{id: a.text("access_key"), secret: a.text("access_secret"), user: u, power: has, works: true,
+		origin: by.power}
+	w.keys = append(w.keys, k)
+	return k
 }
 
 // overKey returns the status for a caller who changes the key, or 0.
@@ -197,12 +198,13 @@ func (w *world) setScopesAsCaller(p pick) error {
 	if t == nil {
 		return nil
 	}
-	by := auth.Authority{SessionID: t.sessionID, UserID: t.user.id, SuperUser: k.user != t.user}
+	by := t.identity.Authority()
+	by.SuperUser = k.user != t.user
 	scope := auth.ScopeKeys
 	if by.SuperUser {
 		scope = auth.ScopeUsers
 	}
-	may := k.works && t.works && t.power.allows(scope) && (k.user == t.user || t.user.super) &&
+	may := k.works && t.works && t.own() && t.power.allows(scope) && (k.user == t.user || t.user.super) &&
 		k.power.within(t.power) && wanted.within(t.power)
 	err := w.svc.Credentials().SetScopes(context.Background(), by, k.id, wanted.set())
 	switch {

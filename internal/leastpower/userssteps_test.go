@@ -13,17 +13,24 @@ func (w *world) register(p pick) error {
 	if t == nil || len(w.users) > 30 {
 		return nil
 	}
-	super := p.yes()
-	status := or(refused(t, auth.ScopeUsers, true), when(super && t.power != nil, http.StatusForbidden),
-		http.StatusOK)
 	w.names++
-	name := fmt.Sprint("user-", w.names)
-	a, err := w.expect(t, http.MethodPost, "/auth/users/register",
-		map[string]any{"username": name, "is_super_user": super}, status)
+	u := &user{name: fmt.Sprint("user-", w.names), super: p.yes(), service: p.yes(), active: true, there: true}
+	body := map[string]any{"username": u.name, "is_super_user": u.super}
+	if u.service {
+		u.audiences = audiences[p(2):]
+		body["is_service"], body["audiences"] = true, u.audiences
+	}
+	mustRotate := p(3) == 0
+	if mustRotate {
+		body["must_rotate"] = true
+	}
+	status := or(refused(t, auth.ScopeUsers, true), when(u.super && t.power != nil, http.StatusForbidden),
+		http.StatusOK)
+	a, err := w.expect(t, http.MethodPost, "/auth/users/register", body, status)
 	if err == nil && status == http.StatusOK {
-		u := &user{id: a.text("user_id"), name: name, super: super, active: true, there: true}
+		u.id = a.text("user_id")
 		w.users = append(w.users, u)
-		w.addKey(a, u, t.power, t)
+		w.addKey(a, u, t.power, t).mustRotate = mustRotate
 	}
 	return err
 }
@@ -96,9 +103,11 @@ func (w *world) logout(p pick) error {
 	if t == nil {
 		return nil
 	}
-	status := or(when(!t.works, http.StatusUnauthorized), http.StatusOK)
+	status := or(when(!t.works || !t.own(), http.StatusUnauthorized), http.StatusOK)
 	_, err := w.expect(t, http.MethodPost, "/auth/logout", map[string]any{}, status)
-	t.works = false
+	if err == nil && status == http.StatusOK {
+		w.revokeTokens(func(o *token) bool { return o.sessionID == t.sessionID })
+	}
 	return err
 }
 
@@ -114,7 +123,7 @@ func (w *world) revokeSession(p pick) error {
 		when(others && !t.power.allows(auth.ScopeUsers), http.StatusForbidden), http.StatusNoContent)
 	_, err := w.expect(t, http.MethodDelete, "/auth/sessions/"+other.sessionID, nil, status)
 	if err == nil && status == http.StatusNoContent {
-		other.works = false
+		w.revokeTokens(func(o *token) bool { return o.sessionID == other.sessionID })
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package leastpower_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -43,6 +46,8 @@ func (p power) set() *auth.ScopeSet {
 type user struct {
 	id, name             string
 	super, active, there bool
+	service              bool
+	audiences            []string // for which a service user may get delegated tokens
 }
 
 type key struct {
@@ -51,6 +56,7 @@ type key struct {
 	power      power
 	works      bool
 	origin     power // of the token that made the key, at that moment
+	mustRotate bool
 }
 
 type token struct {
@@ -59,6 +65,10 @@ type token struct {
 	key             *key
 	power           power
 	works           bool
+	audience        string // empty if the token is for the service itself
+	actor           *user  // the service user, if the token is delegated
+	identity        auth.Identity
+	expires         time.Time
 }
 
 // scopes are the scopes of the model.
@@ -87,6 +97,9 @@ func (u *user) working() bool  { return u.there && u.active }
 func (k *key) working() bool   { return k.works && k.user.working() }
 func (t *token) working() bool { return t.works }
 
+// own reports whether the token is for the calls of the service itself.
+func (t *token) own() bool { return t.audience == "" && t.actor == nil }
+
 // power returns any power.
 func (p pick) power() power {
 	if p(4) == 0 {
@@ -106,6 +119,8 @@ func (p pick) power() power {
 type world struct {
 	server *httptest.Server
 	svc    *auth.Service
+	began  time.Time
+	passed atomic.Int64 // nanoseconds
 	users  []*user
 	keys   []*key
 	tokens []*token
@@ -117,25 +132,26 @@ const issuer = "https://api.example.com"
 // newWorld returns a world with one super user, over the given store.
 func newWorld(t testing.TB, store auth.Store) *world {
 	t.Helper()
-	signing, err := auth.NewHS256Key("", []byte(strings.Repeat("0123456789abcdef", 2)+"leastpower"))
+	signing, err := auth.NewEdDSAKey("", ed25519.NewKeyFromSeed([]byte(strings.Repeat("leastpow", 4))))
 	require.NoError(t, err)
-	w := &world{}
+	w := &world{began: time.Now()}
 	w.svc, err = auth.New(store, auth.Config{
 		Issuer: issuer, SigningKeys: []auth.SigningKey{signing}, Proxies: auth.NoProxies(),
-		Tokens:     auth.TokenConfig{Scopes: []string{"a", "b"}},
-		Throttling: auth.Throttling{Off: true}, Logger: discard,
+		Tokens:     auth.TokenConfig{Scopes: []string{"a", "b"}, Audiences: audiences},
+		Throttling: auth.Throttling{Off: true}, Now: w.clock, Logger: discard,
 	})
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	w.svc.Mount(mux)
-	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusNoContent)
-	})
+	w.svc.Mount(mux, auth.GroupVerifiers)
 	mux.Handle("GET /h/a", w.svc.RequireScope("a", ok))
 	mux.Handle("GET /h/b", w.svc.RequireScope("b", ok))
 	mux.Handle("GET /h/super", w.svc.RequireSuperUser(ok))
 	w.server = httptest.NewServer(mux)
 	t.Cleanup(w.server.Close)
+	for _, audience := range audiences {
+		mux.Handle(pathOf(audience)+"/", w.verifierOf(t, audience))
+	}
 
 	pair := w.svc.Credentials().GeneratePair()
 	root, err := w.svc.Bootstrap(context.Background(), auth.UserParams{Username: "root"}, pair)
@@ -145,6 +161,9 @@ func newWorld(t testing.TB, store auth.Store) *world {
 	w.keys = []*key{{id: pair.AccessKey, secret: pair.AccessSecret.Reveal(), user: u, works: true}}
 	return w
 }
+
+// ok is a route of a host.
+var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 
 // answer is a response.
 type answer struct {
@@ -231,19 +250,20 @@ func (w *world) reset(u *user) {
 
 // loses reports whether no active super user would be left without this one.
 func (w *world) loses(u *user) bool {
-	others := slices.ContainsFunc(w.users, func(o *user) bool { return o != u && o.super && o.working() })
-	return u.super && u.active && !others
+	isPerson := func(o *user) bool { return o.super && !o.service && o.working() }
+	others := slices.ContainsFunc(w.users, func(o *user) bool { return o != u && isPerson(o) })
+	return isPerson(u) && !others
 }
 
 // rescue gives the first active super user a key without a limit, if no super user has one.
 func (w *world) rescue() error {
 	for _, k := range w.keys {
-		if k.working() && k.user.super && k.power == nil {
+		if k.working() && k.user.super && k.opens() == nil {
 			return nil
 		}
 	}
 	for _, u := range w.users {
-		if u.working() && u.super {
+		if u.working() && u.super && !u.service {
 			pair, err := w.svc.RecoverSuperUser(context.Background(), u.id)
 			w.reset(u)
 			w.keys = append(w.keys,
@@ -259,7 +279,7 @@ func (w *world) check(t *token) error {
 	probe := func(path string, allowed bool) error {
 		status := http.StatusNoContent
 		switch {
-		case !t.works:
+		case !t.works || !t.own():
 			status = http.StatusUnauthorized
 		case !allowed:
 			status = http.StatusForbidden
@@ -282,5 +302,5 @@ func (w *world) check(t *token) error {
 			return err
 		}
 	}
-	return nil
+	return w.checkElsewhere(t)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,6 +40,9 @@ type brokenStore struct {
 	auth.Store
 	addKey       func(auth.Write, auth.AccessKey) (auth.Write, auth.AccessKey)
 	created      func(auth.Session) auth.Session
+	found        func(auth.User) auth.User
+	rotated      func(auth.AccessKey) auth.AccessKey
+	newUser      func(auth.User) auth.User
 	setKeyScopes func(context.Context, auth.Store, auth.Write, string, *auth.ScopeSet) (auth.AccessKey, error)
 	register     func(auth.Write) auth.Write
 	updateUser   func(auth.Write) auth.Write
@@ -64,6 +68,14 @@ func (b brokenStore) CreateSession(
 	return session, user, err
 }
 
+func (b brokenStore) FindUser(ctx context.Context, id string) (auth.User, error) {
+	user, err := b.Store.FindUser(ctx, id)
+	if b.found != nil {
+		user = b.found(user)
+	}
+	return user, err
+}
+
 func (b brokenStore) SetKeyScopes(
 	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
 ) (auth.AccessKey, error) {
@@ -74,7 +86,7 @@ func (b brokenStore) SetKeyScopes(
 }
 
 func (b brokenStore) Register(ctx context.Context, w auth.Write, user auth.User, key auth.AccessKey) error {
-	return b.Store.Register(ctx, changed(b.register, w), user, key)
+	return b.Store.Register(ctx, changed(b.register, w), changed(b.newUser, user), key)
 }
 
 func (b brokenStore) UpdateUser(
@@ -95,18 +107,22 @@ func (b brokenStore) ResetUser(
 func (b brokenStore) RotateKey(
 	ctx context.Context, w auth.Write, id string, rotation auth.KeyRotation,
 ) (auth.AccessKey, error) {
-	return b.Store.RotateKey(ctx, changed(b.rotateKey, w), id, rotation)
+	key, err := b.Store.RotateKey(ctx, changed(b.rotateKey, w), id, rotation)
+	if err == nil && b.rotated != nil {
+		key = b.rotated(key)
+	}
+	return key, err
 }
 
 func (b brokenStore) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	return b.Store.RevokeKey(ctx, changed(b.revokeKey, w), id)
 }
 
-func changed(change func(auth.Write) auth.Write, w auth.Write) auth.Write {
+func changed[T any](change func(T) T, value T) T {
 	if change != nil {
-		return change(w)
+		return change(value)
 	}
-	return w
+	return value
 }
 
 // A store that breaks one rule must not pass.
@@ -148,6 +164,30 @@ func TestEachBrokenRuleIsNoticed(t *testing.T) {
 		"a reset gives a key without a limit":     {resetUser: byHost},
 		"a limited session rotates a wider key":   {rotateKey: byHost},
 		"a limited session revokes a wider key":   {revokeKey: byHost},
+		"a service user gets delegated tokens for all services": {found: func(u auth.User) auth.User {
+			if u.IsService {
+				u.Audiences = strings.Join(audiences, " ")
+			}
+			return u
+		}},
+		"a person gets delegated tokens": {found: func(u auth.User) auth.User {
+			if !u.IsSuperUser { // otherwise, nobody could be recovered
+				u.IsService, u.Audiences = true, strings.Join(audiences, " ")
+			}
+			return u
+		}},
+		"a disabled service user gets delegated tokens": {found: func(u auth.User) auth.User {
+			u.IsActive = true
+			return u
+		}},
+		"a session for another service is also for this one": {created: func(s auth.Session) auth.Session {
+			s.Audience = ""
+			return s
+		}},
+		"a service user is a person": {newUser: func(u auth.User) auth.User {
+			u.IsService, u.Audiences, u.CreatedBy = false, "", ""
+			return u
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ var steps = []func(*world, pick) error{
 	(*world).login, (*world).login, (*world).login, (*world).loginFor, (*world).delegate, (*world).delegate,
 	(*world).mint, (*world).mint,
 	(*world).rotate, (*world).revokeKey, (*world).setScopes, (*world).setScopesAsCaller,
-	(*world).register, (*world).renew, (*world).update, (*world).deleteUser,
+	(*world).register, (*world).renew, (*world).update, (*world).rename, (*world).deleteUser,
 	(*world).logout, (*world).revokeSession, (*world).revokeUser,
 }
 
@@ -154,12 +155,23 @@ func (w *world) rotate(p pick) error {
 	if t == nil {
 		return nil
 	}
-	status := or(overKey(t, k), http.StatusCreated)
-	a, err := w.expect(t, http.MethodPost, "/auth/keys/"+k.id+"/rotate", map[string]any{}, status)
-	if err == nil && status == http.StatusCreated {
-		k.secret = a.text("access_secret")
+	if t.own() && t.works && slices.Equal(t.power, rotating) && k != t.key {
+		k = t.key // any other key is refused, with a status that depends on the key
 	}
-	return err
+	status := or(overKey(t, k), when(k.mustRotate, http.StatusForbidden), http.StatusCreated)
+	if t.own() && t.works && slices.Equal(t.power, rotating) && k.mustRotate {
+		status = http.StatusCreated
+	}
+	a, err := w.expect(t, http.MethodPost, "/auth/keys/"+k.id+"/rotate", map[string]any{}, status)
+	if err != nil || status != http.StatusCreated {
+		return err
+	}
+	k.secret = a.text("access_secret")
+	if k.mustRotate {
+		k.mustRotate = false
+		w.revokeTokens(func(t *token) bool { return t.key == k })
+	}
+	return nil
 }
 
 // revokeKey revokes a key with its sessions.

@@ -3,6 +3,7 @@ package leastpower_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/sallyport-go/auth"
 )
@@ -10,21 +11,29 @@ import (
 // register adds a user. The first key has the power of the caller.
 func (w *world) register(p pick) error {
 	t := of(p, w.tokens)
-	if t == nil || len(w.users) > 30 {
+	if t == nil {
+		return nil
+	}
+	if len(w.users) > 30 { // few deleted users, so that the steps also meet others
+		w.users = slices.DeleteFunc(w.users, func(u *user) bool { return !u.there })
+	}
+	if len(w.users) > 30 {
 		return nil
 	}
 	w.names++
-	u := &user{name: fmt.Sprint("user-", w.names), super: p.yes(), service: p.yes(), active: true, there: true}
+	u := &user{name: fmt.Sprint("user-", w.names), super: p.yes(), service: p.yes(), active: true,
+		there: true}
 	body := map[string]any{"username": u.name, "is_super_user": u.super}
 	if u.service {
-		u.audiences = audiences[p(2):]
+		u.audiences = audiences[p(len(audiences)+1):]
 		body["is_service"], body["audiences"] = true, u.audiences
 	}
+	power := u.super || len(u.audiences) > 0
 	mustRotate := p(3) == 0
 	if mustRotate {
 		body["must_rotate"] = true
 	}
-	status := or(refused(t, auth.ScopeUsers, true), when(u.super && t.power != nil, http.StatusForbidden),
+	status := or(refused(t, auth.ScopeUsers, true), when(power && t.power != nil, http.StatusForbidden),
 		http.StatusOK)
 	a, err := w.expect(t, http.MethodPost, "/auth/users/register", body, status)
 	if err == nil && status == http.StatusOK {
@@ -81,6 +90,27 @@ func (w *world) update(p pick) error {
 		w.revokeTokens(func(t *token) bool { return t.user == u })
 	}
 	return nil
+}
+
+// rename gives a user another name or e-mail address.
+func (w *world) rename(p pick) error {
+	t, u := of(p, w.tokens), of(p, w.users)
+	if t == nil {
+		return nil
+	}
+	w.names++
+	name := fmt.Sprint("user-", w.names)
+	body, power := map[string]any{"username": name}, u.super
+	switch p(4) {
+	case 0:
+		body, power = map[string]any{"email": name + "@example.com"}, true
+	case 1:
+		body, power = map[string]any{"email": nil}, false
+	}
+	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound),
+		when(power && t.power != nil, http.StatusForbidden), http.StatusOK)
+	_, err := w.expect(t, http.MethodPatch, "/auth/users/"+u.id, body, status)
+	return err
 }
 
 func (w *world) deleteUser(p pick) error {

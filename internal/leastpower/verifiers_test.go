@@ -16,8 +16,8 @@ import (
 	"github.com/sallyport-go/auth"
 )
 
-// audiences are other services. Each one follows the revocations of the service. Its paths begin with the name
-// of the service, such as /b/.
+// audiences are other services. Each one follows the revocations of the service. Its paths begin with the
+// name of the service, such as /b/.
 var audiences = []string{"https://b.example.com", "https://c.example.com"}
 
 // verifierOf returns the handler of the service with this audience.
@@ -34,18 +34,19 @@ func (w *world) verifierOf(t testing.TB, audience string) http.Handler {
 	path := "GET " + pathOf(audience)
 	mux.Handle(path+"/h/a", verifier.Authenticate(verifier.RequireScope("a", ok)))
 	mux.Handle(path+"/h/b", verifier.Authenticate(verifier.RequireScope("b", ok)))
-	mux.Handle(path+"/who", verifier.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	who := func(w http.ResponseWriter, r *http.Request) {
 		caller, _ := auth.IdentityFromContext(r.Context())
 		fmt.Fprintf(w, `{"user": %q, "actor": %q}`, caller.UserID, caller.Actor)
-	})))
+	}
+	mux.Handle(path+"/who", verifier.Authenticate(http.HandlerFunc(who)))
 	return mux
 }
 
 // pathOf returns the beginning of the paths of a service, such as /b.
 func pathOf(audience string) string { return "/" + strings.TrimPrefix(audience, "https://")[:1] }
 
-// source returns the token with which the other services read the revocations. Its user is not in the model, so
-// no step revokes it.
+// source returns the token with which the other services read the revocations. Its user is not in the
+// model, so no step revokes it.
 func (w *world) source(t testing.TB) oauth2.TokenSource {
 	t.Helper()
 	reader, err := w.svc.Register(t.Context(), auth.ByHost("test"), auth.UserParams{
@@ -155,19 +156,21 @@ func (w *world) addToken(t *token) (err error) {
 
 // delegate asks for a delegated token of a service user.
 func (w *world) delegate(p pick) error {
-	t, s := of(p, w.tokens), of(p, w.users)
+	t, s := of(p, w.tokens), w.users[p(len(w.users))]
 	if t == nil {
 		return nil
 	}
-	for range 3 { // mostly a service user
+	for range 3 { // mostly a service user, which can be disabled or deleted
 		if !s.service {
-			s = of(p, w.users)
+			s = w.users[p(len(w.users))]
 		}
 	}
 	audience := slices.Concat(audiences, []string{issuer, "https://unknown.example.com"})[p(4)]
 	wanted := p.power()
-	if p(4) > 0 {
-		wanted = slices.DeleteFunc(wanted, func(scope string) bool { return strings.HasPrefix(scope, "auth:") })
+	if p(4) > 0 { // mostly scopes that can be delegated
+		wanted = slices.DeleteFunc(wanted, func(scope string) bool {
+			return strings.HasPrefix(scope, "auth:") || !t.power.allows(scope)
+		})
 	}
 	may := t.works && t.own() && s.working() && slices.Contains(s.audiences, audience) && wanted != nil &&
 		wanted.within(t.power) && wanted.within(power{"a", "b"})
@@ -175,8 +178,8 @@ func (w *world) delegate(p pick) error {
 		auth.Delegation{For: s.id, Audience: audience, Scopes: wanted.set()})
 	switch {
 	case may != (err == nil):
-		return fmt.Errorf("a token with %v for %q, delegated to %s (%v): %v, allowed: %t, by a token with %v of %s",
-			wanted.set(), audience, s.name, s.audiences, err, may, t.describe(), t.owner())
+		return fmt.Errorf("a token with %v for %q, delegated to %s (%v): %v, allowed: %t, by a token with "+
+			"%v of %s", wanted.set(), audience, s.name, s.audiences, err, may, t.describe(), t.owner())
 	case !may:
 		return nil
 	}

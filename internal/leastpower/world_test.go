@@ -163,7 +163,9 @@ func newWorld(t testing.TB, store auth.Store) *world {
 }
 
 // ok is a route of a host.
-var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusNoContent)
+})
 
 // answer is a response.
 type answer struct {
@@ -290,7 +292,7 @@ func (w *world) check(t *token) error {
 		return err
 	}
 	for path, allowed := range map[string]bool{
-		"/auth/user":     true,
+		"/auth/user":     !slices.Equal(t.power, rotating),
 		"/h/a":           t.power.allows("a"),
 		"/h/b":           t.power.allows("b"),
 		"/auth/keys":     t.power.allows(auth.ScopeKeys),

@@ -124,6 +124,70 @@ func TestEachKindOfCallerGetsTheDocumentedStatusFromEachCall(t *testing.T) {
 	}
 }
 
+// furtherCallers are kinds of callers whose statuses follow from the table above.
+var furtherCallers = []struct {
+	name  string
+	token func(f *fixture) string
+	want  func(path string, want []int) int
+}{
+	{"a service user", func(f *fixture) string { return f.signIn(f.agent()) },
+		func(path string, want []int) int {
+			if path == revocationsPath {
+				return want[5] // as a super user
+			}
+			return want[4] // as another user
+		}},
+	{"a super user's token for another service", func(f *fixture) string {
+		return f.signInFor(audience, f.admin)
+	}, func(_ string, want []int) int { return want[1] }}, // as a forged token
+	{"a delegated token of a super user", func(f *fixture) string {
+		caller, err := f.svc.Tokens().Verify(f.t.Context(), f.signIn(f.admin))
+		require.NoError(f.t, err)
+		delegated, err := f.svc.Tokens().Delegate(f.t.Context(), caller, auth.Delegation{
+			For: f.agent().ID, Audience: audience, Scopes: auth.NewScopes(reading, writing)})
+		require.NoError(f.t, err)
+		return delegated.Bearer.Reveal()
+	}, func(_ string, want []int) int { return want[1] }},
+	{"a super user's token without scopes", func(f *fixture) string { return f.limited(f.admin) },
+		func(path string, want []int) int {
+			if path == "/auth/logout" || strings.HasPrefix(path, "/auth/user/") || path == "/auth/user" ||
+				want[0] != http.StatusUnauthorized {
+				return want[5]
+			}
+			return http.StatusForbidden
+		}},
+}
+
+// agent returns a service user, which may get delegated tokens for another service.
+func (f *fixture) agent() auth.User {
+	f.t.Helper()
+	made, err := f.svc.Register(f.t.Context(), authtest.ByHost, auth.UserParams{
+		Username: "agent", IsService: true, Audiences: []string{audience}})
+	require.NoError(f.t, err)
+	return made.User
+}
+
+func TestFurtherKindsOfCallersGetTheStatusThatFollows(t *testing.T) {
+	t.Parallel()
+	for _, call := range calls {
+		t.Run(call.method+" "+call.path, func(t *testing.T) {
+			t.Parallel()
+			for _, caller := range furtherCallers {
+				f := newFixture(t, twoAudiences)
+				session, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
+				require.NoError(t, err)
+				name := strings.NewReplacer(
+					"USER", f.user.ID, "ADMIN", f.admin.ID,
+					"KEY", f.userPair.AccessKey, "SESSION", session.Session.ID,
+				)
+				body := strings.ReplaceAll(call.body, "LOGIN", loginBody(f.userPair))
+				r := f.sendAs(caller.token(f), call.method, name.Replace(call.path), body)
+				require.Equal(t, caller.want(call.path, call.want[:]), r.status, "%s: %s", caller.name, r.body)
+			}
+		})
+	}
+}
+
 func TestTheTableOfCallersListsEveryCall(t *testing.T) {
 	t.Parallel()
 	name := strings.NewReplacer("USER", "{id}", "KEY", "{access_key}", "SESSION", "{id}")

@@ -2,8 +2,8 @@ package authclient
 
 import (
 	"context"
+	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -17,19 +17,38 @@ func (c *Client) CurrentUser(ctx context.Context) (auth.User, error) {
 }
 
 // Logout revokes the present token (POST /auth/logout). The next call signs in again. If the Client has no
-// token, Logout does nothing.
+// token, Logout does nothing. If Logout fails, the Client keeps the token, so that Logout can be called
+// again, unless the service has rejected the token. Logout waits for a sign-in of another call. A token that
+// was replaced in a renewal stays valid until it expires.
 func (c *Client) Logout(ctx context.Context) error {
+	if err := c.acquire(ctx); err != nil {
+		return err
+	}
+	defer c.release()
 	t := c.current.Load()
 	if t == nil || !c.now().Before(t.expires) {
 		return nil
 	}
+	c.current.Store(nil) // first: a call with this token could be answered with 401
+	err := c.revoke(ctx, t)
+	if err != nil && !isStatus(err, http.StatusUnauthorized) {
+		c.current.Store(t)
+	}
+	return err
+}
+
+// revoke revokes the token at the service.
+func (c *Client) revoke(ctx context.Context, t *heldToken) error {
+	ctx, cancel := context.WithTimeout(ctx, signInTimeout)
+	defer cancel()
 	request, err := c.newRequest(ctx, http.MethodPost, "/auth/logout", nil)
 	if err != nil {
 		return err
 	}
-	_, err = c.send(c.transport, withToken(request, t), nil)
-	c.current.CompareAndSwap(t, nil)
-	return err
+	if _, err := c.send(c.transport, withToken(request, t), nil); err != nil {
+		return fmt.Errorf("authclient: POST /auth/logout: %w", err)
+	}
+	return nil
 }
 
 // Session is one session of the user.
@@ -40,10 +59,10 @@ type Session struct {
 	ExpiresAt time.Time         `json:"expires_at"`
 	UserAgent string            `json:"user_agent"`
 	Address   string            `json:"ip"`
-	Current   bool              `json:"current"` // whether it is the session of the Client's token
+	Current   bool              `json:"current"` // true for the session of the Client's token
 }
 
-// Sessions returns the user's sessions (GET /auth/sessions).
+// Sessions returns the sessions of the user who has signed in (GET /auth/sessions).
 func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 	var sessions []Session
 	_, err := c.call(ctx, http.MethodGet, "/auth/sessions", nil, &sessions)
@@ -53,8 +72,7 @@ func (c *Client) Sessions(ctx context.Context) ([]Session, error) {
 // RevokeSession revokes a session (DELETE /auth/sessions/{id}). A super user can revoke the sessions of other
 // users, too.
 func (c *Client) RevokeSession(ctx context.Context, id string) error {
-	_, err := c.call(ctx, http.MethodDelete, "/auth/sessions/"+url.PathEscape(id), nil, nil)
-	return err
+	return c.callByID(ctx, http.MethodDelete, "/auth/sessions/", id, "", nil, nil)
 }
 
 // Key is an access key of the user, without its secret.
@@ -98,9 +116,9 @@ type KeyParams struct {
 	Label     string
 	ExpiresAt time.Time // zero means never
 
-	// Scopes limits the key. nil means the scopes of the Client's session. An empty slice that is not nil is
-	// refused.
-	Scopes []string
+	// Scopes limits the key. nil means the scopes of the Client's session. The service refuses an empty set.
+	// The set is not a slice, so that a filter without a result cannot make a key without a limit.
+	Scopes *auth.ScopeSet
 }
 
 // CreateKey makes an access key for the user (POST /auth/keys).
@@ -110,7 +128,7 @@ func (c *Client) CreateKey(ctx context.Context, params KeyParams) (NewKey, error
 		body["expires_at"] = params.ExpiresAt.UTC().Format(time.RFC3339)
 	}
 	if params.Scopes != nil {
-		body["scopes"] = params.Scopes
+		body["scopes"] = params.Scopes.List()
 	}
 	var answer newKeyAnswer
 	_, err := c.call(ctx, http.MethodPost, "/auth/keys", body, &answer)
@@ -122,14 +140,13 @@ func (c *Client) CreateKey(ctx context.Context, params KeyParams) (NewKey, error
 func (c *Client) RotateKey(ctx context.Context, accessKey string, overlap time.Duration) (NewKey, error) {
 	var answer newKeyAnswer
 	body := map[string]any{"overlap_seconds": int64(overlap / time.Second)}
-	_, err := c.call(ctx, http.MethodPost, "/auth/keys/"+url.PathEscape(accessKey)+"/rotate", body, &answer)
+	err := c.callByID(ctx, http.MethodPost, "/auth/keys/", accessKey, "/rotate", body, &answer)
 	return answer.key(), err
 }
 
 // RevokeKey revokes a key and the sessions that it opened (DELETE /auth/keys/{access_key}).
 func (c *Client) RevokeKey(ctx context.Context, accessKey string) error {
-	_, err := c.call(ctx, http.MethodDelete, "/auth/keys/"+url.PathEscape(accessKey), nil, nil)
-	return err
+	return c.callByID(ctx, http.MethodDelete, "/auth/keys/", accessKey, "", nil, nil)
 }
 
 // GitHub returns the login of the GitHub account that is connected for the user (GET

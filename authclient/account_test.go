@@ -33,7 +33,7 @@ func TestTheCallsOfAnAccount(t *testing.T) {
 
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
 	key, err := f.client.CreateKey(ctx, authclient.KeyParams{Label: "ci", ExpiresAt: until,
-		Scopes: []string{"reports:read", auth.ScopeKeys}})
+		Scopes: auth.NewScopes("reports:read", auth.ScopeKeys)})
 	require.NoError(t, err)
 	require.NotContains(t, fmt.Sprintf("%+v %#v", key, key), key.AccessSecret.Reveal())
 	keys, err := f.client.Keys(ctx)
@@ -56,7 +56,7 @@ func TestTheCallsOfAnAccount(t *testing.T) {
 	var answer *authclient.Error
 	require.ErrorAs(t, err, &answer)
 	require.Equal(t, auth.ScopeSessions, answer.Scope)
-	_, err = limited.CreateKey(ctx, authclient.KeyParams{Scopes: []string{}})
+	_, err = limited.CreateKey(ctx, authclient.KeyParams{Scopes: auth.NewScopes()})
 	require.ErrorAs(t, err, &answer)
 	require.Equal(t, http.StatusUnprocessableEntity, answer.StatusCode)
 
@@ -131,6 +131,7 @@ func TestTheCallsOfAnAdministrator(t *testing.T) {
 	_, err = other.User(ctx, one.ID)
 	require.ErrorContains(t, err, "GET /auth/users/")
 	require.ErrorContains(t, err, "403 Forbidden: Super user access required")
+	require.NotErrorIs(t, err, auth.ErrInsufficientScope)
 	count, err := f.client.RevokeUser(ctx, one.ID)
 	require.NoError(t, err)
 	require.Equal(t, 1, count)
@@ -159,17 +160,78 @@ func TestALinkChangesOnlyTheQuery(t *testing.T) {
 		}
 		asked = append(asked, r.URL.String())
 		links := map[string]string{
-			"":        `<https://other.example.com/steal?after=1>; rel="next"`,
+			"":        `<https://other.example.com/steal?after=1>; rel="last next", </style.css?x>; rel=preload`,
 			"after=1": `<../x?after=2>; title="a"; rel="next"`,
-			"after=2": `</auth/users?after=0>; rel="prev"`,
+			"after=2": `</style.css>; rel=preload, </auth/users?after=1>; rel="prev", </auth/users?after=3>; Rel=next`,
+			"after=3": `</auth/users?after=0>; rel="prev"; title="rel=next"`,
 		}
-		return reply(200, []any{}, "Link", links[r.URL.RawQuery])
+		page := reply(200, []any{}, "Link", "</style.css>; rel=preload")
+		page.Header.Add("Link", links[r.URL.RawQuery])
+		return page
 	})
 	for range client.Users(t.Context()) {
 		require.Fail(t, "there are no users")
 	}
 	require.Equal(t, []string{"https://api.example.com/auth/users",
-		"https://api.example.com/auth/users?after=1", "https://api.example.com/auth/users?after=2"}, asked)
+		"https://api.example.com/auth/users?after=1", "https://api.example.com/auth/users?after=2",
+		"https://api.example.com/auth/users?after=3"}, asked)
+}
+
+// The attack: a proxy answers every page with the same link, and the iteration never ends.
+func TestALinkToTheSamePageEndsTheIteration(t *testing.T) {
+	t.Parallel()
+	for link, pages := range map[string]int{`</auth/users?after=1>; rel="next"`: 2,
+		`</auth/users>; rel="next"`: 1, `<:>; rel="next"`: 1} {
+		asked, failures := 0, 0
+		client := newClient(t, func(r *http.Request) *http.Response {
+			if strings.HasSuffix(r.URL.Path, "/login") {
+				return issue("token", time.Hour)
+			}
+			asked++
+			return reply(200, []any{}, "Link", link)
+		})
+		for _, err := range client.Users(t.Context()) {
+			require.ErrorContains(t, err, "the link to the next page")
+			failures++
+		}
+		require.Equal(t, 1, failures)
+		require.Equal(t, pages, asked, link)
+	}
+}
+
+// The attack: an ID that a proxy removes from the path, so that the call goes to another path.
+func TestAnIDThatChangesThePathIsRefused(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, func(r *http.Request) *http.Response {
+		if strings.HasSuffix(r.URL.Path, "/login") {
+			return issue("token", time.Hour)
+		}
+		panic("a request to " + r.URL.String())
+	})
+	for _, id := range []string{"", ".", ".."} {
+		ctx := t.Context()
+		_, err1 := client.User(ctx, id)
+		_, err2 := client.UpdateUser(ctx, id, authclient.UserChange{})
+		_, err3 := client.RegenerateCredentials(ctx, id)
+		_, err4 := client.ReinstateUser(ctx, id)
+		_, err5 := client.RevokeUser(ctx, id)
+		_, err6 := client.RotateKey(ctx, id, 0)
+		for _, err := range []error{err1, err2, err3, err4, err5, err6, client.DeleteUser(ctx, id),
+			client.RevokeKey(ctx, id), client.RevokeSession(ctx, id)} {
+			require.ErrorIs(t, err, auth.ErrNotFound)
+		}
+	}
+}
+
+// The attack: an answer whose detail changes the terminal or fills the log.
+func TestADetailIsShortReadableText(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, func(*http.Request) *http.Response {
+		return reply(403, map[string]string{"detail": "a\x1b[2J\nINFO b" + strings.Repeat("x", 1<<20)})
+	})
+	_, err := client.CurrentUser(t.Context())
+	require.ErrorContains(t, err, ": a[2JINFO bxxx")
+	require.Less(t, len(err.Error()), 1200)
 }
 
 func TestAHugeAnswerIsNotRead(t *testing.T) {
@@ -215,6 +277,15 @@ func TestAFileIsReadAgainAfterItWasReplaced(t *testing.T) {
 	f.revokeAll(t)
 	_, err = client.CurrentUser(t.Context())
 	require.NoError(t, err)
+	for content, want := range map[string]string{`{"access_key": "ak"}`: "the access secret is empty",
+		`{"access_secret": "hidden"}`: "the access key is empty",
+		strings.Repeat(" ", 64<<10) + `{"access_key": "ak", "access_secret": "hidden"}`: "more than 65536 bytes"} {
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		client, err := authclient.New(f.server.URL, authclient.FromFile(path))
+		require.NoError(t, err)
+		_, err = client.CurrentUser(t.Context())
+		require.ErrorContains(t, err, want)
+	}
 	for _, content := range []string{"", "[]", `{"access_key": "ak"}`,
 		`{"access_key": 1, "access_secret": "hidden"}`, `{"access_key": "ak", "access_secret": "hidden"`,
 		strings.Repeat(" ", 64<<10) + `{"access_secret": "hidden"}`} {
@@ -262,6 +333,29 @@ func TestBaseURLsThatAreNotSecureAreRefused(t *testing.T) {
 	}
 	_, err := authclient.NewWithConfig("http://api.example.com", source, authclient.Config{InsecureURL: true})
 	require.NoError(t, err)
-	_, err = authclient.New("https://api.example.com", nil)
-	require.Error(t, err)
+	for _, none := range []authclient.Source{nil, authclient.SourceFunc(nil)} {
+		_, err = authclient.New("https://api.example.com", none)
+		require.ErrorContains(t, err, "needs a Source")
+	}
+}
+
+func TestAUserWithoutGitHubIsNoError(t *testing.T) {
+	t.Parallel()
+	status := 404
+	client := newClient(t, func(r *http.Request) *http.Response {
+		if strings.HasSuffix(r.URL.Path, "/login") {
+			return issue("token", time.Hour)
+		}
+		return reply(status, map[string]any{"github_username": "octocat", "success": true})
+	})
+	login, err := client.GitHub(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, login)
+	status = 200
+	login, err = client.GitHub(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "octocat", login)
+	removed, err := client.DisconnectGitHub(t.Context())
+	require.NoError(t, err)
+	require.True(t, removed)
 }

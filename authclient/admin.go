@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sallyport-go/auth"
@@ -61,11 +62,11 @@ func (c *Client) RegisterUser(ctx context.Context, params UserParams) (Registrat
 // User returns the user with this ID (GET /auth/users/{id}).
 func (c *Client) User(ctx context.Context, id string) (auth.User, error) {
 	var user auth.User
-	_, err := c.call(ctx, http.MethodGet, userPath(id), nil, &user)
+	err := c.callByID(ctx, http.MethodGet, usersPath, id, "", nil, &user)
 	return user, err
 }
 
-func userPath(id string) string { return "/auth/users/" + url.PathEscape(id) }
+const usersPath = "/auth/users/"
 
 // Users returns the users, page by page (GET /auth/users). An error ends the iteration.
 func (c *Client) Users(ctx context.Context) iter.Seq2[auth.User, error] {
@@ -85,7 +86,10 @@ func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, erro
 			var page []T
 			header, err := c.call(ctx, http.MethodGet, next, nil, &page)
 			if err == nil {
-				next, err = nextPage(header, path)
+				present := next
+				if next, err = nextPage(header, path); err == nil && next == present {
+					err = fmt.Errorf("authclient: GET %s: the link to the next page is to the same page", path)
+				}
 			}
 			if err != nil {
 				var none T
@@ -104,19 +108,37 @@ func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, erro
 // nextPage returns the path and query of the next page, or "" if there is none. Only the query comes from the
 // link (RFC 8288), so that the answer cannot send the token to another path.
 func nextPage(header http.Header, path string) (string, error) {
-	for _, line := range header.Values("Link") {
-		target, parameters, ok := strings.Cut(line, ">")
-		target, found := strings.CutPrefix(strings.TrimSpace(target), "<")
-		if !ok || !found || !strings.Contains(parameters, `rel="next"`) {
-			continue
-		}
-		u, err := url.Parse(target)
-		if err != nil || u.RawQuery == "" {
-			return "", fmt.Errorf("authclient: GET %s: the link to the next page is not valid", path)
-		}
-		return path + "?" + u.RawQuery, nil
+	target := linkTo("next", header)
+	if target == "" {
+		return "", nil
 	}
-	return "", nil
+	u, err := url.Parse(target)
+	if err != nil || u.RawQuery == "" {
+		return "", fmt.Errorf("authclient: GET %s: the link to the next page is not valid", path)
+	}
+	return path + "?" + u.RawQuery, nil
+}
+
+// linkTo returns the target of the first link with this relation type, or "". A proxy can join several links
+// in one line.
+func linkTo(relation string, header http.Header) string {
+	for rest := strings.Join(header.Values("Link"), ","); ; {
+		_, after, ok := strings.Cut(rest, "<")
+		target, after, closed := strings.Cut(after, ">")
+		if !ok || !closed {
+			return ""
+		}
+		parameters, _, _ := strings.Cut(after, "<") // the next link begins there
+		for parameter := range strings.SplitSeq(parameters, ";") {
+			name, value, _ := strings.Cut(parameter, "=")
+			value = strings.Trim(value, " \t,")
+			if strings.EqualFold(strings.TrimSpace(name), "rel") &&
+				slices.Contains(strings.Fields(strings.Trim(value, `"`)), relation) {
+				return target
+			}
+		}
+		rest = after
+	}
 }
 
 // UserChange is a change of a user. A nil field leaves the value unchanged.
@@ -128,38 +150,38 @@ type UserChange struct {
 // UpdateUser promotes, demotes, enables or disables a user (PATCH /auth/users/{id}).
 func (c *Client) UpdateUser(ctx context.Context, id string, change UserChange) (auth.User, error) {
 	var user auth.User
-	_, err := c.call(ctx, http.MethodPatch, userPath(id), change, &user)
+	err := c.callByID(ctx, http.MethodPatch, usersPath, id, "", change, &user)
 	return user, err
 }
 
-// RegenerateCredentials replaces every way in which the user can sign in by a new access key (POST
+// RegenerateCredentials removes every credential of the user, and returns a new access key (POST
 // /auth/users/{id}/regenerate-credentials).
 func (c *Client) RegenerateCredentials(ctx context.Context, id string) (auth.KeyPair, error) {
 	var answer registrationAnswer
-	_, err := c.call(ctx, http.MethodPost, userPath(id)+"/regenerate-credentials", nil, &answer)
+	err := c.callByID(ctx, http.MethodPost, usersPath, id, "/regenerate-credentials", nil, &answer)
 	return answer.registration().Pair, err
 }
 
 // ReinstateUser enables a user again, with a new access key (POST /auth/users/{id}/reinstate).
 func (c *Client) ReinstateUser(ctx context.Context, id string) (Registration, error) {
 	var answer registrationAnswer
-	_, err := c.call(ctx, http.MethodPost, userPath(id)+"/reinstate", nil, &answer)
+	err := c.callByID(ctx, http.MethodPost, usersPath, id, "/reinstate", nil, &answer)
 	return answer.registration(), err
 }
 
-// RevokeUser revokes the sessions of a user (POST /auth/tokens/revoke-user/{id}), and returns their number.
+// RevokeUser revokes the sessions of a user (POST /auth/tokens/revoke-user/{id}). It returns how many of them
+// were live.
 func (c *Client) RevokeUser(ctx context.Context, id string) (int, error) {
 	var answer struct {
 		RevokedCount int `json:"revoked_count"`
 	}
-	_, err := c.call(ctx, http.MethodPost, "/auth/tokens/revoke-user/"+url.PathEscape(id), nil, &answer)
+	err := c.callByID(ctx, http.MethodPost, "/auth/tokens/revoke-user/", id, "", nil, &answer)
 	return answer.RevokedCount, err
 }
 
 // DeleteUser deletes a user (DELETE /auth/users/{id}).
 func (c *Client) DeleteUser(ctx context.Context, id string) error {
-	_, err := c.call(ctx, http.MethodDelete, userPath(id), nil, nil)
-	return err
+	return c.callByID(ctx, http.MethodDelete, usersPath, id, "", nil, nil)
 }
 
 // isStatus reports whether the error is an answer with this status.

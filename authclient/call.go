@@ -4,22 +4,25 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // Error is an answer of the service other than a success.
 type Error struct {
 	StatusCode int
 
-	// Detail is the service's sentence for the person who reads it. It is empty if the answer does not come
-	// from the service, but for example from a proxy.
+	// Detail is the service's sentence for the person who reads it, at most 1024 bytes without control
+	// characters. It is empty if the answer does not come from the service, but for example from a proxy.
 	Detail string
 
 	// Scope is the scope that the token lacks, if StatusCode is 403 and the service names one.
@@ -31,19 +34,19 @@ type Error struct {
 
 // Error returns the status and the Detail.
 func (e *Error) Error() string {
-	text := strconv.Itoa(e.StatusCode) + " " + http.StatusText(e.StatusCode)
+	message := strconv.Itoa(e.StatusCode) + " " + http.StatusText(e.StatusCode)
 	if e.Detail != "" {
-		text += ": " + e.Detail
+		message += ": " + e.Detail
 	}
 	if e.Scope != "" {
-		text += ": the token lacks the scope " + e.Scope
+		message += ": the token lacks the scope " + e.Scope
 	}
-	return text
+	return message
 }
 
 // Is reports whether the answer has the meaning of an error of package auth: [auth.ErrNotFound] for 404,
-// [auth.ErrInsufficientScope] for 403 with a challenge for a scope, and [auth.ErrTokenRejected] for 401. The
-// service answers a wrong access key with 401, too.
+// [auth.ErrInsufficientScope] for 403 with a challenge that names a scope, and [auth.ErrTokenRejected] for
+// 401. The service also answers a sign-in with a wrong access key with 401.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case auth.ErrNotFound:
@@ -59,6 +62,9 @@ func (e *Error) Is(target error) bool {
 // maxAnswer is the maximum size of an answer that the typed calls read, in bytes.
 const maxAnswer = 4 << 20
 
+// maxDetail is the maximum length of [Error.Detail], in bytes.
+const maxDetail = 1 << 10
+
 // call makes a documented call with the token, and decodes the answer into the result, which may be nil. It
 // returns the header of the answer.
 func (c *Client) call(ctx context.Context, method, path string, body, result any) (http.Header, error) {
@@ -73,15 +79,27 @@ func (c *Client) call(ctx context.Context, method, path string, body, result any
 	return header, nil
 }
 
+// callByID makes a documented call about the record with this ID, which is in the path between before and
+// after. No record has an empty ID, or an ID that path normalization removes. With such an ID, the call would
+// go to another path.
+func (c *Client) callByID(ctx context.Context, method, before, id, after string, body, result any) error {
+	if id == "" || id == "." || id == ".." {
+		return fmt.Errorf("authclient: %s %s{id}%s: the ID is %q: %w", method, before, after, id,
+			auth.ErrNotFound)
+	}
+	_, err := c.call(ctx, method, before+url.PathEscape(id)+after, body, result)
+	return err
+}
+
 // newRequest returns a request for a path below the base URL. The body may be nil.
 func (c *Client) newRequest(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	var content io.Reader
 	if body != nil {
-		text, err := json.Marshal(body)
+		encoded, err := json.Marshal(body)
 		if err != nil {
 			return nil, fmt.Errorf("authclient: encoding a request: %w", err)
 		}
-		content = bytes.NewReader(text)
+		content = bytes.NewReader(encoded)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, content)
 	if err != nil {
@@ -101,32 +119,32 @@ func (c *Client) send(transport http.RoundTripper, r *http.Request, result any) 
 		return nil, err
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	content, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading the answer: %w", err)
 	case response.StatusCode < 200 || response.StatusCode > 299:
-		return nil, c.newError(response, text)
-	case len(text) > maxAnswer:
+		return nil, c.newError(response, content)
+	case len(content) > maxAnswer:
 		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	case result == nil:
 		return response.Header, nil
 	}
-	if err := json.Unmarshal(text, result); err != nil {
-		return nil, fmt.Errorf("decoding the answer: not the expected JSON (%d bytes)", len(text))
+	if err := json.Unmarshal(content, result); err != nil {
+		return nil, fmt.Errorf("decoding the answer: not the expected JSON (%d bytes)", len(content))
 	}
 	return response.Header, nil
 }
 
 // newError returns the error of an answer.
-func (c *Client) newError(response *http.Response, text []byte) *Error {
+func (c *Client) newError(response *http.Response, content []byte) *Error {
 	e := &Error{StatusCode: response.StatusCode,
 		RetryAfter: retryAfter(response.Header.Get("Retry-After"), c.now())}
 	var body struct {
 		Detail string `json:"detail"`
 	}
-	if json.Unmarshal(text, &body) == nil {
-		e.Detail = body.Detail
+	if json.Unmarshal(content, &body) == nil {
+		e.Detail = text.Readable(body.Detail, maxDetail)
 	}
 	challenge := response.Header.Get("WWW-Authenticate")
 	if _, rest, ok := strings.Cut(challenge, `error="insufficient_scope"`); ok {
@@ -140,7 +158,8 @@ func (c *Client) newError(response *http.Response, text []byte) *Error {
 // retryAfter returns the duration that a Retry-After header means, in seconds or as a date (RFC 9110, section
 // 10.2.3). It returns 0 if there is none, or if it is in the past.
 func retryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+	seconds, err := strconv.ParseUint(header, 10, 31)
+	if err == nil || errors.Is(err, strconv.ErrRange) { // a number out of range becomes the greatest number
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {

@@ -11,21 +11,26 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/weburl"
 )
 
 // Client signs in to one service and makes calls there. Make it with [New]. It is safe for concurrent use.
 //
 // The Client signs in when the first call needs a token, and again before the token expires, at a random time
-// in the last fifth of its life. Only one sign-in runs at a time, and it serves all calls. While a renewal
-// fails, the calls use the present token until it expires. If the service answers a sign-in with 429 or 503,
-// the Client does not sign in again before the time in Retry-After, but at most 10 minutes. If a sign-in
-// fails otherwise, this time is a second. A call without a token waits for it if its context allows, for at
-// most [MaxWait].
+// in the last fifth of its life. Only one sign-in runs at a time, and it serves all calls. A sign-in takes at
+// most 30 seconds. While a renewal fails, the calls use the present token until it expires.
 //
-// If the service rejects the token of a request with 401, the Client signs in again and repeats the request
-// once, provided that its body can be read again (http.Request.GetBody). If the service rejects new tokens,
-// too, the Client signs in at most once in five seconds, and returns the answers.
+// After a failed sign-in, the Client pauses: it does not sign in again for the time that the service names in
+// Retry-After, at most 10 minutes, or else for a second. If the service refuses the access key, each pause
+// is twice as long as the one before, up to a minute. During a pause, a call without a token waits if its
+// context allows, for at most [MaxWait]. If a sign-in fails, all calls that wait for it fail.
+//
+// If the service rejects the token of a request, the Client signs in again and repeats the request once,
+// provided that its body can be read again (http.Request.GetBody). The service rejects a token with 401 and
+// the challenge invalid_token (RFC 6750, section 3.1), as auth.WriteError does. A 401 without this challenge
+// is returned as it is. If the service rejects new tokens, too, the Client signs in at most once in five
+// seconds, and returns the answers.
 type Client struct {
 	base   *url.URL // without a slash at the end of its path
 	source Source
@@ -38,7 +43,7 @@ type Client struct {
 	pause     atomic.Pointer[pause] // of the latest failed sign-in; nil if none has failed
 }
 
-// Config has the settings of a [Client] that most programs need not change.
+// Config contains the settings of a [Client] that most programs need not change.
 type Config struct {
 	// Transport sends all requests. nil means [http.DefaultTransport].
 	Transport http.RoundTripper
@@ -68,10 +73,10 @@ func NewWithConfig(baseURL string, source Source, cfg Config) (*Client, error) {
 		return nil, errors.New("authclient: the base URL must be a URL such as https://api.example.com, " +
 			"without user, query and fragment")
 	case !weburl.IsSecure(u) && !cfg.InsecureURL:
-		return nil, errors.New("authclient: the base URL must be https, or http on loopback: other people " +
-			"in the network could read the access secret; set Config.InsecureURL if the network protects " +
-			"the traffic")
-	case source == nil:
+		return nil, errors.New("authclient: the base URL must be https, or http on loopback, because other " +
+			"people in the network could read the access secret; set Config.InsecureURL if the network " +
+			"protects the traffic")
+	case defaults.IsNil(source):
 		return nil, errors.New("authclient: New needs a Source")
 	}
 	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
@@ -87,19 +92,19 @@ func NewWithConfig(baseURL string, source Source, cfg Config) (*Client, error) {
 }
 
 // HTTP returns an HTTP client that sends the token with each request to the service: see
-// [Client.RoundTripper]. Its Timeout is zero, so give each request a context with a deadline.
+// [Client.RoundTripper]. The Timeout of the HTTP client is zero, so give each request a context with a
+// deadline.
 func (c *Client) HTTP() *http.Client { return &http.Client{Transport: c.RoundTripper()} }
 
 // RoundTripper returns a transport that adds the token to each request whose URL has the scheme, host and
-// port of the base URL. It sends all other requests unchanged, for example after a redirect to another host.
-// A request that already has an Authorization header keeps it.
+// port of the base URL, on every path. It sends all other requests unchanged, for example after a redirect
+// to another host. A request that already has an Authorization header keeps it.
 //
 // An error of a sign-in is an error of the request. It wraps an [*Error] if the service has answered.
 func (c *Client) RoundTripper() http.RoundTripper { return roundTripper{c} }
 
-// TokenSource returns a source of tokens for other libraries. It signs in with ctx, so ctx must stay alive as
-// long as the source is used. The source returns the Client's present token, and a new one before that
-// expires.
+// TokenSource returns a source of tokens for other libraries. The source returns the Client's present token,
+// and renews it before it expires. It signs in with ctx, so ctx must live as long as the source is used.
 func (c *Client) TokenSource(ctx context.Context) oauth2.TokenSource { return tokenSource{c, ctx} }
 
 type tokenSource struct {

@@ -1,6 +1,6 @@
 // Package authclient is a client of a service that uses Sallyport. It signs in with an access key, keeps
-// the token fresh, and sends it with the requests to this service only. It is for programs: services,
-// command lines, CI jobs and agents.
+// the token fresh, and sends it with the requests to this service only. The package is for programs:
+// services, command lines, CI jobs and agents.
 //
 //	client, err := authclient.New("https://api.example.com",
 //		authclient.FromEnv("ACCESS_KEY", "ACCESS_SECRET"))

@@ -126,6 +126,12 @@ func reply(status int, body any, header ...string) *http.Response {
 	return r
 }
 
+// rejection returns the answer to a token that is not valid.
+func rejection() *http.Response {
+	return reply(401, map[string]string{"detail": "Not authenticated"}, "WWW-Authenticate",
+		`Bearer error="invalid_token"`)
+}
+
 // issue returns the answer to a sign-in.
 func issue(token string, lifetime time.Duration) *http.Response {
 	return reply(200, map[string]any{"token": token, "token_type": "bearer",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/clock"
@@ -15,11 +16,20 @@ const (
 	// MaxWait is the maximum time that a call waits until the [Client] may sign in again.
 	MaxWait = 30 * time.Second
 
+	// signInTimeout limits a sign-in and a logout. All calls without a token wait for the sign-in, so they
+	// must not depend on a caller whose context never ends.
+	signInTimeout = 30 * time.Second
+
 	// defaultPause is the time after a failed sign-in without Retry-After in which the Client does not sign
 	// in again.
 	defaultPause = time.Second
 
-	// maxPause is the longest time that the Client heeds of a Retry-After.
+	// maxRefusedPause limits the pauses after refused sign-ins, each of which is twice as long as the one
+	// before. Otherwise, a program with a wrong secret would use up the failed sign-ins that the service
+	// allows to the address of all its programs.
+	maxRefusedPause = time.Minute
+
+	// maxPause is the longest pause that a Retry-After can cause.
 	maxPause = 10 * time.Minute
 
 	// youngToken is the age of a token below which a 401 does not make the Client sign in again. If the
@@ -35,69 +45,105 @@ type heldToken struct {
 	expires time.Time
 }
 
-// pause says until when the Client does not sign in after a failure, and has the failure.
+// isYoung reports whether the token was issued less than youngToken ago. After the clock was set back, it
+// returns false.
+func (t *heldToken) isYoung(now time.Time) bool {
+	return !now.Before(t.issued) && now.Before(t.issued.Add(youngToken))
+}
+
+// pause is a time after a failed sign-in in which the Client does not sign in. It does not change.
 type pause struct {
-	until time.Time
-	err   error
+	from, until time.Time
+	refused     time.Duration // the length of a pause after a refused sign-in; otherwise 0
+	abandoned   bool          // the caller of the sign-in gave up
+	err         error         // of the sign-in
 }
 
 // token returns a token that has not expired. It signs in if necessary.
 func (c *Client) token(ctx context.Context) (*heldToken, error) {
 	now := c.now()
-	if t := c.current.Load(); t != nil && now.Before(t.expires) {
-		if now.Before(t.renewAt) || c.paused(now) != nil {
-			return t, nil
-		}
-		select { // one call renews the token, and the others go on with the present one
-		case c.signingIn <- struct{}{}:
-		default:
-			return t, nil
-		}
-		defer c.release()
-		if c.paused(c.now()) != nil {
-			return t, nil
-		}
-		renewed, err := c.signInUnlessDone(ctx, t)
-		if err != nil && c.now().Before(t.expires) {
-			return t, nil
-		}
-		return renewed, err
+	t := c.current.Load()
+	if t == nil || !now.Before(t.expires) {
+		return c.replace(ctx, t)
 	}
-	return c.replace(ctx, c.current.Load())
+	if now.Before(t.renewAt) {
+		return t, nil
+	}
+	select { // one call renews the token, and the others go on with the present one
+	case c.signingIn <- struct{}{}:
+	default:
+		return t, nil
+	}
+	defer c.release()
+	if c.paused() != nil {
+		return t, nil
+	}
+	renewed, err := c.signInUnlessDone(ctx, t)
+	if err != nil && c.now().Before(t.expires) {
+		return t, nil
+	}
+	return renewed, err
 }
 
 // replace returns a token other than the given one, which has expired or was rejected. It signs in unless
-// another call has done so.
+// another call has done so. If a sign-in of another call fails while this call waits, replace returns that
+// failure. Otherwise, the calls that wait during an outage would fail one after another.
 func (c *Client) replace(ctx context.Context, old *heldToken) (*heldToken, error) {
-	select {
-	case c.signingIn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("authclient: waiting for a sign-in: %w", ctx.Err())
+	before := c.pause.Load()
+	if p := c.paused(); p != nil {
+		if err := c.wait(ctx, p); err != nil { // not in the semaphore: other calls may have less time
+			return nil, err
+		}
+	}
+	if err := c.acquire(ctx); err != nil {
+		return nil, err
 	}
 	defer c.release()
-	if p := c.paused(c.now()); p != nil {
-		if err := c.wait(ctx, p); err != nil {
+	if t := c.replacement(old); t != nil {
+		return t, nil
+	}
+	if p := c.paused(); p != nil && p != before {
+		if !p.abandoned {
+			return nil, p.err
+		}
+		if err := c.wait(ctx, p); err != nil { // a caller that gave up does not make others give up
 			return nil, err
 		}
 	}
 	return c.signInUnlessDone(ctx, old)
 }
 
+// acquire takes the semaphore c.signingIn.
+func (c *Client) acquire(ctx context.Context) error {
+	select {
+	case <-ctx.Done(): // first: a select takes any case that is ready
+	default:
+		select {
+		case c.signingIn <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	return fmt.Errorf("authclient: waiting for a sign-in: %w", ctx.Err())
+}
+
 func (c *Client) release() { <-c.signingIn }
 
-// paused returns the present pause, or nil if there is none.
-func (c *Client) paused(now time.Time) *pause {
-	if p := c.pause.Load(); p != nil && now.Before(p.until) {
+// paused returns the present pause, or nil if there is none. If the clock was set back, the pause is over.
+func (c *Client) paused() *pause {
+	now, p := c.now(), c.pause.Load()
+	if p != nil && !now.Before(p.from) && now.Before(p.until) {
 		return p
 	}
 	return nil
 }
 
 // wait waits until the pause is over. If this takes longer than MaxWait, or longer than ctx allows, wait
-// returns the failure at once.
+// returns the failure at once, unless the failure is only that another caller gave up.
 func (c *Client) wait(ctx context.Context, p *pause) error {
 	left := p.until.Sub(c.now())
-	if deadline, ok := ctx.Deadline(); left > MaxWait || ok && time.Until(deadline) < left {
+	deadline, ok := ctx.Deadline()
+	if !p.abandoned && (left > MaxWait || ok && time.Until(deadline) < left) {
 		return p.err
 	}
 	if err := clock.Sleep(ctx, left); err != nil {
@@ -106,33 +152,54 @@ func (c *Client) wait(ctx context.Context, p *pause) error {
 	return nil
 }
 
+// replacement returns the present token if another call has replaced the old token, or nil.
+func (c *Client) replacement(old *heldToken) *heldToken {
+	if t := c.current.Load(); t != old && t != nil && c.now().Before(t.expires) {
+		return t
+	}
+	return nil
+}
+
 // signInUnlessDone signs in, unless another call has replaced the old token already. The caller must hold
 // the semaphore c.signingIn.
 func (c *Client) signInUnlessDone(ctx context.Context, old *heldToken) (*heldToken, error) {
-	if t := c.current.Load(); t != old && t != nil && c.now().Before(t.expires) {
+	if t := c.replacement(old); t != nil {
 		return t, nil
 	}
-	t, err := c.signIn(ctx)
+	bounded, cancel := context.WithTimeout(ctx, signInTimeout)
+	defer cancel()
+	t, err := c.signIn(bounded)
 	if err != nil {
 		c.noteFailure(ctx, err)
 		return nil, err
 	}
+	c.pause.Store(nil)
 	c.current.Store(t)
 	return t, nil
 }
 
 // noteFailure begins a pause after a failed sign-in. If the caller has given up, the next call may sign in at
-// once.
+// once. If two callers in a row have given up, there is a pause: each abandoned sign-in can leave a session
+// behind, and the service revokes the oldest sessions of a user who has too many.
 func (c *Client) noteFailure(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
+	next := &pause{from: c.now(), abandoned: ctx.Err() != nil, err: err}
+	last := c.pause.Load()
 	length := defaultPause
 	var answer *Error
-	if errors.As(err, &answer) && answer.RetryAfter > 0 {
+	switch {
+	case next.abandoned && (last == nil || !last.abandoned):
+		length = 0
+	case !errors.As(err, &answer):
+	case answer.RetryAfter > 0:
 		length = min(answer.RetryAfter, maxPause)
+	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
+		if last != nil {
+			length = min(max(2*last.refused, defaultPause), maxRefusedPause)
+		}
+		next.refused = length
 	}
-	c.pause.Store(&pause{c.now().Add(length), err})
+	next.until = next.from.Add(length)
+	c.pause.Store(next)
 }
 
 // signIn exchanges the access key for a token.
@@ -152,14 +219,18 @@ func (c *Client) signIn(ctx context.Context) (*heldToken, error) {
 	began := c.now()
 	var answer struct {
 		Token     string `json:"token"`
+		TokenType string `json:"token_type"`
 		ExpiresIn int64  `json:"expires_in"`
 	}
 	// Without an http.Client, because a redirect could send the secret to another host.
 	if _, err := c.send(c.transport, request, &answer); err != nil {
 		return nil, fmt.Errorf("authclient: signing in: %w", err)
 	}
-	if answer.Token == "" || answer.ExpiresIn <= 0 {
-		return nil, errors.New("authclient: signing in: the answer has no token or no lifetime")
+	switch {
+	case !isToken(answer.Token) || answer.ExpiresIn <= 0:
+		return nil, errors.New("authclient: signing in: the answer has no valid token or no lifetime")
+	case !strings.EqualFold(answer.TokenType, "Bearer"): // RFC 6749, section 7.1
+		return nil, errors.New("authclient: signing in: the token is not a bearer token")
 	}
 	life := time.Duration(min(answer.ExpiresIn, maxLifetime)) * time.Second
 	return &heldToken{
@@ -172,3 +243,9 @@ func (c *Client) signIn(ctx context.Context) (*heldToken, error) {
 
 // maxLifetime is the longest lifetime of a token, in seconds. No service issues a longer one.
 const maxLifetime = 30 * 24 * 60 * 60
+
+// isToken reports whether the text can be sent as a bearer token (RFC 6750, section 2.1). A token with a line
+// break, for example, would fail in each request until the token expires.
+func isToken(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r >= 0x7f })
+}

@@ -154,7 +154,9 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 		{"7", 10 * time.Second, 7 * time.Second, false},
 		{"7", 5 * time.Second, 0, true},
 		{"31", 0, 0, true},
-		{"4000000000", 0, time.Second, false}, // too long for a number of seconds
+		{"4000000000", 0, 0, true}, // too long for a number of seconds
+		{"99999999999999999999", 0, 0, true},
+		{"-7", 0, time.Second, false},
 		{"", 0, time.Second, false},
 		{"soon", 0, time.Second, false},
 	} {
@@ -217,7 +219,7 @@ func TestACallerThatGivesUpDelaysNoOther(t *testing.T) {
 			}
 			return issue("token", time.Hour)
 		})
-		bounded, cancel := context.WithTimeout(t.Context(), time.Minute)
+		bounded, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		leader := make(chan error, 1)
 		go func() {
@@ -227,7 +229,7 @@ func TestACallerThatGivesUpDelaysNoOther(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		require.Equal(t, "token", token(t, t.Context(), client))
-		require.Equal(t, time.Minute, time.Since(began), "no pause after the caller has given up")
+		require.Equal(t, 20*time.Second, time.Since(began), "no pause after the caller has given up")
 		require.Error(t, <-leader)
 		impatient, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -254,6 +256,9 @@ func TestAWrongAnswerToTheSignInIsAnError(t *testing.T) {
 	for name, answer := range map[string]*http.Response{
 		"no token":          issue("", time.Hour),
 		"no lifetime":       issue("token", 0),
+		"a header":          issue("token\r\nX-Other: 1", time.Hour),
+		"no ASCII":          issue("tökén", time.Hour),
+		"no bearer token":   reply(200, map[string]any{"token": "t", "token_type": "mac", "expires_in": 3600}),
 		"another type":      reply(200, []int{1}),
 		"wrong key":         reply(401, map[string]string{"detail": "Invalid access key or secret"}),
 		"a redirect":        reply(307, nil, "Location", "https://other.example.com/"),
@@ -288,4 +293,18 @@ func TestTheSourceIsReadForEachSignIn(t *testing.T) {
 		require.Equal(t, "token", token(t, t.Context(), client))
 		require.Equal(t, 3, pairs)
 	})
+}
+
+// The attack: a lifetime that overflows. The token would count as expired, and each call would sign in.
+func TestAnEndlessLifetimeCausesNoStormOfSignIns(t *testing.T) {
+	t.Parallel()
+	signIns := 0
+	client := newClient(t, func(*http.Request) *http.Response {
+		signIns++
+		return reply(200, map[string]any{"token": "token", "token_type": "Bearer", "expires_in": int64(1) << 62})
+	})
+	for range 3 {
+		require.Equal(t, "token", token(t, t.Context(), client))
+	}
+	require.Equal(t, 1, signIns)
 }

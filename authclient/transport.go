@@ -3,7 +3,11 @@ package authclient
 import (
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
+
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // roundTripper adds the token of the client to requests.
@@ -21,14 +25,14 @@ func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	response, err := c.transport.RoundTrip(withToken(r, token))
-	if err != nil || response.StatusCode != http.StatusUnauthorized {
+	if err != nil || !rejectsToken(response) {
 		return response, err
 	}
 	again, ok := repeatable(r)
 	if !ok {
 		return response, nil
 	}
-	if c.current.Load() == token && c.now().Before(token.issued.Add(youngToken)) {
+	if c.current.Load() == token && token.isYoung(c.now()) {
 		closeBody(again)
 		return response, nil
 	}
@@ -41,10 +45,26 @@ func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.transport.RoundTrip(withToken(again, newer))
 }
 
+// rejectsToken reports whether the service rejects the token of a request (RFC 6750, section 3.1). A 401
+// without this challenge has another reason, such as a wrong password in a form. A repeated request would do
+// harm then, and each sign-in would open one more session.
+func rejectsToken(response *http.Response) bool {
+	return response.StatusCode == http.StatusUnauthorized &&
+		slices.ContainsFunc(response.Header["Www-Authenticate"], func(challenge string) bool {
+			return strings.Contains(challenge, `error="invalid_token"`)
+		})
+}
+
 // isOwn reports whether the request goes to the service. Its scheme, host and port must be those of the base
-// URL.
+// URL. The transport answers a request without a URL or a header with an error.
 func (c *Client) isOwn(r *http.Request) bool {
-	return r.URL.Scheme == c.base.Scheme && strings.EqualFold(r.URL.Host, c.base.Host)
+	return r.URL != nil && r.Header != nil && r.URL.Scheme == c.base.Scheme && hostOf(r.URL) == hostOf(c.base)
+}
+
+// hostOf returns the host of a URL in lower case, with the port unless it is the default port of the scheme.
+func hostOf(u *url.URL) string {
+	port := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]
+	return text.FoldASCII(strings.TrimSuffix(strings.TrimSuffix(u.Host, ":"), port))
 }
 
 // withToken returns a copy of the request with the token. A RoundTripper must not change the request itself.
@@ -72,7 +92,7 @@ func repeatable(r *http.Request) (*http.Request, bool) {
 	return again, true
 }
 
-// closeBody closes the body of a request that is not sent, as the contract of RoundTrip wants.
+// closeBody closes the body of a request that is not sent. The contract of [http.RoundTripper] requires this.
 func closeBody(r *http.Request) {
 	if r.Body != nil {
 		r.Body.Close()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -80,7 +81,7 @@ func TestATokenThatIsRejectedAtOnceCausesFewSignIns(t *testing.T) {
 				return issue(fmt.Sprint("token-", signIns.Add(1)), time.Hour)
 			}
 			requests.Add(1)
-			return reply(401, map[string]string{"detail": "Not authenticated"})
+			return rejection()
 		})
 		for range 200 {
 			_, err := client.CurrentUser(t.Context())
@@ -228,7 +229,7 @@ func TestTheRepeatedRequestHasTheWholeBody(t *testing.T) {
 			require.NoError(t, err)
 			bodies = append(bodies, string(body)+" "+r.Header.Get("Authorization"))
 			if signIns == 1 {
-				return reply(401, nil)
+				return rejection()
 			}
 			return reply(200, nil)
 		})})
@@ -236,4 +237,170 @@ func TestTheRepeatedRequestHasTheWholeBody(t *testing.T) {
 	status, _ := ask(t, client.HTTP(), "https://api.example.com/reports", "the body")
 	require.Equal(t, 200, status)
 	require.Equal(t, []string{"the body Bearer token-1", "the body Bearer token-2"}, bodies)
+}
+
+// The attack: a route of the host answers 401 for a reason of its own, such as a wrong password in a form. The
+// form must not count twice, and no session must be opened.
+func TestA401ForAnotherReasonIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.client = f.newClient(t, authclient.Config{Now: jumping()})
+	for _, challenge := range []string{"", `Basic realm="x"`, "Bearer", `Bearer error="insufficient_scope"`} {
+		requests := 0
+		f.meddle(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/reports" {
+				return false
+			}
+			requests++
+			if challenge != "" {
+				w.Header().Set("WWW-Authenticate", challenge)
+			}
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		})
+		status, _ := ask(t, f.client.HTTP(), f.server.URL+"/reports", "wrong password")
+		require.Equal(t, 401, status)
+		require.Equal(t, 1, requests, challenge)
+		require.EqualValues(t, 1, f.signIns.Load())
+	}
+	f.meddle(func(w http.ResponseWriter, r *http.Request) bool { // a challenge without the status
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		return false
+	})
+	status, _ := ask(t, f.client.HTTP(), f.server.URL+"/reports", "")
+	require.Equal(t, 200, status)
+	require.EqualValues(t, 1, f.signIns.Load())
+	f.meddle(func(w http.ResponseWriter, r *http.Request) bool {
+		if f.signIns.Load() > 1 || r.URL.Path != "/reports" {
+			return false
+		}
+		w.Header().Add("WWW-Authenticate", "Basic")
+		w.Header().Add("WWW-Authenticate", `Bearer realm="x", error="invalid_token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	status, _ = ask(t, f.client.HTTP(), f.server.URL+"/reports", "")
+	require.Equal(t, 200, status)
+}
+
+// A body that stays open keeps a connection or a file.
+func TestEveryBodyThatIsNotUsedIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var first *closing
+		var signIns int
+		var down, reject bool
+		client := newClient(t, func(r *http.Request) *http.Response {
+			if strings.HasSuffix(r.URL.Path, "/login") {
+				if signIns++; down {
+					return reply(503, nil)
+				}
+				return issue(fmt.Sprint("token-", signIns), time.Hour)
+			}
+			if reject && r.Header.Get("Authorization") == fmt.Sprint("Bearer token-", signIns) {
+				response := rejection()
+				first = &closing{Reader: response.Body}
+				response.Body = first
+				return response
+			}
+			return reply(200, nil)
+		})
+		send := func() (status int, again *closing) {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example.com/x",
+				strings.NewReader("x"))
+			require.NoError(t, err)
+			r.GetBody = func() (io.ReadCloser, error) {
+				again = &closing{Reader: strings.NewReader("x")}
+				return again, nil
+			}
+			response, err := client.RoundTripper().RoundTrip(r)
+			require.NoError(t, err)
+			return response.StatusCode, again
+		}
+		token(t, t.Context(), client)
+		reject = true
+		status, again := send()
+		require.Equal(t, 401, status)
+		require.True(t, again.closed.Load(), "a young token")
+		require.False(t, first.closed.Load(), "the answer is the caller's")
+		time.Sleep(time.Minute)
+		down = true
+		status, again = send()
+		require.Equal(t, 401, status)
+		require.True(t, again.closed.Load(), "no sign-in")
+	})
+}
+
+// The attack: Logout at the same moment as a request with a new token, which must not be lost.
+func TestARequestUnderWayDuringLogoutIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var signIns atomic.Int32
+		var refused *closing
+		client := newClient(t, func(r *http.Request) *http.Response {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/login"):
+				return issue(fmt.Sprint("token-", signIns.Add(1)), time.Hour)
+			case strings.HasSuffix(r.URL.Path, "/logout"):
+				return reply(200, nil)
+			case r.Header.Get("Authorization") == "Bearer token-1":
+				time.Sleep(2 * time.Second)
+				response := rejection()
+				refused = &closing{Reader: response.Body}
+				response.Body = refused
+				return response
+			}
+			return reply(200, nil)
+		})
+		done := make(chan error, 1)
+		go func() {
+			_, err := client.CurrentUser(t.Context())
+			done <- err
+		}()
+		synctest.Wait()
+		require.NoError(t, client.Logout(t.Context()))
+		require.Equal(t, "token-2", token(t, t.Context(), client))
+		require.NoError(t, <-done)
+		require.True(t, refused.closed.Load())
+		require.EqualValues(t, 2, signIns.Load())
+	})
+}
+
+func TestTheDefaultPortIsTheSamePort(t *testing.T) {
+	t.Parallel()
+	for base, urls := range map[string]map[string]bool{
+		"https://API.example.com":     {"https://api.example.com:443/": true, "https://api.example.com:80/": false},
+		"https://api.example.com:443": {"https://Api.Example.Com/": true, "https://api.example.com:8443/": false},
+		"https://api.example.com:":    {"https://api.example.com/": true, "http://api.example.com:443/": false},
+		"http://localhost":            {"http://localhost:80/": true, "http://localhost:443/": false},
+		"https://api.example.com:80":  {"https://api.example.com/": false, "https://api.example.com.:80/": false},
+	} {
+		var header string
+		client, err := authclient.NewWithConfig(base, authclient.FromPair("ak", "hidden"), authclient.Config{
+			Transport: transport(func(r *http.Request) *http.Response {
+				if r.Method == http.MethodPost {
+					return issue("token", time.Hour)
+				}
+				header = r.Header.Get("Authorization")
+				return reply(200, nil)
+			})})
+		require.NoError(t, err)
+		for url, own := range urls {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+			require.NoError(t, err)
+			response, err := client.HTTP().Do(r)
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			require.Equal(t, own, header != "", "%s at %s", url, base)
+		}
+	}
+}
+
+func TestARequestWithoutURLOrHeaderIsAnErrorOfTheTransport(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	u, err := url.Parse(f.server.URL)
+	require.NoError(t, err)
+	for _, r := range []*http.Request{{}, {URL: u}, {Header: http.Header{}}} {
+		_, err := f.client.RoundTripper().RoundTrip(r)
+		require.ErrorContains(t, err, "nil Request.")
+	}
 }

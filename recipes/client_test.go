@@ -94,7 +94,7 @@ func TestAProgramActsOnTheErrorsOfTheClient(t *testing.T) {
 	_, err = client.User(ctx, "u1")
 	require.Equal(t, "Super user access required", explain(err))
 	key, err := client.CreateKey(ctx,
-		authclient.KeyParams{Label: "reports", Scopes: []string{"reports:read"}})
+		authclient.KeyParams{Label: "reports", Scopes: auth.NewScopes("reports:read")})
 	require.NoError(t, err)
 	limited, err := authclient.New(baseURL, authclient.FromPair(key.AccessKey, key.AccessSecret.Reveal()))
 	require.NoError(t, err)

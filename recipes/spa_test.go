@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sallyport-go/auth"
 	spaauth "github.com/sallyport-go/auth/recipes/spa"
 	"github.com/stretchr/testify/require"
 )
@@ -15,7 +16,7 @@ func TestPagesOfOneOtherOriginMayCallTheAPI(t *testing.T) {
 	const app = "https://app.example.com"
 	f := newFixture(t)
 	api := spaauth.New(f.svc, app)
-	token, err := f.svc.SignIn(t.Context(), f.alice.ID)
+	token, err := f.svc.SignIn(t.Context(), f.alice.ID, auth.LoginOptions{})
 	require.NoError(t, err)
 	ask := func(method, path string, header ...string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, path, strings.NewReader(""))

@@ -1,11 +1,9 @@
 package auth_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -20,8 +18,8 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/authclient"
 	"github.com/sallyport-go/auth/memstore"
-	"golang.org/x/oauth2"
 )
 
 // newIssuer returns a service whose tokens another service can verify.
@@ -216,39 +214,6 @@ func ExampleRemoteVerifier_SetJWKS() {
 	}()
 }
 
-// keySignIn is an oauth2.TokenSource that signs in with an access key on each call.
-type keySignIn struct {
-	url  string // of POST /auth/users/login
-	pair auth.KeyPair
-}
-
-func (k keySignIn) Token() (*oauth2.Token, error) {
-	body, err := json.Marshal(map[string]string{
-		"access_key": k.pair.AccessKey, "access_secret": k.pair.AccessSecret.Reveal(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	client := http.Client{Timeout: 10 * time.Second}
-	response, err := client.Post(k.url, "application/json", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("sign in: status %d", response.StatusCode)
-	}
-	var answer struct {
-		Token     string `json:"token"`
-		ExpiresIn int64  `json:"expires_in"`
-	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
-		return nil, err
-	}
-	expiry := time.Now().Add(time.Duration(answer.ExpiresIn) * time.Second)
-	return &oauth2.Token{AccessToken: answer.Token, Expiry: expiry}, nil
-}
-
 // newPublishingIssuer returns an issuer whose revocations other services can follow, its server, and the
 // access key of a service user for one of these services.
 func newPublishingIssuer(ctx context.Context) (*auth.Service, *httptest.Server, auth.KeyPair, error) {
@@ -291,12 +256,17 @@ func ExampleRemoteVerifier_Run() {
 		log.Fatal(err)
 	}
 	defer server.Close()
+	client, err := authclient.New(server.URL,
+		authclient.FromPair(pair.AccessKey, pair.AccessSecret.Reveal()))
+	if err != nil {
+		log.Fatal(err)
+	}
 	verifier, err := auth.NewRemoteVerifier(auth.RemoteVerifierConfig{
 		JWKSURL:        server.URL + "/.well-known/jwks.json",
 		Issuer:         "https://api.example.com",
 		Audience:       "https://reports.example.com",
 		RevocationsURL: server.URL + "/auth/revocations",
-		TokenSource:    keySignIn{server.URL + "/auth/users/login", pair},
+		TokenSource:    client.SignInSource(ctx),
 		Logger:         slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

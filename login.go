@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -110,4 +111,66 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 func (s *Service) SignIn(ctx context.Context, userID string, options LoginOptions) (Token, error) {
 	return s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost, Scopes: options.Scopes,
 		Audience: options.Audience})
+}
+
+// The methods below are for packages that serve another protocol than the documented calls, such as package
+// oauth.
+
+// ClientContext returns the context of the request with the client of the request and with the deadline of
+// Config.Timeout. Methods such as [Service.Login] then throttle the client address, and their events name it.
+// The caller must call cancel when the request is served.
+func (s *Service) ClientContext(r *http.Request) (ctx context.Context, cancel context.CancelFunc) {
+	return context.WithTimeout(WithClientInfo(r.Context(), s.clientInfo(r)), s.timeout)
+}
+
+// VerifyPair verifies an access key and its secret within the limits of [Throttling], and returns the
+// key, without its hashes, and its user. Unlike [Service.Login], it opens no session and does not record
+// the use of the key. Put the client address into ctx with [Service.ClientContext] or [WithClientInfo].
+//
+// If the key must be rotated, the Scopes of the returned key are only [ScopeRotate], as those of a
+// session are.
+//
+// VerifyPair returns the errors of Login for the pair. A failure is an attempt to sign in for the events and
+// the hooks, as in Login.
+func (s *Service) VerifyPair(ctx context.Context, pair KeyPair) (AccessKey, User, error) {
+	began, pair := time.Now(), s.credentials.trim(pair)
+	key, user, err := s.verifyWithinLimits(ctx, pair)
+	if err == nil {
+		err = s.recheckMembership(ctx, user)
+	}
+	if key.MustRotate {
+		key.Scopes = rotateOnly
+	}
+	if err == nil && s.tokens.users != nil { // the store knows only the ID of the user
+		user, err = s.activeOwner(ctx, user.ID)
+	}
+	if err != nil {
+		s.events.recordSignIn(ctx, began, s.credentials.signInEvent(pair, err), err)
+		return AccessKey{}, User{}, err
+	}
+	return key.withoutHashes(), user, nil
+}
+
+// activeOwner returns the host's record of the owner of a key. If the owner does not exist or is disabled,
+// the error is ErrInvalidCredentials, as for a wrong secret.
+func (s *Service) activeOwner(ctx context.Context, userID string) (User, error) {
+	user, err := s.tokens.users.activeUser(ctx, userID)
+	switch {
+	case errors.Is(err, ErrUserDisabled):
+		return User{}, rejectionOf(userID, "", errOwnerDisabled)
+	case errors.Is(err, ErrNotFound):
+		return User{}, rejectionOf(userID, "", errKeyUnknown)
+	}
+	return user, err
+}
+
+// LogResult logs err if it means that the store or GitHub could not answer the request, as the documented
+// calls do. While requests keep failing, it only counts most of them. If err is nil, LogResult logs the end
+// of an outage. It ignores all other errors.
+func (s *Service) LogResult(r *http.Request, err error) {
+	if err != nil {
+		s.logFailure(serving, r, err)
+		return
+	}
+	s.logSuccess(serving, r)
 }

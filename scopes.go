@@ -27,6 +27,9 @@ const (
 	// its user is a service user or a super user: see [Service.RevocationsHandler].
 	ScopeRevocations = "auth:revocations"
 
+	// ScopeIntrospect lets a service user ask whether a token is valid: see package oauth.
+	ScopeIntrospect = "auth:introspect"
+
 	// ScopeSuperUser lets a limited session of a super user pass [Service.RequireSuperUser] and
 	// [Service.SuperUser], which protect routes of the host. The calls of this package need ScopeUsers or
 	// ScopeEvents instead.
@@ -40,7 +43,7 @@ const (
 
 // ownScopes are the scopes of this package.
 var ownScopes = []string{ScopeKeys, ScopeSessions, ScopeGitHub, ScopeUsers, ScopeEvents, ScopeRevocations,
-	ScopeSuperUser, ScopeRotate}
+	ScopeIntrospect, ScopeSuperUser, ScopeRotate}
 
 // rotateOnly are the scopes of a session that a key opened which must be rotated.
 var rotateOnly = NewScopes(ScopeRotate)

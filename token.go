@@ -220,6 +220,19 @@ func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	return nil
 }
 
+// Issuer returns the issuer of the tokens: see [Config.Issuer].
+func (t *TokenIssuer) Issuer() string { return t.verifier.Issuer }
+
+// Scopes returns the scopes that an access key can have: those of [TokenConfig.Scopes] and of this package,
+// except [ScopeRotate]. It returns the empty set if keys cannot be limited.
+func (t *TokenIssuer) Scopes() *ScopeSet {
+	if t.scopes == nil {
+		return NewScopes()
+	}
+	isRotate := func(name string) bool { return name == ScopeRotate }
+	return NewScopes(slices.DeleteFunc(t.scopes.List(), isRotate)...)
+}
+
 // JWKS returns the public keys with which other services can verify the tokens, as a JWK set (RFC
 // 7517). The set contains the ES256 and EdDSA keys, including retired ones. It never contains an
 // HS256 key, because an HS256 key can also sign. [Service.JWKSHandler] serves the set.

@@ -88,7 +88,7 @@ func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, erro
 			if err == nil {
 				present := next
 				if next, err = nextPage(header, path); err == nil && next == present {
-					err = fmt.Errorf("authclient: GET %s: the link to the next page is to the same page", path)
+					err = fmt.Errorf("authclient: GET %s: the link to the next page is to this page", path)
 				}
 			}
 			if err != nil {

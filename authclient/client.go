@@ -107,6 +107,21 @@ func (c *Client) RoundTripper() http.RoundTripper { return roundTripper{c} }
 // and renews it before it expires. It signs in with ctx, so ctx must live as long as the source is used.
 func (c *Client) TokenSource(ctx context.Context) oauth2.TokenSource { return tokenSource{c, ctx} }
 
+// SignInSource returns a source that signs in at each call. It is for a library that keeps the token itself,
+// and asks for another one after the service has rejected the token. An example is
+// auth.RemoteVerifierConfig.TokenSource.
+func (c *Client) SignInSource(ctx context.Context) oauth2.TokenSource { return signInSource{c, ctx} }
+
+type signInSource struct {
+	client *Client
+	ctx    context.Context
+}
+
+// Token implements [oauth2.TokenSource].
+func (s signInSource) Token() (*oauth2.Token, error) {
+	return asOAuth2(s.client.replace(s.ctx, s.client.current.Load()))
+}
+
 type tokenSource struct {
 	client *Client
 	ctx    context.Context
@@ -114,7 +129,10 @@ type tokenSource struct {
 
 // Token implements [oauth2.TokenSource].
 func (s tokenSource) Token() (*oauth2.Token, error) {
-	t, err := s.client.token(s.ctx)
+	return asOAuth2(s.client.token(s.ctx))
+}
+
+func asOAuth2(t *heldToken, err error) (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@
 //
 // [Client.HTTP] returns an [http.Client] for the host's own routes. The methods of a Client, such as
 // [Client.CurrentUser] and [Client.CreateKey], make the documented calls for accounts and administration.
-// [Client.TokenSource] is for libraries that want a token, such as gRPC or
+// [Client.TokenSource] is for libraries that want a token, such as gRPC. [Client.SignInSource] is for
 // auth.RemoteVerifierConfig.TokenSource.
 //
 // A Client starts no goroutine.

@@ -177,7 +177,8 @@ func TestAClockThatIsSetBackStopsNothing(t *testing.T) {
 		var signIns atomic.Int32
 		var down atomic.Bool
 		rejected := "token-1"
-		client, err := authclient.NewWithConfig("https://api.example.com", authclient.FromPair("ak", "hidden"),
+		client, err := authclient.NewWithConfig("https://api.example.com",
+			authclient.FromPair("ak", "hidden"),
 			authclient.Config{
 				Now: func() time.Time { return time.Now().Round(0).Add(-time.Duration(back.Load())) },
 				Transport: transport(func(r *http.Request) *http.Response {
@@ -315,7 +316,8 @@ func TestALateRejectionIsRepeatedWithAFreshToken(t *testing.T) {
 	})
 }
 
-// The attack: two callers give up, and a patient call that waits behind them gets the errors of their contexts.
+// The attack: two callers give up, and a patient call that waits behind them gets the errors of their
+// contexts.
 func TestAPatientCallOutlivesThoseThatGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := newClient(t, func(r *http.Request) *http.Response {
@@ -389,7 +391,8 @@ func TestRetryAfterCanBeADate(t *testing.T) {
 func TestAClockThatStandsStillStopsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now, signIns := time.Now(), 0
-		client, err := authclient.NewWithConfig("https://api.example.com", authclient.FromPair("ak", "hidden"),
+		client, err := authclient.NewWithConfig("https://api.example.com",
+			authclient.FromPair("ak", "hidden"),
 			authclient.Config{Now: func() time.Time { return now },
 				Transport: transport(func(*http.Request) *http.Response {
 					if signIns++; signIns == 1 {

@@ -301,10 +301,28 @@ func TestAnEndlessLifetimeCausesNoStormOfSignIns(t *testing.T) {
 	signIns := 0
 	client := newClient(t, func(*http.Request) *http.Response {
 		signIns++
-		return reply(200, map[string]any{"token": "token", "token_type": "Bearer", "expires_in": int64(1) << 62})
+		return reply(200,
+			map[string]any{"token": "token", "token_type": "Bearer", "expires_in": int64(1) << 62})
 	})
 	for range 3 {
 		require.Equal(t, "token", token(t, t.Context(), client))
 	}
 	require.Equal(t, 1, signIns)
+}
+
+// A library that keeps the token asks for another one after the service has rejected it.
+func TestASignInSourceSignsInAtEachCall(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	source := f.client.SignInSource(t.Context())
+	seen := map[string]bool{token(t, t.Context(), f.client): true}
+	for range 3 {
+		token, err := source.Token()
+		require.NoError(t, err)
+		require.True(t, token.Valid())
+		require.False(t, seen[token.AccessToken])
+		seen[token.AccessToken] = true
+	}
+	require.True(t, seen[token(t, t.Context(), f.client)], "the other calls use the newest token")
+	require.EqualValues(t, 4, f.signIns.Load())
 }

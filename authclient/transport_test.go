@@ -239,8 +239,8 @@ func TestTheRepeatedRequestHasTheWholeBody(t *testing.T) {
 	require.Equal(t, []string{"the body Bearer token-1", "the body Bearer token-2"}, bodies)
 }
 
-// The attack: a route of the host answers 401 for a reason of its own, such as a wrong password in a form. The
-// form must not count twice, and no session must be opened.
+// The attack: a route of the host answers 401 for a reason of its own, such as a wrong password in a
+// form. The form must not count twice, and no session must be opened.
 func TestA401ForAnotherReasonIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

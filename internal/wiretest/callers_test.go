@@ -182,7 +182,8 @@ func TestFurtherKindsOfCallersGetTheStatusThatFollows(t *testing.T) {
 				)
 				body := strings.ReplaceAll(call.body, "LOGIN", loginBody(f.userPair))
 				r := f.sendAs(caller.token(f), call.method, name.Replace(call.path), body)
-				require.Equal(t, caller.want(call.path, call.want[:]), r.status, "%s: %s", caller.name, r.body)
+				want := caller.want(call.path, call.want[:])
+				require.Equal(t, want, r.status, "%s: %s", caller.name, r.body)
 			}
 		})
 	}

@@ -257,22 +257,28 @@ func TestAnInvalidDelegationIsRefused(t *testing.T) {
 		d.add(auth.User{ID: "elsewhere", IsActive: true, IsService: true, Audiences: otherAudience})
 		d.add(auth.User{ID: "longer", IsActive: true, IsService: true, Audiences: audience + "/"})
 		d.add(auth.User{ID: "nowhere", IsActive: true, IsService: true})
+		d.add(auth.User{ID: "everywhere", IsActive: true, IsService: true,
+			Audiences: issuer + " https://evil.example.com"})
 		for name, c := range map[string]struct {
 			change func(*auth.Delegation)
 			field  string // of an *auth.InvalidError
 			want   error
 		}{
-			"no service user":               {func(x *auth.Delegation) { x.For = "" }, "for", nil},
-			"an impossible ID":              {func(x *auth.Delegation) { x.For = "a\x00" }, "for", nil},
-			"a long ID":                     {func(x *auth.Delegation) { x.For = strings.Repeat("x", 65) }, "for", nil},
-			"an unknown service user":       {func(x *auth.Delegation) { x.For = "nobody" }, "", auth.ErrNotFound},
-			"a disabled service user":       {func(x *auth.Delegation) { x.For = "disabled" }, "", auth.ErrUserDisabled},
-			"a person":                      {func(x *auth.Delegation) { x.For = "person" }, "for", nil},
-			"the caller":                    {func(x *auth.Delegation) { x.For = d.aliceID }, "for", nil},
-			"a service user of another":     {func(x *auth.Delegation) { x.For = "elsewhere" }, "audience", nil},
-			"a service user of a longer":    {func(x *auth.Delegation) { x.For = "longer" }, "audience", nil},
-			"a service user of none":        {func(x *auth.Delegation) { x.For = "nowhere" }, "audience", nil},
-			"an audience not in the list":   {func(x *auth.Delegation) { x.Audience = otherAudience }, "audience", nil},
+			"no service user":             {func(x *auth.Delegation) { x.For = "" }, "for", nil},
+			"an impossible ID":            {func(x *auth.Delegation) { x.For = "a\x00" }, "for", nil},
+			"a long ID":                   {func(x *auth.Delegation) { x.For = strings.Repeat("x", 65) }, "for", nil},
+			"an unknown service user":     {func(x *auth.Delegation) { x.For = "nobody" }, "", auth.ErrNotFound},
+			"a disabled service user":     {func(x *auth.Delegation) { x.For = "disabled" }, "", auth.ErrUserDisabled},
+			"a person":                    {func(x *auth.Delegation) { x.For = "person" }, "for", nil},
+			"the caller":                  {func(x *auth.Delegation) { x.For = d.aliceID }, "for", nil},
+			"a service user of another":   {func(x *auth.Delegation) { x.For = "elsewhere" }, "audience", nil},
+			"a service user of a longer":  {func(x *auth.Delegation) { x.For = "longer" }, "audience", nil},
+			"a service user of none":      {func(x *auth.Delegation) { x.For = "nowhere" }, "audience", nil},
+			"an audience not in the list": {func(x *auth.Delegation) { x.Audience = otherAudience }, "audience", nil},
+			"the issuer, which is listed": {func(x *auth.Delegation) { x.For, x.Audience = "everywhere", issuer }, "audience", nil},
+			"an unknown audience that is listed": {func(x *auth.Delegation) {
+				x.For, x.Audience = "everywhere", "https://evil.example.com"
+			}, "audience", nil},
 			"no audience":                   {func(x *auth.Delegation) { x.Audience = "" }, "audience", nil},
 			"the issuer":                    {func(x *auth.Delegation) { x.Audience = issuer }, "audience", nil},
 			"an unknown audience":           {func(x *auth.Delegation) { x.Audience = "https://evil.example.com" }, "audience", nil},

@@ -364,3 +364,20 @@ func TestAFollowingVerifierRejectsADelegatedTokenOfARevokedSession(t *testing.T)
 	f.clock.Advance(interval + time.Second)
 	f.require(rejected, delegated)
 }
+
+// A user who makes many delegated tokens causes as many events, and must not push out those of changes.
+func TestManyDelegationsDropNoEventOfAChange(t *testing.T) {
+	t.Parallel()
+	got := new(recordedEvents)
+	d := newDelegator(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	for range 1100 {
+		d.mustDelegate()
+	}
+	require.NoError(t, d.svc.Tokens().SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
+	kinds := map[auth.EventKind]int{}
+	for _, e := range got.deliver(t, d.svc) {
+		kinds[e.Kind]++
+	}
+	require.Equal(t, 1, kinds[auth.EventSigningKeysReplaced])
+	require.Less(t, kinds[auth.EventTokenDelegated], 1100)
+}

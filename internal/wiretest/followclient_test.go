@@ -101,6 +101,9 @@ func TestATokenSourceThatFailsIsAnOutage(t *testing.T) {
 		status, _ := auth.ErrorStatus(err)
 		require.Equal(t, unknown, status, name)
 		require.NotContains(t, err.Error(), "secret", name)
+		if name == "nil" || name == "an empty token" {
+			require.ErrorContains(t, err, "the TokenSource returned no token", name)
+		}
 	}
 	require.NotContains(t, f.seen.String(), "secret")
 }

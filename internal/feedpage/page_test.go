@@ -170,6 +170,12 @@ func TestAPageOfAnotherFormIsRefused(t *testing.T) {
 		_, err = feedpage.Open(ring, text)
 		require.Error(t, err, edit)
 	}
+	page.Entries[0].ID = strings.Repeat("a", feedpage.MaxLength)
+	text, err = page.Sign(t.Context(), key)
+	require.NoError(t, err)
+	_, err = feedpage.Open(ring, text)
+	require.Error(t, err, "too long")
+	page = newPage()
 	for _, entries := range []int{feedpage.MaxEntries, feedpage.MaxEntries + 1} {
 		page.Entries = slices.Repeat(page.Entries[:1], entries)
 		text, err := page.Sign(t.Context(), key)

@@ -16,6 +16,9 @@ func (f *Feed) HoldLookUps(userID string) (release func()) {
 	return shard.Unlock
 }
 
+// KeepTail makes the Feed keep its tail from now on, as the first call of Tail does.
+func (f *Feed) KeepTail() { f.keepsTail.Store(true) }
+
 // Knows reports whether an entry that has been read revokes the session.
 func (f *Feed) Knows(userID, sessionID string, generation int64) bool {
 	return f.revoked.Contains(userID, sessionID, generation)

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/stretchr/testify/require"
 )
@@ -116,6 +117,38 @@ func TestTheTailIsForgottenWithTheHistory(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, tail.Entries, 4)
 	require.Empty(t, tail.Entries[3].UserID)
+}
+
+// The first call of Tail can come at the end of a read that has kept no entries.
+func TestNoTailIsPublishedWithoutItsEntries(t *testing.T) {
+	t.Parallel()
+	clock := authtest.NewClock()
+	var in *instance
+	answered, later := false, 0
+	in = newInstanceWithClock(t, func() time.Time {
+		if answered {
+			if later++; later == 2 { // the first time is for the set of revoked sessions
+				in.KeepTail()
+			}
+		}
+		return clock.Now()
+	})
+	for range 5 {
+		in.store.revoke(session{"u", "s", 0})
+	}
+	in.store.onAnswer = func() { answered = true }
+	require.NoError(t, in.ReadNow(t.Context()))
+	require.GreaterOrEqual(t, later, 2)
+	require.Len(t, in.requireTail(0, 5).Entries, 1)
+}
+
+// The store can take long to answer. Its answer is then as old as the question.
+func TestTheTailIsAsOldAsTheQuestion(t *testing.T) {
+	t.Parallel()
+	in := newInstance(t)
+	asked := in.clock.Now()
+	in.store.onAnswer = func() { in.clock.Advance(300 * time.Millisecond) }
+	require.Equal(t, asked, in.requireTail(0, 0).AsOf)
 }
 
 // A store that hangs is read once at a time, and the callers of a usable tail get it after a second.

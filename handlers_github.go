@@ -84,8 +84,8 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	if _, err := BearerToken(r); err == nil && s.browser != nil && s.github.insecureCookies {
 		return nil, errConnectByCookie
 	}
-	if user, err := s.User(r.Context()); err != nil || user.IsService {
-		return nil, cmp.Or(err, ErrServiceUser)
+	if user, err := s.User(r.Context()); err == nil && user.IsService { // the callback decides about others
+		return nil, ErrServiceUser
 	}
 	caller, _ := IdentityFromContext(r.Context())
 	by := caller.Authority()

@@ -30,7 +30,8 @@ type unserved struct {
 
 func newUnserved(t *testing.T) *unserved {
 	t.Helper()
-	u := &unserved{people: &people{byID: map[string]auth.User{"1": {ID: "1", Username: "ada", IsActive: true}}}}
+	ada := auth.User{ID: "1", Username: "ada", IsActive: true}
+	u := &unserved{people: &people{byID: map[string]auth.User{"1": ada}}}
 	key, err := auth.NewHS256Key("", []byte("0123456789abcdef0123456789abcdef-oauth"))
 	require.NoError(t, err)
 	svc, err := auth.NewWithUsers(memstore.NewAccounts(), u.people, auth.Config{

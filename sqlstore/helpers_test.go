@@ -120,6 +120,10 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 		user.IsSuperUser = true
 		require.NoError(t, store.Register(ctx, byHost, user, newKey("k-"+name, name)))
 	}
+	for _, name := range []string{"Earlier Eve", newUser("eve").Username} { // eve has retired a username
+		_, err := store.UpdateUser(ctx, byHost, "eve", auth.UserChange{Username: &name})
+		require.NoError(t, err)
+	}
 	w := byHost // only this write has an event
 	w.Event, w.Deliver = auth.Event{Kind: "test", ActorID: "ada"}, true
 	require.NoError(t, store.AddKey(ctx, w, old))
@@ -320,11 +324,11 @@ func storeVerbs() []verb {
 			return err
 		}},
 		{"ListRetiredUsernames", false, func(ctx context.Context, s *sqlstore.Store) error {
-			names, err := s.ListRetiredUsernames(ctx, "ada")
-			return expect(0)(len(names), err)
+			names, err := s.ListRetiredUsernames(ctx, "eve")
+			return expect(1)(len(names), err)
 		}},
 		{"PruneRetiredUsernames", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return expect(0)(s.PruneRetiredUsernames(ctx, now, 10))
+			return expect(1)(s.PruneRetiredUsernames(ctx, now, 10))
 		}},
 	}
 }

@@ -22,7 +22,6 @@ import (
 // field must print as "[redacted]".
 var shownFields = map[string][]string{
 	"AccessKey":          {"ID", "UserID", "Label"},
-	"UserQuery":          {"After", "Kind"},
 	"Authority":          {"Host", "SessionID", "UserID", "Scope", "Actor"},
 	"ClientInfo":         {"UserAgent", "RequestID"},
 	"Event":              {"ID", "Kind", "UserID", "ActorID", "Host", "SessionID", "AccessKey", "Method", "Reason"},
@@ -34,8 +33,9 @@ var shownFields = map[string][]string{
 	"Revocation":         {"ID", "UserID", "SessionID"},
 	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address", "Audience"},
 	"SessionClaims":      {"UserID", "SessionID"},
-	"UserChange":         {"Username", "Email"},
 	"User":               {"ID", "Username", "Email", "CreatedBy", "Audiences"},
+	"UserChange":         {"Username", "Email"},
+	"UserQuery":          {"After", "Kind"},
 }
 
 // recordTypes returns the struct types that the methods of a store take and return, including

@@ -97,8 +97,9 @@ type Config struct {
 	// older events. Zero means 365 days.
 	AuditRetention time.Duration
 
-	// NameRetention is how long a username stays taken after its user has given it up or was deleted. Then
-	// [Service.Prune] makes the username available, and another user can take it. Zero means forever.
+	// NameRetention is how long a username stays taken after its user has given it up or was deleted, and how
+	// long the GitHub accounts of a deleted user stay in the store. [Service.Prune] then removes them, and
+	// another user can take the username. Zero means forever.
 	NameRetention time.Duration
 
 	// Now is the clock. nil means time.Now.

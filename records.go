@@ -1,9 +1,12 @@
 package auth
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/revocation"
@@ -118,6 +121,15 @@ func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
 type GitHubAccount struct {
 	Host string `json:"host"` // "github.com", or the name of a GitHub Enterprise host; at most 253 bytes
 	ID   int64  `json:"id"`   // positive
+}
+
+// Digest returns a text that a store keeps in place of the account after it has pruned the account: see
+// [GitHubStore.PruneGitHubAccounts]. The account is not readable in the text. But anybody who computes the
+// digests of all numbers finds the account, so the text is no protection against an attacker.
+func (a GitHubAccount) Digest() string {
+	text := "sallyport github account\x00" + a.Host + "\x00" + strconv.FormatInt(a.ID, 10)
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 // GitHubProfile is the public profile of an account, as GitHub reports it.

@@ -133,8 +133,11 @@ func (s *Service) prune(ctx context.Context) (removed int, err error) {
 	if trail := s.events.trail; trail != nil {
 		kinds = append(kinds, prunable{"events", trail.PruneEvents, now.Add(-s.retention)})
 	}
-	if s.users != nil && s.keepNames > 0 {
-		kinds = append(kinds, prunable{"usernames", s.users.PruneRetiredUsernames, now.Add(-s.keepNames)})
+	if retired := now.Add(-s.keepNames); s.keepNames > 0 {
+		kinds = append(kinds, prunable{"GitHub accounts", s.store.PruneGitHubAccounts, retired})
+		if s.users != nil {
+			kinds = append(kinds, prunable{"usernames", s.users.PruneRetiredUsernames, retired})
+		}
 	}
 	for _, kind := range kinds {
 		for {

@@ -278,6 +278,13 @@ type GitHubStore interface {
 	// sign-in with the account can then create a new user. A spent grant stays spent. It returns
 	// ErrNotFound if the account is remembered for no user, and ErrExists if the account is linked.
 	ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) error
+
+	// PruneGitHubAccounts removes at most limit accounts that the store has remembered for no user
+	// since the given time or longer. DeleteUser and ForgetGitHubAccount are the beginning of this
+	// time, according to the Now of the Write. A spent grant stays spent: the store keeps the
+	// [GitHubAccount.Digest] of the account forever, and no other record of it. It returns the number
+	// of removed accounts, as PruneKeys does.
+	PruneGitHubAccounts(ctx context.Context, forgotten time.Time, limit int) (int, error)
 }
 
 // listEntries adapts [SessionStore.ListRevocations] to the types of package revocation.

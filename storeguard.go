@@ -242,11 +242,9 @@ func (g guardedCredentials) PruneKeys(ctx context.Context, expired time.Time, li
 	return g.CredentialStore.PruneKeys(ctx, expired, limit)
 }
 
-func (g guardedCredentials) PrunePreviousHashes(
-	ctx context.Context, ended time.Time, limit int,
-) (r1 int, err error) {
+func (g guardedCredentials) PrunePreviousHashes(ctx context.Context, at time.Time, n int) (r int, err error) {
 	defer recoverStore("PrunePreviousHashes", &err)
-	return g.CredentialStore.PrunePreviousHashes(ctx, ended, limit)
+	return g.CredentialStore.PrunePreviousHashes(ctx, at, n)
 }
 
 func (g guardedSessions) CreateSession(
@@ -293,11 +291,9 @@ func (g guardedSessions) RevocationHead(ctx context.Context) (r1 int64, err erro
 	return g.SessionStore.RevocationHead(ctx)
 }
 
-func (g guardedSessions) PruneSessions(
-	ctx context.Context, expired time.Time, limit int,
-) (r1 int, err error) {
+func (g guardedSessions) PruneSessions(ctx context.Context, at time.Time, n int) (r1 int, err error) {
 	defer recoverStore("PruneSessions", &err)
-	return g.SessionStore.PruneSessions(ctx, expired, limit)
+	return g.SessionStore.PruneSessions(ctx, at, n)
 }
 
 func (g guardedSessions) ListRevocations(
@@ -307,11 +303,9 @@ func (g guardedSessions) ListRevocations(
 	return g.SessionStore.ListRevocations(ctx, from, limit)
 }
 
-func (g guardedSessions) PruneRevocations(
-	ctx context.Context, expired time.Time, limit int,
-) (r1 int, err error) {
+func (g guardedSessions) PruneRevocations(ctx context.Context, at time.Time, n int) (r1 int, err error) {
 	defer recoverStore("PruneRevocations", &err)
-	return g.SessionStore.PruneRevocations(ctx, expired, limit)
+	return g.SessionStore.PruneRevocations(ctx, at, n)
 }
 
 func (g guardedGitHub) ConsumeState(ctx context.Context, id string, expiresAt time.Time) (err error) {
@@ -397,6 +391,11 @@ func (g guardedGitHub) ListGitHubAccounts(ctx context.Context, id string) (r1 []
 func (g guardedGitHub) ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) (err error) {
 	defer recoverStore("ForgetGitHubAccount", &err)
 	return g.GitHubStore.ForgetGitHubAccount(ctx, w, account)
+}
+
+func (g guardedGitHub) PruneGitHubAccounts(ctx context.Context, at time.Time, n int) (r1 int, err error) {
+	defer recoverStore("PruneGitHubAccounts", &err)
+	return g.GitHubStore.PruneGitHubAccounts(ctx, at, n)
 }
 
 func (g guardedEvents) ListEvents(ctx context.Context, f EventFilter, limit int) (r1 []Event, err error) {

@@ -18,8 +18,34 @@ type githubLink struct {
 
 // githubAccount is what the store remembers about an account that was linked at least once.
 type githubAccount struct {
+	account       auth.GitHubAccount
 	rememberedFor string // ID of the last linked user; empty if deleted or forgotten
 	grantSpent    bool
+
+	forgotten *expiry[auth.GitHubAccount] // nil while rememberedFor is set
+}
+
+// forget makes the store remember the account for no user. The caller holds the lock.
+func (s *accounts) forget(account *githubAccount, now time.Time) {
+	account.rememberedFor = ""
+	account.forgotten = s.forgottenByTime.add(account.account, now)
+}
+
+// PruneGitHubAccounts implements [auth.GitHubStore].
+func (s *accounts) PruneGitHubAccounts(ctx context.Context, forgotten time.Time, limit int) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.forgottenByTime.prune(forgotten, limit, func(of auth.GitHubAccount) {
+		account := s.remembered[of]
+		if account.grantSpent {
+			s.spentGrants.add(of.Digest())
+		}
+		s.forgottenByTime.remove(account.forgotten)
+		delete(s.remembered, of)
+	}), nil
 }
 
 // FindGitHubLink implements [auth.GitHubStore].
@@ -227,7 +253,7 @@ func (s *accounts) ForgetGitHubAccount(
 	if u := s.users[remembered.rememberedFor]; u != nil {
 		delete(u.remembered, remembered)
 	}
-	remembered.rememberedFor = ""
+	s.forget(remembered, now)
 	s.addEvent(w, now, about)
 	return nil
 }
@@ -238,6 +264,7 @@ func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccoun
 	if link := s.links[wanted.Account]; link != nil {
 		state.LinkedTo = link.record.UserID
 	}
+	state.GrantSpent = s.spentGrants.has(wanted.Account.Digest())
 	if account := s.remembered[wanted.Account]; account != nil {
 		state.RememberedFor, state.GrantSpent = account.rememberedFor, account.grantSpent
 	}
@@ -331,8 +358,13 @@ func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	link.record = record
 	account := s.remembered[record.Account]
 	if account == nil {
-		account = &githubAccount{}
+		account = &githubAccount{account: record.Account,
+			grantSpent: s.spentGrants.has(record.Account.Digest())}
 		s.remembered[record.Account] = account
+	}
+	if account.forgotten != nil {
+		s.forgottenByTime.remove(account.forgotten)
+		account.forgotten = nil
 	}
 	account.rememberedFor = record.UserID
 	u.remembered.add(account)

@@ -70,6 +70,9 @@ type accounts struct {
 	statesByExpiry   queue[string]
 	retiredByTime    queue[*username] // retired usernames, by the time at which they were retired
 
+	forgottenByTime queue[auth.GitHubAccount] // accounts that are remembered for no user
+	spentGrants     set[string]               // digests of pruned accounts whose grant is spent
+
 	retiredByUser map[string]set[*username] // retired usernames, by the ID of the user
 }
 
@@ -139,6 +142,7 @@ func newAccounts(withoutUsers bool) accounts {
 		feed:       feed{inForce: make(map[string][]*auth.Revocation)},
 		trail:      newTrail(),
 
+		spentGrants:   make(set[string]),
 		retiredByUser: make(map[string]set[*username]),
 	}
 }

@@ -262,7 +262,7 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 	tokens := s.removeWaysIn(u, now.Add(w.MaxTokenLifetime))
 	u.spendGrants()
 	for account := range u.remembered {
-		account.rememberedFor = ""
+		s.forget(account, now)
 	}
 	s.removeUser(u, now)
 	s.addEvent(w, now, subject{userID: id})

@@ -25,6 +25,15 @@ func (s *accountStore) FindGitHubConnection(
 	return s.AccountStore.FindGitHubConnection(ctx, userID, host)
 }
 
+// PruneGitHubAccounts implements [auth.GitHubStore].
+func (s *accountStore) PruneGitHubAccounts(
+	ctx context.Context, forgotten time.Time, limit int,
+) (r1 int, err error) {
+	ctx, end := s.begin(ctx, "PruneGitHubAccounts")
+	defer func() { end(err) }()
+	return s.AccountStore.PruneGitHubAccounts(ctx, forgotten, limit)
+}
+
 // ListGitHubAccounts implements [auth.GitHubStore].
 func (s *accountStore) ListGitHubAccounts(
 	ctx context.Context, userID string,

@@ -194,7 +194,7 @@ const (
 	lockAccount = `
 SELECT a.user_id, a.grant_spent FROM auth_github_accounts a WHERE a.host = ? AND a.account_id = ? FOR UPDATE`
 	insertAccount = `
-INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent) VALUES (?, ?, '', 0)`
+INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent, forgotten_at) VALUES (?, ?, '', 0, 0)`
 	selectLinks = `
 SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.host = ? AND l.account_id = ?
 UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = ? AND l.host = ?`
@@ -221,6 +221,7 @@ func holdAccount(
 					account.Host, account.ID)
 			},
 			lock,
+			func() (err error) { state.GrantSpent, err = recallGrant(ctx, t, account); return err },
 		)
 	}
 	if err != nil {
@@ -248,10 +249,10 @@ func holdAccount(
 }
 
 const (
-	rememberAccount = `UPDATE auth_github_accounts SET user_id = ?, grant_spent = ? WHERE host = ? AND account_id = ?`
-	forgetAccount   = `UPDATE auth_github_accounts SET user_id = '' WHERE host = ? AND account_id = ?`
+	rememberAccount = `UPDATE auth_github_accounts SET user_id = ?, grant_spent = ?, forgotten_at = 0 WHERE host = ? AND account_id = ?`
+	forgetAccount   = `UPDATE auth_github_accounts SET user_id = '', forgotten_at = ? WHERE host = ? AND account_id = ?`
 	spendGrants     = `UPDATE auth_github_accounts SET grant_spent = 1 WHERE user_id = ?`
-	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1 WHERE user_id = ?`
+	forgetUser      = `UPDATE auth_github_accounts SET user_id = '', grant_spent = 1, forgotten_at = ? WHERE user_id = ?`
 )
 
 // remember records the link's user as the user of the locked account. Each account has one grant: a
@@ -313,7 +314,7 @@ func (s *core) ForgetGitHubAccount(
 			return auth.ErrNotFound
 		}
 		return runInOrder(
-			func() error { return t.change(ctx, forgetAccount, account.Host, account.ID) },
+			func() error { return t.change(ctx, forgetAccount, toMicros(a.now), account.Host, account.ID) },
 			func() error { return a.addEvent(ctx, about{remembered, account}) },
 		)
 	})

@@ -121,6 +121,9 @@ func githubVerbs() []verb {
 		{"ConsumeState", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.ConsumeState(ctx, "new", now.Add(time.Hour))
 		}},
+		{"PruneGitHubAccounts", true, func(ctx context.Context, s *sqlstore.Store) error {
+			return expect(0)(s.PruneGitHubAccounts(ctx, now, 10))
+		}},
 		{"PruneStates", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(1)(s.PruneStates(ctx, now.Add(time.Hour), 10))
 		}},

@@ -34,13 +34,14 @@ var fill = []string{
 	`INSERT INTO auth_github_tokens (user_id, host, account_id, version, scopes, sealed, lease_until, updated_at)
 		SELECT CONCAT('u', n), 'github.com', 1000 + n, 'v', '', 'sealed', 0, 1 FROM TABLE`,
 	`INSERT INTO auth_github_states (id, expires_at) SELECT CONCAT('st', n), 9000000000000000 + n FROM TABLE`,
-	`INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent)
-		SELECT 'github.com', 1000 + n, CONCAT('u', n), 1 FROM TABLE`,
+	`INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent, forgotten_at)
+		SELECT 'github.com', 1000 + n, CONCAT('u', n), 1, CASE n % 2 WHEN 0 THEN 9000000000000000 + n ELSE 0 END FROM TABLE`,
 	`INSERT INTO auth_events (id, at, kind, user_id, actor_id, by_host, session_id, access_key, method, github_host, github_id,
 			reason, address, user_agent, request_id, pending, claimed_until, attempts)
 		SELECT CONCAT('ev', n), 9000000000000000 + n, CASE n % 2 WHEN 0 THEN 'test' ELSE 'other' END, CASE n % 100 WHEN 0 THEN 'ada' ELSE CONCAT('u', n) END, CONCAT('u', n), '', '', '', '', '', 0,
 			'', '', '', '', CASE WHEN n % 500 = 0 THEN 1 ELSE 0 END, 0, 0 FROM TABLE`,
 	`INSERT INTO auth_retired_usernames (username_folded, user_id, retired_at) SELECT CONCAT('r', n), CONCAT('u', n), 9000000000000000 + n FROM TABLE`,
+	`INSERT INTO auth_spent_grants (digest) SELECT CONCAT('d', n) FROM TABLE`,
 	`INSERT INTO auth_host_users (id) SELECT CONCAT('u', n) FROM TABLE`,
 }
 

@@ -51,6 +51,7 @@ var (
 		{"listing all keys", listKeysPromisesAlone},
 		{"notices of expiring keys", expiryNoticePromises},
 		{"pruning", prunePromises},
+		{"pruning GitHub accounts", pruneAccountPromises},
 		{"the whole revocation feed", wholeFeedPromises},
 		{"the sessions of all users", everybodyPromises},
 		{"authority", authorityPromises},

@@ -32,6 +32,7 @@ var (
 	githubAlone = []group[auth.Store]{
 		{"pruning states", ofUsers(statePrunePromises, nil)},
 		{"GitHub and the last super user", githubSuperUserPromises},
+		{"pruning GitHub accounts", ofUsers(pruneAccountPromises, pruneAccountPromisesOfUsers)},
 	}
 )
 

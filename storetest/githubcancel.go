@@ -89,6 +89,10 @@ var githubMethods = map[string]githubMethod[auth.AccountStore]{
 		_, err := store.ListGitHubAccounts(ctx, own.user.ID)
 		return err
 	},
+	"PruneGitHubAccounts": func(ctx context.Context, store auth.AccountStore, _ linked, _ githubDraft) error {
+		_, err := store.PruneGitHubAccounts(ctx, now, 1)
+		return err
+	},
 	"ListGitHubTokens": func(ctx context.Context, store auth.AccountStore, own linked, _ githubDraft) error {
 		_, err := store.ListGitHubTokens(ctx, githubHost, own.user.ID, 1)
 		return err

@@ -61,6 +61,9 @@ func (s *Store) SignInGitHub(
 			return err
 		}
 		a.link(signIn.Link, signIn.Token)
+		if err := c.recall(c.github); err != nil {
+			return err
+		}
 		if signIn.NewUser == nil && a.User.Email == "" {
 			a.User.Email = c.freeEmail(signIn.Email)
 		}
@@ -123,7 +126,8 @@ func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountSt
 	return auth.GitHubAccountState{
 		LinkedTo:      string(t.bucket(links).Get(key)),
 		RememberedFor: string(t.bucket(remembered).Get(key)),
-		GrantSpent:    t.bucket(spentGrants).Get(key) != nil,
+		GrantSpent: t.bucket(spentGrants).Get(key) != nil ||
+			t.bucket(prunedGrants).Get([]byte(of.Digest())) != nil,
 		UserIsService: a.User.IsService,
 		UserAccount:   a.GitHub[of.Host].Link.Account,
 		TokenVersion:  a.tokenVersion(of.Host),
@@ -213,7 +217,7 @@ func (s *Store) ConnectGitHub(
 				return err
 			}
 			a.link(connect.Link, &connect.Token)
-			return nil
+			return c.recall(c.github)
 		})
 	})
 }
@@ -288,7 +292,7 @@ func (c *change) forget(of auth.GitHubAccount) error {
 		a.Remembered = slices.DeleteFunc(a.Remembered, func(other auth.GitHubAccount) bool {
 			return other == of
 		})
-		return nil
+		return c.markForgotten(of)
 	})
 }
 

@@ -30,27 +30,30 @@ import (
 // In a comment with an arrow, the text after the arrow describes the values. In an index of
 // accounts, each value is a user ID.
 const (
-	accounts       = "accounts"       // user ID -> account
-	usernames      = "usernames"      // username after auth.FoldASCII; no user ID if retired
-	retired        = "retired"        // retired username after auth.FoldASCII -> retirement
-	retiredTimes   = "retired times"  // time and retired username after auth.FoldASCII
-	retiredBy      = "retired by"     // user ID and retired username after auth.FoldASCII
-	emails         = "emails"         // e-mail after auth.FoldASCII
-	keys           = "keys"           // access key ID
-	sessions       = "sessions"       // session ID
-	links          = "links"          // GitHub host and account
-	remembered     = "remembered"     // GitHub host and account, if remembered for a user
-	spentGrants    = "spent grants"   // GitHub host and account, if the grant is spent; no user ID
-	administrators = "administrators" // user ID of each active super user who is a person
-	persons        = "persons"        // user ID of each user who is a person
-	services       = "services"       // user ID of each service user
-	keyExpiry      = "key expiry"     // time and access key ID
-	overlapEnd     = "overlap end"    // time and access key ID, if the key has a previous hash
-	sessionExpiry  = "session expiry" // time and session ID
-	states         = "states"         // used state -> when it expires
-	stateExpiry    = "state expiry"   // time and state
-	revocations    = "revocations"    // position -> entry of the feed
-	feedExpiry     = "feed expiry"    // time and position
+	accounts       = "accounts"        // user ID -> account
+	usernames      = "usernames"       // username after auth.FoldASCII; no user ID if retired
+	retired        = "retired"         // retired username after auth.FoldASCII -> retirement
+	retiredTimes   = "retired times"   // time and retired username after auth.FoldASCII
+	retiredBy      = "retired by"      // user ID and retired username after auth.FoldASCII
+	emails         = "emails"          // e-mail after auth.FoldASCII
+	keys           = "keys"            // access key ID
+	sessions       = "sessions"        // session ID
+	links          = "links"           // GitHub host and account
+	remembered     = "remembered"      // GitHub host and account, if remembered for a user
+	spentGrants    = "spent grants"    // GitHub host and account, if the grant is spent; no user ID
+	forgotten      = "forgotten"       // GitHub host and account, if remembered for no user -> when forgotten
+	forgottenTimes = "forgotten times" // time, and GitHub host and account
+	prunedGrants   = "pruned grants"   // digest of each pruned account whose grant is spent
+	administrators = "administrators"  // user ID of each active super user who is a person
+	persons        = "persons"         // user ID of each user who is a person
+	services       = "services"        // user ID of each service user
+	keyExpiry      = "key expiry"      // time and access key ID
+	overlapEnd     = "overlap end"     // time and access key ID, if the key has a previous hash
+	sessionExpiry  = "session expiry"  // time and session ID
+	states         = "states"          // used state -> when it expires
+	stateExpiry    = "state expiry"    // time and state
+	revocations    = "revocations"     // position -> entry of the feed
+	feedExpiry     = "feed expiry"     // time and position
 	// user ID, session ID and position of each feed entry that no newer entry has replaced
 	inForce      = "in force"
 	events       = "events"       // event ID -> event
@@ -62,7 +65,8 @@ const (
 )
 
 var buckets = []string{
-	accounts, usernames, retired, retiredTimes, retiredBy, emails, keys, sessions, links, remembered, spentGrants, administrators,
+	accounts, usernames, retired, retiredTimes, retiredBy, emails, keys, sessions, links, remembered, spentGrants,
+	forgotten, forgottenTimes, prunedGrants, administrators,
 	persons, services, keyExpiry, overlapEnd, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
 	events, eventTimes, eventsAbout, eventsBy, waiting, bootstrapped,
 }

@@ -287,6 +287,11 @@ func (s *Store) DeleteUser(
 			return auth.ErrLastSuperUser
 		}
 		tokens = a.tokens()
+		for _, of := range a.Remembered {
+			if err := c.markForgotten(of); err != nil {
+				return err
+			}
+		}
 		if err := errors.Join(c.spendGrants(a), c.endAll(a, c.latestEnd()), c.remove(a),
 			c.addEvent(id)); err != nil {
 			return err

@@ -61,6 +61,15 @@ func (s *faultyAccounts) check(ctx context.Context, method string) error {
 	return err
 }
 
+func (s *faultyAccounts) PruneGitHubAccounts(
+	ctx context.Context, forgotten time.Time, limit int,
+) (int, error) {
+	if err := s.check(ctx, "PruneGitHubAccounts"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.PruneGitHubAccounts(ctx, forgotten, limit)
+}
+
 func (s *faultyAccounts) ListGitHubAccounts(
 	ctx context.Context, userID string,
 ) ([]auth.GitHubAccount, error) {

@@ -165,3 +165,24 @@ func TestRetiredUsernamesArePruned(t *testing.T) {
 		})
 	}
 }
+
+// The GitHub account of a deleted super user is pruned. If it is still listed in SuperUsers, it must not
+// make a second super user.
+func TestAPrunedGitHubAccountMakesNoSecondSuperUser(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
+		cfg.GitHub.SuperUsers = []int64{octocat}
+		cfg.NameRetention = time.Hour
+	}})
+	first := g.browser().signIn()
+	require.Equal(t, true, first["is_super_user"])
+	own := g.sendAs(first["token"].(string), "GET", "/auth/user", "").json(t)["user_id"].(string)
+	require.Equal(t, http.StatusOK, g.asAdmin("DELETE", "/auth/users/"+own, "").status)
+	g.clock.Advance(time.Hour)
+	removed, err := g.svc.Prune(t.Context())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, removed, 2, "the account and the username")
+	again := g.browser().signIn()
+	require.Equal(t, octocatLogin, again["username"], "the username is free")
+	require.Equal(t, false, again["is_super_user"])
+}

@@ -8,17 +8,24 @@
 -- their grant. Their grant_spent is 1. With 0, a demoted super user could become a super user
 -- again.
 CREATE TABLE auth_github_accounts (
-	host        TEXT COLLATE "C" NOT NULL,
-	account_id  BIGINT           NOT NULL,
-	user_id     TEXT COLLATE "C" NOT NULL, -- '' if the store remembers no user for the account
-	grant_spent SMALLINT         NOT NULL CHECK (grant_spent IN (0, 1)),
+	host         TEXT COLLATE "C" NOT NULL,
+	account_id   BIGINT           NOT NULL,
+	user_id      TEXT COLLATE "C" NOT NULL, -- '' if the store remembers no user for the account
+	grant_spent  SMALLINT         NOT NULL CHECK (grant_spent IN (0, 1)),
+	forgotten_at BIGINT           NOT NULL, -- 0 if user_id is not ''
 	PRIMARY KEY (host, account_id)
 );
 
 CREATE INDEX auth_github_accounts_by_user ON auth_github_accounts (user_id, host, account_id);
+CREATE INDEX auth_github_accounts_by_time ON auth_github_accounts (forgotten_at) WHERE forgotten_at > 0;
 
-INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent)
-SELECT host, account_id, user_id, 1 FROM auth_github_links;
+INSERT INTO auth_github_accounts (host, account_id, user_id, grant_spent, forgotten_at)
+SELECT host, account_id, user_id, 1, 0 FROM auth_github_links;
+
+-- The accounts that were pruned after their grant was spent, as auth.GitHubAccount.Digest.
+CREATE TABLE auth_spent_grants (
+	digest TEXT COLLATE "C" NOT NULL PRIMARY KEY
+);
 
 -- +goose Down
 

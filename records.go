@@ -82,6 +82,14 @@ func (c ClientInfo) address() string {
 	return c.Address.String()
 }
 
+// SignInClient is a client from which a user has signed in.
+type SignInClient struct {
+	UserID string
+
+	// Hash identifies the client among those of the user. It has at most [MaxIDLength] bytes.
+	Hash string
+}
+
 // Revocation is an entry of a store's revocation feed. It names sessions that were revoked before
 // they expired. Every instance reads the feed, so that it does not have to ask the store about each
 // token.

@@ -167,6 +167,20 @@ type SessionStore interface {
 	// if no entry was ever added. It makes only one query.
 	RevocationHead(ctx context.Context) (int64, error)
 
+	// RememberClient records that the user has signed in from the client at the time of the Write. It
+	// reports whether the client is new: the store knows other clients of the user, but not this one. If the
+	// client is not new, RememberClient stores no event. So the first client of a user makes no event.
+	//
+	// A store knows at most [MaxClients] clients of a user. To add another, RememberClient removes the
+	// client from which the user has not signed in for the longest time. [UserStore.DeleteUser] removes the
+	// clients of the user. RememberClient returns ErrNotFound if there is no such user. It locks the user's
+	// record, so that of several concurrent calls for a new client one reports that it is new.
+	RememberClient(ctx context.Context, w Write, client SignInClient) (isNew bool, err error)
+
+	// PruneClients removes at most limit clients from which no user has signed in since the given time. It
+	// returns the number of removed clients, as PruneKeys does.
+	PruneClients(ctx context.Context, seen time.Time, limit int) (int, error)
+
 	// PruneSessions removes at most limit sessions that had expired at the given time. It returns
 	// the number of removed sessions, as PruneKeys does.
 	PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error)

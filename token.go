@@ -33,6 +33,7 @@ type TokenIssuer struct {
 	prefixes  map[string]token.Prefix // of the claims, by audience
 
 	events   *EventLog
+	clients  *clientMemory // nil if no event would reach the host
 	onVerify func(ctx context.Context, err error, cached bool, took time.Duration)
 
 	ring  atomic.Pointer[signing.Ring]
@@ -121,6 +122,7 @@ func newTokenIssuer(
 		},
 	}
 	t.ring.Store(ring)
+	t.clients = newClientMemory(t.sessions, cfg.Events, cfg.Now)
 	if !cfg.CheckSessionsInStore {
 		t.feed = t.newFeed()
 		if ownClock {
@@ -240,9 +242,8 @@ func (t *TokenIssuer) JWKS() []byte {
 	return bytes.Clone(t.ring.Load().JWKS())
 }
 
-// checkScopes returns an *InvalidError if the set has a scope that does not exist. Without an issuer, so if
-// t is nil, the host's scopes are not known, and checkScopes accepts every valid scope. It also accepts
-// rotateOnly without scopes in the configuration, because the host may have removed them.
+// checkScopes returns an *InvalidError if the set has a scope that does not exist. If t is nil, the host's
+// scopes are not known, and checkScopes accepts every valid scope. It always accepts rotateOnly.
 func (t *TokenIssuer) checkScopes(scopes *ScopeSet) error {
 	if t == nil || scopes == rotateOnly {
 		return scopes.validate()

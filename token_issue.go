@@ -120,6 +120,7 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 	if err != nil {
 		return Token{}, t.discardSession(ctx, session, err)
 	}
+	t.clients.recordSignIn(ctx, session)
 	return token, nil
 }
 

@@ -22,6 +22,10 @@ const (
 	// MaxKeys is the maximum number of access keys of one user.
 	MaxKeys = 100
 
+	// MaxClients is the maximum number of clients of one user that a store remembers: see
+	// [SessionStore.RememberClient].
+	MaxClients = 100
+
 	// KeyUsePrecision is the minimum time between two recorded uses of a key. If a use comes sooner
 	// after the last recorded use, a store does not record the new use.
 	KeyUsePrecision = time.Minute
@@ -51,6 +55,15 @@ const (
 	maxSealedLength     = limits.Sealed
 	maxReasonLength     = limits.Reason
 )
+
+// Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields are valid.
+// A store calls Validate before it writes the record.
+func (c SignInClient) Validate() error {
+	if err := checkID("user_id", c.UserID, MaxIDLength); err != nil {
+		return err
+	}
+	return checkID("client", c.Hash, MaxIDLength)
+}
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
 // are valid. A store calls Validate before it writes the record.

@@ -75,6 +75,7 @@ type EventKind string
 // The kinds of events. docs/events.md says when each kind occurs and which fields its events have.
 const (
 	EventSignedIn            EventKind = "sign_in.accepted"
+	EventNewClient           EventKind = "sign_in.new_client"
 	EventSignInRejected      EventKind = "sign_in.rejected"
 	EventSignInThrottled     EventKind = "sign_in.throttled"
 	EventTokenRejected       EventKind = "token.rejected"
@@ -270,8 +271,10 @@ var maxWaiting = [eventClasses]int32{
 
 func (e Event) class() eventClass {
 	switch {
-	case e.Kind == EventSignedIn, e.Kind == EventSessionRevoked, e.Kind == EventTokenDelegated:
-		return classSignIn // any user can cause any number of these
+	case e.Kind == EventSignedIn, e.Kind == EventNewClient, e.Kind == EventSessionRevoked,
+		e.Kind == EventTokenDelegated:
+		// Any user can cause any number of these.
+		return classSignIn
 	case e.Kind == EventSignInRejected:
 		return classRejectedSignIn
 	case e.Kind == EventTokenRejected:

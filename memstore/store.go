@@ -6,8 +6,8 @@
 // records, or that runs more than one instance, needs package sqlstore.
 //
 // Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
-// [Store.PruneKeys], [Store.PrunePreviousHashes], [Store.PruneStates], [Store.PruneRevocations] and
-// [Store.PruneEvents] from time to time. An event of the audit trail takes about half a kilobyte until
+// [Store.PruneKeys], [Store.PrunePreviousHashes], [Store.PruneStates], [Store.PruneRevocations],
+// [Store.PruneClients] and [Store.PruneEvents] from time to time. An event of the audit trail takes about half a kilobyte until
 // PruneEvents removes it. Users stay until they are deleted. Retired usernames stay until
 // [Store.PruneRetiredUsernames] removes them. A small record of each GitHub account that was ever
 // linked stays forever.
@@ -61,6 +61,7 @@ type accounts struct {
 	links        map[auth.GitHubAccount]*githubLink
 	remembered   map[auth.GitHubAccount]*githubAccount // accounts that have been linked at least once
 	states       map[string]*expiry[string]            // used states of GitHub flows
+	clients      map[string]map[string]*client         // by user ID and hash
 	feed         feed
 	trail        trail
 
@@ -68,6 +69,7 @@ type accounts struct {
 	keysByOverlap    queue[*accessKey] // keys with a previous hash, by the end of the overlap
 	sessionsByExpiry queue[*session]
 	statesByExpiry   queue[string]
+	clientsBySeen    queue[*client]   // by the time of the last sign-in
 	retiredByTime    queue[*username] // retired usernames, by the time at which they were retired
 
 	forgottenByTime queue[auth.GitHubAccount] // accounts that are remembered for no user
@@ -139,6 +141,8 @@ func newAccounts(withoutUsers bool) accounts {
 		links:      make(map[auth.GitHubAccount]*githubLink),
 		remembered: make(map[auth.GitHubAccount]*githubAccount),
 		states:     make(map[string]*expiry[string]),
+		clients:    make(map[string]map[string]*client),
+		clients:    make(map[string]map[string]*client),
 		feed:       feed{inForce: make(map[string][]*auth.Revocation)},
 		trail:      newTrail(),
 

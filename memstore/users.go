@@ -258,13 +258,13 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 	if administers(u.record) && s.administrators == 1 {
 		return nil, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
 	}
-
 	tokens := s.removeWaysIn(u, now.Add(w.MaxTokenLifetime))
 	u.spendGrants()
 	for account := range u.remembered {
 		s.forget(account, now)
 	}
 	s.removeUser(u, now)
+	s.removeClientsOf(id)
 	s.addEvent(w, now, subject{userID: id})
 	s.trail.blankClients(id) // including the event that was just added
 	return tokens, nil

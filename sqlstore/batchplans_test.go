@@ -39,7 +39,7 @@ type accountBatches interface {
 // seen. If not, the calls did not run in batches.
 var batchTexts = map[sqlstore.Dialect][]string{
 	sqlstore.Postgres: {"k.id = ANY (", "s.id = ANY (", "WHERE id = ANY (", "session_id = ANY (",
-		"expires_at, user_agent, address, generation, scopes) SELECT * FROM unnest(", "AS v (id, value)",
+		"expires_at, user_agent, address, generation, scopes, audience) SELECT * FROM unnest(", "AS v (id, value)",
 		"WITH ORDINALITY AS v"},
 	sqlstore.MySQL:  listTexts,
 	sqlstore.SQLite: listTexts,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -131,9 +132,11 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 		_, _, err := store.CreateSession(ctx, newSession("s-"+name, "ada", "k-"+name), 0)
 		require.NoError(t, err)
 	}
+	_, err := store.RememberClient(ctx, byHost, auth.SignInClient{UserID: "ada", Hash: "first"})
+	require.NoError(t, err)
 	long := newSession("s-eve", "eve", "k-eve")
 	long.ExpiresAt = now.Add(3 * time.Hour)
-	_, _, err := store.CreateSession(ctx, long, 0)
+	_, _, err = store.CreateSession(ctx, long, 0)
 	require.NoError(t, err)
 }
 
@@ -146,7 +149,7 @@ type verb struct {
 }
 
 func verbs() []verb {
-	all := append(append(githubVerbs(), storeVerbs()...), eventVerbs()...)
+	all := slices.Concat(githubVerbs(), storeVerbs(), eventVerbs(), clientVerbs())
 	all = append(all, lastingVerbs(byHost)...)
 	for _, v := range lastingVerbs(bySession("s-eve", "eve")) {
 		v.name += " by a session"
@@ -333,10 +336,10 @@ func storeVerbs() []verb {
 	}
 }
 
-func expect(want int) func(int, error) error {
-	return func(n int, err error) error {
-		if err == nil && n != want {
-			return fmt.Errorf("%d records, not %d", n, want)
+func expect[T comparable](want T) func(T, error) error {
+	return func(got T, err error) error {
+		if err == nil && got != want {
+			return fmt.Errorf("%v, not %v", got, want)
 		}
 		return err
 	}

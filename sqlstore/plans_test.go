@@ -42,6 +42,7 @@ var fill = []string{
 			'', '', '', '', CASE WHEN n % 500 = 0 THEN 1 ELSE 0 END, 0, 0 FROM TABLE`,
 	`INSERT INTO auth_retired_usernames (username_folded, user_id, retired_at) SELECT CONCAT('r', n), CONCAT('u', n), 9000000000000000 + n FROM TABLE`,
 	`INSERT INTO auth_spent_grants (digest) SELECT CONCAT('d', n) FROM TABLE`,
+	`INSERT INTO auth_clients (user_id, hash, seen_at) SELECT CONCAT('u', n), 'hash', 9000000000000000 + n FROM TABLE`,
 	`INSERT INTO auth_host_users (id) SELECT CONCAT('u', n) FROM TABLE`,
 }
 

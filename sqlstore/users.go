@@ -186,6 +186,7 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 				func() error { return a.retireUsername(ctx, user) },
 				func() error { return t.remove(ctx, deleteUser, id) },
 				func() error { return t.change(ctx, deleteUserKeys, id) },
+				func() error { return t.change(ctx, deleteUserClients, id) },
 				func() error { return t.change(ctx, forgetUser, toMicros(a.now), id) },
 				func() (err error) { tokens, err = removeGitHubOf(ctx, t, id); return err },
 				func() error { return a.addEvent(ctx, about{userID: id}) },

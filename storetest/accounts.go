@@ -49,6 +49,7 @@ var (
 	}
 	accountsAlone = []group[auth.AccountStore]{
 		{"listing all keys", listKeysPromisesAlone},
+		{"clients of sign-ins", clientPromises},
 		{"notices of expiring keys", expiryNoticePromises},
 		{"pruning", prunePromises},
 		{"pruning GitHub accounts", pruneAccountPromises},

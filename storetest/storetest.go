@@ -78,6 +78,7 @@ var alone = []group[auth.Store]{
 	{"the last super user", append(lastSuperUserPromises, lastPersonPromises...)},
 	{"listing all users", listAllPromises},
 	{"listing all keys", ofUsers(listKeysPromisesAlone, nil)},
+	{"clients of sign-ins", ofUsers(clientPromises, clientPromisesOfUsers)},
 	{"notices of expiring keys", ofUsers(expiryNoticePromises, nil)},
 	{"pruning retired usernames", pruneNamePromises},
 	{"pruning", ofUsers(prunePromises, prunePromisesOfUsers)},

@@ -22,6 +22,8 @@ type account struct {
 	// SignInGitHub of [auth.GitHubStore].
 	Remembered []auth.GitHubAccount
 
+	Clients map[string]time.Time // last sign-in from each client, by the hash of the client
+
 	indexed map[entry]bool // index entries that the store contains for the account
 }
 
@@ -65,6 +67,9 @@ func (a *account) entries() map[entry]bool {
 	for _, c := range a.GitHub {
 		entries[entry{links, linkKey(c.Link.Account)}] = true
 	}
+	for hash, seen := range a.Clients {
+		entries[entry{clientTimes, expiryKey(seen, clientID(a.User.ID, hash))}] = true
+	}
 	for _, account := range a.Remembered {
 		entries[entry{remembered, linkKey(account)}] = true
 	}
@@ -77,7 +82,7 @@ func newAccount(user auth.User) *account {
 		kept(user.CreatedAt), kept(user.LastLogin), kept(user.AdmittedAt)
 	return &account{
 		User: user, Keys: map[string]auth.AccessKey{}, Sessions: map[string]auth.Session{},
-		GitHub: map[string]connection{},
+		GitHub: map[string]connection{}, Clients: map[string]time.Time{},
 	}
 }
 

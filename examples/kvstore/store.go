@@ -50,6 +50,7 @@ const (
 	keyExpiry      = "key expiry"      // time and access key ID
 	overlapEnd     = "overlap end"     // time and access key ID, if the key has a previous hash
 	sessionExpiry  = "session expiry"  // time and session ID
+	clientTimes    = "client times"    // time, user ID and hash of the client
 	states         = "states"          // used state -> when it expires
 	stateExpiry    = "state expiry"    // time and state
 	revocations    = "revocations"     // position -> entry of the feed
@@ -67,7 +68,7 @@ const (
 var buckets = []string{
 	accounts, usernames, retired, retiredTimes, retiredBy, emails, keys, sessions, links, remembered, spentGrants,
 	forgotten, forgottenTimes, prunedGrants, administrators,
-	persons, services, keyExpiry, overlapEnd, sessionExpiry, states, stateExpiry, revocations, feedExpiry, inForce,
+	persons, services, keyExpiry, overlapEnd, sessionExpiry, clientTimes, states, stateExpiry, revocations, feedExpiry, inForce,
 	events, eventTimes, eventsAbout, eventsBy, waiting, bootstrapped,
 }
 

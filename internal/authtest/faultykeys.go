@@ -24,3 +24,19 @@ func (s *faultyAccounts) RecordExpiryNotice(
 	}
 	return s.AccountStore.RecordExpiryNotice(ctx, w, id, lead)
 }
+
+func (s *faultyAccounts) RememberClient(
+	ctx context.Context, w auth.Write, client auth.SignInClient,
+) (bool, error) {
+	if err := s.check(ctx, "RememberClient"); err != nil {
+		return false, err
+	}
+	return s.AccountStore.RememberClient(ctx, w, client)
+}
+
+func (s *faultyAccounts) PruneClients(ctx context.Context, seen time.Time, limit int) (int, error) {
+	if err := s.check(ctx, "PruneClients"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.PruneClients(ctx, seen, limit)
+}

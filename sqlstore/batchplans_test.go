@@ -39,8 +39,8 @@ type accountBatches interface {
 // seen. If not, the calls did not run in batches.
 var batchTexts = map[sqlstore.Dialect][]string{
 	sqlstore.Postgres: {"k.id = ANY (", "s.id = ANY (", "WHERE id = ANY (", "session_id = ANY (",
-		"expires_at, user_agent, address, generation, scopes, audience) SELECT * FROM unnest(", "AS v (id, value)",
-		"WITH ORDINALITY AS v"},
+		"expires_at, user_agent, address, generation, scopes, audience) SELECT * FROM unnest(",
+		"AS v (id, value)", "WITH ORDINALITY AS v"},
 	sqlstore.MySQL:  listTexts,
 	sqlstore.SQLite: listTexts,
 }
@@ -48,7 +48,8 @@ var batchTexts = map[sqlstore.Dialect][]string{
 var listTexts = []string{"k.id" + in(8), "k.id" + in(64), "s.id" + in(8), "s.id" + in(64),
 	"session_id" + in(8), "session_id" + in(64), "WHERE id" + in(8), "WHERE id" + in(64),
 	"CASE id" + strings.Repeat(" WHEN ? THEN ?", 2), "CASE id" + strings.Repeat(" WHEN ? THEN ?", 64),
-	"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", "(?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?)"}
+	"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	"(?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?)"}
 
 func in(n int) string { return " IN (?" + strings.Repeat(", ?", n-1) + ")" }
 

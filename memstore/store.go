@@ -142,7 +142,6 @@ func newAccounts(withoutUsers bool) accounts {
 		remembered: make(map[auth.GitHubAccount]*githubAccount),
 		states:     make(map[string]*expiry[string]),
 		clients:    make(map[string]map[string]*client),
-		clients:    make(map[string]map[string]*client),
 		feed:       feed{inForce: make(map[string][]*auth.Revocation)},
 		trail:      newTrail(),
 

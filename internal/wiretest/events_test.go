@@ -164,11 +164,15 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	require.NoError(t, g.svc.Tokens().SetKeys([]auth.SigningKey{g.signer.Key, fresh}))
 
 	_, err = g.svc.Credentials().Issue(t.Context(), authtest.ByHost, g.admin.ID,
-		auth.KeyOptions{ExpiresAt: g.clock.Now().AddDate(0, 0, 15)})
+		auth.KeyOptions{ExpiresAt: g.clock.Now().Add(20 * day)})
 	require.NoError(t, err)
-	g.clock.Advance(2 * 24 * time.Hour)
+	g.clock.Advance(7 * day)
 	_, err = g.svc.Prune(t.Context())
 	require.NoError(t, err)
+	for _, agent := range []string{"first", "second"} {
+		_, err = g.svc.SignIn(clientAt(t, "192.0.2.1", agent), g.admin.ID, auth.LoginOptions{})
+		require.NoError(t, err)
+	}
 
 	events := got.deliver(t, g.svc)
 	// The empty store simulates a store that was restored from a backup. The backup is older than

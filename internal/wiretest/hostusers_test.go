@@ -144,7 +144,7 @@ func TestTheHostUserIsReadAfterTheSessionIsCreated(t *testing.T) {
 	})
 	calls = nil
 	require.Equal(t, http.StatusOK, h.login(h.pair).status)
-	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser"}, calls)
+	require.Equal(t, []string{"FindKey", "CreateSession", "UserSource.FindUser", "RememberClient"}, calls)
 
 	h.table.setActive("u-alice", false)
 	calls = nil

@@ -260,11 +260,12 @@ func TestASignInCallsTheStoreTwice(t *testing.T) {
 	f := newFixture(t, withFaults(func(method string) error { calls = append(calls, method); return nil }))
 	credentials := f.svc.Credentials()
 	nobody := credentials.GeneratePair()
+	f.login(f.userPair)
 	for name, test := range map[string]struct {
 		pair auth.KeyPair
 		want []string
 	}{
-		"a good pair":        {f.userPair, []string{"FindKey", "CreateSession"}},
+		"a good pair":        {f.userPair, []string{"FindKey", "CreateSession"}}, // the client is known
 		"an unknown key":     {nobody, []string{"FindKey"}},
 		"a wrong secret":     {auth.KeyPair{AccessKey: f.userPair.AccessKey, AccessSecret: nobody.AccessSecret}, []string{"FindKey"}},
 		"a bad checksum":     {auth.KeyPair{AccessKey: flipCase(nobody.AccessKey, 15), AccessSecret: nobody.AccessSecret}, nil},

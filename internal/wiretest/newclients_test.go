@@ -48,7 +48,7 @@ func (f *fixture) newClientsOf(user auth.User) (clients []string) {
 
 func (f *fixture) signInFrom(svc *auth.Service, address, agent string) {
 	f.t.Helper()
-	_, err := svc.SignIn(clientAt(f.t, address, agent), f.user.ID)
+	_, err := svc.SignIn(clientAt(f.t, address, agent), f.user.ID, auth.LoginOptions{})
 	require.NoError(f.t, err)
 }
 
@@ -85,7 +85,7 @@ func TestAnAccessKeyAndGitHubAlsoHaveClients(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, agent := range []string{"first", "second", "second"} {
-		_, err := f.svc.Login(clientAt(t, "192.0.2.1", agent), f.userPair)
+		_, err := f.svc.Login(clientAt(t, "192.0.2.1", agent), f.userPair, auth.LoginOptions{})
 		require.NoError(t, err)
 		r := f.send("POST", "/auth/users/login", loginBody(f.userPair), "User-Agent", agent+" over HTTP")
 		require.Equal(t, 200, r.status)
@@ -182,7 +182,7 @@ func TestASignInDoesNotWaitLongForTheClientToBeRemembered(t *testing.T) {
 		ctx, cancel := context.WithCancel(clientAt(t, "192.0.2.1", firefox))
 		defer cancel()
 		f.clock.Advance(time.Minute)
-		_, err := f.svc.SignIn(ctx, f.user.ID)
+		_, err := f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})
 		require.NoError(t, err)
 		require.Equal(t, 2*time.Second, time.Since(began))
 	})
@@ -208,7 +208,7 @@ func TestEachNewClientHasOneEventOnAllInstances(t *testing.T) {
 		var running sync.WaitGroup
 		for _, svc := range services {
 			for _, agent := range []string{"a", "b", "c", "d"} {
-				running.Go(func() { _, _ = svc.SignIn(clientAt(t, "192.0.2.1", agent), f.user.ID) })
+				running.Go(func() { _, _ = svc.SignIn(clientAt(t, "192.0.2.1", agent), f.user.ID, auth.LoginOptions{}) })
 			}
 		}
 		running.Wait()
@@ -263,7 +263,7 @@ func TestUsersOfTheHostHaveClients(t *testing.T) {
 	t.Parallel()
 	h := newHostFixture(t)
 	for _, agent := range []string{"first", "second"} {
-		_, err := h.svc.SignIn(clientAt(t, "192.0.2.1", agent), "u-alice")
+		_, err := h.svc.SignIn(clientAt(t, "192.0.2.1", agent), "u-alice", auth.LoginOptions{})
 		require.NoError(t, err)
 	}
 	require.Equal(t, []string{"192.0.2.1 second"}, h.newClientsOf(auth.User{ID: "u-alice"}))

@@ -33,6 +33,7 @@ var shownFields = map[string][]string{
 	"Revocation":         {"ID", "UserID", "SessionID"},
 	"Session":            {"ID", "UserID", "Method", "AccessKeyID", "UserAgent", "Address", "Audience"},
 	"SessionClaims":      {"UserID", "SessionID"},
+	"SignInClient":       {"UserID", "Hash"},
 	"User":               {"ID", "Username", "Email", "CreatedBy", "Audiences"},
 	"UserChange":         {"Username", "Email"},
 	"UserQuery":          {"After", "Kind"},

@@ -43,8 +43,8 @@ import (
 // it has no revocation as new as the session, the issuer has lost data, and Verify returns an error that is
 // not ErrTokenRejected.
 //
-// If RemoteVerifierConfig.JWKS is set, the verifier has all keys from the start. No request waits, and
-// a token that names an unknown key is rejected. The rest of this comment is about JWKSURL.
+// If RemoteVerifierConfig.JWKS is set, the verifier has all keys from the start. No request waits for
+// keys, and a token that names an unknown key is rejected. The rest of this comment is about JWKSURL.
 //
 // The verifier fetches the keys when the first token arrives. It fetches them again when a token
 // names an unknown key, or when a token arrives and the keys are two and a half minutes old. At

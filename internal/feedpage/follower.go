@@ -245,8 +245,8 @@ func (f *Follower) check(page *Page, from int64, nonce string) error {
 		last = page.Entries[i].Position
 	}
 	switch {
-	case len(page.Entries) == 0 && page.End != page.Head, len(page.Entries) > 0 && page.End != last,
-		page.End > page.Head, len(page.Entries) == 0 && from > 0 && page.Head >= from:
+	case len(page.Entries) > 0 && page.End != last, page.End > page.Head,
+		len(page.Entries) == 0 && page.Head > 0 && page.Head >= from:
 		return errors.New("entries are missing in the page")
 	}
 	return nil

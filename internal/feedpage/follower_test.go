@@ -118,6 +118,12 @@ func TestPagesThatDoNotFitTogetherAreNotUsed(t *testing.T) {
 			}
 			return feedpage.Page{End: 3, Head: 3}
 		},
+		"no entries":          func(int64) feedpage.Page { return feedpage.Page{End: 9, Head: 9} },
+		"no entries, no end":  func(int64) feedpage.Page { return feedpage.Page{Head: 9} },
+		"entries after end":   func(int64) feedpage.Page { return feedpage.Page{Entries: entries("", 1, 9), End: 8, Head: 9} },
+		"end after entries":   func(int64) feedpage.Page { return feedpage.Page{Entries: entries("", 1, 8), End: 9, Head: 9} },
+		"entries after head":  func(int64) feedpage.Page { return feedpage.Page{Entries: entries("", 1, 9), End: 9, Head: 8} },
+		"entries before from": func(int64) feedpage.Page { return feedpage.Page{Entries: entries("", 0, 9), End: 9, Head: 9} },
 		"no end": func(from int64) feedpage.Page {
 			return feedpage.Page{Entries: entries("", max(1, from), max(1, from)), End: max(1, from), Head: 9}
 		},

@@ -267,7 +267,6 @@ func ExampleRemoteVerifier_Run() {
 		Audience:       "https://reports.example.com",
 		RevocationsURL: server.URL + "/auth/revocations",
 		TokenSource:    client.SignInSource(ctx),
-		Logger:         slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +134,10 @@ func TestPagesThatDoNotFitTogetherAreNotUsed(t *testing.T) {
 		_, err := i.Read(t.Context(), 0, 100)
 		require.Error(t, err, name)
 		require.LessOrEqual(t, len(i.asked), 3, name)
+		if strings.HasPrefix(name, "no entries") || strings.HasPrefix(name, "end") ||
+			strings.HasPrefix(name, "entries after") {
+			require.ErrorContains(t, err, "entries are missing in the page", name)
+		}
 	}
 }
 

@@ -292,6 +292,9 @@ func TestAFollowingVerifierReadsNoEndlessPage(t *testing.T) {
 			f.clock.Advance(interval)
 			f.require(accepted, token)
 			require.Contains(t, f.seen.String(), "the revocation feed cannot be read")
+			if name != "a long header" {
+				require.Contains(t, f.seen.String(), "the page is longer than 2097152 bytes")
+			}
 		})
 	}
 }

@@ -121,6 +121,8 @@ type exportedKey struct {
 	PreviousUntil time.Time `json:"previous_until,omitzero"`
 	LastUsedAt    time.Time `json:"last_used_at,omitzero"`
 	Scopes        *ScopeSet `json:"scopes"`
+	MustRotate    bool      `json:"must_rotate,omitzero"`
+	NoticeAt      time.Time `json:"expiry_notice_at,omitzero"`
 }
 
 func (e *userExport) accessKeys(ctx context.Context) error {
@@ -129,7 +131,8 @@ func (e *userExport) accessKeys(ctx context.Context) error {
 		return err
 	}
 	list(e, "access_keys", keys, func(k AccessKey) any {
-		return exportedKey{k.ID, k.Label, k.CreatedAt, k.ExpiresAt, k.PreviousUntil, k.LastUsedAt, k.Scopes}
+		return exportedKey{k.ID, k.Label, k.CreatedAt, k.ExpiresAt, k.PreviousUntil, k.LastUsedAt, k.Scopes,
+			k.MustRotate, k.ExpiryNoticeAt}
 	})
 	return nil
 }
@@ -144,6 +147,7 @@ type exportedSession struct {
 	UserAgent string       `json:"user_agent"`
 	IP        string       `json:"ip"`
 	Scopes    *ScopeSet    `json:"scopes"`
+	Audience  string       `json:"audience,omitzero"`
 }
 
 // sessions also writes the expired sessions that have not been pruned.
@@ -154,7 +158,7 @@ func (e *userExport) sessions(ctx context.Context) error {
 	}
 	list(e, "sessions", sessions, func(s Session) any {
 		return exportedSession{s.ID, s.Method, s.AccessKeyID, s.CreatedAt, s.ExpiresAt, s.UserAgent,
-			s.Address, s.Scopes}
+			s.Address, s.Scopes, s.Audience}
 	})
 	return nil
 }

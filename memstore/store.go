@@ -7,10 +7,10 @@
 //
 // Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
 // [Store.PruneKeys], [Store.PrunePreviousHashes], [Store.PruneStates], [Store.PruneRevocations],
-// [Store.PruneClients] and [Store.PruneEvents] from time to time. An event of the audit trail takes about half a kilobyte until
-// PruneEvents removes it. Users stay until they are deleted. Retired usernames stay until
-// [Store.PruneRetiredUsernames] removes them. A small record of each GitHub account that was ever
-// linked stays forever.
+// [Store.PruneClients] and [Store.PruneEvents] from time to time. An event of the audit trail takes about
+// half a kilobyte until PruneEvents removes it. Users stay until they are deleted. Retired usernames stay
+// until [Store.PruneRetiredUsernames] removes them, and so do GitHub accounts that were linked to deleted
+// users until [Store.PruneGitHubAccounts] removes them.
 package memstore
 
 import (

@@ -208,7 +208,8 @@ func TestEachNewClientHasOneEventOnAllInstances(t *testing.T) {
 		var running sync.WaitGroup
 		for _, svc := range services {
 			for _, agent := range []string{"a", "b", "c", "d"} {
-				running.Go(func() { _, _ = svc.SignIn(clientAt(t, "192.0.2.1", agent), f.user.ID, auth.LoginOptions{}) })
+				ctx := clientAt(t, "192.0.2.1", agent)
+				running.Go(func() { _, _ = svc.SignIn(ctx, f.user.ID, auth.LoginOptions{}) })
 			}
 		}
 		running.Wait()

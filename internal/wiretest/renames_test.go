@@ -28,13 +28,12 @@ func TestASuperUserChangesTheNamesOfAUser(t *testing.T) {
 	own := f.sendAs(token, "GET", "/auth/user", "")
 	require.Equal(t, http.StatusOK, own.status, "the session stays")
 	require.Equal(t, "alicia", own.json(t)["username"])
-	f.requireLogin(f.userPair, 200)
-
 	events := f.trail()
 	require.Equal(t, auth.EventUserChanged, events[0].Kind)
 	require.Equal(t, "username=changed email=changed", events[0].Reason, "the event has no names")
 	require.Equal(t, f.user.ID, events[0].UserID)
 	require.Equal(t, f.admin.ID, events[0].ActorID)
+	f.requireLogin(f.userPair, 200)
 
 	r = f.patchUser(f.user, `{"email":null}`)
 	require.Equal(t, http.StatusOK, r.status, r.body)

@@ -243,10 +243,10 @@ func TestAnExportWithoutATrailHasNoEvents(t *testing.T) {
 func TestEachFieldOfARecordIsExportedOrLeftOut(t *testing.T) {
 	t.Parallel()
 	for record, fields := range map[reflect.Type]string{
-		reflect.TypeFor[auth.AccessKey](): "ID Label CreatedAt ExpiresAt PreviousUntil LastUsedAt Scopes MustRotate " +
-			"ExpiryNoticeAt",
-		reflect.TypeFor[auth.Session](): "ID Method AccessKeyID CreatedAt ExpiresAt UserAgent Address Scopes " +
-			"Audience",
+		reflect.TypeFor[auth.AccessKey](): "ID Label CreatedAt ExpiresAt PreviousUntil LastUsedAt Scopes " +
+			"MustRotate ExpiryNoticeAt",
+		reflect.TypeFor[auth.Session](): "ID Method AccessKeyID CreatedAt ExpiresAt UserAgent Address " +
+			"Scopes Audience",
 		reflect.TypeFor[auth.GitHubLink]():  "Account Login Name AvatarURL CreatedAt SeenAt",
 		reflect.TypeFor[auth.GitHubToken](): "Account Scopes UpdatedAt",
 	} {

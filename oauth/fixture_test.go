@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,9 +32,6 @@ type fixture struct {
 	svc        *auth.Service
 	url        string
 	ada, agent auth.Registration
-
-	mu     sync.Mutex
-	events []auth.EventKind
 }
 
 func newFixture(t *testing.T, change ...func(*auth.Config)) *fixture {
@@ -52,7 +48,6 @@ func newFixture(t *testing.T, change ...func(*auth.Config)) *fixture {
 		Tokens: auth.TokenConfig{Scopes: []string{"reports:read", "reports:write"},
 			Audiences: []string{reports, other}},
 		Logger: slog.New(slog.DiscardHandler),
-		Hooks:  auth.Hooks{},
 	}
 	for _, c := range change {
 		c(&cfg)

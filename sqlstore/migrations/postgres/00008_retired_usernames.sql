@@ -4,7 +4,7 @@
 -- user with the ID user_id can take the username again.
 CREATE TABLE auth_retired_usernames (
 	username_folded TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-	user_id         TEXT             NOT NULL,
+	user_id         TEXT COLLATE "C" NOT NULL,
 	retired_at      BIGINT           NOT NULL
 );
 

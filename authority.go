@@ -223,8 +223,8 @@ func (a Authority) CheckRotation(session Session, key AccessKey) error {
 // OpenedBy returns the session as the access key may open it. If the key expires before the session, the
 // returned session has the ExpiresAt of the key. If the Scopes of the session are nil, the returned session
 // has the Scopes of the key. If the key's MustRotate is set, OpenedBy uses [ScopeRotate] in place of the
-// Scopes of the key. A store calls OpenedBy in [SessionStore.CreateSession], after it has locked the key, and
-// stores the returned session.
+// Scopes of the key, and accepts no other Scopes. A store calls OpenedBy in [SessionStore.CreateSession],
+// after it has locked the key, and stores the returned session.
 //
 // OpenedBy returns ErrNotFound if the key belongs to another user or has expired at the session's CreatedAt.
 // It returns an *[InsufficientScopeError] if the Scopes of the session are not within those of the key.
@@ -241,6 +241,9 @@ func (s Session) OpenedBy(key AccessKey) (Session, error) {
 	}
 	if s.Scopes == nil {
 		s.Scopes = scopes
+	}
+	if s.Scopes.Equal(rotateOnly) != key.MustRotate { // such as a sign-in with a secret that was just rotated
+		return s, &InsufficientScopeError{Scope: ScopeRotate}
 	}
 	if !s.Scopes.Within(scopes) {
 		return s, &InsufficientScopeError{Scope: scope.Missing(s.Scopes.text, scopes.text)}

@@ -133,6 +133,9 @@ func (v *CredentialVerifier) issue(
 	if err != nil {
 		return KeyPair{}, AccessKey{}, err
 	}
+	if err := v.tokens.checkKeysOf(ctx, by, userID); err != nil {
+		return KeyPair{}, AccessKey{}, err
+	}
 	c := v.newChange(ctx, by, Event{Kind: EventKeyIssued, UserID: userID, AccessKey: key.ID})
 	if err := v.store.AddKey(ctx, c.write, key); err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: issuing an access key: %w", err)
@@ -189,6 +192,9 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 // costs one read and one slow hash. If Verify accepts an imported pair whose hash must be renewed, the
 // renewal costs a second slow hash and a write. The time of last use is written at most once a minute.
 //
+// Pass the Scopes of the returned key to [TokenIssuer.Issue]. If the key must be rotated, they are only
+// [ScopeRotate], so that a rotation between Verify and Issue gives the session no other scopes.
+//
 // If Verify rejects the pair, Verify emits the event of a rejected sign-in and calls the SignIn hook. If
 // Verify accepts the pair, [TokenIssuer.Issue] later opens the session. Issue then emits the event of the
 // sign-in and calls the SignIn hook.
@@ -197,6 +203,9 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKe
 	key, user, err := v.verifyAndTouch(ctx, pair)
 	if err != nil {
 		v.events.recordSignIn(ctx, began, v.signInEvent(pair, err), err)
+	}
+	if key.MustRotate {
+		key.Scopes = rotateOnly
 	}
 	return key, user, err
 }

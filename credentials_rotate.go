@@ -64,6 +64,9 @@ func (v *CredentialVerifier) rotate(
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
+	if err := v.tokens.checkKeysOf(ctx, by, found.UserID); err != nil {
+		return KeyPair{}, AccessKey{}, err
+	}
 	if !v.format.IsKey(accessKey) {
 		return KeyPair{}, AccessKey{}, invalidf("access_key",
 			"was made elsewhere and cannot be rotated: make a new key instead")
@@ -103,6 +106,11 @@ func (v *CredentialVerifier) SetScopes(
 ) error {
 	if err := cmp.Or(v.tokens.checkAuthority(ctx, by), v.tokens.checkScopes(scopes)); err != nil {
 		return err
+	}
+	if found, _, err := v.store.FindKey(ctx, accessKey); err == nil {
+		if err := v.tokens.checkKeysOf(ctx, by, found.UserID); err != nil {
+			return err
+		}
 	}
 	c := v.newChange(ctx, by, Event{Kind: EventKeyChanged, AccessKey: v.loggableName(accessKey),
 		Reason: text.Readable("scopes: "+scopes.String(), maxReasonLength)})

@@ -52,8 +52,8 @@ func (p parts) signIn(ctx context.Context, pair auth.KeyPair) (auth.Token, error
 	if err := p.github.StillAdmitted(ctx, user); err != nil {
 		return auth.Token{}, hideReason(err)
 	}
-	token, err := p.tokens.Issue(ctx,
-		auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey, AccessKeyID: key.ID})
+	token, err := p.tokens.Issue(ctx, auth.IssueParams{UserID: user.ID, Method: auth.MethodAccessKey,
+		AccessKeyID: key.ID, Scopes: key.Scopes})
 	return token, hideReason(err)
 }
 

@@ -64,6 +64,9 @@ func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported 
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
+	if err := v.tokens.checkKeysOf(ctx, by, imported.UserID); err != nil {
+		return err
+	}
 	key, err := v.importedKey(ctx, imported)
 	if err != nil {
 		return err

@@ -38,13 +38,13 @@ func (s *Service) login(ctx context.Context, pair KeyPair, options LoginOptions)
 	}
 	params := IssueParams{UserID: user.ID, Method: MethodAccessKey, AccessKeyID: key.ID,
 		Scopes: options.Scopes, Audience: options.Audience}
-	switch {
-	case key.MustRotate && options.Scopes == nil:
-		// The key may be rotated before the session is opened. The session must then not get the scopes
-		// of the key, because the secret of this sign-in is the one that had to be replaced.
+	if key.MustRotate {
+		if options.Audience != "" || options.Scopes != nil && !options.Scopes.Equal(rotateOnly) {
+			return Token{}, &InsufficientScopeError{Scope: ScopeRotate}
+		}
+		// The key may be rotated before the session is opened. Then OpenedBy refuses the session, because
+		// the secret of this sign-in is the one that had to be replaced.
 		params.Scopes = rotateOnly
-	case key.MustRotate && !options.Scopes.Within(rotateOnly):
-		return Token{}, &InsufficientScopeError{Scope: ScopeRotate}
 	}
 	token, err := s.tokens.issue(ctx, params)
 	// The user may have been disabled, or the key revoked or rotated, after the pair was verified. If the

@@ -61,8 +61,11 @@ type DelegatedToken struct {
 func (t *TokenIssuer) Delegate(
 	ctx context.Context, caller Identity, d Delegation,
 ) (DelegatedToken, error) {
-	if caller.Actor != "" || caller.Audience != t.verifier.Issuer {
+	switch {
+	case caller.Actor != "" || caller.Audience != t.verifier.Issuer:
 		return DelegatedToken{}, ErrDelegated
+	case caller.mustRotate():
+		return DelegatedToken{}, &InsufficientScopeError{Scope: ScopeRotate}
 	}
 	if err := t.checkDelegation(d); err != nil {
 		return DelegatedToken{}, err
@@ -159,7 +162,9 @@ func (t *TokenIssuer) checkActor(ctx context.Context, d Delegation) error {
 func (t *TokenIssuer) delegatedIdentity(
 	ctx context.Context, caller Identity, d Delegation, session Session, user User,
 ) (*token.Identity, error) {
-	identity, err := t.identityOf(ctx, session, user)
+	narrowed := session // TokenConfig.Claims decides by what the token may do, and where
+	narrowed.Audience, narrowed.Scopes = d.Audience, d.Scopes
+	identity, err := t.identityOf(ctx, narrowed, user)
 	if err != nil {
 		return nil, err
 	}

@@ -91,6 +91,11 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 	case err != nil:
 		return Token{}, fmt.Errorf("auth: creating a session: %w", err)
 	}
+	if session.Audience != params.Audience ||
+		params.Scopes != nil && !session.Scopes.Equal(params.Scopes) {
+		return Token{}, t.discardSession(ctx, session, errors.New("auth: the store has not kept the "+
+			"Audience or the Scopes of a session"))
+	}
 	return t.issueFor(ctx, session, user)
 }
 

@@ -62,6 +62,35 @@ func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	return err
 }
 
+// checkKeysOf returns an *[InsufficientScopeError] if the authority is the limited session of another user,
+// and the owner is a service user with Audiences. With a key of the service user, the session could get
+// delegated tokens for services that it cannot call itself. So it must not get such a key.
+//
+// The store need not check this in the transaction of the change, because neither the Audiences of a user nor
+// the Scopes of a session ever change.
+func (t *TokenIssuer) checkKeysOf(ctx context.Context, by Authority, ownerID string) error {
+	if t == nil || t.directory == nil || by.SessionID == "" || by.UserID == ownerID {
+		return nil
+	}
+	owner, err := t.directory.FindUser(ctx, ownerID)
+	if errors.Is(err, ErrNotFound) || err == nil && owner.Audiences == "" {
+		return nil
+	}
+	var session Session
+	if err == nil {
+		session, err = t.sessions.FindSession(ctx, by.SessionID)
+	}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil // the store refuses the authority
+	case err != nil:
+		return fmt.Errorf("auth: reading the records of a service user's key: %w", err)
+	case session.Scopes != nil:
+		return &InsufficientScopeError{}
+	}
+	return nil
+}
+
 // Revoke revokes the session, so that its token is rejected from then on. An authority with a
 // SessionID but without SuperUser can revoke only sessions of its own user. Revoke returns
 // ErrNotFound if there is no such session, or if the authority cannot revoke that session. It also

@@ -82,6 +82,9 @@ func (s *Service) resetUser(
 	if checkID("user_id", userID, MaxIDLength) != nil {
 		return Registration{}, ErrNotFound
 	}
+	if err := s.tokens.checkKeysOf(ctx, by, userID); err != nil {
+		return Registration{}, err
+	}
 	pair := s.credentials.GeneratePair()
 	key, err := s.credentials.newKey(userID, pair, options)
 	if err != nil {

@@ -101,7 +101,7 @@ func (s *Server) exchange(r *http.Request, form form) (any, error) {
 		return nil, &failure{status: http.StatusBadRequest, code: "invalid_scope",
 			description: "scope is required: a delegated token is always limited"}
 	}
-	if !scopes.Within(key.Scopes) { // the service user's own key limits the token, too
+	if key.MustRotate || !scopes.Within(key.Scopes) { // the service user's own key limits the token, too
 		return nil, invalidScope()
 	}
 	made, err := s.svc.Tokens().Delegate(r.Context(), caller,

@@ -122,7 +122,8 @@ func (w *world) loginFor(p pick) error {
 	if wanted != nil {
 		has = wanted
 	}
-	may := k.working() && has.within(k.opens()) && !strings.Contains(audience, "unknown")
+	may := k.working() && has.within(k.opens()) && !strings.Contains(audience, "unknown") &&
+		slices.Equal(has, rotating) == k.mustRotate && !(k.mustRotate && audience != "")
 	pair := auth.KeyPair{AccessKey: k.id, AccessSecret: auth.NewSecret(k.secret)}
 	made, err := w.svc.Login(context.Background(), pair,
 		auth.LoginOptions{Scopes: wanted.set(), Audience: audience})
@@ -172,7 +173,8 @@ func (w *world) delegate(p pick) error {
 			return strings.HasPrefix(scope, "auth:") || !t.power.allows(scope)
 		})
 	}
-	may := t.works && t.own() && s.working() && slices.Contains(s.audiences, audience) && wanted != nil &&
+	may := t.works && t.own() && !slices.Equal(t.power, rotating) && s.working() &&
+		slices.Contains(s.audiences, audience) && wanted != nil &&
 		wanted.within(t.power) && wanted.within(power{"a", "b"})
 	made, err := w.svc.Tokens().Delegate(context.Background(), t.identity,
 		auth.Delegation{For: s.id, Audience: audience, Scopes: wanted.set()})

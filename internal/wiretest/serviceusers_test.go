@@ -278,3 +278,35 @@ func TestServiceUsersAreImported(t *testing.T) {
 	creators := []string{users[0].CreatedBy, users[1].CreatedBy}
 	require.ElementsMatch(t, []string{"", i.admin.ID}, creators)
 }
+
+// With a key of the service user, the limited session could get delegated tokens for other services.
+func TestALimitedSessionGetsNoKeyOfAServiceUserWithAudiences(t *testing.T) {
+	t.Parallel()
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		store := open(t)
+		f := newFixture(t, func(f *fixture, cfg *auth.Config) {
+			f.store = store
+			twoAudiences(f, cfg)
+		})
+		agent := f.agent()
+		pair := f.keyOf(agent, auth.NewScopes(reading))
+		limited := f.limited(f.admin, allScopes...)
+		for _, call := range []string{"regenerate-credentials", "reinstate"} {
+			r := f.sendAs(limited, http.MethodPost, "/auth/users/"+agent.ID+"/"+call, "")
+			requireLacks(t, "", r, call)
+		}
+		requireLacks(t, "", f.sendAs(limited, http.MethodPost, "/auth/keys/"+pair.AccessKey+"/rotate", ""))
+		identity, err := f.svc.Tokens().Verify(t.Context(), limited)
+		require.NoError(t, err)
+		by := identity.Authority()
+		by.SuperUser = true
+		keys := f.svc.Credentials()
+		_, err = keys.Issue(t.Context(), by, agent.ID, auth.KeyOptions{Scopes: auth.NewScopes()})
+		require.ErrorIs(t, err, auth.ErrInsufficientScope)
+		require.ErrorIs(t, keys.SetScopes(t.Context(), by, pair.AccessKey, auth.NewScopes()),
+			auth.ErrInsufficientScope)
+		require.Equal(t, http.StatusOK, f.login(pair).status, "nothing has changed")
+		r := f.sendAs(f.signIn(f.admin), http.MethodPost, "/auth/users/"+agent.ID+"/reinstate", "")
+		require.Equal(t, http.StatusOK, r.status, "a session without a limit may")
+	})
+}

@@ -24,6 +24,9 @@ import (
 // so the object need not show one moment. If ExportUser returns any other error than ErrNotFound, w can
 // have a part of the object.
 func (s *Service) ExportUser(ctx context.Context, w io.Writer, userID string) error {
+	if checkID("user_id", userID, MaxIDLength) != nil { // an empty ID would select the events of all users
+		return fmt.Errorf("auth: exporting a user: %w", ErrNotFound)
+	}
 	user, err := s.directory.FindUser(ctx, userID)
 	var record any = user
 	if errors.Is(err, ErrNotFound) && s.users == nil {
@@ -241,7 +244,7 @@ func (e *userExport) events(
 		}
 		for _, event := range page {
 			if wanted(event) {
-				e.element(written, e.withoutOthersClient(event))
+				e.element(written, e.withoutOthersData(event))
 				written++
 			}
 		}
@@ -257,11 +260,15 @@ func (e *userExport) events(
 	return nil
 }
 
-// withoutOthersClient returns the event. If another user caused the event, it has no client, because the
-// address and the browser of the other user are data about that user.
-func (e *userExport) withoutOthersClient(event Event) Event {
+// withoutOthersData returns the event without data about another user. If another user caused the event,
+// these are the client and the session. If the event is about another user, these are the access key, the
+// GitHub account and the reason.
+func (e *userExport) withoutOthersData(event Event) Event {
 	if event.ActorID != e.userID {
-		event.Client = ClientInfo{}
+		event.Client, event.SessionID = ClientInfo{}, ""
+	}
+	if event.UserID != e.userID {
+		event.AccessKey, event.GitHub, event.Reason = "", GitHubAccount{}, ""
 	}
 	return event
 }

@@ -25,6 +25,10 @@ const (
 	// clientRefresh is the time after which an instance remembers a client again. The store removes clients
 	// from which no user has signed in for long.
 	clientRefresh = 24 * time.Hour
+
+	// clientRetention is the least time for which the store keeps a client. It must be longer than
+	// clientRefresh, because a client is as old in the store as the latest refresh.
+	clientRetention = 30 * 24 * time.Hour
 )
 
 // clientMemory emits an event if a user signs in from a new client. The store remembers the clients of each

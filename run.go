@@ -105,9 +105,9 @@ func (s *Service) pollFeed(ctx context.Context, every time.Duration) {
 // expired sessions, used states of GitHub flows, and expired entries of the revocation feed. It also
 // removes access keys that expired at least 30 days ago, hashes of previous secrets that have not
 // worked for an hour, events of the audit trail that are older than Config.AuditRetention, and
-// usernames that were retired longer ago than Config.NameRetention. It forgets
-// clients from which no user has signed in for Config.AuditRetention. If Prune returns an error, the records
-// that were removed before the error stay removed.
+// usernames that were retired longer ago than Config.NameRetention. It forgets clients from which no user
+// has signed in for Config.AuditRetention, or for 30 days if that is longer. If Prune returns an error, the
+// records that were removed before the error stay removed.
 //
 // Prune also emits an [EventKeyExpiring] for each access key that expires within 14 days, and another one if
 // the key expires within a day. If several instances call Prune, only one of them emits the event. It does
@@ -129,7 +129,7 @@ func (s *Service) prune(ctx context.Context) (removed int, err error) {
 		{"access keys", s.store.PruneKeys, now.Add(-expiredKeyRetention)},
 		{"previous hashes", s.store.PrunePreviousHashes, now.Add(-previousHashRetention)},
 		{"states", s.store.PruneStates, now},
-		{"clients", s.store.PruneClients, now.Add(-s.retention)},
+		{"clients", s.store.PruneClients, now.Add(-max(s.retention, clientRetention))},
 		{"revocations", s.store.PruneRevocations, now.Add(-revocation.Grace)},
 	}
 	if trail := s.events.trail; trail != nil {

@@ -356,7 +356,8 @@ func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 // when they succeed again.
 //
 // Run needs RemoteVerifierConfig.RevocationsURL, and returns an error at once if it is not set. Only one
-// goroutine may call Run. Run starts no goroutine, except that of a call of TokenSource.
+// goroutine may call Run. Run starts no goroutine, except those of a call of TokenSource and of a
+// fetch of the keys, which each end soon.
 //
 // Without Run, the requests read the feed: see [RemoteVerifier].
 func (v *RemoteVerifier) Run(ctx context.Context) error {

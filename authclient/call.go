@@ -44,23 +44,25 @@ func (e *Error) Error() string {
 	return message
 }
 
-// Is reports whether the answer has the meaning of an error of package auth: [auth.ErrNotFound] for 404,
-// [auth.ErrInsufficientScope] for 403 with a challenge that names a scope, and [auth.ErrTokenRejected] for
-// 401. The service also answers a sign-in with a wrong access key with 401.
+// Is reports whether the answer has the meaning of an error of package auth: [auth.ErrNotFound] for 404, and
+// [auth.ErrInsufficientScope] for 403 with a challenge that names a scope. A 401 is no
+// [auth.ErrTokenRejected]: a service that answers its own requests with [auth.WriteError] would answer them
+// with 401, too, although the caller of that service is signed in.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case auth.ErrNotFound:
 		return e.StatusCode == http.StatusNotFound
 	case auth.ErrInsufficientScope:
 		return e.StatusCode == http.StatusForbidden && e.Scope != ""
-	case auth.ErrTokenRejected:
-		return e.StatusCode == http.StatusUnauthorized
 	}
 	return false
 }
 
 // maxAnswer is the maximum size of an answer that the typed calls read, in bytes.
 const maxAnswer = 4 << 20
+
+// maxScope is the maximum length of [Error.Scope], in bytes. No scope is longer.
+const maxScope = 64
 
 // maxDetail is the maximum length of [Error.Detail], in bytes.
 const maxDetail = 1 << 10
@@ -149,7 +151,8 @@ func (c *Client) newError(response *http.Response, content []byte) *Error {
 	challenge := response.Header.Get("WWW-Authenticate")
 	if _, rest, ok := strings.Cut(challenge, `error="insufficient_scope"`); ok {
 		if _, rest, ok = strings.Cut(rest, `scope="`); ok {
-			e.Scope, _, _ = strings.Cut(rest, `"`)
+			scope, _, _ := strings.Cut(rest, `"`)
+			e.Scope = text.Readable(scope, maxScope)
 		}
 	}
 	return e

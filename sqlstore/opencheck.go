@@ -63,7 +63,7 @@ var tableRights = []struct{ name, column, rights string }{
 	{"auth_github_links", "login", "INSERT UPDATE DELETE"},
 	{"auth_github_tokens", "version", "INSERT UPDATE DELETE"},
 	{"auth_github_accounts", "user_id", "INSERT UPDATE DELETE"},
-	{"auth_spent_grants", "digest", "INSERT"},
+	{"auth_spent_grants", "digest", "INSERT UPDATE"},
 	{"auth_github_states", "expires_at", "INSERT UPDATE DELETE"},
 	{"auth_clients", "seen_at", "INSERT UPDATE DELETE"},
 	{"auth_events", "reason", "INSERT UPDATE DELETE"},

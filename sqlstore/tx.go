@@ -398,7 +398,7 @@ var answers = []error{
 	auth.ErrUserDisabled, auth.ErrLastSuperUser, auth.ErrLastWayIn, auth.ErrChanged, auth.ErrBootstrapped,
 	auth.ErrTooManyKeys, auth.ErrRotating,
 	auth.ErrTokenRejected, auth.ErrSuperUserRequired, auth.ErrSessionTooOld, auth.ErrGitHubNotAllowed,
-	auth.ErrInsufficientScope,
+	auth.ErrInsufficientScope, auth.ErrServiceUser, auth.ErrDelegated,
 }
 
 // isAnswer reports whether err is an answer of the store. If not, the database has failed.

@@ -219,7 +219,7 @@ func (f *Feed) recordComplete(number uint64, began time.Time) error {
 	}
 	f.readAt.Store(&began)
 	f.wallRead.Store(0)
-	f.publishTail(began)
+	f.publishTail(number, began)
 	if f.source.AsOf != nil && clock.Age(now, began) >= f.interval {
 		return errOldCopy
 	}

@@ -20,6 +20,8 @@ type Tail struct {
 
 	Head int64     // the Position of the last of the Entries, or 0
 	AsOf time.Time // when the feed had no entry after Head
+
+	read uint64 // the number of the read that published the tail
 }
 
 // errUnread means that the end of the feed is not known.
@@ -42,7 +44,8 @@ func (f *Feed) Tail(ctx context.Context, maxAge time.Duration, atLeast int64) (T
 	}
 	failure := f.renewTail(ctx, required, maxAge, atLeast)
 	switch tail := f.published.Load(); {
-	case tail != nil && f.isRecent(tail, f.maxStaleness) && (failure == nil || tail.Head >= atLeast):
+	case tail != nil && f.isRecent(tail, f.maxStaleness) &&
+		(failure == nil && tail.read >= required || tail.Head >= atLeast):
 		return *tail, nil
 	case failure != nil:
 		return Tail{}, failure
@@ -94,10 +97,12 @@ func (f *Feed) extendTail(page []Entry) {
 	}
 }
 
-// publishTail makes the tail available to callers of Tail. The feed had no other entries at the given
-// time. The caller must hold the semaphore f.reading.
-func (f *Feed) publishTail(asOf time.Time) {
+// publishTail makes the tail available to callers of Tail. The parameter number is the number of the read,
+// and the feed had no other entries at the given time. The caller must hold the semaphore f.reading.
+func (f *Feed) publishTail(number uint64, asOf time.Time) {
 	if f.keepsTail.Load() && (len(f.tail) > 0 || f.cursor.Position == 0) {
-		f.published.Store(&Tail{Entries: slices.Clip(f.tail), Head: f.cursor.Position, AsOf: asOf})
+		f.published.Store(&Tail{
+			Entries: slices.Clip(f.tail), Head: f.cursor.Position, AsOf: asOf, read: number,
+		})
 	}
 }

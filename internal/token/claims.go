@@ -82,7 +82,8 @@ type times struct {
 
 // The claims that this package reads, in the order of the constants below.
 var claimNames = []string{"iss", "aud", "sub", "jti", "iat", "exp", "gen", "nbf", "username", "is_super_user",
-	"scope", "client_id", "ext", "sid", "act"}
+	"scope", "client_id", "ext", "sid", "act",
+	"cnf"}
 
 const (
 	claimIssuer = iota
@@ -100,6 +101,7 @@ const (
 	claimExt
 	claimSessionID
 	claimActor
+	claimConfirmation
 )
 
 // claims parses and checks the claims of a token of the given type. It does not compare the times with
@@ -116,6 +118,9 @@ func (v *Verifier) claims(typ, segment string) (Claims, error) {
 	}
 	if !claims.Value(claimIssuer).Is(v.Issuer) {
 		return Claims{}, ErrIssuer
+	}
+	if claims.Value(claimConfirmation).Kind() != strictjson.Absent {
+		return Claims{}, ErrClaims // the token is bound to a key (RFC 7800), so it is no bearer token
 	}
 	audience := v.audience(claims.Value(claimAudience))
 	if audience == "" {

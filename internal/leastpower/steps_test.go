@@ -158,7 +158,8 @@ func (w *world) rotate(p pick) error {
 	if t.own() && t.works && slices.Equal(t.power, rotating) && k != t.key {
 		k = t.key // any other key is refused, with a status that depends on the key
 	}
-	status := or(overKey(t, k), when(k.mustRotate, http.StatusForbidden), http.StatusCreated)
+	status := or(overKey(t, k), when(k.mustRotate || opensServices(t, k.user), http.StatusForbidden),
+		http.StatusCreated)
 	if t.own() && t.works && slices.Equal(t.power, rotating) && k.mustRotate {
 		status = http.StatusCreated
 	}
@@ -217,7 +218,7 @@ func (w *world) setScopesAsCaller(p pick) error {
 		scope = auth.ScopeUsers
 	}
 	may := k.works && t.works && t.own() && t.power.allows(scope) && (k.user == t.user || t.user.super) &&
-		k.power.within(t.power) && wanted.within(t.power)
+		k.power.within(t.power) && wanted.within(t.power) && !opensServices(t, k.user)
 	err := w.svc.Credentials().SetScopes(context.Background(), by, k.id, wanted.set())
 	switch {
 	case may != (err == nil):

@@ -44,6 +44,11 @@ func (w *world) register(p pick) error {
 	return err
 }
 
+// opensServices reports whether a key of the user opens services that the limited token cannot call.
+func opensServices(t *token, u *user) bool {
+	return t.power != nil && u != t.user && len(u.audiences) > 0
+}
+
 // renew regenerates the credentials of a user, or reinstates the user.
 func (w *world) renew(p pick) error {
 	t, u := of(p, w.tokens), of(p, w.users)
@@ -54,7 +59,8 @@ func (w *world) renew(p pick) error {
 	if p.yes() {
 		call = "reinstate"
 	}
-	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound), http.StatusOK)
+	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound),
+		when(opensServices(t, u), http.StatusForbidden), http.StatusOK)
 	made := t.power // before the reset, which may revoke t
 	a, err := w.expect(t, http.MethodPost, "/auth/users/"+u.id+"/"+call, map[string]any{}, status)
 	if err == nil && status == http.StatusOK {

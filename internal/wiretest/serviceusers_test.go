@@ -306,6 +306,9 @@ func TestALimitedSessionGetsNoKeyOfAServiceUserWithAudiences(t *testing.T) {
 		require.ErrorIs(t, keys.SetScopes(t.Context(), by, pair.AccessKey, auth.NewScopes()),
 			auth.ErrInsufficientScope)
 		require.Equal(t, http.StatusOK, f.login(pair).status, "nothing has changed")
+		by.SuperUser = false
+		_, err = keys.Rotate(t.Context(), by, pair.AccessKey, 0)
+		require.ErrorIs(t, err, auth.ErrNotFound, "the error does not say that there is such a key")
 		r := f.sendAs(f.signIn(f.admin), http.MethodPost, "/auth/users/"+agent.ID+"/reinstate", "")
 		require.Equal(t, http.StatusOK, r.status, "a session without a limit may")
 	})

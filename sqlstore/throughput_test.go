@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -186,7 +187,12 @@ func (t *throughput) signIn(pair auth.KeyPair) error {
 }
 
 func (t *throughput) revoke() error {
-	return t.svc.Tokens().RevokeToken(context.Background(), <-t.tokens)
+	select {
+	case token := <-t.tokens:
+		return t.svc.Tokens().RevokeToken(context.Background(), token)
+	default: // a sign-in has failed
+		return errors.New("no token is left to revoke")
+	}
 }
 
 // bareInsert inserts one row in a transaction.
@@ -204,16 +210,16 @@ func (t *throughput) bareInsert() error {
 	if _, err := conn.ExecContext(ctx, t.begin); err != nil {
 		return err
 	}
-	places := `?, ?, ?, ?, ?, ?, ?, ?, ?`
+	places := `?, ?, ?, ?, ?, ?, ?, ?, ?, ?`
 	if t.begin == `BEGIN` {
-		places = `$1, $2, $3, $4, $5, $6, $7, $8, $9`
+		places = `$1, $2, $3, $4, $5, $6, $7, $8, $9, $10`
 	}
 	at := time.Now().UnixMicro()
 	_, err = conn.ExecContext(ctx, `INSERT INTO `+t.prefix+`bare
-	(id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation)
+	(id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation, audience)
 VALUES (`+places+`)`,
 		rand.Text(), rand.Text(), "access_key", "ak_live_"+rand.Text(),
-		at, at+12*time.Hour.Microseconds(), "", "", 0)
+		at, at+12*time.Hour.Microseconds(), "", "", 0, "")
 	if err != nil {
 		return err
 	}

@@ -235,10 +235,7 @@ func (s Session) OpenedBy(key AccessKey) (Session, error) {
 	if !key.ExpiresAt.IsZero() && key.ExpiresAt.Before(s.ExpiresAt) {
 		s.ExpiresAt = key.ExpiresAt
 	}
-	scopes := key.Scopes
-	if key.MustRotate {
-		scopes = rotateOnly
-	}
+	scopes := key.sessionScopes()
 	if s.Scopes == nil {
 		s.Scopes = scopes
 	}

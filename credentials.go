@@ -204,9 +204,7 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKe
 	if err != nil {
 		v.events.recordSignIn(ctx, began, v.signInEvent(pair, err), err)
 	}
-	if key.MustRotate {
-		key.Scopes = rotateOnly
-	}
+	key.Scopes = key.sessionScopes()
 	return key, user, err
 }
 

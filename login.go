@@ -138,9 +138,7 @@ func (s *Service) VerifyPair(ctx context.Context, pair KeyPair) (AccessKey, User
 	if err == nil {
 		err = s.recheckMembership(ctx, user)
 	}
-	if key.MustRotate {
-		key.Scopes = rotateOnly
-	}
+	key.Scopes = key.sessionScopes()
 	if err == nil && s.tokens.users != nil { // the store knows only the ID of the user
 		user, err = s.activeOwner(ctx, user.ID)
 	}

@@ -107,6 +107,14 @@ func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
 	return key, nil
 }
 
+// sessionScopes returns the scopes of the sessions that the key opens, if a sign-in asks for no others.
+func (k AccessKey) sessionScopes() *ScopeSet {
+	if k.MustRotate {
+		return rotateOnly
+	}
+	return k.Scopes
+}
+
 func (k AccessKey) withoutHashes() AccessKey {
 	k.Hash, k.PreviousHash = "", ""
 	return k

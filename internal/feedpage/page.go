@@ -68,7 +68,7 @@ type Page struct {
 	SignedAt, AsOf time.Time
 }
 
-// IsUnchanged reports whether the page has nothing that a verifier who has read the feed up to From does
+// IsUnchanged reports whether the page has nothing that a verifier that has read the feed up to From does
 // not know. The page may contain the entry at From, which shows that the feed is still the same.
 func (p *Page) IsUnchanged() bool {
 	switch len(p.Entries) {

@@ -152,7 +152,7 @@ func (a acting) grantNewUser(user auth.User, keys ...auth.AccessKey) error {
 const (
 	selectActing = `
 SELECT ` + sessionColumns + `, (SELECT e.generation FROM auth_everybody e WHERE e.id = 1),
-	(SELECT MAX(r.generation) FROM auth_revocations r WHERE r.user_id = ? AND r.session_id = '')
+	(SELECT MAX(r.generation) FROM auth_revocations r WHERE r.user_id = ? AND r.session_id = '' AND r.expires_at > 0)
 FROM auth_sessions s WHERE s.id = ?`
 	shareActing = selectActing + ` FOR SHARE`
 )

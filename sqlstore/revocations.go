@@ -363,7 +363,7 @@ func deleteOlderSessions(ctx context.Context, t tx, folded auth.Revocation) erro
 
 const (
 	lockUserSessions = `SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? FOR UPDATE`
-	selectLastOfUser = `SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = ?`
+	selectLastOfUser = `SELECT MAX(expires_at) FROM auth_revocations WHERE user_id = ? AND expires_at > 0`
 	replaceOfUser    = `
 UPDATE auth_revocations SET expires_at = 0
 WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = '')` // all but Capped entries

@@ -10,9 +10,10 @@ import (
 
 const (
 	selectLastSession    = `SELECT MAX(expires_at) FROM auth_sessions`
-	selectEverybodyEntry = `SELECT MAX(expires_at), MAX(generation) FROM auth_revocations WHERE user_id = '' AND session_id = ''`
-	replaceEverybody     = `UPDATE auth_revocations SET expires_at = 0 WHERE user_id = '' AND session_id = '' AND expires_at > 0`
-	updateEverybody      = `UPDATE auth_everybody SET generation = ? WHERE id = 1`
+	selectEverybodyEntry = `
+SELECT MAX(expires_at), MAX(generation) FROM auth_revocations WHERE user_id = '' AND session_id = '' AND expires_at > 0`
+	replaceEverybody = `UPDATE auth_revocations SET expires_at = 0 WHERE user_id = '' AND session_id = '' AND expires_at > 0`
+	updateEverybody  = `UPDATE auth_everybody SET generation = ? WHERE id = 1`
 )
 
 // RevokeEverybody implements [auth.SessionStore]. It adds one entry, which revokes all sessions.

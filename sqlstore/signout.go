@@ -210,12 +210,11 @@ const (
 	lockFreeSessions = `
 SELECT ` + sessionColumns + `, (SELECT h.position FROM auth_revocation_head h WHERE h.id = 1),
 	(SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
-	// These columns cost a read of all entries in force of the user, for each session. The first
-	// subquery counts too many entries, because it then reads only an index.
-	sessionForce = `,
-	(SELECT COUNT(*) FROM auth_revocations r WHERE r.user_id = s.user_id AND r.expires_at > 0),
-	(SELECT COUNT(*) FROM auth_revocations r WHERE r.user_id = s.user_id AND r.expires_at > 0
-		AND (r.session_id = s.id OR r.session_id = '' AND r.generation > s.generation))`
+	// This column costs a read of all entries in force of the user, for each session. It is the number of
+	// entries, and an entry that revokes the session counts as 1,000,000: see heldSession.
+	countEntries = `,
+	(SELECT COALESCE(SUM(CASE WHEN r.session_id = s.id OR r.session_id = '' AND r.generation > s.generation
+		THEN 1000000 ELSE 1 END), 0) FROM auth_revocations r WHERE r.user_id = s.user_id AND r.expires_at > 0)`
 	fromFreeSessions = ` FROM auth_sessions s WHERE s.id `
 )
 
@@ -224,9 +223,13 @@ type heldSession struct {
 	auth.Session
 	head      int64 // the newest position of the feed
 	everybody int64 // sessions with a lower Generation are revoked
-	named     int   // at least the number of entries in force that each revoke one session of the user
-	force     int   // number of entries in force, of the user, that revoke this session
+	// entries is at least the number of entries in force that each revoke one session of the user. It is
+	// at least revokedAlready if one of the user's entries revokes this session.
+	entries int
 }
+
+// revokedAlready is more than the entries that a user can have. See [heldSession].
+const revokedAlready = 1_000_000
 
 // revokeTokensTogether revokes the sessions of a batch in one transaction. The answer to a call is
 // "alone" if the user or the session is missing or locked, if the feed already has an entry for the
@@ -294,19 +297,19 @@ func holdFreeSessions(
 	}
 	for userID, ids := range of {
 		if len(ids) > 1 {
-			if err := readForce(ctx, t, userID, found); err != nil {
+			if err := readEntries(ctx, t, userID, found); err != nil {
 				return nil, err
 			}
 		}
 	}
-	withForce := func(s *heldSession) []any { return append(fields(s), &s.named, &s.force) }
-	more, err := collectListed(ctx, t.querier, withForce, lockFreeSessions+sessionForce+fromFreeSessions,
+	withEntries := func(s *heldSession) []any { return append(fields(s), &s.entries) }
+	more, err := collectListed(ctx, t.querier, withEntries, lockFreeSessions+countEntries+fromFreeSessions,
 		` ORDER BY s.id`+skipLocked, distinct(single))
 	return byID(append(found, more...), func(s heldSession) string { return s.ID }), err
 }
 
-// readForce sets the fields named and force of the user's sessions.
-func readForce(ctx context.Context, t tx, userID string, sessions []heldSession) error {
+// readEntries sets the field entries of the user's sessions.
+func readEntries(ctx context.Context, t tx, userID string, sessions []heldSession) error {
 	var ids []string
 	for _, s := range sessions {
 		if s.UserID == userID {
@@ -323,11 +326,11 @@ func readForce(ctx context.Context, t tx, userID string, sessions []heldSession)
 	entries, err := forceOf(ctx, t, userID, ids)
 	for i := range sessions {
 		if s := &sessions[i]; s.UserID == userID {
-			s.named = named
+			s.entries = named
 			for _, e := range entries {
 				revokes := e.SessionID == s.ID || e.SessionID == "" && e.Generation > s.Generation
 				if e.UserID == userID && revokes {
-					s.force++
+					s.entries = revokedAlready
 				}
 			}
 		}
@@ -350,10 +353,9 @@ type signOutBatch struct {
 func (b *signOutBatch) add(claims auth.SessionClaims) bool {
 	session, held := b.sessions[claims.SessionID]
 	_, userHeld := b.users[claims.UserID]
-	revoked := session.Generation < session.everybody || session.force > 0
-	if !held || !userHeld || revoked ||
+	if !held || !userHeld || session.Generation < session.everybody ||
 		session.UserID != claims.UserID || session.Generation != claims.Generation ||
-		session.named+b.added[claims.UserID] >= auth.MaxNamedRevocations {
+		session.entries+b.added[claims.UserID] >= auth.MaxNamedRevocations {
 		return false
 	}
 	delete(b.sessions, claims.SessionID) // so that a second call for the session runs alone

@@ -9,7 +9,6 @@ CREATE TABLE IF NOT EXISTS auth_revocations (
 	session_id VARBINARY(64) NOT NULL, -- '' for all sessions with a lower generation
 	generation BIGINT        NOT NULL,
 	expires_at BIGINT        NOT NULL,
-	INDEX auth_revocations_by_user (user_id, generation),
 	INDEX auth_revocations_by_expiry (expires_at),
 	-- The entries in force. Without this index, each revocation of a session would also read
 	-- the replaced entries of its user.

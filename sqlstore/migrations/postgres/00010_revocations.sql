@@ -11,7 +11,6 @@ CREATE TABLE auth_revocations (
 	expires_at BIGINT           NOT NULL
 );
 
-CREATE INDEX auth_revocations_by_user ON auth_revocations (user_id, generation);
 CREATE INDEX auth_revocations_by_expiry ON auth_revocations (expires_at);
 
 -- The entries in force. Without this index, each revocation of a session would also read the

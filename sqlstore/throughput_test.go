@@ -87,16 +87,22 @@ func (t *throughput) run(b *testing.B, create ...string) {
 	}
 	t.prepare(b)
 	rounds := testenv.Rounds(b, testenv.Counts{Small: 1, Moderate: 1, Full: 5})
+	ctx := context.Background()
 	works := []struct {
 		name string
 		hot  bool // all calls are about one user
 		do   func(i int) error
 	}{
 		{"bare insert", false, func(int) error { return t.bareInsert() }},
-		{"sign-in", false, func(i int) error { return t.signIn(t.pairs[i%len(t.pairs)]) }},
+		{"sign-in", false, func(i int) error { return t.signIn(ctx, t.pairs[i%len(t.pairs)]) }},
 		{"revocation", false, func(int) error { return t.revoke() }},
-		{"sign-in of one user", true, func(int) error { return t.signIn(t.hot) }},
+		{"sign-in of one user", true, func(int) error { return t.signIn(ctx, t.hot) }},
 		{"revocation of one user", true, func(int) error { return t.revoke() }},
+		{"sign-in from a new client", false, func(i int) error {
+			client := auth.WithClientInfo(ctx, auth.ClientInfo{UserAgent: rand.Text()})
+			return t.signIn(client, t.pairs[i%len(t.pairs)])
+		}},
+		{"revocation, again", false, func(int) error { return t.revoke() }},
 	}
 	for _, clients := range []int{1, 8, maxClients} {
 		calls := testenv.Rounds(b, testenv.Counts{Small: 2, Moderate: 2, Full: 30}) * (clients + 7)
@@ -122,7 +128,7 @@ func (t *throughput) run(b *testing.B, create ...string) {
 		}
 	}
 	for b.Loop() {
-		require.NoError(b, t.signIn(t.hot))
+		require.NoError(b, t.signIn(ctx, t.hot))
 	}
 }
 
@@ -178,8 +184,8 @@ func inClients(b *testing.B, clients, n int, do func(i int) error) {
 	all.Wait()
 }
 
-func (t *throughput) signIn(pair auth.KeyPair) error {
-	token, err := t.svc.Login(context.Background(), pair, auth.LoginOptions{})
+func (t *throughput) signIn(ctx context.Context, pair auth.KeyPair) error {
+	token, err := t.svc.Login(ctx, pair, auth.LoginOptions{})
 	if err == nil {
 		t.tokens <- token.Bearer.Reveal()
 	}

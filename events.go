@@ -12,46 +12,6 @@ import (
 	"github.com/sallyport-go/auth/internal/outage"
 )
 
-// EventLogConfig configures an [EventLog]. The zero value writes events to slog.Default().
-type EventLogConfig struct {
-	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event at a time. nil means
-	// that events go to Logger. Before Run is called, events go to Logger and also wait for OnEvent,
-	// and Logger receives one warning.
-	//
-	// Anyone can cause refusals. So Logger receives at most 10 refusals of a kind with a UserID and
-	// 10 without one in a minute, and the number of the others. It receives every other event.
-	//
-	// OnEvent can be slow, because no request waits for it. A panic in OnEvent is logged. The queue
-	// for OnEvent has room for 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512
-	// rejected tokens and 512 other refusals. If the queue has no room left for one of these
-	// classes, it drops further events of that class. The log says how many.
-	OnEvent func(Event)
-
-	// DeliverElsewhere is for a program without OnEvent that runs beside instances with OnEvent, such
-	// as a batch job. Events of its changes then wait in Trail until an instance delivers them. Without
-	// DeliverElsewhere, such events are in Trail and the program's log, and no instance delivers them.
-	DeliverElsewhere bool
-
-	// Hooks measure sign-ins and verifications.
-	Hooks Hooks
-
-	// Trail is the store of the audit trail, which has the events of lasting changes. It must be
-	// the same store that the components use. nil means no audit trail.
-	//
-	// Each event is stored in the transaction of its change. Run delivers the stored events of all
-	// instances to OnEvent. It delivers the events of one user in order, and each event at least
-	// once. An event waits in the trail until an instance calls Run. If OnEvent panics, or if the
-	// process ends while OnEvent runs, Run delivers the event again, up to five times in total.
-	Trail EventStore
-
-	// Now is the clock. nil means time.Now.
-	Now func() time.Time
-
-	// Logger receives the events if OnEvent is nil, and the failures of the EventLog itself.
-	// nil means slog.Default().
-	Logger *slog.Logger
-}
-
 // EventLog delivers the events of the components that share it, and calls the Hooks. Make an
 // EventLog with [NewEventLog]; the zero value logs to slog.Default(). A [Service] makes its own
 // EventLog. A host that makes the components itself passes one EventLog to all of them, in their
@@ -67,6 +27,7 @@ type EventLog struct {
 	queue   chan Event                 // has room for maxWaiting of every class
 	waiting [eventClasses]atomic.Int32 // queued events of each class; can be too high for a moment
 	dropped atomic.Int64               // events dropped since the log last reported a number
+	lost    atomic.Int64               // events that OnEvent never gets
 
 	delivering chan struct{}            // one-slot semaphore; only its holder calls OnEvent
 	current    atomic.Pointer[delivery] // the Run that empties the queue; nil if no Run does
@@ -87,10 +48,8 @@ type loggedRefusals struct {
 	hasUser bool
 }
 
-// delivery is one call of Run.
-type delivery struct {
-	done chan struct{} // closed when the goroutine that calls OnEvent has ended
-}
+// delivery is one call of Run. Its channel is closed when the goroutine that calls OnEvent has ended.
+type delivery struct{ done chan struct{} }
 
 const (
 	deliverTimeout = 5 * time.Second // how long Run waits for OnEvent after its context is done
@@ -168,7 +127,7 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 		select {
 		case e := <-l.queue:
 			l.waiting[e.class()].Add(-1)
-			l.callOnEvent(e)
+			l.deliverQueued(e)
 			continue
 		case <-l.wake:
 		case <-poll.C:
@@ -181,10 +140,9 @@ func (l *EventLog) deliver(ctx context.Context, d *delivery) {
 			}
 		}
 	}
-	// After this call, emit also logs each event. So an event that drain no longer finds in the
-	// queue is not lost.
+	// From now on, emit also logs each event. So an event that drain no longer finds is not lost.
 	l.stopQueueing(d)
-	l.drain(func(e Event) { l.callOnEvent(e) })
+	l.drain(l.deliverQueued)
 	if l.trail != nil {
 		l.deliverStored(context.WithoutCancel(ctx)) // one batch; another Run delivers the rest
 	}
@@ -204,6 +162,13 @@ func (l *EventLog) drain(take func(Event)) {
 		default: // another goroutine has taken the rest
 			return
 		}
+	}
+}
+
+// deliverQueued calls OnEvent with an event from the queue. If OnEvent fails, the event is lost.
+func (l *EventLog) deliverQueued(e Event) {
+	if !l.callOnEvent(e) {
+		l.lost.Add(1)
 	}
 }
 
@@ -259,6 +224,7 @@ func (l *EventLog) deliverStored(ctx context.Context) (more bool) {
 		case attempt < trailAttempts:
 			continue // the event can be claimed again once this claim has expired
 		default:
+			l.lost.Add(1)
 			l.log.ErrorContext(ctx, "auth: OnEvent failed too often: the event stays in the audit trail "+
 				"and is not delivered again",
 				"event", event, "attempts", attempt)
@@ -361,6 +327,7 @@ func (l *EventLog) enqueue(ctx context.Context, e Event) {
 		return
 	}
 	l.waiting[class].Add(-1)
+	l.lost.Add(1)
 	if l.dropped.Add(1) == 1 {
 		l.log.ErrorContext(ctx, "auth: events are dropped: OnEvent does not keep up, or Run does not run",
 			"kind", e.Kind)

@@ -39,6 +39,8 @@ type TokenIssuer struct {
 	ring  atomic.Pointer[signing.Ring]
 	cache *token.Cache     // nil if caching is off
 	feed  *revocation.Feed // nil with CheckSessionsInStore
+
+	unknownKeys atomic.Int64 // tokens that named a key that is not in the ring
 }
 
 // NewTokenIssuer returns an issuer of tokens whose sessions are in the store. If the configuration

@@ -71,6 +71,9 @@ func (t *TokenIssuer) verifyToken(
 	now := t.now()
 	v, cached, err := t.verifier.VerifyFor(t.cache, t.ring.Load(), audience, token, now.Unix())
 	if err != nil {
+		if errors.Is(err, errUnknownKey) {
+			t.unknownKeys.Add(1)
+		}
 		return nil, cached, err
 	}
 	if err := t.requireLive(ctx, &v.Claims, &v.Checked, now); err != nil {
@@ -78,6 +81,9 @@ func (t *TokenIssuer) verifyToken(
 	}
 	return (*Identity)(&v.Identity), cached, nil
 }
+
+// errUnknownKey is why a token is rejected that names a key which is not in the ring.
+var errUnknownKey = token.ErrUnknownKey
 
 // requireLive returns an error unless the session of the claims is live. It passes the parameter
 // checked, which belongs to the token, to [revocation.Feed.RequireLive].

@@ -320,3 +320,43 @@ type EventStore interface {
 	// for delivery. It returns the number of removed events, as PruneKeys does.
 	PruneEvents(ctx context.Context, before time.Time, limit int) (int, error)
 }
+
+// EventLogConfig configures an [EventLog]. The zero value writes events to slog.Default().
+type EventLogConfig struct {
+	// OnEvent receives the events. [EventLog.Run] calls OnEvent with one event at a time. nil means
+	// that events go to Logger. Before Run is called, events go to Logger and also wait for OnEvent,
+	// and Logger receives one warning.
+	//
+	// Anyone can cause refusals. So Logger receives at most 10 refusals of a kind with a UserID and
+	// 10 without one in a minute, and the number of the others. It receives every other event.
+	//
+	// OnEvent can be slow, because no request waits for it. A panic in OnEvent is logged. The queue
+	// for OnEvent has room for 1024 changes, 1024 accepted sign-ins, 1024 rejected sign-ins, 512
+	// rejected tokens and 512 other refusals. If the queue has no room left for one of these
+	// classes, it drops further events of that class. The log says how many.
+	OnEvent func(Event)
+
+	// DeliverElsewhere is for a program without OnEvent that runs beside instances with OnEvent, such
+	// as a batch job. Events of its changes then wait in Trail until an instance delivers them. Without
+	// DeliverElsewhere, such events are in Trail and the program's log, and no instance delivers them.
+	DeliverElsewhere bool
+
+	// Hooks measure sign-ins and verifications.
+	Hooks Hooks
+
+	// Trail is the store of the audit trail, which has the events of lasting changes. It must be
+	// the same store that the components use. nil means no audit trail.
+	//
+	// Each event is stored in the transaction of its change. Run delivers the stored events of all
+	// instances to OnEvent. It delivers the events of one user in order, and each event at least
+	// once. An event waits in the trail until an instance calls Run. If OnEvent panics, or if the
+	// process ends while OnEvent runs, Run delivers the event again, up to five times in total.
+	Trail EventStore
+
+	// Now is the clock. nil means time.Now.
+	Now func() time.Time
+
+	// Logger receives the events if OnEvent is nil, and the failures of the EventLog itself.
+	// nil means slog.Default().
+	Logger *slog.Logger
+}

@@ -1,14 +1,14 @@
 // Package otelauth uses OpenTelemetry to measure a service that uses package auth. It records the
 // durations and outcomes of sign-ins, token verifications, calls of the store and calls to GitHub.
-// It also records the age of the revocation state, and adds a span for each call of the store and
-// each call to GitHub:
+// It also records the age of the revocation state and the faults of the instance, and adds a span for each
+// call of the store and each call to GitHub:
 //
 //	telemetry, err := otelauth.New(otelauth.Options{})
 //	…
 //	github.HTTPClient = &http.Client{Transport: telemetry.Transport(nil)}
 //	svc, err := auth.New(telemetry.Store(store), auth.Config{Hooks: telemetry.Hooks(), GitHub: &github, …})
 //	…
-//	_, err = telemetry.ObserveFeed(svc)
+//	_, err = telemetry.Observe(svc)
 //
 // Attributes never identify a user. The directory of the package also has grafana-dashboard.json
 // for Grafana and alerts.yaml for Prometheus.
@@ -135,20 +135,26 @@ func outcomeOf(err error) string {
 	return failed
 }
 
-// ObserveFeed adds two gauges for the service:
-//   - auth.feed.age is the age of the revocation state in seconds, or -1 until the revocation feed
+// Observe adds these instruments for the service:
+//   - The gauge auth.feed.age is the age of the revocation state in seconds, or -1 until the revocation feed
 //     has been read.
-//   - auth.feed.accepts is 1 while the revocation state is recent enough to accept tokens, and 0 if
-//     not.
+//   - The gauge auth.feed.accepts is 1 while the revocation state is recent enough to accept tokens, and 0
+//     if not.
+//   - The gauge auth.events.waiting is the number of events that wait for OnEvent.
+//   - The counter auth.faults has the counts of [auth.Stats], with the attribute "fault".
 //
-// To remove the gauges, call Unregister on the returned registration.
-func (t *Telemetry) ObserveFeed(svc *auth.Service) (metric.Registration, error) {
+// To remove the instruments, call Unregister on the returned registration.
+func (t *Telemetry) Observe(svc *auth.Service) (metric.Registration, error) {
 	age, err1 := t.meter.Float64ObservableGauge("auth.feed.age", metric.WithUnit("s"),
 		metric.WithDescription("Age of this instance's revocation state; -1 until the feed has been read."))
 	accepts, err2 := t.meter.Int64ObservableGauge("auth.feed.accepts",
 		metric.WithDescription("1 while the revocation state is recent enough to accept tokens, "+
 			"otherwise 0."))
-	if err := errors.Join(err1, err2); err != nil {
+	waiting, err3 := t.meter.Int64ObservableGauge("auth.events.waiting",
+		metric.WithDescription("Events that wait for OnEvent."))
+	faults, err4 := t.meter.Int64ObservableCounter("auth.faults",
+		metric.WithDescription("Faults of this instance, by kind. All are zero on a healthy instance."))
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
 	return t.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
@@ -162,6 +168,24 @@ func (t *Telemetry) ObserveFeed(svc *auth.Service) (metric.Registration, error) 
 		}
 		o.ObserveFloat64(age, seconds)
 		o.ObserveInt64(accepts, one)
+		stats := svc.Stats()
+		o.ObserveInt64(waiting, int64(stats.EventsWaiting))
+		for fault, count := range faultsOf(stats) {
+			o.ObserveInt64(faults, count, metric.WithAttributes(attribute.String("fault", fault)))
+		}
 		return nil
-	}, age, accepts)
+	}, age, accepts, waiting, faults)
+}
+
+// faultsOf returns the counts by the value of the attribute "fault".
+func faultsOf(s auth.Stats) map[string]int64 {
+	return map[string]int64{
+		"events_lost":           s.EventsLost,
+		"deliveries_failed":     s.DeliveriesFailed,
+		"limiter_failed":        s.LimiterFailures,
+		"slow_hashes_refused":   s.SlowHashesRefused,
+		"feed_restarted":        s.FeedRestarts,
+		"unknown_signing_key":   s.UnknownKeyTokens,
+		"github_token_unopened": s.UnopenedGitHubTokens,
+	}
 }

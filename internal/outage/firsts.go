@@ -2,6 +2,7 @@ package outage
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/clock"
@@ -18,7 +19,8 @@ const (
 // users. In each hour, it reports a subject once, and at most MaxFirsts subjects. It is safe for
 // concurrent use.
 type Firsts struct {
-	now func() time.Time
+	now   func() time.Time
+	calls atomic.Int64 // of Fail
 
 	mu       sync.Mutex
 	since    time.Time       // when the hour began
@@ -32,6 +34,7 @@ func NewFirsts(now func() time.Time) *Firsts { return &Firsts{now: now} }
 // Fail reports whether to report the failure of the subject. The result full is true once in an hour:
 // when a subject is not reported because MaxFirsts other subjects were.
 func (f *Firsts) Fail(subject string) (first, full bool) {
+	f.calls.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now() // under the lock, so that hours begin in the order of the clock
@@ -48,3 +51,6 @@ func (f *Firsts) Fail(subject string) (first, full bool) {
 	f.reported[subject] = true
 	return true, false
 }
+
+// Failures returns the number of all failures. It takes no lock.
+func (f *Firsts) Failures() int64 { return f.calls.Load() }

@@ -31,6 +31,7 @@ const (
 type Tracker struct {
 	now     func() time.Time // called under mu, so that times are stored in the order of the clock
 	failing atomic.Bool      // written under mu; lets Succeed return early without mu
+	calls   atomic.Int64     // of Fail
 
 	mu         sync.Mutex
 	operations map[string]time.Time // when each failing operation last failed
@@ -48,6 +49,9 @@ func New(now func() time.Time) *Tracker { return &Tracker{now: now} }
 // Failing reports whether an outage has begun and not ended yet. It takes no lock.
 func (t *Tracker) Failing() bool { return t.failing.Load() }
 
+// Failures returns the number of failures in all outages. It takes no lock.
+func (t *Tracker) Failures() int64 { return t.calls.Load() }
+
 // Report contains what a log line says about an outage.
 type Report struct {
 	Failures int64         // failures that no earlier line has counted; at the end, all of the outage
@@ -58,6 +62,7 @@ type Report struct {
 // Fail records that an operation has failed for the given number of requests. The number is 0 if the
 // operation did not serve a request. Fail reports whether to write a line about failures now.
 func (t *Tracker) Fail(operation string, requests int64) (Report, bool) {
+	t.calls.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()

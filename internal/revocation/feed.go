@@ -94,6 +94,8 @@ type Feed struct {
 	newest atomic.Int64 // the cursor's Position
 	lost   int64        // the greatest Position or generation that the store is known to have lost
 
+	restarts atomic.Int64 // calls of restart
+
 	reads    *outage.Tracker // failed reads
 	refusals *outage.Tracker // requests for which the feed was too old
 

@@ -178,11 +178,15 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 // restart makes the next call of readPage read the first page of the feed. The feed is untrusted
 // until it has been read to its end. The caller must hold the semaphore f.reading.
 func (f *Feed) restart() {
+	f.restarts.Add(1)
 	f.distrust()
 	f.cursor, f.tail = Entry{}, nil
 	f.newest.Store(0)
 	f.revoked.forgetGenerations()
 }
+
+// Restarts returns how often the whole feed had to be read again.
+func (f *Feed) Restarts() int64 { return f.restarts.Load() }
 
 // distrust makes the feed untrusted until it has been read to its end and, if necessary, repaired.
 func (f *Feed) distrust() {

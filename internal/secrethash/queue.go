@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,7 @@ const (
 // it with [NewQueue].
 type Queue struct {
 	running chan struct{} // has one element for each hash that runs
+	refused atomic.Int64
 
 	mu      sync.Mutex
 	inside  int                // number of hashes that run or wait
@@ -49,6 +51,7 @@ func NewQueue(slots int) *Queue {
 // wait gets too long. If ctx is done, Enter returns an error that wraps the error of ctx.
 func (q *Queue) Enter(ctx context.Context, client netip.Addr) (leave func(), err error) {
 	if !q.admit(client) {
+		q.refused.Add(1)
 		return nil, &BusyError{RetryAfter: time.Second}
 	}
 	timer := time.NewTimer(longestWait)
@@ -57,12 +60,21 @@ func (q *Queue) Enter(ctx context.Context, client netip.Addr) (leave func(), err
 	case q.running <- struct{}{}:
 		return func() { <-q.running; q.leave(client) }, nil
 	case <-timer.C:
+		q.refused.Add(1)
 		err = &BusyError{RetryAfter: longestWait}
 	case <-ctx.Done():
 		err = fmt.Errorf("auth: waiting for a slow hash: %w", ctx.Err())
 	}
 	q.leave(client)
 	return nil, err
+}
+
+// Refused returns how many calls of Enter have returned a [*BusyError]. For a nil Queue, it is zero.
+func (q *Queue) Refused() int64 {
+	if q == nil {
+		return 0
+	}
+	return q.refused.Load()
 }
 
 // admit takes a place for the client. It returns false if there is no place for the client.

@@ -122,6 +122,14 @@ func (t *Throttle) logLimiter(ctx context.Context, operation, message string, er
 	}
 }
 
+// LimiterFailures returns how many calls of the limiter have failed.
+func (t *Throttle) LimiterFailures() int64 {
+	if t == nil {
+		return 0
+	}
+	return t.outages.Failures()
+}
+
 // longestPeriod returns the longest period of the rates. A client never has to wait longer than the
 // longest period.
 func longestPeriod(rates []limit.Rate) time.Duration {

@@ -251,6 +251,7 @@ func TestASignInBeyondTheSlowHashQueueIsA429AsDocumented(t *testing.T) {
 		}()
 	}
 	require.Equal(t, http.StatusTooManyRequests, <-statuses)
+	require.Positive(t, f.svc.Stats().SlowHashesRefused)
 	cancel()
 	for range requests - 1 {
 		<-statuses

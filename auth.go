@@ -12,6 +12,8 @@ import (
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/feedpage"
 	"github.com/sallyport-go/auth/internal/outage"
+	"github.com/sallyport-go/auth/internal/recent"
+	"github.com/sallyport-go/auth/internal/sharedcall"
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/internal/writable"
 )
@@ -136,8 +138,10 @@ type Service struct {
 	failures    [len(failureCauses)]*outage.Tracker // of requests, by cause
 	writePanics *outage.Tracker                     // of writeError
 	pages       *feedpage.Publisher                 // of the revocation feed, for services without the store
-	services    *answers.Memory                     // the IDs of service users who have asked for a page
+	services    recent.Times[string]                // when a caller was last seen to be a service user, by its ID
 	badPages    *outage.Tracker                     // of requests for pages that show a fault of the service
+
+	verifierReads sharedcall.Group[User] // reads of the users who ask for pages
 }
 
 // New returns a Service that uses the store, or an error that says what to change in the
@@ -221,7 +225,6 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 			outage.New(cfg.Now)},
 		writePanics: outage.New(cfg.Now),
 		pages:       tokens.newPublisher(),
-		services:    answers.New(cfg.Now, time.Minute),
 		badPages:    outage.New(cfg.Now),
 	}, nil
 }

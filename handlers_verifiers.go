@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/clock"
 	"github.com/sallyport-go/auth/internal/feedpage"
 	"github.com/sallyport-go/auth/internal/wire"
 )
@@ -89,25 +90,36 @@ func (s *Service) logBadPage(ctx context.Context, message string) {
 	}
 }
 
+// serviceLifetime is how long an instance remembers that a user is a service user.
+const serviceLifetime = time.Minute
+
 // requireVerifier returns an error unless the caller may read the revocations. It remembers for a minute
 // that a user is a service user, so that verifiers that ask all the time do not cost a read of the store
 // each. This never changes, and the sessions of a user who is disabled or deleted are revoked. But a host
 // with a UserSource is asked each time, and so is the store about a super user.
+//
+// Many verifiers can have tokens of one user. Their requests do not queue for reads of the same record: one
+// read serves all requests that are waiting when it begins.
 func (s *Service) requireVerifier(ctx context.Context) error {
 	caller, _ := IdentityFromContext(ctx)
-	fixed := false
-	ask := func() error {
-		user, err := s.User(ctx)
-		if err == nil && !user.IsService && !user.IsSuperUser {
-			err = errNoVerifier
-		}
-		fixed = err == nil && user.IsService && s.users != nil
+	if clock.Age(s.now(), s.services.Get(caller.UserID)) < serviceLifetime {
+		return nil
+	}
+	user, err := s.verifierReads.Do(ctx, caller.UserID, func() (User, error) {
+		// Without cancellation, because the read also serves the requests of other verifiers.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+		defer cancel()
+		return s.User(ctx)
+	})
+	switch {
+	case err != nil:
 		return err
+	case user.IsService && s.users != nil:
+		s.services.Set(caller.UserID, s.now())
+	case !user.IsService && !user.IsSuperUser:
+		return errNoVerifier
 	}
-	if s.users == nil { // the memory would make the requests of one user wait for each other
-		return ask()
-	}
-	return s.services.Ask(ctx, caller.UserID, "", ask, func(error) bool { return fixed })
+	return nil
 }
 
 // pageParams returns the parameters of a request for a page of the revocation feed.

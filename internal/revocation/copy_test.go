@@ -141,3 +141,81 @@ func TestAReaderDoesNotDecideAboutASessionFromAfterTheHead(t *testing.T) {
 	r.store.revoke(session{"U", "S", 0})
 	require.NoError(t, r.check(session{"u", "later", 4}), "the feed has grown beyond the limit")
 }
+
+// An instance of the issuer answers from a copy of the store that is behind, so that the reader misses an
+// entry that it has read. The next answers show that nothing was lost. Both a request and a poll notice this.
+func TestAReaderAcceptsSessionsAgainIfNothingWasLost(t *testing.T) {
+	t.Parallel()
+	live, dead := session{"u", "other", 4}, session{"u", "s", 0}
+	for name, notice := range map[string]func(r *reader) error{
+		"a request": func(r *reader) error { return r.check(live) },
+		"a poll":    func(r *reader) error { return r.ReadNow(t.Context()) },
+	} {
+		for _, behind := range []int{0, 3} {
+			r := newReader(t)
+			r.store.revoke(session{"U", "S", 0})
+			for range 4 {
+				r.store.revoke(session{"V", "S", 0})
+			}
+			require.NoError(t, r.check(live), name)
+			all := r.store.entries
+			r.store.entries = all[:behind]
+			r.clock.Advance(interval)
+			require.ErrorContains(t, notice(r), "has not revoked all sessions", name)
+			r.requireUnknown()
+			r.store.entries = all
+			r.clock.Advance(interval)
+			require.NoError(t, notice(r), name)
+			require.NoError(t, r.check(live), name)
+			require.Equal(t, revocation.ErrRevoked, r.check(dead), name)
+		}
+	}
+}
+
+// An entry of the same Position is not the missing one, and after two losses no entry proves that nothing
+// was lost.
+func TestAReaderThatHasMissedMoreThanACopyWaitsForTheRepair(t *testing.T) {
+	t.Parallel()
+	live := session{"u", "other", 2}
+	for name, goOn := range map[string]func(r *reader, all []revocation.Entry){
+		"another history": func(r *reader, all []revocation.Entry) {
+			for range len(all) {
+				r.store.revoke(session{"V", "S", 0})
+			}
+		},
+		"the history returns without its end": func(r *reader, all []revocation.Entry) {
+			r.store.revoke(session{"W", "S", 0})
+			r.clock.Advance(interval)
+			require.Error(r.t, r.check(live))
+			r.store.entries = all
+		},
+		"a copy of another history is behind, too": func(r *reader, _ []revocation.Entry) {
+			r.store.revoke(session{"W", "S", 0})
+			r.clock.Advance(interval)
+			require.Error(r.t, r.check(live))
+			other := r.store.entries
+			r.store.entries = other[:2]
+			r.clock.Advance(interval)
+			require.Error(r.t, r.check(live))
+			r.store.entries = other
+		},
+	} {
+		r := newReader(t)
+		for range 5 {
+			r.store.revoke(session{"V", "S", 0})
+		}
+		require.NoError(t, r.check(live), name)
+		all := r.store.entries
+		r.store.restore(2)
+		r.store.entries = append([]revocation.Entry{}, r.store.entries...)
+		r.clock.Advance(interval)
+		require.Error(t, r.check(live), name)
+		goOn(r, all)
+		for range 3 {
+			r.clock.Advance(interval)
+			require.ErrorContains(t, r.check(live), "has not revoked all sessions", name)
+		}
+		require.NoError(t, r.store.repair(t.Context(), 5))
+		require.Equal(t, revocation.ErrRevoked, r.check(live), name)
+	}
+}

@@ -17,8 +17,8 @@ import (
 var ErrRevoked = errors.New("the session is revoked")
 
 const (
-	// patience is the maximum time that a request waits for the feed. It is also the maximum
-	// duration of a read for a request.
+	// patience is the maximum time that a request waits for the feed, including the reads that it makes
+	// itself. It is also the maximum duration of a read for a request.
 	patience = time.Second
 
 	// retryAfter is the time after a failed read during which requests do not read the feed again.
@@ -87,12 +87,17 @@ type Feed struct {
 	quiet time.Duration // how long RequireLive was not called; only Poll uses it
 
 	// reading is a one-slot semaphore. Its holder may call the functions of source, and may use the
-	// fields cursor, lost and tail.
+	// fields cursor, lost, missing and tail.
 	reading chan struct{}
 
 	cursor Entry        // the last entry that was read
 	newest atomic.Int64 // the cursor's Position
-	lost   int64        // the greatest Position or generation that the store is known to have lost
+
+	// lost is the greatest Position or generation that the store is known to have lost, or 0. If the only
+	// proof is an entry that was read before and then was not in the feed, missing is this entry. If the
+	// entry appears in the feed again, nothing was lost: only a copy of the store was behind.
+	lost    int64
+	missing Entry
 
 	restarts atomic.Int64 // calls of restart
 
@@ -143,15 +148,20 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 // RequireLive returns [ErrRevoked] or [ErrCommitsLost] if the session must be rejected. Any other
 // error means that the store did not answer in time, or that ctx is done. Such an error says
 // nothing about the session.
+//
+// RequireLive waits for at most a second in total. It waits only if the copy is older than the interval, or
+// if the session is newer than the copy.
 func (f *Feed) RequireLive(
 	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
 ) error {
 	if !f.used.Load() { // so that concurrent requests do not write the same memory all the time
 		f.used.Store(true)
 	}
+	var until time.Time // when the request stops waiting; zero before it waits for the first time
 	for {
 		if f.Age(now) >= f.interval {
-			if err := f.requireUsable(ctx, now); err != nil {
+			until = waitUntil(until)
+			if err := f.requireUsable(ctx, until, now); err != nil {
 				return fmt.Errorf("auth: verifying a token: %w", err)
 			}
 		}
@@ -160,7 +170,8 @@ func (f *Feed) RequireLive(
 			return nil
 		}
 		if generation > f.newest.Load() {
-			if err := f.requireGeneration(ctx, generation, now); err != nil {
+			until = waitUntil(until)
+			if err := f.requireGeneration(ctx, until, generation, now); err != nil {
 				return err
 			}
 			version = f.revoked.version.Load() // a repair may have revoked all sessions meanwhile
@@ -176,6 +187,15 @@ func (f *Feed) RequireLive(
 		}
 		return nil
 	}
+}
+
+// waitUntil returns the given time. If it is zero, waitUntil returns the time until which a request may wait
+// that begins to wait now.
+func waitUntil(until time.Time) time.Time {
+	if until.IsZero() {
+		return time.Now().Add(patience)
+	}
+	return until
 }
 
 // contains reports whether an entry that has been read revokes the session. It is called only if the
@@ -289,9 +309,9 @@ func (f *Feed) recentFailure(now time.Time) *readFailure {
 }
 
 // requireUsable reads the feed. If reading fails, requireUsable returns an error only if the latest
-// complete read is too old to be used.
-func (f *Feed) requireUsable(ctx context.Context, now time.Time) error {
-	failure := f.makeFresh(ctx, now, f.Age(now) < f.maxStaleness)
+// complete read is too old to be used. It waits no longer than until the given time.
+func (f *Feed) requireUsable(ctx context.Context, until, now time.Time) error {
+	failure := f.makeFresh(ctx, until, now, f.Age(now) < f.maxStaleness)
 	err := f.unlessUsable(failure)
 	if err != nil {
 		f.observeRefusal(failure)
@@ -314,10 +334,10 @@ func (f *Feed) unlessUsable(err error) error {
 //
 // The read continues even if ctx is canceled, because the read serves all requests. If a canceled
 // request stopped the read, clients could keep this instance from ever reading new revocations.
-func (f *Feed) makeFresh(ctx context.Context, now time.Time, usable bool) error {
-	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+func (f *Feed) makeFresh(ctx context.Context, until, now time.Time, usable bool) error {
+	read, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	defer cancel()
-	wait, stop := context.WithTimeout(ctx, patience)
+	wait, stop := context.WithDeadline(ctx, until)
 	defer stop()
 	if failure := f.failure.Load(); failure != nil && usable {
 		if clock.Age(now, failure.at) < retryAfter {
@@ -334,6 +354,9 @@ func (f *Feed) makeFresh(ctx context.Context, now time.Time, usable bool) error 
 	defer f.release()
 	if f.Age(f.now()) < f.interval {
 		return nil // another request has read it meanwhile
+	}
+	if err := read.Err(); err != nil {
+		return err // the read would fail, although the store has not
 	}
 	return f.read(read)
 }

@@ -270,6 +270,8 @@ func TestALookUpDuringWhichTheFeedBecomesUntrustedIsRepeated(t *testing.T) {
 			in.ReadAfterWrite(t.Context()) // cannot read the feed, because this request is reading it
 		}
 		checked := new(atomic.Uint64)
+		require.Error(t, in.checkAt(t.Context(), revoked, checked), "the request has waited for a second")
+		require.Zero(t, checked.Load())
 		require.Equal(t, revocation.ErrRevoked, in.checkAt(t.Context(), revoked, checked))
 		require.Zero(t, checked.Load())
 	})

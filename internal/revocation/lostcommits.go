@@ -3,6 +3,7 @@ package revocation
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/clock"
@@ -41,19 +42,19 @@ type forgedLimit struct {
 // has lost this entry. requireGeneration then returns ErrCommitsLost and repairs the feed. No session
 // is accepted until the feed is repaired, because the lost commits may include revocations.
 //
-// If the store does not answer, the session is accepted as long as the latest complete read is not
-// too old.
+// If the store does not answer by the time until, the session is accepted as long as the latest complete
+// read is not too old.
 //
 // If Source.Repair is nil, requireGeneration only returns ErrCommitsLost. The feed then agrees with
 // everything that was read from it, so the other sessions stay accepted.
-func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time.Time) error {
+func (f *Feed) requireGeneration(ctx context.Context, until time.Time, generation int64, now time.Time) error {
 	if f.isForged(generation, now) {
 		return ErrCommitsLost
 	}
-	if failure := f.failure.Load(); failure != nil && clock.Age(now, failure.at) < retryAfter {
+	if f.recentFailure(now) != nil {
 		return nil
 	}
-	wait, stop := context.WithTimeout(ctx, patience)
+	wait, stop := context.WithDeadline(ctx, until)
 	defer stop()
 	if f.acquire(wait) != nil {
 		return ctx.Err() // if the caller has gone away, the session is not accepted
@@ -62,11 +63,14 @@ func (f *Feed) requireGeneration(ctx context.Context, generation int64, now time
 	switch { // another request may have read the feed meanwhile
 	case f.isForged(generation, f.now()):
 		return ErrCommitsLost
-	case f.readAt.Load() == nil || generation <= f.newest.Load():
+	case f.readAt.Load() == nil || generation <= f.newest.Load(), f.recentFailure(f.now()) != nil:
 		return nil
 	}
-	read, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	read, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	defer cancel()
+	if read.Err() != nil {
+		return ctx.Err() // the read would fail, although the store has not
+	}
 	head, err := f.readThrough(read, generation)
 	if err != nil || generation <= head {
 		return nil
@@ -120,6 +124,27 @@ func (f *Feed) readThrough(ctx context.Context, generation int64) (head int64, e
 		}
 	}
 	return 0, errors.New("the feed ends before its head")
+}
+
+// recordMissing records that the store no longer has the entry at the cursor, and cannot have pruned it. The
+// caller must hold the semaphore f.reading.
+func (f *Feed) recordMissing() {
+	f.missing = Entry{}
+	if f.lost == 0 { // after a second loss, no single entry proves that nothing was lost
+		f.missing = f.cursor
+	}
+	f.lost = max(f.lost, f.cursor.Position)
+}
+
+// recordFound is called with new entries of the feed. If the missing entry is one of them, the store has not
+// lost it: the reads that did not find it had read a copy that was behind. Commits have an order, so the store
+// has not lost an earlier entry either. The caller must hold the semaphore f.reading.
+func (f *Feed) recordFound(page []Entry) {
+	if f.missing.ID != "" && slices.ContainsFunc(page, func(e Entry) bool {
+		return e.Position == f.missing.Position && e.ID == f.missing.ID
+	}) {
+		f.lost, f.missing = 0, Entry{}
+	}
 }
 
 // repairLost revokes the sessions of all users after the store has lost commits, because

@@ -336,6 +336,44 @@ func TestARequestDoesNotWaitLongForTheProofOfLostCommits(t *testing.T) {
 	})
 }
 
+// The copy is old and the session is newer than the copy, so the request needs the store twice.
+func TestARequestWaitsForASecondInTotal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstanceWithClock(t, time.Now)
+		require.NoError(t, in.check(session{"u", "s", 0}))
+		answer := hang(in)
+		reading := make(chan error, 1)
+		go func() { reading <- in.ReadNow(t.Context()) }()
+		time.Sleep(interval)
+		began := time.Now()
+		require.NoError(t, in.check(ahead))
+		require.Equal(t, time.Second, time.Since(began))
+		require.NoError(t, in.check(session{"u", "s", 0}))
+		close(answer)
+		require.NoError(t, <-reading)
+	})
+}
+
+// The store is slow but answers, so a request that waits for the read of another has little time for its own.
+func TestARequestThatHasWaitedForAnotherReadsNoLonger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstanceWithClock(t, time.Now)
+		require.NoError(t, in.check(session{"u", "s", 0}))
+		answer := hang(in)
+		reading := make(chan error, 1)
+		go func() { reading <- in.ReadNow(t.Context()) }()
+		synctest.Wait()
+		time.AfterFunc(900*time.Millisecond, func() { answer <- struct{}{} })
+		began := time.Now()
+		require.NoError(t, in.check(ahead), "the store has not answered its own question")
+		require.Equal(t, time.Second, time.Since(began))
+		require.NoError(t, <-reading)
+		close(answer)
+	})
+}
+
 func TestManyRequestsAheadOfWhatIsKnownShareOneRead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -127,7 +127,7 @@ func (f *Feed) read(ctx context.Context) (err error) {
 		case !done:
 			continue
 		case f.lost == 0 || f.lost < f.revoked.everybody.Load(): // no commit was lost, or the repair is done
-			f.lost = 0
+			f.lost, f.missing = 0, Entry{}
 			err = f.recordComplete(number, began)
 			return err
 		case repairs == maxRepairs:
@@ -155,7 +155,7 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 			// again. The entry may have been pruned. But if the feed ends before the cursor, or has
 			// another entry at the cursor's Position, the store has lost commits.
 			if len(page) == 0 || page[0].Position == f.cursor.Position {
-				f.lost = max(f.lost, f.cursor.Position)
+				f.recordMissing()
 			}
 			f.restart()
 			return false, nil
@@ -168,6 +168,7 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 	}
 	f.revoked.Add(page, f.now())
 	f.extendTail(page)
+	f.recordFound(page)
 	if len(page) > 0 {
 		f.cursor = page[len(page)-1]
 		f.newest.Store(f.cursor.Position)

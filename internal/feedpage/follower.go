@@ -144,7 +144,7 @@ func (f *Follower) fetchNow(ctx context.Context, from int64) (Page, time.Time, e
 	if err != nil {
 		return Page{}, time.Time{}, err
 	}
-	page, err := f.open(ctx, ring, text)
+	page, err := f.open(ctx, ring, text, sent)
 	if err != nil {
 		return Page{}, time.Time{}, err
 	}
@@ -154,14 +154,16 @@ func (f *Follower) fetchNow(ctx context.Context, from int64) (Page, time.Time, e
 	return page, sent.Add(-page.SignedAt.Sub(page.AsOf)), nil
 }
 
-// open verifies and parses a page. If its key is not known, open asks for newer keys once.
-func (f *Follower) open(ctx context.Context, ring *signing.Ring, text string) (Page, error) {
-	page, err := Open(ring, text)
+// open verifies and parses a page, which was asked for at the given time. If its key is not known, open asks for newer keys once.
+func (f *Follower) open(
+	ctx context.Context, ring *signing.Ring, text string, sent time.Time,
+) (Page, error) {
+	page, err := Open(ring, text, sent)
 	if errors.Is(err, token.ErrUnknownKey) {
 		if ring, err = f.cfg.NewerKeys(ctx, ring); err != nil {
 			return Page{}, err
 		}
-		page, err = Open(ring, text)
+		page, err = Open(ring, text, sent)
 	}
 	if errors.Is(err, token.ErrUnknownKey) {
 		// Without its type: the access token of a caller is not rejected because of a bad page.

@@ -156,7 +156,11 @@ var (
 // Open verifies that one of the ring's keys has signed the text, and returns the page. It does not
 // compare the page with what a verifier has asked for. Its errors do not wrap token.ErrRejected, except
 // if the ring does not have the key: then the error wraps token.ErrUnknownKey.
-func Open(ring *signing.Ring, text string) (Page, error) {
+//
+// The parameter asked is when the verifier asked for the page, by its own clock. A page with the nonce of
+// that request was signed later. So if the key was retired before, an attacker who has the retired key has
+// signed the page, whatever SignedAt says.
+func Open(ring *signing.Ring, text string, asked time.Time) (Page, error) {
 	claims, key, err := token.OpenText(ring, Type, text, MaxLength)
 	switch {
 	case errors.Is(err, token.ErrUnknownKey):
@@ -168,7 +172,7 @@ func Open(ring *signing.Ring, text string) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	if key.RetiredBefore(page.SignedAt.Unix()) {
+	if key.RetiredBefore(page.SignedAt.Unix()) || key.RetiredBefore(asked.Unix()) {
 		return Page{}, errors.New("the page was signed after its key was retired")
 	}
 	return page, nil

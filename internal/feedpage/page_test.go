@@ -50,7 +50,7 @@ func TestAPageIsReadAsItWasSigned(t *testing.T) {
 	page := newPage()
 	text, err := page.Sign(t.Context(), key)
 	require.NoError(t, err)
-	read, err := feedpage.Open(ring, text)
+	read, err := feedpage.Open(ring, text, time.Time{})
 	require.NoError(t, err)
 	require.Equal(t, page, read)
 
@@ -58,7 +58,7 @@ func TestAPageIsReadAsItWasSigned(t *testing.T) {
 		Entries: []revocation.Entry{}}
 	text, err = empty.Sign(t.Context(), key)
 	require.NoError(t, err)
-	read, err = feedpage.Open(ring, text)
+	read, err = feedpage.Open(ring, text, time.Time{})
 	require.NoError(t, err)
 	require.Equal(t, empty, read)
 }
@@ -72,9 +72,40 @@ func TestTheExpiryOfAnEntryIsRoundedUp(t *testing.T) {
 	page.Entries[0].ExpiresAt = second.Add(time.Microsecond)
 	text, err := page.Sign(t.Context(), key)
 	require.NoError(t, err)
-	read, err := feedpage.Open(ring, text)
+	read, err := feedpage.Open(ring, text, time.Time{})
 	require.NoError(t, err)
 	require.Equal(t, second.Add(time.Second), read.Entries[0].ExpiresAt)
+}
+
+// Attack: somebody has stolen a retired key, and signs a page with a time from before the retirement.
+func TestAPageOfARetiredKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	key, _ := newKey(t)
+	current, _ := newKey(t)
+	page := newPage()
+	text, err := page.Sign(t.Context(), key)
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		retired, asked time.Duration // after the page was signed
+		want           bool
+	}{
+		"retired later":                            {time.Hour, 0, true},
+		"retired in the second of the page":        {0, 0, true},
+		"retired before":                           {-time.Second, -time.Hour, false},
+		"an old time, asked after the retirement":  {time.Hour, time.Hour + time.Second, false},
+		"an old time, asked in the second of it":   {time.Hour, time.Hour, true},
+		"an old time, asked before the retirement": {time.Hour, time.Hour - time.Second, true},
+	} {
+		ring, err := signing.NewRing([]*signing.Key{current, key.RetiredAt(page.SignedAt.Add(c.retired))})
+		require.NoError(t, err)
+		_, err = feedpage.Open(ring, text, page.SignedAt.Add(c.asked))
+		if c.want {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorContains(t, err, "after its key was retired", name)
+		require.NotErrorIs(t, err, token.ErrRejected, name)
+	}
 }
 
 // No error of a page is an error that rejects a token, or the requests of callers would be answered with
@@ -88,11 +119,11 @@ func TestTheErrorsOfAPageRejectNoToken(t *testing.T) {
 	require.NoError(t, err)
 	for _, bad := range []string{"", "a.b.c", text[1:], text[:len(text)-1],
 		strings.Repeat("A", feedpage.MaxLength+1)} {
-		_, err := feedpage.Open(ring, bad)
+		_, err := feedpage.Open(ring, bad, time.Time{})
 		require.Error(t, err)
 		require.NotErrorIs(t, err, token.ErrRejected)
 	}
-	_, err = feedpage.Open(otherRing, text)
+	_, err = feedpage.Open(otherRing, text, time.Time{})
 	require.ErrorIs(t, err, token.ErrUnknownKey)
 }
 
@@ -167,20 +198,20 @@ func TestAPageOfAnotherFormIsRefused(t *testing.T) {
 		changed := strings.Replace(string(claims), edit[0], edit[1], 1)
 		text, err := token.SignText(t.Context(), key, feedpage.Type, []byte(changed))
 		require.NoError(t, err)
-		_, err = feedpage.Open(ring, text)
+		_, err = feedpage.Open(ring, text, time.Time{})
 		require.Error(t, err, edit)
 	}
 	page.Entries[0].ID = strings.Repeat("a", feedpage.MaxLength)
 	text, err = page.Sign(t.Context(), key)
 	require.NoError(t, err)
-	_, err = feedpage.Open(ring, text)
+	_, err = feedpage.Open(ring, text, time.Time{})
 	require.Error(t, err, "too long")
 	page = newPage()
 	for _, entries := range []int{feedpage.MaxEntries, feedpage.MaxEntries + 1} {
 		page.Entries = slices.Repeat(page.Entries[:1], entries)
 		text, err := page.Sign(t.Context(), key)
 		require.NoError(t, err)
-		_, err = feedpage.Open(ring, text)
+		_, err = feedpage.Open(ring, text, time.Time{})
 		require.Equal(t, entries > feedpage.MaxEntries, err != nil, entries)
 	}
 }
@@ -198,14 +229,14 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, claims string) {
 		text, err := token.SignText(t.Context(), key, feedpage.Type, []byte(claims))
 		require.NoError(t, err)
-		page, err := feedpage.Open(ring, text)
+		page, err := feedpage.Open(ring, text, time.Time{})
 		if err != nil {
 			require.NotErrorIs(t, err, token.ErrRejected)
 			return
 		}
 		again, err := page.Sign(t.Context(), key)
 		require.NoError(t, err)
-		same, err := feedpage.Open(ring, again)
+		same, err := feedpage.Open(ring, again, time.Time{})
 		require.NoError(t, err)
 		require.Equal(t, page, same)
 	})

@@ -180,3 +180,32 @@ func TestAFollowingVerifierFollowsNewKeys(t *testing.T) {
 	f.require(unknown, token)
 	require.Contains(t, f.seen.String(), "the page was signed after its key was retired")
 }
+
+// Attack: somebody has stolen the retired key of the issuer, and answers in its place. The forged page has a
+// time from before the retirement, and none of the revocations since then.
+func TestARetiredKeyCannotSignAPageOfThePast(t *testing.T) {
+	t.Parallel()
+	f := newFollowing(t)
+	token := f.issue(f.user)
+	next := authtest.NewSigners(t)["ES256"]
+	retired := f.clock.Now()
+	keys := []auth.SigningKey{next.Key, f.signer.Key.RetiredAt(retired)}
+	require.NoError(t, f.svc.Tokens().SetKeys(keys))
+	f.clock.Advance(interval)
+	f.require(accepted, token)
+	forged := 0
+	f.answers(func(w http.ResponseWriter, r *http.Request) {
+		good := f.real(r)
+		forged++
+		answered{good.status, f.edited(good.text, func(claims map[string]any) {
+			claims["signed_at"], claims["as_of"] = retired.UnixMilli(), retired.UnixMilli()
+		})}.write(w)
+	})
+	for range 13 {
+		f.clock.Advance(interval)
+		f.status(token)
+	}
+	require.Positive(t, forged)
+	f.require(unknown, token)
+	require.Contains(t, f.seen.String(), "the page was signed after its key was retired")
+}

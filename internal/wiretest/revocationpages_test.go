@@ -46,7 +46,7 @@ func (f *fixture) page(token string, from int64) (feedpage.Page, int) {
 	require.Contains(f.t, []int{http.StatusOK, http.StatusNotModified}, r.status, r.body)
 	ring, err := signing.ParseJWKS(f.svc.Tokens().JWKS())
 	require.NoError(f.t, err)
-	page, err := feedpage.Open(ring, text)
+	page, err := feedpage.Open(ring, text, f.clock.Now())
 	require.NoError(f.t, err)
 	require.Equal(f.t, issuer, page.Issuer)
 	require.Equal(f.t, nonce, page.Nonce)

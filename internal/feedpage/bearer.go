@@ -13,12 +13,18 @@ import (
 )
 
 const (
-	// expiryMargin is how long before its expiry an access token is replaced.
-	expiryMargin = 10 * time.Second
+	// expiryMargin is how long before its expiry an access token is replaced. Until then, it is used even if
+	// the TokenSource fails or hangs. If a fifth of the lifetime of the token is shorter, this is the margin.
+	expiryMargin = time.Minute
 
 	// renewalGap is the minimum time between two access tokens that are fetched because the issuer has
-	// rejected the one before. Each can be a new session, and an issuer can reject every token.
+	// rejected the one before. Each can be a new session, and an issuer can reject every token. It is also
+	// the time until the next try if the TokenSource fails, or returns a token that has expired already.
 	renewalGap = 10 * time.Second
+
+	// leastUse is how long an access token is used at least, unless the issuer rejects it. Otherwise, each
+	// read would fetch another token if the tokens of the issuer expire at once.
+	leastUse = time.Second
 )
 
 // bearer has the access token for the issuer. Only one goroutine at a time may call its methods.
@@ -27,6 +33,7 @@ type bearer struct {
 	now    func() time.Time
 
 	token   *oauth2.Token     // nil if there is none
+	renewAt time.Time         // when to fetch another token
 	pending chan fetchedToken // of a call of source that has not ended; nil if there is none
 	renewed time.Time         // when renew last dropped a token
 }
@@ -36,29 +43,55 @@ type fetchedToken struct {
 	err   error
 }
 
-// get returns the access token, and fetches one if there is none or if it expires soon.
+// get returns the access token. It fetches one if there is none, or if it expires soon.
 //
 // A TokenSource has no context. So get calls it in a goroutine, and stops waiting for it when ctx is
-// done. A later call of get then waits for the same goroutine, so there is at most one.
+// done. A later call of get then waits for the same goroutine, so there is at most one. If the access token
+// has not expired yet, get does not wait for the next one. A later call of get takes it.
 func (b *bearer) get(ctx context.Context) (string, error) {
-	if b.token != nil && (b.token.Expiry.IsZero() || b.now().Before(b.token.Expiry.Add(-expiryMargin))) {
+	now := b.now()
+	if b.token != nil && (b.token.Expiry.IsZero() || now.Before(b.renewAt)) {
 		return b.token.AccessToken, nil
 	}
 	if b.pending == nil {
 		b.pending = make(chan fetchedToken, 1)
 		go fetchToken(b.source, b.pending)
 	}
+	if b.token != nil && now.Before(b.token.Expiry) {
+		select {
+		case fetched := <-b.pending:
+			if b.take(fetched) != nil {
+				b.renewAt = now.Add(min(renewalGap, b.token.Expiry.Sub(now)))
+			}
+		default:
+		}
+		return b.token.AccessToken, nil
+	}
 	select {
 	case fetched := <-b.pending:
-		b.pending = nil
-		if fetched.err != nil {
-			return "", fmt.Errorf("get an access token: %w", fetched.err)
+		if err := b.take(fetched); err != nil {
+			return "", fmt.Errorf("get an access token: %w", err)
 		}
-		b.token = fetched.token
 		return b.token.AccessToken, nil
 	case <-ctx.Done():
 		return "", fmt.Errorf("get an access token: %w", ctx.Err())
 	}
+}
+
+// take ends the pending call of the source, and uses its token from now on.
+func (b *bearer) take(fetched fetchedToken) error {
+	b.pending = nil
+	if fetched.err != nil {
+		return fetched.err
+	}
+	b.token = fetched.token
+	now, expiry := b.now(), b.token.Expiry
+	if left := expiry.Sub(now); left > 0 {
+		b.renewAt = now.Add(max(leastUse, left-min(expiryMargin, left/5)))
+	} else { // by the clock of this service, which can be wrong: the issuer may accept the token
+		b.renewAt = now.Add(renewalGap)
+	}
+	return nil
 }
 
 // fetchToken calls the source. The error does not wrap the error of the source, so that a caller does not

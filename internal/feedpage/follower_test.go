@@ -31,7 +31,7 @@ type issuing struct {
 
 func (i *issuing) Token() (*oauth2.Token, error) { return &i.token, nil }
 
-func newIssuing(t *testing.T) *issuing {
+func newIssuing(t *testing.T, edits ...func(*issuing, *feedpage.FollowerConfig)) *issuing {
 	t.Helper()
 	key, ring := newKey(t)
 	i := &issuing{clock: authtest.NewClock(), token: oauth2.Token{AccessToken: "access"}}
@@ -58,10 +58,14 @@ func newIssuing(t *testing.T) *issuing {
 	target, err := url.Parse(server.URL + "/auth/revocations")
 	require.NoError(t, err)
 	keys := func(context.Context) (*signing.Ring, error) { return ring, nil }
-	i.Follower = feedpage.NewFollower(feedpage.FollowerConfig{
+	cfg := feedpage.FollowerConfig{
 		URL: target, Issuer: issuer, Client: signing.StrictClient(server.Client()), Tokens: i, Now: i.clock.Now,
 		Keys: keys, NewerKeys: func(ctx context.Context, _ *signing.Ring) (*signing.Ring, error) { return keys(ctx) },
-	})
+	}
+	for _, edit := range edits {
+		edit(i, &cfg)
+	}
+	i.Follower = feedpage.NewFollower(cfg)
 	return i
 }
 

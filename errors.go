@@ -329,6 +329,16 @@ func ErrorStatus(err error) (status int, detail string) {
 	return http.StatusServiceUnavailable, "Service temporarily unavailable: try again later"
 }
 
+// hasStatus reports whether the error is one of the sentinels in errorStatuses.
+func hasStatus(err error) bool {
+	for _, known := range errorStatuses {
+		if known.err == err {
+			return true
+		}
+	}
+	return false
+}
+
 // errorStatuses holds the status and the detail of each sentinel. ErrorStatus uses the first entry
 // that matches.
 var errorStatuses = []struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
+	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys. It
@@ -213,8 +214,8 @@ func (v *RemoteVerifier) useJWKS(source string, jwks []byte) (*signing.Ring, err
 
 // Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
 // not valid now. Any other error means that the token could not be checked: the keys or the revocations
-// could not be fetched in time, or ctx ended while Verify waited for them. The event of a rejection
-// contains the client that [WithClientInfo] has put into ctx.
+// could not be fetched in time, or ctx ended while Verify waited for them. Such an error wraps the error of
+// RemoteVerifierConfig.HTTPClient, for example a *net.OpError. The event of a rejection contains the client that [WithClientInfo] has put into ctx.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := v.verify(ctx, token)
 	if err != nil {
@@ -268,14 +269,14 @@ func (v *RemoteVerifier) verifySignature(
 	}
 	ring, err := v.keys.Current(ctx, now)
 	if err != nil {
-		return nil, false, fmt.Errorf("auth: verifying a token: %w", err)
+		return nil, false, fmt.Errorf("auth: verifying a token: %w", &issuerError{err})
 	}
 	known, cached, err = v.verifier.Verify(v.cache, ring, text, now.Unix())
 	if !errors.Is(err, token.ErrUnknownKey) {
 		return known, cached, err
 	}
 	if ring, err = v.keys.Newer(ctx, ring, now); err != nil {
-		return nil, false, fmt.Errorf("auth: verifying a token: %w", err)
+		return nil, false, fmt.Errorf("auth: verifying a token: %w", &issuerError{err})
 	}
 	return v.verifier.Verify(v.cache, ring, text, now.Unix())
 }
@@ -290,7 +291,24 @@ func remoteFeedError(err error) error {
 	case errors.Is(err, revocation.ErrCommitsLost):
 		return fmt.Errorf("auth: verifying a token: at the issuer, %w", err)
 	}
-	return err
+	return &issuerError{err}
+}
+
+// issuerError means that the issuer could not be asked. It wraps the errors of the host's HTTPClient, but hides
+// those of this module: a client that has a token of its own can return ErrTokenRejected, which says nothing
+// about the token that is verified.
+type issuerError struct{ err error }
+
+func (e *issuerError) Error() string { return e.err.Error() }
+
+func (e *issuerError) Is(target error) bool { return !hasStatus(target) && errors.Is(e.err, target) }
+
+func (e *issuerError) As(target any) bool {
+	switch target.(type) {
+	case **wire.RequestError, **InvalidError, **ThrottledError, **InsufficientScopeError:
+		return false
+	}
+	return errors.As(e.err, target)
 }
 
 // Identify returns the identity that the bearer token of the request proves. It ignores cookies. It

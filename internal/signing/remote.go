@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,13 +89,15 @@ func StrictClient(client *http.Client) *http.Client {
 // issuer, so it is not followed and its Location is not needed. But an http.Client fails if it
 // cannot parse the Location, even if it does not follow redirects. strictTransport also shortens
 // errors, because net/http quotes a malformed answer in full, up to 10 MB, and each request that
-// needs the keys gets a copy of the error's text.
+// needs the keys gets a copy of the error's text. The text must not have the access token or the query of
+// the URL either, which a transport of the host may quote.
 type strictTransport struct{ base http.RoundTripper }
 
 func (t strictTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.base.RoundTrip(r)
 	if err != nil {
-		return nil, text.ShortError(err, text.MaxErrorText)
+		bearer := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		return nil, text.ShortError(text.WithoutSecrets(err, bearer, r.URL.RawQuery), text.MaxErrorText)
 	}
 	response.Header.Del("Location")
 	return response, nil

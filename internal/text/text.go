@@ -57,6 +57,22 @@ func ShortError(err error, limit int) error {
 	return err
 }
 
+// WithoutSecrets returns an error with the text of err that wraps err. In the text, each of the secrets is
+// replaced.
+func WithoutSecrets(err error, secrets ...string) error {
+	full := err.Error()
+	clean := full
+	for _, secret := range secrets {
+		if secret != "" {
+			clean = strings.ReplaceAll(clean, secret, "[redacted]")
+		}
+	}
+	if clean != full {
+		return &shortError{err, clean}
+	}
+	return err
+}
+
 type shortError struct {
 	error
 	text string

@@ -323,6 +323,9 @@ func newGitHub(
 	if err != nil || cfg.BrowserSessions == nil {
 		return github, nil, err
 	}
+	if err := tokens.checkCookieLength(); err != nil {
+		return nil, nil, err
+	}
 	sessions, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, tokens)
 	return github, sessions, err
 }

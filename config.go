@@ -32,7 +32,8 @@ type TokenConfig struct {
 	// Scopes contains the host's own scopes, such as "reports:read": see [ScopeSet]. An access key can be
 	// limited to these scopes and to the scopes of this package. A scope has 1 to 64 bytes of visible
 	// ASCII, without quotation marks and backslashes, and must not begin with "auth:". All scopes together
-	// have at most 900 bytes, so that a token with all of them fits into a header.
+	// have at most 900 bytes, so that a token with all of them fits into a header. With
+	// [Config.BrowserSessions], less is allowed, because a token with all of them must fit into a cookie.
 	//
 	// nil means that nobody can limit a key: every call with scopes is refused with an *[InvalidError].
 	// Set Scopes only when [Service.RequireScope] is before every route that a limited key must not use.

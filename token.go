@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/signing"
@@ -139,15 +140,11 @@ func newTokenIssuer(
 func newPrefixes(
 	issuer string, audiences []string, scopes *ScopeSet, hostClaims bool,
 ) (map[string]token.Prefix, error) {
-	// In JSON, a quotation mark takes two bytes, which is the maximum for an allowed character.
-	longest := func(length int) string { return strings.Repeat(`"`, length) }
-	who := token.Identity{UserID: longest(MaxIDLength), Username: longest(maxUsernameLength),
-		SessionID: rand.Text()}
-	if scopes != nil {
-		who.Limited, who.Scope, who.AccessKeyID = true, scopes.text, longest(MaxAccessKeyLength)
-	}
+	who := longestIdentity(scopes)
+	advice := "the issuer, TokenConfig.Audiences or TokenConfig.Scopes"
 	if hostClaims {
-		who.Claims = longest(token.MaxClaims)
+		who.Claims = strings.Repeat(" ", token.MaxClaims)
+		advice += fmt.Sprintf(" (TokenConfig.Claims takes up to %d bytes)", token.MaxClaims)
 	}
 	prefixes := map[string]token.Prefix{}
 	for _, audience := range append([]string{issuer}, audiences...) {
@@ -155,13 +152,40 @@ func newPrefixes(
 		if audience != issuer && who.Limited {
 			who.Actor = who.UserID
 		}
-		if length := token.LongestLength(prefixes[audience], &who); length > token.MaxLength {
+		length := token.LongestLength(prefixes[audience], token.TypeLimited, &who)
+		if length > token.MaxLength {
 			return nil, fmt.Errorf("auth: a token for %s could have %d bytes; at most %d are allowed: "+
-				"shorten the issuer, TokenConfig.Audiences or TokenConfig.Scopes", audience, length,
-				token.MaxLength)
+				"shorten %s", audience, length, token.MaxLength, advice)
 		}
 	}
 	return prefixes, nil
+}
+
+// longestIdentity returns an identity with all scopes whose names and IDs take as many bytes in a token as
+// possible.
+func longestIdentity(scopes *ScopeSet) token.Identity {
+	// In JSON, a quotation mark takes two bytes, which is the maximum for an allowed character.
+	longest := func(length int) string { return strings.Repeat(`"`, length) }
+	who := token.Identity{UserID: longest(MaxIDLength), Username: longest(maxUsernameLength),
+		SessionID: rand.Text()}
+	if scopes != nil {
+		who.Limited, who.Scope, who.AccessKeyID = true, scopes.text, longest(MaxAccessKeyLength)
+	}
+	return who
+}
+
+// checkCookieLength returns an error if a token with all scopes could be too long for a session cookie. It
+// does not count the claims of the host. They usually take few bytes, and a sign-in fails if they take too
+// many.
+func (t *TokenIssuer) checkCookieLength() error {
+	who := longestIdentity(t.scopes)
+	length := token.LongestLength(t.prefixes[t.verifier.Issuer], token.TypeCookie, &who)
+	if length > browser.MaxToken {
+		return fmt.Errorf("auth: a token in a session cookie could have %d bytes; at most %d fit into a "+
+			"cookie: shorten Config.Issuer (%d bytes) or TokenConfig.Scopes, or do not set "+
+			"Config.BrowserSessions", length, browser.MaxToken, len(t.verifier.Issuer))
+	}
+	return nil
 }
 
 // findersOf returns where the users are found. The first result is nil unless there is a source. The second

@@ -112,16 +112,16 @@ func textLength(header, claims int) int {
 // maxSignature is the length of the longest signature, in bytes.
 const maxSignature = 64
 
-// maxHeader is the length of the longest header, in bytes before the encoding.
-const maxHeader = len(`{"alg":"EdDSA","kid":"","typ":"at+jwt"}`) + signing.MaxID
+// maxHeader is the length of the longest header without its type, in bytes before the encoding.
+const maxHeader = len(`{"alg":"EdDSA","kid":"","typ":""}`) + signing.MaxID
 
-// LongestLength returns the greatest length of a bearer token with this prefix and this identity, for any
-// key, generation and time. It is for checking a configuration before any token is signed.
-func LongestLength(prefix Prefix, who *Identity) int {
+// LongestLength returns the greatest length of a token of this type with this prefix and this identity, for
+// any key, generation and time. It is for checking a configuration before any token is signed.
+func LongestLength(prefix Prefix, typ string, who *Identity) int {
 	longest := *who
 	longest.IssuedAt, longest.ExpiresAt = latest, latest
 	claims := appendClaims(nil, prefix, &longest, math.MaxInt64, false) // "false" is longer than "true"
-	return textLength(base64.RawURLEncoding.EncodedLen(maxHeader), len(claims))
+	return textLength(base64.RawURLEncoding.EncodedLen(maxHeader+len(typ)), len(claims))
 }
 
 // latest is the last second that a store can keep.

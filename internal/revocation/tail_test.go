@@ -208,3 +208,24 @@ func TestTheTailIsReadWhileItGrows(t *testing.T) {
 	close(stop)
 	readers.Wait()
 }
+
+// A read that began before a revocation of this instance reaches the end of the feed, but publishes nothing. An
+// old tail must not be taken for the result of that read: its head would say that the store has lost the
+// entries that the caller knows of.
+func TestAnOldTailIsNotTheAnswerToALaterCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := newInstanceWithClock(t, time.Now)
+		in.store.revoke(session{"u", "s", 0})
+		in.requireTail(0, 1)
+		in.store.onAnswer = func() {
+			in.store.onAnswer = nil
+			in.store.revoke(session{"u", "t", 0})
+			in.store.revoke(session{"u", "v", 0})
+			in.ReadAfterWrite(t.Context()) // cannot read the feed, because the call of Tail is reading it
+		}
+		_, err := in.tail(3)
+		require.Error(t, err)
+		require.Len(t, in.requireTail(3, 3).Entries, 3)
+	})
+}

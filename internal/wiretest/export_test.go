@@ -257,3 +257,50 @@ func TestEachFieldOfARecordIsExportedOrLeftOut(t *testing.T) {
 		}
 	}
 }
+
+// Attack: an export for an empty ID, which would select the records of all users.
+func TestAnExportForNobodyIsRefused(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.signIn(f.user)
+	h := newHostFixture(t) // its users table has a user with the empty ID
+	h.table.change("", func(u *auth.User) { *u = auth.User{Username: "nobody", IsActive: true} })
+	for _, svc := range []*auth.Service{f.svc, h.svc} {
+		for _, id := range []string{"", "\x00", strings.Repeat("x", auth.MaxIDLength+1), "\xff"} {
+			var text bytes.Buffer
+			require.ErrorIs(t, svc.ExportUser(t.Context(), &text, id), auth.ErrNotFound, "%q", id)
+			require.Empty(t, text.String())
+		}
+	}
+}
+
+// An export of a super user lists what the user did to others, but has no data of theirs.
+func TestAnExportHasNothingOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, hostScopes)
+	victim := f.open(f.userPair)
+	admin := f.signIn(f.admin)
+	made := f.sendAs(admin, "POST", "/auth/users/register", `{"username":"reports","is_service":true}`)
+	require.Equal(t, 200, made.status, made.body)
+	reset := f.sendAs(admin, "POST", "/auth/users/"+f.user.ID+"/regenerate-credentials", "")
+	require.Equal(t, 200, reset.status, reset.body)
+	ended := f.sendAs(admin, "POST", "/auth/tokens/revoke-user/"+f.user.ID, "")
+	require.Equal(t, 200, ended.status, ended.body)
+
+	text, object := f.export(f.admin.ID)
+	require.Contains(t, text, f.user.ID, "whom the admin has reset is no secret to the admin")
+	for name, of := range map[string]string{
+		"name": "alice@example.com", "session": victim.Session.ID, "key": f.userPair.AccessKey,
+		"new key": reset.json(t)["access_key"].(string), "key of the service": made.json(t)["access_key"].(string),
+	} {
+		require.NotContains(t, text, of, name)
+	}
+	for _, event := range object["events_by"].([]any) {
+		require.NotEqual(t, f.admin.ID, event.(map[string]any)["user_id"])
+	}
+
+	text, _ = f.export(f.user.ID)
+	require.NotContains(t, text, payload(t, admin)["jti"], "the session of the admin")
+	require.NotContains(t, text, "root@example.com")
+	require.NotContains(t, text, made.json(t)["user_id"].(string), "another user whom the admin has changed")
+}

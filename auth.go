@@ -138,7 +138,7 @@ type Service struct {
 	failures    [len(failureCauses)]*outage.Tracker // of requests, by cause
 	writePanics *outage.Tracker                     // of writeError
 	pages       *feedpage.Publisher                 // of the revocation feed, for services without the store
-	services    recent.Times[string]                // when a caller was last seen to be a service user, by its ID
+	services    recent.Times[string]                // when a user was last known to be a service user, by ID
 	badPages    *outage.Tracker                     // of requests for pages that show a fault of the service
 
 	verifierReads sharedcall.Group[User] // reads of the users who ask for pages

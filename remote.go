@@ -215,7 +215,8 @@ func (v *RemoteVerifier) useJWKS(source string, jwks []byte) (*signing.Ring, err
 // Verify returns the identity that the token proves. It returns ErrTokenRejected if the token is
 // not valid now. Any other error means that the token could not be checked: the keys or the revocations
 // could not be fetched in time, or ctx ended while Verify waited for them. Such an error wraps the error of
-// RemoteVerifierConfig.HTTPClient, for example a *net.OpError. The event of a rejection contains the client that [WithClientInfo] has put into ctx.
+// RemoteVerifierConfig.HTTPClient, for example a *net.OpError. The event of a rejection contains the client
+// that [WithClientInfo] has put into ctx.
 func (v *RemoteVerifier) Verify(ctx context.Context, token string) (Identity, error) {
 	identity, err := v.verify(ctx, token)
 	if err != nil {
@@ -294,9 +295,9 @@ func remoteFeedError(err error) error {
 	return &issuerError{err}
 }
 
-// issuerError means that the issuer could not be asked. It wraps the errors of the host's HTTPClient, but hides
-// those of this module: a client that has a token of its own can return ErrTokenRejected, which says nothing
-// about the token that is verified.
+// issuerError means that the issuer could not be asked. It wraps the errors of the host's HTTPClient, but
+// hides those of this module: a client that has a token of its own can return ErrTokenRejected, which says
+// nothing about the token that is verified.
 type issuerError struct{ err error }
 
 func (e *issuerError) Error() string { return e.err.Error() }

@@ -60,10 +60,10 @@ type RemoteVerifierConfig struct {
 	// user of the issuer. A limited token needs [ScopeRevocations], and no other scope.
 	//
 	// The verifier keeps the token, and asks for another one a minute before the token expires and when the
-	// issuer has rejected it. If a fifth of the lifetime of the token is less than a minute, the verifier asks
-	// that long before the token expires. So the TokenSource should get a new token on each call, for example
-	// from POST /auth/users/login, and should not keep tokens itself. The verifier calls TokenSource in a
-	// goroutine of its own, and at most one call runs at a time.
+	// issuer has rejected it. If a fifth of the lifetime of the token is less than a minute, the verifier
+	// asks that long before the token expires. So the TokenSource should get a new token on each call, for
+	// example from POST /auth/users/login, and should not keep tokens itself. The verifier calls
+	// TokenSource in a goroutine of its own, and at most one call runs at a time.
 	TokenSource oauth2.TokenSource
 
 	// RevocationInterval and MaxStaleness are as in [TokenConfig], for the copy of the revocation feed

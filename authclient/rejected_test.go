@@ -11,8 +11,8 @@ import (
 	"github.com/sallyport-go/auth/authclient"
 )
 
-// A service passes the error of its own call on to auth.WriteError. The caller of the service is signed in, so
-// the answer must not send the caller back to the sign-in.
+// A service passes the error of its own call on to auth.WriteError. The caller of the service is signed in,
+// so the answer must not send the caller back to the sign-in.
 func TestA401ForTheServiceIsNo401ForItsCaller(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]transport{
@@ -28,7 +28,8 @@ func TestA401ForTheServiceIsNo401ForItsCaller(t *testing.T) {
 		var failed *authclient.Error
 		require.ErrorAs(t, err, &failed, name)
 		require.Equal(t, http.StatusUnauthorized, failed.StatusCode, name)
-		for _, refusal := range []error{auth.ErrTokenRejected, auth.ErrTokenMissing, auth.ErrInvalidCredentials} {
+		for _, refusal := range []error{auth.ErrTokenRejected, auth.ErrTokenMissing,
+			auth.ErrInvalidCredentials} {
 			require.NotErrorIs(t, err, refusal, name)
 		}
 		status, _ := auth.ErrorStatus(fmt.Errorf("reports: %w", err))

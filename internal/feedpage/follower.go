@@ -154,7 +154,8 @@ func (f *Follower) fetchNow(ctx context.Context, from int64) (Page, time.Time, e
 	return page, sent.Add(-page.SignedAt.Sub(page.AsOf)), nil
 }
 
-// open verifies and parses a page, which was asked for at the given time. If its key is not known, open asks for newer keys once.
+// open verifies and parses a page, which was asked for at the given time. If its key is not known, open asks
+// for newer keys once.
 func (f *Follower) open(
 	ctx context.Context, ring *signing.Ring, text string, sent time.Time,
 ) (Page, error) {

@@ -26,7 +26,9 @@ type issuing struct {
 	clock *authtest.Clock
 	page  func(from int64) feedpage.Page // without issuer, nonce, from and times
 	asked []int64
-	token oauth2.Token
+
+	change func(i *issuing, page *feedpage.Page) // changes the finished page before it is signed, if set
+	token  oauth2.Token
 }
 
 func (i *issuing) Token() (*oauth2.Token, error) { return &i.token, nil }
@@ -46,6 +48,9 @@ func newIssuing(t *testing.T, edits ...func(*issuing, *feedpage.FollowerConfig))
 		page.Issuer, page.Nonce, page.From = issuer, r.URL.Query().Get("nonce"), from
 		if page.AsOf.IsZero() {
 			page.SignedAt, page.AsOf = i.clock.Now(), i.clock.Now()
+		}
+		if i.change != nil {
+			i.change(i, &page)
 		}
 		text, err := page.Sign(r.Context(), key)
 		if err != nil {
@@ -215,4 +220,44 @@ func TestWithoutKeysNothingIsSent(t *testing.T) {
 	})
 	_, err := f.Read(t.Context(), 0, 100)
 	require.ErrorIs(t, err, away)
+}
+
+// Each of these pages is signed by the issuer, and is not an answer to the request, or contradicts itself.
+func TestAPageThatAnswersAnotherRequestIsNotUsed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(i *issuing, page *feedpage.Page)
+		want   string // part of the error; empty if the page is good
+	}{
+		"as it is":           {func(*issuing, *feedpage.Page) {}, ""},
+		"another issuer":     {func(_ *issuing, p *feedpage.Page) { p.Issuer += "/" }, "another issuer"},
+		"another nonce":      {func(_ *issuing, p *feedpage.Page) { p.Nonce += "A" }, "another request"},
+		"an earlier from":    {func(_ *issuing, p *feedpage.Page) { p.From-- }, "another request"},
+		"a later from":       {func(_ *issuing, p *feedpage.Page) { p.From++ }, "another request"},
+		"an entry twice":     {func(_ *issuing, p *feedpage.Page) { p.Entries[1] = p.Entries[0] }, "out of order"},
+		"an entry too early": {func(_ *issuing, p *feedpage.Page) { p.Entries[0].Position-- }, "out of order"},
+		"as old as its time": {func(_ *issuing, p *feedpage.Page) { p.AsOf = p.SignedAt }, ""},
+		"older than itself": {func(_ *issuing, p *feedpage.Page) {
+			p.AsOf = p.SignedAt.Add(time.Millisecond)
+		}, "from before the revocations"},
+		"30 seconds ahead": {func(_ *issuing, p *feedpage.Page) {
+			p.SignedAt, p.AsOf = p.SignedAt.Add(30*time.Second), p.AsOf.Add(30*time.Second)
+		}, ""},
+		"more than 30 seconds ahead": {func(_ *issuing, p *feedpage.Page) {
+			p.SignedAt, p.AsOf = p.SignedAt.Add(30_001*time.Millisecond), p.AsOf.Add(30_001*time.Millisecond)
+		}, "from the future"},
+	} {
+		i := newIssuing(t)
+		i.page = func(int64) feedpage.Page {
+			return feedpage.Page{Entries: entries("", 5, 7), End: 7, Head: 7}
+		}
+		i.change = c.change
+		list, err := i.Read(t.Context(), 5, 100)
+		if c.want != "" {
+			require.ErrorContains(t, err, c.want, name)
+			continue
+		}
+		require.NoError(t, err, name)
+		require.Equal(t, entries("", 5, 7), list, name)
+	}
 }

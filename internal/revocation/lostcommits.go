@@ -47,7 +47,9 @@ type forgedLimit struct {
 //
 // If Source.Repair is nil, requireGeneration only returns ErrCommitsLost. The feed then agrees with
 // everything that was read from it, so the other sessions stay accepted.
-func (f *Feed) requireGeneration(ctx context.Context, until time.Time, generation int64, now time.Time) error {
+func (f *Feed) requireGeneration(
+	ctx context.Context, until time.Time, generation int64, now time.Time,
+) error {
 	if f.isForged(generation, now) {
 		return ErrCommitsLost
 	}
@@ -137,8 +139,8 @@ func (f *Feed) recordMissing() {
 }
 
 // recordFound is called with new entries of the feed. If the missing entry is one of them, the store has not
-// lost it: the reads that did not find it had read a copy that was behind. Commits have an order, so the store
-// has not lost an earlier entry either. The caller must hold the semaphore f.reading.
+// lost it: the reads that did not find it had read a copy that was behind. Commits have an order, so the
+// store has not lost an earlier entry either. The caller must hold the semaphore f.reading.
 func (f *Feed) recordFound(page []Entry) {
 	if f.missing.ID != "" && slices.ContainsFunc(page, func(e Entry) bool {
 		return e.Position == f.missing.Position && e.ID == f.missing.ID

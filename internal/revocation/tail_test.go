@@ -209,8 +209,8 @@ func TestTheTailIsReadWhileItGrows(t *testing.T) {
 	readers.Wait()
 }
 
-// A read that began before a revocation of this instance reaches the end of the feed, but publishes nothing. An
-// old tail must not be taken for the result of that read: its head would say that the store has lost the
+// A read that began before a revocation of this instance reaches the end of the feed, but publishes nothing.
+// An old tail must not be taken for the result of that read: its head would say that the store has lost the
 // entries that the caller knows of.
 func TestAnOldTailIsNotTheAnswerToALaterCall(t *testing.T) {
 	t.Parallel()

@@ -103,7 +103,10 @@ func TestAPanicKeepsNoOtherRequestWaiting(t *testing.T) {
 						panics.Add(1)
 					}
 				}()
-				_, err := g.Do(t.Context(), "u", func() (int, error) { time.Sleep(time.Second); panic("broken") })
+				_, err := g.Do(t.Context(), "u", func() (int, error) {
+					time.Sleep(time.Second)
+					panic("broken")
+				})
 				require.Error(t, err)
 				failures.Add(1)
 			})

@@ -43,7 +43,8 @@ func TestABoundTokenGetsTheAnswerOfARejectedOne(t *testing.T) {
 	f := newFollowing(t)
 	good := payload(t, f.signIn(f.user))
 	header := `{"alg":"EdDSA","kid":"ed","typ":"JWT"}`
-	require.Equal(t, http.StatusOK, f.sendAs(f.signer.Forge(t, header, jsonText(good)), "GET", "/auth/user", "").status)
+	unbound := f.signer.Forge(t, header, jsonText(good))
+	require.Equal(t, http.StatusOK, f.sendAs(unbound, "GET", "/auth/user", "").status)
 	good["cnf"] = bindings["a JWK thumbprint"]
 	bound := f.sendAs(f.signer.Forge(t, header, jsonText(good)), "GET", "/auth/user", "")
 	require.Equal(t, f.sendAs("x", "GET", "/auth/user", ""), bound)

@@ -71,7 +71,8 @@ func TestTheErrorsOfTheHTTPClientShowNoSecret(t *testing.T) {
 	f := newFollowing(t)
 	token := f.issue(f.user)
 	quotes := func(r *http.Request) (*http.Response, error) {
-		return nil, fmt.Errorf("proxy: %v: %w", r.Header, &url.Error{Op: "Get", URL: r.URL.String(), Err: net.ErrClosed})
+		failure := &url.Error{Op: "Get", URL: r.URL.String(), Err: net.ErrClosed}
+		return nil, fmt.Errorf("proxy: %v: %w", r.Header, failure)
 	}
 	for name, v := range f.withTransport(t, quotes) {
 		_, err := v.Verify(t.Context(), token.Bearer.Reveal())
@@ -95,7 +96,9 @@ func TestARefusalOfTheHTTPClientIsNoRefusalOfTheCaller(t *testing.T) {
 		auth.ErrInsufficientScope, &auth.ThrottledError{RetryAfter: time.Hour}, &auth.InvalidError{Field: "x"},
 		&auth.InsufficientScopeError{Scope: "x"},
 	} {
-		fails := func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("sign in: %w", refusal) }
+		fails := func(*http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf("sign in: %w", refusal)
+		}
 		for name, v := range f.withTransport(t, fails) {
 			_, err := v.Verify(t.Context(), token.Bearer.Reveal())
 			require.Error(t, err, name)

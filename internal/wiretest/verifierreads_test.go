@@ -96,7 +96,8 @@ func TestAPageIsNotGivenByAReadFromBeforeTheDemotion(t *testing.T) {
 		})
 		demoted, super, not := f.other(), true, false
 		change := func(power *bool) {
-			_, err := f.svc.UpdateUser(t.Context(), authtest.ByHost, demoted.ID, auth.UserChange{IsSuperUser: power})
+			_, err := f.svc.UpdateUser(t.Context(), authtest.ByHost, demoted.ID,
+				auth.UserChange{IsSuperUser: power})
 			require.NoError(t, err)
 		}
 		change(&super)

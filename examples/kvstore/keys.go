@@ -71,7 +71,7 @@ func (s *Store) ListAllKeys(
 // later returns [auth.ErrExists].
 func (a *account) addKey(key auth.AccessKey) error {
 	if _, taken := a.Keys[key.ID]; taken {
-		return auth.ErrExists
+		return entry{keys, key.ID}.taken()
 	}
 	key.CreatedAt, key.ExpiresAt = kept(key.CreatedAt), kept(key.ExpiresAt)
 	key.PreviousUntil, key.LastUsedAt = kept(key.PreviousUntil), kept(key.LastUsedAt)

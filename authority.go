@@ -155,13 +155,14 @@ func (a Authority) CheckOwner(userID string) error {
 //
 // A store calls CheckGrant after Check, with the same session, in these cases:
 //
-//   - If a change adds or revokes an access key, granted is the Scopes of the key. If the change sets the
-//     Scopes, the store calls CheckGrant for the earlier and for the new Scopes. If a change rotates a key,
-//     the store calls [Authority.CheckRotation] instead.
+//   - If a change revokes an access key, granted is the Scopes of the key. If a change adds a key or sets its
+//     Scopes, the store calls [Authority.CheckKeyGrant] instead. If a change rotates a key, the store calls
+//     [Authority.CheckRotation] instead.
 //   - If a change links a GitHub account or forgets one, granted is nil, because somebody can then sign in
 //     without a limit. Only a session without a limit can grant nil.
-//   - If [UserStore.ResetUser] makes a user a super user, granted is nil. Otherwise, granted is the Scopes of
-//     the new key, because the user cannot sign in with anything else.
+//   - If [UserStore.ResetUser] makes a user a super user, granted is nil. Otherwise, the store calls
+//     [Authority.CheckKeyGrant] for the Scopes of the new key, because the user cannot sign in with anything
+//     else.
 //   - If a change adds a user, the store calls [Authority.CheckNewUser] instead. If [UserStore.UpdateUser]
 //     changes a user, the store calls [Authority.CheckUserChange] instead.
 func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
@@ -172,6 +173,22 @@ func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
 		return &InsufficientScopeError{}
 	}
 	return &InsufficientScopeError{Scope: scope.Missing(granted.text, session.Scopes.text)}
+}
+
+// CheckKeyGrant does the same as [Authority.CheckGrant] for the Scopes of an access key, and also returns an
+// *[InsufficientScopeError] if the authority is the limited session of another user and the owner is a
+// service user with Audiences. With a key of the service user, the session could get delegated tokens for
+// services that it cannot call itself. So it must not get or change such a key, whatever the Scopes are.
+//
+// A store calls CheckKeyGrant after Check and CheckOwner, with the same session, if a change adds a key, or
+// sets the Scopes of one. For such a key, it calls CheckKeyGrant for the earlier and for the new Scopes. The
+// owner argument is the record of the key's user, which the store has locked. A store that keeps no users
+// passes User{ID: key.UserID}.
+func (a Authority) CheckKeyGrant(session Session, owner User, granted *ScopeSet) error {
+	if owner.Audiences != "" && owner.ID != a.UserID {
+		granted = nil
+	}
+	return a.CheckGrant(session, granted)
 }
 
 // CheckUserChange returns an *[InsufficientScopeError] if the authority is a limited session that must not
@@ -206,9 +223,9 @@ func (a Authority) CheckNewUser(session Session, user UserWithKeys) error {
 //
 // If [AccessKey.MustRotate] is set, only a session that this key opened, and an authority with a Host, may
 // rotate the key. Otherwise, somebody else than the owner would know the new secret, too. A session with
-// [ScopeRotate] can rotate no other key. In all other cases, CheckRotation does the same as CheckGrant for
-// the Scopes of the key.
-func (a Authority) CheckRotation(session Session, key AccessKey) error {
+// [ScopeRotate] can rotate no other key. In all other cases, CheckRotation does the same as CheckKeyGrant for
+// the Scopes of the key. The owner argument is the record of the key's user.
+func (a Authority) CheckRotation(session Session, owner User, key AccessKey) error {
 	switch {
 	case a.Host != "":
 		return nil
@@ -217,7 +234,7 @@ func (a Authority) CheckRotation(session Session, key AccessKey) error {
 	case key.MustRotate, session.Scopes.Equal(rotateOnly):
 		return &InsufficientScopeError{Scope: ScopeRotate}
 	}
-	return a.CheckGrant(session, key.Scopes)
+	return a.CheckKeyGrant(session, owner, key.Scopes)
 }
 
 // OpenedBy returns the session as the access key may open it. If the key expires before the session, the

@@ -113,7 +113,7 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 // Issue also returns ErrNotFound if the store keeps users and the user does not exist. It returns
 // ErrTooManyKeys if the user has [MaxKeys] keys already, and an *[InvalidError] if an option is not valid or
 // a scope is unknown: see [TokenConfig]. It also returns the errors of [Authority.Check] and
-// [Authority.CheckGrant].
+// [Authority.CheckKeyGrant].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -133,7 +133,7 @@ func (v *CredentialVerifier) issue(
 	if err != nil {
 		return KeyPair{}, AccessKey{}, err
 	}
-	if err := v.tokens.checkKeysOf(ctx, by, userID); err != nil {
+	if err := v.tokens.checkHostOwner(ctx, by, userID); err != nil {
 		return KeyPair{}, AccessKey{}, err
 	}
 	c := v.newChange(ctx, by, Event{Kind: EventKeyIssued, UserID: userID, AccessKey: key.ID})

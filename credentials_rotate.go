@@ -64,12 +64,12 @@ func (v *CredentialVerifier) rotate(
 	if err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: rotating an access key: %w", err)
 	}
-	if err := v.tokens.checkKeysOf(ctx, by, found.UserID); err != nil {
-		return KeyPair{}, AccessKey{}, err
-	}
 	if !v.format.IsKey(accessKey) {
 		return KeyPair{}, AccessKey{}, invalidf("access_key",
 			"was made elsewhere and cannot be rotated: make a new key instead")
+	}
+	if err := v.tokens.checkHostOwner(ctx, by, found.UserID); err != nil {
+		return KeyPair{}, AccessKey{}, err
 	}
 	pair := KeyPair{AccessKey: accessKey, AccessSecret: NewSecret(v.format.NewSecret(accessKey))}
 	rotation := KeyRotation{
@@ -100,16 +100,18 @@ func (v *CredentialVerifier) rotate(
 // SetScopes returns ErrNotFound if the key does not exist, or if the authority is a session without
 // SuperUser and the key belongs to another user. It returns an *[InvalidError] if a scope is neither in
 // [TokenConfig.Scopes] nor one of this package. It also returns the errors of [Authority.Check], and the
-// errors of [Authority.CheckGrant] for both the earlier and the new scopes.
+// errors of [Authority.CheckKeyGrant] for both the earlier and the new scopes.
 func (v *CredentialVerifier) SetScopes(
 	ctx context.Context, by Authority, accessKey string, scopes *ScopeSet,
 ) error {
 	if err := cmp.Or(v.tokens.checkAuthority(ctx, by), v.tokens.checkScopes(scopes)); err != nil {
 		return err
 	}
-	if found, _, err := v.store.FindKey(ctx, accessKey); err == nil {
-		if err := v.tokens.checkKeysOf(ctx, by, found.UserID); err != nil {
-			return err
+	if v.hostUsers { // only the host's table has the Audiences of the key's owner
+		if found, _, err := v.store.FindKey(ctx, accessKey); err == nil {
+			if err := v.tokens.checkHostOwner(ctx, by, found.UserID); err != nil {
+				return err
+			}
 		}
 	}
 	c := v.newChange(ctx, by, Event{Kind: EventKeyChanged, AccessKey: v.loggableName(accessKey),

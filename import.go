@@ -55,7 +55,8 @@ const minChosenSecret = 8
 // [Service.ImportUsers].
 //
 // Import returns ErrExists if the access key is taken, and never overwrites a key. It returns
-// ErrNotFound if the user does not exist. It also returns the errors of [Authority.Check].
+// ErrNotFound if the user does not exist. It also returns the errors of [Authority.Check] and
+// [Authority.CheckKeyGrant].
 //
 // Import rejects a key with an *[InvalidError] if [CredentialVerifier.Verify] would not accept the
 // key. Without [CredentialConfig.AllowImported], Import therefore rejects every key. If Peppers are
@@ -64,11 +65,11 @@ func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported 
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
-	if err := v.tokens.checkKeysOf(ctx, by, imported.UserID); err != nil {
-		return err
-	}
 	key, err := v.importedKey(ctx, imported)
 	if err != nil {
+		return err
+	}
+	if err := v.tokens.checkHostOwner(ctx, by, key.UserID); err != nil {
 		return err
 	}
 	c := v.newChange(ctx, by,

@@ -5,8 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/canonical"
@@ -18,9 +19,12 @@ const (
 	// clientTimeout limits how long a sign-in waits until the store has remembered the client.
 	clientTimeout = time.Second
 
-	// clientPause is how long sign-ins do not ask the store after it has failed. So a store that does not
-	// answer delays few sign-ins.
-	clientPause = 30 * time.Second
+	// clientPause is how long sign-ins do not ask the store after it has failed: those of the same user, and
+	// those of all users if the store has failed for clientFailedUsers users in a row. So a store that does
+	// not answer delays few sign-ins. If only the record of one user cannot be changed, for example because
+	// it is locked, sign-ins of the other users still have their events.
+	clientPause       = 30 * time.Second
+	clientFailedUsers = 3
 
 	// clientRefresh is the time after which an instance remembers a client again. The store removes clients
 	// from which no user has signed in for long.
@@ -40,7 +44,7 @@ type clientMemory struct {
 	now      func() time.Time
 	known    recent.Times[string] // when the store last remembered the client, by its hash
 	failures *outage.Tracker
-	failed   atomic.Pointer[time.Time] // when the store last failed; nil if it has not
+	pauses   clientPauses
 }
 
 // newClientMemory returns nil if no event would reach the host.
@@ -81,9 +85,7 @@ func (m *clientMemory) recordSignIn(ctx context.Context, session Session) {
 		return
 	}
 	hash, now := clientHash(session.UserID, clientOf(ctx)), m.now()
-	failed := m.failed.Load()
-	if hash == "" || isWithin(clientRefresh, m.known.Get(hash), now) ||
-		failed != nil && isWithin(clientPause, *failed, now) {
+	if hash == "" || isWithin(clientRefresh, m.known.Get(hash), now) || m.pauses.has(session.UserID, now) {
 		return
 	}
 	// Without cancellation, because the session exists, even if the client has gone away.
@@ -97,13 +99,56 @@ func (m *clientMemory) recordSignIn(ctx context.Context, session Session) {
 	}
 	m.log(ctx, err)
 	if err != nil {
-		m.failed.Store(&now)
+		m.pauses.fail(session.UserID, now)
 		return
 	}
+	m.pauses.succeed()
 	m.known.Set(hash, now)
 	if isNew {
 		c.recordEvent(ctx)
 	}
+}
+
+// clientPauses decides for which users the store is not asked to remember a client, because it has failed.
+// The zero value has no pauses.
+type clientPauses struct {
+	users recent.Times[string] // when the store last failed for the user
+
+	mu     sync.Mutex
+	inARow []string  // IDs of the latest users for whom the store has failed since it last succeeded
+	all    time.Time // when the pause for all users began
+}
+
+// has reports whether a pause for the user, or for all users, has begun and has not ended.
+func (p *clientPauses) has(userID string, now time.Time) bool {
+	if isWithin(clientPause, p.users.Get(userID), now) {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return isWithin(clientPause, p.all, now)
+}
+
+// fail begins a pause for the user. If the store has failed for clientFailedUsers users and has not succeeded
+// between, fail also begins a pause for all users. After that pause, a failure for one more user is enough.
+func (p *clientPauses) fail(userID string, now time.Time) {
+	p.users.Set(userID, now)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slices.Contains(p.inARow, userID) {
+		return
+	}
+	p.inARow = append(p.inARow, userID)
+	if len(p.inARow) >= clientFailedUsers {
+		p.inARow, p.all = p.inARow[len(p.inARow)-clientFailedUsers:], now
+	}
+}
+
+// succeed ends the row of failures. It ends no pause.
+func (p *clientPauses) succeed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.inARow = nil
 }
 
 // isWithin reports whether the given time is in the last d before now. If the clock has been set back, so

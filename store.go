@@ -47,10 +47,11 @@ type Store interface {
 //     or no change.
 //   - A method with a [Write] checks the write's Authority in the transaction of the change, after it has
 //     locked the records on which the check depends. It calls [Authority.Check], then [Authority.CheckOwner],
-//     and [Authority.CheckGrant] if the change gives power. The argument of CheckOwner is the ID of the user
-//     whose record changes, or "" if the change is about several users or none. Because of the locks, a
-//     change by a session and a revocation of this session wait for each other. So the session can change
-//     nothing after the revocation has returned.
+//     and [Authority.CheckGrant] if the change gives power. Some methods call [Authority.CheckKeyGrant],
+//     [Authority.CheckRotation], [Authority.CheckNewUser] or [Authority.CheckUserChange] in place of
+//     CheckGrant. The argument of CheckOwner is the ID of the user whose record changes, or "" if the change
+//     is about several users or none. Because of the locks, a change by a session and a revocation of this
+//     session wait for each other. So the session can change nothing after the revocation has returned.
 //   - A store that locks records takes the locks in this order: the record of everybody (one record
 //     that stands for all users), one record for the set of super users, user records by ascending
 //     ID, keys, sessions, links, the head of the revocation feed. RevokeEverybody locks the record
@@ -59,8 +60,9 @@ type Store interface {
 //   - A method returns [ErrInvalid] if Validate of a record or of the Write returns an error, or if
 //     [ValidateHash] or [ValidateState] rejects a value. If several errors apply, a method returns
 //     the first of this list: the error of a context that is done, ErrInvalid, an error of the
-//     check of the Authority, any other error that the method's comment names. As an exception,
-//     ErrNotFound for the changed record may come before an error of the check of the Authority.
+//     check of the Authority, an error of CheckGrant or a method in place of it, any other error
+//     that the method's comment names. As an exception, ErrNotFound for the changed record may come
+//     before an error of the check of the Authority.
 //   - A look-up returns [ErrNotFound] if the ID is invalid, for example too long.
 //   - A record whose ExpiresAt is equal to the given time has expired.
 //   - The store compares IDs byte for byte. It keeps usernames and e-mails as given. Two usernames

@@ -11,7 +11,7 @@ type CredentialStore interface {
 	// AddKey adds an access key to a user. The user can be disabled. AddKey returns ErrNotFound if there is
 	// no such user, ErrExists if the key's ID is taken, and ErrTooManyKeys if the user already has MaxKeys
 	// keys, including expired ones. It locks the user's record, so that concurrent calls cannot exceed
-	// MaxKeys.
+	// MaxKeys. It calls [Authority.CheckKeyGrant].
 	AddKey(ctx context.Context, w Write, key AccessKey) error
 
 	// ListKeys returns all keys of the user, sorted by CreatedAt, the oldest first, and then by ID. It
@@ -37,8 +37,8 @@ type CredentialStore interface {
 	RotateKey(ctx context.Context, w Write, id string, rotation KeyRotation) (AccessKey, error)
 
 	// SetKeyScopes sets the key's Scopes, revokes the sessions that the key opened, and returns the changed
-	// key. [Authority.CheckGrant] must allow the earlier and the new Scopes. SetKeyScopes returns ErrNotFound
-	// if there is no such key.
+	// key. [Authority.CheckKeyGrant] must allow the earlier and the new Scopes. SetKeyScopes returns
+	// ErrNotFound if there is no such key.
 	SetKeyScopes(ctx context.Context, w Write, id string, scopes *ScopeSet) (AccessKey, error)
 
 	// TouchKey sets LastUsedAt to the given time if this time is at least [KeyUsePrecision] after the present

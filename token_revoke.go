@@ -62,20 +62,15 @@ func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	return err
 }
 
-// checkKeysOf returns an *[InsufficientScopeError] if the authority is the limited session of another user,
-// and the owner is a service user with Audiences. With a key of the service user, the session could get
-// delegated tokens for services that it cannot call itself. So it must not get such a key.
-//
-// The store need not check this in the transaction of the change, because neither the Audiences of a user nor
-// the Scopes of a session ever change.
-func (t *TokenIssuer) checkKeysOf(ctx context.Context, by Authority, ownerID string) error {
-	if t == nil || t.directory == nil || by.SessionID == "" || by.UserID == ownerID {
-		return nil
+// checkHostOwner does the same as [Authority.CheckKeyGrant] for a change that gives or changes a key of a
+// user in the host's table, because the store does not know the Audiences of such a user. If the store keeps
+// the users, checkHostOwner returns nil. The host's table cannot be read in the transaction of the change.
+// The Scopes of a session never change, so they can be read before the transaction.
+func (t *TokenIssuer) checkHostOwner(ctx context.Context, by Authority, ownerID string) error {
+	if t == nil || t.users == nil || by.SessionID == "" || by.CheckOwner(ownerID) != nil {
+		return nil // the store checks the authority, and refuses it without saying whether there is a key
 	}
-	if !by.SuperUser {
-		return nil // the store refuses it, and does not say whether there is such a key
-	}
-	owner, err := t.directory.FindUser(ctx, ownerID)
+	owner, err := t.users.FindUser(ctx, ownerID)
 	if errors.Is(err, ErrNotFound) || err == nil && owner.Audiences == "" {
 		return nil
 	}
@@ -88,10 +83,8 @@ func (t *TokenIssuer) checkKeysOf(ctx context.Context, by Authority, ownerID str
 		return nil // the store refuses the authority
 	case err != nil:
 		return fmt.Errorf("auth: reading the records of a service user's key: %w", err)
-	case session.Scopes != nil:
-		return &InsufficientScopeError{}
 	}
-	return nil
+	return by.CheckKeyGrant(session, owner, session.Scopes)
 }
 
 // Revoke revokes the session, so that its token is rejected from then on. An authority with a

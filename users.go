@@ -39,7 +39,8 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 // pair. Use it if another person may have the user's credentials. RegenerateCredentials removes
 // every earlier key, session and GitHub link. It also tries to revoke the user's token at GitHub. A
 // disabled user stays disabled. The new key has the given options. RegenerateCredentials returns
-// ErrNotFound if there is no such user, and the errors of [Authority.Check] and [Authority.CheckGrant].
+// ErrNotFound if there is no such user, and the errors of [Authority.Check] and
+// [Authority.CheckKeyGrant].
 func (s *Service) RegenerateCredentials(
 	ctx context.Context, by Authority, userID string, key KeyOptions,
 ) (KeyPair, error) {
@@ -57,7 +58,8 @@ func (s *Service) RegenerateCredentials(
 // ReinstateUser enables a disabled user and returns the user with a new pair. It removes every
 // earlier key, session and GitHub link, as RegenerateCredentials does. To enable a user without
 // removing the earlier keys, use UpdateUser. The new key has the given options. ReinstateUser returns
-// ErrNotFound if there is no such user, and the errors of [Authority.Check] and [Authority.CheckGrant].
+// ErrNotFound if there is no such user, and the errors of [Authority.Check] and
+// [Authority.CheckKeyGrant].
 func (s *Service) ReinstateUser(
 	ctx context.Context, by Authority, userID string, key KeyOptions,
 ) (Registration, error) {
@@ -81,9 +83,6 @@ func (s *Service) resetUser(
 	// [InvalidError] instead of ErrNotFound.
 	if checkID("user_id", userID, MaxIDLength) != nil {
 		return Registration{}, ErrNotFound
-	}
-	if err := s.tokens.checkKeysOf(ctx, by, userID); err != nil {
-		return Registration{}, err
 	}
 	pair := s.credentials.GeneratePair()
 	key, err := s.credentials.newKey(userID, pair, options)

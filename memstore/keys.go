@@ -26,7 +26,7 @@ func (s *accounts) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey)
 	if err != nil {
 		return err
 	}
-	if err := cmp.Or(s.checkGrant(w, key.Scopes), s.checkKeyIsNew(key.ID)); err != nil {
+	if err := cmp.Or(s.checkKeyGrant(w, owner, key.Scopes), s.checkKeyIsNew(key.ID)); err != nil {
 		return err
 	}
 	if len(owner.keys) >= auth.MaxKeys {
@@ -124,7 +124,7 @@ func (s *accounts) RotateKey(
 	if err != nil {
 		return auth.AccessKey{}, err
 	}
-	err = w.By.CheckRotation(s.acting(w), key.record)
+	err = w.By.CheckRotation(s.acting(w), key.owner.record, key.record)
 	rotated, errApply := rotation.Apply(key.record, now)
 	if err = cmp.Or(err, errApply); err != nil {
 		return auth.AccessKey{}, fmt.Errorf("memstore: %w", err)
@@ -153,7 +153,7 @@ func (s *accounts) SetKeyScopes(
 	defer s.mu.Unlock()
 	key, now, err := s.keyToChange(w, id)
 	if err == nil {
-		err = s.checkGrant(w, scopes)
+		err = s.checkKeyGrant(w, key.owner, scopes)
 	}
 	if err != nil {
 		return auth.AccessKey{}, err

@@ -212,6 +212,15 @@ func (s *accounts) checkGrant(w auth.Write, granted *auth.ScopeSet) error {
 	return nil
 }
 
+// checkKeyGrant returns an error unless w.By may give a key of the owner these scopes: see
+// [auth.Authority.CheckKeyGrant]. The caller has called authorize, and holds the lock.
+func (s *accounts) checkKeyGrant(w auth.Write, owner *user, granted *auth.ScopeSet) error {
+	if err := w.By.CheckKeyGrant(s.acting(w), owner.record, granted); err != nil {
+		return fmt.Errorf("memstore: %w", err)
+	}
+	return nil
+}
+
 // checkNewUser returns an error unless w.By may add the user. The caller has called authorize, and holds
 // the lock.
 func (s *accounts) checkNewUser(w auth.Write, user auth.User, keys ...auth.AccessKey) error {

@@ -174,12 +174,12 @@ func (s *Store) UpdateUser(
 	if err != nil {
 		return auth.User{}, err
 	}
+	if err := w.By.CheckUserChange(s.acting(w), u.record, change); err != nil {
+		return auth.User{}, fmt.Errorf("memstore: %w", err)
+	}
 	changed, err := s.changedRecord(u, change)
 	if err != nil {
 		return auth.User{}, err
-	}
-	if err := w.By.CheckUserChange(s.acting(w), u.record, change); err != nil {
-		return auth.User{}, fmt.Errorf("memstore: %w", err)
 	}
 	if err := s.checkNames(u, changed); err != nil {
 		return auth.User{}, err
@@ -219,15 +219,15 @@ func (s *Store) ResetUser(
 	if err != nil {
 		return auth.User{}, nil, err
 	}
-	changed, err := s.changedRecord(u, change)
-	if err != nil {
-		return auth.User{}, nil, err
-	}
 	granted := key.Scopes
 	if change.IsSuperUser != nil && *change.IsSuperUser {
 		granted = nil
 	}
-	if err := cmp.Or(s.checkGrant(w, granted), s.checkKeyIsNew(key.ID)); err != nil {
+	if err := s.checkKeyGrant(w, u, granted); err != nil {
+		return auth.User{}, nil, err
+	}
+	changed, err := s.changedRecord(u, change)
+	if err = cmp.Or(err, s.checkKeyIsNew(key.ID)); err != nil {
 		return auth.User{}, nil, err
 	}
 

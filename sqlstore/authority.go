@@ -144,6 +144,11 @@ func (a *acting) check(ctx context.Context) error {
 // grant calls [auth.Authority.CheckGrant], after check.
 func (a acting) grant(granted *auth.ScopeSet) error { return a.w.By.CheckGrant(a.session, granted) }
 
+// grantKey calls [auth.Authority.CheckKeyGrant], after check. [hold] has locked the owner of the key.
+func (a acting) grantKey(owner string, granted *auth.ScopeSet) error {
+	return a.w.By.CheckKeyGrant(a.session, a.users[owner], granted)
+}
+
 // grantNewUser calls [auth.Authority.CheckNewUser], after check.
 func (a acting) grantNewUser(user auth.User, keys ...auth.AccessKey) error {
 	return a.w.By.CheckNewUser(a.session, auth.UserWithKeys{User: user, Keys: keys})

@@ -59,8 +59,9 @@ func (s *core) SignInGitHub(
 	user, err := signInOnce()
 	if errors.Is(err, auth.ErrExists) {
 		// The transaction may have found the e-mail address free before another user took it. In
-		// this case, the second call of signInOnce leaves the e-mail address out. If the first call
-		// failed for another reason, the second call returns the same error.
+		// this case, the second call of signInOnce leaves the e-mail address out. This holds for the address
+		// of a new user, and for an address that the sign-in fills in. If the first call failed for another
+		// reason, the second call returns the same error.
 		user, err = signInOnce()
 	}
 	if err != nil {

@@ -130,7 +130,8 @@ func addGitHubUser(ctx context.Context, t tx, user auth.User) (auth.User, error)
 }
 
 // fillEmail sets the e-mail address of a user who has none, unless the address is taken. It returns
-// the changed user.
+// the changed user. It returns [auth.ErrExists] if another transaction has taken the address since fillEmail
+// looked for it.
 func fillEmail(ctx context.Context, t tx, user auth.User, email string) (auth.User, error) {
 	if email == "" || user.Email != "" {
 		return user, nil
@@ -140,7 +141,7 @@ func fillEmail(ctx context.Context, t tx, user auth.User, email string) (auth.Us
 		return user, err
 	}
 	user.Email = email
-	return user, t.change(ctx, updateEmail, email, auth.FoldASCII(email), user.ID)
+	return user, t.insert(ctx, updateEmail, email, auth.FoldASCII(email), user.ID)
 }
 
 const (

@@ -16,7 +16,7 @@ func (s *core) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) err
 	return s.write(ctx, "add key", func(ctx context.Context, t tx) error {
 		a, err := holdOwner(ctx, t, w, key.UserID)
 		if err == nil {
-			err = a.grant(key.Scopes)
+			err = a.grantKey(key.UserID, key.Scopes)
 		}
 		if err != nil {
 			return err
@@ -100,7 +100,7 @@ func (s *core) RotateKey(
 	return writeFor(ctx, s, "rotate key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
 		a, old, err := holdAnyKey(ctx, t, w, id)
 		if err == nil {
-			err = w.By.CheckRotation(a.session, old)
+			err = w.By.CheckRotation(a.session, a.users[old.UserID], old)
 		}
 		if err != nil {
 			return old, err
@@ -212,7 +212,7 @@ func (s *core) SetKeyScopes(
 		}
 		key.Scopes = scopes
 		return key, runInOrder(
-			func() error { return a.grant(scopes) },
+			func() error { return a.grantKey(key.UserID, scopes) },
 			func() error { return t.change(ctx, setKeyScopes, scopesValue(scopes), id) },
 			func() error { return a.revokeSessionsOfKey(ctx, key) },
 		)

@@ -73,8 +73,9 @@ func (s *core) tx(ctx context.Context, conn *sql.Conn) tx {
 	return tx{querier{s, conn}, conn, conn, ctx.Err}
 }
 
-// insert runs an INSERT, and returns [auth.ErrExists] if the row violates a unique constraint. The
-// caller must then roll back, because PostgreSQL accepts no more statements in the transaction.
+// insert runs an INSERT, or an UPDATE of a unique value, and returns [auth.ErrExists] if the row violates a
+// unique constraint. The caller must then roll back, because PostgreSQL accepts no more statements in the
+// transaction.
 func (t tx) insert(ctx context.Context, query string, args ...any) error {
 	_, err := t.count(ctx, query, args...)
 	return t.store.existsOr(err)

@@ -101,12 +101,13 @@ func (s *Store) UpdateUser(
 		return auth.User{}, err
 	}
 	return writeFor(ctx, &s.core, "update user", func(ctx context.Context, t tx) (auth.User, error) {
-		a, user, err := changeUser(ctx, t, w, id, change)
+		a, user, err := changeUser(ctx, t, w, id, change, func(a acting) error {
+			return w.By.CheckUserChange(a.session, a.users[id], change)
+		})
 		if err != nil {
 			return user, err
 		}
 		return user, runInOrder(
-			func() error { return w.By.CheckUserChange(a.session, a.users[id], change) },
 			func() error { return a.rename(ctx, a.users[id], user) },
 			func() error {
 				if !setsFalse(change.IsSuperUser) {
@@ -140,17 +141,17 @@ func (s *Store) ResetUser(
 	tokens, err := writeFor(ctx, &s.core, "reset user",
 		func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
 			var a acting
-			if a, user, err = changeUser(ctx, t, w, id, change); err != nil {
+			a, user, err = changeUser(ctx, t, w, id, change, func(a acting) error {
+				if change.IsSuperUser != nil && *change.IsSuperUser {
+					return a.grant(nil)
+				}
+				return a.grantKey(id, key.Scopes)
+			})
+			if err != nil {
 				return nil, err
 			}
 			user.AdmittedAt = time.Time{}
 			err = runInOrder(
-				func() error {
-					if change.IsSuperUser != nil && *change.IsSuperUser {
-						return a.grant(nil)
-					}
-					return a.grant(key.Scopes)
-				},
 				func() error { return t.change(ctx, clearAdmitted, id) },
 				func() error { return replaceKeys(ctx, t, key) },
 				func() error { return t.change(ctx, spendGrants, id) },
@@ -178,7 +179,7 @@ func (s *Store) DeleteUser(ctx context.Context, w auth.Write, id string) ([]auth
 	return writeFor(ctx, &s.core, "delete user",
 		func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
 			a, user, err := changeUser(ctx, t, w, id,
-				auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)})
+				auth.UserChange{IsSuperUser: new(bool), IsActive: new(bool)}, nil)
 			if err != nil {
 				return nil, err
 			}
@@ -313,12 +314,16 @@ func insertUserWithKey(ctx context.Context, t tx, user auth.User, key auth.Acces
 const updateUser = `UPDATE auth_users SET is_super_user = ?, is_active = ? WHERE id = ?`
 
 // changeUser locks the record of the user, applies the change on behalf of the authority, and
-// returns the changed user. If the change disables the user, the caller revokes the sessions.
+// returns the changed user. If the change disables the user, the caller revokes the sessions. If permit is
+// not nil, changeUser calls it after the check of the authority, and before all other checks of the change.
 func changeUser(
-	ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange,
+	ctx context.Context, t tx, w auth.Write, id string, change auth.UserChange, permit func(acting) error,
 ) (acting, auth.User, error) {
 	mayTakePower := setsFalse(change.IsSuperUser) || setsFalse(change.IsActive)
 	a, err := holdOwnerWith(ctx, t, w, id, locks{superUsers: mayTakePower})
+	if err == nil && permit != nil {
+		err = permit(a)
+	}
 	if err != nil {
 		return a, auth.User{}, err
 	}

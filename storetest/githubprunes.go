@@ -43,15 +43,26 @@ func pruneForgotten(t *testing.T, store auth.AccountStore) {
 func pruneAccountsToLimit(t *testing.T, store auth.AccountStore) {
 	for i := range 5 {
 		a, _ := newUnlinked(t, store)
-		at := byHost(now.Add(time.Duration(i) * time.Second))
+		at := byHost(now.Add(time.Duration(5-i) * time.Second))
 		require.NoError(t, store.ForgetGitHubAccount(t.Context(), at, a.link.Account))
 	}
+	requireOldestPruned(t, func(at time.Time, limit int) int { return pruneAccountsAt(t, store, at, limit) })
+}
+
+// requireOldestPruned calls prune, which prunes a store with five records: one record for each of the five
+// seconds after the variable now. The test fails unless prune keeps to the limit, and removes the oldest
+// records first.
+func requireOldestPruned(t *testing.T, prune func(at time.Time, limit int) int) {
+	t.Helper()
+	later := now.Add(time.Hour)
 	for _, limit := range []int{0, -1} {
-		require.Zero(t, pruneAccountsAt(t, store, now.Add(time.Hour), limit))
+		require.Zero(t, prune(later, limit))
 	}
-	require.Equal(t, 2, pruneAccountsAt(t, store, now.Add(time.Hour), 2))
-	require.Zero(t, pruneAccountsAt(t, store, now.Add(time.Second), 10), "the oldest are pruned first")
-	require.Equal(t, 3, pruneAccountsAt(t, store, now.Add(time.Hour), 4))
+	require.Equal(t, 2, prune(later, 2))
+	require.Zero(t, prune(now.Add(2*time.Second), 10), "the oldest are pruned first")
+	require.Equal(t, 1, prune(now.Add(3*time.Second), 10))
+	require.Equal(t, 2, prune(later, 4))
+	require.Zero(t, prune(later, 10))
 }
 
 func rememberedNotPruned(t *testing.T, store auth.AccountStore) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,6 +29,7 @@ var githubRacePromisesOfUsers = []promise[auth.Store]{
 	{"of several concurrent first sign-ins with one username, one succeeds", racingUsernames},
 	{"of several concurrent first sign-ins with one e-mail address, one gets it", racingEmails},
 	{"a first sign-in succeeds while registrations take its e-mail address", racingEmailOfRegistration},
+	{"of several sign-ins that fill in one e-mail address at once, one gets it", racingFilledEmails},
 	{"a sign-in during a revocation does not survive it", signInsRacingTheirEnd},
 }
 
@@ -93,6 +95,51 @@ func racingEmails(t *testing.T, store auth.Store) {
 		}
 		require.Equal(t, 1, having)
 	}
+}
+
+// racingFilledEmails signs in linked users without an e-mail address. All get the same address from GitHub.
+// The last contender takes the address with UpdateUser.
+func racingFilledEmails(t *testing.T, store auth.Store) {
+	for range rounds(t) {
+		email, renamer := newUser().Email, newAccount(t, store)
+		signIns := make([]auth.GitHubSignInWrite, contenders)
+		for i := range signIns {
+			without := newUser()
+			without.Email = ""
+			signIns[i] = signUp(t, store, firstSignIn(without)).bareSignIn()
+			signIns[i].Email = cases(email)[i%3]
+		}
+		errs := race(contenders+1, func(i int) (err error) {
+			if i < contenders {
+				_, _, err = store.SignInGitHub(t.Context(), byHost(now), signIns[i])
+				return err
+			}
+			_, err = store.UpdateUser(t.Context(), byHost(now), renamer.user.ID, toEmail(email))
+			if errors.Is(err, auth.ErrExists) {
+				return nil
+			}
+			return err
+		})
+		require.NoError(t, errors.Join(errs...))
+		having := 0
+		for _, id := range append(userIDsOf(signIns), renamer.user.ID) {
+			user, err := store.FindUser(t.Context(), id)
+			require.NoError(t, err)
+			if strings.EqualFold(user.Email, email) {
+				having++
+			} else if id != renamer.user.ID {
+				require.Empty(t, user.Email)
+			}
+		}
+		require.Equal(t, 1, having)
+	}
+}
+
+func userIDsOf(signIns []auth.GitHubSignInWrite) (ids []string) {
+	for _, signIn := range signIns {
+		ids = append(ids, signIn.Link.UserID)
+	}
+	return ids
 }
 
 func racingEmailOfRegistration(t *testing.T, store auth.Store) {

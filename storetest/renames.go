@@ -12,7 +12,7 @@ import (
 
 var renamePromises = []promise[auth.Store]{
 	{"new names take effect and leave everything else unchanged", renamed},
-	{"a name of another user is refused", renamedToTaken},
+	{"a name of another user is refused, and the error names the field", renamedToTaken},
 	{"a username that was given up stays taken, except for its user", givenUpStaysTaken},
 	{"a username in another case is the same username", renamedInCase},
 	{"the username of a deleted user cannot be taken by a change", renamedToDeleted},
@@ -60,12 +60,25 @@ func renaming(
 	}
 }
 
-// requireNotRenamed fails the test unless the store refuses the change, because a name is taken.
+// requireNotRenamed fails the test unless the store refuses the change, because the only name in
+// it is taken.
 func requireNotRenamed(t *testing.T, store auth.Store, a account, change auth.UserChange) {
 	t.Helper()
 	_, err := store.UpdateUser(t.Context(), byHost(now), a.user.ID, change)
-	require.ErrorIs(t, err, auth.ErrExists)
+	field := "username"
+	if change.Username == nil {
+		field = "email"
+	}
+	requireTaken(t, err, field)
 	a.requireUnchanged(t, store)
+}
+
+// requireTaken fails the test unless err is an ExistsError for the field.
+func requireTaken(t *testing.T, err error, field string) {
+	t.Helper()
+	var exists *auth.ExistsError
+	require.ErrorAs(t, err, &exists)
+	require.Equal(t, auth.ExistsError{Field: field}, *exists)
 }
 
 // renameAt changes the username of the user at the given time.
@@ -119,12 +132,17 @@ func renamedToTaken(t *testing.T, store auth.Store) {
 	a, taken := newAccount(t, store), newAccount(t, store)
 	for _, name := range cases(taken.user.Username) {
 		requireNotRenamed(t, store, a, toUsername(name))
-		requireNotRenamed(t, store, a, auth.UserChange{Username: &name, Email: new(unique("free"))})
+		_, err := store.UpdateUser(t.Context(), byHost(now), a.user.ID,
+			auth.UserChange{Username: &name, Email: new(unique("free"))})
+		requireTaken(t, err, "username")
 	}
 	for _, email := range cases(taken.user.Email) {
 		requireNotRenamed(t, store, a, toEmail(email))
-		requireNotRenamed(t, store, a, auth.UserChange{Username: new(unique("free")), Email: &email})
+		_, err := store.UpdateUser(t.Context(), byHost(now), a.user.ID,
+			auth.UserChange{Username: new(unique("free")), Email: &email})
+		requireTaken(t, err, "email")
 	}
+	a.requireUnchanged(t, store)
 	taken.requireUnchanged(t, store)
 	requireNoUser(t, store, unique("nobody"))
 	_, err := store.UpdateUser(t.Context(), byHost(now), unique("nobody"), toNewUsername())
@@ -241,17 +259,21 @@ func racingRenames(t *testing.T, store auth.Store) {
 		for range contenders {
 			all = append(all, newAccount(t, store))
 		}
-		for _, change := range []func(string) auth.UserChange{toUsername, toEmail} {
+		for field, change := range map[string]func(string) auth.UserChange{
+			"username": toUsername, "email": toEmail,
+		} {
 			shared := unique("Shared")
-			winner := requireOneWinner(t, race(contenders, func(i int) error {
+			errs := race(contenders, func(i int) error {
 				_, err := store.UpdateUser(t.Context(), byHost(now), all[i].user.ID,
 					change(cases(shared)[i%3]))
 				return err
-			}), auth.ErrExists)
+			})
+			winner := requireOneWinner(t, errs, auth.ErrExists)
 			for i, a := range all {
 				got, err := store.FindUser(t.Context(), a.user.ID)
 				require.NoError(t, err)
 				if i != winner {
+					requireTaken(t, errs[i], field)
 					require.Equal(t, a.user, got)
 				}
 				all[i].user = got

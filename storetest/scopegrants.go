@@ -36,17 +36,6 @@ var (
 	beyond = auth.NewScopes("a:read", "b:read", "c:read") // the session lacks the last of these scopes
 )
 
-// grantsOf returns the grants with verbs that are methods of the store.
-func grantsOf(store auth.AccountStore) []grant {
-	var all []grant
-	for _, g := range append(append(grants, serviceGrants...), renameGrants...) {
-		if usersOf(store) != nil || !g.users {
-			all = append(all, g)
-		}
-	}
-	return all
-}
-
 func allowed(name string, prepare func(*testing.T, auth.AccountStore, account) attempt) grant {
 	return grant{verb: verb{name: name, prepare: prepare}}
 }

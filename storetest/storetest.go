@@ -47,7 +47,7 @@ var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
 	{"registering many users at once", registerUsersPromises},
 	{"listing users", listPromises},
-	{"service users", servicePromises},
+	{"service users", append(servicePromises, ownKeyPromises...)},
 	{"new names", renamePromises},
 	{"deleting a user", deletePromises},
 	{"resetting a user", resetPromises},
@@ -90,7 +90,7 @@ var alone = []group[auth.Store]{
 	{"signing in during revocations", ofUsers(signInBarrierPromises, signInBarrierPromisesOfUsers)},
 	{"rules of authority", ofUsers(authorityRulePromises, authorityRulePromisesOfUsers)},
 	{"authority races", ofUsers(authorityRacePromises, authorityRacePromisesOfUsers)},
-	{"changes by limited sessions", ofUsers(grantPromises, nil)},
+	{"changes by limited sessions", ofUsers(append(grantPromises, refusalPromises...), nil)},
 	{"changes by sessions for another audience", ofUsers(audienceAuthorityPromises, nil)},
 }
 

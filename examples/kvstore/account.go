@@ -37,6 +37,22 @@ type connection struct {
 // entry identifies an entry of an index.
 type entry struct{ bucket, key string }
 
+// taken returns the error for an entry that another account has. If the entry is for a field of a user or a
+// key, the error is an [auth.ExistsError], so that the caller learns which value to change.
+func (e entry) taken() error {
+	switch e.bucket {
+	case accounts:
+		return &auth.ExistsError{Field: "user_id"}
+	case usernames:
+		return &auth.ExistsError{Field: "username"}
+	case emails:
+		return &auth.ExistsError{Field: "email"}
+	case keys:
+		return &auth.ExistsError{Field: "access_key"}
+	}
+	return auth.ErrExists
+}
+
 // entries returns the index entries that must exist for the account.
 func (a *account) entries() map[entry]bool {
 	entries := map[entry]bool{{usernames, auth.FoldASCII(a.User.Username)}: true}
@@ -117,7 +133,7 @@ func (t tx) accountOf(index, key string) (*account, error) {
 // add saves a new account, or returns [auth.ErrExists].
 func (t tx) add(a *account) error {
 	if t.bucket(accounts).Get([]byte(a.User.ID)) != nil {
-		return auth.ErrExists
+		return entry{accounts, a.User.ID}.taken()
 	}
 	return t.save(a)
 }
@@ -138,7 +154,7 @@ func (t tx) save(a *account) error {
 			continue
 		}
 		if t.bucket(e.bucket).Get([]byte(e.key)) != nil {
-			return auth.ErrExists
+			return e.taken()
 		}
 		if err := t.bucket(e.bucket).Put([]byte(e.key), []byte(a.User.ID)); err != nil {
 			return err

@@ -53,6 +53,12 @@ func (t tx) authorize(by auth.Authority, now time.Time) (auth.Session, error) {
 // grant returns an error unless the authority may grant the scopes: see [auth.Authority.CheckGrant].
 func (c *change) grant(scopes *auth.ScopeSet) error { return c.write.By.CheckGrant(c.acting, scopes) }
 
+// grantKey returns an error unless the authority may give a key of the account these scopes: see
+// [auth.Authority.CheckKeyGrant].
+func (c *change) grantKey(a *account, scopes *auth.ScopeSet) error {
+	return c.write.By.CheckKeyGrant(c.acting, a.User, scopes)
+}
+
 // everybodyRevoked returns the Generation below which the sessions of all users are revoked.
 func (t tx) everybodyRevoked() (below int64, err error) {
 	everybody, err := t.entriesInForce("", "")

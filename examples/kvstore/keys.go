@@ -18,7 +18,7 @@ func (s *Store) AddKey(ctx context.Context, w auth.Write, key auth.AccessKey) er
 	}
 	return s.write(ctx, w, func(c *change) error {
 		return c.user(key.UserID, func(a *account) error {
-			if err := cmp.Or(c.grant(key.Scopes), a.addKey(key)); err != nil {
+			if err := cmp.Or(c.grantKey(a, key.Scopes), a.addKey(key)); err != nil {
 				return err
 			}
 			if len(a.Keys) > auth.MaxKeys {
@@ -71,7 +71,7 @@ func (s *Store) ListAllKeys(
 // later returns [auth.ErrExists].
 func (a *account) addKey(key auth.AccessKey) error {
 	if _, taken := a.Keys[key.ID]; taken {
-		return auth.ErrExists
+		return entry{keys, key.ID}.taken()
 	}
 	key.CreatedAt, key.ExpiresAt = kept(key.CreatedAt), kept(key.ExpiresAt)
 	key.PreviousUntil, key.LastUsedAt = kept(key.PreviousUntil), kept(key.LastUsedAt)
@@ -131,7 +131,7 @@ func (s *Store) RotateKey(
 	err = s.write(ctx, w, func(c *change) error {
 		return c.owner(keys, id, func(a *account) error {
 			old := a.Keys[id]
-			if err := w.By.CheckRotation(c.acting, old); err != nil {
+			if err := w.By.CheckRotation(c.acting, a.User, old); err != nil {
 				return err
 			}
 			rotated, err := rotation.Apply(old, c.now)
@@ -161,7 +161,7 @@ func (s *Store) SetKeyScopes(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		return c.key(id, func(a *account) error {
-			if err := c.grant(scopes); err != nil {
+			if err := c.grantKey(a, scopes); err != nil {
 				return err
 			}
 			key = a.Keys[id]

@@ -15,7 +15,12 @@ func (s *Store) Register(ctx context.Context, w auth.Write, user auth.User, key 
 	if err := check(ctx, w, withKey(user, key)); err != nil {
 		return err
 	}
-	return s.write(ctx, w, func(c *change) error { return c.registerFirst(user, key) })
+	return s.write(ctx, w, func(c *change) error {
+		if err := c.mayRegister(user, key); err != nil {
+			return err
+		}
+		return c.registerFirst(user, key)
+	})
 }
 
 // RegisterUsers implements [auth.UserStore]. It checks all values of a user before it writes any of
@@ -108,6 +113,9 @@ func (s *Store) Bootstrap(ctx context.Context, w auth.Write, user auth.User, key
 			Reason: "must be true, and the user an active person"}
 	}
 	return s.write(ctx, w, func(c *change) error {
+		if err := c.mayRegister(user, key); err != nil {
+			return err
+		}
 		once := []byte("once")
 		if c.bucket(bootstrapped).Get(once) != nil {
 			return auth.ErrBootstrapped
@@ -123,12 +131,13 @@ func withKey(user auth.User, key auth.AccessKey) auth.UserWithKeys {
 	return auth.UserWithKeys{User: user, Keys: []auth.AccessKey{key}}
 }
 
-// registerFirst registers a user with a first key, and adds the event.
+// mayRegister returns an error unless the authority may register the user with this first key.
+func (c *change) mayRegister(user auth.User, key auth.AccessKey) error {
+	return cmp.Or(c.write.By.CheckOwner(user.ID), c.write.By.CheckNewUser(c.acting, withKey(user, key)))
+}
+
+// registerFirst registers a user with a first key, and adds the event. The caller has called mayRegister.
 func (c *change) registerFirst(user auth.User, key auth.AccessKey) error {
-	err := cmp.Or(c.write.By.CheckOwner(user.ID), c.write.By.CheckNewUser(c.acting, withKey(user, key)))
-	if err != nil {
-		return err
-	}
 	if err := c.register(user, key); err != nil {
 		return err
 	}
@@ -233,7 +242,7 @@ func (s *Store) ResetUser(
 			if to.IsSuperUser != nil && *to.IsSuperUser {
 				granted = nil
 			}
-			if err := cmp.Or(c.grant(granted), c.set(a, to)); err != nil {
+			if err := cmp.Or(c.grantKey(a, granted), c.set(a, to)); err != nil {
 				return err
 			}
 			// The new key is added before the old keys are removed. So it cannot reuse the ID of an

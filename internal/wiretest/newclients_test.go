@@ -3,8 +3,10 @@ package wiretest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -173,7 +175,7 @@ func TestASignInSucceedsIfTheClientIsNotRemembered(t *testing.T) {
 func TestASignInDoesNotWaitLongForTheClientToBeRemembered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = &hangingClients{memstore.New()} })
+		f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = &hangingClients{Store: memstore.New()} })
 		began := time.Now()
 		for range 5 {
 			f.signInFrom(f.svc, "192.0.2.1", firefox)
@@ -188,14 +190,100 @@ func TestASignInDoesNotWaitLongForTheClientToBeRemembered(t *testing.T) {
 	})
 }
 
-// hangingClients is a store whose RememberClient does not answer.
-type hangingClients struct{ *memstore.Store }
+// hangingClients is a store whose RememberClient does not answer: for the users with these IDs, or for all
+// users if there are no IDs.
+type hangingClients struct {
+	*memstore.Store
+	users []string
+}
 
 func (h *hangingClients) RememberClient(
-	ctx context.Context, _ auth.Write, _ auth.SignInClient,
+	ctx context.Context, w auth.Write, client auth.SignInClient,
 ) (bool, error) {
+	if len(h.users) > 0 && !slices.Contains(h.users, client.UserID) {
+		return h.Store.RememberClient(ctx, w, client)
+	}
 	<-ctx.Done()
 	return false, ctx.Err()
+}
+
+// registerNumbered registers users for a test of their sign-ins.
+func (f *fixture) registerNumbered(count int) (users []auth.User) {
+	f.t.Helper()
+	for i := range count {
+		made, err := f.svc.Register(f.t.Context(), authtest.ByHost,
+			auth.UserParams{Username: fmt.Sprintf("numbered-%d", i)})
+		require.NoError(f.t, err)
+		users = append(users, made.User)
+	}
+	return users
+}
+
+func (f *fixture) signInAs(user auth.User, agent string) {
+	f.t.Helper()
+	_, err := f.svc.SignIn(clientAt(f.t, "192.0.2.1", agent), user.ID, auth.LoginOptions{})
+	require.NoError(f.t, err)
+}
+
+// Attack on the events of other users: the record of one user is locked, and this user signs in all the time.
+func TestAUserWhoseClientIsNotRememberedSilencesNoOtherUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &hangingClients{Store: memstore.New()}
+		f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = store })
+		store.users = []string{f.user.ID}
+		users := f.registerNumbered(20)
+		began := time.Now()
+		for i, user := range users {
+			f.signInAs(user, "first")
+			f.signInAs(f.user, fmt.Sprintf("agent %c", 'a'+i))
+			f.signInAs(user, "second")
+			require.Equal(t, []string{"192.0.2.1 second"}, f.newClientsOf(user))
+			f.clock.Advance(20 * time.Second)
+		}
+		require.Equal(t, 10*time.Second, time.Since(began), "the user waits once in 30 seconds")
+	})
+}
+
+// If the store answers between the failures, it is not the store that fails.
+func TestFailuresForUsersAmongSuccessesSilenceNoOtherUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &hangingClients{Store: memstore.New()}
+		f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = store })
+		users := f.registerNumbered(20)
+		locked, others := users[:10], users[10:]
+		for _, user := range locked {
+			store.users = append(store.users, user.ID)
+		}
+		for i, user := range others {
+			f.signInAs(user, "first")
+			f.signInAs(locked[i], "first")
+			f.signInAs(user, "second")
+			require.Equal(t, []string{"192.0.2.1 second"}, f.newClientsOf(user))
+		}
+	})
+}
+
+// Attack on sign-ins: a store that does not answer must not delay each of them.
+func TestAStoreThatRemembersNoClientDelaysFewSignIns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(f *fixture, _ *auth.Config) {
+			f.store = &hangingClients{Store: memstore.New()}
+		})
+		users := f.registerNumbered(40)
+		began := time.Now()
+		for _, user := range users[:20] {
+			f.signInAs(user, "first")
+		}
+		require.Equal(t, 3*time.Second, time.Since(began))
+		f.clock.Advance(30 * time.Second)
+		for _, user := range users[20:] {
+			f.signInAs(user, "first")
+		}
+		require.Equal(t, 4*time.Second, time.Since(began), "after the pause, one sign-in finds out")
+	})
 }
 
 // A user signs in from many new clients on two instances at the same time.

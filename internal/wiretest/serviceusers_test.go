@@ -313,3 +313,38 @@ func TestALimitedSessionGetsNoKeyOfAServiceUserWithAudiences(t *testing.T) {
 		require.Equal(t, http.StatusOK, r.status, "a session without a limit may")
 	})
 }
+
+// The store does not know the audiences of a user in the host's table.
+func TestALimitedSessionGetsNoKeyOfAServiceUserInTheTableOfTheHost(t *testing.T) {
+	t.Parallel()
+	table := newHostTable()
+	f := newFixture(t, ownTable(table), twoAudiences)
+	table.change("agent", func(u *auth.User) {
+		*u = auth.User{ID: "agent", IsActive: true, IsService: true, Audiences: audience}
+	})
+	table.change("robot", func(u *auth.User) { *u = auth.User{ID: "robot", IsActive: true, IsService: true} })
+	keys, options := f.svc.Credentials(), auth.KeyOptions{Scopes: auth.NewScopes(reading)}
+	limited := f.limited(auth.User{ID: "u-boss"}, reading, auth.ScopeKeys, auth.ScopeUsers)
+	identity, err := f.svc.Tokens().Verify(t.Context(), limited)
+	require.NoError(t, err)
+	by := identity.Authority()
+	by.SuperUser = true
+	change := func(user string) []error {
+		pair := f.keyOf(auth.User{ID: user}, options.Scopes)
+		_, issued := keys.Issue(t.Context(), by, user, options)
+		_, rotated := keys.Rotate(t.Context(), by, pair.AccessKey, 0)
+		return []error{issued, rotated, keys.SetScopes(t.Context(), by, pair.AccessKey, auth.NewScopes())}
+	}
+	for _, err := range change("agent") {
+		require.ErrorIs(t, err, auth.ErrInsufficientScope)
+	}
+	for _, user := range []string{"robot", "u-alice", "u-boss"} {
+		for _, err := range change(user) {
+			require.NoError(t, err, user)
+		}
+	}
+	by.SuperUser = false
+	for _, err := range change("agent") {
+		require.ErrorIs(t, err, auth.ErrNotFound, "the error does not say that there is such a key")
+	}
+}

@@ -57,7 +57,7 @@ func (h *history) checkAll() error {
 			return err
 		}
 	}
-	return nil
+	return h.checkNames(deadline)
 }
 
 // resolve sets the Generation of each call of CreateSession. If the outcome of the call is unknown,
@@ -122,13 +122,23 @@ func (h *history) model(users []string) *model {
 func (h *history) checkUsers(users []string, deadline time.Time) error {
 	m := h.model(users)
 	p := m.porcupine()
-	about := strings.Join(users, ", ")
+	return h.linearizable(strings.Join(users, ", "), p,
+		func(records []record) []porcupine.Operation { return h.operations(users, records) },
+		func(operations []porcupine.Operation) string { return explain(m, p, operations) }, deadline)
+}
+
+// linearizable returns an error unless the calls that the function selects are linearizable according to the
+// model. The function explain says more about an order that was not found.
+func (h *history) linearizable(
+	about string, p porcupine.Model, selected func([]record) []porcupine.Operation,
+	explain func([]porcupine.Operation) string, deadline time.Time,
+) error {
 	// The outcome of some calls is unknown. The first two checks assume when these calls took effect.
 	// They are fast, and an order that they find is valid. If an assumption is wrong, they find
 	// none. The last check assumes nothing.
 	var likely []porcupine.Operation
 	for i, assumed := range [][]record{h.likely(), h.bounded()} {
-		operations := h.operations(users, assumed)
+		operations := selected(assumed)
 		share := []time.Duration{8, 2}[i] // of the time that is left
 		result := porcupine.CheckOperationsTimeout(p, operations, max(until(deadline)/share, 1))
 		if result == porcupine.Ok {
@@ -136,18 +146,18 @@ func (h *history) checkUsers(users []string, deadline time.Time) error {
 		}
 		likely = operations
 		if !h.uncertain() && result == porcupine.Illegal {
-			return fmt.Errorf("the calls about %s are not linearizable\n%s", about, explain(m, p, operations))
+			return fmt.Errorf("the calls about %s are not linearizable\n%s", about, explain(operations))
 		}
 	}
-	operations := h.operations(users, h.records)
+	operations := selected(h.records)
 	switch porcupine.CheckOperationsTimeout(p, operations, until(deadline)) {
 	case porcupine.Ok:
 		return nil
 	case porcupine.Unknown:
 		return fmt.Errorf("%w: %d calls about %s\n%s", ErrTimeout, len(operations), about,
-			explain(m, p, likely))
+			explain(likely))
 	}
-	return fmt.Errorf("the calls about %s are not linearizable\n%s", about, explain(m, p, operations))
+	return fmt.Errorf("the calls about %s are not linearizable\n%s", about, explain(operations))
 }
 
 // uncertain reports whether the outcome of a call is unknown.

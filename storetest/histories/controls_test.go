@@ -28,6 +28,8 @@ var controls = map[string]func() auth.Store{
 	"pruning of an entry that a reader still needs":   prunesTooMuch,
 	"a session limit that is counted before the lock": overLimit,
 	"a fold that misses a session":                    foldsTooLittle,
+	"a username that two users have":                  sharesNames,
+	"a username that another user gave up":            reusesNames,
 }
 
 func TestEachDefectIsFoundWithinAMinute(t *testing.T) {

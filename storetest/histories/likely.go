@@ -8,8 +8,9 @@ type evidence struct {
 	session map[string]time.Duration // when the first answer that shows the session returned
 	key     map[string]time.Duration // when the first answer that shows the key returned
 	login   map[loginAt]time.Duration
-	named   map[string]bool // sessions that an entry of the feed names
-	surplus map[string]int  // entries for all sessions of a user, minus successful calls
+	name    map[string]time.Duration // when the first answer that shows the username returned: see rename
+	named   map[string]bool          // sessions that an entry of the feed names
+	surplus map[string]int           // entries for all sessions of a user, minus successful calls
 }
 
 type loginAt struct {
@@ -25,7 +26,7 @@ func see[K comparable](seen map[K]time.Duration, what K, at time.Duration) {
 
 func (h *history) evidence() evidence {
 	e := evidence{map[string]time.Duration{}, map[string]time.Duration{}, map[loginAt]time.Duration{},
-		map[string]bool{}, map[string]int{}}
+		map[string]time.Duration{}, map[string]bool{}, map[string]int{}}
 	for _, entry := range h.feed {
 		e.named[entry.SessionID] = true
 		if isFull(entry) {
@@ -44,6 +45,7 @@ func (h *history) evidence() evidence {
 		}
 		if r.answer.User.ID != "" {
 			see(e.login, loginAt{r.answer.User.ID, micros(r.answer.User.LastLogin)}, r.end)
+			see(e.name, r.answer.User.Username, r.end)
 		}
 		switch r.call.Verb {
 		case revokeSession:
@@ -112,6 +114,14 @@ func (e evidence) end(r record) (end time.Duration, probable bool) {
 		}
 	case addKey:
 		if first, seen := e.key[r.call.Key]; seen {
+			return first, true
+		}
+		return infinity, false
+	case updateUser:
+		if !r.call.renames() {
+			break
+		}
+		if first, seen := e.name[*r.call.Change.Username]; seen && isSpelled(*r.call.Change.Username) {
 			return first, true
 		}
 		return infinity, false

@@ -37,7 +37,7 @@ type profile struct {
 var profiles = []profile{
 	{users: 5, limits: []int{0, 2, 4}, weight: map[verb]int{
 		createSession: 24, findSession: 14, listSessions: 8, revokeSession: 8, revokeToken: 5,
-		revokeUserSessions: 5, updateUser: 5, findUser: 5, addKey: 4, revokeKey: 3, resetUser: 1,
+		revokeUserSessions: 5, updateUser: 10, findUser: 5, addKey: 4, revokeKey: 3, resetUser: 1,
 		deleteUser: 1, register: 1, revokeEverybody: 1, pruneSessions: 2, pruneRevocations: 1,
 		revocationHead: 6, listRevocations: 6,
 	}},
@@ -49,7 +49,7 @@ var profiles = []profile{
 	// Revocations of everybody among the sessions of super users.
 	{users: 3, limits: []int{0, 3}, weight: map[verb]int{
 		createSession: 30, findSession: 16, listSessions: 8, revokeSession: 8, revokeToken: 3,
-		revokeUserSessions: 5, updateUser: 8, findUser: 4, revokeEverybody: 8, pruneSessions: 2,
+		revokeUserSessions: 5, updateUser: 14, findUser: 4, revokeEverybody: 8, pruneSessions: 2,
 		pruneRevocations: 2, revocationHead: 5, listRevocations: 5,
 	}},
 }
@@ -228,9 +228,13 @@ func (p *planner) session(c *call) {
 	}
 }
 
-// change completes a call of UpdateUser. Users are enabled more often than disabled, because
-// nothing happens to a disabled user.
+// change completes a call of UpdateUser. Half of the calls change the username. Users are enabled more often
+// than disabled, because nothing happens to a disabled user.
 func (p *planner) change(c *call) {
+	if p.IntN(2) == 0 {
+		c.Change = p.rename()
+		return
+	}
 	flag := p.IntN(3) > 0
 	if slices.Contains(p.supers(), c.User) && p.IntN(2) == 0 {
 		c.Change.IsSuperUser = &flag

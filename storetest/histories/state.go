@@ -23,8 +23,9 @@ type state struct {
 // account is the state of one user.
 type account struct {
 	exists, active, super bool
-	retired               bool  // the user was deleted
-	login                 int64 // LastLogin
+	retired               bool   // the user was deleted
+	name                  string // the username; empty if it is the ID of the user, as at first
+	login                 int64  // LastLogin
 	keys                  []string
 	sessions              []held // by the order of [auth.SessionStore.CreateSession], the oldest first
 
@@ -69,7 +70,8 @@ func equalStates(a, b *state) bool {
 
 func (a *account) equal(b *account) bool {
 	return a.exists == b.exists && a.active == b.active && a.super == b.super && a.retired == b.retired &&
-		a.login == b.login && slices.Equal(a.keys, b.keys) && slices.Equal(a.sessions, b.sessions) &&
+		a.name == b.name && a.login == b.login &&
+		slices.Equal(a.keys, b.keys) && slices.Equal(a.sessions, b.sessions) &&
 		slices.Equal(a.force, b.force) && len(a.older) == len(b.older) && slices.Equal(a.older, b.older)
 }
 
@@ -159,7 +161,7 @@ func (a *account) record(id string) auth.User {
 	if !a.exists {
 		return auth.User{}
 	}
-	return auth.User{ID: id, Username: id, IsActive: a.active, IsSuperUser: a.super}
+	return auth.User{ID: id, Username: cmp.Or(a.name, id), IsActive: a.active, IsSuperUser: a.super}
 }
 
 // capped reports whether [auth.Revocation.Capped] is true.

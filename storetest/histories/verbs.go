@@ -24,9 +24,11 @@ func (m *model) register(s *state, c call, u int) []result {
 	if s.users[u].exists || s.users[u].retired {
 		return fails(s, "ErrExists")
 	}
+	// Only the check of the names knows whether another user has the username.
+	results := fails(s, "ErrExists")
 	added := *s.users[u]
 	added.exists, added.active, added.super, added.keys = true, true, c.IsSuperUser, []string{c.Key}
-	return []result{{next: s.with(u, &added)}}
+	return append(results, result{next: s.with(u, &added)})
 }
 
 // changeUser has the results of UpdateUser, ResetUser and DeleteUser.
@@ -44,6 +46,11 @@ func (m *model) changeUser(s *state, c call, u int, change auth.UserChange) []re
 	}
 	changed := *before
 	changed.active, changed.super = after.IsActive, after.IsSuperUser
+	var results []result
+	if c.renames() {
+		changed.name = after.Username
+		results = fails(s, "ErrExists") // as in register
+	}
 	next := s.with(u, &changed)
 	if c.Verb != updateUser || change.IsActive != nil && !*change.IsActive {
 		if next = m.revokeAll(next, c, u); next == nil {
@@ -57,10 +64,11 @@ func (m *model) changeUser(s *state, c call, u int, change auth.UserChange) []re
 	case deleteUser:
 		changed.exists, changed.retired, changed.keys = false, true, nil
 		changed.active, changed.super, changed.login = false, false, 0
+		changed.name = ""
 		return []result{{next: next.with(u, &changed)}}
 	}
 	next = next.with(u, &changed)
-	return []result{{next: next, fits: func(a answer) bool { return m.isUser(next, u, a.User) }}}
+	return append(results, result{next: next, fits: func(a answer) bool { return m.isUser(next, u, a.User) }})
 }
 
 func (m *model) addKey(s *state, c call, u int) []result {

@@ -359,3 +359,28 @@ func TestAUserWithoutGitHubIsNoError(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, removed)
 }
+
+// The attack: an answer of another server fills the log with a long or unreadable scope.
+func TestTheScopeInAnErrorIsShortAndReadable(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	longest := strings.Repeat("x", 64)
+	for sent, want := range map[string]string{
+		"auth:keys": "auth:keys", longest: longest, longest + "y": longest,
+		strings.Repeat("long ", 1000): strings.Repeat("long ", 13)[:64], "a\tb": "ab",
+	} {
+		f.meddle(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/auth/keys" {
+				return false
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+sent+`"`)
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		})
+		_, err := f.client.Keys(t.Context())
+		var answer *authclient.Error
+		require.ErrorAs(t, err, &answer)
+		require.Equal(t, want, answer.Scope)
+		require.ErrorIs(t, err, auth.ErrInsufficientScope)
+	}
+}

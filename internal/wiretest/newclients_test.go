@@ -175,7 +175,9 @@ func TestASignInSucceedsIfTheClientIsNotRemembered(t *testing.T) {
 func TestASignInDoesNotWaitLongForTheClientToBeRemembered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = &hangingClients{Store: memstore.New()} })
+		f := newFixture(t, func(f *fixture, _ *auth.Config) {
+			f.store = &hangingClients{Store: memstore.New()}
+		})
 		began := time.Now()
 		for range 5 {
 			f.signInFrom(f.svc, "192.0.2.1", firefox)

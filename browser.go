@@ -35,7 +35,8 @@ type BrowserSessions struct {
 	// Tokens.Lifetime if that is longer.
 	//
 	// Before you remove a retired signing key, wait for MaxLifetime, because the key may have signed a
-	// session cookie that is valid for so long. If you lower MaxLifetime, older sessions end at once.
+	// session cookie that is valid for so long. If you lower MaxLifetime, older sessions end at once. A
+	// cookie also ends at once if the rest of its life exceeds Tokens.MaxLifetime.
 	MaxLifetime time.Duration
 }
 

@@ -30,13 +30,22 @@ func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identi
 
 // verifyCookie returns the verified token of the session cookie. It does not check whether the
 // session has been revoked.
+//
+// The lifetime of a renewed cookie begins with the renewal, so verifyCookie compares the rest of it with
+// TokenConfig.MaxLifetime. The entry that revokes all sessions of a user stays in the feed for that long.
 func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified, error) {
 	v, err := s.browser.Verify(r, s.tokens.ring.Load(), now)
 	if errors.Is(err, browser.ErrNoCookie) {
 		return nil, ErrTokenMissing
 	}
+	if err == nil && v.Identity.ExpiresAt.After(now.Add(s.tokens.cfg.MaxLifetime+renewalSkew)) {
+		return nil, token.ErrLifetime
+	}
 	return v, err
 }
+
+// renewalSkew is how far ahead the clock of the instance can be that has made a cookie.
+const renewalSkew = 30 * time.Second
 
 // sessionCookie returns a cookie for the session, which ends after the given lifetime. It returns
 // ErrServiceUser for a service user.

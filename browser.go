@@ -34,9 +34,8 @@ type BrowserSessions struct {
 	// 30 days. If MaxLifetime is equal to Tokens.Lifetime, no cookie is renewed. Zero means 7 days, or
 	// Tokens.Lifetime if that is longer.
 	//
-	// Before you remove a retired signing key, wait for MaxLifetime, because the key may have signed a
-	// session cookie that is valid for so long. If you lower MaxLifetime, older sessions end at once. A
-	// cookie also ends at once if the rest of its life exceeds Tokens.MaxLifetime.
+	// If you lower MaxLifetime, older sessions end at once. A cookie also ends at once if the rest of its
+	// life exceeds Tokens.MaxLifetime.
 	MaxLifetime time.Duration
 }
 

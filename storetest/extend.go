@@ -23,8 +23,8 @@ var extendPromises = []promise[auth.AccountStore]{
 
 func extendedKeepsTheRest(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
-	for _, until := range []time.Time{now.Add(3 * time.Hour), now.Add(2 * time.Hour), now.Add(4*time.Hour + 999)} {
-		want := a.session
+	for _, longer := range []time.Duration{3 * time.Hour, 2 * time.Hour, 4*time.Hour + 999} {
+		want, until := a.session, now.Add(longer)
 		if until = until.Truncate(time.Microsecond).UTC(); until.After(want.ExpiresAt) {
 			want.ExpiresAt = until
 		}
@@ -155,7 +155,8 @@ func othersAreRevoked(t *testing.T, store auth.AccountStore) {
 	expired := newHostSession(a.user)
 	expired.ExpiresAt = now
 	openSession(t, store, expired)
-	live := []auth.Session{openSession(t, store, newSession(a.key)), openSession(t, store, newHostSession(a.user))}
+	live := []auth.Session{openSession(t, store, newSession(a.key)),
+		openSession(t, store, newHostSession(a.user))}
 	revoked, err := store.RevokeOtherSessions(t.Context(), bySession(a.session, now))
 	require.NoError(t, err)
 	require.Equal(t, len(live), revoked)

@@ -78,6 +78,12 @@ func (f *fixture) ask(cookie, method, target string) response {
 	return f.send(method, target, "", "Cookie", cookie, "Sec-Fetch-Site", "same-origin")
 }
 
+// requireEnded fails the test unless the service rejects the cookie.
+func (f *fixture) requireEnded(cookie string) {
+	f.t.Helper()
+	require.Equal(f.t, http.StatusUnauthorized, f.ask(cookie, http.MethodGet, "/auth/user").status)
+}
+
 func TestABrowserSignsInWithAKeyWithoutGitHub(t *testing.T) {
 	t.Parallel()
 	f := newBrowserFixture(t)
@@ -174,7 +180,8 @@ func TestABrowserLoginIsRefusedAsALoginIs(t *testing.T) {
 func TestAServiceUserGetsNoBrowserSession(t *testing.T) {
 	t.Parallel()
 	f := newBrowserFixture(t)
-	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "ci", IsService: true})
+	made, err := f.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{Username: "ci",
+		IsService: true})
 	require.NoError(t, err)
 	r := f.loginByKey(made.Pair)
 	require.Equal(t, http.StatusForbidden, r.status)
@@ -293,14 +300,14 @@ func TestNothingOfARenewedSessionSurvivesItsRevocation(t *testing.T) {
 			f.clock.Advance(6 * time.Second) // the other instance reads the feed
 			for _, copied := range append(cookies, cookie) {
 				for _, in := range []*fixture{f, other} {
-					require.Equal(t, http.StatusUnauthorized, in.ask(copied, http.MethodGet, "/auth/user").status)
+					in.requireEnded(copied)
 				}
 			}
 			f.clock.Advance(8 * time.Hour) // the first cookie has expired, and the feed is pruned
 			require.NoError(t, errorOf(f.svc.Prune(t.Context())))
 			fresh := f.secondInstance()
 			for _, copied := range cookies {
-				require.Equal(t, http.StatusUnauthorized, fresh.ask(copied, http.MethodGet, "/auth/user").status)
+				fresh.requireEnded(copied)
 			}
 		})
 	}
@@ -372,52 +379,4 @@ func TestARenewedCookieIsNeverInAResponseForSharedCaches(t *testing.T) {
 		r := send(h, http.MethodGet, "/page", "", "Cookie", cookie)
 		require.Equal(t, test.renewed, sessionCookieOf(r) != "", name)
 	}
-}
-
-func TestABearerTokenIsNotRenewedAndNeitherIsASignOut(t *testing.T) {
-	t.Parallel()
-	f := newBrowserFixture(t)
-	token, cookie := f.signIn(f.user), f.signedInByKey(f.userPair)
-	f.clock.Advance(10 * time.Hour)
-	require.Empty(t, f.send(http.MethodGet, "/auth/user", "", "Cookie", cookie,
-		"Authorization", "Bearer "+token).header["Set-Cookie"])
-	require.Empty(t, sessionCookieOf(f.ask(cookie, http.MethodPost, "/auth/logout")))
-}
-
-// A renewal needs the store, but a request does not.
-func TestARequestIsServedAlthoughTheStoreCannotRenewItsCookie(t *testing.T) {
-	t.Parallel()
-	away := false
-	f := newBrowserFixture(t, withFaults(func(method string) error {
-		if away && method == "ExtendSession" {
-			return http.ErrServerClosed
-		}
-		return nil
-	}))
-	cookie := f.signedInByKey(f.userPair)
-	f.clock.Advance(10 * time.Hour)
-	away = true
-	r := f.ask(cookie, http.MethodGet, "/auth/user")
-	require.Equal(t, http.StatusOK, r.status)
-	require.Empty(t, r.header["Set-Cookie"])
-	away = false
-	f.clock.Advance(time.Minute)
-	require.NotEmpty(t, sessionCookieOf(f.ask(cookie, http.MethodGet, "/auth/user")))
-}
-
-func TestASessionIsNotExtendedBeyondItsKey(t *testing.T) {
-	t.Parallel()
-	f := newBrowserFixture(t)
-	end := f.clock.Now().Add(14 * time.Hour).Truncate(time.Second)
-	pair, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
-		auth.KeyOptions{ExpiresAt: end})
-	require.NoError(t, err)
-	cookie := f.signedInByKey(pair)
-	f.clock.Advance(10 * time.Hour)
-	cookie = sessionCookieOf(f.ask(cookie, http.MethodGet, "/auth/user"))
-	require.NotEmpty(t, cookie)
-	f.clock.Advance(2 * time.Hour)
-	require.Empty(t, sessionCookieOf(f.ask(cookie, http.MethodGet, "/auth/user")))
-	f.clock.Advance(2 * time.Hour)
-	require.Equal(t, http.StatusUnauthorized, f.ask(cookie, http.MethodGet, "/auth/user").status)
 }

@@ -30,7 +30,8 @@ type Config struct {
 	// PublicURL is the origin at which browsers reach the service, such as
 	// "https://api.example.com". Cookies and redirects are made for this origin. PublicURL must be
 	// https, except on loopback or if GitHub.InsecureCookies is set. Empty means the origin of
-	// GitHub.CallbackURL. If both URLs are set, they must have the same origin.
+	// GitHub.CallbackURL. If both URLs are set, they must have the same origin. BrowserSessions needs
+	// one of them.
 	PublicURL string
 
 	// SigningKeys sign and verify tokens. The first key signs, and all keys verify.
@@ -38,7 +39,8 @@ type Config struct {
 	SigningKeys []SigningKey
 
 	// SealingKeys encrypt cookies, and the GitHub tokens in the store. They are required if GitHub
-	// is set, and must be the same on all instances. The first key encrypts, and all keys decrypt.
+	// or BrowserSessions is set, and must be the same on all instances. The first key encrypts, and
+	// all keys decrypt.
 	SealingKeys []SymmetricKey
 
 	// Tokens configures tokens, and how soon an instance learns of a revocation.
@@ -51,8 +53,10 @@ type Config struct {
 	// calls for GitHub answer 503.
 	GitHub *GitHubConfig
 
-	// BrowserSessions, if set, makes a sign-in with GitHub set a session cookie in the browser. nil
-	// means that the response to the sign-in contains a token instead.
+	// BrowserSessions, if set, turns on session cookies: a sign-in with GitHub then sets a session
+	// cookie, and so does POST /auth/browser/login, which signs in with an access key. nil means that
+	// the response to a sign-in with GitHub contains a token, and that there is no browser sign-in
+	// with a key.
 	BrowserSessions *BrowserSessions
 
 	// ReauthAfter, if positive, limits the calls that return an access secret, connect a GitHub
@@ -123,6 +127,7 @@ type Service struct {
 	tokens      *TokenIssuer
 	github      *GitHubConnector  // nil without Config.GitHub
 	browser     *browser.Sessions // nil without Config.BrowserSessions
+	renewals    *renewals         // nil unless session cookies are renewed
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
 	clients     *clientaddr.Resolver
 	throttle    *throttle.Throttle // nil if Throttling.Off is set
@@ -192,7 +197,13 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
-	github, sessions, err := newGitHub(store, tokens, cfg)
+	var github *GitHubConnector
+	if cfg.GitHub != nil {
+		if github, err = NewGitHubConnector(store, tokens, cfg.SealingKeys, *cfg.GitHub); err != nil {
+			return nil, err
+		}
+	}
+	sessions, renewals, err := cfg.newBrowserSessions(tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +220,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		tokens:      tokens,
 		github:      github,
 		browser:     sessions,
+		renewals:    renewals,
 		writeError:  cfg.WriteError,
 		clients:     clients,
 		throttle:    throttle,
@@ -304,30 +316,28 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	return cfg, err
 }
 
-// newGitHub returns the connector and the browser sessions. Each is nil if it is not configured.
-func newGitHub(
-	store GitHubStore, tokens *TokenIssuer, cfg Config,
-) (*GitHubConnector, *browser.Sessions, error) {
-	if cfg.GitHub == nil {
-		if cfg.BrowserSessions != nil {
-			return nil, nil, errors.New("auth: Config.BrowserSessions needs Config.GitHub: its callback " +
-				"opens them")
-		}
+// newBrowserSessions returns the session cookies, and what decides about their renewal. The results are
+// nil if the configuration has no session cookies, or does not renew them.
+func (cfg Config) newBrowserSessions(tokens *TokenIssuer) (*browser.Sessions, *renewals, error) {
+	switch {
+	case cfg.BrowserSessions == nil:
 		return nil, nil, nil
-	}
-	if cfg.GitHub.InsecureUnboundState && cfg.BrowserSessions != nil {
+	case cfg.PublicURL == "":
+		return nil, nil, errors.New("auth: Config.BrowserSessions needs Config.PublicURL, the origin at " +
+			"which browsers reach the service")
+	case cfg.GitHub != nil && cfg.GitHub.InsecureUnboundState:
 		return nil, nil, errors.New("auth: GitHub's InsecureUnboundState cannot be set with " +
 			"BrowserSessions: a link from anybody would sign a browser in as somebody else")
 	}
-	github, err := NewGitHubConnector(store, tokens, cfg.SealingKeys, *cfg.GitHub)
-	if err != nil || cfg.BrowserSessions == nil {
-		return github, nil, err
+	own, err := cfg.BrowserSessions.withDefaults(tokens.cfg)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := tokens.checkCookieLength(); err != nil {
 		return nil, nil, err
 	}
-	sessions, err := newBrowserSessions(*cfg.BrowserSessions, cfg.SealingKeys, cfg.PublicURL, tokens)
-	return github, sessions, err
+	sessions, err := newBrowserSessions(own, cfg.SealingKeys, cfg.PublicURL, tokens)
+	return sessions, newRenewals(own, tokens.cfg.Lifetime, cfg.Now), err
 }
 
 // Credentials returns the service's CredentialVerifier.

@@ -264,3 +264,29 @@ func (s Session) OpenedBy(key AccessKey) (Session, error) {
 	}
 	return s, nil
 }
+
+// ExtendedTo returns the session with a later end. A store calls it in [SessionStore.ExtendSession], after it
+// has locked the access key that opened the session, and stores the returned session. The key argument is
+// zero if no key opened the session.
+//
+// If the key expires before the given time, the session ends with the key. The returned session never ends
+// earlier than before. ExtendedTo returns an *[InvalidError] if the time is out of range, and the errors of
+// [Session.OpenedBy] if the key could no longer open a session with the same scopes.
+func (s Session) ExtendedTo(until time.Time, key AccessKey) (Session, error) {
+	longer := s
+	longer.ExpiresAt = until
+	if s.AccessKeyID != "" {
+		opened, err := longer.OpenedBy(key)
+		if err == nil && !opened.Scopes.Equal(s.Scopes) { // the key was limited meanwhile
+			err = &InsufficientScopeError{}
+		}
+		if err != nil {
+			return s, err
+		}
+		longer = opened
+	}
+	if !longer.ExpiresAt.After(s.ExpiresAt) {
+		return s, nil
+	}
+	return longer, longer.Validate()
+}

@@ -53,7 +53,7 @@ type TokenConfig struct {
 	// use. If it returns an error or panics, or if the token becomes too long for a cookie (2048 bytes,
 	// with [Config.BrowserSessions]), the sign-in fails with 503 and the session is revoked. It is also
 	// called for each delegated token. There, an error makes [TokenIssuer.Delegate] fail, and the session
-	// stays.
+	// stays. When a session cookie is renewed, an error leaves the cookie as it is.
 	Claims func(ctx context.Context, session Session, user User) (map[string]any, error)
 
 	// Lifetime is how long a token is valid, in whole seconds, from 1 second to 30 days. Zero means
@@ -145,6 +145,10 @@ func publicOrigin(publicURL, callbackURL string, insecureCookies bool) (string, 
 		return "", errors.New("auth: Config.PublicURL must be https")
 	}
 	origin := weburl.Origin(publicURL)
+	if !weburl.IsOrigin(origin) {
+		return "", errors.New("auth: Config.PublicURL must have its host and port in the form that " +
+			"browsers send: in ASCII (xn--…), and without leading zeros or a colon at the end")
+	}
 	if callback != "" && callback != origin {
 		return "", errors.New("auth: Config.PublicURL and GitHub's CallbackURL must have the same origin: " +
 			"a browser does not send the cookies of one origin to the other")

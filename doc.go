@@ -84,8 +84,9 @@
 //
 // If Config.GitHub is set, users can sign in with GitHub and connect their GitHub accounts.
 // [GitHubConnector.Client] returns an HTTP client with which the host calls GitHub as one of these
-// users. If Config.BrowserSessions is set, a sign-in with GitHub sets a session cookie in the
-// browser. Package githubtest is a fake GitHub for tests.
+// users. If [Config.BrowserSessions] is set, a sign-in with GitHub sets a session cookie in the
+// browser. A person can also get this cookie with an access key: mount [GroupBrowser].
+// Package githubtest is a fake GitHub for tests.
 //
 // # Attacks
 //

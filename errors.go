@@ -74,8 +74,8 @@ var (
 	// ErrUserDisabled means that a user is not active.
 	ErrUserDisabled = errors.New("auth: user is disabled")
 
-	// ErrServiceUser means that the user is a service user, which cannot sign in with GitHub, connect a
-	// GitHub account, or be the first super user.
+	// ErrServiceUser means that the user is a service user, which cannot sign in with GitHub, open a
+	// browser session, connect a GitHub account, or be the first super user.
 	ErrServiceUser = errors.New("auth: service users cannot do this")
 
 	// ErrLastSuperUser means that a change was refused because no active super user would remain.

@@ -20,7 +20,6 @@ import (
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/seal"
 	"github.com/sallyport-go/auth/internal/text"
-	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/weburl"
 )
 
@@ -384,33 +383,4 @@ func newGitHubAPI(cfg GitHubConfig) *githubapi.Client {
 		BaseURL:      cfg.BaseURL,
 		APIURL:       cfg.APIURL,
 	}, cfg.HTTPClient.Transport, cfg.Now)
-}
-
-// BrowserSessions configures session cookies. If they are enabled, a sign-in with GitHub ends with
-// a redirect to a page of the host. If the sign-in succeeded, the response sets the cookie. If the
-// sign-in failed, the page's URL has a query parameter named error. The middleware accepts the
-// cookie if a request has no bearer token. Signing out removes the cookie.
-type BrowserSessions struct {
-	// LandingPath is the path of the host's page to which the browser is redirected. Default "/".
-	LandingPath string
-}
-
-// newBrowserSessions returns the value that makes and reads session cookies. Each cookie contains a
-// token of the issuer.
-func newBrowserSessions(
-	cfg BrowserSessions, sealing []SymmetricKey, origin string, tokens *TokenIssuer,
-) (*browser.Sessions, error) {
-	page := cmp.Or(cfg.LandingPath, "/")
-	if err := checkReturnTo(page); err != nil {
-		return nil, errors.New("auth: BrowserSessions.LandingPath must be a path such as /account")
-	}
-	sealer, err := newSealer(sealing, "browser session cookie")
-	if err != nil {
-		return nil, err
-	}
-	cache, err := token.NewCache(tokens.cfg.CacheSize)
-	if err != nil {
-		return nil, err
-	}
-	return browser.NewSessions(newCookies(sealer, origin), tokens.verifier, cache, origin, page), nil
 }

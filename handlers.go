@@ -29,13 +29,17 @@ const (
 	// unless the host names it, because the host may have health checks of its own.
 	GroupHealth RouteGroup = "health"
 
+	// GroupBrowser contains the call with which a person signs in to a browser session with an access key:
+	// see [Config.BrowserSessions]. Routes, Mount and Handler omit this group unless the host names it.
+	GroupBrowser RouteGroup = "browser"
+
 	// GroupVerifiers contains the call with which services that have no store learn of revocations: see
 	// [RemoteVerifierConfig]. Routes, Mount and Handler omit this group unless the host names it.
 	GroupVerifiers RouteGroup = "verifiers"
 )
 
 // optionalGroups are the groups that a host must name.
-var optionalGroups = []RouteGroup{GroupHealth, GroupVerifiers}
+var optionalGroups = []RouteGroup{GroupBrowser, GroupHealth, GroupVerifiers}
 
 // Route is one documented call and its handler.
 type Route struct {
@@ -55,8 +59,8 @@ func newRoute(method, path string, group RouteGroup, handler http.Handler) Route
 }
 
 // Routes returns the calls of the given groups. If no group is given, it returns the calls of all
-// groups except GroupHealth and GroupVerifiers. Use it for routers other than [http.ServeMux]. If the host
-// has a [UserSource], Routes omits GroupAdministration.
+// groups except GroupBrowser, GroupHealth and GroupVerifiers. Use it for routers other than
+// [http.ServeMux]. If the host has a [UserSource], Routes omits GroupAdministration.
 //
 // Paths contain parameters, such as {id}, which the handlers read with [http.Request.PathValue]. If
 // the router does not set path values, the host must set them with [http.Request.SetPathValue].
@@ -77,6 +81,7 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 		newRoute(http.MethodGet, "/auth/user", GroupAccount, user),
 		newRoute(http.MethodGet, "/auth/user/", GroupAccount, user),
 		newRoute(http.MethodGet, "/auth/sessions", GroupAccount, s.ListSessionsHandler()),
+		newRoute(http.MethodDelete, "/auth/sessions", GroupAccount, s.RevokeOtherSessionsHandler()),
 		newRoute(http.MethodDelete, "/auth/sessions/{id}", GroupAccount, s.RevokeSessionHandler()),
 		newRoute(http.MethodGet, "/auth/keys", GroupAccount, s.ListKeysHandler()),
 		newRoute(http.MethodPost, "/auth/keys", GroupAccount, s.CreateKeyHandler()),
@@ -101,6 +106,7 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 		)
 	}
 	routes = append(routes,
+		newRoute(http.MethodPost, "/auth/browser/login", GroupBrowser, s.BrowserLoginHandler()),
 		newRoute(http.MethodGet, "/livez", GroupHealth, s.LivenessHandler()),
 		newRoute(http.MethodGet, "/readyz", GroupHealth, s.ReadinessHandler()),
 		newRoute(http.MethodGet, "/auth/revocations", GroupVerifiers, s.RevocationsHandler()))
@@ -113,8 +119,9 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 }
 
 // Mount registers the calls of the given groups on the mux. If no group is given, it registers the
-// calls of all groups except GroupHealth and GroupVerifiers. Each pattern contains the method of its
-// call. If a pattern conflicts with a pattern of the mux, Mount panics, as [http.ServeMux.Handle] does.
+// calls of all groups except GroupBrowser, GroupHealth and GroupVerifiers. Each pattern contains the
+// method of its call. If a pattern conflicts with a pattern of the mux, Mount panics, as
+// [http.ServeMux.Handle] does.
 // The message of the panic names both patterns, where the other pattern was registered, and the line that
 // called Mount. A second call of Mount for the same group on one mux is such a conflict.
 func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
@@ -136,9 +143,9 @@ func (s *Service) Mount(mux *http.ServeMux, groups ...RouteGroup) {
 }
 
 // Handler returns one handler that serves the calls of the given groups. If no group is given, it
-// serves the calls of all groups except GroupHealth and GroupVerifiers. It answers every other request
-// with 404 or 405, through Config.WriteError. It never redirects: a path such as /auth//user gets 404,
-// although [http.ServeMux] would redirect it.
+// serves the calls of all groups except GroupBrowser, GroupHealth and GroupVerifiers. It answers every
+// other request with 404 or 405, through Config.WriteError. It never redirects: a path such as
+// /auth//user gets 404, although [http.ServeMux] would redirect it.
 func (s *Service) Handler(groups ...RouteGroup) http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{} // by path

@@ -25,19 +25,24 @@ type loginResponse struct {
 }
 
 func (s *Service) serveLogin(w http.ResponseWriter, r *http.Request) (any, error) {
-	body := wire.ReadBody(w, r, "access_key", "access_secret")
-	pair := KeyPair{
-		AccessKey:    body.Text("access_key"),
-		AccessSecret: NewSecret(body.Text("access_secret")),
-	}
-	if body.Err() != nil {
-		return nil, readError(body.Err())
+	pair, err := readPair(wire.ReadBody(w, r, "access_key", "access_secret"))
+	if err != nil {
+		return nil, err
 	}
 	token, err := s.Login(r.Context(), pair, LoginOptions{})
 	if err != nil {
 		return nil, err
 	}
 	return newLoginResponse(token), nil
+}
+
+// readPair returns the access key and the secret of the body of a sign-in.
+func readPair(body *wire.Fields) (KeyPair, error) {
+	pair := KeyPair{
+		AccessKey:    body.Text("access_key"),
+		AccessSecret: NewSecret(body.Text("access_secret")),
+	}
+	return pair, readError(body.Err())
 }
 
 func newLoginResponse(token Token) loginResponse {
@@ -49,12 +54,75 @@ func newLoginResponse(token Token) loginResponse {
 	}
 }
 
+// BrowserLoginHandler handles POST /auth/browser/login: it exchanges an access key and its secret for a
+// session cookie, and answers 204. The body is that of POST /auth/users/login. If [Config.BrowserSessions] is
+// nil, the handler answers 404.
+//
+// The request must come from a page of the service's own origin, and its headers must show that, or the
+// handler answers 403. Otherwise, a page of another origin could sign a person in as somebody else (login
+// CSRF). A service user gets 403, because browser sessions are for people. Every other refusal is that of
+// POST /auth/users/login, and both calls count for the limits of [Throttling].
+//
+// If the request has a session cookie, the handler revokes the session of that cookie, because the person
+// could no longer sign out of it.
+func (s *Service) BrowserLoginHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodPost, access: anyone, serve: s.serveBrowserLogin})
+}
+
+func (s *Service) serveBrowserLogin(w http.ResponseWriter, r *http.Request) (any, error) {
+	switch {
+	case s.browser == nil:
+		return nil, ErrNotFound
+	case !s.browser.IsOwn(r):
+		return nil, ErrCrossOrigin
+	}
+	pair, err := readPair(wire.ReadStrictBody(w, r, "access_key", "access_secret"))
+	if err != nil {
+		return nil, err
+	}
+	issued, cookie, err := s.loginBrowser(r.Context(), pair)
+	if err != nil {
+		return nil, err
+	}
+	s.revokeReplaced(r, issued)
+	http.SetCookie(w, cookie)
+	return noContent, nil
+}
+
+// loginBrowser does the same as [Service.Login], but returns a session cookie instead of a token.
+func (s *Service) loginBrowser(ctx context.Context, pair KeyPair) (Token, *http.Cookie, error) {
+	began, pair := time.Now(), s.credentials.trim(pair)
+	issued, err := s.login(ctx, pair, LoginOptions{}, personsOnly)
+	var cookie *http.Cookie
+	if err == nil {
+		if cookie, err = s.sessionCookie(ctx, issued, issued.ExpiresIn()); err != nil {
+			err = s.tokens.discardSession(ctx, issued.Session, err)
+		}
+	}
+	s.recordLogin(ctx, began, pair, issued, err)
+	return issued, cookie, err
+}
+
+// revokeReplaced revokes the session of the request's session cookie, which the cookie of the new session
+// replaces. Otherwise, the person could no longer sign out of the earlier session. If the store fails, the
+// sign-in succeeds anyway.
+func (s *Service) revokeReplaced(r *http.Request, issued Token) {
+	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
+		replaceTimeout)
+	defer cancel()
+	if err := s.revokeCookieSession(ctx, r, issued.Session.ID); err != nil {
+		s.log.WarnContext(r.Context(), "auth: the session of a replaced cookie was not revoked",
+			"error", err)
+	}
+}
+
 // LogoutHandler handles POST /auth/logout: it revokes the caller's session. If the request comes
 // from a page of the host, the handler also revokes the session of the browser's session cookie and
 // removes that cookie, and the cookies of completed GitHub flows. In all cases, the handler removes
 // the cookies of GitHub flows that are not complete.
 func (s *Service) LogoutHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodPost, access: anyUser, rotate: true, serve: s.serveLogout})
+	return s.handler(endpoint{method: http.MethodPost, access: anyUser, rotate: true, signsOut: true,
+		serve: s.serveLogout})
 }
 
 type logoutResponse struct {
@@ -75,9 +143,11 @@ func (s *Service) serveLogout(w http.ResponseWriter, r *http.Request) (any, erro
 	}
 	if ofBrowser {
 		http.SetCookie(w, s.browser.Removal())
-		s.github.cookies.ForgetCompleted(w, s.github.path) // browser sessions need GitHub
 	}
 	if s.github != nil {
+		if ofBrowser {
+			s.github.cookies.ForgetCompleted(w, s.github.path)
+		}
 		s.github.cookies.ClearAll(w, r)
 	}
 	return logoutResponse{Success: true, Message: "Signed out. This token is no longer valid."}, nil
@@ -97,7 +167,7 @@ func (s *Service) revokeCaller(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.tokens.revokeClaims(r.Context(), &v.Claims)
+	return s.tokens.revokeClaims(r.Context(), &v.Claims, s.lastCookieExpiry(&v.Claims))
 }
 
 // revokeCookieSession revokes the session of the request's session cookie, unless that session has
@@ -108,7 +178,7 @@ func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, exce
 	if err != nil || v.Identity.SessionID == exceptID {
 		return nil // no session to revoke
 	}
-	return s.tokens.revokeClaims(ctx, &v.Claims)
+	return s.tokens.revokeClaims(ctx, &v.Claims, s.lastCookieExpiry(&v.Claims))
 }
 
 // CurrentUserHandler handles GET /auth/user: it returns the caller's user record.
@@ -223,6 +293,27 @@ func newestSessions(sessions []Session, currentID string) []Session {
 		newest[maxListedSessions-1] = sessions[current]
 	}
 	return newest
+}
+
+// RevokeOtherSessionsHandler handles DELETE /auth/sessions?except=current: it revokes all sessions of the
+// caller, except the session of the request. Without this query, the handler answers 422.
+func (s *Service) RevokeOtherSessionsHandler() http.Handler {
+	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeSessions,
+		serve: s.serveRevokeOthers})
+}
+
+type revokeOthersResponse struct {
+	RevokedCount int `json:"revoked_count"`
+}
+
+func (s *Service) serveRevokeOthers(_ http.ResponseWriter, r *http.Request) (any, error) {
+	query := r.URL.Query()
+	if len(query["except"]) != 1 || query.Get("except") != "current" {
+		return nil, invalidf("except", "must be current")
+	}
+	caller, _ := IdentityFromContext(r.Context())
+	revoked, err := s.tokens.RevokeOthers(r.Context(), caller.Authority())
+	return revokeOthersResponse{revoked}, err
 }
 
 // RevokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller, or

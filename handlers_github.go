@@ -2,9 +2,7 @@ package auth
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -12,7 +10,6 @@ import (
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/oauthstate"
 	"github.com/sallyport-go/auth/internal/throttle"
-	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -275,27 +272,16 @@ type githubSignInResponse struct {
 	IsNewUser bool   `json:"is_new_user"`
 }
 
-// replaceTimeout limits how long answerSignIn waits for the store to revoke the replaced session.
-const replaceTimeout = 2 * time.Second
-
 func (s *Service) answerSignIn(w http.ResponseWriter, r *http.Request, outcome GitHubOutcome) (any, error) {
 	issued := *outcome.SignedIn
 	if s.browser == nil {
 		return githubSignInResponse{newLoginResponse(issued), issued.User.Username, outcome.IsNewUser}, nil
 	}
-	cookie, err := s.sessionCookie(r.Context(), issued)
+	cookie, err := s.sessionCookie(r.Context(), issued, issued.ExpiresIn())
 	if err != nil {
 		return s.redirectFailure(w, r, s.tokens.discardSession(r.Context(), issued.Session, err))
 	}
-	// The new cookie replaces the old cookie, so the person can no longer sign out of the old session.
-	// Revoke that session now. If the store fails, the sign-in succeeds anyway.
-	ctx, cancel := context.WithTimeout(WithIdentity(r.Context(), Identity{UserID: issued.User.ID}),
-		replaceTimeout)
-	defer cancel()
-	if err := s.revokeCookieSession(ctx, r, issued.Session.ID); err != nil {
-		s.log.WarnContext(r.Context(), "auth: the session of a replaced cookie was not revoked",
-			"error", err)
-	}
+	s.revokeReplaced(r, issued)
 	http.SetCookie(w, cookie)
 	s.rememberFlow(w, r, oauthstate.Completed{SessionID: issued.Session.ID, Page: outcome.ReturnTo},
 		issued.ExpiresIn())
@@ -311,22 +297,6 @@ func (s *Service) rememberFlow(
 	if cookie := s.github.cookies.Complete(state, s.github.path, done, rest); cookie != nil {
 		http.SetCookie(w, cookie)
 	}
-}
-
-// sessionCookie returns the session cookie for a new session, or ErrServiceUser for a service user.
-func (s *Service) sessionCookie(ctx context.Context, issued Token) (*http.Cookie, error) {
-	if issued.User.IsService {
-		return nil, ErrServiceUser
-	}
-	text, err := s.tokens.signAs(ctx, token.TypeCookie, issued.Session, issued.User)
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > browser.MaxToken {
-		return nil, fmt.Errorf("auth: a token of %d bytes does not fit into a cookie: shorten the "+
-			"issuer or the claims of TokenConfig.Claims", len(text))
-	}
-	return s.browser.Cookie(text, issued.ExpiresIn()), nil
 }
 
 func (s *Service) answerConnect(

@@ -20,18 +20,36 @@ import (
 // in the same cases as [TokenIssuer.Issue]. Any other error means that the store or GitHub could not answer.
 func (s *Service) Login(ctx context.Context, pair KeyPair, options LoginOptions) (Token, error) {
 	began, pair := time.Now(), s.credentials.trim(pair)
-	token, err := s.login(ctx, pair, options)
-	e := s.credentials.signInEvent(pair, err)
-	e.UserID, e.SessionID = token.User.ID, token.Session.ID
-	s.events.recordSignIn(ctx, began, e, err)
+	token, err := s.login(ctx, pair, options, anyKind)
+	s.recordLogin(ctx, began, pair, token, err)
 	return token, err
 }
 
-// login is Login without its event.
-func (s *Service) login(ctx context.Context, pair KeyPair, options LoginOptions) (Token, error) {
+// recordLogin records a sign-in with an access key for the events and the hooks.
+func (s *Service) recordLogin(ctx context.Context, began time.Time, pair KeyPair, token Token, err error) {
+	e := s.credentials.signInEvent(pair, err)
+	e.UserID, e.SessionID = token.User.ID, token.Session.ID
+	s.events.recordSignIn(ctx, began, e, err)
+}
+
+// These constants are the last argument of login.
+const (
+	anyKind     = false
+	personsOnly = true
+)
+
+// login is Login without its event. If the last argument is personsOnly, login returns ErrServiceUser for a
+// service user of the store, before it opens a session. If the host keeps the users, login does not know
+// who is a service user.
+func (s *Service) login(
+	ctx context.Context, pair KeyPair, options LoginOptions, persons bool,
+) (Token, error) {
 	key, user, err := s.verifyWithinLimits(ctx, pair)
 	if err != nil {
 		return Token{}, err
+	}
+	if persons && user.IsService {
+		return Token{}, &rejection{ErrServiceUser, user.ID, ""}
 	}
 	if err := s.recheckMembership(ctx, user); err != nil {
 		return Token{}, err

@@ -7,10 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/sallyport-go/auth/internal/browser"
-	"github.com/sallyport-go/auth/internal/token"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -75,32 +72,6 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	return s.tokens.verify(ctx, s.tokens.verifier.Audience, token)
 }
 
-// identifyBrowser returns the user of the session cookie.
-func (s *Service) identifyBrowser(ctx context.Context, r *http.Request) (*Identity, error) {
-	now := s.now()
-	v, err := s.verifyCookie(r, now)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.tokens.requireLive(ctx, &v.Claims, &v.Checked, now); err != nil {
-		return nil, rejectionOf(v.Identity.UserID, v.Identity.SessionID, err)
-	}
-	if !s.browser.IsOwn(r) {
-		return nil, &rejection{ErrCrossOrigin, v.Identity.UserID, v.Identity.SessionID}
-	}
-	return (*Identity)(&v.Identity), nil
-}
-
-// verifyCookie returns the verified token of the session cookie. It does not check whether the
-// session has been revoked.
-func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified, error) {
-	v, err := s.browser.Verify(r, s.tokens.ring.Load(), now)
-	if errors.Is(err, browser.ErrNoCookie) {
-		return nil, ErrTokenMissing
-	}
-	return v, err
-}
-
 // clientInfo returns the client that sent the request.
 func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }
 
@@ -110,7 +81,10 @@ func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfReques
 //
 // If [Config.BrowserSessions] is set, the handler sets Cache-Control to "private, no-cache" and adds
 // Cookie to Vary before it calls next, because a cache may store the response to a request with a
-// cookie. The handler next can replace both headers.
+// cookie. The handler next can replace both headers. Authenticate also renews a session cookie in the last
+// quarter of its life: see [BrowserSessions]. It then adds the new cookie to the response, unless next has
+// removed both "private" and "no-store" from Cache-Control. The http.ResponseWriter of this request does
+// not implement interfaces such as http.Hijacker; [http.ResponseController] has their functions.
 //
 // A CORS preflight request has no token, so Authenticate answers it with 401. Wrap your CORS handler
 // around Authenticate.
@@ -126,6 +100,11 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 		if s.browser != nil {
 			w.Header().Set("Cache-Control", "private, no-cache")
 			w.Header().Add("Vary", "Cookie")
+			if cookie := s.renewCookie(r, callerOf(ctx).identity); cookie != nil {
+				renewing := &renewingWriter{w, cookie}
+				defer renewing.addCookie()
+				w = renewing
+			}
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
@@ -213,6 +192,8 @@ type endpoint struct {
 	recent bool   // the session must not be older than Config.ReauthAfter
 	github bool   // without Config.GitHub, the call answers 503
 
+	signsOut bool // the call ends the session, so it does not renew the session cookie
+
 	// serve returns an error, or one of three values:
 	//
 	//   - a value of type written, if serve has written the response itself
@@ -272,6 +253,11 @@ func (s *Service) handler(e endpoint) http.Handler {
 		if err != nil {
 			s.fail(w, r, err)
 			return
+		}
+		if caller := callerOf(r.Context()); caller != nil && !e.signsOut && e.access != anyone {
+			if cookie := s.renewCookie(r, caller.identity); cookie != nil {
+				http.SetCookie(w, cookie) // the answers of all calls are no-store
+			}
 		}
 		serve.ServeHTTP(w, r)
 	})

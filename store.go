@@ -151,6 +151,25 @@ type SessionStore interface {
 	// record as CreateSession does.
 	RevokeUserSessions(ctx context.Context, w Write, userID string) (int, error)
 
+	// RevokeOtherSessions revokes all sessions of the user of the Write's authority, except the session of
+	// the authority, and returns how many of them were neither expired nor revoked. It adds one entry to the
+	// feed for each session, as RevokeSession does, and folds them: see [FoldRevocations]. It returns
+	// ErrInvalid if the authority has a Host.
+	RevokeOtherSessions(ctx context.Context, w Write) (int, error)
+
+	// ExtendSession extends the session of the Write's authority, and returns the stored session and its
+	// user. The session keeps its ID, its Generation and all other fields, so a revocation of the session,
+	// earlier or later, revokes every token of the session. ExtendSession stores the session that
+	// [Session.ExtendedTo] returns for the given time and the locked access key of the session. It stores no
+	// event and does not change the user's LastLogin.
+	//
+	// ExtendSession returns ErrInvalid if the authority has a Host or the time is not valid, ErrNotFound if
+	// the access key is missing, and the errors of [Session.ExtendedTo]. It locks the records of the user
+	// and of the key as CreateSession does. So no session is extended after a method that revokes it has
+	// returned, and a method that revokes the session afterwards adds an entry that expires no earlier than
+	// the extended session.
+	ExtendSession(ctx context.Context, w Write, until time.Time) (Session, User, error)
+
 	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a UserID
 	// nor a SessionID. FindSession and ListSessions then return only sessions whose Generation is
 	// at least the entry's. The store can keep the records of the other sessions, but no method

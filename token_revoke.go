@@ -130,14 +130,15 @@ func (t *TokenIssuer) RevokeToken(ctx context.Context, token string) error {
 	case v.Identity.Actor != "":
 		return ErrDelegated
 	}
-	return t.revokeClaims(ctx, &v.Claims)
+	return t.revokeClaims(ctx, &v.Claims, v.Identity.ExpiresAt)
 }
 
-// revokeClaims revokes the session that a verified token names.
-func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims) error {
+// revokeClaims revokes the session that a verified token names. The last argument is when the last token
+// of the session expires.
+func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims, last time.Time) error {
 	err := t.sessions.RevokeToken(ctx, SessionClaims{
 		UserID: c.Identity.UserID, SessionID: c.Identity.SessionID,
-		Generation: c.Generation, ExpiresAt: c.Identity.ExpiresAt,
+		Generation: c.Generation, ExpiresAt: last,
 	})
 	if err != nil {
 		return fmt.Errorf("auth: revoking the session of a token: %w", err)
@@ -167,6 +168,28 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 	live, err := t.sessions.RevokeUserSessions(ctx, c.write, userID)
 	if err != nil {
 		return 0, fmt.Errorf("auth: revoking the sessions of a user: %w", err)
+	}
+	t.learnRevocations(ctx)
+	c.recordEvent(ctx)
+	return live, nil
+}
+
+// RevokeOthers revokes all sessions of the authority's user, except the session of the authority, and
+// returns how many of them were live. Use it to sign a user out everywhere else. RevokeOthers needs the
+// authority of a session: it returns an *[InvalidError] if the authority has a Host. It also returns the
+// errors of [Authority.Check].
+//
+// A user can have revoked so many sessions that the revocation feed replaces entries: see [FoldRevocations].
+// The session of the authority can then be revoked too, if it is older than most of them.
+func (t *TokenIssuer) RevokeOthers(ctx context.Context, by Authority) (int, error) {
+	if err := t.checkAuthority(ctx, by); err != nil {
+		return 0, err
+	}
+	c := t.newChange(ctx, by, Event{Kind: EventUserSessionsRevoked, UserID: by.UserID,
+		Reason: "all sessions except this one"})
+	live, err := t.sessions.RevokeOtherSessions(ctx, c.write)
+	if err != nil {
+		return 0, fmt.Errorf("auth: revoking the other sessions of a user: %w", err)
 	}
 	t.learnRevocations(ctx)
 	c.recordEvent(ctx)

@@ -145,6 +145,68 @@ func (s *accounts) RevokeUserSessions(ctx context.Context, w auth.Write, userID 
 	return live, nil
 }
 
+// RevokeOtherSessions implements [auth.SessionStore].
+func (s *accounts) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, error) {
+	if err := check(ctx, w, ofSession{w}); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.authorize(w, w.By.UserID)
+	if err != nil {
+		return 0, err
+	}
+	acting := s.sessions[w.By.SessionID]
+	live := len(acting.owner.liveSessions(now)) - 1
+	if others := without(acting.owner.sessions, acting); len(others) > 0 {
+		s.revokeSessions(w.By.UserID, others...)
+	}
+	s.addEvent(w, now, subject{userID: w.By.UserID})
+	return live, nil
+}
+
+// without returns the sessions except one.
+func without(sessions sessionsByAge, except *session) []*session {
+	return slices.DeleteFunc(slices.Clone(sessions), func(s *session) bool { return s == except })
+}
+
+// ExtendSession implements [auth.SessionStore].
+func (s *accounts) ExtendSession(
+	ctx context.Context, w auth.Write, until time.Time,
+) (auth.Session, auth.User, error) {
+	if err := check(ctx, w, ofSession{w}); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.authorize(w, w.By.UserID); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	acting := s.sessions[w.By.SessionID]
+	var key auth.AccessKey
+	if acting.key != nil {
+		key = acting.key.record
+	}
+	extended, err := acting.record.ExtendedTo(storedTime(until), key)
+	if err != nil {
+		return auth.Session{}, auth.User{}, fmt.Errorf("memstore: extending a session: %w", err)
+	}
+	s.sessionsByExpiry.remove(acting.expiry)
+	acting.record = extended
+	acting.expiry = s.sessionsByExpiry.add(acting, extended.ExpiresAt)
+	return extended, acting.owner.record, nil
+}
+
+// ofSession is a validator. It returns ErrInvalid unless a session makes the change.
+type ofSession struct{ auth.Write }
+
+func (w ofSession) Validate() error {
+	if w.By.SessionID == "" {
+		return fmt.Errorf("the authority must be of a session: %w", auth.ErrInvalid)
+	}
+	return nil
+}
+
 // PruneSessions implements [auth.SessionStore]. It holds the lock while it removes up to limit
 // sessions.
 func (s *accounts) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {

@@ -240,6 +240,22 @@ func (s *accountStore) RevokeUserSessions(
 	return s.AccountStore.RevokeUserSessions(ctx, w, userID)
 }
 
+// RevokeOtherSessions implements [auth.SessionStore].
+func (s *accountStore) RevokeOtherSessions(ctx context.Context, w auth.Write) (r1 int, err error) {
+	ctx, end := s.begin(ctx, "RevokeOtherSessions")
+	defer func() { end(err) }()
+	return s.AccountStore.RevokeOtherSessions(ctx, w)
+}
+
+// ExtendSession implements [auth.SessionStore].
+func (s *accountStore) ExtendSession(
+	ctx context.Context, w auth.Write, until time.Time,
+) (r1 auth.Session, r2 auth.User, err error) {
+	ctx, end := s.begin(ctx, "ExtendSession")
+	defer func() { end(err) }()
+	return s.AccountStore.ExtendSession(ctx, w, until)
+}
+
 // RevokeToken implements [auth.SessionStore].
 func (s *accountStore) RevokeToken(ctx context.Context, claims auth.SessionClaims) (err error) {
 	ctx, end := s.begin(ctx, "RevokeToken")

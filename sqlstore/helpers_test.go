@@ -226,14 +226,20 @@ func lastingVerbs(w auth.Write) []verb {
 		{"RevokeUserSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return expect(2)(s.RevokeUserSessions(ctx, w, "ada"))
 		}},
+		{"RevokeOtherSessions", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.RevokeOtherSessions(ctx, bySession("s-ada", "ada"))
+			return err
+		}},
+		{"ExtendSession", true, func(ctx context.Context, s *sqlstore.Store) error {
+			_, _, err := s.ExtendSession(ctx, bySession("s-ada", "ada"), now.Add(5*time.Hour))
+			return err
+		}},
 		{"AddKey", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.AddKey(ctx, w, newKey("k-new", "ada"))
 		}},
 		{"RevokeKey", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeKey(ctx, w, "k-ada") }},
 		{"RevokeSession", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeSession(ctx, w, "s-ada") }},
-		{"RevokeEverybody", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.RevokeEverybody(ctx, w, 0)
-		}},
+		{"RevokeEverybody", true, func(ctx context.Context, s *sqlstore.Store) error { return s.RevokeEverybody(ctx, w, 0) }},
 	}...)
 }
 

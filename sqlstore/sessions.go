@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -184,6 +185,85 @@ func (s *core) RevokeUserSessions(ctx context.Context, w auth.Write, userID stri
 		})
 		return len(live), err
 	})
+}
+
+// RevokeOtherSessions implements [auth.SessionStore].
+func (s *core) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate(), checkOfSession(w)); err != nil {
+		return 0, err
+	}
+	return writeFor(ctx, s, "revoke other sessions", func(ctx context.Context, t tx) (int, error) {
+		a, err := holdOwner(ctx, t, w, w.By.UserID)
+		if err != nil {
+			return 0, err
+		}
+		revokedBelow, err := a.revokedForEverybody(ctx)
+		if err != nil {
+			return 0, err
+		}
+		others, err := collect(ctx, t.querier, sessionFields, lockUserSessions, w.By.UserID)
+		if err != nil {
+			return 0, err
+		}
+		live := 0
+		others = slices.DeleteFunc(others, func(s auth.Session) bool {
+			kept := s.ID == w.By.SessionID || s.Generation < revokedBelow
+			if !kept && s.ExpiresAt.After(a.now) {
+				live++
+			}
+			return kept
+		})
+		return live, runInOrder(
+			func() error { return changeListed(ctx, t, deleteSessions, idsOf(others)) },
+			func() error { return a.addEvent(ctx, about{userID: w.By.UserID}) },
+			func() error { return revokeSessions(ctx, t, others) },
+		)
+	})
+}
+
+// checkOfSession returns ErrInvalid unless a session makes the change.
+func checkOfSession(w auth.Write) error {
+	if w.By.SessionID == "" {
+		return fmt.Errorf("the authority must be of a session: %w", auth.ErrInvalid)
+	}
+	return nil
+}
+
+const extendSession = `UPDATE auth_sessions SET expires_at = ? WHERE id = ?`
+
+// ExtendSession implements [auth.SessionStore].
+func (s *core) ExtendSession(
+	ctx context.Context, w auth.Write, until time.Time,
+) (auth.Session, auth.User, error) {
+	if err := cmp.Or(ctx.Err(), w.Validate(), checkOfSession(w)); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	done, err := writeFor(ctx, s, "extend session", func(ctx context.Context, t tx) (signedIn, error) {
+		a, err := holdOwner(ctx, t, w, w.By.UserID)
+		if err != nil {
+			return signedIn{}, err
+		}
+		var key auth.AccessKey
+		if id := a.session.AccessKeyID; id != "" {
+			if key, err = findKey(ctx, t.querier, lockKey, id); err != nil {
+				return signedIn{}, err
+			}
+		}
+		// The lock of the user does not stop PruneSessions.
+		session, err := findSession(ctx, t.querier, lockSession, w.By.SessionID)
+		if err != nil {
+			return signedIn{}, err
+		}
+		extended, err := session.ExtendedTo(storedTime(until), key)
+		if err == nil && !extended.ExpiresAt.Equal(session.ExpiresAt) {
+			err = t.change(ctx, extendSession, toMicros(extended.ExpiresAt), session.ID)
+		}
+		return signedIn{extended, a.users[w.By.UserID]}, err
+	})
+	if err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	return done.session, done.user, nil
 }
 
 const (

@@ -53,6 +53,7 @@ var (
 		{"notices of expiring keys", expiryNoticePromises},
 		{"pruning", prunePromises},
 		{"pruning GitHub accounts", pruneAccountPromises},
+		{"extending sessions and revoking the others", extendPromises},
 		{"the whole revocation feed", wholeFeedPromises},
 		{"the sessions of all users", everybodyPromises},
 		{"authority", authorityPromises},

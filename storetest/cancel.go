@@ -157,6 +157,14 @@ var accountMethods = map[string]method[auth.AccountStore]{
 		_, err := store.RevokeUserSessions(ctx, byHost(now), own.user.ID)
 		return err
 	},
+	"RevokeOtherSessions": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
+		_, err := store.RevokeOtherSessions(ctx, bySession(own.session, now))
+		return err
+	},
+	"ExtendSession": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
+		_, _, err := store.ExtendSession(ctx, bySession(own.session, now), now.Add(2*time.Hour))
+		return err
+	},
 	"PruneSessions": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.PruneSessions(ctx, own.session.ExpiresAt, math.MaxInt)
 		return err

@@ -82,6 +82,7 @@ var alone = []group[auth.Store]{
 	{"notices of expiring keys", ofUsers(expiryNoticePromises, nil)},
 	{"pruning retired usernames", pruneNamePromises},
 	{"pruning", ofUsers(prunePromises, prunePromisesOfUsers)},
+	{"extending sessions and revoking the others", ofUsers(extendPromises, nil)},
 	{"the whole revocation feed", ofUsers(wholeFeedPromises, wholeFeedPromisesOfUsers)},
 	{"the sessions of all users", ofUsers(everybodyPromises, nil)},
 	{"authority", ofUsers(authorityPromises, authorityPromisesOfUsers)},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -161,6 +162,71 @@ func (s *Store) RevokeUserSessions(
 		return 0, err
 	}
 	return live, nil
+}
+
+// RevokeOtherSessions implements [auth.SessionStore].
+func (s *Store) RevokeOtherSessions(ctx context.Context, w auth.Write) (live int, err error) {
+	if err := check(ctx, w, ofSession{w}); err != nil {
+		return 0, err
+	}
+	err = s.write(ctx, w, func(c *change) error {
+		return c.user(w.By.UserID, func(a *account) error {
+			found, err := c.live(a, c.now)
+			if err != nil {
+				return err
+			}
+			live = len(found) - 1 // without the session of the authority
+			revokedBelow, err := c.everybodyRevoked()
+			if err != nil {
+				return err
+			}
+			return c.end(a, func(session auth.Session) bool {
+				return session.ID != w.By.SessionID && session.Generation >= revokedBelow
+			})
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	return live, nil
+}
+
+// ExtendSession implements [auth.SessionStore].
+func (s *Store) ExtendSession(
+	ctx context.Context, w auth.Write, until time.Time,
+) (extended auth.Session, user auth.User, err error) {
+	if err := check(ctx, w, ofSession{w}); err != nil {
+		return extended, user, err
+	}
+	err = s.write(ctx, w, func(c *change) error {
+		return c.changeUser(w.By.UserID, func(a *account) error {
+			key, there := a.Keys[c.acting.AccessKeyID]
+			if c.acting.AccessKeyID != "" && !there {
+				return auth.ErrNotFound
+			}
+			longer, err := c.acting.ExtendedTo(kept(until), key)
+			if err != nil {
+				return err
+			}
+			a.Sessions[longer.ID] = longer
+			extended, user = longer, a.User
+			return nil
+		})
+	})
+	if err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	return extended, user, nil
+}
+
+// ofSession is a validator. It returns ErrInvalid unless a session makes the change.
+type ofSession struct{ auth.Write }
+
+func (w ofSession) Validate() error {
+	if w.By.SessionID == "" {
+		return fmt.Errorf("the authority must be of a session: %w", auth.ErrInvalid)
+	}
+	return nil
 }
 
 // PruneSessions implements [auth.SessionStore].

@@ -189,6 +189,22 @@ func (s *faultyAccounts) RevokeUserSessions(
 	return s.AccountStore.RevokeUserSessions(ctx, w, userID)
 }
 
+func (s *faultyAccounts) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, error) {
+	if err := s.check(ctx, "RevokeOtherSessions"); err != nil {
+		return 0, err
+	}
+	return s.AccountStore.RevokeOtherSessions(ctx, w)
+}
+
+func (s *faultyAccounts) ExtendSession(
+	ctx context.Context, w auth.Write, until time.Time,
+) (auth.Session, auth.User, error) {
+	if err := s.check(ctx, "ExtendSession"); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	return s.AccountStore.ExtendSession(ctx, w, until)
+}
+
 func (s *faultyAccounts) RevokeToken(ctx context.Context, claims auth.SessionClaims) error {
 	if err := s.check(ctx, "RevokeToken"); err != nil {
 		return err

@@ -57,6 +57,8 @@ var calls = []struct {
 	{"GET", "/auth/sessions", "", [6]int{401, 401, 401, 200, 200, 200}},
 	{"DELETE", "/auth/sessions/SESSION", "", [6]int{401, 401, 401, 204, 404, 204}},
 	{"DELETE", "/auth/sessions/none", "", [6]int{401, 401, 401, 404, 404, 404}},
+	{"DELETE", "/auth/sessions?except=current", "", [6]int{401, 401, 401, 200, 200, 200}},
+	{"DELETE", "/auth/sessions", "", [6]int{401, 401, 401, 422, 422, 422}},
 	{"GET", "/auth/keys", "", [6]int{401, 401, 401, 200, 200, 200}},
 	{"POST", "/auth/keys", "", [6]int{401, 401, 401, 201, 201, 201}},
 	{"POST", "/auth/keys", `{"label":"CI"}`, [6]int{401, 401, 401, 201, 201, 201}},

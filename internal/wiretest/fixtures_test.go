@@ -161,7 +161,7 @@ func serve(h http.Handler, r *http.Request) response {
 
 // allGroups contains every group, because openapi.json describes them all.
 var allGroups = []auth.RouteGroup{auth.GroupSignIn, auth.GroupGitHub, auth.GroupAccount,
-	auth.GroupAdministration, auth.GroupHealth, auth.GroupVerifiers}
+	auth.GroupAdministration, auth.GroupBrowser, auth.GroupHealth, auth.GroupVerifiers}
 
 func (f *fixture) send(method, target, body string, header ...string) response {
 	h := f.svc.Handler(allGroups...)

@@ -23,6 +23,9 @@ import (
 
 // target returns a path for the call. The parameters in the path belong to existing records.
 func (f *fixture) target(o operation) string {
+	if o.String() == "DELETE /auth/sessions" {
+		return o.path + "?except=current"
+	}
 	id := f.user.ID
 	if strings.Contains(o.path, "/sessions/") {
 		sessions, err := f.store.ListSessions(f.t.Context(), f.user.ID, f.clock.Now())
@@ -41,6 +44,9 @@ func TestEachCallRejectsRequestsAsDocumented(t *testing.T) {
 			f := newFixture(t)
 			if strings.Contains(o.path, "github") {
 				f = newGitHub(t).fixture
+			}
+			if o.path == browserLoginCall {
+				f = newBrowserFixture(t)
 			}
 			user, admin := f.signIn(f.user), f.signIn(f.admin)
 			target := f.target(o)
@@ -71,11 +77,14 @@ func requireBodiesRefused(t *testing.T, f *fixture, method, target, token string
 		`{"a": "` + strings.Repeat("a", 8<<10) + `"}`:                            http.StatusRequestEntityTooLarge,
 		`{"not_known": 1, "username": 1, "access_key": 1, "access_secret": "x"}`: http.StatusUnprocessableEntity,
 	} {
-		require.Equal(t, want, f.sendAs(token, method, target, body).status, body)
+		answer := f.send(method, target, body, "Authorization", "Bearer "+token,
+			"Sec-Fetch-Site", "same-origin")
+		require.Equal(t, want, answer.status, body)
 	}
 	r := httptest.NewRequest(method, target, strings.NewReader("{}"))
 	r.Header.Set("Authorization", "Bearer "+token)
-	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(), r).status)
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	require.Equal(t, http.StatusUnsupportedMediaType, serve(f.svc.Handler(allGroups...), r).status)
 }
 
 func TestEachCallAnswers503AsDocumentedIfTheStoreFails(t *testing.T) {
@@ -87,7 +96,7 @@ func TestEachCallAnswers503AsDocumentedIfTheStoreFails(t *testing.T) {
 		t.Run(o.String(), func(t *testing.T) {
 			t.Parallel()
 			away := false
-			f := newFixture(t, func(f *fixture, _ *auth.Config) {
+			f := newBrowserFixture(t, func(f *fixture, _ *auth.Config) {
 				f.store = authtest.FaultyStore(f.store, func(string) error {
 					if away {
 						return errors.New("away")
@@ -99,9 +108,12 @@ func TestEachCallAnswers503AsDocumentedIfTheStoreFails(t *testing.T) {
 			target := f.target(o)
 			away = true
 			body := map[string]string{
-				"/auth/users/login": loginBody(f.userPair), "/auth/users/{id}": `{"is_active": true}`,
+				"/auth/users/login": loginBody(f.userPair), browserLoginCall: loginBody(f.userPair),
+				"/auth/users/{id}": `{"is_active": true}`,
 			}[o.path]
-			require.Equal(t, http.StatusServiceUnavailable, f.sendAs(token, o.method, target, body).status)
+			answer := f.send(o.method, target, body, "Authorization", "Bearer "+token,
+				"Sec-Fetch-Site", "same-origin")
+			require.Equal(t, http.StatusServiceUnavailable, answer.status)
 		})
 	}
 }

@@ -98,6 +98,7 @@ var scopesOfCalls = map[string]string{
 	"POST /api/v1/auth/github/logout":              auth.ScopeGitHub,
 	"DELETE /api/v1/auth/github/link":              auth.ScopeGitHub,
 	"GET /auth/sessions":                           auth.ScopeSessions,
+	"DELETE /auth/sessions":                        auth.ScopeSessions,
 	"DELETE /auth/sessions/{id}":                   auth.ScopeSessions,
 	"GET /auth/keys":                               auth.ScopeKeys,
 	"POST /auth/keys":                              auth.ScopeKeys,
@@ -137,6 +138,9 @@ func (f *fixture) makeCall(o operation, scopes *auth.ScopeSet) response {
 		id = f.open(pair).Session.ID
 	}
 	path := strings.NewReplacer("{id}", id, "{access_key}", pair.AccessKey).Replace(o.path)
+	if o.String() == "DELETE /auth/sessions" {
+		path += "?except=current"
+	}
 	body := ""
 	switch {
 	case strings.HasSuffix(o.path, "/register"):

@@ -60,7 +60,7 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"DELETE /api/v1/auth/github/link", "DELETE /auth/keys/{access_key}",
-		"DELETE /auth/sessions/{id}", "DELETE /auth/users/{id}",
+		"DELETE /auth/sessions", "DELETE /auth/sessions/{id}", "DELETE /auth/users/{id}",
 		"GET /.well-known/jwks.json", "GET /api/v1/auth/github/callback",
 		"GET /api/v1/auth/github/login", "GET /api/v1/auth/github/login-user",
 		"GET /api/v1/auth/github/start", "GET /api/v1/auth/github/token",
@@ -77,11 +77,13 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		"GET /.well-known/jwks.json", "POST /auth/logout", "POST /auth/users/login",
 	}, patterns(auth.GroupSignIn))
 	require.Equal(t, []string{
-		"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions/{id}", "GET /.well-known/jwks.json",
+		"DELETE /auth/keys/{access_key}", "DELETE /auth/sessions", "DELETE /auth/sessions/{id}",
+		"GET /.well-known/jwks.json",
 		"GET /auth/keys", "GET /auth/sessions", "GET /auth/user", "GET /auth/user/{$}", "POST /auth/keys",
 		"POST /auth/keys/{access_key}/rotate", "POST /auth/logout", "POST /auth/users/login",
 	}, patterns(auth.GroupAccount, auth.GroupSignIn))
 	require.Empty(t, patterns("none"))
+	require.Equal(t, []string{"POST /auth/browser/login"}, patterns(auth.GroupBrowser))
 	require.Equal(t, []string{"GET /livez", "GET /readyz"}, patterns(auth.GroupHealth))
 	require.Equal(t, []string{"GET /auth/revocations"}, patterns(auth.GroupVerifiers))
 }

@@ -23,6 +23,7 @@ import (
 // directory are not included.
 var styledDirs = []string{
 	".",
+	"authcmd",
 	"benchmarks",
 	"benchmarks/httpload",
 	"benchmarks/plot",

@@ -21,17 +21,15 @@ func (d *doctor) checkSigningKeys() {
 		switch {
 		case i == 0 && info.Algorithm == "HS256" && len(tokens.Audiences) > 0:
 			d.add("signing-keys", "Sign with an ES256 or EdDSA key. Other services then verify tokens "+
-				"with its public "+
-				"half.", "The signing key %s is weak: it is an HS256 key, and there are Audiences, so "+
-				"other services need "+
-				"its secret and could make tokens for any user.", info.ID)
+				"with its public half.", "The signing key %s is weak: it is an HS256 key, and there are "+
+				"Audiences, so other services need its secret and could make tokens for any "+
+				"user.", info.ID)
 		case info.RetiredAt.After(d.now()):
 			d.add("signing-keys", "Set the time at which the last instance stopped to sign with the key.",
 				"The signing key %s is retired at %s, which is in the future.", info.ID, date(info.RetiredAt))
 		case !info.RetiredAt.IsZero() && d.now().Sub(info.RetiredAt) > longest:
 			d.add("signing-keys", "Remove the key from SigningKeys.", "The signing key %s was retired "+
-				"at %s, and its last "+
-				"token has expired.", info.ID, date(info.RetiredAt))
+				"at %s, and its last token has expired.", info.ID, date(info.RetiredAt))
 		}
 	}
 }
@@ -82,9 +80,8 @@ func (d *doctor) checkURLs() {
 		}
 		if github.InsecureUnboundState {
 			d.add("github-state", "Remove InsecureUnboundState, unless a program on the machine of the "+
-				"user completes "+
-				"the sign-in.", "GitHub.InsecureUnboundState is set, so an attacker can sign a person "+
-				"in as the attacker.")
+				"user completes the sign-in.", "GitHub.InsecureUnboundState is set, so an attacker can "+
+				"sign a person in as the attacker.")
 		}
 	}
 	issuer, err := url.Parse(d.Config.Issuer)
@@ -98,8 +95,7 @@ func (d *doctor) checkURLs() {
 	if origin, err := url.Parse(public); public != "" && !d.failed("cookies", err) && isLoopback(origin) &&
 		!isLoopback(issuer) {
 		d.add("cookies", "Set PublicURL to the origin that browsers show.", "The origin of the cookies "+
-			"is %s://%s, which "+
-			"only browsers on the same machine reach, and Issuer is "+
+			"is %s://%s, which only browsers on the same machine reach, and Issuer is "+
 			"%s.", origin.Scheme, origin.Host, d.Config.Issuer)
 	}
 }
@@ -137,8 +133,7 @@ func (d *doctor) checkPeppers(ctx context.Context) {
 	for id, count := range counts.ByPepper {
 		if count > 0 && !slices.Contains(ring, id) {
 			d.add("peppers", "Add the pepper to the end of Credentials.Peppers again. If it is lost, "+
-				"give the users new "+
-				"keys.", "%s because Credentials.Peppers lacks %s.",
+				"give the users new keys.", "%s because Credentials.Peppers lacks %s.",
 				quantity(count, "access key does not work,", "access keys do not work,"), pepperName(id))
 		}
 	}
@@ -197,8 +192,8 @@ func (d *doctor) checkSealingKeys(ctx context.Context) {
 	}
 	for id, count := range missing {
 		d.add("sealing-keys", "Add the key to the end of SealingKeys again. If it is lost, the users "+
-			"must connect GitHub "+
-			"again.", "%s cannot be decrypted, because SealingKeys lacks the key with the ID %q.",
+			"must connect GitHub again.", "%s cannot be decrypted, because SealingKeys lacks the key "+
+			"with the ID %q.",
 			counted(count, "GitHub token"), id)
 	}
 }

@@ -15,15 +15,13 @@ import (
 func (d *doctor) checkDatabase(ctx context.Context, database Database) bool {
 	if err := database.CheckTables(ctx); err != nil {
 		d.add("tables", "Run the program with the version of the library that the instances have. If a "+
-			"table was "+
-			"changed by hand, restore it from a backup.", "The tables are not those of this version: "+
-			"%s.", message(err))
+			"table was changed by hand, restore it from a backup.", "The tables are not those of this "+
+			"version: %s.", message(err))
 		return false
 	}
 	if err := database.CheckRights(ctx); err != nil {
 		d.add("rights", "Grant SELECT, INSERT, UPDATE and DELETE on all tables of the store to the user "+
-			"of the "+
-			"instances.", "The database user lacks a right: %s.", message(err))
+			"of the instances.", "The database user lacks a right: %s.", message(err))
 	} else if err := database.CheckWritable(ctx); err != nil {
 		d.add("writable", "Free disk space, or connect to the primary server.",
 			"The database cannot commit a change: %s.", message(err))
@@ -49,9 +47,8 @@ func (d *doctor) checkClock(ctx context.Context, database Database) {
 	skew := max(before.Sub(at), at.Sub(after))
 	if skew > maxSkew {
 		d.add("clock", "Synchronize the clocks of this machine, of the database and of all instances, "+
-			"for example "+
-			"with NTP.", "The clock of the database shows %s, and the clock of this program shows %s: "+
-			"they differ by %s.",
+			"for example with NTP.", "The clock of the database shows %s, and the clock of this program "+
+			"shows %s: they differ by %s.",
 			date(at), date(after), skew.Round(time.Second))
 	}
 }
@@ -69,9 +66,8 @@ func (d *doctor) checkInstanceClocks(ctx context.Context) {
 	}
 	if ahead := newest[0].At.Sub(d.now()); ahead > maxSkew {
 		d.add("clock", "Find the instance whose clock is wrong, and synchronize the clocks of all "+
-			"instances, for "+
-			"example with NTP.", "The newest event, %s, has the time %s, which is %s ahead of the clock "+
-			"of this program.",
+			"instances, for example with NTP.", "The newest event, %s, has the time %s, which is %s "+
+			"ahead of the clock of this program.",
 			newest[0].Kind, date(newest[0].At), ahead.Round(time.Second))
 	}
 }
@@ -84,8 +80,7 @@ type settingRule struct {
 }
 
 const losesCommits = " A failure of the server or of its power can lose the latest commits: a session " +
-	"or key that " +
-	"was revoked just before is then valid again."
+	"or key that was revoked just before is then valid again."
 
 func is(values ...string) func(string, map[string]string) bool {
 	return func(value string, _ map[string]string) bool {
@@ -109,12 +104,11 @@ var settingRules = []settingRule{
 		"Use a database file. A database in memory ends with its program."},
 	{"journal-mode", "journal_mode", func(value string, settings map[string]string) bool {
 		return settings["file"] != "" && !strings.EqualFold(value, "wal")
-	}, "Set journal_mode to WAL in the data source name: _pragma=journal_mode(WAL). Otherwise, readers and " +
-		"writers wait for each other."},
+	}, "Set journal_mode to WAL in the data source name: _pragma=journal_mode(WAL). Otherwise, readers " +
+		"and writers wait for each other."},
 	{"isolation", "read_uncommitted", is("1"),
 		"Remove read_uncommitted and cache=shared from the data source name. With them, a read can see " +
-			"changes " +
-			"that are rolled back later."},
+			"changes that are rolled back later."},
 	{"durability", "fsync", is("off"), // PostgreSQL
 		"Set fsync to on." + losesCommits},
 	{"durability", "full_page_writes", is("off"),
@@ -133,8 +127,7 @@ var settingRules = []settingRule{
 }
 
 const readUncommitted = "Set the isolation level to READ-COMMITTED or REPEATABLE-READ, on the server or " +
-	"in the " +
-	"data source name. With READ-UNCOMMITTED, a read can see changes that are rolled back later."
+	"in the data source name. With READ-UNCOMMITTED, a read can see changes that are rolled back later."
 
 func (d *doctor) checkSettings(settings map[string]string) {
 	for _, rule := range settingRules {
@@ -162,14 +155,12 @@ func (d *doctor) checkFeed(ctx context.Context) {
 	}
 	if head > 0 && (len(entries) == 0 || entries[0].Position != head) {
 		d.add("feed", "Run revoke-everybody, because revoked sessions may be valid again. Then find out "+
-			"which "+
-			"program or restore has removed the entry.",
+			"which program or restore has removed the entry.",
 			"The newest entry of the revocation feed, at the position %d, is missing.", head)
 	}
 	if took := d.now().Sub(began); took > maxFeedRead {
 		d.add("feed-lag", "Find out why the database is slow. If a read takes longer than MaxStaleness, "+
-			"instances "+
-			"accept no token.", "Reading the head of the revocation feed took "+
+			"instances accept no token.", "Reading the head of the revocation feed took "+
 			"%s.", took.Round(time.Millisecond))
 	}
 	if age, accepts := d.Service.FeedAge(); age != math.MaxInt64 && !accepts {

@@ -193,8 +193,8 @@ func expiry(now time.Time, text string) (time.Time, error) {
 	if lasts, err := time.ParseDuration(text); err == nil && lasts > 0 {
 		return now.Add(lasts), nil
 	}
-	return time.Time{}, errors.New("-expires must be a time such as 2027-01-31T12:00:00Z, a date such as " +
-		"2027-01-31, or a duration such as 90d or 12h")
+	return time.Time{}, errors.New("-expires must be a time such as 2027-01-31T12:00:00Z, a date such " +
+		"as 2027-01-31, or a duration such as 90d or 12h")
 }
 
 // list returns the elements of a text that are separated by commas.

@@ -141,13 +141,7 @@ func openServer(
 
 func connect(t testing.TB, dialect sqlstore.Dialect, schema string, parameters map[string]string) *sql.DB {
 	t.Helper()
-	variable := map[sqlstore.Dialect]string{
-		sqlstore.Postgres: "AUTH_TEST_POSTGRES_DSN", sqlstore.MySQL: "AUTH_TEST_MYSQL_DSN",
-	}[dialect]
-	dsn := os.Getenv(variable)
-	if dsn == "" {
-		testenv.Skip(t, variable+" is not set")
-	}
+	dsn := requireDSN(t, dialect)
 	var db *sql.DB
 	if dialect == sqlstore.Postgres {
 		cfg, err := pgx.ParseConfig(dsn)
@@ -170,6 +164,19 @@ func connect(t testing.TB, dialect sqlstore.Dialect, schema string, parameters m
 	db.SetMaxOpenConns(4)
 	t.Cleanup(func() { _ = db.Close() })
 	return db
+}
+
+// requireDSN returns the data source name of the server, or skips the test.
+func requireDSN(t testing.TB, dialect sqlstore.Dialect) string {
+	t.Helper()
+	variable := map[sqlstore.Dialect]string{
+		sqlstore.Postgres: "AUTH_TEST_POSTGRES_DSN", sqlstore.MySQL: "AUTH_TEST_MYSQL_DSN",
+	}[dialect]
+	dsn := os.Getenv(variable)
+	if dsn == "" {
+		testenv.Skip(t, variable+" is not set")
+	}
+	return dsn
 }
 
 // onStores runs the test on each store.

@@ -202,8 +202,7 @@ func runFindLeaked(ctx context.Context, c *call) error {
 	}
 	if len(seen) == 0 {
 		return errors.New("the text has no access secret of this service: compare the prefix of the " +
-			"secret with " +
-			"Credentials.AccessSecretPrefix in the configuration")
+			"secret with Credentials.AccessSecretPrefix in the configuration")
 	}
 	return errors.Join(failures...)
 }
@@ -243,8 +242,7 @@ func (c *call) findLeaked(ctx context.Context, secret string, number int) error 
 			key.ID, described(owner))
 	}
 	return c.result(shown, "secret %d: names the key %s of %s; run the command with -revoke to check "+
-		"the secret "+
-		"and revoke the key", number, key.ID, described(owner))
+		"the secret and revoke the key", number, key.ID, described(owner))
 }
 
 // identifierLength is the number of characters after the prefix of a secret that also begin its access

@@ -202,10 +202,8 @@ func refuseSecrets(host Host, args []string) error {
 		for _, pattern := range patterns {
 			if pattern.MatchString(arg) {
 				return usageError{problem: fmt.Sprintf("argument %d contains an access secret, and "+
-					"other users of "+
-					"the machine can read arguments: treat the secret as leaked, and pass it to the "+
-					"standard "+
-					"input of 'key find-leaked -revoke'", i+1)}
+					"other users of the machine can read arguments: treat the secret as leaked, and "+
+					"pass it to the standard input of 'key find-leaked -revoke'", i+1)}
 			}
 		}
 	}

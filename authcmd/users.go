@@ -17,8 +17,8 @@ func runInit(ctx context.Context, c *call) error {
 		return &user, pair, err
 	})
 	if errors.Is(err, auth.ErrBootstrapped) {
-		return fmt.Errorf("the first super user was made already: 'user list -super' shows the super users, "+
-			"and 'recover' gives one a new key: %w", err)
+		return fmt.Errorf("the first super user was made already: 'user list -super' shows the super "+
+			"users, and 'recover' gives one a new key: %w", err)
 	}
 	return err
 }
@@ -32,8 +32,7 @@ func runRecover(ctx context.Context, c *call) error {
 		return err
 	}
 	if err := c.confirm("Recover removes all keys, sessions and GitHub accounts of %s, and makes it an "+
-		"active "+
-		"super user.", described(user)); err != nil {
+		"active super user.", described(user)); err != nil {
 		return err
 	}
 	return c.givePair(ctx, "recover "+

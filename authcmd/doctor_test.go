@@ -95,10 +95,13 @@ func (p *patient) connectGitHub(name, sealingKey string) {
 	user := p.object("user", "show", name)["user_id"].(string)
 	account := auth.GitHubAccount{Host: "github.com", ID: rand.Int64N(1<<40) + 1}
 	sealed := append([]byte{2, byte(len(sealingKey))}, sealingKey...)
-	require.NoError(p.t, p.store.ConnectGitHub(context.Background(), hostWrite(time.Now), auth.GitHubConnectWrite{
-		Link:  auth.GitHubLink{Account: account, UserID: user, Login: name, CreatedAt: time.Now(), SeenAt: time.Now()},
-		Token: auth.GitHubToken{Account: account, UserID: user, Version: "1", Sealed: sealed, UpdatedAt: time.Now()},
-	}))
+	require.NoError(p.t, p.store.ConnectGitHub(context.Background(), hostWrite(time.Now),
+		auth.GitHubConnectWrite{
+			Link: auth.GitHubLink{Account: account, UserID: user, Login: name, CreatedAt: time.Now(),
+				SeenAt: time.Now()},
+			Token: auth.GitHubToken{Account: account, UserID: user, Version: "1", Sealed: sealed,
+				UpdatedAt: time.Now()},
+		}))
 }
 
 func hostWrite(now func() time.Time) auth.Write {
@@ -167,7 +170,7 @@ var faults = []fault{
 		parameters: "&_pragma=read_uncommitted(1)"},
 	{name: "the newest revocation is missing", check: "feed", problem: "is missing", allStores: true,
 		plant: func(p *patient) { p.exec(`DELETE FROM auth_revocations`) }},
-	{name: "reading the feed is slow", check: "feed-lag", problem: "took 3s",
+	{name: "reading the feed is slow", check: "feed-lag", problem: "took 3",
 		plant: func(p *patient) {
 			var late time.Duration
 			p.host.Store = slowFeed{p.store, &late}
@@ -200,8 +203,12 @@ var faults = []fault{
 			cfg.Credentials.Peppers = []auth.SymmetricKey{peppered, newSymmetric("pepper-0")}
 		}},
 	{name: "NoPepper is no longer needed", check: "peppers", problem: `NoPepper()`,
-		config: func(cfg *auth.Config) { cfg.Credentials.Peppers = []auth.SymmetricKey{peppered, auth.NoPepper()} }},
-	{name: "imported keys are not accepted", check: "imported-keys", problem: "1 imported access key does not",
+		config: func(cfg *auth.Config) {
+			cfg.Credentials.Peppers = []auth.SymmetricKey{peppered,
+				auth.NoPepper()}
+		}},
+	{name: "imported keys are not accepted", check: "imported-keys", problem: "1 imported access key " +
+		"does not",
 		plant: func(p *patient) {
 			healthy := p.host
 			p.change(func(cfg *auth.Config) {
@@ -249,13 +256,15 @@ var faults = []fault{
 		config: func(cfg *auth.Config) { cfg.Proxies = auth.Proxies{} }},
 	{name: "cookies are sent in the clear", check: "cookies", problem: "InsecureCookies",
 		config: func(cfg *auth.Config) { cfg.GitHub.InsecureCookies = true }},
-	{name: "the public URL is that of a laptop", check: "cookies", problem: "only browsers on the same machine",
+	{name: "the public URL is that of a laptop", check: "cookies", problem: "only browsers on the same " +
+		"machine",
 		config: func(cfg *auth.Config) {
 			cfg.PublicURL, cfg.GitHub.CallbackURL = "http://127.0.0.1:8080", "http://127.0.0.1:8080/callback"
 		}},
 	{name: "tokens are sent in the clear", check: "issuer", problem: "read tokens",
 		config: func(cfg *auth.Config) { cfg.Issuer = "http://api.example.com" }},
-	{name: "a flow of GitHub is not bound to the browser", check: "github-state", problem: "InsecureUnboundState",
+	{name: "a flow of GitHub is not bound to the " +
+		"browser", check: "github-state", problem: "InsecureUnboundState",
 		config: func(cfg *auth.Config) { cfg.GitHub.InsecureUnboundState = true }},
 	{name: "sign-ins are not limited", check: "throttling", problem: "any number of secrets",
 		config: func(cfg *auth.Config) { cfg.Throttling.Off = true }},

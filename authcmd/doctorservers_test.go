@@ -86,10 +86,12 @@ func TestDoctorNamesAMissingRight(t *testing.T) {
 			p := newPatient(t, store, db)
 			limited, revoke := asLimitedUser(t, dialect, db)
 			var err error
-			p.store, err = sqlstore.Open(t.Context(), limited, sqlstore.Config{Dialect: dialect, SkipMigrations: true})
+			p.store, err = sqlstore.Open(t.Context(), limited, sqlstore.Config{Dialect: dialect,
+				SkipMigrations: true})
 			require.NoError(t, err)
 			p.host.Store = p.store
-			plantIn(p, fault{check: "rights", problem: "no right to DELETE in auth_sessions", plant: func(*patient) {
+			plantIn(p, fault{check: "rights", problem: "no right to DELETE in " +
+				"auth_sessions", plant: func(*patient) {
 				revoke("DELETE", "auth_sessions")
 			}}, "durability")
 		})

@@ -187,20 +187,13 @@ func run(ctx context.Context, host Host, args []string, stdio Stdio) error {
 	return command.run(ctx, c)
 }
 
-// generatedSecret matches the text of a secret with the default prefix.
-var generatedSecret = regexp.MustCompile(`as_live_[0-9A-Za-z]{40,}`)
-
-// refuseSecrets returns an error if an argument contains an access secret.
+// refuseSecrets returns an error if an argument contains an access secret, or a part of one.
 func refuseSecrets(host Host, args []string) error {
-	patterns := []*regexp.Regexp{generatedSecret}
-	if host.Service != nil {
-		if own, err := regexp.Compile(host.Service.Credentials().SecretPattern()); err == nil {
-			patterns = append(patterns, own)
-		}
-	}
+	prefixes := []string{"as_live", host.Config.Credentials.AccessSecretPrefix}
 	for i, arg := range args {
-		for _, pattern := range patterns {
-			if pattern.MatchString(arg) {
+		for _, prefix := range prefixes {
+			secret := regexp.QuoteMeta(prefix) + `_[0-9A-Za-z]{30}`
+			if prefix != "" && regexp.MustCompile(secret).MatchString(arg) {
 				return usageError{problem: fmt.Sprintf("argument %d contains an access secret, and "+
 					"other users of the machine can read arguments: treat the secret as leaked, and "+
 					"pass it to the standard input of 'key find-leaked -revoke'", i+1)}

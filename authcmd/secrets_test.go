@@ -1,0 +1,69 @@
+package authcmd_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/authcmd"
+)
+
+// TestNoSecretIsShownTwice runs every command, and looks for the secrets that commands have given out in
+// everything else that commands, the log and the audit trail show.
+func TestNoSecretIsShownTwice(t *testing.T) {
+	t.Parallel()
+	store, _ := openSQLite(t, "")
+	f := newFixture(t, store, healthyConfig, func(cfg *auth.Config) {
+		cfg.Credentials.AllowImported = true
+		cfg.Credentials.Peppers = append(cfg.Credentials.Peppers, auth.NoPepper())
+	})
+	f.ok("init", "root")
+	made := f.object("user", "add", "alice")
+	key := f.object("key", "add", "alice")["access_key"].(string)
+	f.ok("key", "rotate", key, "-yes")
+	f.ok("user", "reset", "alice", "-yes")
+	f.ok("recover", "alice", "-yes")
+	require.ErrorIs(t, f.signIn(made), auth.ErrInvalidCredentials)
+	require.Len(t, f.secret, 6)
+	for _, secret := range f.secret {
+		for _, flags := range []string{"", " -revoke", " -json", " -revoke -json"} {
+			f.run(authcmd.ExitOK, secret, strings.Fields("key find-leaked"+flags)...)
+		}
+	}
+	f.run(authcmd.ExitFailed, "{\"username\":\""+f.secret[0]+"\"}\n", "import", "-")
+	for _, command := range []string{"user list", "user show alice", "user export alice", "key list alice",
+		"session list alice", "events -n 300", "events -json", "prune", "user disable alice", "help",
+		"revoke-everybody -yes", "user delete alice -yes"} {
+		f.ok(strings.Fields(command)...)
+	}
+	f.run(authcmd.ExitFindings, "", "doctor")
+	for i, secret := range f.secret {
+		require.NotContains(t, f.shown.String(), secret, "secret %d", i)
+		require.NotContains(t, f.log.String(), secret, "secret %d", i)
+	}
+}
+
+func TestASecretInTheArgumentsIsRefusedAndNotRepeated(t *testing.T) {
+	t.Parallel()
+	store, _ := openSQLite(t, "")
+	f := newFixture(t, store, func(cfg *auth.Config) {
+		cfg.Credentials.AccessSecretPrefix, cfg.Credentials.AccessKeyPrefix = "shop_secret", "shop_key"
+	})
+	f.ok("init", "root")
+	secret := f.secret[0]
+	require.True(t, strings.HasPrefix(secret, "shop_secret_"))
+	for _, line := range []string{"key find-leaked " + secret, "key revoke " + secret, "user show x" + secret,
+		secret, "help " + secret, "user add bob -label=" + secret, "user list -" + secret} {
+		out, problem := f.run(authcmd.ExitUsage, "", strings.Fields(line)...)
+		require.NotContains(t, out+problem, secret)
+		require.Contains(t, problem, "treat the secret as leaked")
+	}
+	// The default prefix is refused, too, even if the service could not be opened.
+	other := "as_live_" + strings.Repeat("a", 69)
+	got := authcmd.Run(t.Context(), authcmd.Host{Name: "sp"}, []string{"key", "revoke", other},
+		authcmd.Stdio{In: strings.NewReader(""), Out: f.shown, Err: f.shown})
+	require.Equal(t, authcmd.ExitUsage, got)
+	require.NotContains(t, f.shown.String(), other)
+}

@@ -6,8 +6,7 @@
 //	func main() {
 //		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 //		defer stop()
-//		host, err := open(ctx) // the store, the configuration and the service of your host
-//		host.OpenError = err
+//		host := authcmd.Host{Open: open} // open returns the store, the configuration and the service
 //		stdio := authcmd.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 //		os.Exit(authcmd.Run(ctx, host, os.Args[1:], stdio))
 //	}

@@ -35,9 +35,9 @@ func (d *doctor) failed(check string, err error) bool {
 
 func runDoctor(ctx context.Context, c *call) error {
 	d := &doctor{call: c}
-	if c.OpenError != nil {
+	if c.openError != nil {
 		d.add("open", "Make the change that the error names. A new database needs 'init' first.",
-			"The store could not be opened: %s.", message(c.OpenError))
+			"The store could not be opened: %s.", message(c.openError))
 	} else {
 		d.examine(ctx)
 	}

@@ -128,7 +128,11 @@ const importedHash = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c
 
 var faults = []fault{
 	{name: "the database cannot be opened", check: "open", problem: "the dialect is wrong",
-		plant: func(p *patient) { p.host.OpenError = errors.New("the dialect is wrong") }},
+		plant: func(p *patient) {
+			p.host.Open = func(context.Context, string) (authcmd.Host, error) {
+				return authcmd.Host{}, errors.New("the dialect is wrong")
+			}
+		}},
 	{name: "the store does not answer", check: "store", problem: "does not answer",
 		plant: func(p *patient) { _ = p.db.Close() }},
 	{name: "a column is missing", check: "tables", problem: "audiences", allStores: true,
@@ -147,18 +151,16 @@ var faults = []fault{
 			p.exec(`PRAGMA query_only = 1`)
 		}},
 	{name: "the clock of the program is ahead", check: "clock", problem: "differ by", allStores: true,
-		config: func(cfg *auth.Config) {
-			cfg.Now = func() time.Time { return time.Now().Add(time.Minute) }
-		}},
+		config: ahead(time.Minute)},
 	{name: "the clock of the program is behind", check: "clock", problem: "differ by", allStores: true,
 		plant: func(p *patient) {
 			p.exec(`DELETE FROM auth_events`)
-			p.change(func(cfg *auth.Config) { cfg.Now = func() time.Time { return time.Now().Add(-5 * time.Second) } })
+			p.change(ahead(-5 * time.Second))
 		}},
 	{name: "the clock of an instance is ahead", check: "clock", problem: "key.issued", allStores: true,
 		plant: func(p *patient) {
 			healthy := p.host
-			p.change(func(cfg *auth.Config) { cfg.Now = func() time.Time { return time.Now().Add(time.Hour) } })
+			p.change(ahead(time.Hour))
 			p.ok("key", "add", "root")
 			p.host = healthy
 		}},
@@ -174,12 +176,16 @@ var faults = []fault{
 		plant: func(p *patient) {
 			var late time.Duration
 			p.host.Store = slowFeed{p.store, &late}
-			p.change(func(cfg *auth.Config) { cfg.Now = func() time.Time { return time.Now().Add(late) } })
+			p.change(func(cfg *auth.Config) {
+				cfg.Now = func() time.Time { return time.Now().Add(late) }
+			})
 		}},
 	{name: "this instance does not read the feed", check: "feed-lag", problem: "accepts no token",
 		plant: func(p *patient) {
 			var late time.Duration
-			p.change(func(cfg *auth.Config) { cfg.Now = func() time.Time { return time.Now().Add(late) } })
+			p.change(func(cfg *auth.Config) {
+				cfg.Now = func() time.Time { return time.Now().Add(late) }
+			})
 			user := p.object("user", "show", "alice")["user_id"].(string)
 			token, err := p.host.Service.SignIn(context.Background(), user, auth.LoginOptions{})
 			require.NoError(p.t, err)
@@ -197,7 +203,9 @@ var faults = []fault{
 			p.addKey("ak-soon", p.presentHash(), time.Now().AddDate(-1, 0, 0), time.Now().AddDate(0, 0, 3))
 		}},
 	{name: "a pepper was removed too early", check: "peppers", problem: `"pepper-1"`, allStores: true,
-		config: func(cfg *auth.Config) { cfg.Credentials.Peppers = []auth.SymmetricKey{newSymmetric("pepper-2")} }},
+		config: func(cfg *auth.Config) {
+			cfg.Credentials.Peppers = []auth.SymmetricKey{newSymmetric("pepper-2")}
+		}},
 	{name: "a pepper is no longer needed", check: "peppers", problem: `"pepper-0"`,
 		config: func(cfg *auth.Config) {
 			cfg.Credentials.Peppers = []auth.SymmetricKey{peppered, newSymmetric("pepper-0")}
@@ -236,7 +244,8 @@ var faults = []fault{
 			old := newHS256(authtest.Random(32)).RetiredAt(time.Now().AddDate(0, 0, 1))
 			cfg.SigningKeys = append(cfg.SigningKeys, old)
 		}},
-	{name: "a sealing key was removed too early", check: "sealing-keys", problem: `"sealing-0"`, allStores: true,
+	{name: "a sealing key was removed too early", check: "sealing-keys", problem: `"sealing-0"`,
+		allStores: true,
 		plant: func(p *patient) { p.connectGitHub("alice", "sealing-0") }},
 	{name: "the signing key is a pepper", check: "shared-keys",
 		problem: "SigningKeys[0] and Credentials.Peppers[0]",
@@ -275,9 +284,15 @@ var faults = []fault{
 		plant:     func(p *patient) { p.exec(`DELETE FROM auth_users WHERE username = 'root'`) }},
 	{name: "the keys of all super users are gone", check: "super-users", problem: "No active super user has",
 		plant: func(p *patient) {
-			p.exec(`DELETE FROM auth_access_keys WHERE user_id IN (SELECT id FROM auth_users WHERE username = 'root')`)
+			p.exec(`DELETE FROM auth_access_keys WHERE user_id IN
+				(SELECT id FROM auth_users WHERE username = 'root')`)
 			p.exec(`DELETE FROM auth_github_accounts`)
 		}},
+}
+
+// ahead sets the clock ahead by d.
+func ahead(d time.Duration) func(*auth.Config) {
+	return func(cfg *auth.Config) { cfg.Now = func() time.Time { return time.Now().Add(d) } }
 }
 
 func newHS256(secret []byte) auth.SigningKey {

@@ -17,7 +17,9 @@ import (
 func runWithoutStore(t *testing.T, code int, line string) (out, problem string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	host := authcmd.Host{Name: "sp", OpenError: auth.ErrNotFound}
+	host := authcmd.Host{Name: "sp", Open: func(context.Context, string) (authcmd.Host, error) {
+		return authcmd.Host{}, auth.ErrNotFound
+	}}
 	got := authcmd.Run(t.Context(), host, strings.Fields(line),
 		authcmd.Stdio{In: strings.NewReader(""), Out: &stdout, Err: &stderr})
 	require.Equal(t, code, got, "%s: %s%s", line, &stdout, &stderr)

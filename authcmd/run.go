@@ -46,10 +46,12 @@ type Host struct {
 	// keys use it.
 	Config auth.Config
 
-	// OpenError, if not nil, says why there is no Service or Store, such as the error of sqlstore.Open.
-	// The command then shows its help and checks its arguments, and doctor reports the error. Every other
-	// command fails with the error.
-	OpenError error
+	// Open, if not nil, returns the Service, the Store and the Config, for a host that opens its database
+	// only if a command needs it. Run calls Open after it has checked the arguments, with the name of the
+	// command, such as "user list". So help works without a database, and only "init" needs to create
+	// tables. If Open returns an error, doctor reports the error, and every other command fails with it.
+	// The host closes what Open has opened after Run has returned.
+	Open func(ctx context.Context, command string) (Host, error)
 }
 
 // Stdio has the standard streams of the command. If In or Err is a terminal, it must be an *[os.File]:
@@ -143,6 +145,9 @@ type call struct {
 	stdio   Stdio
 	command command
 	args    []string // the arguments that are no flags
+
+	openError error // the error of Host.Open, for doctor
+
 	options options
 }
 
@@ -168,6 +173,7 @@ func run(ctx context.Context, host Host, args []string, stdio Stdio) error {
 	if name := args[0]; name == "help" || name == "-h" || name == "-help" || name == "--help" {
 		return help(host.Name, args[1:], stdio.Out)
 	}
+	all := args
 	command, args, err := findCommand(args)
 	if err != nil {
 		return err
@@ -178,10 +184,17 @@ func run(ctx context.Context, host Host, args []string, stdio Stdio) error {
 	} else if err != nil {
 		return err
 	}
-	switch {
-	case host.OpenError != nil && command.name != "doctor":
-		return host.OpenError
-	case host.OpenError == nil && (host.Service == nil || host.Store == nil):
+	if host.Open != nil {
+		opened, err := host.Open(ctx, command.name)
+		if err != nil && command.name != "doctor" {
+			return err
+		}
+		c.Service, c.Store, c.Config, c.openError = opened.Service, opened.Store, opened.Config, err
+		if err := refuseSecrets(c.Host, all); err != nil {
+			return err // the secret has a prefix that only the configuration knows
+		}
+	}
+	if c.openError == nil && (c.Service == nil || c.Store == nil) {
 		return errors.New("the program is not complete: set Service and Store of authcmd.Host")
 	}
 	return command.run(ctx, c)

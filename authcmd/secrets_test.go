@@ -1,6 +1,7 @@
 package authcmd_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -60,7 +61,13 @@ func TestASecretInTheArgumentsIsRefusedAndNotRepeated(t *testing.T) {
 		require.NotContains(t, out+problem, secret)
 		require.Contains(t, problem, "treat the secret as leaked")
 	}
-	// The default prefix is refused, too, even if the service could not be opened.
+	complete := f.host
+	f.host = authcmd.Host{Name: "sp", Open: func(context.Context, string) (authcmd.Host, error) {
+		return complete, nil
+	}}
+	_, problem := f.run(authcmd.ExitUsage, "", "user", "show", secret)
+	require.NotContains(t, problem, secret)
+	// The default prefix is refused, too, even if there is no service.
 	other := "as_live_" + strings.Repeat("a", 69)
 	got := authcmd.Run(t.Context(), authcmd.Host{Name: "sp"}, []string{"key", "revoke", other},
 		authcmd.Stdio{In: strings.NewReader(""), Out: f.shown, Err: f.shown})

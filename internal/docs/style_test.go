@@ -28,6 +28,7 @@ var styledDirs = []string{
 	"benchmarks/httpload",
 	"benchmarks/plot",
 	"browsertest",
+	"cmd/sallyport",
 	"examples/import",
 	"examples/kvstore",
 	"examples/quickstart",

@@ -28,10 +28,15 @@ func (c *call) confirm(format string, args ...any) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if strings.TrimSpace(answer) != "yes" {
+	switch strings.TrimSpace(answer) {
+	case "yes":
+		return nil
+	case "":
+		return fmt.Errorf("%s needs the answer yes, and got none: run the command again with -yes, or in a "+
+			"terminal: %w", c.command.name, errUnconfirmed)
+	default:
 		return fmt.Errorf("the answer was not yes: %w", errUnconfirmed)
 	}
-	return nil
 }
 
 // isTerminal reports whether the stream is a terminal, or another device of characters, such as

@@ -28,7 +28,6 @@ type fault struct {
 	config     func(*auth.Config) // changes the configuration that doctor sees
 	plant      func(*patient)     // changes the host or the store after the configuration
 	allStores  bool               // also on the servers
-	clock      func() time.Time   // nil means time.Now
 }
 
 // patient is a service that doctor examines. It is healthy until a fault is planted.
@@ -246,7 +245,7 @@ var faults = []fault{
 		}},
 	{name: "a sealing key was removed too early", check: "sealing-keys", problem: `"sealing-0"`,
 		allStores: true,
-		plant: func(p *patient) { p.connectGitHub("alice", "sealing-0") }},
+		plant:     func(p *patient) { p.connectGitHub("alice", "sealing-0") }},
 	{name: "the signing key is a pepper", check: "shared-keys",
 		problem: "SigningKeys[0] and Credentials.Peppers[0]",
 		config: func(cfg *auth.Config) {

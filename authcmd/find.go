@@ -61,24 +61,29 @@ func (c *call) findUser(ctx context.Context, arg string) (auth.User, error) {
 		return user, err
 	}
 	found, err := c.matching(ctx, arg)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("no user has the ID, the username or the e-mail address %q", arg)
+	}
 	if err != nil {
 		return auth.User{}, err
 	}
-	switch len(found) {
-	case 0:
-		return auth.User{}, fmt.Errorf("no user has the ID, the username or the e-mail address %q", arg)
-	case 1:
+	return onlyUser(arg, found)
+}
+
+// onlyUser returns the user whom the argument names. If there are several, it returns an error that lists
+// them.
+func onlyUser(arg string, found []auth.User) (auth.User, error) {
+	if len(found) == 1 {
 		return found[0], nil
 	}
 	var list strings.Builder
 	for _, user := range found {
-		fmt.Fprintf(&list, "\n\tid:%s  username %s", user.ID, user.Username)
+		fmt.Fprintf(&list, "\n\tid:%s  username %s", printable(user.ID), printable(user.Username))
 		if user.Email != "" {
-			fmt.Fprintf(&list, ", e-mail %s", user.Email)
+			fmt.Fprintf(&list, ", e-mail %s", printable(user.Email))
 		}
 	}
-	return auth.User{}, fmt.Errorf("%q matches several users; name one of them by the ID:%s",
-		arg, printable(list.String()))
+	return auth.User{}, fmt.Errorf("%q matches several users; name one of them by the ID:%s", arg, &list)
 }
 
 // matching returns all users that the argument names.
@@ -122,16 +127,16 @@ func (c *call) userID(ctx context.Context, arg string) (string, error) {
 	case len(found) == 0:
 		return arg, nil
 	}
-	user, err := c.findUser(ctx, arg)
+	user, err := onlyUser(arg, found)
 	return user.ID, err
 }
 
 // described returns the username and the ID of a user, for a sentence.
 func described(user auth.User) string {
 	if user.Username == user.ID {
-		return "the user " + user.ID
+		return "the user " + printable(user.ID)
 	}
-	return fmt.Sprintf("the user %s (ID %s)", user.Username, user.ID)
+	return fmt.Sprintf("the user %s (ID %s)", printable(user.Username), printable(user.ID))
 }
 
 // owner returns the user with the ID. If the store keeps no users or the user does not exist, the result

@@ -71,11 +71,11 @@ func (t *table) write(cells []string) {
 
 func (t *table) end() error { return errors.Join(t.err, t.text.Flush()) }
 
-// printable returns the text without characters that could control a terminal. Packages of stores
-// refuse such names, but the table of a host may have them.
+// printable returns the text without characters that could control a terminal, such as a line break. This
+// package refuses such names, but the table of a host may have them.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) || r == '\n' {
+		if unicode.IsPrint(r) {
 			return r
 		}
 		return '?'

@@ -4,11 +4,13 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authcmd"
+	"github.com/sallyport-go/auth/memstore"
 )
 
 // TestNoSecretIsShownTwice runs every command, and looks for the secrets that commands have given out in
@@ -73,4 +75,46 @@ func TestASecretInTheArgumentsIsRefusedAndNotRepeated(t *testing.T) {
 		authcmd.Stdio{In: strings.NewReader(""), Out: f.shown, Err: f.shown})
 	require.Equal(t, authcmd.ExitUsage, got)
 	require.NotContains(t, f.shown.String(), other)
+}
+
+func TestANameThatControlsATerminalIsNotShownAsItIs(t *testing.T) {
+	t.Parallel()
+	const hostile = "eve\x1b[2J\r\n\u202eroot"
+	f := newFixture(t, hostileStore{memstore.New(), hostile})
+	for _, line := range []string{
+		"user list", "user show id:u1", "session list id:u1", "events", "user show twin",
+	} {
+		var shown strings.Builder
+		authcmd.Run(t.Context(), f.host, strings.Fields(line),
+			authcmd.Stdio{In: strings.NewReader(""), Out: &shown, Err: &shown})
+		for _, control := range []string{"\x1b", "\r", "\u202e", "eve\n"} {
+			require.NotContains(t, shown.String(), control, line)
+		}
+	}
+}
+
+// hostileStore is a store of a host whose texts nobody has validated.
+type hostileStore struct {
+	*memstore.Store
+	text string
+}
+
+func (s hostileStore) user(id string) auth.User {
+	return auth.User{ID: id, Username: s.text, Email: "twin", IsActive: true}
+}
+
+func (s hostileStore) FindUser(_ context.Context, id string) (auth.User, error) {
+	return s.user(id), nil
+}
+
+func (s hostileStore) ListUsers(context.Context, auth.UserQuery) ([]auth.User, error) {
+	return []auth.User{s.user("u1"), s.user("u2")}, nil
+}
+
+func (s hostileStore) ListSessions(context.Context, string, time.Time) ([]auth.Session, error) {
+	return []auth.Session{{ID: "s1", UserAgent: s.text, Address: s.text}}, nil
+}
+
+func (s hostileStore) ListEvents(context.Context, auth.EventFilter, int) ([]auth.Event, error) {
+	return []auth.Event{{Kind: auth.EventUserChanged, UserID: s.text, Reason: s.text}}, nil
 }

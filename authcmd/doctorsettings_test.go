@@ -67,7 +67,7 @@ func TestDoctorKnowsWhichValuesOfSettingsAreSafe(t *testing.T) {
 				found := p.findings()
 				require.Len(t, found, 1, "%s=%s", name, value)
 				require.Equal(t, check, found[0]["check"])
-				require.Contains(t, found[0]["problem"], "The setting "+name+" of the database is \""+value+"\"")
+				require.Contains(t, found[0]["problem"], name+" of the database is \""+value+"\"")
 			}
 		}
 	}

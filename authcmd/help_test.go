@@ -50,6 +50,11 @@ func TestEveryCommandHasHelpEvenWithoutAStore(t *testing.T) {
 			require.Equal(t, text, same)
 		}
 	}
+	group, _ := runWithoutStore(t, authcmd.ExitOK, "help user")
+	for _, line := range []string{"user -h", "user --help", "user help"} {
+		same, _ := runWithoutStore(t, authcmd.ExitOK, line)
+		require.Equal(t, group, same)
+	}
 	for _, topic := range []string{"users", "exit-codes", "json", "secrets", "confirmation", "user", "key"} {
 		text, _ := runWithoutStore(t, authcmd.ExitOK, "help "+topic)
 		require.NotEmpty(t, text)

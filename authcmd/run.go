@@ -170,8 +170,11 @@ func run(ctx context.Context, host Host, args []string, stdio Stdio) error {
 		writeOverview(stdio.Err, host.Name)
 		return usageError{problem: "name a command"}
 	}
-	if name := args[0]; name == "help" || name == "-h" || name == "-help" || name == "--help" {
+	switch {
+	case args[0] == "help" || isHelpFlag(args[0]):
 		return help(host.Name, args[1:], stdio.Out)
+	case isGroup(args[0]) && len(args) > 1 && (args[1] == "help" || isHelpFlag(args[1])):
+		return help(host.Name, args[:1], stdio.Out)
 	}
 	all := args
 	command, args, err := findCommand(args)
@@ -260,6 +263,8 @@ func findCommand(args []string) (command, []string, error) {
 	}
 	return command{}, nil, usageError{problem: fmt.Sprintf("unknown command %q", args[0])}
 }
+
+func isHelpFlag(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
 
 // isGroup reports whether the word is the first of several commands, such as "user".
 func isGroup(word string) bool {

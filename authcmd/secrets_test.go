@@ -2,6 +2,7 @@ package authcmd_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -117,4 +118,26 @@ func (s hostileStore) ListSessions(context.Context, string, time.Time) ([]auth.S
 
 func (s hostileStore) ListEvents(context.Context, auth.EventFilter, int) ([]auth.Event, error) {
 	return []auth.Event{{Kind: auth.EventUserChanged, UserID: s.text, Reason: s.text}}, nil
+}
+
+// brokenPipe is an output whose reader has gone.
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestASecretThatCannotBeWrittenCanBeReplaced(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, memstore.New())
+	for line, again := range map[string]string{
+		"init root":      "sp recover root",
+		"user add alice": "sp user reset alice",
+	} {
+		var problem strings.Builder
+		code := authcmd.Run(t.Context(), f.host, strings.Fields(line),
+			authcmd.Stdio{In: strings.NewReader(""), Out: brokenPipe{}, Err: &problem})
+		require.Equal(t, authcmd.ExitFailed, code)
+		require.Contains(t, problem.String(), "the change was made")
+		require.Contains(t, problem.String(), "run '"+again+"'")
+		require.NoError(t, f.signIn(f.object(append(strings.Fields(again)[1:], "-yes")...)))
+	}
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/authcmd"
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
@@ -82,4 +84,17 @@ func TestDoctorWritesNothingAboutAHealthyStore(t *testing.T) {
 	p := newPatient(t, store, db)
 	require.Empty(t, p.ok("doctor"))
 	require.Empty(t, p.ok("doctor", "-json"))
+}
+
+func TestDoctorIsSilentAboutImportedKeysThatWork(t *testing.T) {
+	t.Parallel()
+	store, db := openSQLite(t, "&_pragma=synchronous(FULL)")
+	p := newPatient(t, store, db)
+	p.change(func(cfg *auth.Config) {
+		cfg.Credentials.AllowImported = true
+		cfg.Credentials.Peppers = append(cfg.Credentials.Peppers, auth.NoPepper())
+	})
+	line := `{"username":"bob","keys":[{"access_key":"old-bob","sha256":"` + importedHash + `"}]}`
+	p.run(authcmd.ExitOK, line, "import", "-vouch-for-sha256", "-")
+	require.Empty(t, p.findings())
 }

@@ -159,6 +159,11 @@ func TestFindLeakedNamesTheOwnerAndRevokesOnlyAWorkingSecret(t *testing.T) {
 		require.Equal(t, "revoked", decodeLines(t, out)[0]["status"])
 		require.ErrorIs(t, f.signIn(rotated), auth.ErrInvalidCredentials)
 
+		f.ok("user", "add", "bob") // whose key comes after the one that this secret names
+		out, _ = f.run(authcmd.ExitOK, "as_live_"+strings.Repeat("0", 69), "key", "find-leaked", "-json")
+		require.Equal(t, "unknown", decodeLines(t, out)[0]["status"])
+		require.NotContains(t, out, "bob")
+
 		_, problem := f.run(authcmd.ExitFailed, "nothing here", "key", "find-leaked")
 		require.Contains(t, problem, "no access secret")
 	})

@@ -267,6 +267,35 @@ func (k SigningKey) ID() string {
 	return k.get().ID()
 }
 
+// KeyInfo describes a [SigningKey] or a [SymmetricKey] without revealing its secret.
+type KeyInfo struct {
+	ID string // the ID of the key, or "" for [NoPepper] and for a zero key
+
+	Algorithm string    // "HS256", "ES256" or "EdDSA"; empty for a SymmetricKey
+	RetiredAt time.Time // the time of [SigningKey.RetiredAt], in whole seconds; zero if not retired
+
+	// Fingerprint is equal for two keys only if they have the same secret or the same public key, even if
+	// their IDs differ. So it shows that one secret is used for two purposes. It is empty if ID is.
+	Fingerprint string
+}
+
+// Info describes the key.
+func (k SigningKey) Info() KeyInfo {
+	if k.get == nil {
+		return KeyInfo{}
+	}
+	key := k.get()
+	return KeyInfo{key.ID(), key.Algorithm(), key.Retired(), key.Fingerprint()}
+}
+
+// Info describes the key. Algorithm and RetiredAt are zero.
+func (k SymmetricKey) Info() KeyInfo {
+	if k.id == "" {
+		return KeyInfo{}
+	}
+	return KeyInfo{ID: k.id, Fingerprint: signing.SecretFingerprint(k.get())}
+}
+
 // RetiredAt returns a copy of the key. The copy verifies only tokens that were issued at the given
 // time or earlier, to the second. Use RetiredAt for a key that no longer signs on any instance.
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/revocation"
+	"github.com/sallyport-go/auth/internal/seal"
 )
 
 // UserWithKeys is a user to be added together with 1 to [MaxKeys] access keys.
@@ -272,3 +273,7 @@ func (t GitHubToken) Format(f fmt.State, verb rune) {
 
 // LogValue returns the record with "[redacted]" in place of Sealed, as [AccessKey.LogValue] does.
 func (t GitHubToken) LogValue() slog.Value { return slog.AnyValue(t.printed()) }
+
+// SealingKeyID returns the ID of the key of [Config.SealingKeys] that encrypted the token, or "" if
+// Sealed has no known form. A removed key is missing if the ID of a stored token is not in the ring.
+func (t GitHubToken) SealingKeyID() string { return seal.SealedBy(t.Sealed) }

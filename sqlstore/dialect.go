@@ -87,6 +87,12 @@ type dialect struct {
 	// statement is needed.
 	beforeQuestions string
 
+	// clock is a query that returns the time of the server, in microseconds since 1970.
+	clock string
+
+	// settings is a query that returns the names and values of settings: see [core.Settings].
+	settings string
+
 	// migrations says how processes that migrate at the same time wait for each other.
 	migrations migrationLock
 
@@ -131,6 +137,8 @@ var dialects = map[Dialect]dialect{
 		advanceHead:    advanceReturning,
 		unlessExists:   onConflictDoNothing,
 		rowsPerInsert:  1,
+		clock:          sqliteClock,
+		settings:       sqliteReport,
 		migrations:     migrationLock{inTransaction: true},
 		prepare:        prepareSQLite,
 		checkConn:      checkSQLiteConn,
@@ -150,6 +158,8 @@ var dialects = map[Dialect]dialect{
 		lockTurn:      `SELECT COUNT(*) FROM pg_advisory_xact_lock(?)`,
 		unlessExists:  onConflictDoNothing,
 		rowsPerInsert: 512,
+		clock:         postgresClock,
+		settings:      postgresReport,
 		// Starting parallel workers would take ten times as long as the query itself.
 		beforeQuestions: `SET LOCAL max_parallel_workers_per_gather = 0`,
 		migrations: migrationLock{
@@ -175,6 +185,8 @@ var dialects = map[Dialect]dialect{
 		begin: []string{`SET TRANSACTION ISOLATION LEVEL READ COMMITTED`,
 			`START TRANSACTION READ WRITE`},
 		rowsPerInsert: 512,
+		clock:         mysqlClock,
+		settings:      mysqlReport,
 		migrations: migrationLock{
 			lock:     `SELECT GET_LOCK(MD5(CONCAT(DATABASE(), '.', ?)), 300)`,
 			unlock:   `SELECT RELEASE_LOCK(MD5(CONCAT(DATABASE(), '.', ?)))`,

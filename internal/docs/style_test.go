@@ -23,10 +23,12 @@ import (
 // directory are not included.
 var styledDirs = []string{
 	".",
+	"authcmd",
 	"benchmarks",
 	"benchmarks/httpload",
 	"benchmarks/plot",
 	"browsertest",
+	"cmd/sallyport",
 	"examples/import",
 	"examples/kvstore",
 	"examples/quickstart",

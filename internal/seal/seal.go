@@ -159,6 +159,13 @@ func (s *Sealer) Open(sealed []byte, context ...string) (plain []byte, stale boo
 	return plain, older || id != s.keys[0].id, nil
 }
 
+// SealedBy returns the ID of the key that sealed the bytes. The ID is not authenticated. If the bytes
+// are not of a sealed form, SealedBy returns "".
+func SealedBy(sealed []byte) string {
+	id, _, _ := parse(sealed)
+	return id
+}
+
 // KeyID returns the ID of the key that sealed the bytes, and whether the sealer has this key. The ID
 // is not authenticated. If the bytes are not of a sealed form, the ID is empty.
 func (s *Sealer) KeyID(sealed []byte) (id string, known bool) {

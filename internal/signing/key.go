@@ -20,7 +20,9 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -267,6 +269,40 @@ func (k *Key) Equal(other *Key) bool {
 	const text = "Key.Equal" // not the text of a token, which contains a dot between two segments
 	signature, err := k.Sign(context.Background(), text)
 	return err == nil && other.Verify(text, signature)
+}
+
+// Retired returns the last second in which the key signed, or the zero time if the key is not retired.
+func (k *Key) Retired() time.Time {
+	if k.retired == nil {
+		return time.Time{}
+	}
+	return time.Unix(*k.retired, 0).UTC()
+}
+
+// fingerprintText is the text of the HMAC in a fingerprint. A token always contains a dot, so the HMAC
+// is not the signature of a token.
+const fingerprintText = "sallyport key fingerprint"
+
+// Fingerprint returns a text that is equal for two keys only if their secrets or public keys are equal,
+// whatever their IDs are. It reveals nothing about a secret.
+func (k *Key) Fingerprint() string {
+	if k.public == nil {
+		signature, _ := k.method.Sign(fingerprintText, k.private) // hs256 returns no error
+		return digestID(signature)
+	}
+	der, err := x509.MarshalPKIXPublicKey(k.public)
+	if err != nil {
+		return "" // never happens: the constructors accept no other kind of key
+	}
+	digest := sha256.Sum256(der)
+	return digestID(digest[:])
+}
+
+// SecretFingerprint returns the [Key.Fingerprint] of an HS256 key with this secret.
+func SecretFingerprint(secret []byte) string {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(fingerprintText))
+	return digestID(mac.Sum(nil))
 }
 
 // RetiredBefore reports whether the key was retired before the given second of Unix time.

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/sallyport-go/auth"
+)
+
+// config is the content of the file that SALLYPORT_CONFIG names. Its values are those of the service.
+type config struct {
+	DSN     string `json:"dsn"`
+	DSNFile string `json:"dsn_file"` // a file with the DSN, in place of DSN
+	Prefix  string `json:"prefix"`   // of the tables
+
+	Issuer          string    `json:"issuer"`
+	PublicURL       string    `json:"public_url"`
+	SigningKeysFile string    `json:"signing_keys_file"` // as for auth.ParseSigningKeys
+	SealingKeys     []keyFile `json:"sealing_keys"`
+	TrustedProxies  []string  `json:"trusted_proxies"`
+	Scopes          []string  `json:"scopes"`
+	Audiences       []string  `json:"audiences"`
+
+	Peppers            []keyFile `json:"peppers"`
+	AccessKeyPrefix    string    `json:"access_key_prefix"`
+	AccessSecretPrefix string    `json:"access_secret_prefix"`
+	AllowImported      bool      `json:"allow_imported"`
+
+	GitHub *struct {
+		ClientID         string `json:"client_id"`
+		ClientSecretFile string `json:"client_secret_file"`
+		CallbackURL      string `json:"callback_url"`
+		BaseURL          string `json:"base_url"`
+	} `json:"github"`
+}
+
+// keyFile names a file with a secret key of 32 bytes or more, in base64. With None, it is auth.NoPepper.
+type keyFile struct {
+	ID   string `json:"id"`
+	File string `json:"file"`
+	None bool   `json:"none"`
+}
+
+// readConfig reads the configuration that the environment names.
+func readConfig(getenv func(string) string) (config, error) {
+	cfg := config{DSN: getenv("SALLYPORT_DSN")}
+	path := getenv("SALLYPORT_CONFIG")
+	switch {
+	case path == "" && cfg.DSN == "":
+		return cfg, errors.New("set SALLYPORT_DSN to the data source name of the database, or " +
+			"SALLYPORT_CONFIG to a " +
+			"configuration file")
+	case path == "":
+		return cfg, nil
+	case cfg.DSN != "":
+		return cfg, errors.New("SALLYPORT_DSN and SALLYPORT_CONFIG are both set: put the data source " +
+			"name into the file")
+	}
+	text, err := auth.ReadKeyFile(path, nil)
+	if err != nil {
+		return cfg, fmt.Errorf("SALLYPORT_CONFIG: %w", err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&cfg); err != nil {
+		// The text of the error can contain a part of the file, but only the name of a field.
+		return cfg, fmt.Errorf("%s: %w", path, err)
+	}
+	if (cfg.DSN == "") == (cfg.DSNFile == "") {
+		return cfg, fmt.Errorf("%s: set exactly one of dsn and dsn_file", path)
+	}
+	if cfg.DSNFile != "" {
+		dsn, err := readSecret(cfg.DSNFile)
+		if err != nil {
+			return cfg, fmt.Errorf("%s: dsn_file: %w", path, err)
+		}
+		cfg.DSN = dsn
+	}
+	return cfg, nil
+}
+
+// readSecret returns the text of a file without white space at its ends.
+func readSecret(path string) (string, error) {
+	text, err := auth.ReadKeyFile(path, nil)
+	return strings.TrimSpace(string(text)), err
+}
+
+// auth returns the configuration of a service.
+func (c config) auth() (auth.Config, error) {
+	cfg := auth.Config{
+		Issuer: cmp.Or(c.Issuer, "https://sallyport.invalid"), PublicURL: c.PublicURL,
+		Proxies: auth.NoProxies(),
+		// Sallyport has no OnEvent, and the instances may have one.
+		DeliverElsewhere: true,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr,
+			&slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	cfg.Tokens.Scopes, cfg.Tokens.Audiences = c.Scopes, c.Audiences
+	cfg.Credentials.AccessKeyPrefix, cfg.Credentials.AccessSecretPrefix = c.AccessKeyPrefix,
+		c.AccessSecretPrefix
+	cfg.Credentials.AllowImported = c.AllowImported
+	var err1, err2, err3, err4, err5 error
+	cfg.SigningKeys, err1 = c.signingKeys()
+	cfg.SealingKeys, err2 = symmetricKeys("sealing_keys", c.SealingKeys)
+	cfg.Credentials.Peppers, err3 = symmetricKeys("peppers", c.Peppers)
+	if len(c.TrustedProxies) > 0 {
+		cfg.Proxies, err4 = proxies(c.TrustedProxies)
+	}
+	if c.GitHub != nil {
+		var secret string
+		secret, err5 = readSecret(c.GitHub.ClientSecretFile)
+		cfg.GitHub = &auth.GitHubConfig{ClientID: c.GitHub.ClientID, ClientSecret: auth.NewSecret(secret),
+			CallbackURL: c.GitHub.CallbackURL, BaseURL: c.GitHub.BaseURL}
+	}
+	return cfg, errors.Join(err1, err2, err3, err4, err5)
+}
+
+// signingKeys returns the keys of the service. Without a file, it returns a new key, because a Service
+// needs one. No command signs a token.
+func (c config) signingKeys() ([]auth.SigningKey, error) {
+	if c.SigningKeysFile == "" {
+		key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
+		return []auth.SigningKey{key}, err
+	}
+	data, err := auth.ReadKeyFile(c.SigningKeysFile, nil)
+	if err != nil {
+		return nil, fmt.Errorf("signing_keys_file: %w", err)
+	}
+	return auth.ParseSigningKeys(data)
+}
+
+func symmetricKeys(field string, files []keyFile) ([]auth.SymmetricKey, error) {
+	var keys []auth.SymmetricKey
+	for i, f := range files {
+		if f.None {
+			keys = append(keys, auth.NoPepper())
+			continue
+		}
+		text, err := readSecret(f.File)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", field, i, err)
+		}
+		secret, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: the file %s is not base64", field, i, f.File)
+		}
+		key, err := auth.NewSymmetricKey(f.ID, secret)
+		if err != nil {
+			return nil, fmt.Errorf("%s[%d]: %w", field, i, err)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func proxies(networks []string) (auth.Proxies, error) {
+	var prefixes []netip.Prefix
+	for _, network := range networks {
+		prefix, err := netip.ParsePrefix(network)
+		if err != nil {
+			return auth.Proxies{}, fmt.Errorf("trusted_proxies: %w", err)
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return auth.TrustProxies(prefixes...), nil
+}

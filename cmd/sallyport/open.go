@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/authcmd"
+	"github.com/sallyport-go/auth/sqlstore"
+	_ "modernc.org/sqlite"
+)
+
+// open opens the database and returns the host. If create is true, it creates the database file of SQLite
+// and the tables, if they do not exist. The caller closes the database, even after an error.
+func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, error) {
+	driver, dialect, dsn := "sqlite", sqlstore.SQLite, c.DSN
+	switch {
+	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
+		driver, dialect = "pgx", sqlstore.Postgres
+	case strings.Contains(dsn, "@tcp("), strings.Contains(dsn, "@unix("):
+		driver, dialect = "mysql", sqlstore.MySQL
+	case strings.HasPrefix(dsn, "file:"):
+		if err := checkFile(dsn, create); err != nil {
+			return authcmd.Host{}, nil, err
+		}
+		dsn = withSettings(dsn)
+	default:
+		return authcmd.Host{}, nil, errors.New("the data source name must begin with file: for SQLite " +
+			"or with " +
+			"postgres://, or contain @tcp( or @unix( for MariaDB and MySQL")
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return authcmd.Host{}, nil, err
+	}
+	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: dialect, Prefix: c.Prefix,
+		SkipMigrations: !create})
+	if err != nil {
+		return authcmd.Host{}, db, err
+	}
+	cfg, err := c.auth()
+	if err != nil {
+		return authcmd.Host{}, db, err
+	}
+	svc, err := auth.New(store, cfg)
+	return authcmd.Host{Service: svc, Store: store, Config: cfg}, db, err
+}
+
+// withSettings adds the settings that sqlstore recommends to a data source name for SQLite without
+// settings.
+func withSettings(dsn string) string {
+	if strings.Contains(dsn, "?") {
+		return dsn
+	}
+	return dsn + "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"
+}
+
+// checkFile returns an error if the file of the data source name does not exist, because SQLite would
+// create it. If create is true, checkFile creates it, so that only its owner can read it.
+func checkFile(dsn string, create bool) error {
+	path, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "?")
+	path = strings.TrimPrefix(path, "//")
+	_, err := os.Stat(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !create {
+		return fmt.Errorf("there is no database file %s: 'sallyport init' makes one", path)
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}

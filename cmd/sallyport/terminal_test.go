@@ -1,0 +1,76 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/require"
+)
+
+// inTerminal runs the program in a terminal, types the text, and requires the exit code. It returns what
+// the terminal shows.
+func inTerminal(t *testing.T, code int, env []string, typed string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(cleanEnv(), env...)
+	terminal, err := pty.Start(cmd)
+	if err != nil {
+		t.Skip("this machine has no terminals: ", err)
+	}
+	defer terminal.Close()
+	_, err = io.WriteString(terminal, typed)
+	require.NoError(t, err)
+	shown, _ := io.ReadAll(terminal) // Linux ends a terminal with an error
+	require.Equal(t, code, exitCode(t, cmd.Wait()), "%s", shown)
+	return string(shown)
+}
+
+func TestATerminalIsAskedBeforeAChangeThatCannotBeUndone(t *testing.T) {
+	t.Parallel()
+	env := newSQLite(t)
+	execute(t, 0, env, "", "init", "root")
+	before, _ := execute(t, 0, env, "", "key", "list", "root", "-json")
+	for _, answer := range []string{"no\n", "\n", "y\n", "\x04"} {
+		shown := inTerminal(t, 4, env, answer, "recover", "root")
+		require.Contains(t, shown, "Recover removes all keys, sessions and GitHub accounts of the user root")
+		require.Contains(t, shown, "nothing was changed")
+	}
+	after, _ := execute(t, 0, env, "", "key", "list", "root", "-json")
+	require.Equal(t, before, after)
+	require.Contains(t, inTerminal(t, 0, env, "yes\n", "recover", "root"), "access_secret=as_live_")
+}
+
+func TestAnImportShowsItsProgressInATerminalOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "sallyport.json")
+	require.NoError(t, os.WriteFile(config,
+		[]byte(`{"dsn":"file:`+filepath.Join(dir, "app.db")+`","allow_imported":true}`), 0o600))
+	env := []string{"SALLYPORT_CONFIG=" + config}
+	execute(t, 0, env, "", "init", "root")
+	const hash = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	file := filepath.Join(dir, "users.jsonl")
+	require.NoError(t, os.WriteFile(file,
+		[]byte(`{"username":"bob","keys":[{"access_key":"old-bob","sha256":"`+hash+`"}]}`+"\n"), 0o600))
+	shown := inTerminal(t, 0, env, "", "import", "-vouch-for-sha256", file)
+	require.Contains(t, shown, "[##############################] 100 %, 1 users added")
+	require.Contains(t, shown, "added 1 user; 0 were present")
+	out, problem := execute(t, 0, env, "", "import", "-vouch-for-sha256", file)
+	require.Equal(t, "added 0 users; 1 were present; 0 lines were rejected\n", out)
+	require.Empty(t, problem)
+}
+
+func TestASecretIsPastedIntoATerminal(t *testing.T) {
+	t.Parallel()
+	env := newSQLite(t)
+	out, _ := execute(t, 0, env, "", "init", "root")
+	_, secret, _ := strings.Cut(strings.TrimSpace(out), "access_secret=")
+	shown := inTerminal(t, 0, env, secret+"\n\x04", "key", "find-leaked")
+	require.Contains(t, shown, "Paste the secret")
+	require.Contains(t, shown, "of the user root")
+}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -23,6 +24,27 @@ type host struct {
 	svc   *auth.Service
 	admin auth.User
 	pair  auth.KeyPair // of the administrator
+
+	requests *requestLog
+}
+
+// requestLog has the paths of the requests since the last call of take.
+type requestLog struct {
+	mu    sync.Mutex
+	paths []string
+}
+
+func (l *requestLog) add(path string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.paths = append(l.paths, path)
+}
+
+func (l *requestLog) take() (paths []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	paths, l.paths = l.paths, nil
+	return paths
 }
 
 // startHost starts a host whose administrator has the username and one access key.
@@ -30,7 +52,11 @@ func startHost(t *testing.T, username string, cfg console.Config) *host {
 	t.Helper()
 	needChromium(t)
 	mux := http.NewServeMux()
-	server := httptest.NewServer(mux)
+	var log requestLog
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		log.add(r.URL.Path)
+		mux.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	callback := server.URL + "/api/v1/auth/github/callback"
 	github, err := githubtest.Start("", githubtest.Config{RedirectURLs: []string{callback}})
@@ -46,7 +72,7 @@ func startHost(t *testing.T, username string, cfg console.Config) *host {
 	svc, err := auth.New(memstore.New(), auth.Config{
 		Issuer: server.URL, SigningKeys: []auth.SigningKey{signing},
 		SealingKeys: []auth.SymmetricKey{sealing},
-		Proxies: auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
+		Proxies:     auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
 		Tokens: auth.TokenConfig{Scopes: []string{"notes:read", "notes:write"}},
 		GitHub: &auth.GitHubConfig{
 			ClientID: id, ClientSecret: auth.NewSecret(secret), CallbackURL: callback,
@@ -62,7 +88,7 @@ func startHost(t *testing.T, username string, cfg console.Config) *host {
 	svc.Mount(mux, auth.GroupBrowser)
 	mux.Handle("/console/", pages)
 
-	h := &host{url: server.URL + "/console", svc: svc, pair: svc.Credentials().GeneratePair()}
+	h := &host{url: server.URL + "/console", svc: svc, requests: &log, pair: svc.Credentials().GeneratePair()}
 	h.admin, err = svc.Bootstrap(t.Context(),
 		auth.UserParams{Username: username, Email: "admin@example.com"}, h.pair)
 	require.NoError(t, err)

@@ -37,7 +37,7 @@ func TestHostileTextsAreShownAsTexts(t *testing.T) {
 		require.NoError(t, err)
 	}
 	query := "?" + url.Values{"error": {hostile}, "notice": {hostile}, "connected": {hostile},
-		"search": {hostile},
+		"search": {hostile}, "length": {hostile}, "item": {hostile}, "__proto__": {hostile},
 		"kind": {hostile}, "state": {hostile}, "user": {hostile}, "from": {hostile}, "to": {hostile}}.Encode()
 	b := newBrowser(t)
 	b.openPage(h, "/"+query)
@@ -61,7 +61,7 @@ func TestHostileTextsAreShownAsTexts(t *testing.T) {
 	b.fromMenu(hostile, "Delete…")
 	b.shows("dialog h2", "Delete "+hostile+"?")
 	b.unharmed()
-	for _, path := range []string{"/", "/keys", "/sessions"} {
+	for _, path := range []string{"/", "/keys", "/sessions", "/users"} {
 		b.openPage(h, path+query)
 		b.unharmed()
 	}

@@ -28,11 +28,10 @@ element("disconnect")?.addEventListener("click", async () => {
   if (done) location.reload();
 });
 
-// The scopes that GitHub has granted.
-if (element("connected")) {
-  act(async () => {
-    const token = await call("GET", "/api/v1/auth/github/token");
-    const place = element("github-scopes");
-    if (Array.isArray(token.scopes)) place.replaceChildren("Granted scopes: ", scopes(token.scopes));
-  });
+// The scopes that GitHub has granted. Without them, the page is still of use, so an error is not shown.
+async function showScopes() {
+  const token = await call("GET", "/api/v1/auth/github/token");
+  if (Array.isArray(token.scopes)) element("github-scopes").replaceChildren("Granted scopes: ", scopes(token.scopes));
 }
+
+if (element("connected")) showScopes().catch(() => {});

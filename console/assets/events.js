@@ -1,5 +1,5 @@
 // The audit trail, for a super user.
-import {ask, element, make, show} from "./core.js";
+import {ask, element, make, page, show} from "./core.js";
 import {button} from "./dialog.js";
 import {eventTable, kinds} from "./eventlist.js";
 import {empty, pager} from "./table.js";
@@ -15,6 +15,10 @@ function first() {
   const chosen = new URLSearchParams([...new FormData(filters)].map(([key, value]) => [key, value.trim()]).filter(([, value]) => value));
   history.replaceState(null, "", location.pathname + (chosen.size ? `?${chosen}` : ""));
   const query = new URLSearchParams(chosen);
+  if (chosen.has("user")) {
+    query.delete("user");
+    query.set(page.eventUser, chosen.get("user"));
+  }
   // The days are those of the user's time zone. The last day is included.
   if (chosen.has("from")) query.set("from", new Date(`${chosen.get("from")}T00:00`).toISOString());
   if (chosen.has("to")) {
@@ -32,11 +36,11 @@ async function load(path) {
   searching = new AbortController();
   const {signal} = searching;
   await show(element("list"), async () => {
-    const page = await ask("GET", path, undefined, signal);
+    const found = await ask("GET", path, undefined, signal);
     state.now = path;
-    state.next = page.next;
+    state.next = found.next;
     pager(element("pager"), state, load);
-    if (page.answer.length) return eventTable(page.answer);
+    if (found.answer.length) return eventTable(found.answer);
     return location.search
       ? empty("No event found", "No event matches the filters.", button("Clear the filters", () => { filters.reset(); load(first()); element("user").focus(); }))
       : empty("No events yet", "Lasting changes appear here, such as new users and access keys.");
@@ -51,6 +55,6 @@ filters.addEventListener("input", () => {
 });
 
 for (const [key, value] of new URLSearchParams(location.search)) {
-  if (["user", "kind", "from", "to"].includes(key)) filters.elements[key].value = value;
+  if (["user", "kind", "from", "to"].includes(key) && filters.elements[key]) filters.elements[key].value = value;
 }
 load(first());

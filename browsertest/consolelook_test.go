@@ -15,10 +15,11 @@ import (
 // widths are the widths of windows for which the pages are tested, from a small phone to a wide screen.
 var widths = []int64{320, 390, 768, 1280, 1920}
 
-// fits checks the open page in all widths and color schemes: nothing is out of the window, every text can be
-// read, and axe-core finds nothing.
-func (b *tab) fits(view string) {
+// fits opens a view and checks it in all widths and color schemes: nothing is out of the window, every text can
+// be read, and axe-core finds nothing.
+func (b *tab) fits(view string, open func(b *tab)) {
 	b.t.Helper()
+	open(b)
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range widths {
 			b.look(width, scheme)
@@ -74,37 +75,54 @@ func TestEveryPageOfTheConsoleFitsAndCanBeUsedByEveryone(t *testing.T) {
 	needAxe(t)
 	h := startHost(t, "admin", console.Config{Name: "Notes", Scopes: scopeChoices})
 	alice := h.fillIn(t)
-	b := newBrowser(t)
-	b.openPage(h, "/")
-	b.fits("signin")
-	b.signIn(h, h.pair, "/")
-	b.fits("account")
-	for _, page := range []string{"keys", "sessions", "users", "events"} {
-		b.openPage(h, "/"+page)
-		b.fits(page)
+	newBrowser(t).fits("signin", func(b *tab) { b.openPage(h, "/") })
+	for view, path := range map[string]string{
+		"account": "/", "keys": "/keys", "sessions": "/sessions", "users": "/users", "events": "/events",
+		"user": "/users/" + alice.User.ID, "service": "/users?kind=service",
+	} {
+		t.Run(view, func(t *testing.T) {
+			b := newBrowser(t) // with a time limit of its own
+			b.signIn(h, h.pair, "/")
+			b.fits(view, func(b *tab) { b.openPage(h, path) })
+		})
 	}
-	b.openPage(h, "/users/"+alice.User.ID)
-	b.fits("user")
 }
 
 func TestEveryDialogOfTheConsoleFitsAndCanBeUsedByEveryone(t *testing.T) {
 	needAxe(t)
 	h := startHost(t, "admin", console.Config{Name: "Notes", Scopes: scopeChoices})
 	h.fillIn(t)
-	b := newBrowser(t)
-	b.signIn(h, h.pair, "/keys")
-	b.click("#new-key")
-	b.do(chromedp.Click(chromedp.CSS("input[name=limit][value=some]")))
-	b.fits("new-key")
-	b.click("input[value='notes:read']")
-	b.click("dialog .primary")
-	b.shows("dialog h2", "Your new access key")
-	b.fits("secret")
-	b.click("dialog .primary")
-	b.settled()
-	b.click("tbody tr:nth-child(2) td.actions .icon-button")
-	b.until(`!!document.querySelector(".menu:popover-open")`)
-	b.screenshot("console-menu")
-	b.click(".menu:popover-open .danger")
-	b.fits("revoke")
+	newKey := func(b *tab) {
+		b.openPage(h, "/keys")
+		b.click("#new-key")
+		b.do(chromedp.Click(chromedp.CSS("input[name=limit][value=some]")))
+	}
+	for view, open := range map[string]func(b *tab){
+		"new-key": newKey,
+		"secret": func(b *tab) {
+			newKey(b)
+			b.click("input[value='notes:read']")
+			b.click("dialog .primary")
+			b.shows("dialog h2", "Your new access key")
+		},
+		"revoke": func(b *tab) {
+			b.openPage(h, "/keys")
+			b.fromMenu("CI of the backend", "Revoke…")
+		},
+		"new-user": func(b *tab) {
+			b.openPage(h, "/users")
+			b.click("#new-user")
+		},
+		"menu": func(b *tab) {
+			b.openPage(h, "/users")
+			b.use(b.row("alice", ".icon-button"))
+			b.until(`!!document.querySelector(".menu:popover-open")`)
+		},
+	} {
+		t.Run(view, func(t *testing.T) {
+			b := newBrowser(t) // with a time limit of its own
+			b.signIn(h, h.pair, "/")
+			b.fits(view, open)
+		})
+	}
 }

@@ -78,8 +78,8 @@ type Config struct {
 	// not ask, and a new key has the scopes of the session.
 	Scopes []Scope
 
-	// GitHubPurpose says to users what the service uses a connected GitHub account for, as a full
-	// sentence. Empty means a general sentence.
+	// GitHubPurpose says to users what the service uses a connected GitHub account for and which
+	// scopes it requests, as full sentences. Empty means a general sentence.
 	GitHubPurpose string
 
 	// Without lists the pages to leave out. Leaving a page out takes no power from anybody: the calls

@@ -170,7 +170,7 @@ func (v view) Scripts() []string {
 	switch v.Page.Name {
 	case "signin", "forbidden":
 		return []string{"core.js"}
-	case "rotate":
+	case "rotate", pageAccount:
 		return []string{"core.js", "dialog.js"}
 	}
 	return []string{"core.js", "dialog.js", "table.js"}
@@ -183,8 +183,8 @@ func (v view) Is(p page) bool {
 
 func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 	letter, _ := utf8.DecodeRuneInString(s.cfg.Name)
-	v := view{Config: s.cfg, Calls: s.calls, Page: p, Letter: strings.ToUpper(string(letter)), Here: r.URL.EscapedPath(),
-		ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
+	v := view{Config: s.cfg, Calls: s.calls, Page: p, Letter: strings.ToUpper(string(letter)),
+		Here: r.URL.EscapedPath(), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Add("Vary", "Cookie")

@@ -1,7 +1,6 @@
 // The account of the user.
 import {act, call, element, make, tell} from "./core.js";
 import {ask, choice} from "./dialog.js";
-import {scopes} from "./table.js";
 
 element("copy-id").addEventListener("click", () => act(async () => {
   await navigator.clipboard.writeText(element("user-id").textContent);
@@ -27,11 +26,3 @@ element("disconnect")?.addEventListener("click", async () => {
   });
   if (done) location.reload();
 });
-
-// The scopes that GitHub has granted. Without them, the page is still of use, so an error is not shown.
-async function showScopes() {
-  const token = await call("GET", "/api/v1/auth/github/token");
-  if (Array.isArray(token.scopes)) element("github-scopes").replaceChildren("Granted scopes: ", scopes(token.scopes));
-}
-
-if (element("connected")) showScopes().catch(() => {});

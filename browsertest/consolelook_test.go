@@ -15,8 +15,8 @@ import (
 // widths are the widths of windows for which the pages are tested, from a small phone to a wide screen.
 var widths = []int64{320, 390, 768, 1280, 1920}
 
-// fits opens a view and checks it in all widths and color schemes: nothing is out of the window, every text can
-// be read, and axe-core finds nothing.
+// fits opens a view and checks it in all widths and color schemes: nothing is out of the window, every
+// text can be read, and axe-core finds nothing.
 func (b *tab) fits(view string, open func(b *tab)) {
 	b.t.Helper()
 	open(b)

@@ -46,7 +46,8 @@ func (b *tab) reach(selector string) {
 	for range 150 {
 		if eval[bool](b, fmt.Sprintf("document.activeElement?.matches(%s) ?? false", quote(selector))) {
 			require.NotEqual(b.t, "none", eval[string](b,
-				"getComputedStyle(document.activeElement).outlineStyle"), "the focus on %s must be visible", selector)
+				"getComputedStyle(document.activeElement).outlineStyle"),
+				"the focus on %s must be visible", selector)
 			return
 		}
 		b.press(kb.Tab)

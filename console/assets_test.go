@@ -60,8 +60,8 @@ func TestPagesAreNotStoredAndFilesAreAskedForAgain(t *testing.T) {
 func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, console.Config{})
-	for _, path := range []string{"/assets/", "/assets/page.html", "/assets/nothing.js", "/templates/page.html",
-		"/index.html", "/keys/", "/users/a/b"} {
+	for _, path := range []string{"/assets/", "/assets/page.html", "/assets/nothing.js",
+		"/templates/page.html", "/index.html", "/keys/", "/users/a/b"} {
 		require.Equal(t, http.StatusNotFound, h.get(path).StatusCode, path)
 	}
 	w := httptest.NewRecorder()

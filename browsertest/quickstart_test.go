@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+	"github.com/sallyport-go/auth"
 	"github.com/stretchr/testify/require"
 )
 
@@ -62,4 +64,28 @@ func startQuickstart(t *testing.T) *quickstart {
 	}
 	require.NotEmpty(t, q.url, "it has ended: %s", &stderr)
 	return q
+}
+
+// The quickstart has the console at "/", with a fake GitHub.
+func TestTheQuickstartIsTheConsole(t *testing.T) {
+	needChromium(t)
+	q := startQuickstart(t)
+	b := newBrowser(t)
+	h := &host{url: q.url, pair: auth.KeyPair{AccessKey: q.key, AccessSecret: auth.NewSecret(q.secret)}}
+	b.signIn(h, h.pair, "/keys")
+	b.shows("h1", "Access keys")
+	require.Equal(t, 1, b.rows())
+	b.openPage(h, "/")
+	b.click("#connect")
+	b.answerGitHub(octocat, authorize)
+	b.shows("#status", "GitHub is connected.")
+	b.shows("#github-login", "octocat")
+	b.click("#sign-out")
+	b.shows("h1", "Sign in")
+	b.click("#github")
+	b.answerGitHub(octocat, cancel)
+	b.shows("#alert", "You did not allow it at GitHub. Nothing has changed.")
+	b.do(chromedp.Reload())
+	b.shows("h1", "Sign in")
+	require.Empty(t, b.text("#alert"), "a reload must not show the message again")
 }

@@ -1,6 +1,6 @@
 // Quickstart is a small service with sign-in. It has an embedded database, the calls that
-// docs/http.md describes, a protected route that is not a part of the library, and a page for
-// browsers.
+// docs/http.md describes, a protected route that is not a part of the library, and the pages of
+// package console.
 //
 //	go run ./examples/quickstart [-addr 127.0.0.1:8080] [-db quickstart.db]
 //
@@ -82,7 +82,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer closeStore()
-	handler := routes(svc, origin)
+	handler, err := routes(svc, origin)
+	if err != nil {
+		return err
+	}
 	if fake != nil {
 		handler = loopbackOnly(handler)
 		fmt.Fprintf(stdout, "fake GitHub on %s\n", fake.URL())

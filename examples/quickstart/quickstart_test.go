@@ -204,7 +204,8 @@ func TestTheHealthcheckIs503WhileTheStoreDoesNotAnswer(t *testing.T) {
 	}
 	svc, closeStore, err := open(t.Context(), inMemory, github, slog.New(slog.DiscardHandler), &stdout)
 	require.NoError(t, err)
-	handler := routes(svc, "http://127.0.0.1")
+	handler, err := routes(svc, "http://127.0.0.1")
+	require.NoError(t, err)
 	require.NoError(t, closeStore())
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/healthcheck", nil))

@@ -13,15 +13,20 @@ const (
 	scopeWrite = "notes:write"
 )
 
-// routes returns a handler for the calls of the library, the service's own routes, and the page.
-func routes(svc *auth.Service, origin string) http.Handler {
+// routes returns a handler for the calls of the library, the service's own routes, and the pages.
+func routes(svc *auth.Service, origin string) (http.Handler, error) {
+	pages, err := openConsole(svc, origin)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	svc.Mount(mux)
-	mountPage(mux, origin)
+	svc.Mount(mux, auth.GroupBrowser)
+	mux.Handle("GET /", pages)
 	mux.Handle("GET /api/v1/your-protected-endpoint",
 		svc.RequireScope(scopeRead, http.HandlerFunc(protected)))
 	mux.Handle("GET /api/v1/healthcheck", svc.ReadinessHandler())
-	return mux
+	return mux, nil
 }
 
 // protected responds with the user ID and the username of the caller.

@@ -1,0 +1,28 @@
+// The account of the user.
+import {act, call, element, make, tell} from "./core.js";
+import {ask, choice} from "./dialog.js";
+
+element("copy-id").addEventListener("click", () => act(async () => {
+  await navigator.clipboard.writeText(element("user-id").textContent);
+  tell("The user ID is copied.");
+}));
+
+element("connect")?.addEventListener("click", () => act(async () => {
+  location.assign((await call("GET", "/api/v1/auth/github/login")).auth_url);
+}));
+
+element("disconnect")?.addEventListener("click", async () => {
+  const login = element("github-login").textContent;
+  const unlink = make("input", [], {type: "checkbox", name: "unlink", value: "yes"});
+  const done = await ask({
+    heading: `Disconnect ${login}?`,
+    content: [
+      make("p", "This service can then no longer work with GitHub for you."),
+      choice(unlink, "Also stop signing in with this account", "The sessions that it opened end. You then need an access key to sign in."),
+    ],
+    yes: "Disconnect",
+    danger: true,
+    action: () => unlink.checked ? call("DELETE", "/api/v1/auth/github/link") : call("POST", "/api/v1/auth/github/logout"),
+  });
+  if (done) location.reload();
+});

@@ -1,0 +1,60 @@
+// The audit trail, for a super user.
+import {ask, element, make, page, show} from "./core.js";
+import {button} from "./dialog.js";
+import {eventTable, kinds} from "./eventlist.js";
+import {empty, pager} from "./table.js";
+
+const filters = element("filters");
+const state = {now: "", next: "", before: []};
+let searching = new AbortController();
+
+for (const [kind, text] of [...kinds].sort((a, b) => a[1].localeCompare(b[1]))) element("kind").append(make("option", text, {value: kind}));
+
+// first returns the path of the first page for the filters, and puts the filters into the URL.
+function first() {
+  const chosen = new URLSearchParams([...new FormData(filters)].map(([key, value]) => [key, value.trim()]).filter(([, value]) => value));
+  history.replaceState(null, "", location.pathname + (chosen.size ? `?${chosen}` : ""));
+  const query = new URLSearchParams(chosen);
+  if (chosen.has("user")) {
+    query.delete("user");
+    query.set(page.eventUser, chosen.get("user"));
+  }
+  // The days are those of the user's time zone. The last day is included.
+  if (chosen.has("from")) query.set("from", new Date(`${chosen.get("from")}T00:00`).toISOString());
+  if (chosen.has("to")) {
+    const end = new Date(`${chosen.get("to")}T00:00`);
+    end.setDate(end.getDate() + 1);
+    query.set("to", end.toISOString());
+  }
+  query.set("limit", "50");
+  state.before = [];
+  return `/auth/events?${query}`;
+}
+
+async function load(path) {
+  searching.abort();
+  searching = new AbortController();
+  const {signal} = searching;
+  await show(element("list"), async () => {
+    const found = await ask("GET", path, undefined, signal);
+    state.now = path;
+    state.next = found.next;
+    pager(element("pager"), state, load);
+    if (found.answer.length) return eventTable(found.answer);
+    return location.search
+      ? empty("No event found", "No event matches the filters.", button("Clear the filters", () => { filters.reset(); load(first()); element("user").focus(); }))
+      : empty("No events yet", "Lasting changes appear here, such as new users and access keys.");
+  });
+}
+
+let typing;
+filters.addEventListener("submit", (event) => { event.preventDefault(); load(first()); });
+filters.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => load(first()), 250);
+});
+
+for (const [key, value] of new URLSearchParams(location.search)) {
+  if (["user", "kind", "from", "to"].includes(key) && filters.elements[key]) filters.elements[key].value = value;
+}
+load(first());

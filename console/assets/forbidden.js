@@ -1,0 +1,2 @@
+// The page for users who may not open the requested page.
+import "./core.js";

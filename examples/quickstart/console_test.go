@@ -1,0 +1,26 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestThePagesAreThoseOfTheConsole(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-db", inMemory)
+	for _, path := range []string{"/", "/keys", "/users"} {
+		response, err := http.Get(p.url + path)
+		require.NoError(t, err)
+		page, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusOK, response.StatusCode, path)
+		require.Contains(t, string(page), "<title>Sign in · Sallyport quickstart</title>", path)
+	}
+	for _, path := range []string{"/index.html", "/page.js", "/favicon.ico"} {
+		require.Equal(t, http.StatusNotFound, statusFor(t, p, path, "localhost"), path)
+	}
+}

@@ -161,6 +161,11 @@ func (f *Feed) readPage(ctx context.Context) (done bool, err error) {
 			return false, nil
 		}
 		page = page[1:]
+		// Only now, because the entry at the cursor would be the proof of lost commits.
+		if f.revoked.isIncomplete(f.now()) {
+			f.restart()
+			return false, nil
+		}
 	}
 	list := func(from int64, limit int) ([]Entry, error) { return f.source.Read(ctx, from, limit) }
 	if err := RequireContiguous(f.cursor.Position, page, full, list); err != nil {

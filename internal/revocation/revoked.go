@@ -28,6 +28,11 @@ type Revoked struct {
 
 	count atomic.Int64 // the number of entries
 	sweep int64        // if count exceeds this number, Add removes expired entries
+
+	// dropped is the latest expiry of an entry that was skipped or removed as expired, in Unix time. If the
+	// clock was ahead then, the sessions of such an entry may still be valid. Only Add and
+	// forgetGenerations change it.
+	dropped int64
 }
 
 const (
@@ -100,8 +105,10 @@ func (r *Revoked) Add(entries []Entry, now time.Time) {
 	}
 	expired := now.Add(-Grace).Unix()
 	for i := range entries {
-		if entries[i].UserID == "" || entries[i].ExpiresAt.Unix() > expired {
+		if until := entries[i].ExpiresAt.Unix(); entries[i].UserID == "" || until > expired {
 			r.addEntry(&entries[i])
+		} else {
+			r.dropped = max(r.dropped, until)
 		}
 	}
 	r.version.Add(1) // last, because a caller with the new version must find all entries
@@ -132,7 +139,7 @@ func (r *Revoked) addEntry(entry *Entry) {
 			generation = math.MaxInt64
 		}
 		if generation >= u.below { // otherwise, below already revokes the session
-			u.named = append(u.named, namedSession{entry.SessionID, generation, until})
+			u.addNamed(namedSession{entry.SessionID, generation, until})
 		}
 	} else {
 		u.below, u.until = max(u.below, entry.Generation), max(u.until, until)
@@ -149,21 +156,47 @@ func (u *userSessions) size() int {
 	return len(u.named)
 }
 
+// addNamed adds an entry for one session. If there is such an entry already, addNamed merges both, because
+// the whole feed can be read again and again.
+func (u *userSessions) addNamed(added namedSession) {
+	for i := range u.named {
+		if s := &u.named[i]; s.id == added.id {
+			s.generation, s.until = max(s.generation, added.generation), max(s.until, added.until)
+			return
+		}
+	}
+	u.named = append(u.named, added)
+}
+
 // removeExpired removes the entries that have expired at the given Unix time.
 func (r *Revoked) removeExpired(at int64) {
 	r.edit(func(u *userSessions) {
 		if u.until <= at {
+			r.dropped = max(r.dropped, u.until)
 			u.below, u.until = 0, 0
 		}
-		u.named = slices.DeleteFunc(u.named, func(s namedSession) bool { return s.until <= at })
+		u.named = slices.DeleteFunc(u.named, func(s namedSession) bool {
+			if s.until > at {
+				return false
+			}
+			r.dropped = max(r.dropped, s.until)
+			return true
+		})
 	})
 }
 
+// isIncomplete reports whether an entry that the set does not have, because it seemed to have expired, has
+// not expired by the given time. This happens after the clock was ahead by more than [Grace]. The feed must
+// then be read again from the beginning. The caller must be allowed to call Add.
+func (r *Revoked) isIncomplete(now time.Time) bool { return r.dropped > now.Unix() }
+
 // forgetGenerations removes the entries that revoke sessions by their generation. A store that was
 // restored from a backup may assign the same generations a second time. Entries that name a session
-// stay, because the ID of a session is unique.
+// stay, because the ID of a session is unique. The feed is then read again, so the entries that were dropped
+// no longer matter.
 func (r *Revoked) forgetGenerations() {
 	r.everybody.Store(0)
+	r.dropped = 0
 	r.edit(func(u *userSessions) { u.below, u.until = 0, 0 })
 	r.version.Add(1)
 }

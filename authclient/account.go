@@ -26,7 +26,7 @@ func (c *Client) Logout(ctx context.Context) error {
 	}
 	defer c.release()
 	t := c.current.Load()
-	if t == nil || !c.now().Before(t.expires) {
+	if t == nil || !t.isValid(c.now()) {
 		return nil
 	}
 	c.current.Store(nil) // first: a call with this token could be answered with 401

@@ -136,5 +136,5 @@ func asOAuth2(t *heldToken, err error) (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &oauth2.Token{AccessToken: t.text, TokenType: "Bearer", Expiry: t.expires}, nil
+	return &oauth2.Token{AccessToken: t.text, TokenType: "Bearer", Expiry: t.issued.Add(t.lifetime)}, nil
 }

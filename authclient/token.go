@@ -39,34 +39,40 @@ const (
 
 // heldToken is a token that the service has issued. It does not change.
 type heldToken struct {
-	text    string
-	issued  time.Time
-	renewAt time.Time
-	expires time.Time
+	text       string
+	issued     time.Time
+	renewAfter time.Duration // the age at which the token is renewed
+	lifetime   time.Duration // the age at which the token expires
 }
+
+// age returns the age of the token. It also grows while the machine is suspended: see [clock.Age]. If the
+// clock was set back to before the token was issued, the age is the greatest Duration.
+func (t *heldToken) age(now time.Time) time.Duration { return clock.Age(now, t.issued) }
+
+// isValid reports whether the token has not expired.
+func (t *heldToken) isValid(now time.Time) bool { return t.age(now) < t.lifetime }
 
 // isYoung reports whether the token was issued less than youngToken ago. After the clock was set back, it
 // returns false.
-func (t *heldToken) isYoung(now time.Time) bool {
-	return !now.Before(t.issued) && now.Before(t.issued.Add(youngToken))
-}
+func (t *heldToken) isYoung(now time.Time) bool { return t.age(now) < youngToken }
 
 // pause is a time after a failed sign-in in which the Client does not sign in. It does not change.
 type pause struct {
-	from, until time.Time
-	refused     time.Duration // the length of a pause after a refused sign-in; otherwise 0
-	abandoned   bool          // the caller of the sign-in gave up
-	err         error         // of the sign-in
+	from      time.Time
+	length    time.Duration
+	refused   time.Duration // the length of a pause after a refused sign-in; otherwise 0
+	abandoned bool          // the caller of the sign-in gave up
+	err       error         // of the sign-in
 }
 
 // token returns a token that has not expired. It signs in if necessary.
 func (c *Client) token(ctx context.Context) (*heldToken, error) {
-	now := c.now()
 	t := c.current.Load()
-	if t == nil || !now.Before(t.expires) {
+	now := c.now() // after Load: a token from the future would count as expired
+	if t == nil || !t.isValid(now) {
 		return c.replace(ctx, t)
 	}
-	if now.Before(t.renewAt) {
+	if t.age(now) < t.renewAfter {
 		return t, nil
 	}
 	select { // one call renews the token, and the others go on with the present one
@@ -79,7 +85,7 @@ func (c *Client) token(ctx context.Context) (*heldToken, error) {
 		return t, nil
 	}
 	renewed, err := c.signInUnlessDone(ctx, t)
-	if err != nil && c.now().Before(t.expires) {
+	if err != nil && t.isValid(c.now()) {
 		return t, nil
 	}
 	return renewed, err
@@ -131,17 +137,20 @@ func (c *Client) release() { <-c.signingIn }
 
 // paused returns the present pause, or nil if there is none. If the clock was set back, the pause is over.
 func (c *Client) paused() *pause {
-	now, p := c.now(), c.pause.Load()
-	if p != nil && !now.Before(p.from) && now.Before(p.until) {
+	p := c.pause.Load()
+	if p != nil && p.left(c.now()) > 0 {
 		return p
 	}
 	return nil
 }
 
+// left returns how long the pause still lasts. It is negative if the pause is over.
+func (p *pause) left(now time.Time) time.Duration { return p.length - clock.Age(now, p.from) }
+
 // wait waits until the pause is over. If this takes longer than MaxWait, or longer than ctx allows, wait
 // returns the failure at once, unless the failure is only that another caller gave up.
 func (c *Client) wait(ctx context.Context, p *pause) error {
-	left := p.until.Sub(c.now())
+	left := p.left(c.now())
 	deadline, ok := ctx.Deadline()
 	if !p.abandoned && (left > MaxWait || ok && time.Until(deadline) < left) {
 		return p.err
@@ -154,7 +163,7 @@ func (c *Client) wait(ctx context.Context, p *pause) error {
 
 // replacement returns the present token if another call has replaced the old token, or nil.
 func (c *Client) replacement(old *heldToken) *heldToken {
-	if t := c.current.Load(); t != old && t != nil && c.now().Before(t.expires) {
+	if t := c.current.Load(); t != old && t != nil && t.isValid(c.now()) {
 		return t
 	}
 	return nil
@@ -184,21 +193,20 @@ func (c *Client) signInUnlessDone(ctx context.Context, old *heldToken) (*heldTok
 func (c *Client) noteFailure(ctx context.Context, err error) {
 	next := &pause{from: c.now(), abandoned: ctx.Err() != nil, err: err}
 	last := c.pause.Load()
-	length := defaultPause
+	next.length = defaultPause
 	var answer *Error
 	switch {
 	case next.abandoned && (last == nil || !last.abandoned):
-		length = 0
+		next.length = 0
 	case !errors.As(err, &answer):
 	case answer.RetryAfter > 0:
-		length = min(answer.RetryAfter, maxPause)
+		next.length = min(answer.RetryAfter, maxPause)
 	case answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden:
 		if last != nil {
-			length = min(max(2*last.refused, defaultPause), maxRefusedPause)
+			next.length = min(max(2*last.refused, defaultPause), maxRefusedPause)
 		}
-		next.refused = length
+		next.refused = next.length
 	}
-	next.until = next.from.Add(length)
 	c.pause.Store(next)
 }
 
@@ -234,10 +242,10 @@ func (c *Client) signIn(ctx context.Context) (*heldToken, error) {
 	}
 	life := time.Duration(min(answer.ExpiresIn, maxLifetime)) * time.Second
 	return &heldToken{
-		text:    answer.Token,
-		issued:  began,
-		renewAt: began.Add(life*8/10 + rand.N(life/10+1)),
-		expires: began.Add(life),
+		text:       answer.Token,
+		issued:     began,
+		renewAfter: life*8/10 + rand.N(life/10+1),
+		lifetime:   life,
 	}, nil
 }
 

@@ -242,7 +242,8 @@ func (t *TokenIssuer) hostClaims(
 	text, err := json.Marshal(object)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("auth: TokenConfig.Claims: %w", err)
+		// Without its type, too: the method MarshalJSON of a value can return any error.
+		return "", fmt.Errorf("auth: TokenConfig.Claims: %v", err)
 	case len(text) > token.MaxClaims:
 		return "", fmt.Errorf("auth: TokenConfig.Claims returned %d bytes of JSON; at most %d are allowed",
 			len(text), token.MaxClaims)

@@ -67,6 +67,16 @@ func TestClaimsOfTheHostComeBackAsTextAndGiveNoPower(t *testing.T) {
 	}
 }
 
+// failingJSON is a value whose encoding fails. Without an error, it panics.
+type failingJSON struct{ err error }
+
+func (f failingJSON) MarshalJSON() ([]byte, error) {
+	if f.err == nil {
+		panic("broken")
+	}
+	return nil, f.err
+}
+
 // A failure of the host's function must not look like a wrong secret or a rejected token, and leaves no
 // session behind.
 func TestAFailureOfTheHostsClaimsFailsTheSignInAndLeavesNoSession(t *testing.T) {
@@ -85,6 +95,17 @@ func TestAFailureOfTheHostsClaimsFailsTheSignInAndLeavesNoSession(t *testing.T) 
 		},
 		"a panic": func(context.Context, auth.Session, auth.User) (map[string]any, error) {
 			panic("broken")
+		},
+		"an error of this package in a value": func(
+			context.Context, auth.Session, auth.User,
+		) (map[string]any, error) {
+			return map[string]any{"a": failingJSON{auth.ErrNotFound}}, nil
+		},
+		"a rejection in a value": func(context.Context, auth.Session, auth.User) (map[string]any, error) {
+			return map[string]any{"a": failingJSON{auth.ErrTokenRejected}}, nil
+		},
+		"a panic in a value": func(context.Context, auth.Session, auth.User) (map[string]any, error) {
+			return map[string]any{"a": failingJSON{}}, nil
 		},
 		"no JSON": func(context.Context, auth.Session, auth.User) (map[string]any, error) {
 			return map[string]any{"a": make(chan int)}, nil

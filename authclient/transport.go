@@ -1,7 +1,6 @@
 package authclient
 
 import (
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -41,7 +40,8 @@ func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(again)
 		return response, nil // the answer tells the caller more than the failed sign-in
 	}
-	discard(response)
+	// Reading the rest would let the connection be used again, but the rest may never arrive.
+	response.Body.Close()
 	return c.transport.RoundTrip(withToken(again, newer))
 }
 
@@ -98,11 +98,3 @@ func closeBody(r *http.Request) {
 		r.Body.Close()
 	}
 }
-
-// discard reads the rest of a short answer, so that its connection can be used again, and closes it.
-func discard(response *http.Response) {
-	_, _ = io.CopyN(io.Discard, response.Body, maxDiscard)
-	response.Body.Close()
-}
-
-const maxDiscard = 4 << 10

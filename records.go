@@ -113,7 +113,7 @@ type Revocation struct {
 	SessionID  string
 	Generation int64
 
-	// ExpiresAt is when the last of the revoked sessions would have expired. It is zero if a newer
+	// ExpiresAt is not before the last token of the revoked sessions expires. It is zero if a newer
 	// entry has replaced this one.
 	ExpiresAt time.Time
 }

@@ -128,7 +128,10 @@ type SessionStore interface {
 	// The entry for a user is added even if the store has no session of the user: the record of a
 	// session can be lost while the session's token is valid. The entry's ExpiresAt is the latest
 	// ExpiresAt of the sessions and of the entries that it replaces, or Now plus MaxTokenLifetime if
-	// that is later. An entry for a session replaces an older entry for the session. An entry for a
+	// that is later. The ExpiresAt of an entry for a session is the later of the session's ExpiresAt and
+	// Now plus MaxTokenLifetime, because the commit of [SessionStore.ExtendSession] can be lost, too. If
+	// CreateSession or a sign-in with GitHub revokes the oldest sessions of a user, the ExpiresAt of the
+	// given session takes the place of Now plus MaxTokenLifetime. An entry for a session replaces an older entry for the session. An entry for a
 	// user replaces the older entries for the user and for the user's sessions, except
 	// [Revocation.Capped] ones. A replaced entry gets a zero ExpiresAt. All others are in force.
 	//

@@ -211,7 +211,9 @@ func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 //
 // FoldRevocations counts the given entries that are not [Revocation.Capped]. If there are more than
 // [MaxNamedRevocations], it returns one entry for the user, which replaces most of the counted
-// entries. Otherwise, it returns false.
+// entries. Otherwise, it returns false. The returned entry expires with the last of the counted entries,
+// even if that entry stays: the record of a session can end before the session's last token, if the store
+// has lost commits.
 //
 // Capped entries stay in the feed. Of the counted entries, at most MaxNamedRevocations/2 stay:
 // those with the greatest Generations. If FoldRevocations returns true, the store does the
@@ -239,9 +241,7 @@ func FoldRevocations(named []Revocation) (folded Revocation, ok bool) {
 	folded.UserID = named[0].UserID
 	folded.Generation = generations[len(generations)-1-MaxNamedRevocations/2] + 1
 	for _, entry := range named {
-		if entry.Generation < folded.Generation {
-			folded.ExpiresAt = laterTime(folded.ExpiresAt, entry.ExpiresAt)
-		}
+		folded.ExpiresAt = laterTime(folded.ExpiresAt, entry.ExpiresAt)
 	}
 	return folded, true
 }

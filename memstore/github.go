@@ -121,7 +121,7 @@ func (s *accounts) SignInGitHub(
 		link.token = newToken(*signIn.Token)
 	}
 	promoted := signIn.GrantSuperUser && s.promoteOnce(u, signIn.Link.Account)
-	s.revokeOldest(opened, signIn.SessionLimit)
+	s.revokeOldest(opened, signIn.SessionLimit, signIn.Session.ExpiresAt)
 	s.addSession(opened)
 	if state.LinkedTo == "" || promoted {
 		s.addEvent(w, now, subject{signIn.Link.UserID, signIn.Link.Account})
@@ -202,7 +202,7 @@ func (s *accounts) UnlinkGitHub(
 			opened = append(opened, found)
 		}
 	}
-	s.revokeSessions(userID, opened...)
+	s.revokeSessions(userID, lastTokenEnd(w, now), opened...)
 	s.addEvent(w, now, subject{userID, link.record.Account})
 	return link.record, link.copyToken(), nil
 }

@@ -131,7 +131,7 @@ func (s *accounts) RotateKey(
 	}
 	rotated.PreviousUntil = storedTime(rotated.PreviousUntil)
 	if key.record.MustRotate {
-		s.revokeSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
+		s.revokeSessions(key.record.UserID, lastTokenEnd(w, now), slices.Collect(maps.Keys(key.sessions))...)
 	}
 	key.record = rotated
 	s.scheduleOverlapEnd(key)
@@ -158,7 +158,7 @@ func (s *accounts) SetKeyScopes(
 	if err != nil {
 		return auth.AccessKey{}, err
 	}
-	s.revokeSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
+	s.revokeSessions(key.record.UserID, lastTokenEnd(w, now), slices.Collect(maps.Keys(key.sessions))...)
 	key.record.Scopes = scopes
 	s.addEvent(w, now, subject{userID: key.record.UserID})
 	return key.record, nil
@@ -198,7 +198,7 @@ func (s *accounts) RevokeKey(ctx context.Context, w auth.Write, id string) error
 	if err != nil {
 		return err
 	}
-	s.revokeSessions(key.record.UserID, slices.Collect(maps.Keys(key.sessions))...)
+	s.revokeSessions(key.record.UserID, lastTokenEnd(w, now), slices.Collect(maps.Keys(key.sessions))...)
 	s.removeKey(key)
 	s.addEvent(w, now, subject{userID: key.record.UserID})
 	return nil

@@ -128,6 +128,7 @@ func TestAccountsForgetsUserWithoutRecords(t *testing.T) {
 func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 	t.Parallel()
 	ctx, store, now := t.Context(), memstore.New(), time.Now()
+	brief := auth.Write{By: byHost.By, Now: time.Now} // entries expire with their sessions
 	end := func(user string, n int) {
 		t.Helper()
 		for i := range n {
@@ -137,7 +138,7 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 			}
 			_, _, err := store.CreateSession(ctx, session, 0)
 			require.NoError(t, err)
-			require.NoError(t, store.RevokeSession(ctx, byHost, session.ID))
+			require.NoError(t, store.RevokeSession(ctx, brief, session.ID))
 		}
 	}
 	for _, user := range []string{"ada", "eve"} {

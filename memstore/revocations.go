@@ -198,17 +198,22 @@ func (f *feed) dropInForce(userID string, drop func(*auth.Revocation) bool) {
 }
 
 // revokeSessions revokes the given sessions of one user, with one feed entry for each session. The
-// caller holds the lock.
-func (s *accounts) revokeSessions(userID string, revoked ...*session) {
+// entries expire at the given time, or later if the session expires later. The caller holds the lock.
+func (s *accounts) revokeSessions(userID string, until time.Time, revoked ...*session) {
+	until = storedTime(until)
 	for _, old := range revoked {
 		s.removeSession(old)
 		s.feed.addNamed(auth.SessionClaims{
 			UserID: userID, SessionID: old.record.ID, Generation: old.record.Generation,
-			ExpiresAt: old.record.ExpiresAt,
+			ExpiresAt: latest(until, old.record.ExpiresAt),
 		})
 	}
 	s.fold(userID)
 }
+
+// lastTokenEnd returns a time at which all tokens that were issued before the change have expired. A store
+// that has lost commits can have a record of a session that ends before the session's last token.
+func lastTokenEnd(w auth.Write, now time.Time) time.Time { return now.Add(w.MaxTokenLifetime) }
 
 // fold limits the number of the user's entries in force that revoke a single session. If there are
 // too many, fold replaces older entries by one new entry: see [auth.FoldRevocations]. The new entry

@@ -27,7 +27,7 @@ func (s *accounts) CreateSession(
 	if err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
-	s.revokeOldest(added, limit)
+	s.revokeOldest(added, limit, record.ExpiresAt)
 	s.addSession(added)
 	return added.record, owner.record, nil
 }
@@ -119,7 +119,7 @@ func (s *accounts) RevokeSession(ctx context.Context, w auth.Write, id string) e
 	if err != nil {
 		return err
 	}
-	s.revokeSessions(ownerID, found)
+	s.revokeSessions(ownerID, lastTokenEnd(w, now), found)
 	s.addEvent(w, now, subject{userID: ownerID})
 	return nil
 }
@@ -159,7 +159,7 @@ func (s *accounts) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, 
 	acting := s.sessions[w.By.SessionID]
 	live := len(acting.owner.liveSessions(now)) - 1
 	if others := without(acting.owner.sessions, acting); len(others) > 0 {
-		s.revokeSessions(w.By.UserID, others...)
+		s.revokeSessions(w.By.UserID, lastTokenEnd(w, now), others...)
 	}
 	s.addEvent(w, now, subject{userID: w.By.UserID})
 	return live, nil
@@ -262,13 +262,13 @@ func (s *accounts) checkActive(u *user) error {
 
 // revokeOldest makes room for the new session. It revokes the owner's oldest live sessions, so that
 // the owner has at most the given number of live sessions after the new one is added. A limit below
-// 1 means no limit. The caller holds the lock.
-func (s *accounts) revokeOldest(added *session, limit int) {
+// 1 means no limit. The feed entries expire as those of revokeSessions. The caller holds the lock.
+func (s *accounts) revokeOldest(added *session, limit int, until time.Time) {
 	if limit < 1 || len(added.owner.sessions) < limit {
 		return
 	}
 	if live := added.owner.liveSessions(added.record.CreatedAt); len(live) >= limit {
-		s.revokeSessions(added.record.UserID, live[limit-1:]...)
+		s.revokeSessions(added.record.UserID, until, live[limit-1:]...)
 	}
 }
 

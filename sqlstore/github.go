@@ -391,7 +391,7 @@ func (s *core) UnlinkGitHub(
 				func() error { return t.change(ctx, deleteToken, userID, host) },
 				func() error { return a.addEvent(ctx, about{userID, removed.link.Account}) },
 				func() error { return changeListed(ctx, t, deleteSessions, idsOf(opened)) },
-				func() error { return revokeSessions(ctx, t, opened) },
+				func() error { return revokeSessions(ctx, t, opened, a.lastTokenEnd()) },
 			)
 		})
 	return removed.link, removed.token, err

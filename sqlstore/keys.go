@@ -192,7 +192,7 @@ func (a acting) revokeSessionsOfKey(ctx context.Context, key auth.AccessKey) err
 			return a.change(ctx, deleteKeySessions, key.ID)
 		},
 		func() error { return a.addEvent(ctx, about{userID: key.UserID}) },
-		func() error { return revokeSessions(ctx, a.tx, sessions) },
+		func() error { return revokeSessions(ctx, a.tx, sessions, a.lastTokenEnd()) },
 	)
 }
 

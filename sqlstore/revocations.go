@@ -257,17 +257,17 @@ func addEntry(ctx context.Context, t tx, head int64, entry auth.Revocation) erro
 	)
 }
 
-// revokeSessions adds an entry for each of the sessions. All sessions belong to one user. The
-// caller has locked the user and deleted the sessions. If the user now has too many entries that
-// each revoke one session, revokeSessions reduces their number: see [fold].
-func revokeSessions(ctx context.Context, t tx, sessions []auth.Session) error {
+// revokeSessions adds an entry for each of the sessions. All sessions belong to one user. The entries
+// expire at the given time, or later if the session expires later. The caller has locked the user and
+// deleted the sessions. If the user now has too many entries that each revoke one session, revokeSessions reduces their number: see [fold].
+func revokeSessions(ctx context.Context, t tx, sessions []auth.Session, until time.Time) error {
 	if len(sessions) == 0 {
 		return nil
 	}
 	entries := make([]auth.Revocation, len(sessions))
 	for i, s := range sessions {
 		entries[i] = auth.Revocation{UserID: s.UserID, SessionID: s.ID, Generation: s.Generation,
-			ExpiresAt: s.ExpiresAt}
+			ExpiresAt: later(s.ExpiresAt, until)}
 	}
 	if err := revoke(ctx, t, entries...); err != nil {
 		return err
@@ -386,7 +386,7 @@ func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Ses
 		return nil, err
 	}
 	entry := auth.Revocation{UserID: userID,
-		ExpiresAt: later(storedTime(a.now.Add(a.w.MaxTokenLifetime)), last)}
+		ExpiresAt: later(a.lastTokenEnd(), last)}
 	for _, session := range sessions {
 		entry.ExpiresAt = later(entry.ExpiresAt, session.ExpiresAt)
 	}
@@ -401,6 +401,10 @@ func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Ses
 		func() error { return revoke(ctx, a.tx, entry) },
 	)
 }
+
+// lastTokenEnd returns a time at which all tokens that were issued before the change have expired. A store
+// that has lost commits can have a record of a session that ends before the session's last token.
+func (a acting) lastTokenEnd() time.Time { return storedTime(a.now.Add(a.w.MaxTokenLifetime)) }
 
 func idsOf(sessions []auth.Session) []string {
 	ids := make([]string, len(sessions))

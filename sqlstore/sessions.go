@@ -20,10 +20,11 @@ func addSession(
 	ctx context.Context, t tx, session *auth.Session, limit int, user auth.User, admitted time.Time,
 ) (auth.User, error) {
 	session.CreatedAt, session.ExpiresAt = storedTime(session.CreatedAt), storedTime(session.ExpiresAt)
+	asked := session.ExpiresAt
 	if err := limitToKey(ctx, t, session); err != nil {
 		return user, err
 	}
-	if err := revokeOldest(ctx, t, session, limit); err != nil {
+	if err := revokeOldest(ctx, t, session, limit, asked); err != nil {
 		return user, err
 	}
 	generation, err := head(ctx, t)
@@ -56,8 +57,11 @@ ORDER BY s.created_at DESC, s.generation DESC, s.id DESC`
 )
 
 // revokeOldest revokes the oldest sessions of the session's user, so that the user has at most
-// limit sessions after the new session is added. The caller has locked the user.
-func revokeOldest(ctx context.Context, t tx, session *auth.Session, limit int) error {
+// limit sessions after the new session is added. The entries expire as those of revokeSessions. The caller
+// has locked the user.
+func revokeOldest(
+	ctx context.Context, t tx, session *auth.Session, limit int, until time.Time,
+) error {
 	if limit < 1 {
 		return nil
 	}
@@ -72,7 +76,7 @@ func revokeOldest(ctx context.Context, t tx, session *auth.Session, limit int) e
 	if err := changeListed(ctx, t, deleteSessions, idsOf(ended)); err != nil {
 		return err
 	}
-	return revokeSessions(ctx, t, ended)
+	return revokeSessions(ctx, t, ended, until)
 }
 
 // ListSessions implements [auth.SessionStore].
@@ -157,7 +161,7 @@ func (s *core) RevokeSession(ctx context.Context, w auth.Write, id string) error
 		return runInOrder(
 			func() error { return t.remove(ctx, deleteSession, id) },
 			func() error { return a.addEvent(ctx, about{userID: owner}) },
-			func() error { return revokeSessions(ctx, t, []auth.Session{session}) },
+			func() error { return revokeSessions(ctx, t, []auth.Session{session}, a.lastTokenEnd()) },
 		)
 	})
 }
@@ -216,7 +220,7 @@ func (s *core) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, erro
 		return live, runInOrder(
 			func() error { return changeListed(ctx, t, deleteSessions, idsOf(others)) },
 			func() error { return a.addEvent(ctx, about{userID: w.By.UserID}) },
-			func() error { return revokeSessions(ctx, t, others) },
+			func() error { return revokeSessions(ctx, t, others, a.lastTokenEnd()) },
 		)
 	})
 }

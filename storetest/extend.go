@@ -15,6 +15,7 @@ var extendPromises = []promise[auth.AccountStore]{
 	{"an extended session keeps its scopes", extendedKeepsScopes},
 	{"a dead session is not extended", deadIsNotExtended},
 	{"a revocation of an extended session lasts as long as the session", revocationLastsAsLong},
+	{"an entry for a session outlives all its tokens if an extension was lost", entryOutlivesTokens},
 	{"extending a session that is being revoked leaves nothing alive", extendingWhileRevoking},
 	{"revoking the other sessions spares that of the authority", othersAreRevoked},
 	{"of two sessions that revoke each other one stays", revokingEachOther},
@@ -123,6 +124,39 @@ func revocationLastsAsLong(t *testing.T, store auth.AccountStore) {
 		entries := entriesOf(t, store, a.user)
 		require.NotEmpty(t, entries, name)
 		require.False(t, entries[len(entries)-1].ExpiresAt.Before(until), name)
+	}
+}
+
+// entryOutlivesTokens revokes sessions whose records end before a token could. A store that has lost the
+// commit of ExtendSession has such a record.
+func entryOutlivesTokens(t *testing.T, store auth.AccountStore) {
+	for name, revoke := range map[string]func(a account) error{
+		"RevokeSession": func(a account) error {
+			return store.RevokeSession(t.Context(), byHost(now), a.session.ID)
+		},
+		"RevokeOtherSessions": func(a account) error {
+			other := openSession(t, store, newHostSession(a.user))
+			_, err := store.RevokeOtherSessions(t.Context(), bySession(other, now))
+			return err
+		},
+		"RevokeKey": func(a account) error { return store.RevokeKey(t.Context(), byHost(now), a.key.ID) },
+		"SetKeyScopes": func(a account) error {
+			_, err := store.SetKeyScopes(t.Context(), byHost(now), a.key.ID, auth.NewScopes("a"))
+			return err
+		},
+		"CreateSession beyond the limit": func(a account) error {
+			session := newSession(addKey(t, store, a.user, now.Add(time.Minute))) // the key limits the session
+			session.CreatedAt, session.ExpiresAt = now, now.Add(tokenLifetime)
+			_, _, err := store.CreateSession(t.Context(), session, 1)
+			return err
+		},
+	} {
+		a := newAccount(t, store)
+		require.True(t, a.session.ExpiresAt.Before(now.Add(tokenLifetime)))
+		require.NoError(t, revoke(a), name)
+		entries := entriesOf(t, store, a.user)
+		require.Len(t, entries, 1, name)
+		require.Equal(t, now.Add(tokenLifetime), entries[0].ExpiresAt, name)
 	}
 }
 

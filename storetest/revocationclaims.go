@@ -61,7 +61,7 @@ func tokenRevoked(t *testing.T, store auth.AccountStore) {
 	requireNoSession(t, store, a.session.ID)
 	entries := entriesOf(t, store, a.user)
 	require.Len(t, entries, 1)
-	requireNamed(t, a.session, entries[0])
+	requireNamedUntil(t, a.session, a.session.ExpiresAt, entries[0])
 	requireSession(t, store, second)
 	require.False(t, isDead(entries, second))
 	requireKey(t, store, a.key)
@@ -75,7 +75,7 @@ func lostSessionRevoked(t *testing.T, store auth.AccountStore) {
 	revokeToken(t, store, claimsOf(lost))
 	entries := entriesOf(t, store, a.user)
 	require.Len(t, entries, 1)
-	requireNamed(t, lost, entries[0])
+	requireNamedUntil(t, lost, lost.ExpiresAt, entries[0])
 	a.requireUnchanged(t, store)
 
 	expired := newSession(a.key) // as if an instance whose clock is ahead had pruned the session

@@ -47,12 +47,10 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 	expires := replaced
 	for _, session := range ended {
 		require.True(t, isDead(entries, session))
-		if session.Generation < folded.Generation && session.ExpiresAt.After(expires) {
-			expires = session.ExpiresAt
-		}
+		expires = laterOf(expires, session.ExpiresAt)
 	}
 	require.Equal(t, expires, folded.ExpiresAt,
-		"it must expire no earlier than each session that it revokes")
+		"it must expire no earlier than each session that was revoked")
 	for _, e := range entries {
 		if e.SessionID != "" {
 			require.Equal(t, e.Generation < folded.Generation, e.ExpiresAt.IsZero(),
@@ -81,7 +79,7 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 				"the feed may name this many sessions")
 		}
 		session := openSession(t, store, newSession(a.key))
-		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), briefly(), session.ID))
 		ended = append(ended, session)
 	}
 
@@ -103,7 +101,7 @@ func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []aut
 	t.Helper()
 	key := addKey(t, store, user, time.Time{})
 	sessions := openMany(t, store, key, n)
-	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), key.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), briefly(), key.ID))
 	return sessions
 }
 
@@ -163,10 +161,10 @@ func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Sessi
 		ended[i] = openSession(t, store, session)
 	}
 	for _, session := range ended {
-		require.NoError(t, store.RevokeSession(t.Context(), byHost(now), session.ID))
+		require.NoError(t, store.RevokeSession(t.Context(), briefly(), session.ID))
 	}
 	ended = append(append(ended, old...), openMany(t, store, key, newer)...)
-	require.NoError(t, store.RevokeKey(t.Context(), byHost(now), key.ID))
+	require.NoError(t, store.RevokeKey(t.Context(), briefly(), key.ID))
 	return user, ended
 }
 

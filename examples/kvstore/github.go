@@ -257,7 +257,7 @@ func (s *Store) UnlinkGitHub(
 			}
 			c.github = removed.Link.Account
 			delete(a.GitHub, host)
-			return c.end(a, func(session auth.Session) bool {
+			return c.end(a, c.latestEnd(), func(session auth.Session) bool {
 				return session.Method == auth.MethodGitHub
 			})
 		})

@@ -324,8 +324,9 @@ func latest(a, b time.Time) time.Time {
 }
 
 // end revokes each session of the account for which the given function returns true. Each revoked
-// session gets its own entry in the feed.
-func (t tx) end(a *account, ended func(auth.Session) bool) error {
+// session gets its own entry in the feed. The entries expire at the time in the parameter until, or later
+// if the session expires later.
+func (t tx) end(a *account, until time.Time, ended func(auth.Session) bool) error {
 	for id, session := range a.Sessions {
 		if !ended(session) {
 			continue
@@ -333,7 +334,7 @@ func (t tx) end(a *account, ended func(auth.Session) bool) error {
 		delete(a.Sessions, id)
 		err := t.name(auth.SessionClaims{
 			UserID: a.User.ID, SessionID: id, Generation: session.Generation,
-			ExpiresAt: session.ExpiresAt,
+			ExpiresAt: latest(until, session.ExpiresAt),
 		})
 		if err != nil {
 			return err

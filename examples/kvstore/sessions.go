@@ -37,6 +37,7 @@ func (s *Store) CreateSession(
 // live sessions. The new session expires no later than its key.
 func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, error) {
 	session.CreatedAt, session.ExpiresAt = kept(session.CreatedAt), kept(session.ExpiresAt)
+	asked := session.ExpiresAt
 	if !a.User.IsActive {
 		return session, auth.ErrUserDisabled
 	}
@@ -60,7 +61,7 @@ func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, err
 	}
 	if limit > 0 && len(live) >= limit {
 		tooMany := live[limit-1:]
-		err := t.end(a, func(s auth.Session) bool {
+		err := t.end(a, asked, func(s auth.Session) bool {
 			return slices.ContainsFunc(tooMany, func(old auth.Session) bool { return old.ID == s.ID })
 		})
 		if err != nil {
@@ -131,7 +132,7 @@ func (s *Store) RevokeSession(ctx context.Context, w auth.Write, id string) erro
 	}
 	return s.write(ctx, w, func(c *change) error {
 		return c.owner(sessions, id, func(a *account) error {
-			return c.end(a, func(session auth.Session) bool { return session.ID == id })
+			return c.end(a, c.latestEnd(), func(session auth.Session) bool { return session.ID == id })
 		})
 	})
 }
@@ -180,7 +181,7 @@ func (s *Store) RevokeOtherSessions(ctx context.Context, w auth.Write) (live int
 			if err != nil {
 				return err
 			}
-			return c.end(a, func(session auth.Session) bool {
+			return c.end(a, c.latestEnd(), func(session auth.Session) bool {
 				return session.ID != w.By.SessionID && session.Generation >= revokedBelow
 			})
 		})

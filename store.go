@@ -131,9 +131,11 @@ type SessionStore interface {
 	// that is later. The ExpiresAt of an entry for a session is the later of the session's ExpiresAt and
 	// Now plus MaxTokenLifetime, because the commit of [SessionStore.ExtendSession] can be lost, too. If
 	// CreateSession or a sign-in with GitHub revokes the oldest sessions of a user, the ExpiresAt of the
-	// given session takes the place of Now plus MaxTokenLifetime. An entry for a session replaces an older entry for the session. An entry for a
-	// user replaces the older entries for the user and for the user's sessions, except
-	// [Revocation.Capped] ones. A replaced entry gets a zero ExpiresAt. All others are in force.
+	// given session takes the place of Now plus MaxTokenLifetime.
+	//
+	// An entry for a session replaces an older entry for the session. An entry for a user replaces the
+	// older entries for the user and for the user's sessions, except [Revocation.Capped] ones. A replaced
+	// entry gets a zero ExpiresAt. All others are in force.
 	//
 	// A user can get more than [MaxNamedRevocations] entries in force that each revoke one session.
 	// The store then also adds the entry that [FoldRevocations] returns, in the same transaction.

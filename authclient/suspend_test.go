@@ -21,8 +21,8 @@ func TestATokenExpiresWhileTheMachineIsSuspended(t *testing.T) {
 	const asleep = 10 * 3600
 	for name, use := range map[string]func(*authclient.Client) error{
 		"a request whose body cannot be repeated": func(client *authclient.Client) error {
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://api.example.com/upload",
-				io.MultiReader(strings.NewReader("body")))
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+				"https://api.example.com/upload", io.MultiReader(strings.NewReader("body")))
 			require.NoError(t, err)
 			response, err := client.HTTP().Do(r)
 			if err == nil && response.StatusCode != http.StatusOK {

@@ -259,7 +259,8 @@ func addEntry(ctx context.Context, t tx, head int64, entry auth.Revocation) erro
 
 // revokeSessions adds an entry for each of the sessions. All sessions belong to one user. The entries
 // expire at the given time, or later if the session expires later. The caller has locked the user and
-// deleted the sessions. If the user now has too many entries that each revoke one session, revokeSessions reduces their number: see [fold].
+// deleted the sessions. If the user now has too many entries that each revoke one session, revokeSessions
+// reduces their number: see [fold].
 func revokeSessions(ctx context.Context, t tx, sessions []auth.Session, until time.Time) error {
 	if len(sessions) == 0 {
 		return nil

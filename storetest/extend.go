@@ -145,7 +145,8 @@ func entryOutlivesTokens(t *testing.T, store auth.AccountStore) {
 			return err
 		},
 		"CreateSession beyond the limit": func(a account) error {
-			session := newSession(addKey(t, store, a.user, now.Add(time.Minute))) // the key limits the session
+			// The key limits the session.
+			session := newSession(addKey(t, store, a.user, now.Add(time.Minute)))
 			session.CreatedAt, session.ExpiresAt = now, now.Add(tokenLifetime)
 			_, _, err := store.CreateSession(t.Context(), session, 1)
 			return err

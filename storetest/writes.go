@@ -19,7 +19,8 @@ func writeBy(by auth.Authority, at time.Time) auth.Write {
 // byHost returns a write that the host makes at the given time.
 func byHost(at time.Time) auth.Write { return writeBy(auth.ByHost("storetest"), at) }
 
-// briefly is a write by the host without a MaxTokenLifetime, so entries for sessions expire with the sessions.
+// briefly is a write by the host without a MaxTokenLifetime, so that entries for sessions expire with the
+// sessions.
 func briefly() auth.Write {
 	write := byHost(now)
 	write.MaxTokenLifetime = 0

@@ -92,3 +92,8 @@ func (c *change) owner(index, key string, do func(*account) error) error {
 
 // latestEnd returns a time at which all tokens that were issued before the change have expired.
 func (c *change) latestEnd() time.Time { return kept(c.now.Add(c.write.MaxTokenLifetime)) }
+
+// endOpenedBy revokes the sessions of the account that the access key has opened.
+func (c *change) endOpenedBy(a *account, keyID string) error {
+	return c.end(a, c.latestEnd(), func(session auth.Session) bool { return session.AccessKeyID == keyID })
+}

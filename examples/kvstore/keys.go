@@ -143,7 +143,7 @@ func (s *Store) RotateKey(
 			if !old.MustRotate {
 				return nil
 			}
-			return c.end(a, c.latestEnd(), func(session auth.Session) bool { return session.AccessKeyID == id })
+			return c.endOpenedBy(a, id)
 		})
 	})
 	if err != nil {
@@ -167,7 +167,7 @@ func (s *Store) SetKeyScopes(
 			key = a.Keys[id]
 			key.Scopes = scopes
 			a.Keys[id] = key
-			return c.end(a, c.latestEnd(), func(session auth.Session) bool { return session.AccessKeyID == id })
+			return c.endOpenedBy(a, id)
 		})
 	})
 	if err != nil {
@@ -212,7 +212,7 @@ func (s *Store) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	return s.write(ctx, w, func(c *change) error {
 		return c.key(id, func(a *account) error {
 			delete(a.Keys, id)
-			return c.end(a, c.latestEnd(), func(session auth.Session) bool { return session.AccessKeyID == id })
+			return c.endOpenedBy(a, id)
 		})
 	})
 }

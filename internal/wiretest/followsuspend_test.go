@@ -48,7 +48,9 @@ func TestAnIssuerThatWasSuspendedSignsNoOldPage(t *testing.T) {
 		}
 		return nil
 	}), func(_ *fixture, cfg *auth.Config) { cfg.Now = issuerClock.now })
-	awake := func() time.Time { return time.Now().Add(time.Duration(issuerClock.seconds.Load()) * time.Second) }
+	awake := func() time.Time {
+		return time.Now().Add(time.Duration(issuerClock.seconds.Load()) * time.Second)
+	}
 	f.verifier = f.another(t, func(cfg *auth.RemoteVerifierConfig) { cfg.Now = awake })
 	token := f.issue(f.user)
 	f.require(accepted, token)

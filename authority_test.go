@@ -117,7 +117,7 @@ func TestAFoldKeepsTheNewestHalf(t *testing.T) {
 	}
 	require.Equal(t, auth.MaxNamedRevocations/2, kept)
 	require.Equal(t, auth.Revocation{UserID: "u1", Generation: folded.Generation,
-		ExpiresAt: time.Unix(folded.Generation-1, 0)}, folded)
+		ExpiresAt: time.Unix(auth.MaxNamedRevocations+1, 0)}, folded, "the last of all entries, also of kept ones")
 
 	for i := range named { // all have the same Generation, so none is newer
 		named[i].Generation = 5

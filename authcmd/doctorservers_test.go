@@ -123,15 +123,18 @@ func asLimitedUser(t *testing.T, dialect sqlstore.Dialect, db *sql.DB) (*sql.DB,
 		return limited, func(right, table string) { exec(`REVOKE %s ON %s FROM %s`, right, table, name) }
 	}
 	require.NoError(t, db.QueryRow(`SELECT DATABASE()`).Scan(&schema))
-	exec(`CREATE USER %s@'%%' IDENTIFIED BY 'limited'`, name)
-	t.Cleanup(func() { exec(`DROP USER %s@'%%'`, name) })
+	var from string // a new server has accounts without a name, which come before one that has no host
+	require.NoError(t, db.QueryRow(`SELECT SUBSTRING_INDEX(USER(), '@', -1)`).Scan(&from))
+	account := name + `@'` + from + `'`
+	exec(`CREATE USER %s IDENTIFIED BY 'limited'`, account)
+	t.Cleanup(func() { exec(`DROP USER %s`, account) })
 	rows, err := db.Query(`SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`)
 	require.NoError(t, err)
 	defer rows.Close()
 	for rows.Next() {
 		var table string
 		require.NoError(t, rows.Scan(&table))
-		exec(`GRANT SELECT, INSERT, UPDATE, DELETE ON %s.%s TO %s@'%%'`, schema, table, name)
+		exec(`GRANT SELECT, INSERT, UPDATE, DELETE ON %s.%s TO %s`, schema, table, account)
 	}
 	require.NoError(t, rows.Err())
 	cfg, err := mysql.ParseDSN(requireDSN(t, dialect))
@@ -142,6 +145,6 @@ func asLimitedUser(t *testing.T, dialect sqlstore.Dialect, db *sql.DB) (*sql.DB,
 	limited := sql.OpenDB(connector)
 	t.Cleanup(func() { _ = limited.Close() })
 	return limited, func(right, table string) {
-		exec(`REVOKE %s ON %s.%s FROM %s@'%%'`, right, schema, table, name)
+		exec(`REVOKE %s ON %s.%s FROM %s`, right, schema, table, account)
 	}
 }

@@ -209,9 +209,13 @@ func TestChangesByCookieWithoutAnOriginAnswerAsDocumented(t *testing.T) {
 
 func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 300 * time.Millisecond })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Timeout, cfg.PublicURL = 300*time.Millisecond, publicOrigin
+		cfg.SealingKeys = []auth.SymmetricKey{authtest.SymmetricKey(t, "seal-1")}
+		cfg.BrowserSessions = &auth.BrowserSessions{}
+	})
 	token := f.signIn(f.admin)
-	server := httptest.NewServer(documented(t, f.svc.Handler()))
+	server := httptest.NewServer(documented(t, f.svc.Handler(allGroups...)))
 	defer server.Close()
 	for _, o := range wire.calls {
 		if o.object["requestBody"] == nil {
@@ -221,7 +225,7 @@ func TestAStalledBodyIsA408AsDocumented(t *testing.T) {
 		require.NoError(t, err)
 		defer conn.Close()
 		fmt.Fprintf(conn,
-			"%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"+
+			"%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nSec-Fetch-Site: same-origin\r\n"+
 				"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
 			o.method, f.target(o), token)
 		// The responses are read at the end, so that all requests wait at the same time.

@@ -172,7 +172,8 @@ func lastingVerbs(w auth.Write) []verb {
 		{"RegisterUsers", true, func(ctx context.Context, s *sqlstore.Store) error {
 			var list []auth.UserWithKeys
 			for _, id := range []string{"bob", "dan", "ivy"} {
-				list = append(list, auth.UserWithKeys{User: newUser(id), Keys: []auth.AccessKey{newKey("k-"+id, id)}})
+				keys := []auth.AccessKey{newKey("k-"+id, id)}
+				list = append(list, auth.UserWithKeys{User: newUser(id), Keys: keys})
 			}
 			refusals, err := s.RegisterUsers(ctx, w, list)
 			return errors.Join(append(refusals, err)...)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/testenv"
 )
 
 // inTerminal runs the program in a terminal, types the text, and requires the exit code. It returns what
@@ -20,7 +22,7 @@ func inTerminal(t *testing.T, code int, env []string, typed string, args ...stri
 	cmd.Env = append(cleanEnv(), env...)
 	terminal, err := pty.Start(cmd)
 	if err != nil {
-		t.Skip("this machine has no terminals: ", err)
+		testenv.Skip(t, "this machine has no terminals: "+err.Error())
 	}
 	defer terminal.Close()
 	_, err = io.WriteString(terminal, typed)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -131,7 +130,7 @@ func (s *accounts) RotateKey(
 	}
 	rotated.PreviousUntil = storedTime(rotated.PreviousUntil)
 	if key.record.MustRotate {
-		s.revokeSessions(key.record.UserID, lastTokenEnd(w, now), slices.Collect(maps.Keys(key.sessions))...)
+		s.revokeOpenedBy(w, now, key)
 	}
 	key.record = rotated
 	s.scheduleOverlapEnd(key)
@@ -158,7 +157,7 @@ func (s *accounts) SetKeyScopes(
 	if err != nil {
 		return auth.AccessKey{}, err
 	}
-	s.revokeSessions(key.record.UserID, lastTokenEnd(w, now), slices.Collect(maps.Keys(key.sessions))...)
+	s.revokeOpenedBy(w, now, key)
 	key.record.Scopes = scopes
 	s.addEvent(w, now, subject{userID: key.record.UserID})
 	return key.record, nil
@@ -198,7 +197,7 @@ func (s *accounts) RevokeKey(ctx context.Context, w auth.Write, id string) error
 	if err != nil {
 		return err
 	}
-	s.revokeSessions(key.record.UserID, lastTokenEnd(w, now), slices.Collect(maps.Keys(key.sessions))...)
+	s.revokeOpenedBy(w, now, key)
 	s.removeKey(key)
 	s.addEvent(w, now, subject{userID: key.record.UserID})
 	return nil

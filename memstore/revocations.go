@@ -3,6 +3,7 @@ package memstore
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"slices"
 	"sort"
 	"time"
@@ -209,6 +210,12 @@ func (s *accounts) revokeSessions(userID string, until time.Time, revoked ...*se
 		})
 	}
 	s.fold(userID)
+}
+
+// revokeOpenedBy revokes the sessions that the access key has opened. The caller holds the lock.
+func (s *accounts) revokeOpenedBy(w auth.Write, now time.Time, key *accessKey) {
+	opened := slices.Collect(maps.Keys(key.sessions))
+	s.revokeSessions(key.record.UserID, lastTokenEnd(w, now), opened...)
 }
 
 // lastTokenEnd returns a time at which all tokens that were issued before the change have expired. A store

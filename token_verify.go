@@ -66,12 +66,12 @@ func (t *TokenIssuer) measureVerify(ctx context.Context, audience, token string)
 // verifyToken does the same as verify, but never calls the Verify hook. It also reports whether the
 // token was in the cache.
 func (t *TokenIssuer) verifyToken(
-	ctx context.Context, audience, token string,
+	ctx context.Context, audience, text string,
 ) (identity *Identity, cached bool, err error) {
 	now := t.now()
-	v, cached, err := t.verifier.VerifyFor(t.cache, t.ring.Load(), audience, token, now.Unix())
+	v, cached, err := t.verifier.VerifyFor(t.cache, t.ring.Load(), audience, text, now.Unix())
 	if err != nil {
-		if errors.Is(err, errUnknownKey) {
+		if errors.Is(err, token.ErrUnknownKey) {
 			t.unknownKeys.Add(1)
 		}
 		return nil, cached, err
@@ -81,9 +81,6 @@ func (t *TokenIssuer) verifyToken(
 	}
 	return (*Identity)(&v.Identity), cached, nil
 }
-
-// errUnknownKey is why a token is rejected that names a key which is not in the ring.
-var errUnknownKey = token.ErrUnknownKey
 
 // requireLive returns an error unless the session of the claims is live. It passes the parameter
 // checked, which belongs to the token, to [revocation.Feed.RequireLive].

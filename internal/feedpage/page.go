@@ -157,9 +157,9 @@ var (
 // compare the page with what a verifier has asked for. Its errors do not wrap token.ErrRejected, except
 // if the ring does not have the key: then the error wraps token.ErrUnknownKey.
 //
-// The parameter asked is when the verifier asked for the page, by its own clock. A page with the nonce of
-// that request was signed later. So if the key was retired before, an attacker who has the retired key has
-// signed the page, whatever SignedAt says.
+// The parameter asked is when the verifier asked for the page, by its own clock. The issuer signs a page
+// with the nonce of that request only later. If the key was already retired when the verifier asked, the
+// page is a forgery by somebody with the retired key, and SignedAt proves nothing.
 func Open(ring *signing.Ring, text string, asked time.Time) (Page, error) {
 	claims, key, err := token.OpenText(ring, Type, text, MaxLength)
 	switch {

@@ -129,6 +129,9 @@ func nameOf(err error) string {
 // later than every session and every token, so the entry covers them all.
 const tokenLifetime = 6 * time.Hour
 
+// lastTokenEnd returns when the last token has expired that was issued before the call.
+func (c call) lastTokenEnd() int64 { return c.At.Add(tokenLifetime).UnixMicro() }
+
 func (c call) write() auth.Write {
 	return auth.Write{By: c.By, Now: func() time.Time { return c.At }, MaxTokenLifetime: tokenLifetime}
 }

@@ -154,7 +154,7 @@ func (m *model) revokeAll(s *state, c call, u int) *state {
 	if !ok || e.SessionID != "" || e.Generation != e.Position {
 		return nil
 	}
-	until := c.At.Add(tokenLifetime).UnixMicro()
+	until := c.lastTokenEnd()
 	a := s.users[u]
 	for old := range a.entries() {
 		if !old.capped() {
@@ -173,7 +173,7 @@ func (m *model) revokeAll(s *state, c call, u int) *state {
 }
 
 // addNamed returns the state after an entry for the session was added, or nil if the feed has no
-// such entry. The caller has removed the session.
+// such entry. The entry expires with the claims. The caller has removed the session.
 func (m *model) addNamed(s *state, u int, claims held, after int64) *state {
 	e, ok := m.next(s, m.users[u], after)
 	generation := min(claims.generation, e.Position)

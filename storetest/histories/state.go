@@ -56,6 +56,12 @@ func (h held) live(at int64) bool { return h.buried == 0 && h.expires > at }
 // sure reports whether the store must have the session.
 func (h held) sure() bool { return h.buried == 0 && !h.perhaps }
 
+// until returns the session with a later expiry, unless it already expires later.
+func (h held) until(expires int64) held {
+	h.expires = max(h.expires, expires)
+	return h
+}
+
 func byAge(a, b held) int {
 	return cmp.Or(cmp.Compare(a.created, b.created), cmp.Compare(a.generation, b.generation),
 		cmp.Compare(a.id, b.id))

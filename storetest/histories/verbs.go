@@ -120,7 +120,7 @@ func (m *model) revokeKey(s *state, c call, u int) []result {
 		}
 		h := next.users[u].sessions[i]
 		next = next.with(u, next.users[u].without(func(other held) bool { return other == h }))
-		if next = m.addNamed(next, u, h, after); next == nil {
+		if next = m.addNamed(next, u, h.until(c.lastTokenEnd()), after); next == nil {
 			return results
 		}
 		if after = e.Position; h.sure() {
@@ -156,7 +156,7 @@ func (m *model) createSession(s *state, c call, u int) []result {
 func (m *model) addSession(s *state, c call, u int, revoked []held) []result {
 	next, after := s, int64(0)
 	for range revoked {
-		if next = m.addAny(next, u, revoked, after); next == nil {
+		if next = m.addAny(next, u, revoked, micros(c.Expires), after); next == nil {
 			return nil
 		}
 		after = m.feed[next.read-1].Position
@@ -218,14 +218,15 @@ func evictions(a *account, created int64, limit int) (possible [][]held) {
 	return possible
 }
 
-// addAny adds the next entry, which must be for one of the sessions.
-func (m *model) addAny(s *state, u int, sessions []held, after int64) *state {
+// addAny adds the next entry, which must be for one of the sessions. The entry expires at the given time,
+// or with the session if that is later.
+func (m *model) addAny(s *state, u int, sessions []held, until, after int64) *state {
 	e, ok := m.next(s, m.users[u], after)
 	i := slices.IndexFunc(sessions, func(h held) bool { return h.id == e.SessionID })
 	if !ok || i < 0 {
 		return nil
 	}
-	return m.addNamed(s, u, sessions[i], after)
+	return m.addNamed(s, u, sessions[i].until(until), after)
 }
 
 // generations returns the least and the greatest Generation that a new session of the user can
@@ -304,7 +305,7 @@ func (m *model) revokeSession(s *state, c call, u int) []result {
 		results = fails(s, "ErrNotFound")
 	}
 	next := s.with(u, s.users[u].without(func(other held) bool { return other == h }))
-	if next = m.addNamed(next, u, h, 0); next != nil {
+	if next = m.addNamed(next, u, h.until(c.lastTokenEnd()), 0); next != nil {
 		if next = m.fold(next, u); next != nil {
 			results = append(results, result{next: next})
 		}

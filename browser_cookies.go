@@ -38,14 +38,12 @@ func (s *Service) verifyCookie(r *http.Request, now time.Time) (*token.Verified,
 	if errors.Is(err, browser.ErrNoCookie) {
 		return nil, ErrTokenMissing
 	}
-	if err == nil && v.Identity.ExpiresAt.After(now.Add(s.tokens.cfg.MaxLifetime+renewalSkew)) {
+	latest := now.Add(s.tokens.cfg.MaxLifetime + token.MaxClockSkew*time.Second)
+	if err == nil && v.Identity.ExpiresAt.After(latest) {
 		return nil, token.ErrLifetime
 	}
 	return v, err
 }
-
-// renewalSkew is how far ahead the clock of the instance can be that has made a cookie.
-const renewalSkew = 30 * time.Second
 
 // sessionCookie returns a cookie for the session, which ends after the given lifetime. It returns
 // ErrServiceUser for a service user.

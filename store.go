@@ -159,7 +159,7 @@ type SessionStore interface {
 	// RevokeOtherSessions revokes all sessions of the user of the Write's authority, except the session of
 	// the authority, and returns how many of them were neither expired nor revoked. It adds one entry to the
 	// feed for each session, as RevokeSession does, and folds them: see [FoldRevocations]. It returns
-	// ErrInvalid if the authority has a Host.
+	// ErrInvalid if the authority has a Host: see [Write.ValidateBySession].
 	RevokeOtherSessions(ctx context.Context, w Write) (int, error)
 
 	// ExtendSession extends the session of the Write's authority, and returns the stored session and its
@@ -168,11 +168,11 @@ type SessionStore interface {
 	// [Session.ExtendedTo] returns for the given time and the locked access key of the session. It stores no
 	// event and does not change the user's LastLogin.
 	//
-	// ExtendSession returns ErrInvalid if the authority has a Host or the time is not valid, ErrNotFound if
-	// the access key is missing, and the errors of [Session.ExtendedTo]. It locks the records of the user
-	// and of the key as CreateSession does. So no session is extended after a method that revokes it has
-	// returned, and a method that revokes the session afterwards adds an entry that expires no earlier than
-	// the extended session.
+	// ExtendSession returns ErrInvalid if the authority has a Host, ErrNotFound if the access key is
+	// missing, and the errors of [Session.ExtendedTo], which also checks the time. It locks the records of
+	// the user and of the key as CreateSession does. So no session is extended after a method that revokes
+	// it has returned, and a method that revokes the session afterwards adds an entry that expires no
+	// earlier than the extended session.
 	ExtendSession(ctx context.Context, w Write, until time.Time) (Session, User, error)
 
 	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a UserID

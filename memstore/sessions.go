@@ -147,7 +147,7 @@ func (s *accounts) RevokeUserSessions(ctx context.Context, w auth.Write, userID 
 
 // RevokeOtherSessions implements [auth.SessionStore].
 func (s *accounts) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, error) {
-	if err := check(ctx, w, ofSession{w}); err != nil {
+	if err := check(ctx, bySession{w}); err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
@@ -174,7 +174,7 @@ func without(sessions sessionsByAge, except *session) []*session {
 func (s *accounts) ExtendSession(
 	ctx context.Context, w auth.Write, until time.Time,
 ) (auth.Session, auth.User, error) {
-	if err := check(ctx, w, ofSession{w}); err != nil {
+	if err := check(ctx, bySession{w}); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	s.mu.Lock()
@@ -197,15 +197,10 @@ func (s *accounts) ExtendSession(
 	return extended, acting.owner.record, nil
 }
 
-// ofSession is a validator. It returns ErrInvalid unless a session makes the change.
-type ofSession struct{ auth.Write }
+// bySession validates a change that only a session can make.
+type bySession struct{ auth.Write }
 
-func (w ofSession) Validate() error {
-	if w.By.SessionID == "" {
-		return fmt.Errorf("the authority must be of a session: %w", auth.ErrInvalid)
-	}
-	return nil
-}
+func (w bySession) Validate() error { return w.ValidateBySession() }
 
 // PruneSessions implements [auth.SessionStore]. It holds the lock while it removes up to limit
 // sessions.

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -193,7 +192,7 @@ func (s *core) RevokeUserSessions(ctx context.Context, w auth.Write, userID stri
 
 // RevokeOtherSessions implements [auth.SessionStore].
 func (s *core) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, error) {
-	if err := cmp.Or(ctx.Err(), w.Validate(), checkOfSession(w)); err != nil {
+	if err := cmp.Or(ctx.Err(), w.ValidateBySession()); err != nil {
 		return 0, err
 	}
 	return writeFor(ctx, s, "revoke other sessions", func(ctx context.Context, t tx) (int, error) {
@@ -225,21 +224,13 @@ func (s *core) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, erro
 	})
 }
 
-// checkOfSession returns ErrInvalid unless a session makes the change.
-func checkOfSession(w auth.Write) error {
-	if w.By.SessionID == "" {
-		return fmt.Errorf("the authority must be of a session: %w", auth.ErrInvalid)
-	}
-	return nil
-}
-
 const extendSession = `UPDATE auth_sessions SET expires_at = ? WHERE id = ?`
 
 // ExtendSession implements [auth.SessionStore].
 func (s *core) ExtendSession(
 	ctx context.Context, w auth.Write, until time.Time,
 ) (auth.Session, auth.User, error) {
-	if err := cmp.Or(ctx.Err(), w.Validate(), checkOfSession(w)); err != nil {
+	if err := cmp.Or(ctx.Err(), w.ValidateBySession()); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	done, err := writeFor(ctx, s, "extend session", func(ctx context.Context, t tx) (signedIn, error) {

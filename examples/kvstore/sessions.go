@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -167,7 +166,7 @@ func (s *Store) RevokeUserSessions(
 
 // RevokeOtherSessions implements [auth.SessionStore].
 func (s *Store) RevokeOtherSessions(ctx context.Context, w auth.Write) (live int, err error) {
-	if err := check(ctx, w, ofSession{w}); err != nil {
+	if err := check(ctx, bySession{w}); err != nil {
 		return 0, err
 	}
 	err = s.write(ctx, w, func(c *change) error {
@@ -196,7 +195,7 @@ func (s *Store) RevokeOtherSessions(ctx context.Context, w auth.Write) (live int
 func (s *Store) ExtendSession(
 	ctx context.Context, w auth.Write, until time.Time,
 ) (extended auth.Session, user auth.User, err error) {
-	if err := check(ctx, w, ofSession{w}); err != nil {
+	if err := check(ctx, bySession{w}); err != nil {
 		return extended, user, err
 	}
 	err = s.write(ctx, w, func(c *change) error {
@@ -220,15 +219,10 @@ func (s *Store) ExtendSession(
 	return extended, user, nil
 }
 
-// ofSession is a validator. It returns ErrInvalid unless a session makes the change.
-type ofSession struct{ auth.Write }
+// bySession validates a change that only a session can make.
+type bySession struct{ auth.Write }
 
-func (w ofSession) Validate() error {
-	if w.By.SessionID == "" {
-		return fmt.Errorf("the authority must be of a session: %w", auth.ErrInvalid)
-	}
-	return nil
-}
+func (w bySession) Validate() error { return w.ValidateBySession() }
 
 // PruneSessions implements [auth.SessionStore].
 func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {

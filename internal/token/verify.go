@@ -12,9 +12,9 @@ import (
 // MaxLength is the maximum length of a token, in bytes.
 const MaxLength = 4096
 
-// maxClockSkew is how far, in seconds, the clock of the instance that issued a token may be ahead
+// MaxClockSkew is how far, in seconds, the clock of the instance that issued a token may be ahead
 // of this instance's clock.
-const maxClockSkew = 30
+const MaxClockSkew = 30
 
 // Verifier verifies tokens. Its fields say which tokens it accepts.
 //
@@ -182,11 +182,11 @@ func unknownKey(kid string) error {
 }
 
 // checkTimes returns an error unless the token is valid at the given second of Unix time. The token
-// may have been issued up to maxClockSkew in the future, by an instance whose clock is ahead. The
+// may have been issued up to MaxClockSkew in the future, by an instance whose clock is ahead. The
 // expiry has no such tolerance.
 func (v *Verifier) checkTimes(t times, now int64) error {
 	switch {
-	case t.issuedAt <= 0 || t.issuedAt > now+maxClockSkew || t.notBefore > now:
+	case t.issuedAt <= 0 || t.issuedAt > now+MaxClockSkew || t.notBefore > now:
 		return ErrLifetime
 	case t.expiresAt <= t.issuedAt || t.expiresAt-t.issuedAt > v.MaxLifetime:
 		// The difference cannot overflow, because issuedAt is positive.

@@ -98,16 +98,24 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 		}
 		s.logSuccess(identifying, r)
 		if s.browser != nil {
-			w.Header().Set("Cache-Control", "private, no-cache")
-			w.Header().Add("Vary", "Cookie")
-			if cookie := s.renewCookie(r, callerOf(ctx).identity); cookie != nil {
-				renewing := &renewingWriter{w, cookie}
-				defer renewing.addCookie()
-				w = renewing
-			}
+			s.serveBrowser(ctx, w, r, next)
+			return
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// serveBrowser calls next for a request that may have been identified by a session cookie: see
+// [Service.Authenticate].
+func (s *Service) serveBrowser(ctx context.Context, w http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.Header().Set("Cache-Control", "private, no-cache")
+	w.Header().Add("Vary", "Cookie")
+	if cookie := s.renewCookie(r, callerOf(ctx).identity); cookie != nil {
+		renewing := &renewingWriter{w, cookie}
+		defer renewing.addCookie()
+		w = renewing
+	}
+	next.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // RequireScope returns a handler that lets a caller pass if the caller's token has the scope or has no

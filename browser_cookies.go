@@ -104,20 +104,21 @@ func (s *Service) renewCookie(r *http.Request, caller *Identity) *http.Cookie {
 func (s *Service) extendSession(
 	ctx context.Context, caller *Identity, until time.Time,
 ) (*http.Cookie, error) {
-	user, err := s.directory.FindUser(ctx, caller.UserID)
-	if err == nil && s.github != nil {
-		err = s.github.StillAdmitted(ctx, user)
-	}
-	if err != nil {
-		return nil, err
+	if s.github != nil {
+		user, err := s.directory.FindUser(ctx, caller.UserID)
+		if err == nil {
+			err = s.github.StillAdmitted(ctx, user)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	c := s.tokens.newChange(ctx, caller.Authority(), Event{})
 	c.write.By.Scope = "" // every limited session may be extended
-	session, stored, err := s.tokens.sessions.ExtendSession(ctx, c.write, until)
+	session, user, err := s.tokens.sessions.ExtendSession(ctx, c.write, until)
 	if err != nil {
 		return nil, fmt.Errorf("auth: extending a session: %w", err)
 	}
-	user = stored
 	if s.tokens.users != nil { // after the session was extended, as issueFor does
 		if user, err = s.tokens.users.activeUser(ctx, caller.UserID); err != nil {
 			return nil, err

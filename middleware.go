@@ -84,8 +84,8 @@ func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfReques
 // cookie. The handler next can replace both headers. Authenticate also renews a session cookie in the last
 // quarter of its life: see [BrowserSessions]. It then adds the new cookie to the response, unless next has
 // removed both "private" and "no-store" from Cache-Control, or the session was revoked meanwhile. The
-// http.ResponseWriter of this request does
-// not implement interfaces such as http.Hijacker; [http.ResponseController] has their functions.
+// http.ResponseWriter of this request does not implement interfaces such as http.Hijacker;
+// [http.ResponseController] has their functions.
 //
 // A CORS preflight request has no token, so Authenticate answers it with 401. Wrap your CORS handler
 // around Authenticate.

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -105,7 +106,8 @@ type Config struct {
 
 	// NameRetention is how long a username stays taken after its user has given it up or was deleted, and how
 	// long the GitHub accounts of a deleted user stay in the store. [Service.Prune] then removes them, and
-	// another user can take the username. Zero means forever.
+	// another user can take the username. Zero means forever. Otherwise, NameRetention is at least
+	// Tokens.MaxLifetime, because a token contains the username of the time when it was issued.
 	NameRetention time.Duration
 
 	// Now is the clock. nil means time.Now.
@@ -192,6 +194,10 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	tokens, err := newTokenIssuer(store, source, cfg.Issuer, cfg.SigningKeys, cfg.Tokens)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.NameRetention > 0 && cfg.NameRetention < tokens.cfg.MaxLifetime {
+		return nil, fmt.Errorf("auth: Config.NameRetention must be at least Tokens.MaxLifetime (%s), because "+
+			"tokens contain usernames", tokens.cfg.MaxLifetime)
 	}
 	credentials, err := NewCredentialVerifier(store, tokens, cfg.Credentials)
 	if err != nil {

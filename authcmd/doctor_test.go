@@ -233,6 +233,20 @@ var faults = []fault{
 			cfg.SigningKeys = []auth.SigningKey{newHS256(authtest.Random(32))}
 			cfg.Tokens.Audiences = []string{"https://reports.example.com"}
 		}},
+	{name: "the signing key is too old", check: "signing-keys", problem: "made 366 days ago",
+		plant: func(p *patient) {
+			made := map[string]time.Time{p.host.Config.SigningKeys[0].ID(): time.Now().AddDate(0, 0, -366)}
+			p.host.KeyCreatedAt = func(key auth.KeyInfo) time.Time { return made[key.ID] }
+		}},
+	{name: "the sealing key is too old", check: "sealing-keys", problem: "sealing key sealing-1 is in use",
+		plant: func(p *patient) {
+			made := map[string]time.Time{"sealing-1": time.Now().AddDate(-2, 0, 0)}
+			opened := p.host
+			opened.KeyCreatedAt = func(key auth.KeyInfo) time.Time { return made[key.ID] }
+			p.host = authcmd.Host{Name: "sp", Open: func(context.Context, string) (authcmd.Host, error) {
+				return opened, nil
+			}}
+		}},
 	{name: "a retired signing key stays", check: "signing-keys", problem: "last token has expired",
 		config: func(cfg *auth.Config) {
 			old := newHS256(authtest.Random(32)).RetiredAt(time.Now().AddDate(0, 0, -1))

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,6 +16,8 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/keyfile"
+	"github.com/sallyport-go/auth/sqlstore"
 )
 
 // onDatabases runs the test with a new database of each kind. The servers are those of the tests of
@@ -156,6 +159,51 @@ func TestKeysOfSallyportWorkInAServiceWithPeppers(t *testing.T) {
 	require.NotContains(t, problem, made.AccessSecret)
 	found, _ := execute(t, 3, env, "", "doctor")
 	require.Contains(t, found, `the pepper with the ID "2026"`)
+}
+
+// With the file of package keyfile, sallyport makes keys that work in the service, and doctor knows the ages
+// of the keys.
+func TestOneFileHasAllKeysOfTheService(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	keys, err := keyfile.ReadOrCreate(filepath.Join(dir, "app.keys"), nil)
+	require.NoError(t, err)
+	write := func(more string) []string {
+		path := filepath.Join(dir, "sallyport.json")
+		require.NoError(t, os.WriteFile(path, []byte(`{"dsn":"file:`+filepath.Join(dir, "app.db")+
+			`","keys_file":"`+filepath.Join(dir, "app.keys")+`"`+more+`}`), 0o600))
+		return []string{"SALLYPORT_CONFIG=" + path}
+	}
+	env := write("")
+	out, _ := execute(t, 0, env, "", "init", "root", "-json")
+	var made struct {
+		AccessKey    string `json:"access_key"`
+		AccessSecret string `json:"access_secret"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &made))
+	db, err := sqlstore.OpenFile("sqlite", filepath.Join(dir, "app.db"))
+	require.NoError(t, err)
+	defer db.Close()
+	store, err := sqlstore.Open(t.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	require.NoError(t, err)
+	svc, err := auth.New(store, auth.Config{Issuer: "https://example.com", SigningKeys: keys.Signing,
+		Credentials: auth.CredentialConfig{Peppers: keys.Peppers}, Proxies: auth.NoProxies()})
+	require.NoError(t, err)
+	_, err = svc.Login(t.Context(), auth.KeyPair{AccessKey: made.AccessKey,
+		AccessSecret: auth.NewSecret(made.AccessSecret)}, auth.LoginOptions{})
+	require.NoError(t, err)
+
+	execute(t, 0, env, "", "doctor")
+	content, err := os.ReadFile(filepath.Join(dir, "app.keys"))
+	require.NoError(t, err)
+	old := regexp.MustCompile(`"created_at": "20\d\d`).ReplaceAll(content, []byte(`"created_at": "2020`))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "app.keys"), old, 0o600))
+	found, _ := execute(t, 3, env, "", "doctor")
+	require.Contains(t, found, "signing-keys: The signing key "+keys.Signing[0].ID()+" is in use")
+	require.Contains(t, found, "sealing-keys: The sealing key "+keys.Sealing[0].Info().ID+" is in use")
+
+	_, problem := execute(t, 1, write(`,"peppers":[{"none":true}]`), "", "user", "list")
+	require.Contains(t, problem, "keys_file has all keys")
 }
 
 func TestAWrongConfigurationIsRefused(t *testing.T) {

@@ -45,12 +45,12 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	if err != nil {
 		return authcmd.Host{}, db, err
 	}
-	cfg, err := c.auth()
+	cfg, keyCreatedAt, err := c.auth()
 	if err != nil {
 		return authcmd.Host{}, db, err
 	}
 	svc, err := auth.New(store, cfg)
-	return authcmd.Host{Service: svc, Store: store, Config: cfg}, db, err
+	return authcmd.Host{Service: svc, Store: store, Config: cfg, KeyCreatedAt: keyCreatedAt}, db, err
 }
 
 // withSettings adds the settings that sqlstore recommends to a data source name for SQLite without

@@ -102,9 +102,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	pages, err1 := console.Handler(svc, console.Config{
-		Name:          "Sallyport quickstart",
-		GitHubPurpose: "With a connected GitHub account you can also sign in with GitHub.",
-		Scopes:        []console.Scope{{Name: "notes:read", Description: "Read notes"}, {Name: "notes:write"}},
+		Name:   "Sallyport quickstart",
+		Scopes: []console.Scope{{Name: "notes:read", Description: "Read notes"}, {Name: "notes:write"}},
 	})
 	oauthCalls, err2 := oauth.New(svc)
 	if err := cmp.Or(err1, err2, createFirstUser(ctx, svc, store, stdout)); err != nil {

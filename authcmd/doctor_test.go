@@ -45,12 +45,12 @@ func (p *patient) exec(statement string, args ...any) {
 }
 
 // change makes the configuration of the host anew, and with it the service.
-func (p *patient) change(edit func(*auth.Config)) {
-	p.t.Helper()
-	edit(&p.host.Config)
+func (f *fixture) change(edit func(*auth.Config)) {
+	f.t.Helper()
+	edit(&f.host.Config)
 	var err error
-	p.host.Service, err = auth.New(p.host.Store.(auth.Store), p.host.Config)
-	require.NoError(p.t, err)
+	f.host.Service, err = auth.New(f.host.Store.(auth.Store), f.host.Config)
+	require.NoError(f.t, err)
 }
 
 var (

@@ -166,12 +166,14 @@ func TestKeysOfSallyportWorkInAServiceWithPeppers(t *testing.T) {
 func TestOneFileHasAllKeysOfTheService(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	keys, err := keyfile.ReadOrCreate(filepath.Join(dir, "app.keys"), nil)
+	database := filepath.Join(dir, "quickstart.db")
+	keys, err := keyfile.ReadOrCreate(database+".keys", nil)
 	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)}\n```").FindAllStringSubmatch(commandLinePage(t), -1)
+	ofThePage := strings.ReplaceAll(blocks[len(blocks)-1][1], "quickstart.db", database)
 	write := func(more string) []string {
 		path := filepath.Join(dir, "sallyport.json")
-		require.NoError(t, os.WriteFile(path, []byte(`{"dsn":"file:`+filepath.Join(dir, "app.db")+
-			`","keys_file":"`+filepath.Join(dir, "app.keys")+`"`+more+`}`), 0o600))
+		require.NoError(t, os.WriteFile(path, []byte(ofThePage+more+"}"), 0o600))
 		return []string{"SALLYPORT_CONFIG=" + path}
 	}
 	env := write("")
@@ -181,7 +183,7 @@ func TestOneFileHasAllKeysOfTheService(t *testing.T) {
 		AccessSecret string `json:"access_secret"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(out), &made))
-	db, err := sqlstore.OpenFile("sqlite", filepath.Join(dir, "app.db"))
+	db, err := sqlstore.OpenFile("sqlite", database)
 	require.NoError(t, err)
 	defer db.Close()
 	store, err := sqlstore.Open(t.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})
@@ -194,10 +196,10 @@ func TestOneFileHasAllKeysOfTheService(t *testing.T) {
 	require.NoError(t, err)
 
 	execute(t, 0, env, "", "doctor")
-	content, err := os.ReadFile(filepath.Join(dir, "app.keys"))
+	content, err := os.ReadFile(database + ".keys")
 	require.NoError(t, err)
 	old := regexp.MustCompile(`"created_at": "20\d\d`).ReplaceAll(content, []byte(`"created_at": "2020`))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "app.keys"), old, 0o600))
+	require.NoError(t, os.WriteFile(database+".keys", old, 0o600))
 	found, _ := execute(t, 3, env, "", "doctor")
 	require.Contains(t, found, "signing-keys: The signing key "+keys.Signing[0].ID()+" is in use")
 	require.Contains(t, found, "sealing-keys: The sealing key "+keys.Sealing[0].Info().ID+" is in use")
@@ -213,7 +215,7 @@ func TestAWrongConfigurationIsRefused(t *testing.T) {
 		`{}`:                                 "exactly one of dsn and dsn_file",
 		`{"dsn":"file:a.db","dsn_file":"b"}`: "exactly one of dsn and dsn_file",
 		`{"dsn":"app.db"}`:                   "must begin with file:",
-		`{"dsn":"file:missing.db"}`:          "'sallyport init' makes one",
+		`{"dsn":"file:missing.db"}`:          "/missing.db: correct the data source name",
 		`not JSON`:                           "invalid character",
 	} {
 		path := filepath.Join(t.TempDir(), "sallyport.json")

@@ -193,3 +193,17 @@ func TestASignInInASecondTabReplacesTheFirst(t *testing.T) {
 	second.do(chromedp.Reload())
 	second.shows("h1", "Sign in")
 }
+
+func TestTheAccountPageWithGitHubFitsAndCanBeUsedByEveryone(t *testing.T) {
+	needAxe(t)
+	const purpose = "Notes adds your issues to your notes."
+	h := startHost(t, "admin", console.Config{Name: "Notes", GitHubPurpose: purpose})
+	b := newBrowser(t)
+	b.signIn(h, h.pair, "/")
+	b.fits("connected", func(b *tab) {
+		b.click("#connect")
+		b.answerGitHub(octocat, authorize)
+		b.shows("#github-login", "octocat")
+		b.settled()
+	})
+}

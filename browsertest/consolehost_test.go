@@ -21,10 +21,12 @@ import (
 // host is a host with the console, in this process.
 type host struct {
 	url   string // of the console, without a slash at the end
+	store *memstore.Store
 	svc   *auth.Service
 	admin auth.User
 	pair  auth.KeyPair // of the administrator
 
+	github   *githubtest.Server
 	requests *requestLog
 }
 
@@ -47,8 +49,9 @@ func (l *requestLog) take() (paths []string) {
 	return paths
 }
 
-// startHost starts a host whose administrator has the username and one access key.
-func startHost(t *testing.T, username string, cfg console.Config) *host {
+// startHost starts a host whose administrator has the username and one access key. The functions change the
+// configuration of the service.
+func startHost(t *testing.T, username string, cfg console.Config, edit ...func(*auth.Config)) *host {
 	t.Helper()
 	needChromium(t)
 	mux := http.NewServeMux()
@@ -69,7 +72,7 @@ func startHost(t *testing.T, username string, cfg console.Config) *host {
 	require.NoError(t, err)
 	sealing, err := auth.NewSymmetricKey("s", randomBytes())
 	require.NoError(t, err)
-	svc, err := auth.New(memstore.New(), auth.Config{
+	serviceConfig := auth.Config{
 		Issuer: server.URL, SigningKeys: []auth.SigningKey{signing},
 		SealingKeys: []auth.SymmetricKey{sealing},
 		Proxies:     auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
@@ -80,7 +83,12 @@ func startHost(t *testing.T, username string, cfg console.Config) *host {
 			ConnectedPage: "/console/?connected",
 		},
 		BrowserSessions: &auth.BrowserSessions{LandingPath: "/console/"},
-	})
+	}
+	for _, e := range edit {
+		e(&serviceConfig)
+	}
+	store := memstore.New()
+	svc, err := auth.New(store, serviceConfig)
 	require.NoError(t, err)
 	pages, err := console.Handler(svc, cfg)
 	require.NoError(t, err)
@@ -88,7 +96,8 @@ func startHost(t *testing.T, username string, cfg console.Config) *host {
 	svc.Mount(mux, auth.GroupBrowser)
 	mux.Handle("/console/", pages)
 
-	h := &host{url: server.URL + "/console", svc: svc, requests: &log, pair: svc.Credentials().GeneratePair()}
+	h := &host{url: server.URL + "/console", store: store, svc: svc, github: github, requests: &log,
+		pair: svc.Credentials().GeneratePair()}
 	h.admin, err = svc.Bootstrap(t.Context(),
 		auth.UserParams{Username: username, Email: "admin@example.com"}, h.pair)
 	require.NoError(t, err)

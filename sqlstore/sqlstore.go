@@ -66,12 +66,13 @@
 //
 // # SQLite
 //
-// The recommended data source name for modernc.org/sqlite is
+// [OpenFile] opens a file with the recommended settings, which apply to one connection each. In a
+// data source name for modernc.org/sqlite, the same settings are
 //
 //	file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)
 //
-// SQLite's settings apply to one connection, and a pool opens connections at any time. So put the
-// settings into the data source name:
+// A pool opens connections at any time. So without OpenFile, put the settings into the data source
+// name:
 //
 //   - journal_mode=WAL lets sign-ins read while another connection writes. A database file needs
 //     this setting, so Open turns it on if it is off.

@@ -57,6 +57,11 @@ func (s *Server) ResourceMetadataHandler() http.Handler {
 	})
 }
 
+// resourceMetadataURL returns the URL of the metadata that ResourceMetadataHandler serves.
+func (s *Server) resourceMetadataURL() string {
+	return s.issuer.Scheme + "://" + s.issuer.Host + protectedResource + s.issuer.EscapedPath()
+}
+
 // jwksURI returns the URL of the public keys, or "" if there are none.
 func (s *Server) jwksURI() string {
 	if string(s.svc.Tokens().JWKS()) == `{"keys":[]}` {

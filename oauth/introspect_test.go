@@ -166,6 +166,8 @@ func TestTheMetadataDescribesTheServer(t *testing.T) {
 	require.Contains(t, a.body["introspection_endpoint_auth_methods_supported"], "Bearer")
 	require.NotContains(t, a.body["revocation_endpoint_auth_methods_supported"], "Bearer")
 	require.Equal(t, []any{}, a.body["response_types_supported"])
+	require.Equal(t, []any{"S256"}, a.body["code_challenge_methods_supported"], "clients of MCP require it")
+	require.NotContains(t, a.body, "authorization_endpoint")
 	a = get("/.well-known/oauth-protected-resource")
 	require.Equal(t, f.url, a.body["resource"])
 	require.Equal(t, []any{f.url}, a.body["authorization_servers"])

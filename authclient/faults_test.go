@@ -62,9 +62,8 @@ func (u *unsteady) answer(r *http.Request) *http.Response {
 }
 
 // The attack: for eight hours, the clock of the program is an hour off, the service is slow, sessions are
-// revoked while requests are under way, and sign-ins are throttled just then. A request is lost only if the
-// sign-in for which it waited was refused.
-func TestRequestsAreLostOnlyWhileSignInsAreRefused(t *testing.T) {
+// revoked while requests are under way, and sign-ins are throttled just then.
+func TestNoRequestIsLostWhileEverythingFails(t *testing.T) {
 	for _, off := range []time.Duration{-time.Hour, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			service := &unsteady{began: time.Now()}
@@ -73,7 +72,7 @@ func TestRequestsAreLostOnlyWhileSignInsAreRefused(t *testing.T) {
 				authclient.Config{Transport: transport(service.answer),
 					Now: func() time.Time { return time.Now().Add(off) }})
 			require.NoError(t, err)
-			var requests, lost, late atomic.Int32
+			var requests, lost atomic.Int32
 			var group sync.WaitGroup
 			for range callers {
 				group.Go(func() {
@@ -81,9 +80,6 @@ func TestRequestsAreLostOnlyWhileSignInsAreRefused(t *testing.T) {
 						ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 						if _, err := client.CurrentUser(ctx); err != nil {
 							lost.Add(1)
-							if _, since := service.epoch(); since > refuseFor+slowness {
-								late.Add(1)
-							}
 						}
 						cancel()
 						requests.Add(1)
@@ -95,8 +91,7 @@ func TestRequestsAreLostOnlyWhileSignInsAreRefused(t *testing.T) {
 			t.Logf("clock %v off: %d requests, %d lost, %d sign-ins, %d refused, %d tokens rejected",
 				off, requests.Load(), lost.Load(), service.signIns.Load(), service.refused.Load(),
 				service.wrong.Load())
-			require.Zero(t, late.Load(), "lost although the service did not refuse the sign-in")
-			require.LessOrEqual(t, lost.Load(), requests.Load()/100)
+			require.Zero(t, lost.Load())
 			revocations := int32(faultsFor / revokeEvery)
 			require.LessOrEqual(t, service.signIns.Load(), 2*revocations, "about one for each revocation")
 			require.LessOrEqual(t, service.refused.Load(), 3*revocations, "the client heeds Retry-After")

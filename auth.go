@@ -78,6 +78,13 @@ type Config struct {
 	// [WriteError]. The host's function can call [WriteError] for errors that it does not handle.
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
+	// ResourceMetadataURL is the URL of the metadata that describes this service as a protected resource
+	// (RFC 9728), such as "https://api.example.com/.well-known/oauth-protected-resource". Package oauth
+	// serves such metadata. If the URL is set, each challenge for a bearer token names it as
+	// resource_metadata, so that a client finds out where it can get a token. The URL must be https, except
+	// on loopback. Empty means that challenges name no URL.
+	ResourceMetadataURL string
+
 	// Timeout limits the duration of each HTTP call of this package, including the time to read the
 	// request, whose body must arrive in half of the time. On a host's own route, Timeout limits only
 	// how long the middleware waits for the store. Zero means 10 seconds.
@@ -131,6 +138,7 @@ type Service struct {
 	browser     *browser.Sessions // nil without Config.BrowserSessions
 	renewals    *renewals         // nil unless session cookies are renewed
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
+	metadata    string // Config.ResourceMetadataURL
 	clients     *clientaddr.Resolver
 	throttle    *throttle.Throttle // nil if Throttling.Off is set
 	events      *EventLog
@@ -228,6 +236,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		browser:     sessions,
 		renewals:    renewals,
 		writeError:  cfg.WriteError,
+		metadata:    cfg.ResourceMetadataURL,
 		clients:     clients,
 		throttle:    throttle,
 		events:      cfg.Tokens.Events,
@@ -251,6 +260,9 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 // It also makes the EventLog.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if err := checkIssuer("Config.Issuer", cfg.Issuer); err != nil {
+		return cfg, err
+	}
+	if err := checkMetadataURL("Config", cfg.ResourceMetadataURL); err != nil {
 		return cfg, err
 	}
 	if cfg.Timeout < 0 {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/challenge"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
@@ -262,15 +263,6 @@ func (e *InsufficientScopeError) Error() string {
 	return "auth: " + cmp.Or(e.Scope, "a session without a limit") + " is needed"
 }
 
-// challenge returns the value of the header WWW-Authenticate (RFC 6750, section 3.1).
-func (e *InsufficientScopeError) challenge() string {
-	challenge := `Bearer error="insufficient_scope"`
-	if e.Scope != "" {
-		challenge += `, scope="` + e.Scope + `"` // a scope contains no quotation marks
-	}
-	return challenge
-}
-
 // Unwrap returns an error that matches ErrInsufficientScope.
 func (e *InsufficientScopeError) Unwrap() error {
 	if e.Scope == scope.Rotate {
@@ -375,8 +367,9 @@ var errorStatuses = []struct {
 
 // WriteError answers a request with the status and the detail that [ErrorStatus] returns for err.
 // The body is the JSON object {"detail": "…"}. A 401 has the header WWW-Authenticate (RFC 6750,
-// section 3), and so has a 403 for an [InsufficientScopeError]. A 429 has the header Retry-After. A 503
-// has Retry-After if GitHub has said when to try again.
+// section 3), and so has a 403 for an [InsufficientScopeError]. If err comes from a Service or a
+// RemoteVerifier with a ResourceMetadataURL, the header names this URL. A 429 has the header Retry-After. A
+// 503 has Retry-After if GitHub has said when to try again.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := ErrorStatus(err)
 	var (
@@ -384,13 +377,17 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		limited   *githubapi.StatusError
 		scope     *InsufficientScopeError
 	)
+	hint := challenge.HintOf(err)
+	bearer := challenge.Bearer{Scope: hint.Scope, Metadata: hint.Metadata}
 	switch {
 	case errors.Is(err, ErrTokenRejected):
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		bearer.Error = "invalid_token"
+		w.Header().Set("WWW-Authenticate", bearer.String())
 	case status == http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header().Set("WWW-Authenticate", bearer.String())
 	case errors.As(err, &scope):
-		w.Header().Set("WWW-Authenticate", scope.challenge())
+		bearer.Error, bearer.Scope = "insufficient_scope", scope.Scope // a scope has no quotation marks
+		w.Header().Set("WWW-Authenticate", bearer.String())
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", inSeconds(throttled.RetryAfter))
 	case errors.As(err, &limited) && limited.RetryAfter > 0:
@@ -399,6 +396,19 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	wire.WriteJSON(w, status, struct {
 		Detail string `json:"detail"`
 	}{detail})
+}
+
+// withMetadata returns the error with the URL that its challenge is to name, if it has a challenge: see
+// [Config.ResourceMetadataURL].
+func withMetadata(err error, url string) error {
+	if url == "" || err == nil {
+		return err
+	}
+	status, _ := ErrorStatus(err)
+	if status != http.StatusUnauthorized && !errors.Is(err, ErrInsufficientScope) {
+		return err
+	}
+	return challenge.WithMetadata(err, url)
 }
 
 // inSeconds returns the wait in whole seconds, at least 1. It rounds up: if it rounded down,

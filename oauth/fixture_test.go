@@ -127,6 +127,10 @@ func (f *fixture) do(r *http.Request) answer {
 		require.NoError(f.t, json.Unmarshal(text, &a.body), a.text)
 		require.Equal(f.t, "application/json", response.Header.Get("Content-Type"))
 	}
+	if description, failed := a.body["error_description"].(string); failed { // RFC 6749, section 5.2
+		require.Regexp(f.t, `^[ !#-\[\]-~]+$`, description)
+		require.Regexp(f.t, `^[!#-\[\]-~]+$`, a.code())
+	}
 	if r.Method == http.MethodPost {
 		require.Equal(f.t, "no-store", response.Header.Get("Cache-Control"))
 		require.Equal(f.t, "no-cache", response.Header.Get("Pragma"))

@@ -21,6 +21,10 @@ type serverMetadata struct {
 	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationAuth        []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported"`
+
+	// ChallengeMethods are methods of PKCE (RFC 7636). There is no authorization endpoint that needs them.
+	// But clients of the Model Context Protocol refuse every server without them, also for other grants.
+	ChallengeMethods []string `json:"code_challenge_methods_supported"`
 }
 
 // ServerMetadataHandler handles GET /.well-known/oauth-authorization-server. If the issuer has a path,
@@ -35,6 +39,7 @@ func (s *Server) ServerMetadataHandler() http.Handler {
 			IntrospectionEndpoint: issuer + "/auth/introspect", JWKSURI: s.jwksURI(),
 			Scopes: s.scopes(), ResponseTypes: []string{}, Grants: []string{grantClient, grantExchange},
 			TokenAuth: methods, RevocationAuth: methods, IntrospectionAuth: append(methods, "Bearer"),
+			ChallengeMethods: []string{"S256"},
 		})
 	})
 }
@@ -55,6 +60,11 @@ func (s *Server) ResourceMetadataHandler() http.Handler {
 		writeMetadata(w, resourceMetadata{Resource: issuer, Servers: []string{issuer}, Scopes: s.scopes(),
 			Methods: []string{"header"}})
 	})
+}
+
+// resourceMetadataURL returns the URL of the metadata that ResourceMetadataHandler serves.
+func (s *Server) resourceMetadataURL() string {
+	return s.issuer.Scheme + "://" + s.issuer.Host + protectedResource + s.issuer.EscapedPath()
 }
 
 // jwksURI returns the URL of the public keys, or "" if there are none.

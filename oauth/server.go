@@ -51,7 +51,7 @@ func (s *Server) handler(do call) http.Handler {
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
 			writeError(w, &failure{status: http.StatusMethodNotAllowed, code: invalidRequest,
-				description: "The method must be POST"})
+				description: "The method must be POST"}, s.resourceMetadataURL())
 			return
 		}
 		ctx, cancel := s.svc.ClientContext(r)
@@ -64,7 +64,7 @@ func (s *Server) handler(do call) http.Handler {
 		}
 		s.logResult(r, err)
 		if err != nil {
-			writeError(w, failureOf(err))
+			writeError(w, failureOf(err), s.resourceMetadataURL())
 			return
 		}
 		writeAnswer(w, http.StatusOK, answer)

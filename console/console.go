@@ -82,6 +82,10 @@ type Config struct {
 	// scopes it requests, as full sentences. Empty means a general sentence.
 	GitHubPurpose string
 
+	// Devices adds the page Path + "/device", on which people approve devices: see package oauth. Its URL is
+	// oauth.Config.DevicePage, and its calls are those that oauth.Server.Mount registers.
+	Devices bool
+
 	// Without lists the pages to leave out. Leaving a page out takes no power from anybody: the calls
 	// of the service stay as they are.
 	Without []Page
@@ -111,6 +115,11 @@ func Handler(svc *auth.Service, cfg Config) (http.Handler, error) {
 	if !hasPath(svc.Routes(auth.GroupBrowser), browserLogin) {
 		return nil, errors.New("console: set auth.Config.BrowserSessions, because the pages need a " +
 			"session cookie")
+	}
+	if cfg.Devices {
+		if err := svc.CheckDevices(); err != nil {
+			return nil, fmt.Errorf("console: Config.Devices: %w", err)
+		}
 	}
 	return newSite(svc, cfg)
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/devicecode"
-	"github.com/sallyport-go/auth/internal/throttle"
 )
 
 // DeviceCodes are the codes of a device that waits for its approval: see [Service.StartDevice].
@@ -189,11 +188,13 @@ func (s *Service) RedeemDevice(ctx context.Context, clientID, deviceCode string)
 		return Token{}, asThrottled(err)
 	}
 	began, hash := time.Now(), devicecode.Hash(s.tokens.Issuer(), clientID, deviceCode)
-	err := s.throttle.CountDevicePoll(ctx, hash)
-	if _, often := errors.AsType[*throttle.ExceededError](err); often {
-		return Token{}, ErrDeviceSlowDown // before the store is asked
+	if s.throttle.CheckDevicePoll(hash) != nil {
+		return Token{}, ErrDeviceSlowDown // without asking the store
 	}
 	if err := s.devices.PollDevice(ctx, hash, s.now()); err != nil {
+		if errors.Is(err, ErrDeviceSlowDown) {
+			s.throttle.BarDevicePolls(hash)
+		}
 		return Token{}, fmt.Errorf("auth: polling for a device: %w", err)
 	}
 	token, err := s.tokens.issueToDevice(ctx, s.devices, hash)

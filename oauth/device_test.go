@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/oauth2"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/memstore"
@@ -238,5 +239,31 @@ func TestAConfigurationOfDevicesThatIsNotValidIsRefused(t *testing.T) {
 		cfg := oauth.Config{DeviceClients: []oauth.DeviceClient{valid}, DevicePage: page}
 		_, err := oauth.New(service, cfg)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// A client of golang.org/x/oauth2 that does not know how to authenticate first tries the header
+// Authorization, and then the form. The service must not count both as polls.
+func TestAStandardClientGetsAToken(t *testing.T) {
+	t.Parallel()
+	for name, style := range map[string]oauth2.AuthStyle{
+		"in the form": oauth2.AuthStyleInParams, "by trying": oauth2.AuthStyleAutoDetect,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDevices(t)
+			cfg := oauth2.Config{ClientID: "cli", Scopes: []string{"reports:read"}, Endpoint: oauth2.Endpoint{
+				DeviceAuthURL: d.url + "/auth/device", TokenURL: d.url + "/auth/token", AuthStyle: style}}
+			codes, err := cfg.DeviceAuth(t.Context())
+			require.NoError(t, err)
+			require.EqualValues(t, 5, codes.Interval)
+			require.Equal(t, d.url+"/device?user_code="+codes.UserCode, codes.VerificationURIComplete)
+			d.signIn(d.ada.Pair).approve(codes.UserCode)
+			codes.Interval = 1 // second, because the person has decided already
+			token, err := cfg.DeviceAccessToken(t.Context(), codes)
+			require.NoError(t, err)
+			_, err = d.svc.Tokens().Verify(t.Context(), token.AccessToken)
+			require.NoError(t, err)
+		})
 	}
 }

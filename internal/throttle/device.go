@@ -24,7 +24,6 @@ var (
 	deviceStarts     = []limit.Rate{{Count: 30, Per: time.Minute}, {Count: 300, Per: time.Hour}}
 	deviceGuesses    = []limit.Rate{{Count: 10, Per: time.Minute}, {Count: 50, Per: time.Hour}}
 	allDeviceGuesses = []limit.Rate{{Count: 10_000, Per: 10 * time.Minute}}
-	devicePolls      = []limit.Rate{{Count: 30, Per: time.Minute}}
 )
 
 // CountDeviceStart counts a device that asks for codes, and rejects a client that asks for too many. All
@@ -54,10 +53,30 @@ func (t *Throttle) CountDeviceGuess(ctx context.Context, userID string) error {
 	return t.take(ctx, t.newBucket(kindAllDeviceGuess, nowhere, allDeviceGuesses))
 }
 
-// CountDevicePoll counts a poll with a device code. The argument is the hash of the code.
-func (t *Throttle) CountDevicePoll(ctx context.Context, codeHash string) error {
+// CheckDevicePoll rejects a poll with a device code less than five seconds after [Throttle.BarDevicePolls].
+// It does not call the limiter. The argument is the hash of the code. Polls are not counted in buckets,
+// because a client could fill all buckets with codes that do not exist.
+func (t *Throttle) CheckDevicePoll(codeHash string) error {
 	if t == nil {
 		return nil
 	}
-	return t.take(ctx, t.newBucket(kindDevicePoll, netip.Addr{}, devicePolls, codeHash))
+	return t.checkBar(t.devicePolls(codeHash))
+}
+
+// BarDevicePolls makes CheckDevicePoll reject the polls with a device code for five seconds. The caller has
+// found the code in the store, and has told the device to slow down.
+func (t *Throttle) BarDevicePolls(codeHash string) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bar(t.devicePolls(codeHash), devicePollBar)
+}
+
+// devicePollBar is shorter than the pause of a device that slows down.
+const devicePollBar = 5 * time.Second
+
+func (t *Throttle) devicePolls(codeHash string) bucket {
+	return t.newBucket(kindDevicePoll, netip.Addr{}, nil, codeHash)
 }

@@ -50,13 +50,17 @@ func TestDevicesOfOneAddressAreLimited(t *testing.T) {
 	requireAllowed(t, 30*50, func() error { return f.CountDeviceStart(t.Context(), throttle.Client{}) })
 }
 
-// The attack: a device polls in a loop.
-func TestPollsOfOneDeviceAreLimited(t *testing.T) {
+// The attack: a device polls in a loop, or with many codes that do not exist, to fill the buckets of others.
+func TestPollsThatAreTooFrequentAreRefusedWithoutTheLimiter(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{})
-	for _, hash := range []string{"one", "two"} {
-		requireAllowed(t, 30, func() error { return f.CountDevicePoll(t.Context(), hash) })
-	}
+	require.NoError(t, f.CheckDevicePoll("one"))
+	f.BarDevicePolls("one")
+	requireExceeded(t, f.CheckDevicePoll("one"), "polls of a device", 5*time.Second)
+	require.NoError(t, f.CheckDevicePoll("two"))
+	f.now = f.now.Add(5 * time.Second)
+	require.NoError(t, f.CheckDevicePoll("one"))
+	require.Empty(t, f.limiter.takes)
 }
 
 func TestWithoutLimitsNothingAboutDevicesIsCounted(t *testing.T) {
@@ -64,5 +68,6 @@ func TestWithoutLimitsNothingAboutDevicesIsCounted(t *testing.T) {
 	var off *throttle.Throttle
 	require.NoError(t, off.CountDeviceStart(t.Context(), at("203.0.113.7")))
 	require.NoError(t, off.CountDeviceGuess(t.Context(), "ada"))
-	require.NoError(t, off.CountDevicePoll(t.Context(), "hash"))
+	off.BarDevicePolls("hash")
+	require.NoError(t, off.CheckDevicePoll("hash"))
 }

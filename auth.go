@@ -130,8 +130,9 @@ const defaultAuditRetention = 365 * 24 * time.Hour
 // handlers and middleware. Make it with [New] or [NewWithUsers]. It is safe for concurrent use.
 type Service struct {
 	store       AccountStore
-	users       UserStore  // nil if the host keeps the users
-	directory   userFinder // users, or the host's own table
+	users       UserStore   // nil if the host keeps the users
+	directory   userFinder  // users, or the host's own table
+	devices     DeviceStore // nil if the store is no DeviceStore
 	credentials *CredentialVerifier
 	tokens      *TokenIssuer
 	github      *GitHubConnector  // nil without Config.GitHub
@@ -230,6 +231,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		store:       guardAccounts(store),
 		users:       users,
 		directory:   directory,
+		devices:     guardDevices(store),
 		credentials: credentials,
 		tokens:      tokens,
 		github:      github,

@@ -111,8 +111,7 @@ func (s *Service) authenticate(scope string, next http.Handler) http.Handler {
 	})
 }
 
-// serveBrowser calls the handler for a request that may have been identified by a session cookie: see
-// [Service.Authenticate].
+// serveBrowser calls the handler for a request that the session cookie may have identified.
 func (s *Service) serveBrowser(ctx context.Context, w http.ResponseWriter, r *http.Request, h http.Handler) {
 	w.Header().Set("Cache-Control", "private, no-cache")
 	w.Header().Add("Vary", "Cookie")

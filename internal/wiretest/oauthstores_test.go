@@ -25,7 +25,7 @@ type oauthAnswer struct {
 
 // tokenFor sends a form with the pair to the OAuth call.
 func tokenFor(t testing.TB, svc *auth.Service, path string, pair auth.KeyPair, form url.Values) oauthAnswer {
-	server, err := oauth.New(svc)
+	server, err := oauth.New(svc, oauth.Config{})
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	server.Mount(mux)

@@ -55,8 +55,8 @@ func TestAPersonApprovesADevice(t *testing.T) {
 		b.shows("h1", "Sign in on a device")
 		b.enter("#user-code", "bcdf ghjk")
 		b.use("#code-form .primary")
-		b.refused("#user-code", "This code is wrong, has expired or was used. Check it, or start again on the "+
-			"device.")
+		b.refused("#user-code", "This code is wrong, has expired or was used. Check it, or start again on "+
+			"the device.")
 
 		approved, denied := h.startDevice(t), h.startDevice(t)
 		b.openPage(h, "/device")

@@ -26,7 +26,8 @@ type command struct {
 func newCommand(service, directory string, out io.Writer) (*command, error) {
 	service = strings.TrimRight(service, "/")
 	u, err := url.Parse(service)
-	if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if err != nil || u.Host == "" ||
+		u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
 		return nil, errors.New("-service must be an https URL: other people could read the token on the way")
 	}
 	client := &http.Client{Timeout: 30 * time.Second,

@@ -105,9 +105,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		Name: "Sallyport quickstart", Devices: true,
 		Scopes: []console.Scope{{Name: "notes:read", Description: "Read notes"}, {Name: "notes:write"}},
 	})
-	oauthCalls, err2 := oauth.New(svc, oauth.Config{DevicePage: origin + "/device", DeviceClients: []oauth.DeviceClient{
-		{ID: "notes", Name: "Notes for the terminal", Scopes: []string{"notes:read", "notes:write"}},
-	}})
+	cli := oauth.DeviceClient{ID: "cli", Name: "Command line", Scopes: []string{"notes:read"}}
+	oauthCalls, err2 := oauth.New(svc, oauth.Config{
+		DeviceClients: []oauth.DeviceClient{cli}, DevicePage: origin + "/device"})
 	if err := cmp.Or(err1, err2, createFirstUser(ctx, svc, store, stdout)); err != nil {
 		return err
 	}

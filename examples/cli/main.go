@@ -38,7 +38,7 @@ func main() {
 func run(ctx context.Context, args []string, directory string, out io.Writer) error {
 	flags := flag.NewFlagSet("cli", flag.ContinueOnError)
 	flags.SetOutput(out)
-	service := flags.String("service", "http://localhost:8080", "URL of the service")
+	service := flags.String("service", "http://127.0.0.1:8080", "URL of the service")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func (s *Server) signInWorkload(r *http.Request, form form) (any, error) {
 		return nil, invalid("assertion is required")
 	case len(r.Header["Authorization"]) > 0, form.get("client_secret") != "",
 		form.get("client_assertion") != "":
-		// RFC 7521, section 4.1: credentials of a client would have to be verified.
+		// RFC 7523, section 3.1: credentials of a client would have to be validated.
 		return nil, invalid("The assertion says who the client is, so there must be no client credentials")
 	}
 	scopes := scopesOf(form)

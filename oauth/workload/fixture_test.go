@@ -53,7 +53,7 @@ type fixture struct {
 func newFixture(t *testing.T, change ...func(*fixture, *workload.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, clock: authtest.NewClock()}
-	f.issuer = workloadtest.New(t, f.clock.Now)
+	f.issuer = f.startIssuer()
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -75,6 +75,12 @@ func newFixture(t *testing.T, change ...func(*fixture, *workload.Config)) *fixtu
 	f.verifier = f.newVerifier(f.svc, cfg)
 	f.mount(mux, f.svc, f.verifier)
 	return f
+}
+
+func (f *fixture) startIssuer() *workloadtest.Issuer {
+	issuer := workloadtest.Start(f.clock.Now)
+	f.t.Cleanup(issuer.Close)
+	return issuer
 }
 
 // newService returns an instance over the store.

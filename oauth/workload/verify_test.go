@@ -263,7 +263,7 @@ func TestAnIssuerSpeaksOnlyForItself(t *testing.T) {
 	t.Parallel()
 	var other *workloadtest.Issuer
 	f := newFixture(t, func(f *fixture, cfg *workload.Config) {
-		other = workloadtest.New(f.t, f.clock.Now)
+		other = f.startIssuer()
 		second := f.workload
 		second.Issuer = other.URL()
 		second.Claims, second.Except = workload.Claims{"project": "7"}, nil

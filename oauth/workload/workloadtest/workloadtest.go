@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/sallyport-go/auth/oauth/workload"
@@ -21,7 +20,7 @@ import (
 // Issuer is a fake issuer with one signing key. It is safe for concurrent use.
 type Issuer struct {
 	server *httptest.Server
-	gone   chan struct{} // closed when the test ends
+	gone   chan struct{} // closed by Close
 	now    func() time.Time
 
 	mu       sync.Mutex
@@ -46,18 +45,21 @@ const (
 	OtherIssuer       // a document that names another issuer
 )
 
-// New returns an Issuer that listens on a loopback address until the test ends. The clock sets the times of
-// assertions; nil means time.Now.
-func New(t testing.TB, now func() time.Time) *Issuer {
-	t.Helper()
+// Start returns an Issuer that listens on a loopback address. The clock sets the times of assertions; nil
+// means time.Now. Call [Issuer.Close] at the end of a test.
+func Start(now func() time.Time) *Issuer {
 	if now == nil {
 		now = time.Now
 	}
 	i := &Issuer{now: now, key: newKey("EdDSA"), gone: make(chan struct{})}
 	i.server = httptest.NewServer(http.HandlerFunc(i.serve))
-	t.Cleanup(i.server.Close)
-	t.Cleanup(func() { close(i.gone) })
 	return i
+}
+
+// Close stops the issuer. It ends the requests that a fault keeps waiting. Call it once.
+func (i *Issuer) Close() {
+	close(i.gone)
+	i.server.Close()
 }
 
 // URL returns the URL of the issuer, for [workload.Workload].

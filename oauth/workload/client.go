@@ -162,8 +162,7 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("198.51.100.0/24"),
 	netip.MustParsePrefix("203.0.113.0/24"),
 	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("::/96"),        // IPv4 addresses
-	netip.MustParsePrefix("64:ff9b::/96"), // IPv4 addresses behind NAT64
+	netip.MustParsePrefix("::/96"), // IPv4 addresses
 	netip.MustParsePrefix("64:ff9b:1::/48"),
 	netip.MustParsePrefix("100::/64"),
 	netip.MustParsePrefix("2001::/23"), // tunnels, such as Teredo
@@ -172,6 +171,9 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("fec0::/10"), // site-local
 }
 
+// nat64 has the IPv4 addresses that a network without IPv4 reaches (RFC 6052, section 2.1).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
 // checkAddress returns an error unless the address is public or in one of the networks.
 func checkAddress(address string, networks []netip.Prefix) error {
 	parsed, err := netip.ParseAddrPort(address)
@@ -179,6 +181,9 @@ func checkAddress(address string, networks []netip.Prefix) error {
 		return err
 	}
 	ip := parsed.Addr().Unmap().WithZone("")
+	if bytes := ip.As16(); nat64.Contains(ip) {
+		ip = netip.AddrFrom4([4]byte(bytes[12:]))
+	}
 	in := func(network netip.Prefix) bool { return network.Contains(ip) }
 	if slices.ContainsFunc(networks, in) ||
 		ip.IsGlobalUnicast() && !ip.IsPrivate() && !slices.ContainsFunc(reserved, in) {

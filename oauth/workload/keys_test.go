@@ -226,7 +226,8 @@ func TestSpecialAddressesAreNotPublic(t *testing.T) {
 	} {
 		require.Error(t, workload.CheckAddress(strings.Replace(address, "%25", "%", 1)+":443"), address)
 	}
-	for _, address := range []string{"140.82.112.3", "8.8.8.8", "[2606:50c0:8000::153]", "[::ffff:8.8.8.8]"} {
+	for _, address := range []string{"140.82.112.3", "8.8.8.8", "[2606:50c0:8000::153]", "[::ffff:8.8.8.8]",
+		"[64:ff9b::8.8.8.8]"} {
 		require.NoError(t, workload.CheckAddress(address+":443"), address)
 	}
 	allowed := netip.MustParsePrefix("10.96.0.0/12")

@@ -79,7 +79,7 @@ func (i *Issuer) SetFault(fault Fault) {
 }
 
 // UseKey replaces the signing key by a new one for the algorithm, which is RS256, ES256 or EdDSA. The issuer
-// no longer publishes the earlier key.
+// no longer publishes the earlier key. UseKey panics for another algorithm.
 func (i *Issuer) UseKey(algorithm string) {
 	made := newKey(algorithm)
 	i.mu.Lock()
@@ -95,7 +95,7 @@ func (i *Issuer) Requests() int {
 }
 
 // Sign returns an assertion with the claims. Unless they are among them, it adds iss, sub, iat, exp (in five
-// minutes) and a random jti. A claim that is nil is left out.
+// minutes) and a random jti. A claim that is nil is left out. Sign panics if a claim has no JSON form.
 func (i *Issuer) Sign(claims map[string]any) string {
 	now := i.now().Unix()
 	all := map[string]any{"iss": i.URL(), "sub": "workload", "iat": now, "exp": now + 300, "jti": rand.Text()}
@@ -115,7 +115,8 @@ func (i *Issuer) Sign(claims map[string]any) string {
 }
 
 // SignText returns an assertion whose payload is the text, which can be anything. The fields are added to the
-// header of the assertion, or replace its alg, kid and typ. A field that is nil is left out.
+// header of the assertion, or replace its alg, kid and typ. A field that is nil is left out. The signature is
+// always that of the signing key.
 func (i *Issuer) SignText(fields map[string]any, payload string) string {
 	i.mu.Lock()
 	signing := i.key

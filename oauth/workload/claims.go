@@ -42,6 +42,17 @@ func (c Claims) check(field string) error {
 	return nil
 }
 
+// clone returns a copy of the claims, which the host cannot change.
+func (c Claims) clone() Claims {
+	copied := maps.Clone(c)
+	for name, value := range copied {
+		if inner, ok := value.(Claims); ok {
+			copied[name] = inner.clone()
+		}
+	}
+	return copied
+}
+
 // missing returns the name of the first claim that is not equal to that of the assertion, or "" if all are
 // equal. The first one by name makes the reason of a rejection the same each time.
 func (c Claims) missing(given map[string]any) string {

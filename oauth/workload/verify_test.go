@@ -320,6 +320,23 @@ func TestTheFirstWorkloadThatAcceptsAnAssertionCounts(t *testing.T) {
 	f.requireRejected("no workload", f.sign("repository_id", "75"))
 }
 
+// A host could fill the maps again for the next workload.
+func TestAConditionDoesNotChangeAfterNew(t *testing.T) {
+	t.Parallel()
+	inner := workload.Claims{"id": "x"}
+	claims, except := workload.Claims{"object": inner}, workload.Claims{"event_name": "schedule"}
+	f := newFixture(t, func(f *fixture, _ *workload.Config) {
+		f.workload.Claims, f.workload.Except = claims, except
+	})
+	delete(inner, "id")
+	delete(claims, "object")
+	delete(except, "event_name")
+	_, err := f.verify(f.sign("object", map[string]any{"id": "x"}))
+	require.NoError(t, err)
+	f.requireRejected(`"object"`, f.sign("object", map[string]any{"id": "y"}))
+	f.requireRejected(`"event_name"`, f.sign("object", map[string]any{"id": "x"}, "event_name", "schedule"))
+}
+
 func TestClaimsHaveTypes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture, _ *workload.Config) {

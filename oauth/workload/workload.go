@@ -108,6 +108,7 @@ func New(svc *auth.Service, cfg Config) (*Verifier, error) {
 		if err := w.check(fmt.Sprintf("workload: Config.Workloads[%d]", i), svc.Tokens()); err != nil {
 			return nil, err
 		}
+		w.Claims, w.Except = w.Claims.clone(), w.Except.clone()
 		of := v.issuers[w.Issuer]
 		if of == nil {
 			setting := settings[w.Issuer] // zero for most issuers

@@ -28,12 +28,17 @@ var searchPromises = []promise[auth.Store]{
 // found returns all users that the query selects, read in pages of the given size.
 func found(ctx context.Context, store auth.UserStore, query auth.UserQuery, size int) ([]auth.User, error) {
 	var users []auth.User
-	for query.Limit = size; ; query.After = query.Position(users[len(users)-1]) {
+	for query.Limit = size; ; {
 		page, err := store.ListUsers(ctx, query)
 		users = append(users, page...)
 		if err != nil || len(page) < size {
 			return users, err
 		}
+		next := query.Position(page[size-1])
+		if next <= query.After {
+			return users, fmt.Errorf("the page after %q ends with %q", query.After, next)
+		}
+		query.After = next
 	}
 }
 

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -112,7 +113,8 @@ type Config struct {
 
 	// NameRetention is how long a username stays taken after its user has given it up or was deleted, and how
 	// long the GitHub accounts of a deleted user stay in the store. [Service.Prune] then removes them, and
-	// another user can take the username. Zero means forever.
+	// another user can take the username. Zero means forever. Otherwise, NameRetention is at least
+	// Tokens.MaxLifetime, because a token contains the username of the time when it was issued.
 	NameRetention time.Duration
 
 	// Now is the clock. nil means time.Now.
@@ -128,8 +130,9 @@ const defaultAuditRetention = 365 * 24 * time.Hour
 // handlers and middleware. Make it with [New] or [NewWithUsers]. It is safe for concurrent use.
 type Service struct {
 	store       AccountStore
-	users       UserStore  // nil if the host keeps the users
-	directory   userFinder // users, or the host's own table
+	users       UserStore   // nil if the host keeps the users
+	directory   userFinder  // users, or the host's own table
+	devices     DeviceStore // nil if the store is no DeviceStore
 	credentials *CredentialVerifier
 	tokens      *TokenIssuer
 	github      *GitHubConnector  // nil without Config.GitHub
@@ -201,6 +204,10 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
+	if cfg.NameRetention > 0 && cfg.NameRetention < tokens.cfg.MaxLifetime {
+		return nil, fmt.Errorf("auth: Config.NameRetention must be at least Tokens.MaxLifetime (%s), "+
+			"because tokens contain usernames", tokens.cfg.MaxLifetime)
+	}
 	credentials, err := NewCredentialVerifier(store, tokens, cfg.Credentials)
 	if err != nil {
 		return nil, err
@@ -224,6 +231,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		store:       guardAccounts(store),
 		users:       users,
 		directory:   directory,
+		devices:     guardDevices(store),
 		credentials: credentials,
 		tokens:      tokens,
 		github:      github,

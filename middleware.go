@@ -84,8 +84,9 @@ func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfReques
 // Cookie to Vary before it calls next, because a cache may store the response to a request with a
 // cookie. The handler next can replace both headers. Authenticate also renews a session cookie in the last
 // quarter of its life: see [BrowserSessions]. It then adds the new cookie to the response, unless next has
-// removed both "private" and "no-store" from Cache-Control. The http.ResponseWriter of this request does
-// not implement interfaces such as http.Hijacker; [http.ResponseController] has their functions.
+// removed both "private" and "no-store" from Cache-Control, or the session was revoked meanwhile. The
+// http.ResponseWriter of this request does not implement interfaces such as http.Hijacker;
+// [http.ResponseController] has their functions.
 //
 // Authenticate answers a CORS preflight request with 401. Wrap your CORS handler around Authenticate.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
@@ -110,13 +111,11 @@ func (s *Service) authenticate(scope string, next http.Handler) http.Handler {
 	})
 }
 
-// serveBrowser calls the handler for a request that may have been identified by a session cookie: see
-// [Service.Authenticate].
+// serveBrowser calls the handler for a request that the session cookie may have identified.
 func (s *Service) serveBrowser(ctx context.Context, w http.ResponseWriter, r *http.Request, h http.Handler) {
 	w.Header().Set("Cache-Control", "private, no-cache")
 	w.Header().Add("Vary", "Cookie")
-	if cookie := s.renewCookie(r, callerOf(ctx).identity); cookie != nil {
-		renewing := &renewingWriter{w, cookie}
+	if renewing := s.renewing(w, r, callerOf(ctx).identity); renewing != nil {
 		defer renewing.addCookie()
 		w = renewing
 	}
@@ -268,8 +267,9 @@ func (s *Service) handler(e endpoint) http.Handler {
 			return
 		}
 		if caller := callerOf(r.Context()); caller != nil && !e.signsOut && e.access != anyone {
-			if cookie := s.renewCookie(r, caller.identity); cookie != nil {
-				http.SetCookie(w, cookie) // the answers of all calls are no-store
+			if renewing := s.renewing(w, r, caller.identity); renewing != nil {
+				defer renewing.addCookie()
+				w = renewing
 			}
 		}
 		serve.ServeHTTP(w, r)

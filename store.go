@@ -48,10 +48,11 @@ type Store interface {
 //   - A method with a [Write] checks the write's Authority in the transaction of the change, after it has
 //     locked the records on which the check depends. It calls [Authority.Check], then [Authority.CheckOwner],
 //     and [Authority.CheckGrant] if the change gives power. Some methods call [Authority.CheckKeyGrant],
-//     [Authority.CheckRotation], [Authority.CheckNewUser] or [Authority.CheckUserChange] in place of
-//     CheckGrant. The argument of CheckOwner is the ID of the user whose record changes, or "" if the change
-//     is about several users or none. Because of the locks, a change by a session and a revocation of this
-//     session wait for each other. So the session can change nothing after the revocation has returned.
+//     [Authority.CheckRotation], [Authority.CheckNewUser], [Authority.CheckUserChange] or
+//     [Authority.CheckReset] in place of CheckGrant. The argument of CheckOwner is the ID of the user whose
+//     record changes, or "" if the change is about several users or none. Because of the locks, a change by a
+//     session and a revocation of this session wait for each other. So the session can change nothing after
+//     the revocation has returned.
 //   - A store that locks records takes the locks in this order: the record of everybody (one record
 //     that stands for all users), one record for the set of super users, user records by ascending
 //     ID, keys, sessions, links, the head of the revocation feed. RevokeEverybody locks the record

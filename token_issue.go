@@ -58,12 +58,12 @@ func (t Token) ExpiresIn() time.Duration {
 // session records that client. If the user already has MaxSessions sessions, Issue revokes the
 // oldest. For the EventLog and the SignIn hook, each call of Issue is an attempt to sign in.
 //
-// Issue returns ErrUserDisabled if the user is disabled, and ErrServiceUser if Method is MethodGitHub and
-// the user is a service user. It returns ErrNotFound if the user or the access key does not exist, or if
-// the access key has expired. It returns an *[InsufficientScopeError] if the Scopes are not within those of
-// the access key, and an *[InvalidError] if a scope is neither in [TokenConfig.Scopes] nor one of this
-// package, or if the Audience is not in [TokenConfig.Audiences]. If Issue returns an error, it leaves no
-// session behind, unless the store has failed.
+// Issue returns ErrUserDisabled if the user is disabled, and ErrServiceUser if Method is MethodGitHub or
+// MethodDevice and the user is a service user. It returns ErrNotFound if the user or the access key does not
+// exist, or if the access key has expired. It returns an *[InsufficientScopeError] if the Scopes are not
+// within those of the access key, and an *[InvalidError] if a scope is neither in [TokenConfig.Scopes] nor
+// one of this package, or if the Audience is not in [TokenConfig.Audiences]. If Issue returns an error, it
+// leaves no session behind, unless the store has failed.
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {
 	began := time.Now()
 	token, err := t.issue(ctx, params)
@@ -116,7 +116,7 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 	case !user.IsActive: // the store keeps no users, and there is no UserSource
 		err = ErrUserDisabled
 	}
-	if err == nil && user.IsService && session.Method == MethodGitHub {
+	if err == nil && user.IsService && (session.Method == MethodGitHub || session.Method == MethodDevice) {
 		err = ErrServiceUser
 	}
 	if err == nil {

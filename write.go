@@ -109,6 +109,8 @@ const (
 	EventUserDeleted         EventKind = "user.deleted"
 	EventBootstrapped        EventKind = "super_user.bootstrapped"
 	EventSuperUserRecovered  EventKind = "super_user.recovered"
+	EventDeviceApproved      EventKind = "device.approved"
+	EventDeviceDenied        EventKind = "device.denied"
 	EventGitHubConnected     EventKind = "github.connected"
 	EventGitHubRejected      EventKind = "github.rejected"
 	EventGitHubDisconnected  EventKind = "github.disconnected"

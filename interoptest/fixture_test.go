@@ -53,7 +53,7 @@ func newFixture(t *testing.T) *fixture {
 		Logger:              slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	oauthServer, err := oauth.New(f.svc)
+	oauthServer, err := oauth.New(f.svc, oauth.Config{})
 	require.NoError(t, err)
 	f.svc.Mount(mux)
 	oauthServer.Mount(mux)

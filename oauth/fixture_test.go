@@ -55,7 +55,7 @@ func newFixture(t *testing.T, change ...func(*auth.Config)) *fixture {
 	f.svc, err = auth.New(memstore.New(), cfg)
 	require.NoError(t, err)
 	f.svc.Mount(mux)
-	oauthServer, err := oauth.New(f.svc)
+	oauthServer, err := oauth.New(f.svc, oauth.Config{})
 	require.NoError(t, err)
 	oauthServer.Mount(mux)
 	f.ada = f.register(auth.UserParams{Username: "ada"})

@@ -184,7 +184,7 @@ func TestTheIssuerDecidesThePathsOfTheMetadata(t *testing.T) {
 		svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{key},
 			Proxies: auth.NoProxies()})
 		require.NoError(t, err)
-		server, err := oauth.New(svc)
+		server, err := oauth.New(svc, oauth.Config{})
 		if path == "refused" {
 			require.Error(t, err)
 			continue
@@ -201,7 +201,7 @@ func TestTheIssuerDecidesThePathsOfTheMetadata(t *testing.T) {
 		require.NotContains(t, body, "jwks_uri", "an HS256 key is secret")
 		require.NotContains(t, body, "scopes_supported", "an empty list is omitted (RFC 8414, section 3.2)")
 	}
-	_, err = oauth.New(nil)
+	_, err = oauth.New(nil, oauth.Config{})
 	require.Error(t, err)
 }
 

@@ -14,6 +14,7 @@ type serverMetadata struct {
 	TokenEndpoint         string   `json:"token_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
+	DeviceEndpoint        string   `json:"device_authorization_endpoint,omitempty"` // RFC 8628, section 4
 	JWKSURI               string   `json:"jwks_uri,omitempty"`
 	Scopes                []string `json:"scopes_supported,omitempty"` // RFC 8414, section 3.2
 	ResponseTypes         []string `json:"response_types_supported"`   // none, but section 2 requires it
@@ -33,14 +34,20 @@ func (s *Server) ServerMetadataHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		issuer := s.svc.Tokens().Issuer()
 		methods := []string{"client_secret_basic", "client_secret_post"}
-		writeMetadata(w, serverMetadata{
+		metadata := serverMetadata{
 			Issuer: issuer, TokenEndpoint: issuer + "/auth/token",
 			RevocationEndpoint:    issuer + "/auth/revoke",
 			IntrospectionEndpoint: issuer + "/auth/introspect", JWKSURI: s.jwksURI(),
 			Scopes: s.scopes(), ResponseTypes: []string{}, Grants: []string{grantClient, grantExchange},
 			TokenAuth: methods, RevocationAuth: methods, IntrospectionAuth: append(methods, "Bearer"),
 			ChallengeMethods: []string{"S256"},
-		})
+		}
+		if s.devices != nil {
+			metadata.DeviceEndpoint = issuer + "/auth/device"
+			metadata.Grants = append(metadata.Grants, grantDevice)
+			metadata.TokenAuth = append(methods, "none") // device clients have no secret
+		}
+		writeMetadata(w, metadata)
 	})
 }
 

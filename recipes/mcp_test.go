@@ -53,7 +53,7 @@ func newMCPFixture(t *testing.T) *mcpFixture {
 	})
 	require.NoError(t, err)
 	f.svc.Mount(mux)
-	oauthServer, err := oauth.New(f.svc)
+	oauthServer, err := oauth.New(f.svc, oauth.Config{})
 	require.NoError(t, err)
 	oauthServer.Mount(mux)
 	f.ada = f.register(t, auth.UserParams{Username: "ada"})

@@ -64,6 +64,7 @@ var styledDirs = []string{
 	"internal/wire",
 	"internal/wiretest",
 	"internal/writable",
+	"keyfile",
 	"limit",
 	"memstore",
 	"openapitest",

@@ -28,6 +28,11 @@ var (
 	// in with GitHub first. The client gets the same answer in all of these cases.
 	ErrInvalidCredentials = errors.New("auth: invalid access key or secret")
 
+	// ErrAssertionRejected means that [Service.SignInWorkload] rejected the assertion of a workload. The
+	// assertion is malformed, forged or expired, it meets no condition of the host, it was used already, or
+	// its user is no active service user. The client gets the same answer in all of these cases.
+	ErrAssertionRejected = errors.New("auth: assertion rejected")
+
 	// ErrUnknownPepper means that the hash of an access secret needs a pepper that is not in
 	// [CredentialConfig.Peppers]. The text of the error has the ID of the pepper.
 	ErrUnknownPepper = errors.New("auth: unknown pepper")
@@ -341,6 +346,7 @@ var errorStatuses = []struct {
 	{ErrTokenMissing, http.StatusUnauthorized, "Authentication required: send a bearer token"},
 	{ErrTokenRejected, http.StatusUnauthorized, "Invalid or expired token: sign in again"},
 	{ErrInvalidCredentials, http.StatusUnauthorized, "Invalid access key or secret"},
+	{ErrAssertionRejected, http.StatusUnauthorized, "Invalid, expired or used assertion: get another"},
 	{ErrSuperUserRequired, http.StatusForbidden, "Super user access required"},
 	{errMustRotate, http.StatusForbidden, "The access key must be rotated first, by a session that it opens"},
 	{ErrInsufficientScope, http.StatusForbidden, "The scopes of this token do not allow this"},

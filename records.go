@@ -28,6 +28,7 @@ const (
 	MethodGitHub    SignInMethod = "github"     // a GitHub account
 	MethodHost      SignInMethod = "host"       // the host itself, with [Service.SignIn]
 	MethodDevice    SignInMethod = "device"     // a person, for a device: see [Service.StartDevice]
+	MethodWorkload  SignInMethod = "workload"   // an assertion of another issuer about a program
 )
 
 // Session is the record of one session. Every token belongs to a session and is accepted only while

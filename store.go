@@ -230,9 +230,9 @@ type SessionStore interface {
 // GitHubStore has the methods of a store that are about GitHub accounts. See [AccountStore] for the
 // rules that all methods follow.
 type GitHubStore interface {
-	// ConsumeState records that the state of a GitHub flow (the OAuth state parameter) has been
-	// used. It returns ErrExists if the state is already recorded. Of several calls for one state,
-	// only one succeeds.
+	// ConsumeState records that the state of a GitHub flow (the OAuth state parameter), or an assertion
+	// of a workload, has been used. Both have the form of a digest. It returns ErrExists if the state is
+	// already recorded. Of several calls for one state, only one succeeds.
 	ConsumeState(ctx context.Context, id string, expiresAt time.Time) error
 
 	// PruneStates removes at most limit states that had expired at the given time, as PruneKeys does.

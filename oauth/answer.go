@@ -25,10 +25,14 @@ type failure struct {
 	basic             bool // the answer has a challenge for Basic
 	retryAfter        time.Duration
 	scope             string // the answer has a challenge for this scope (RFC 6750, section 3.1)
+	cause             error  // what a hook learns and the client does not, or nil
 }
 
 // Error returns the code and the description.
 func (f *failure) Error() string { return f.code + ": " + f.description }
+
+// Unwrap returns the cause.
+func (f *failure) Unwrap() error { return f.cause }
 
 func invalid(description string) error {
 	return &failure{status: http.StatusBadRequest, code: invalidRequest, description: description}

@@ -13,8 +13,12 @@ import (
 	"github.com/sallyport-go/auth/internal/weburl"
 )
 
-// Config configures a [Server]. The zero value serves no devices.
+// Config configures a [Server]. The zero value serves neither devices nor workloads.
 type Config struct {
+	// Workloads lets CI jobs and other programs sign in with an assertion of an issuer that the host trusts
+	// (RFC 7523). nil means that the server does not support this grant.
+	Workloads AssertionVerifier
+
 	// DeviceClients are the programs that can sign a person in without a browser of their own: the device
 	// authorization grant (RFC 8628). nil means that there is no such program. See
 	// [auth.Service.CheckDevices] for what the service needs.

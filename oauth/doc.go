@@ -1,8 +1,9 @@
 // Package oauth serves the OAuth 2.0 calls of a service, for clients that know OAuth but not the
 // service's own calls:
 //
-//   - POST /auth/token exchanges an access key for a token (RFC 6749, section 4.4), and a user's token for a
-//     delegated token (RFC 8693). The parameter resource chooses the audience of the token (RFC 8707).
+//   - POST /auth/token exchanges an access key for a token (RFC 6749, section 4.4), a user's token for a
+//     delegated token (RFC 8693), and the assertion of a CI job or another workload for a token (RFC 7523),
+//     if [Config] says so. The parameter resource chooses the audience of the token (RFC 8707).
 //   - POST /auth/device gives codes to a device, such as a command line (RFC 8628). A person types the short
 //     code into a browser and approves the device, which then gets a token at POST /auth/token. The page
 //     calls POST /auth/device/lookup, /auth/device/approve and /auth/device/deny.

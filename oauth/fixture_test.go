@@ -37,14 +37,12 @@ type fixture struct {
 func newFixture(t *testing.T, change ...func(*auth.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
-	key, err := auth.NewEdDSAKey("", ed25519.NewKeyFromSeed([]byte(strings.Repeat("oauth-fi", 4))))
-	require.NoError(t, err)
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	cfg := auth.Config{
-		Issuer: server.URL, SigningKeys: []auth.SigningKey{key}, Proxies: auth.NoProxies(),
+		Issuer: server.URL, SigningKeys: []auth.SigningKey{signingKey(t)}, Proxies: auth.NoProxies(),
 		Tokens: auth.TokenConfig{Scopes: []string{"reports:read", "reports:write"},
 			Audiences: []string{reports, other}},
 		Logger: slog.New(slog.DiscardHandler),
@@ -52,8 +50,9 @@ func newFixture(t *testing.T, change ...func(*auth.Config)) *fixture {
 	for _, c := range change {
 		c(&cfg)
 	}
-	f.svc, err = auth.New(memstore.New(), cfg)
+	svc, err := auth.New(memstore.New(), cfg)
 	require.NoError(t, err)
+	f.svc = svc
 	f.svc.Mount(mux)
 	oauthServer, err := oauth.New(f.svc, oauth.Config{})
 	require.NoError(t, err)
@@ -61,6 +60,13 @@ func newFixture(t *testing.T, change ...func(*auth.Config)) *fixture {
 	f.ada = f.register(auth.UserParams{Username: "ada"})
 	f.agent = f.register(auth.UserParams{Username: "agent", IsService: true, Audiences: []string{reports}})
 	return f
+}
+
+func signingKey(t *testing.T) auth.SigningKey {
+	t.Helper()
+	key, err := auth.NewEdDSAKey("", ed25519.NewKeyFromSeed([]byte(strings.Repeat("oauth-fi", 4))))
+	require.NoError(t, err)
+	return key
 }
 
 func (f *fixture) register(params auth.UserParams) auth.Registration {

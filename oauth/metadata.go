@@ -45,7 +45,12 @@ func (s *Server) ServerMetadataHandler() http.Handler {
 		if s.devices != nil {
 			metadata.DeviceEndpoint = issuer + "/auth/device"
 			metadata.Grants = append(metadata.Grants, grantDevice)
-			metadata.TokenAuth = append(methods, "none") // device clients have no secret
+		}
+		if s.workloads != nil {
+			metadata.Grants = append(metadata.Grants, grantAssertion)
+		}
+		if s.devices != nil || s.workloads != nil { // device clients and workloads have no secret
+			metadata.TokenAuth = append(methods, "none")
 		}
 		writeMetadata(w, metadata)
 	})

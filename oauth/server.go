@@ -16,6 +16,7 @@ type Server struct {
 	issuer *url.URL
 	failed failedPairs
 
+	workloads  AssertionVerifier       // nil if there are no workloads
 	devices    map[string]deviceClient // by ID; nil if there are no devices
 	devicePage string
 }
@@ -35,7 +36,8 @@ func New(svc *auth.Service, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{svc: svc, issuer: issuer, devices: devices, devicePage: cfg.DevicePage}, nil
+	return &Server{svc: svc, issuer: issuer, workloads: cfg.Workloads, devices: devices,
+		devicePage: cfg.DevicePage}, nil
 }
 
 // Mount registers the calls on the mux, those for devices only if there are [Config.DeviceClients]. If a
@@ -85,9 +87,11 @@ func (s *Server) handler(do call) http.Handler {
 	})
 }
 
-// logResult logs an outage of the store, or its end. A refusal says nothing about the store.
+// logResult logs an outage of the store, or its end. A refusal says nothing about the store, and neither does
+// an assertion that could not be verified.
 func (s *Server) logResult(r *http.Request, err error) {
-	if err == nil || failureOf(err).status == http.StatusServiceUnavailable {
+	var answered *failure
+	if err == nil || !errors.As(err, &answered) && failureOf(err).status == http.StatusServiceUnavailable {
 		s.svc.LogResult(r, err)
 	}
 }

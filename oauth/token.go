@@ -10,8 +10,9 @@ import (
 
 // The grants of the token endpoint.
 const (
-	grantClient   = "client_credentials"
-	grantExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grantClient    = "client_credentials"
+	grantExchange  = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grantAssertion = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 	typeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
 )
@@ -37,6 +38,10 @@ func (s *Server) serveToken(r *http.Request, form form) (any, error) {
 	case grantDevice:
 		if s.devices != nil {
 			return s.redeemDevice(r, form)
+		}
+	case grantAssertion:
+		if s.workloads != nil {
+			return s.signInWorkload(r, form)
 		}
 	case "":
 		return nil, invalid("grant_type is required")

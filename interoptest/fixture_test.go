@@ -41,11 +41,15 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{}
 	key, err := auth.NewEdDSAKey("", ed25519.NewKeyFromSeed([]byte(strings.Repeat("interop!", 4))))
 	require.NoError(t, err)
+	sealing, err := auth.NewSymmetricKey("s1", []byte("0123456789abcdef-sealing-interop"))
+	require.NoError(t, err)
 	mux := http.NewServeMux()
 	f.server = httptest.NewTLSServer(mux)
 	t.Cleanup(f.server.Close)
 	f.svc, err = auth.New(memstore.New(), auth.Config{
-		Issuer: f.server.URL, SigningKeys: []auth.SigningKey{key}, Proxies: auth.NoProxies(),
+		Issuer: f.server.URL, PublicURL: f.server.URL, SigningKeys: []auth.SigningKey{key},
+		SealingKeys: []auth.SymmetricKey{sealing}, BrowserSessions: &auth.BrowserSessions{},
+		Proxies: auth.NoProxies(),
 		Tokens: auth.TokenConfig{Scopes: []string{"reports:read", "reports:write"},
 			Audiences: []string{resource}},
 		Credentials:         auth.CredentialConfig{AllowImported: true},
@@ -53,7 +57,12 @@ func newFixture(t *testing.T) *fixture {
 		Logger:              slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	oauthServer, err := oauth.New(f.svc, oauth.Config{})
+	oauthServer, err := oauth.New(f.svc, oauth.Config{
+		DeviceClients: []oauth.DeviceClient{
+			{ID: "cli", Name: "The command line", Scopes: []string{"reports:read"}},
+		},
+		DevicePage: f.server.URL + "/device",
+	})
 	require.NoError(t, err)
 	f.svc.Mount(mux)
 	oauthServer.Mount(mux)
@@ -62,12 +71,29 @@ func newFixture(t *testing.T) *fixture {
 			caller, _ := auth.IdentityFromContext(r.Context())
 			fmt.Fprint(w, "the reports of ", caller.Username)
 		})))
+	mux.HandleFunc("GET /device", f.approve) // without a page
 	f.ada = f.register(t, auth.UserParams{Username: "ada"})
 	f.agent = f.register(t,
 		auth.UserParams{Username: "agent", IsService: true, Audiences: []string{resource}})
 	require.NoError(t, f.svc.Credentials().Import(t.Context(), byHost, auth.ImportedKey{
 		UserID: f.ada.User.ID, AccessKey: importedPair.AccessKey, Secret: importedPair.AccessSecret}))
 	return f
+}
+
+// approve approves the device with the user code in the URL, for ada.
+func (f *fixture) approve(w http.ResponseWriter, r *http.Request) {
+	ctx, code := r.Context(), r.FormValue("user_code")
+	session, err := f.svc.SignIn(ctx, f.ada.User.ID, auth.LoginOptions{})
+	by := auth.Authority{SessionID: session.Session.ID, UserID: f.ada.User.ID}
+	if err == nil {
+		_, err = f.svc.ClaimDevice(ctx, by, code)
+	}
+	if err == nil {
+		_, err = f.svc.ApproveDevice(ctx, by, code)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
 }
 
 func (f *fixture) register(t *testing.T, params auth.UserParams) auth.Registration {

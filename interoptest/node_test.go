@@ -154,6 +154,7 @@ func (f *fixture) commonCalls() map[string]fields {
 		"revocation":                         nil,
 		"revocation again":                   nil,
 		"introspection after revocation":     {"active": false, "sub": nil},
+		"device after the approval":          {"token_type": "bearer", "scope": "reports:read"},
 	}
 }
 
@@ -185,6 +186,11 @@ func TestOAuth4WebAPIMakesTheOAuthCalls(t *testing.T) {
 		"validation of a delegated token":         delegated,
 		"validation for another audience":         {"failure": "OAUTH_JWT_CLAIM_COMPARISON_FAILED"},
 		"revocation of an unknown token":          nil,
+		"codes of a device":                       {"interval": 5.0, "verification_uri": url + "/device"},
+		"device before the approval":              {"failure": answered, "error": "authorization_pending"},
+		"device too soon":                         {"failure": answered, "error": "slow_down"},
+		"approval":                                nil,
+		"device again":                            {"failure": answered, "error": "invalid_grant"},
 		"protected resource with a forged token": {"failure": challenged, "status": 401.0,
 			"challenges": challenge("bearer", "error", "invalid_token", "scope", "reports:read",
 				"resource_metadata", metadata)},

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/authclient"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/oauth"
 	mcpauth "github.com/sallyport-go/auth/recipes/mcp"
@@ -174,6 +175,24 @@ func TestTheClientOfTheMCPSDKFindsItsWayIn(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"notes": ["buy milk"]}`, text)
 	require.Equal(t, "notes:read notes:write", scopes(), "one more, after the tool has refused")
+}
+
+// A program that uses authclient needs no metadata, and its token has all scopes of its key.
+func TestAuthclientConnectsToTheMCPServer(t *testing.T) {
+	t.Parallel()
+	f := newMCPFixture(t)
+	pair := f.key(t, "notes:read", "notes:write")
+	client, err := authclient.New(f.url, authclient.FromPair(pair.AccessKey, pair.AccessSecret.Reveal()))
+	require.NoError(t, err)
+	session := connect(t,
+		&mcp.StreamableClientTransport{Endpoint: f.url + "/mcp", HTTPClient: client.HTTP()})
+	text, err := use(session, "add_note", map[string]any{"text": "buy milk"})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"notes": ["buy milk"]}`, text)
+	require.NoError(t, client.Logout(t.Context()))
+	text, err = use(session, "list_notes", noArguments)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"notes": ["buy milk"]}`, text, "the client has signed in again")
 }
 
 func TestAToolNeedsItsScope(t *testing.T) {

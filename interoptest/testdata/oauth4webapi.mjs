@@ -3,7 +3,7 @@ import { webcrypto } from "node:crypto"
 
 import * as oauth from "oauth4webapi"
 
-import { call, input, issuer, results } from "./calls.mjs"
+import { approve, call, input, issuer, results } from "./calls.mjs"
 
 globalThis.crypto ??= webcrypto // Node.js 18, which Debian 12 has, does not set it
 
@@ -82,5 +82,20 @@ await call("revocation", () => revoke(narrow.access_token))
 await call("revocation again", () => revoke(narrow.access_token))
 await call("revocation of an unknown token", () => revoke("x"))
 await call("introspection after revocation", () => introspect(narrow.access_token))
+
+const device = { client_id: "cli" }
+const codes = await call("codes of a device", async () =>
+  oauth.processDeviceAuthorizationResponse(as, device,
+    await oauth.deviceAuthorizationRequest(as, device, oauth.None(), { scope: "reports:read" })))
+async function redeem() {
+  const response = await oauth.deviceCodeGrantRequest(as, device, oauth.None(), codes.device_code)
+  return oauth.processDeviceCodeResponse(as, device, response)
+}
+await call("device before the approval", redeem)
+await call("device too soon", redeem)
+await call("approval", () => approve(codes))
+await new Promise((resolve) => setTimeout(resolve, (codes.interval + 5) * 1000)) // RFC 8628, section 3.5
+await call("device after the approval", redeem)
+await call("device again", redeem)
 
 console.log(JSON.stringify(results))

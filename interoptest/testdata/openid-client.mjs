@@ -1,7 +1,7 @@
 // Makes the calls of a service with openid-client, and prints what each call returned as one JSON object.
 import * as client from "openid-client"
 
-import { call, input, issuer, results } from "./calls.mjs"
+import { approve, call, input, issuer, results } from "./calls.mjs"
 
 const options = { algorithm: "oauth2" }
 async function discover(user, auth) {
@@ -41,5 +41,12 @@ await call("protected resource", async () => {
 await call("revocation", () => client.tokenRevocation(ada, narrow.access_token))
 await call("revocation again", () => client.tokenRevocation(ada, narrow.access_token))
 await call("introspection after revocation", () => client.tokenIntrospection(agent, narrow.access_token))
+
+await call("device after the approval", async () => {
+  const device = await client.discovery(issuer, "cli", undefined, client.None(), options)
+  const codes = await client.initiateDeviceAuthorization(device, { scope: "reports:read" })
+  await approve(codes)
+  return client.pollDeviceAuthorizationGrant(device, codes)
+})
 
 console.log(JSON.stringify(results))

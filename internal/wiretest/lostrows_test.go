@@ -64,8 +64,8 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 }
 
 // The store has lost the record of a session, and the generation of the session is not above the head of the
-// feed. Calls that find the sessions by their records cannot revoke this session. Its token stays accepted, but
-// leaves nothing behind, also not a token that lives longer.
+// feed. Calls that find the sessions by their records cannot revoke this session. Its token stays accepted,
+// but leaves nothing behind, also not a token that lives longer.
 func TestASessionWithoutARecordLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func(t *testing.T, s *stolen){

@@ -76,7 +76,8 @@ func TestATokenRequestDuringAChangeOfItsKeyGetsNoMorePower(t *testing.T) {
 			return f.svc.Credentials().SetScopes(f.t.Context(), authtest.ByHost, pair.AccessKey, narrow)
 		}},
 		"limited to nothing": {narrow, auth.NewScopes(), false, func(f *fixture, pair auth.KeyPair) error {
-			return f.svc.Credentials().SetScopes(f.t.Context(), authtest.ByHost, pair.AccessKey, auth.NewScopes())
+			return f.svc.Credentials().SetScopes(f.t.Context(), authtest.ByHost, pair.AccessKey,
+				auth.NewScopes())
 		}},
 		"revoked": {nil, nil, false, func(f *fixture, pair auth.KeyPair) error {
 			return f.svc.Credentials().Revoke(f.t.Context(), authtest.ByHost, pair.AccessKey)
@@ -145,7 +146,8 @@ func TestAKeyThatMustBeRotatedIsOfNoOtherUseForOAuth(t *testing.T) {
 			IsService: true, Audiences: []string{audience}})
 		require.NoError(t, err)
 		user := f.signIn(f.user)
-		for _, scopes := range []*auth.ScopeSet{nil, auth.NewScopes(reading, auth.ScopeIntrospect), auth.NewScopes()} {
+		wide := auth.NewScopes(reading, auth.ScopeIntrospect)
+		for _, scopes := range []*auth.ScopeSet{nil, wide, auth.NewScopes()} {
 			pair := f.mustRotate(agent.User, scopes)
 			for name, form := range map[string]url.Values{
 				"a scope":          {"scope": {reading}},

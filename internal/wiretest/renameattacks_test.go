@@ -31,8 +31,8 @@ func TestRenamesThatRaceAFirstSignInLeaveEachNameToOneUser(t *testing.T) {
 			running.Go(func() { status = g.sendCallback(p).status })
 			for i := range errs {
 				running.Go(func() {
-					_, errs[i] = g.svc.UpdateUser(t.Context(), authtest.ByHost, renamed[i%2].ID, auth.UserChange{
-						Username: &names[i%2], Email: new(names[i%2] + "@example.com")})
+					change := auth.UserChange{Username: &names[i%2], Email: new(names[i%2] + "@example.com")}
+					_, errs[i] = g.svc.UpdateUser(t.Context(), authtest.ByHost, renamed[i%2].ID, change)
 				})
 			}
 			running.Wait()

@@ -109,6 +109,8 @@ const (
 	EventUserDeleted         EventKind = "user.deleted"
 	EventBootstrapped        EventKind = "super_user.bootstrapped"
 	EventSuperUserRecovered  EventKind = "super_user.recovered"
+	EventDeviceApproved      EventKind = "device.approved"
+	EventDeviceDenied        EventKind = "device.denied"
 	EventGitHubConnected     EventKind = "github.connected"
 	EventGitHubRejected      EventKind = "github.rejected"
 	EventGitHubDisconnected  EventKind = "github.disconnected"
@@ -169,8 +171,21 @@ type EventFilter struct {
 	ActorID string    // selects events that this user caused; empty means any user or none
 	Kind    EventKind // selects events of this kind; empty means any kind
 
+	// From and To select events by their At: those at From or later, and before To. Zero means no bound.
+	From time.Time
+	To   time.Time
+
 	// If Before is not empty, it is the ID of an event, and the filter selects only older events.
 	Before string
+}
+
+// Validate returns an [InvalidError] if From or To is not between the years 1970 and 9999, or if To is not
+// after From. A store calls Validate before it reads events.
+func (f EventFilter) Validate() error {
+	if !f.From.IsZero() && !f.To.IsZero() && !f.To.After(f.From) {
+		return invalidf("to", "must be after from")
+	}
+	return cmp.Or(checkOptionalTime("from", f.From), checkOptionalTime("to", f.To))
 }
 
 // LogValue returns the nonzero fields of the event as a group, for log/slog.
@@ -215,23 +230,25 @@ type rejection struct {
 
 func (r *rejection) Unwrap() error { return r.error }
 
-// rejectionOf wraps err in a rejection with these IDs if err rejects a token or an access key. It
-// returns any other error as it is.
+// rejectionOf wraps err in a rejection with these IDs if err rejects a token, an access key or an
+// assertion. It returns any other error as it is.
 func rejectionOf(userID, sessionID string, err error) error {
-	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
+	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) &&
+		!errors.Is(err, ErrAssertionRejected) {
 		return err
 	}
 	return &rejection{err, userID, sessionID}
 }
 
 // rejectionReason returns the Reason of the event about a request that err rejected. If err wraps
-// ErrInvalidCredentials, ErrTokenRejected or ErrGitHubNotAllowed and adds a text to it, the reason
-// is the added text. In all other cases, the reason is the detail of [ErrorStatus]. The reason
+// ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed or ErrAssertionRejected and adds a text to
+// it, the reason is the added text. In all other cases, the reason is the detail of [ErrorStatus]. The reason
 // contains nothing from the request, with one exception. If the kid of a token names an unknown key and
 // has the form of a key ID, the reason contains the kid.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
-	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
+	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed,
+		ErrAssertionRejected} {
 		if errors.Is(err, known) {
 			added := strings.TrimPrefix(strings.TrimPrefix(err.Error(), known.Error()), ": ")
 			return cmp.Or(strings.TrimPrefix(added, "auth: "), reason)
@@ -308,8 +325,9 @@ func (e Event) class() eventClass {
 // user is deleted, so they have no foreign keys.
 type EventStore interface {
 	// ListEvents returns at most limit events that match the filter, sorted by At and then by ID,
-	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event. If
-	// limit is below one, ListEvents returns no events.
+	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event, and
+	// ErrInvalid if the filter is not valid: see [EventFilter.Validate]. If limit is below one,
+	// ListEvents returns no events.
 	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
 
 	// ClaimEvent claims the oldest event that waits for delivery and is not blocked by a claim. The

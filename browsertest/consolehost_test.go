@@ -8,13 +8,16 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/console"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/oauth"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,6 +31,7 @@ type host struct {
 
 	github   *githubtest.Server
 	requests *requestLog
+	ahead    atomic.Int64 // how far the clock of the service is ahead, in seconds
 }
 
 // requestLog has the paths of the requests since the last call of take.
@@ -54,6 +58,7 @@ func (l *requestLog) take() (paths []string) {
 func startHost(t *testing.T, username string, cfg console.Config, edit ...func(*auth.Config)) *host {
 	t.Helper()
 	needChromium(t)
+	h := &host{}
 	mux := http.NewServeMux()
 	var log requestLog
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +71,7 @@ func startHost(t *testing.T, username string, cfg console.Config, edit ...func(*
 	require.NoError(t, err)
 	t.Cleanup(func() { github.Close() })
 
-	cfg.Path = "/console"
+	cfg.Path, cfg.Devices = "/console", true
 	id, secret := github.Client()
 	signing, err := auth.NewHS256Key("k", randomBytes())
 	require.NoError(t, err)
@@ -76,6 +81,7 @@ func startHost(t *testing.T, username string, cfg console.Config, edit ...func(*
 		Issuer: server.URL, SigningKeys: []auth.SigningKey{signing},
 		SealingKeys: []auth.SymmetricKey{sealing},
 		Proxies:     auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
+		Now:    func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load()) * time.Second) },
 		Tokens: auth.TokenConfig{Scopes: []string{"notes:read", "notes:write"}},
 		GitHub: &auth.GitHubConfig{
 			ClientID: id, ClientSecret: auth.NewSecret(secret), CallbackURL: callback,
@@ -95,9 +101,17 @@ func startHost(t *testing.T, username string, cfg console.Config, edit ...func(*
 	svc.Mount(mux)
 	svc.Mount(mux, auth.GroupBrowser)
 	mux.Handle("/console/", pages)
+	devices, err := oauth.New(svc, oauth.Config{
+		DeviceClients: []oauth.DeviceClient{
+			{ID: "cli", Name: "Notes for the terminal", Scopes: []string{"notes:read"}},
+		},
+		DevicePage: server.URL + "/console/device",
+	})
+	require.NoError(t, err)
+	devices.Mount(mux)
 
-	h := &host{url: server.URL + "/console", store: store, svc: svc, github: github, requests: &log,
-		pair: svc.Credentials().GeneratePair()}
+	h.url, h.store, h.svc, h.github, h.requests = server.URL+"/console", store, svc, github, &log
+	h.pair = svc.Credentials().GeneratePair()
 	h.admin, err = svc.Bootstrap(t.Context(),
 		auth.UserParams{Username: username, Email: "admin@example.com"}, h.pair)
 	require.NoError(t, err)

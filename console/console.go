@@ -83,6 +83,10 @@ type Config struct {
 	// says only that users can sign in with the account.
 	GitHubPurpose string
 
+	// Devices adds the page Path + "/device", on which people approve devices: see package oauth. Its URL is
+	// oauth.Config.DevicePage, and its calls are those that oauth.Server.Mount registers.
+	Devices bool
+
 	// Without lists the pages to leave out. Leaving a page out takes no power from anybody: the calls
 	// of the service stay as they are.
 	Without []Page
@@ -113,6 +117,11 @@ func Handler(svc *auth.Service, cfg Config) (http.Handler, error) {
 	if len(svc.Routes(auth.GroupBrowser)) == 0 { // the group is empty without BrowserSessions
 		return nil, errors.New("console: set auth.Config.BrowserSessions, because the pages need a " +
 			"session cookie")
+	}
+	if cfg.Devices {
+		if err := svc.CheckDevices(); err != nil {
+			return nil, fmt.Errorf("console: Config.Devices: %w", err)
+		}
 	}
 	return newSite(svc, cfg)
 }

@@ -186,6 +186,8 @@ var (
 	_ auth.AccountStore = (*Accounts)(nil)
 	_ auth.EventStore   = (*Store)(nil)
 	_ auth.EventStore   = (*Accounts)(nil)
+	_ auth.DeviceStore  = (*Store)(nil)
+	_ auth.DeviceStore  = (*Accounts)(nil)
 )
 
 // core has the methods that [Store] and [Accounts] have in common.
@@ -337,6 +339,7 @@ var tableChecks = []string{
 	`SELECT ` + eventColumns + `, e.pending, e.claimed_until, e.attempts FROM auth_events e WHERE 1 = 0`,
 	`SELECT st.id, st.expires_at FROM auth_github_states st WHERE 1 = 0`,
 	`SELECT c.user_id, c.hash, c.seen_at FROM auth_clients c WHERE 1 = 0`,
+	`SELECT ` + deviceColumns + ` FROM auth_device_codes d WHERE 1 = 0`,
 	`SELECT r.username_folded, r.user_id, r.retired_at FROM auth_retired_usernames r WHERE 1 = 0`,
 	`SELECT c.id, c.keeps FROM auth_contents c WHERE 1 = 0`,
 	// An old server, which this package does not support, returns an error for SKIP LOCKED.

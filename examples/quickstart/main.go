@@ -102,10 +102,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	pages, err1 := console.Handler(svc, console.Config{
-		Name:   "Sallyport quickstart",
+		Name: "Sallyport quickstart", Devices: true,
 		Scopes: []console.Scope{{Name: "notes:read", Description: "Read notes"}, {Name: "notes:write"}},
 	})
-	oauthCalls, err2 := oauth.New(svc)
+	cli := oauth.DeviceClient{ID: "cli", Name: "Command line", Scopes: []string{"notes:read"}}
+	oauthCalls, err2 := oauth.New(svc, oauth.Config{
+		DeviceClients: []oauth.DeviceClient{cli}, DevicePage: origin + "/device"})
 	if err := cmp.Or(err1, err2, createFirstUser(ctx, svc, store, stdout)); err != nil {
 		return err
 	}
@@ -144,7 +146,6 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, svc
 	worked, stopped := make(chan struct{}), make(chan error, 1)
 	go func() { svc.Run(working); close(worked) }()
 	defer func() { stopWork(); <-worked }()
-
 	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(working, 10*time.Second)

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -77,6 +78,13 @@ type Config struct {
 	// [WriteError]. The host's function can call [WriteError] for errors that it does not handle.
 	WriteError func(w http.ResponseWriter, r *http.Request, err error)
 
+	// ResourceMetadataURL is the URL of the metadata that describes this service as a protected resource
+	// (RFC 9728), such as "https://api.example.com/.well-known/oauth-protected-resource". Package oauth
+	// serves such metadata. If the URL is set, each challenge for a bearer token names it as
+	// resource_metadata, so that a client finds out where it can get a token. The URL must be https, except
+	// on loopback. Empty means that challenges name no URL.
+	ResourceMetadataURL string
+
 	// Timeout limits the duration of each HTTP call of this package, including the time to read the
 	// request, whose body must arrive in half of the time. On a host's own route, Timeout limits only
 	// how long the middleware waits for the store. Zero means 10 seconds.
@@ -105,7 +113,8 @@ type Config struct {
 
 	// NameRetention is how long a username stays taken after its user has given it up or was deleted, and how
 	// long the GitHub accounts of a deleted user stay in the store. [Service.Prune] then removes them, and
-	// another user can take the username. Zero means forever.
+	// another user can take the username. Zero means forever. Otherwise, NameRetention is at least
+	// Tokens.MaxLifetime, because a token contains the username of the time when it was issued.
 	NameRetention time.Duration
 
 	// Now is the clock. nil means time.Now.
@@ -121,14 +130,16 @@ const defaultAuditRetention = 365 * 24 * time.Hour
 // handlers and middleware. Make it with [New] or [NewWithUsers]. It is safe for concurrent use.
 type Service struct {
 	store       AccountStore
-	users       UserStore  // nil if the host keeps the users
-	directory   userFinder // users, or the host's own table
+	users       UserStore   // nil if the host keeps the users
+	directory   userFinder  // users, or the host's own table
+	devices     DeviceStore // nil if the store is no DeviceStore
 	credentials *CredentialVerifier
 	tokens      *TokenIssuer
 	github      *GitHubConnector  // nil without Config.GitHub
 	browser     *browser.Sessions // nil without Config.BrowserSessions
 	renewals    *renewals         // nil unless session cookies are renewed
 	writeError  func(w http.ResponseWriter, r *http.Request, err error)
+	metadata    string // Config.ResourceMetadataURL
 	clients     *clientaddr.Resolver
 	throttle    *throttle.Throttle // nil if Throttling.Off is set
 	events      *EventLog
@@ -193,6 +204,10 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
+	if cfg.NameRetention > 0 && cfg.NameRetention < tokens.cfg.MaxLifetime {
+		return nil, fmt.Errorf("auth: Config.NameRetention must be at least Tokens.MaxLifetime (%s), "+
+			"because tokens contain usernames", tokens.cfg.MaxLifetime)
+	}
 	credentials, err := NewCredentialVerifier(store, tokens, cfg.Credentials)
 	if err != nil {
 		return nil, err
@@ -216,12 +231,14 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		store:       guardAccounts(store),
 		users:       users,
 		directory:   directory,
+		devices:     guardDevices(store),
 		credentials: credentials,
 		tokens:      tokens,
 		github:      github,
 		browser:     sessions,
 		renewals:    renewals,
 		writeError:  cfg.WriteError,
+		metadata:    cfg.ResourceMetadataURL,
 		clients:     clients,
 		throttle:    throttle,
 		events:      cfg.Tokens.Events,
@@ -245,6 +262,9 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 // It also makes the EventLog.
 func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if err := checkIssuer("Config.Issuer", cfg.Issuer); err != nil {
+		return cfg, err
+	}
+	if err := checkMetadataURL("Config", cfg.ResourceMetadataURL); err != nil {
 		return cfg, err
 	}
 	if cfg.Timeout < 0 {

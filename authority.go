@@ -44,7 +44,7 @@ type Authority struct {
 	// method of this package uses the scope of the corresponding HTTP call, such as [ScopeKeys]. If Scope
 	// is set, the method requires this scope instead.
 	//
-	// [Authority.Check] requires no scope if Scope is empty.
+	// If Scope is empty, [Authority.Check] accepts every session, except one that has only [ScopeRotate].
 	Scope string
 
 	// Actor is the ID of the service user that a delegated token names, or empty: see
@@ -104,7 +104,8 @@ func (a Authority) checkHost() error {
 // ErrTokenRejected if the session does not exist, is revoked, has expired or has an Audience, or if the
 // user is not active. It returns ErrSuperUserRequired if the user must be a super user and is not,
 // ErrSessionTooOld if the session is older than MaxAge, and an *[InsufficientScopeError] if the session
-// lacks the Scope.
+// lacks the Scope. A session that has only [ScopeRotate] also lacks an empty Scope, because it can only
+// rotate an access key.
 func (a Authority) Check(now time.Time, session Session, user User, revokedBelow int64) error {
 	if a.Host != "" {
 		return nil
@@ -131,6 +132,8 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 	switch {
 	case a.Scope != "" && !session.Scopes.Allows(a.Scope):
 		return &InsufficientScopeError{Scope: a.Scope}
+	case a.Scope == "" && session.Scopes.Equal(rotateOnly):
+		return &InsufficientScopeError{Scope: ScopeRotate}
 	case a.MaxAge > 0 && !now.Before(session.CreatedAt.Add(a.MaxAge)):
 		return ErrSessionTooOld
 	}
@@ -160,11 +163,9 @@ func (a Authority) CheckOwner(userID string) error {
 //     [Authority.CheckRotation] instead.
 //   - If a change links a GitHub account or forgets one, granted is nil, because somebody can then sign in
 //     without a limit. Only a session without a limit can grant nil.
-//   - If [UserStore.ResetUser] makes a user a super user, granted is nil. Otherwise, the store calls
-//     [Authority.CheckKeyGrant] for the Scopes of the new key, because the user cannot sign in with anything
-//     else.
 //   - If a change adds a user, the store calls [Authority.CheckNewUser] instead. If [UserStore.UpdateUser]
-//     changes a user, the store calls [Authority.CheckUserChange] instead.
+//     changes a user, the store calls [Authority.CheckUserChange] instead. [UserStore.ResetUser] calls
+//     [Authority.CheckReset] instead.
 func (a Authority) CheckGrant(session Session, granted *ScopeSet) error {
 	if a.Host != "" || granted.Within(session.Scopes) {
 		return nil
@@ -203,11 +204,26 @@ func (a Authority) CheckUserChange(session Session, user User, change UserChange
 	return nil
 }
 
+// CheckReset returns an *[InsufficientScopeError] if the authority is a limited session that must not reset
+// the user and add the key. It calls [Authority.CheckKeyGrant] for the Scopes of the key, because the user
+// cannot sign in with anything else. A limited session cannot make the user a super user. It also cannot
+// enable a user who has an e-mail address: see [UserChange.GivesPower]. The user argument is the user before
+// the change.
+func (a Authority) CheckReset(session Session, user User, change UserChange, key AccessKey) error {
+	granted := key.Scopes
+	if change.IsSuperUser != nil && *change.IsSuperUser ||
+		change.IsActive != nil && *change.IsActive && !user.IsActive && user.Email != "" {
+		granted = nil
+	}
+	return a.CheckKeyGrant(session, user, granted)
+}
+
 // CheckNewUser calls [Authority.CheckGrant] for the Scopes of each key of a new user, and returns the first
-// error. A limited session cannot add a super user or a service user with Audiences, whatever the keys are:
-// with delegated tokens, the service user could act where the session cannot.
+// error. Whatever the keys are, a limited session cannot add a super user, or a user with an e-mail address:
+// see [UserChange.GivesPower]. It also cannot add a service user with Audiences, because with delegated
+// tokens, the service user could act where the session cannot.
 func (a Authority) CheckNewUser(session Session, user UserWithKeys) error {
-	if user.User.IsSuperUser || user.User.Audiences != "" {
+	if user.User.IsSuperUser || user.User.Email != "" || user.User.Audiences != "" {
 		return a.CheckGrant(session, nil)
 	}
 	for _, key := range user.Keys {

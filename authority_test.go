@@ -52,8 +52,15 @@ func TestAnAuthorityHoldsOnlyWhileItsSessionAndUserDo(t *testing.T) {
 		"a delegated token of a revoked session": {func(s *state) {
 			s.by.Actor, s.below, s.user.IsActive = "agent", 8, false
 		}, auth.ErrDelegated},
-		"the zero authority":    {func(s *state) { s.by, s.session = auth.Authority{}, auth.Session{ExpiresAt: now.Add(1)} }, auth.ErrTokenRejected},
-		"the host, and nothing": {func(s *state) { *s = state{by: auth.ByHost("billing")} }, nil},
+		"a session that can only rotate its key": {func(s *state) {
+			s.session.Scopes = auth.NewScopes(auth.ScopeRotate)
+		}, auth.ErrInsufficientScope},
+		"the rotation itself": {func(s *state) {
+			s.session.Scopes, s.by.Scope = auth.NewScopes(auth.ScopeRotate), auth.ScopeRotate
+		}, nil},
+		"another limited session, without a scope": {func(s *state) { s.session.Scopes = auth.NewScopes() }, nil},
+		"the zero authority":                       {func(s *state) { s.by, s.session = auth.Authority{}, auth.Session{ExpiresAt: now.Add(1)} }, auth.ErrTokenRejected},
+		"the host, and nothing":                    {func(s *state) { *s = state{by: auth.ByHost("billing")} }, nil},
 	} {
 		s := state{
 			by:  auth.Authority{SessionID: "s1", UserID: "u1"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/browser"
@@ -68,9 +69,9 @@ func (s *Service) sessionCookie(
 // the session of the caller.
 const replaceTimeout = 2 * time.Second
 
-// renewCookie returns a new cookie for the session of the request's session cookie, or nil. It returns a
-// cookie only if the present cookie is in the last quarter of its life: see [BrowserSessions]. The caller
-// argument is the verified caller of the request.
+// renewing returns a writer that adds a new cookie for the session of the request's session cookie to the
+// response, or nil. It returns a writer only if the present cookie is in the last quarter of its life: see
+// [BrowserSessions]. The caller argument is the verified caller of the request.
 //
 // The renewed cookie belongs to the same session. [SessionStore.ExtendSession] moves the end of the session
 // instead of opening another session, because all that revokes the session must revoke the renewed cookie
@@ -78,7 +79,7 @@ const replaceTimeout = 2 * time.Second
 // with the earlier cookie, in another tab or on another instance, therefore needs no search for successors.
 //
 // If the store, GitHub or the host's callback fails, the request is served with the present cookie.
-func (s *Service) renewCookie(r *http.Request, caller *Identity) *http.Cookie {
+func (s *Service) renewing(w http.ResponseWriter, r *http.Request, caller *Identity) *renewingWriter {
 	until, due := s.renewals.until(caller, s.now())
 	if !due || len(r.Header["Upgrade"]) > 0 {
 		return nil
@@ -88,46 +89,61 @@ func (s *Service) renewCookie(r *http.Request, caller *Identity) *http.Cookie {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(s.timeout, replaceTimeout))
 	defer cancel()
+	var session Session
 	var cookie *http.Cookie
 	err := s.renewals.recent.Ask(ctx, caller.SessionID, "", func() (err error) {
-		cookie, err = s.extendSession(ctx, caller, until)
+		session, cookie, err = s.extendSession(ctx, caller, until)
 		return err
 	}, func(error) bool { return true })
-	if cookie == nil && err != nil {
-		s.log.DebugContext(ctx, "auth: a session cookie was not renewed", "error", err)
+	if cookie == nil {
+		if err != nil {
+			s.log.DebugContext(ctx, "auth: a session cookie was not renewed", "error", err)
+		}
+		return nil
 	}
-	return cookie
+	return &renewingWriter{w, cookie, func() bool { return s.isLive(r.Context(), session) }}
 }
 
-// extendSession extends the session of the caller, and returns a cookie for the rest of it. It returns nil
-// if the session already ends as late as it can, because its access key expires.
+// isLive reports whether the session is known to be live.
+func (s *Service) isLive(ctx context.Context, session Session) bool {
+	ctx, cancel := context.WithTimeout(ctx, min(s.timeout, replaceTimeout))
+	defer cancel()
+	claims := token.Claims{Generation: session.Generation,
+		Identity: token.Identity{UserID: session.UserID, SessionID: session.ID}}
+	return s.tokens.requireLive(ctx, &claims, new(atomic.Uint64), s.now()) == nil
+}
+
+// extendSession extends the session of the caller, and returns it with a cookie for the rest of it. The
+// cookie is nil if the session already ends as late as it can, because its access key expires.
 func (s *Service) extendSession(
 	ctx context.Context, caller *Identity, until time.Time,
-) (*http.Cookie, error) {
-	user, err := s.directory.FindUser(ctx, caller.UserID)
-	if err == nil && s.github != nil {
-		err = s.github.StillAdmitted(ctx, user)
-	}
-	if err != nil {
-		return nil, err
+) (session Session, cookie *http.Cookie, err error) {
+	if s.github != nil {
+		user, err := s.directory.FindUser(ctx, caller.UserID)
+		if err == nil {
+			err = s.github.StillAdmitted(ctx, user)
+		}
+		if err != nil {
+			return session, nil, err
+		}
 	}
 	c := s.tokens.newChange(ctx, caller.Authority(), Event{})
 	c.write.By.Scope = "" // every limited session may be extended
-	session, stored, err := s.tokens.sessions.ExtendSession(ctx, c.write, until)
+	session, user, err := s.tokens.sessions.ExtendSession(ctx, c.write, until)
 	if err != nil {
-		return nil, fmt.Errorf("auth: extending a session: %w", err)
+		return session, nil, fmt.Errorf("auth: extending a session: %w", err)
 	}
-	user = stored
 	if s.tokens.users != nil { // after the session was extended, as issueFor does
 		if user, err = s.tokens.users.activeUser(ctx, caller.UserID); err != nil {
-			return nil, err
+			return session, nil, err
 		}
 	}
 	session.ExpiresAt = session.ExpiresAt.Truncate(time.Second)
 	if !session.ExpiresAt.After(caller.ExpiresAt) {
-		return nil, nil
+		return session, nil, nil
 	}
-	return s.sessionCookie(ctx, Token{Session: session, User: user}, session.ExpiresAt.Sub(s.now()))
+	cookie, err = s.sessionCookie(ctx, Token{Session: session, User: user}, session.ExpiresAt.Sub(s.now()))
+	return session, cookie, err
 }
 
 // lastCookieExpiry returns the time until which a revocation of the session must stay in the feed if the
@@ -146,13 +162,18 @@ func (s *Service) lastCookieExpiry(c *token.Claims) time.Time {
 
 // renewingWriter adds a cookie to the response when the header is written. It omits the cookie if a shared
 // cache may store the response, because the cache would then give the session to other people.
+//
+// It also omits the cookie of a session that was revoked while the request was served. If the person has
+// signed in again meanwhile, this response can arrive after the response with the new cookie, and would
+// replace the new cookie. The person would be signed out, and could not sign out of the new session.
 type renewingWriter struct {
 	http.ResponseWriter
 	cookie *http.Cookie // nil once the header was written
+	isLive func() bool
 }
 
 func (w *renewingWriter) addCookie() {
-	if w.cookie != nil && isPrivate(w.Header()) {
+	if w.cookie != nil && isPrivate(w.Header()) && w.isLive() {
 		http.SetCookie(w.ResponseWriter, w.cookie)
 	}
 	w.cookie = nil

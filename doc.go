@@ -160,8 +160,8 @@
 // with [ValidateHash], and each OAuth state with [ValidateState]. It must compare names in the form
 // that [FoldASCII] returns. To change a record, a store calls [KeyRotation.Apply] or
 // [UserChange.Apply]. To create a session, it calls [Session.OpenedBy]. Before a change that gives
-// power, it calls [Authority.CheckGrant], [Authority.CheckKeyGrant] or [Authority.CheckNewUser]. It can
-// keep the text of a [ScopeSet], and read it with [ParseScopes]. The limits of a store are
-// [MaxIDLength], [MaxAccessKeyLength], [MaxGitHubHostLength], [MaxKeys], [KeyUsePrecision],
-// [MaxNamedRevocations], [KeptRevocations] and [SkippedPositions].
+// power, it calls [Authority.CheckGrant] or the method that takes its place, such as
+// [Authority.CheckNewUser]. It can keep the text of a [ScopeSet], and read it with [ParseScopes]. The
+// limits of a store are [MaxIDLength], [MaxAccessKeyLength], [MaxGitHubHostLength], [MaxKeys],
+// [KeyUsePrecision], [MaxNamedRevocations], [KeptRevocations] and [SkippedPositions].
 package auth

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/challenge"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
@@ -26,6 +27,11 @@ var (
 	// unknown, expired or revoked, the secret is wrong, the user is disabled, or the user must sign
 	// in with GitHub first. The client gets the same answer in all of these cases.
 	ErrInvalidCredentials = errors.New("auth: invalid access key or secret")
+
+	// ErrAssertionRejected means that [Service.SignInWorkload] rejected the assertion of a workload. The
+	// assertion is malformed, forged or expired, it meets no condition of the host, it was used already, or
+	// its user is no active service user. The client gets the same answer in all of these cases.
+	ErrAssertionRejected = errors.New("auth: assertion rejected")
 
 	// ErrUnknownPepper means that the hash of an access secret needs a pepper that is not in
 	// [CredentialConfig.Peppers]. The text of the error has the ID of the pepper.
@@ -262,15 +268,6 @@ func (e *InsufficientScopeError) Error() string {
 	return "auth: " + cmp.Or(e.Scope, "a session without a limit") + " is needed"
 }
 
-// challenge returns the value of the header WWW-Authenticate (RFC 6750, section 3.1).
-func (e *InsufficientScopeError) challenge() string {
-	challenge := `Bearer error="insufficient_scope"`
-	if e.Scope != "" {
-		challenge += `, scope="` + e.Scope + `"` // a scope contains no quotation marks
-	}
-	return challenge
-}
-
 // Unwrap returns an error that matches ErrInsufficientScope.
 func (e *InsufficientScopeError) Unwrap() error {
 	if e.Scope == scope.Rotate {
@@ -349,6 +346,7 @@ var errorStatuses = []struct {
 	{ErrTokenMissing, http.StatusUnauthorized, "Authentication required: send a bearer token"},
 	{ErrTokenRejected, http.StatusUnauthorized, "Invalid or expired token: sign in again"},
 	{ErrInvalidCredentials, http.StatusUnauthorized, "Invalid access key or secret"},
+	{ErrAssertionRejected, http.StatusUnauthorized, "Invalid, expired or used assertion: get another"},
 	{ErrSuperUserRequired, http.StatusForbidden, "Super user access required"},
 	{errMustRotate, http.StatusForbidden, "The access key must be rotated first, by a session that it opens"},
 	{ErrInsufficientScope, http.StatusForbidden, "The scopes of this token do not allow this"},
@@ -375,8 +373,9 @@ var errorStatuses = []struct {
 
 // WriteError answers a request with the status and the detail that [ErrorStatus] returns for err.
 // The body is the JSON object {"detail": "…"}. A 401 has the header WWW-Authenticate (RFC 6750,
-// section 3), and so has a 403 for an [InsufficientScopeError]. A 429 has the header Retry-After. A 503
-// has Retry-After if GitHub has said when to try again.
+// section 3), and so has a 403 for an [InsufficientScopeError]. If err comes from a Service or a
+// RemoteVerifier with a ResourceMetadataURL, the header names this URL. A 429 has the header Retry-After. A
+// 503 has Retry-After if GitHub has said when to try again.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := ErrorStatus(err)
 	var (
@@ -384,13 +383,17 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		limited   *githubapi.StatusError
 		scope     *InsufficientScopeError
 	)
+	hint := challenge.HintOf(err)
+	bearer := challenge.Bearer{Scope: hint.Scope, Metadata: hint.Metadata}
 	switch {
 	case errors.Is(err, ErrTokenRejected):
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		bearer.Error = "invalid_token"
+		w.Header().Set("WWW-Authenticate", bearer.String())
 	case status == http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header().Set("WWW-Authenticate", bearer.String())
 	case errors.As(err, &scope):
-		w.Header().Set("WWW-Authenticate", scope.challenge())
+		bearer.Error, bearer.Scope = "insufficient_scope", scope.Scope // a scope has no quotation marks
+		w.Header().Set("WWW-Authenticate", bearer.String())
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", inSeconds(throttled.RetryAfter))
 	case errors.As(err, &limited) && limited.RetryAfter > 0:
@@ -399,6 +402,19 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	wire.WriteJSON(w, status, struct {
 		Detail string `json:"detail"`
 	}{detail})
+}
+
+// withMetadata returns the error with the URL that its challenge is to name, if it has a challenge: see
+// [Config.ResourceMetadataURL].
+func withMetadata(err error, url string) error {
+	if url == "" || err == nil {
+		return err
+	}
+	status, _ := ErrorStatus(err)
+	if status != http.StatusUnauthorized && !errors.Is(err, ErrInsufficientScope) {
+		return err
+	}
+	return challenge.WithMetadata(err, url)
 }
 
 // inSeconds returns the wait in whole seconds, at least 1. It rounds up: if it rounded down,

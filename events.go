@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/outage"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // EventLog delivers the events of the components that share it, and calls the Hooks. Make an
@@ -335,7 +336,8 @@ func (l *EventLog) enqueue(ctx context.Context, e Event) {
 }
 
 // recordSignIn records an attempt to sign in, and calls the SignIn hook. The began argument is the
-// start of the attempt. If err is nil, the sign-in was accepted, and e names the user and session.
+// start of the attempt. If err is nil, the sign-in was accepted, and e names the user and session. If e has
+// a Reason, it says who tries to sign in. The reason of a rejection then comes before it.
 func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, err error) {
 	if l == nil {
 		return
@@ -350,7 +352,11 @@ func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, e
 	case errors.As(err, &throttled):
 		e.Kind = EventSignInThrottled
 	default:
+		by := e.Reason
 		e.Kind, e.Reason = EventSignInRejected, rejectionReason(err)
+		if by != "" {
+			e.Reason = text.Readable(e.Reason+"; "+by, maxReasonLength)
+		}
 		e.setSubject(err)
 	}
 	l.emit(ctx, e)

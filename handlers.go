@@ -60,7 +60,8 @@ func newRoute(method, path string, group RouteGroup, handler http.Handler) Route
 
 // Routes returns the calls of the given groups. If no group is given, it returns the calls of all
 // groups except GroupBrowser, GroupHealth and GroupVerifiers. Use it for routers other than
-// [http.ServeMux]. If the host has a [UserSource], Routes omits GroupAdministration.
+// [http.ServeMux]. If the host has a [UserSource], Routes omits GroupAdministration. If
+// [Config.BrowserSessions] is nil, it omits GroupBrowser.
 //
 // Paths contain parameters, such as {id}, which the handlers read with [http.Request.PathValue]. If
 // the router does not set path values, the host must set them with [http.Request.SetPathValue].
@@ -108,8 +109,11 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 			newRoute(http.MethodGet, "/auth/events", GroupAdministration, s.ListEventsHandler()),
 		)
 	}
+	if s.browser != nil {
+		routes = append(routes,
+			newRoute(http.MethodPost, "/auth/browser/login", GroupBrowser, s.BrowserLoginHandler()))
+	}
 	routes = append(routes,
-		newRoute(http.MethodPost, "/auth/browser/login", GroupBrowser, s.BrowserLoginHandler()),
 		newRoute(http.MethodGet, "/livez", GroupHealth, s.LivenessHandler()),
 		newRoute(http.MethodGet, "/readyz", GroupHealth, s.ReadinessHandler()),
 		newRoute(http.MethodGet, "/auth/revocations", GroupVerifiers, s.RevocationsHandler()))

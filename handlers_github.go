@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth/internal/browser"
@@ -326,9 +327,10 @@ func (s *Service) GitHubStatusHandler() http.Handler {
 }
 
 type githubStatusResponse struct {
-	HasToken       bool   `json:"has_token"`
-	GitHubUsername string `json:"github_username"`
-	Valid          *bool  `json:"valid,omitempty"`
+	HasToken       bool     `json:"has_token"`
+	GitHubUsername string   `json:"github_username"`
+	Scopes         []string `json:"scopes"`
+	Valid          *bool    `json:"valid,omitempty"`
 }
 
 // errNotConnected is the documented answer if the caller has no GitHub token.
@@ -337,7 +339,7 @@ var errNotConnected = &wire.RequestError{Status: http.StatusNotFound,
 
 func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
-	ask, response := s.github.Status, githubStatusResponse{HasToken: true}
+	response, verify := githubStatusResponse{HasToken: true}, false
 	if r.URL.Query().Get("verify") == "true" && r.Method != http.MethodHead {
 		// A page of another origin must not cause calls to GitHub. It can send a request with the session
 		// cookie, but not with a bearer token.
@@ -346,13 +348,16 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 			err != nil && browser.SourceOf(r, s.github.origin, nil) != browser.Allowed {
 			return nil, ErrCrossOrigin
 		}
-		ask, response.Valid = s.github.Verify, new(true)
+		verify, response.Valid = true, new(true)
 	}
-	link, err := ask(r.Context(), caller.UserID)
+	link, token, err := s.github.connection(r.Context(), caller.UserID)
+	if err == nil && verify {
+		err = s.github.verifyToken(r.Context(), caller.UserID)
+	}
 	if errors.Is(err, ErrNotFound) {
 		err = errNotConnected
 	}
-	response.GitHubUsername = link.Login
+	response.GitHubUsername, response.Scopes = link.Login, strings.Fields(token.record.Scopes)
 	return response, err
 }
 

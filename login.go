@@ -3,10 +3,16 @@ package auth
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/canonical"
+	"github.com/sallyport-go/auth/internal/text"
 )
 
 // Login exchanges an access key and its secret for a token, as POST /auth/users/login does. It is
@@ -129,6 +135,174 @@ func (s *Service) recheckMembership(ctx context.Context, user User) error {
 func (s *Service) SignIn(ctx context.Context, userID string, options LoginOptions) (Token, error) {
 	return s.tokens.Issue(ctx, IssueParams{UserID: userID, Method: MethodHost, Scopes: options.Scopes,
 		Audience: options.Audience})
+}
+
+// WorkloadSignIn says which session an assertion opens: see [Service.SignInWorkload]. An assertion is a
+// signed text with which another issuer says who a program is (RFC 7521, section 4), such as the ID token of
+// a CI job.
+type WorkloadSignIn struct {
+	// UserID is the ID of the service user as which the program signs in.
+	UserID string
+
+	Scopes   *ScopeSet // limits the session; nil means no limit
+	Audience string    // empty means the issuer of this service; otherwise as in [IssueParams]
+
+	// Lifetime is how long the session lasts, in whole seconds. Zero means 15 minutes. The session lasts at
+	// most as long as [TokenConfig.Lifetime].
+	Lifetime time.Duration
+
+	// Issuer and Subject say who signed the assertion, and about which program. They are for the events.
+	Issuer, Subject string
+
+	// AssertionID distinguishes the assertion from all others of its Issuer. The assertion opens only one
+	// session, whichever instance it is sent to.
+	AssertionID string
+
+	// Reusable lets the assertion open any number of sessions. AssertionID is not used then.
+	Reusable bool
+
+	// ExpiresAt is when the assertion expires.
+	ExpiresAt time.Time
+}
+
+// These errors say why a verified assertion opens no session. errNotService is another.
+var (
+	errAssertionUsed   = fmt.Errorf("%w: it was used already", ErrAssertionRejected)
+	errAssertionOld    = fmt.Errorf("%w: it has expired", ErrAssertionRejected)
+	errServiceMissing  = fmt.Errorf("%w: no such user", ErrAssertionRejected)
+	errServiceDisabled = fmt.Errorf("%w: the user is disabled", ErrAssertionRejected)
+)
+
+const (
+	defaultWorkloadLifetime = 15 * time.Minute
+
+	// assertionMargin is how long the store remembers a used assertion that has expired, because the clock
+	// of another instance may be behind.
+	assertionMargin = 10 * time.Minute
+)
+
+// SignInWorkload opens a session for a program that has no access key, but an assertion of an issuer that
+// the host trusts. The session has MethodWorkload. Package oauth/workload verifies such assertions.
+//
+// SignInWorkload calls verify, which verifies the assertion, within the limits of [Throttling]. If verify
+// returns an error that wraps ErrAssertionRejected, it counts as a failed sign-in of the client address.
+// The text that verify adds to this error becomes the reason of the event. Put the client address into ctx
+// with [Service.ClientContext] or [WithClientInfo].
+//
+// Then SignInWorkload checks that the user is an active service user. It records in the store that the
+// assertion was used, and opens the session. If opening the session fails, the assertion stays used, and the
+// program needs another. If the store is restored from a backup, it has forgotten the assertions that were
+// used since then, so each can be used again until it expires.
+//
+// SignInWorkload returns ErrAssertionRejected if the assertion has expired or was used already, or if the
+// user does not exist, is disabled or is not a service user. It returns a *[ThrottledError] if the client has
+// made too many attempts, an *[InvalidError] if a field of the WorkloadSignIn is not valid, and the errors of
+// verify. Any other error means that the store could not answer. It is safe for concurrent use.
+func (s *Service) SignInWorkload(
+	ctx context.Context, verify func(context.Context) (WorkloadSignIn, error),
+) (Token, error) {
+	began := time.Now()
+	signIn, token, err := s.signInWorkload(ctx, verify)
+	e := Event{Method: MethodWorkload, UserID: token.User.ID, SessionID: token.Session.ID}
+	if signIn.Issuer != "" {
+		e.Reason = text.Readable(signIn.Issuer+", "+signIn.Subject, maxReasonLength)
+	}
+	s.events.recordSignIn(ctx, began, e, err)
+	return token, err
+}
+
+// signInWorkload is SignInWorkload without its event.
+func (s *Service) signInWorkload(
+	ctx context.Context, verify func(context.Context) (WorkloadSignIn, error),
+) (signIn WorkloadSignIn, token Token, err error) {
+	client := clientOf(ctx).throttleClient()
+	if err := s.throttle.CountAttempt(ctx, client); err != nil {
+		return signIn, token, asThrottled(err)
+	}
+	signIn, err = callVerify(ctx, verify)
+	if err == nil {
+		token, err = s.openWorkload(ctx, signIn)
+	}
+	if errors.Is(err, ErrAssertionRejected) {
+		err = cmp.Or(asThrottled(s.throttle.CountFailure(ctx, client)), err)
+	}
+	return signIn, token, err
+}
+
+// callVerify calls the function of the host, and converts a panic into an error.
+func callVerify(
+	ctx context.Context, verify func(context.Context) (WorkloadSignIn, error),
+) (signIn WorkloadSignIn, err error) {
+	defer callback.Recover("SignInWorkload: verify", func(failure error) {
+		signIn, err = WorkloadSignIn{}, failure
+	})
+	return verify(ctx)
+}
+
+// openWorkload opens the session of a verified assertion. It records the use of the assertion last, so that
+// a mistake in the configuration or in the request uses up no assertion.
+func (s *Service) openWorkload(ctx context.Context, signIn WorkloadSignIn) (Token, error) {
+	switch {
+	case signIn.Lifetime < 0 || signIn.Lifetime%time.Second != 0:
+		return Token{}, invalidf("lifetime", "must be whole seconds, and not negative")
+	case signIn.AssertionID == "" && !signIn.Reusable:
+		return Token{}, invalidf("assertion_id", "is required, because the assertion is not reusable")
+	case !signIn.ExpiresAt.After(s.now()): // the store would forget that it was used
+		return Token{}, errAssertionOld
+	}
+	if err := cmp.Or(checkID("user_id", signIn.UserID, MaxIDLength), s.tokens.checkScopes(signIn.Scopes),
+		s.tokens.checkAudience(signIn.Audience)); err != nil {
+		return Token{}, err
+	}
+	// issue checks the user again, after it has created the session. But then the session has already taken
+	// the place of the user's oldest one.
+	user, err := s.directory.FindUser(ctx, signIn.UserID)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("auth: reading the record of a service user: %w", err)
+	case !user.IsActive:
+		err = ErrUserDisabled
+	case !user.IsService:
+		err = errNotService
+	default:
+		err = s.consumeAssertion(ctx, signIn)
+	}
+	if err != nil {
+		return Token{}, workloadError(signIn.UserID, err)
+	}
+	token, err := s.tokens.issue(ctx, IssueParams{UserID: signIn.UserID, Method: MethodWorkload,
+		Scopes: signIn.Scopes, Audience: signIn.Audience,
+		lifetime: min(cmp.Or(signIn.Lifetime, defaultWorkloadLifetime), s.tokens.cfg.Lifetime)})
+	return token, workloadError(signIn.UserID, err)
+}
+
+// workloadError returns the rejection of an assertion if err means that its user cannot sign in.
+func workloadError(userID string, err error) error {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return errServiceMissing
+	case errors.Is(err, ErrUserDisabled):
+		err = errServiceDisabled
+	}
+	return rejectionOf(userID, "", err)
+}
+
+// consumeAssertion records that the assertion was used. It returns ErrAssertionRejected if it was used
+// before. The store keeps only a digest, as it does of the states of GitHub flows.
+func (s *Service) consumeAssertion(ctx context.Context, signIn WorkloadSignIn) error {
+	if signIn.Reusable {
+		return nil
+	}
+	digest := sha256.Sum256(canonical.Frame("workload assertion", signIn.Issuer, signIn.AssertionID))
+	err := s.store.ConsumeState(ctx, base64.RawURLEncoding.EncodeToString(digest[:]),
+		signIn.ExpiresAt.Add(assertionMargin))
+	if errors.Is(err, ErrExists) {
+		return errAssertionUsed
+	}
+	if err != nil {
+		return fmt.Errorf("auth: recording the use of an assertion: %w", err)
+	}
+	return nil
 }
 
 // The methods below are for packages that serve another protocol than the documented calls, such as package

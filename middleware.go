@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sallyport-go/auth/internal/challenge"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -49,7 +50,7 @@ func (s *Service) identify(r *http.Request) (*Identity, error) {
 	if err != nil {
 		s.events.recordTokenRejection(WithClientInfo(r.Context(), s.clientInfo(r)), err)
 	}
-	return identity, err
+	return identity, withMetadata(err, s.metadata)
 }
 
 // identifySilently is identify without an event.
@@ -83,17 +84,22 @@ func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfReques
 // Cookie to Vary before it calls next, because a cache may store the response to a request with a
 // cookie. The handler next can replace both headers. Authenticate also renews a session cookie in the last
 // quarter of its life: see [BrowserSessions]. It then adds the new cookie to the response, unless next has
-// removed both "private" and "no-store" from Cache-Control. The http.ResponseWriter of this request does
-// not implement interfaces such as http.Hijacker; [http.ResponseController] has their functions.
+// removed both "private" and "no-store" from Cache-Control, or the session was revoked meanwhile. The
+// http.ResponseWriter of this request does not implement interfaces such as http.Hijacker;
+// [http.ResponseController] has their functions.
 //
-// A CORS preflight request has no token, so Authenticate answers it with 401. Wrap your CORS handler
-// around Authenticate.
+// Authenticate answers a CORS preflight request with 401. Wrap your CORS handler around Authenticate.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	requireHandler("Service.Authenticate", next)
+	return s.authenticate("", next)
+}
+
+// authenticate is Authenticate for a route that needs the scope. A 401 names the scope.
+func (s *Service) authenticate(scope string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := s.IdentifyContext(r)
 		if err != nil {
-			s.failAt(identifying, w, r, err)
+			s.failAt(identifying, w, r, challenge.WithScope(err, scope))
 			return
 		}
 		s.logSuccess(identifying, r)
@@ -105,32 +111,30 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// serveBrowser calls next for a request that may have been identified by a session cookie: see
-// [Service.Authenticate].
-func (s *Service) serveBrowser(ctx context.Context, w http.ResponseWriter, r *http.Request, next http.Handler) {
+// serveBrowser calls the handler for a request that the session cookie may have identified.
+func (s *Service) serveBrowser(ctx context.Context, w http.ResponseWriter, r *http.Request, h http.Handler) {
 	w.Header().Set("Cache-Control", "private, no-cache")
 	w.Header().Add("Vary", "Cookie")
-	if cookie := s.renewCookie(r, callerOf(ctx).identity); cookie != nil {
-		renewing := &renewingWriter{w, cookie}
+	if renewing := s.renewing(w, r, callerOf(ctx).identity); renewing != nil {
 		defer renewing.addCookie()
 		w = renewing
 	}
-	next.ServeHTTP(w, r.WithContext(ctx))
+	h.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // RequireScope returns a handler that lets a caller pass if the caller's token has the scope or has no
-// limit: see [ScopeSet]. Every other caller gets 403 with a challenge that names the scope (RFC 6750,
-// section 3.1). For protocols that cannot use HTTP middleware, [Identity.CheckScope] makes the same check.
+// limit: see [ScopeSet]. Every other caller gets 403, and the challenge names the scope (RFC 6750, section
+// 3.1). For protocols that cannot use HTTP middleware, [Identity.CheckScope] makes the same check.
 //
 // If keys can be limited, put RequireScope before every route, because [Service.Authenticate] alone accepts
-// every token. Authenticate around RequireScope is optional, as for [Service.RequireSuperUser]. RequireScope
-// panics if the scope is neither in [TokenConfig.Scopes] nor one of this package: no key can have it.
+// every token. Authenticate around RequireScope is optional. Without it, a 401 names the scope, too.
+// RequireScope panics if the scope is neither in [TokenConfig.Scopes] nor one of this package.
 func (s *Service) RequireScope(scope string, next http.Handler) http.Handler {
 	requireHandler("Service.RequireScope", next)
 	if s.tokens.scopes == nil || !s.tokens.scopes.Allows(scope) {
 		panic("auth: Service.RequireScope: TokenConfig.Scopes has no scope " + strconv.Quote(scope))
 	}
-	return s.insideAuthenticate(func(w http.ResponseWriter, r *http.Request) {
+	return s.insideAuthenticate(scope, func(w http.ResponseWriter, r *http.Request) {
 		if err := s.ownCaller(r.Context()).identity.CheckScope(scope); err != nil {
 			s.fail(w, r, err)
 			return
@@ -141,14 +145,14 @@ func (s *Service) RequireScope(scope string, next http.Handler) http.Handler {
 
 // insideAuthenticate returns a handler that calls the given function for an authenticated request. If no
 // middleware of this Service has authenticated the request, the handler does.
-func (s *Service) insideAuthenticate(serve http.HandlerFunc) http.Handler {
-	alone := s.Authenticate(serve)
+func (s *Service) insideAuthenticate(scope string, serve http.HandlerFunc) http.Handler {
+	alone := s.authenticate(scope, serve)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.ownCaller(r.Context()) == nil {
-			alone.ServeHTTP(w, r)
-			return
+		handler := alone
+		if s.ownCaller(r.Context()) != nil {
+			handler = serve
 		}
-		serve.ServeHTTP(w, r)
+		handler.ServeHTTP(w, r)
 	})
 }
 
@@ -164,7 +168,7 @@ func (s *Service) insideAuthenticate(serve http.HandlerFunc) http.Handler {
 // the context.
 func (s *Service) RequireSuperUser(next http.Handler) http.Handler {
 	requireHandler("Service.RequireSuperUser", next)
-	return s.insideAuthenticate(func(w http.ResponseWriter, r *http.Request) {
+	return s.insideAuthenticate("", func(w http.ResponseWriter, r *http.Request) {
 		administrator, err := s.withSuperUser(r, s.SuperUser)
 		if err != nil {
 			s.failAt(readingPower, w, r, err)
@@ -263,8 +267,9 @@ func (s *Service) handler(e endpoint) http.Handler {
 			return
 		}
 		if caller := callerOf(r.Context()); caller != nil && !e.signsOut && e.access != anyone {
-			if cookie := s.renewCookie(r, caller.identity); cookie != nil {
-				http.SetCookie(w, cookie) // the answers of all calls are no-store
+			if renewing := s.renewing(w, r, caller.identity); renewing != nil {
+				defer renewing.addCookie()
+				w = renewing
 			}
 		}
 		serve.ServeHTTP(w, r)
@@ -402,6 +407,7 @@ const (
 func (s *Service) failAt(operation string, w http.ResponseWriter, r *http.Request, err error) {
 	s.logFailure(operation, r, err)
 	s.recordRefusal(r, err)
+	err = withMetadata(err, s.metadata)
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
 			panic(p) // net/http documents this panic as the way to abort a response

@@ -27,6 +27,8 @@ const (
 	MethodAccessKey SignInMethod = "access_key" // an access key and its secret
 	MethodGitHub    SignInMethod = "github"     // a GitHub account
 	MethodHost      SignInMethod = "host"       // the host itself, with [Service.SignIn]
+	MethodDevice    SignInMethod = "device"     // a person, for a device: see [Service.StartDevice]
+	MethodWorkload  SignInMethod = "workload"   // an assertion of another issuer about a program
 )
 
 // Session is the record of one session. Every token belongs to a session and is accepted only while
@@ -39,7 +41,8 @@ type Session struct {
 	Method SignInMethod
 
 	// AccessKeyID is the ID of the access key that opened the session. It is empty unless Method is
-	// MethodAccessKey. Revoking the key revokes the session.
+	// MethodAccessKey, or Method is MethodDevice and the key opened the session that approved the device.
+	// Revoking the key revokes the session.
 	AccessKeyID string
 
 	CreatedAt time.Time

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/challenge"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/feedpage"
@@ -77,6 +78,7 @@ type RemoteVerifier struct {
 	feed     *revocation.Feed // nil without RemoteVerifierConfig.RevocationsURL
 	interval time.Duration    // RemoteVerifierConfig.RevocationInterval
 	stale    time.Duration    // RemoteVerifierConfig.MaxStaleness
+	metadata string           // RemoteVerifierConfig.ResourceMetadataURL
 	now      func() time.Time
 	clients  *clientaddr.Resolver
 	log      *slog.Logger
@@ -121,6 +123,7 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		maxAge:   int64(cfg.MaxAge / time.Second),
 		interval: cfg.RevocationInterval,
 		stale:    cfg.MaxStaleness,
+		metadata: cfg.ResourceMetadataURL,
 		now:      cfg.Now,
 		clients:  clients,
 		log:      cfg.Logger,
@@ -323,42 +326,49 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 	if err != nil {
 		v.events.recordTokenRejection(WithClientInfo(r.Context(), clientOfRequest(r, v.clients)), err)
 	}
-	return identity, err
+	return identity, withMetadata(err, v.metadata)
 }
 
 // RequireScope returns a handler that lets a caller pass if the caller's token has the scope or has no
-// limit: see [Service.RequireScope]. Put it inside [RemoteVerifier.Authenticate] of the same verifier.
-// Everywhere else, the handler answers 401. The verifier does not know which scopes exist, so it cannot
-// notice a misspelled scope.
+// limit: see [Service.RequireScope]. Authenticate of the same verifier around RequireScope is optional. The
+// verifier does not know which scopes exist, so it cannot notice a misspelled scope.
 func (v *RemoteVerifier) RequireScope(scope string, next http.Handler) http.Handler {
 	requireHandler("RemoteVerifier.RequireScope", next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		err := error(ErrTokenMissing)
-		if caller := callerOf(r.Context()); caller != nil && caller.clients == v.clients {
-			err = caller.identity.CheckScope(scope)
-		}
-		if err != nil {
-			WriteError(w, r, err)
+	inside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := callerOf(r.Context()).identity.CheckScope(scope); err != nil {
+			WriteError(w, r, withMetadata(err, v.metadata))
 			return
 		}
 		next.ServeHTTP(w, r)
+	})
+	alone := v.authenticate(scope, inside)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler := alone
+		if caller := callerOf(r.Context()); caller != nil && caller.clients == v.clients {
+			handler = inside
+		}
+		handler.ServeHTTP(w, r)
 	})
 }
 
 // Authenticate returns a handler that calls Identify for each request. If Identify returns an
 // error, the handler answers with [WriteError]. If the answer is 503, the handler logs the first such
 // request, and then the number of such requests, at most every 30 seconds. If Identify returns no error,
-// the handler passes the request to the handler in the parameter next. That handler gets the caller's
-// identity from [IdentityFromContext].
+// the handler calls next, with the caller in the context for [IdentityFromContext].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	requireHandler("RemoteVerifier.Authenticate", next)
+	return v.authenticate("", next)
+}
+
+// authenticate is Authenticate for a route that needs the scope: see [Service.RequireScope].
+func (v *RemoteVerifier) authenticate(scope string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)
 		if err != nil {
 			if isOutage(r, err) {
 				logRequest(v.log, v.failures, identifying, r, clientOfRequest(r, v.clients), err)
 			}
-			WriteError(w, r, err)
+			WriteError(w, r, challenge.WithScope(err, scope))
 			return
 		}
 		if v.failures.Failing() { // checked first, because building the text of the operation allocates

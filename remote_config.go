@@ -72,6 +72,10 @@ type RemoteVerifierConfig struct {
 	RevocationInterval time.Duration
 	MaxStaleness       time.Duration
 
+	// ResourceMetadataURL is as in [Config], for the metadata of this service. The resource of the metadata
+	// is the URL of this service, and the Issuer is one of the authorization servers (RFC 9728, section 2).
+	ResourceMetadataURL string
+
 	// CacheSize is the number of verified tokens to remember: see [TokenConfig].
 	CacheSize int
 
@@ -118,13 +122,25 @@ func (cfg RemoteVerifierConfig) check() error {
 	}
 	err := cmp.Or(cfg.checkJWKSURL(), cfg.checkRevocations(),
 		checkIssuer("RemoteVerifierConfig.Issuer", cfg.Issuer),
-		checkAudienceName("RemoteVerifierConfig.Audience", cfg.Audience))
+		checkAudienceName("RemoteVerifierConfig.Audience", cfg.Audience),
+		checkMetadataURL("RemoteVerifierConfig", cfg.ResourceMetadataURL))
 	if err == nil && cfg.Audience == cfg.Issuer {
 		return errors.New("auth: RemoteVerifierConfig.Audience must not be the Issuer: tokens for that " +
 			"audience are for the issuer alone; set Audience to a name of this service, and add the name " +
 			"to Config.Tokens.Audiences of the issuer")
 	}
 	return err
+}
+
+// checkMetadataURL checks the ResourceMetadataURL of the named configuration.
+func checkMetadataURL(config, url string) error {
+	if url == "" {
+		return nil
+	}
+	if flaw := weburl.MetadataFlaw(url); flaw != "" {
+		return fmt.Errorf("auth: %s.ResourceMetadataURL %s", config, flaw)
+	}
+	return nil
 }
 
 func (cfg RemoteVerifierConfig) checkJWKSURL() error {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/devicecode"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
@@ -104,10 +105,11 @@ func (s *Service) pollFeed(ctx context.Context, every time.Duration) {
 // Prune removes expired records in batches and returns the number of removed records. It removes
 // expired sessions, used states of GitHub flows, and expired entries of the revocation feed. It also
 // removes access keys that expired at least 30 days ago, hashes of previous secrets that have not
-// worked for an hour, events of the audit trail that are older than Config.AuditRetention, and
-// usernames that were retired longer ago than Config.NameRetention. It forgets clients from which no user
-// has signed in for Config.AuditRetention, or for 30 days if that is longer. If Prune returns an error, the
-// records that were removed before the error stay removed.
+// worked for an hour, codes of devices that expired at least ten minutes ago, events of the audit trail
+// that are older than Config.AuditRetention, and usernames that were retired longer ago than
+// Config.NameRetention. It forgets clients from which no user has signed in for Config.AuditRetention, or
+// for 30 days if that is longer. If Prune returns an error, the records that were removed before the error
+// stay removed.
 //
 // Prune also emits an [EventKeyExpiring] for each access key that expires within 14 days, and another one if
 // the key expires within a day. If several instances call Prune, only one of them emits the event. It does
@@ -131,6 +133,9 @@ func (s *Service) prune(ctx context.Context) (removed int, err error) {
 		{"states", s.store.PruneStates, now},
 		{"clients", s.store.PruneClients, now.Add(-max(s.retention, clientRetention))},
 		{"revocations", s.store.PruneRevocations, now.Add(-revocation.Grace)},
+	}
+	if s.devices != nil {
+		kinds = append(kinds, prunable{"devices", s.devices.PruneDevices, now.Add(-devicecode.Lifetime)})
 	}
 	if trail := s.events.trail; trail != nil {
 		kinds = append(kinds, prunable{"events", trail.PruneEvents, now.Add(-s.retention)})

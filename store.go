@@ -48,10 +48,11 @@ type Store interface {
 //   - A method with a [Write] checks the write's Authority in the transaction of the change, after it has
 //     locked the records on which the check depends. It calls [Authority.Check], then [Authority.CheckOwner],
 //     and [Authority.CheckGrant] if the change gives power. Some methods call [Authority.CheckKeyGrant],
-//     [Authority.CheckRotation], [Authority.CheckNewUser] or [Authority.CheckUserChange] in place of
-//     CheckGrant. The argument of CheckOwner is the ID of the user whose record changes, or "" if the change
-//     is about several users or none. Because of the locks, a change by a session and a revocation of this
-//     session wait for each other. So the session can change nothing after the revocation has returned.
+//     [Authority.CheckRotation], [Authority.CheckNewUser], [Authority.CheckUserChange] or
+//     [Authority.CheckReset] in place of CheckGrant. The argument of CheckOwner is the ID of the user whose
+//     record changes, or "" if the change is about several users or none. Because of the locks, a change by a
+//     session and a revocation of this session wait for each other. So the session can change nothing after
+//     the revocation has returned.
 //   - A store that locks records takes the locks in this order: the record of everybody (one record
 //     that stands for all users), one record for the set of super users, user records by ascending
 //     ID, keys, sessions, links, the head of the revocation feed. RevokeEverybody locks the record
@@ -229,9 +230,9 @@ type SessionStore interface {
 // GitHubStore has the methods of a store that are about GitHub accounts. See [AccountStore] for the
 // rules that all methods follow.
 type GitHubStore interface {
-	// ConsumeState records that the state of a GitHub flow (the OAuth state parameter) has been
-	// used. It returns ErrExists if the state is already recorded. Of several calls for one state,
-	// only one succeeds.
+	// ConsumeState records that the state of a GitHub flow (the OAuth state parameter), or an assertion
+	// of a workload, has been used. Both have the form of a digest. It returns ErrExists if the state is
+	// already recorded. Of several calls for one state, only one succeeds.
 	ConsumeState(ctx context.Context, id string, expiresAt time.Time) error
 
 	// PruneStates removes at most limit states that had expired at the given time, as PruneKeys does.

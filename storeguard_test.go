@@ -13,11 +13,12 @@ func TestAPanicInAnyMethodOfAStoreIsAnErrorThatSaysWhere(t *testing.T) {
 	t.Parallel()
 	accounts, users := struct{ AccountStore }{}, struct{ UserStore }{}
 	for guard, role := range map[any]reflect.Type{
-		guardedUsers{users}:          reflect.TypeFor[UserStore](),
-		guardedCredentials{accounts}: reflect.TypeFor[CredentialStore](),
-		guardedSessions{accounts}:    reflect.TypeFor[SessionStore](),
-		guardedGitHub{accounts}:      reflect.TypeFor[GitHubStore](),
-		guardAccounts(accounts):      reflect.TypeFor[AccountStore](),
+		guardedUsers{users}:                     reflect.TypeFor[UserStore](),
+		guardedCredentials{accounts}:            reflect.TypeFor[CredentialStore](),
+		guardedSessions{accounts}:               reflect.TypeFor[SessionStore](),
+		guardedGitHub{accounts}:                 reflect.TypeFor[GitHubStore](),
+		guardAccounts(accounts):                 reflect.TypeFor[AccountStore](),
+		guardedDevices{struct{ DeviceStore }{}}: reflect.TypeFor[DeviceStore](),
 	} {
 		for method := range role.Methods() {
 			call := reflect.ValueOf(guard).MethodByName(method.Name)

@@ -30,6 +30,8 @@ type IssueParams struct {
 	// Audience is the service that accepts the token, an element of [TokenConfig.Audiences]. Empty means
 	// the issuer itself. Its session cannot be used at the issuer.
 	Audience string
+
+	lifetime time.Duration // zero means TokenConfig.Lifetime
 }
 
 // LoginOptions are options of [Service.Login] and [Service.SignIn]. The fields are those of [IssueParams].
@@ -58,8 +60,9 @@ func (t Token) ExpiresIn() time.Duration {
 // session records that client. If the user already has MaxSessions sessions, Issue revokes the
 // oldest. For the EventLog and the SignIn hook, each call of Issue is an attempt to sign in.
 //
-// Issue returns ErrUserDisabled if the user is disabled, and ErrServiceUser if Method is MethodGitHub and
-// the user is a service user. It returns ErrNotFound if the user or the access key does not exist, or if
+// Issue returns ErrUserDisabled if the user is disabled, and ErrServiceUser if Method is MethodGitHub or
+// MethodDevice and the user is a service user. It returns ErrAssertionRejected if Method is MethodWorkload and
+// the user is not a service user. It returns ErrNotFound if the user or the access key does not exist, or if
 // the access key has expired. It returns an *[InsufficientScopeError] if the Scopes are not within those of
 // the access key, and an *[InvalidError] if a scope is neither in [TokenConfig.Scopes] nor one of this
 // package, or if the Audience is not in [TokenConfig.Audiences]. If Issue returns an error, it leaves no
@@ -99,6 +102,9 @@ func (t *TokenIssuer) issue(ctx context.Context, params IssueParams) (Token, err
 	return t.issueFor(ctx, session, user)
 }
 
+// errNotService means that a user who is not a service user has no session with MethodWorkload.
+var errNotService = fmt.Errorf("%w: the user is not a service user", ErrAssertionRejected)
+
 // issueFor returns the token of a session that the store has just created. The user argument is the
 // user that the store returned with the session. If issueFor fails, it revokes the session.
 //
@@ -116,8 +122,12 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 	case !user.IsActive: // the store keeps no users, and there is no UserSource
 		err = ErrUserDisabled
 	}
-	if err == nil && user.IsService && session.Method == MethodGitHub {
+	switch {
+	case err != nil:
+	case user.IsService && (session.Method == MethodGitHub || session.Method == MethodDevice):
 		err = ErrServiceUser
+	case !user.IsService && session.Method == MethodWorkload:
+		err = errNotService
 	}
 	if err == nil {
 		token, err = t.sign(ctx, session, user)
@@ -125,7 +135,9 @@ func (t *TokenIssuer) issueFor(ctx context.Context, session Session, user User) 
 	if err != nil {
 		return Token{}, t.discardSession(ctx, session, err)
 	}
-	t.clients.recordSignIn(ctx, session)
+	if session.Method != MethodWorkload { // each job of a CI service can run on another machine
+		t.clients.recordSignIn(ctx, session)
+	}
 	return token, nil
 }
 
@@ -163,7 +175,7 @@ func (t *TokenIssuer) newSession(ctx context.Context, params IssueParams) Sessio
 		Method:      params.Method,
 		AccessKeyID: params.AccessKeyID,
 		CreatedAt:   now,
-		ExpiresAt:   now.Add(t.cfg.Lifetime),
+		ExpiresAt:   now.Add(cmp.Or(params.lifetime, t.cfg.Lifetime)),
 		UserAgent:   client.UserAgent,
 		Address:     client.address(),
 		Scopes:      params.Scopes,

@@ -112,7 +112,8 @@ func (i Identity) HasScope(name string) bool { return !i.Limited || scope.Contai
 
 // CheckScope returns an *[InsufficientScopeError] unless [Identity.HasScope] returns true for the scope.
 // If the token has only [ScopeRotate], the error names ScopeRotate, so that the client learns what to do.
-// [ErrorStatus] maps this error to 403.
+// [ErrorStatus] maps this error to 403. Its challenge names the scope, but not [Config.ResourceMetadataURL],
+// as that of [Service.RequireScope] does.
 func (i Identity) CheckScope(name string) error {
 	switch {
 	case i.HasScope(name):

@@ -175,7 +175,7 @@ type UserStore interface {
 	// It sets AdmittedAt to zero, because the user no longer depends on the rules of GitHub
 	// sign-in. The GitHub accounts stay remembered for the user, and their grants become spent: see
 	// SignInGitHub. ResetUser returns the changed record and the removed tokens, which the caller
-	// must still revoke at GitHub.
+	// must still revoke at GitHub. ResetUser calls [Authority.CheckReset].
 	//
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key belongs to another user or
 	// the change sets a Username or an Email, and ErrLastSuperUser as UpdateUser does. It returns

@@ -109,6 +109,8 @@ const (
 	EventUserDeleted         EventKind = "user.deleted"
 	EventBootstrapped        EventKind = "super_user.bootstrapped"
 	EventSuperUserRecovered  EventKind = "super_user.recovered"
+	EventDeviceApproved      EventKind = "device.approved"
+	EventDeviceDenied        EventKind = "device.denied"
 	EventGitHubConnected     EventKind = "github.connected"
 	EventGitHubRejected      EventKind = "github.rejected"
 	EventGitHubDisconnected  EventKind = "github.disconnected"
@@ -228,23 +230,25 @@ type rejection struct {
 
 func (r *rejection) Unwrap() error { return r.error }
 
-// rejectionOf wraps err in a rejection with these IDs if err rejects a token or an access key. It
-// returns any other error as it is.
+// rejectionOf wraps err in a rejection with these IDs if err rejects a token, an access key or an
+// assertion. It returns any other error as it is.
 func rejectionOf(userID, sessionID string, err error) error {
-	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) {
+	if !errors.Is(err, ErrTokenRejected) && !errors.Is(err, ErrInvalidCredentials) &&
+		!errors.Is(err, ErrAssertionRejected) {
 		return err
 	}
 	return &rejection{err, userID, sessionID}
 }
 
 // rejectionReason returns the Reason of the event about a request that err rejected. If err wraps
-// ErrInvalidCredentials, ErrTokenRejected or ErrGitHubNotAllowed and adds a text to it, the reason
-// is the added text. In all other cases, the reason is the detail of [ErrorStatus]. The reason
+// ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed or ErrAssertionRejected and adds a text to
+// it, the reason is the added text. In all other cases, the reason is the detail of [ErrorStatus]. The reason
 // contains nothing from the request, with one exception. If the kid of a token names an unknown key and
 // has the form of a key ID, the reason contains the kid.
 func rejectionReason(err error) string {
 	_, reason := ErrorStatus(err)
-	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed} {
+	for _, known := range []error{ErrInvalidCredentials, ErrTokenRejected, ErrGitHubNotAllowed,
+		ErrAssertionRejected} {
 		if errors.Is(err, known) {
 			added := strings.TrimPrefix(strings.TrimPrefix(err.Error(), known.Error()), ": ")
 			return cmp.Or(strings.TrimPrefix(added, "auth: "), reason)

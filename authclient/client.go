@@ -24,7 +24,8 @@ import (
 // After a failed sign-in, the Client pauses: it does not sign in again for the time that the service names in
 // Retry-After, at most 10 minutes, or else for a second. If the service refuses the access key, each pause
 // is twice as long as the one before, up to a minute. During a pause, a call without a token waits if its
-// context allows, for at most [MaxWait]. If a sign-in fails, all calls that wait for it fail.
+// context allows, for at most [MaxWait]. If a sign-in fails, all calls that wait for it fail, unless the
+// service has named a time in Retry-After: they then wait for this time, too.
 //
 // If the service rejects the token of a request, the Client signs in again and repeats the request once,
 // provided that its body can be read again (http.Request.GetBody). The service rejects a token with 401 and

@@ -15,7 +15,8 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// A program reads its access key from the environment and calls a route of the service.
+// A program reads its access key from the environment and calls a route of the service. The client signs in,
+// keeps the token fresh, and repeats the call if the token was revoked.
 func Example() {
 	baseURL, stop := startService() // for this example: sets ACCESS_KEY and ACCESS_SECRET
 	defer stop()
@@ -29,9 +30,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer response.Body.Close()
-	report, err := io.ReadAll(response.Body)
-	fmt.Println(string(report), err)
-	// Output: report for ada <nil>
+	io.Copy(os.Stdout, response.Body)
+	// Output: report for ada
 }
 
 // A program replaces the secret of its own access key.

@@ -74,7 +74,9 @@ func TestACallThatCannotWaitFailsAtOnce(t *testing.T) {
 			}
 			return issue("token", time.Hour)
 		})
-		_, err := client.TokenSource(t.Context()).Token()
+		impatient, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := client.TokenSource(impatient).Token()
 		require.Error(t, err)
 		patient := make(chan error, 1)
 		go func() {
@@ -83,9 +85,7 @@ func TestACallThatCannotWaitFailsAtOnce(t *testing.T) {
 		}()
 		synctest.Wait()
 		began := time.Now()
-		bounded, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		_, err = client.TokenSource(bounded).Token()
+		_, err = client.TokenSource(impatient).Token()
 		var answer *authclient.Error
 		require.ErrorAs(t, err, &answer)
 		require.Zero(t, time.Since(began))

@@ -92,9 +92,29 @@ func (c *Client) token(ctx context.Context) (*heldToken, error) {
 }
 
 // replace returns a token other than the given one, which has expired or was rejected. It signs in unless
-// another call has done so. If a sign-in of another call fails while this call waits, replace returns that
-// failure. Otherwise, the calls that wait during an outage would fail one after another.
+// another call has done so. If the service refuses the sign-in and says in Retry-After when to try again,
+// replace does so, if ctx allows, and for at most MaxWait altogether.
 func (c *Client) replace(ctx context.Context, old *heldToken) (*heldToken, error) {
+	for began := time.Now(); ; {
+		t, err := c.tryReplace(ctx, old)
+		var answer *Error
+		if !errors.As(err, &answer) || answer.RetryAfter <= 0 ||
+			time.Since(began)+answer.RetryAfter > MaxWait || !allows(ctx, answer.RetryAfter) {
+			return t, err
+		}
+	}
+}
+
+// allows reports whether ctx lasts longer than the wait.
+func allows(ctx context.Context, wait time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() == nil && (!ok || time.Until(deadline) > wait)
+}
+
+// tryReplace waits for the end of a pause, and signs in once. If a sign-in of another call fails while this
+// call waits, tryReplace returns that failure. Otherwise, the calls that wait during an outage would fail one
+// after another.
+func (c *Client) tryReplace(ctx context.Context, old *heldToken) (*heldToken, error) {
 	before := c.pause.Load()
 	if p := c.paused(); p != nil {
 		if err := c.wait(ctx, p); err != nil { // not in the semaphore: other calls may have less time

@@ -168,8 +168,11 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 				}
 				return issue("token", time.Hour)
 			})
-			_, err := client.TokenSource(t.Context()).Token()
+			impatient, cancel := context.WithTimeout(t.Context(), time.Second/2)
+			defer cancel()
+			_, err := client.TokenSource(impatient).Token()
 			require.Error(t, err)
+			require.NoError(t, impatient.Err(), "a call that cannot wait fails at once")
 			ctx := t.Context()
 			if test.deadline > 0 {
 				var cancel context.CancelFunc
@@ -189,6 +192,35 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 				require.Empty(t, failures)
 				require.EqualValues(t, 2, signIns.Load())
 			}
+		})
+	}
+}
+
+// All calls wait that can, also those that the refused sign-in was for, and for at most MaxWait altogether.
+func TestACallTriesAgainWhenTheServiceSays(t *testing.T) {
+	for refusals, want := range map[int32]struct {
+		failures int
+		signIns  int32
+		took     time.Duration
+	}{
+		1: {0, 2, 7 * time.Second}, 4: {0, 5, 28 * time.Second}, 1000: {callers, 5, 28 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var signIns atomic.Int32
+			client := newClient(t, func(*http.Request) *http.Response {
+				if signIns.Add(1) <= refusals {
+					return reply(429, map[string]string{"detail": "Too many"}, "Retry-After", "7")
+				}
+				return issue("token", time.Hour)
+			})
+			began := time.Now()
+			failures := together(func() error {
+				_, err := client.TokenSource(t.Context()).Token()
+				return err
+			})
+			require.Len(t, failures, want.failures)
+			require.Equal(t, want.signIns, signIns.Load())
+			require.Equal(t, want.took, time.Since(began))
 		})
 	}
 }

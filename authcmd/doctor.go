@@ -65,6 +65,7 @@ func runDoctor(ctx context.Context, c *call) error {
 // examine makes all checks. If the store does not answer, it makes only those of the configuration.
 func (d *doctor) examine(ctx context.Context) {
 	d.checkSigningKeys()
+	d.checkKeyAges()
 	d.checkSharedKeys()
 	d.checkProxies()
 	d.checkURLs()

@@ -34,6 +34,33 @@ func (d *doctor) checkSigningKeys() {
 	}
 }
 
+// maxKeyAge is the age at which a key should be replaced: the longer a key is in use, the more copies of it
+// exist.
+const maxKeyAge = 365 * 24 * time.Hour
+
+// checkKeyAges checks the keys that make new signatures and ciphertexts. It cannot check a key if the host
+// does not know when the key was made. It does not check peppers, because an old pepper can be removed only
+// after every user has signed in.
+func (d *doctor) checkKeyAges() {
+	if d.KeyCreatedAt == nil {
+		return
+	}
+	check := func(name, kind string, key auth.KeyInfo) {
+		made := d.KeyCreatedAt(key)
+		if age := d.now().Sub(made); !made.IsZero() && age > maxKeyAge {
+			d.add(name, "Replace the key: docs/replace-keys.md says how.",
+				"The %s %s is in use, and was made %d days ago, at %s.", kind, key.ID, age/(24*time.Hour),
+				date(made))
+		}
+	}
+	if keys := d.Config.SigningKeys; len(keys) > 0 {
+		check("signing-keys", "signing key", keys[0].Info())
+	}
+	if keys := d.Config.SealingKeys; len(keys) > 0 {
+		check("sealing-keys", "sealing key", keys[0].Info())
+	}
+}
+
 // checkSharedKeys finds a secret that is used for two purposes or has two IDs. An attacker who learns it in
 // one place can use it in the other.
 func (d *doctor) checkSharedKeys() {

@@ -45,12 +45,12 @@ func (p *patient) exec(statement string, args ...any) {
 }
 
 // change makes the configuration of the host anew, and with it the service.
-func (p *patient) change(edit func(*auth.Config)) {
-	p.t.Helper()
-	edit(&p.host.Config)
+func (f *fixture) change(edit func(*auth.Config)) {
+	f.t.Helper()
+	edit(&f.host.Config)
 	var err error
-	p.host.Service, err = auth.New(p.host.Store.(auth.Store), p.host.Config)
-	require.NoError(p.t, err)
+	f.host.Service, err = auth.New(f.host.Store.(auth.Store), f.host.Config)
+	require.NoError(f.t, err)
 }
 
 var (
@@ -232,6 +232,20 @@ var faults = []fault{
 		config: func(cfg *auth.Config) {
 			cfg.SigningKeys = []auth.SigningKey{newHS256(authtest.Random(32))}
 			cfg.Tokens.Audiences = []string{"https://reports.example.com"}
+		}},
+	{name: "the signing key is too old", check: "signing-keys", problem: "made 366 days ago",
+		plant: func(p *patient) {
+			made := map[string]time.Time{p.host.Config.SigningKeys[0].ID(): time.Now().AddDate(0, 0, -366)}
+			p.host.KeyCreatedAt = func(key auth.KeyInfo) time.Time { return made[key.ID] }
+		}},
+	{name: "the sealing key is too old", check: "sealing-keys", problem: "sealing key sealing-1 is in use",
+		plant: func(p *patient) {
+			made := map[string]time.Time{"sealing-1": time.Now().AddDate(-2, 0, 0)}
+			opened := p.host
+			opened.KeyCreatedAt = func(key auth.KeyInfo) time.Time { return made[key.ID] }
+			p.host = authcmd.Host{Name: "sp", Open: func(context.Context, string) (authcmd.Host, error) {
+				return opened, nil
+			}}
 		}},
 	{name: "a retired signing key stays", check: "signing-keys", problem: "last token has expired",
 		config: func(cfg *auth.Config) {

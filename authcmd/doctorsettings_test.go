@@ -3,12 +3,15 @@ package authcmd_test
 import (
 	"context"
 	"maps"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authcmd"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
@@ -84,6 +87,33 @@ func TestDoctorWritesNothingAboutAHealthyStore(t *testing.T) {
 	p := newPatient(t, store, db)
 	require.Empty(t, p.ok("doctor"))
 	require.Empty(t, p.ok("doctor", "-json"))
+}
+
+// A key that only decrypts or verifies may be old, and a pepper cannot be replaced before all its users have
+// signed in. If nobody knows when a key was made, doctor does not guess.
+func TestDoctorIsSilentAboutKeysThatMayBeOld(t *testing.T) {
+	t.Parallel()
+	store, db := openSQLite(t, "&_pragma=synchronous(FULL)")
+	p := newPatient(t, store, db)
+	p.change(func(cfg *auth.Config) {
+		cfg.SigningKeys = append(cfg.SigningKeys, newHS256(authtest.Random(32)))
+		cfg.SealingKeys = append(cfg.SealingKeys, newSymmetric("sealing-0"))
+	})
+	inUse := []string{p.host.Config.SigningKeys[0].ID(), p.host.Config.SealingKeys[0].Info().ID}
+	year := 365 * 24 * time.Hour
+	for name, createdAt := range map[string]func(auth.KeyInfo) time.Time{
+		"nothing is known": nil,
+		"no time is known": func(auth.KeyInfo) time.Time { return time.Time{} },
+		"the keys in use are not older than a year": func(key auth.KeyInfo) time.Time {
+			if slices.Contains(inUse, key.ID) {
+				return time.Now().Add(time.Minute - year)
+			}
+			return time.Now().Add(-10 * year)
+		},
+	} {
+		p.host.KeyCreatedAt = createdAt
+		require.Empty(t, p.findings(), name)
+	}
 }
 
 func TestDoctorIsSilentAboutImportedKeysThatWork(t *testing.T) {

@@ -46,8 +46,13 @@ type Host struct {
 	// keys use it.
 	Config auth.Config
 
-	// Open, if not nil, returns the Service, the Store and the Config, for a host that opens its database
-	// only if a command needs it. Run calls Open after it has checked the arguments, with the name of the
+	// KeyCreatedAt, if not nil, returns the time at which a key of the Config was made, or the zero time if
+	// that is not known. keyfile.Keys.CreatedAt is such a function. With it, doctor reports a signing key or
+	// a sealing key that is in use for more than a year.
+	KeyCreatedAt func(auth.KeyInfo) time.Time
+
+	// Open, if not nil, returns the other fields but Name, for a host that opens its database only if a
+	// command needs it. Run calls Open after it has checked the arguments, with the name of the
 	// command, such as "user list". So help works without a database, and only "init" needs to create
 	// tables. If Open returns an error, doctor reports the error, and every other command fails with it.
 	// The host closes what Open has opened after Run has returned.
@@ -193,7 +198,8 @@ func run(ctx context.Context, host Host, args []string, stdio Stdio) error {
 		if err != nil && command.name != "doctor" {
 			return err
 		}
-		c.Service, c.Store, c.Config, c.openError = opened.Service, opened.Store, opened.Config, err
+		opened.Name, opened.Open = c.Name, c.Open
+		c.Host, c.openError = opened, err
 		if err := refuseSecrets(c.Host, all); err != nil {
 			return err // the secret has a prefix that only the configuration knows
 		}

@@ -32,6 +32,9 @@ func runRecover(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.requirePeppers(ctx); err != nil {
+		return err
+	}
 	if err := c.confirm("Recover removes all keys, sessions and GitHub accounts of %s, and makes it an "+
 		"active super user.", described(user)); err != nil {
 		return err
@@ -45,6 +48,26 @@ func runRecover(ctx context.Context, c *call) error {
 		user.IsActive, user.IsSuperUser = true, true
 		return &user, pair, err
 	})
+}
+
+// requirePeppers returns an error if the configuration has no pepper, but access keys of the service have
+// one. The new key would then not work in the service, and the command would have removed the keys that do.
+func (c *call) requirePeppers(ctx context.Context) error {
+	if len(c.Config.Credentials.Peppers) > 0 {
+		return nil
+	}
+	counts, err := c.Service.Credentials().CountByPepper(ctx)
+	if err != nil {
+		return err
+	}
+	for id, count := range counts.ByPepper {
+		if id != "" && count > 0 {
+			return fmt.Errorf("the service has the pepper %q, without which the new key would not work: add "+
+				"the peppers of the service to the configuration, or NoPepper() if they are lost: nothing "+
+				"was changed", id)
+		}
+	}
+	return nil
 }
 
 func userCommands() []command {
@@ -206,6 +229,9 @@ func runUserReset(ctx context.Context, c *call) error {
 	}
 	user, err := c.findUser(ctx, c.args[0])
 	if err != nil {
+		return err
+	}
+	if err := c.requirePeppers(ctx); err != nil {
 		return err
 	}
 	if err := c.confirm("User reset removes all keys, sessions and GitHub accounts of %s.",

@@ -138,6 +138,7 @@ var expected = map[string][]string{
 	"/auth/browser/login":        {unauthorized},
 	"/auth/users/register":       {conflict, unprocessable},
 	"/auth/keys":                 {unprocessable},
+	"/auth/device/lookup":        {notFound, forbidden},
 	"/api/v1/auth/github/logout": {unauthorized},
 	"/api/v1/auth/github/token":  {notFound},
 	// The browser requests this icon if a document names none.
@@ -147,6 +148,7 @@ var expected = map[string][]string{
 const (
 	failed        = "Failed to load resource: the server responded with a status of "
 	unauthorized  = failed + "401 (Unauthorized)"
+	forbidden     = failed + "403 (Forbidden)"
 	notFound      = failed + "404 (Not Found)"
 	conflict      = failed + "409 (Conflict)"
 	unprocessable = failed + "422 (Unprocessable Entity)"

@@ -350,6 +350,7 @@ func TestAUserConnectsGitHubOnTheConsole(t *testing.T) {
 		b.shows("#status", "GitHub is connected.")
 		b.shows("#connected strong", "hubot")
 		b.settled()
+		require.Equal(t, "GitHub has granted the scopes repo, user:email.", b.text("#github-scopes"))
 		require.Equal(t, "/console/", b.path())
 		b.use("#disconnect")
 		b.agree("Disconnect hubot?")

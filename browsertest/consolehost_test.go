@@ -8,24 +8,30 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/console"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/oauth"
 	"github.com/stretchr/testify/require"
 )
 
 // host is a host with the console, in this process.
 type host struct {
 	url   string // of the console, without a slash at the end
+	store *memstore.Store
 	svc   *auth.Service
 	admin auth.User
 	pair  auth.KeyPair // of the administrator
 
+	github   *githubtest.Server
 	requests *requestLog
+	ahead    atomic.Int64 // how far the clock of the service is ahead, in seconds
 }
 
 // requestLog has the paths of the requests since the last call of take.
@@ -47,10 +53,12 @@ func (l *requestLog) take() (paths []string) {
 	return paths
 }
 
-// startHost starts a host whose administrator has the username and one access key.
-func startHost(t *testing.T, username string, cfg console.Config) *host {
+// startHost starts a host whose administrator has the username and one access key. The functions change the
+// configuration of the service.
+func startHost(t *testing.T, username string, cfg console.Config, edit ...func(*auth.Config)) *host {
 	t.Helper()
 	needChromium(t)
+	h := &host{}
 	mux := http.NewServeMux()
 	var log requestLog
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,16 +71,17 @@ func startHost(t *testing.T, username string, cfg console.Config) *host {
 	require.NoError(t, err)
 	t.Cleanup(func() { github.Close() })
 
-	cfg.Path = "/console"
+	cfg.Path, cfg.Devices = "/console", true
 	id, secret := github.Client()
 	signing, err := auth.NewHS256Key("k", randomBytes())
 	require.NoError(t, err)
 	sealing, err := auth.NewSymmetricKey("s", randomBytes())
 	require.NoError(t, err)
-	svc, err := auth.New(memstore.New(), auth.Config{
+	serviceConfig := auth.Config{
 		Issuer: server.URL, SigningKeys: []auth.SigningKey{signing},
 		SealingKeys: []auth.SymmetricKey{sealing},
 		Proxies:     auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
+		Now:    func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load()) * time.Second) },
 		Tokens: auth.TokenConfig{Scopes: []string{"notes:read", "notes:write"}},
 		GitHub: &auth.GitHubConfig{
 			ClientID: id, ClientSecret: auth.NewSecret(secret), CallbackURL: callback,
@@ -80,15 +89,29 @@ func startHost(t *testing.T, username string, cfg console.Config) *host {
 			ConnectedPage: "/console/?connected",
 		},
 		BrowserSessions: &auth.BrowserSessions{LandingPath: "/console/"},
-	})
+	}
+	for _, e := range edit {
+		e(&serviceConfig)
+	}
+	store := memstore.New()
+	svc, err := auth.New(store, serviceConfig)
 	require.NoError(t, err)
 	pages, err := console.Handler(svc, cfg)
 	require.NoError(t, err)
 	svc.Mount(mux)
 	svc.Mount(mux, auth.GroupBrowser)
 	mux.Handle("/console/", pages)
+	devices, err := oauth.New(svc, oauth.Config{
+		DeviceClients: []oauth.DeviceClient{
+			{ID: "cli", Name: "Notes for the terminal", Scopes: []string{"notes:read"}},
+		},
+		DevicePage: server.URL + "/console/device",
+	})
+	require.NoError(t, err)
+	devices.Mount(mux)
 
-	h := &host{url: server.URL + "/console", svc: svc, requests: &log, pair: svc.Credentials().GeneratePair()}
+	h.url, h.store, h.svc, h.github, h.requests = server.URL+"/console", store, svc, github, &log
+	h.pair = svc.Credentials().GeneratePair()
 	h.admin, err = svc.Bootstrap(t.Context(),
 		auth.UserParams{Username: username, Email: "admin@example.com"}, h.pair)
 	require.NoError(t, err)

@@ -38,7 +38,7 @@ func startQuickstart(t *testing.T) *quickstart {
 	path, err := buildQuickstart()
 	require.NoError(t, err)
 	var stderr bytes.Buffer
-	program := exec.Command(path, "-addr", "127.0.0.1:0", "-db", ":memory:")
+	program := exec.Command(path, "-addr", "127.0.0.1:0", "-db", filepath.Join(t.TempDir(), "quickstart.db"))
 	// Without an OAuth app, the quickstart uses the fake GitHub.
 	program.Env = append(os.Environ(), "GITHUB_CLIENT_ID=", "GITHUB_CLIENT_SECRET=")
 	program.Stderr = &stderr

@@ -78,18 +78,24 @@ type Config struct {
 	// not ask, and a new key has the scopes of the session.
 	Scopes []Scope
 
-	// GitHubPurpose says to users what the service uses a connected GitHub account for and which
-	// scopes it requests, as full sentences. Empty means a general sentence.
+	// GitHubPurpose says to users what the service uses a connected GitHub account for, as full sentences.
+	// The page of the account shows it beside the scopes that GitHub has granted. Empty means that the page
+	// says only that users can sign in with the account.
 	GitHubPurpose string
+
+	// Devices adds the page Path + "/device", on which people approve devices: see package oauth. Its URL is
+	// oauth.Config.DevicePage, and its calls are those that oauth.Server.Mount registers.
+	Devices bool
 
 	// Without lists the pages to leave out. Leaving a page out takes no power from anybody: the calls
 	// of the service stay as they are.
 	Without []Page
 }
 
-// Handler returns a handler for the pages, or an error that says what to change in the configuration. It
-// serves GET and HEAD requests for the paths below [Config.Path], and answers 404 for all other paths. The
-// handler is safe for concurrent use.
+// Handler returns a handler for the pages, or an error that says what to change in the configuration. A
+// service without [auth.Config.BrowserSessions] is such an error, because nobody could sign in. The handler
+// serves GET and HEAD requests for the paths below [Config.Path], and answers 404 for all other paths. It is
+// safe for concurrent use.
 //
 // The host must mount the groups of the calls that the pages make. They are the default groups and
 // [auth.GroupBrowser], at their documented paths and on the same origin. If the host keeps its
@@ -108,17 +114,16 @@ func Handler(svc *auth.Service, cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !hasPath(svc.Routes(auth.GroupBrowser), browserLogin) {
+	if len(svc.Routes(auth.GroupBrowser)) == 0 { // the group is empty without BrowserSessions
 		return nil, errors.New("console: set auth.Config.BrowserSessions, because the pages need a " +
 			"session cookie")
 	}
+	if cfg.Devices {
+		if err := svc.CheckDevices(); err != nil {
+			return nil, fmt.Errorf("console: Config.Devices: %w", err)
+		}
+	}
 	return newSite(svc, cfg)
-}
-
-const browserLogin = "/auth/browser/login"
-
-func hasPath(routes []auth.Route, path string) bool {
-	return slices.ContainsFunc(routes, func(route auth.Route) bool { return route.Path == path })
 }
 
 // withDefaults checks the configuration and sets the defaults. The returned Path has no slash at its end.

@@ -236,6 +236,12 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 	}
 	_, err = console.Handler(nil, console.Config{})
 	require.ErrorContains(t, err, "needs a Service")
+	without := newConfig(t)
+	without.BrowserSessions = nil
+	svc, err = auth.New(memstore.New(), without)
+	require.NoError(t, err)
+	_, err = console.Handler(svc, console.Config{})
+	require.ErrorContains(t, err, "set auth.Config.BrowserSessions")
 }
 
 func TestAPageThatIsLeftOutIsNotFound(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/devicecode"
 )
 
 //go:embed assets templates
@@ -45,10 +46,11 @@ type page struct {
 	Hidden     bool   // the navigation does not show the page
 }
 
-// pageAccount and pageUser cannot be left out by their names.
+// These pages cannot be left out by their names.
 const (
 	pageAccount Page = "account"
 	pageUser    Page = "user"
+	pageDevice  Page = "device"
 )
 
 var allPages = []page{
@@ -58,6 +60,7 @@ var allPages = []page{
 	{Name: PageUsers, Title: "Users", path: "/users", superUsers: true},
 	{Name: pageUser, Title: "User", path: "/users/{id}", superUsers: true, Hidden: true},
 	{Name: PageEvents, Title: "Audit trail", path: "/events", superUsers: true},
+	{Name: pageDevice, Title: "Sign in on a device", path: "/device", Hidden: true},
 }
 
 func newSite(svc *auth.Service, cfg Config) (http.Handler, error) {
@@ -72,7 +75,8 @@ func newSite(svc *auth.Service, cfg Config) (http.Handler, error) {
 		if name == pageUser {
 			name = PageUsers
 		}
-		return slices.Contains(cfg.Without, name) || p.superUsers && !manages
+		return slices.Contains(cfg.Without, name) || p.superUsers && !manages ||
+			name == pageDevice && !cfg.Devices
 	})
 
 	mux := http.NewServeMux()
@@ -147,7 +151,7 @@ type view struct {
 	Pages  []page
 	Letter string // the first letter of the name
 	ID     string // of the user whom the page is about
-	Here   string // the path of this page
+	Here   string // the path of this page, with the code of a device
 
 	caller      auth.Identity
 	User        auth.User
@@ -178,7 +182,7 @@ func (v view) Is(p page) bool {
 func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 	letter, _ := utf8.DecodeRuneInString(s.cfg.Name)
 	v := view{Config: s.cfg, Page: p, Letter: strings.ToUpper(string(letter)),
-		Here: r.URL.EscapedPath(), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
+		Here: here(r, p), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Add("Vary", "Cookie")
@@ -208,6 +212,16 @@ func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 		return
 	}
 	s.write(w, http.StatusOK, "page.html", v)
+}
+
+// here returns the path of the page to which a person comes back after signing in. The path of the page of a
+// device has the user code of the request.
+func here(r *http.Request, p page) string {
+	path := r.URL.EscapedPath()
+	if code, ok := devicecode.Normalize(r.URL.Query().Get("user_code")); p.Name == pageDevice && ok {
+		path += "?user_code=" + devicecode.Format(code)
+	}
+	return path
 }
 
 // readUser reads the user of the session cookie, and the user's GitHub account.

@@ -7,10 +7,10 @@
 //
 // Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
 // [Store.PruneKeys], [Store.PrunePreviousHashes], [Store.PruneStates], [Store.PruneRevocations],
-// [Store.PruneClients] and [Store.PruneEvents] from time to time. An event of the audit trail takes about
-// half a kilobyte until PruneEvents removes it. Users stay until they are deleted. Retired usernames stay
-// until [Store.PruneRetiredUsernames] removes them, and so do GitHub accounts that were linked to deleted
-// users until [Store.PruneGitHubAccounts] removes them.
+// [Store.PruneClients], [Store.PruneDevices] and [Store.PruneEvents] from time to time. An event of the
+// audit trail takes about half a kilobyte until PruneEvents removes it. Users stay until they are deleted.
+// Retired usernames stay until [Store.PruneRetiredUsernames] removes them, and so do GitHub accounts that
+// were linked to deleted users until [Store.PruneGitHubAccounts] removes them.
 package memstore
 
 import (
@@ -27,6 +27,8 @@ var (
 	_ auth.AccountStore = (*Accounts)(nil)
 	_ auth.EventStore   = (*Store)(nil)
 	_ auth.EventStore   = (*Accounts)(nil)
+	_ auth.DeviceStore  = (*Store)(nil)
+	_ auth.DeviceStore  = (*Accounts)(nil)
 )
 
 // Store is an [auth.Store] in memory. Create one with [New]. It is safe for concurrent use.
@@ -64,6 +66,7 @@ type accounts struct {
 	remembered   map[auth.GitHubAccount]*githubAccount // accounts that have been linked at least once
 	states       map[string]*expiry[string]            // used states of GitHub flows
 	clients      map[string]map[string]*client         // by user ID and hash
+	devices      devices
 	feed         feed
 	trail        trail
 
@@ -144,6 +147,7 @@ func newAccounts(withoutUsers bool) accounts {
 		remembered: make(map[auth.GitHubAccount]*githubAccount),
 		states:     make(map[string]*expiry[string]),
 		clients:    make(map[string]map[string]*client),
+		devices:    newDevices(),
 		feed:       feed{inForce: make(map[string][]*auth.Revocation)},
 		trail:      newTrail(),
 

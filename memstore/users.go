@@ -222,12 +222,8 @@ func (s *Store) ResetUser(
 	if err != nil {
 		return auth.User{}, nil, err
 	}
-	granted := key.Scopes
-	if change.IsSuperUser != nil && *change.IsSuperUser {
-		granted = nil
-	}
-	if err := s.checkKeyGrant(w, u, granted); err != nil {
-		return auth.User{}, nil, err
+	if err := w.By.CheckReset(s.acting(w), u.record, change, key); err != nil {
+		return auth.User{}, nil, fmt.Errorf("memstore: %w", err)
 	}
 	changed, err := s.changedRecord(u, change)
 	if err = cmp.Or(err, s.checkKeyIsNew(key.ID)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/challenge"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -24,10 +25,14 @@ type failure struct {
 	basic             bool // the answer has a challenge for Basic
 	retryAfter        time.Duration
 	scope             string // the answer has a challenge for this scope (RFC 6750, section 3.1)
+	cause             error  // what a hook learns and the client does not, or nil
 }
 
 // Error returns the code and the description.
 func (f *failure) Error() string { return f.code + ": " + f.description }
+
+// Unwrap returns the cause.
+func (f *failure) Unwrap() error { return f.cause }
 
 func invalid(description string) error {
 	return &failure{status: http.StatusBadRequest, code: invalidRequest, description: description}
@@ -69,16 +74,16 @@ func failureOf(err error) *failure {
 		description: "The service cannot answer now"}
 }
 
-// writeError writes an error answer.
-func writeError(w http.ResponseWriter, f *failure) {
+// writeError writes an error answer. A challenge for a bearer token names the URL of the metadata (RFC 9728,
+// section 5.1).
+func writeError(w http.ResponseWriter, f *failure, metadata string) {
 	header := w.Header()
+	bearer := challenge.Bearer{Error: f.code, Scope: f.scope, Metadata: metadata}
 	switch {
 	case f.basic:
 		header.Set("WWW-Authenticate", `Basic realm="access key", charset="UTF-8"`)
-	case f.scope != "":
-		header.Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+f.scope+`"`)
-	case f.status == http.StatusUnauthorized && f.code == "invalid_token":
-		header.Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+	case f.code == "insufficient_scope", f.code == "invalid_token":
+		header.Set("WWW-Authenticate", bearer.String())
 	}
 	if f.retryAfter > 0 {
 		header.Set("Retry-After", strconv.FormatInt(int64((f.retryAfter+time.Second-1)/time.Second), 10))

@@ -37,7 +37,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	oauthServer, err := oauth.New(svc)
+	oauthServer, err := oauth.New(svc, oauth.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func newUnserved(t *testing.T) *unserved {
 		}},
 	})
 	require.NoError(t, err)
-	server, err := oauth.New(svc)
+	server, err := oauth.New(svc, oauth.Config{})
 	require.NoError(t, err)
 	u.handler = server.TokenHandler()
 	u.pair, err = svc.Credentials().Issue(t.Context(), byHost, "1", auth.KeyOptions{})

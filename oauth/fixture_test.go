@@ -37,14 +37,12 @@ type fixture struct {
 func newFixture(t *testing.T, change ...func(*auth.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
-	key, err := auth.NewEdDSAKey("", ed25519.NewKeyFromSeed([]byte(strings.Repeat("oauth-fi", 4))))
-	require.NoError(t, err)
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	f.url = server.URL
 	cfg := auth.Config{
-		Issuer: server.URL, SigningKeys: []auth.SigningKey{key}, Proxies: auth.NoProxies(),
+		Issuer: server.URL, SigningKeys: []auth.SigningKey{signingKey(t)}, Proxies: auth.NoProxies(),
 		Tokens: auth.TokenConfig{Scopes: []string{"reports:read", "reports:write"},
 			Audiences: []string{reports, other}},
 		Logger: slog.New(slog.DiscardHandler),
@@ -52,15 +50,23 @@ func newFixture(t *testing.T, change ...func(*auth.Config)) *fixture {
 	for _, c := range change {
 		c(&cfg)
 	}
-	f.svc, err = auth.New(memstore.New(), cfg)
+	svc, err := auth.New(memstore.New(), cfg)
 	require.NoError(t, err)
+	f.svc = svc
 	f.svc.Mount(mux)
-	oauthServer, err := oauth.New(f.svc)
+	oauthServer, err := oauth.New(f.svc, oauth.Config{})
 	require.NoError(t, err)
 	oauthServer.Mount(mux)
 	f.ada = f.register(auth.UserParams{Username: "ada"})
 	f.agent = f.register(auth.UserParams{Username: "agent", IsService: true, Audiences: []string{reports}})
 	return f
+}
+
+func signingKey(t *testing.T) auth.SigningKey {
+	t.Helper()
+	key, err := auth.NewEdDSAKey("", ed25519.NewKeyFromSeed([]byte(strings.Repeat("oauth-fi", 4))))
+	require.NoError(t, err)
+	return key
 }
 
 func (f *fixture) register(params auth.UserParams) auth.Registration {
@@ -126,6 +132,10 @@ func (f *fixture) do(r *http.Request) answer {
 	if len(text) > 0 {
 		require.NoError(f.t, json.Unmarshal(text, &a.body), a.text)
 		require.Equal(f.t, "application/json", response.Header.Get("Content-Type"))
+	}
+	if description, failed := a.body["error_description"].(string); failed { // RFC 6749, section 5.2
+		require.Regexp(f.t, `^[ !#-\[\]-~]+$`, description)
+		require.Regexp(f.t, `^[!#-\[\]-~]+$`, a.code())
 	}
 	if r.Method == http.MethodPost {
 		require.Equal(f.t, "no-store", response.Header.Get("Cache-Control"))

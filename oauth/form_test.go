@@ -134,7 +134,7 @@ func (d *deadlines) SetReadDeadline(at time.Time) error { d.set = append(d.set, 
 func TestTheDeadlineOfAFormEndsWithTheForm(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	server, err := oauth.New(f.svc)
+	server, err := oauth.New(f.svc, oauth.Config{})
 	require.NoError(t, err)
 	for body, want := range map[string]int{
 		client(f.ada.Pair, "grant_type", "client_credentials").Encode(): 2, strings.Repeat("x", 20<<10): 1,
@@ -161,7 +161,7 @@ func TestThePathOfAnIssuerIsNoPattern(t *testing.T) {
 	svc, err := auth.New(memstore.New(), auth.Config{Issuer: "https://example.com/%7Ba%7D",
 		SigningKeys: []auth.SigningKey{key}, Proxies: auth.NoProxies()})
 	require.NoError(t, err)
-	server, err := oauth.New(svc)
+	server, err := oauth.New(svc, oauth.Config{})
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	server.Mount(mux)

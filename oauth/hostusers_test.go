@@ -86,7 +86,7 @@ func newHosted(t *testing.T) *hosted {
 		Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
 	})
 	require.NoError(t, err)
-	oauthServer, err := oauth.New(svc)
+	oauthServer, err := oauth.New(svc, oauth.Config{})
 	require.NoError(t, err)
 	oauthServer.Mount(mux)
 	h.fixture = &fixture{t: t, svc: svc, url: server.URL}

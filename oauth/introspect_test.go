@@ -114,6 +114,7 @@ func TestStrangersLearnNothingAboutTokens(t *testing.T) {
 	narrow := f.key(f.agent.User, auth.NewScopes("reports:read"))
 	person := f.key(f.ada.User, auth.NewScopes(auth.ScopeIntrospect))
 	form := url.Values{"token": {token}}
+	metadata := `resource_metadata="` + f.url + `/.well-known/oauth-protected-resource"`
 	ask := func(form url.Values, header ...string) answer {
 		return f.post("/auth/introspect", form, header...)
 	}
@@ -134,9 +135,9 @@ func TestStrangersLearnNothingAboutTokens(t *testing.T) {
 		require.Equal(t, test.code, test.a.code(), name)
 		switch challenge := test.a.header.Get("WWW-Authenticate"); test.code { // RFC 6750, section 3.1
 		case "insufficient_scope":
-			require.Equal(t, `Bearer error="insufficient_scope", scope="auth:introspect"`, challenge, name)
+			require.Equal(t, `Bearer error="insufficient_scope", scope="auth:introspect", `+metadata, challenge, name)
 		case "invalid_token":
-			require.Equal(t, `Bearer error="invalid_token"`, challenge, name)
+			require.Equal(t, `Bearer error="invalid_token", `+metadata, challenge, name)
 		}
 	}
 	for _, pair := range []auth.KeyPair{person, f.ada.Pair} {
@@ -165,6 +166,8 @@ func TestTheMetadataDescribesTheServer(t *testing.T) {
 	require.Contains(t, a.body["introspection_endpoint_auth_methods_supported"], "Bearer")
 	require.NotContains(t, a.body["revocation_endpoint_auth_methods_supported"], "Bearer")
 	require.Equal(t, []any{}, a.body["response_types_supported"])
+	require.Equal(t, []any{"S256"}, a.body["code_challenge_methods_supported"], "clients of MCP require it")
+	require.NotContains(t, a.body, "authorization_endpoint")
 	a = get("/.well-known/oauth-protected-resource")
 	require.Equal(t, f.url, a.body["resource"])
 	require.Equal(t, []any{f.url}, a.body["authorization_servers"])
@@ -181,7 +184,7 @@ func TestTheIssuerDecidesThePathsOfTheMetadata(t *testing.T) {
 		svc, err := auth.New(memstore.New(), auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{key},
 			Proxies: auth.NoProxies()})
 		require.NoError(t, err)
-		server, err := oauth.New(svc)
+		server, err := oauth.New(svc, oauth.Config{})
 		if path == "refused" {
 			require.Error(t, err)
 			continue
@@ -198,7 +201,7 @@ func TestTheIssuerDecidesThePathsOfTheMetadata(t *testing.T) {
 		require.NotContains(t, body, "jwks_uri", "an HS256 key is secret")
 		require.NotContains(t, body, "scopes_supported", "an empty list is omitted (RFC 8414, section 3.2)")
 	}
-	_, err = oauth.New(nil)
+	_, err = oauth.New(nil, oauth.Config{})
 	require.Error(t, err)
 }
 

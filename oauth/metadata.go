@@ -14,6 +14,7 @@ type serverMetadata struct {
 	TokenEndpoint         string   `json:"token_endpoint"`
 	RevocationEndpoint    string   `json:"revocation_endpoint"`
 	IntrospectionEndpoint string   `json:"introspection_endpoint"`
+	DeviceEndpoint        string   `json:"device_authorization_endpoint,omitempty"` // RFC 8628, section 4
 	JWKSURI               string   `json:"jwks_uri,omitempty"`
 	Scopes                []string `json:"scopes_supported,omitempty"` // RFC 8414, section 3.2
 	ResponseTypes         []string `json:"response_types_supported"`   // none, but section 2 requires it
@@ -21,6 +22,10 @@ type serverMetadata struct {
 	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationAuth        []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported"`
+
+	// ChallengeMethods are methods of PKCE (RFC 7636). There is no authorization endpoint that needs them.
+	// But clients of the Model Context Protocol refuse every server without them, also for other grants.
+	ChallengeMethods []string `json:"code_challenge_methods_supported"`
 }
 
 // ServerMetadataHandler handles GET /.well-known/oauth-authorization-server. If the issuer has a path,
@@ -29,13 +34,25 @@ func (s *Server) ServerMetadataHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		issuer := s.svc.Tokens().Issuer()
 		methods := []string{"client_secret_basic", "client_secret_post"}
-		writeMetadata(w, serverMetadata{
+		metadata := serverMetadata{
 			Issuer: issuer, TokenEndpoint: issuer + "/auth/token",
 			RevocationEndpoint:    issuer + "/auth/revoke",
 			IntrospectionEndpoint: issuer + "/auth/introspect", JWKSURI: s.jwksURI(),
 			Scopes: s.scopes(), ResponseTypes: []string{}, Grants: []string{grantClient, grantExchange},
 			TokenAuth: methods, RevocationAuth: methods, IntrospectionAuth: append(methods, "Bearer"),
-		})
+			ChallengeMethods: []string{"S256"},
+		}
+		if s.devices != nil {
+			metadata.DeviceEndpoint = issuer + "/auth/device"
+			metadata.Grants = append(metadata.Grants, grantDevice)
+		}
+		if s.workloads != nil {
+			metadata.Grants = append(metadata.Grants, grantAssertion)
+		}
+		if s.devices != nil || s.workloads != nil { // device clients and workloads have no secret
+			metadata.TokenAuth = append(methods, "none")
+		}
+		writeMetadata(w, metadata)
 	})
 }
 
@@ -55,6 +72,11 @@ func (s *Server) ResourceMetadataHandler() http.Handler {
 		writeMetadata(w, resourceMetadata{Resource: issuer, Servers: []string{issuer}, Scopes: s.scopes(),
 			Methods: []string{"header"}})
 	})
+}
+
+// resourceMetadataURL returns the URL of the metadata that ResourceMetadataHandler serves.
+func (s *Server) resourceMetadataURL() string {
+	return s.issuer.Scheme + "://" + s.issuer.Host + protectedResource + s.issuer.EscapedPath()
 }
 
 // jwksURI returns the URL of the public keys, or "" if there are none.

@@ -15,11 +15,16 @@ type Server struct {
 	svc    *auth.Service
 	issuer *url.URL
 	failed failedPairs
+
+	workloads  AssertionVerifier       // nil if there are no workloads
+	devices    map[string]deviceClient // by ID; nil if there are no devices
+	devicePage string
 }
 
-// New returns a Server for the service. It returns an error if the issuer of the service is not https and not
-// on loopback, because OAuth clients would send secrets over a connection that other people can read.
-func New(svc *auth.Service) (*Server, error) {
+// New returns a Server for the service, or an error that says what to change in the configuration. It returns
+// an error if the issuer of the service is not https and not on loopback, because OAuth clients would send
+// secrets over a connection that other people can read.
+func New(svc *auth.Service, cfg Config) (*Server, error) {
 	if svc == nil {
 		return nil, errors.New("oauth: New needs a Service")
 	}
@@ -27,15 +32,26 @@ func New(svc *auth.Service) (*Server, error) {
 	if err != nil || !weburl.IsSecure(issuer) {
 		return nil, errors.New("oauth: the issuer of the service must be https, or http on loopback")
 	}
-	return &Server{svc: svc, issuer: issuer}, nil
+	devices, err := cfg.deviceClients(svc)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{svc: svc, issuer: issuer, workloads: cfg.Workloads, devices: devices,
+		devicePage: cfg.DevicePage}, nil
 }
 
-// Mount registers the calls on the mux. If a pattern conflicts with a pattern of the mux, Mount panics, as
-// [http.ServeMux.Handle] does.
+// Mount registers the calls on the mux, those for devices only if there are [Config.DeviceClients]. If a
+// pattern conflicts with a pattern of the mux, Mount panics, as [http.ServeMux.Handle] does.
 func (s *Server) Mount(mux *http.ServeMux) {
 	mux.Handle("/auth/token", s.TokenHandler())
 	mux.Handle("/auth/revoke", s.RevocationHandler())
 	mux.Handle("/auth/introspect", s.IntrospectionHandler())
+	if s.devices != nil {
+		mux.Handle("/auth/device", s.DeviceHandler())
+		mux.Handle("/auth/device/lookup", s.DeviceLookupHandler())
+		mux.Handle("/auth/device/approve", s.DeviceApprovalHandler())
+		mux.Handle("/auth/device/deny", s.DeviceDenialHandler())
+	}
 	// RFC 8414, section 3.1, and RFC 9728, section 3.1: the path of the issuer follows the well-known path.
 	path := s.issuer.EscapedPath() // a decoded path could contain a brace, which begins a wildcard
 	mux.Handle("GET "+authorizationServer+path, s.ServerMetadataHandler())
@@ -51,7 +67,7 @@ func (s *Server) handler(do call) http.Handler {
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
 			writeError(w, &failure{status: http.StatusMethodNotAllowed, code: invalidRequest,
-				description: "The method must be POST"})
+				description: "The method must be POST"}, s.resourceMetadataURL())
 			return
 		}
 		ctx, cancel := s.svc.ClientContext(r)
@@ -64,16 +80,18 @@ func (s *Server) handler(do call) http.Handler {
 		}
 		s.logResult(r, err)
 		if err != nil {
-			writeError(w, failureOf(err))
+			writeError(w, failureOf(err), s.resourceMetadataURL())
 			return
 		}
 		writeAnswer(w, http.StatusOK, answer)
 	})
 }
 
-// logResult logs an outage of the store, or its end. A refusal says nothing about the store.
+// logResult logs an outage of the store, or its end. A refusal says nothing about the store, and neither does
+// an assertion that could not be verified.
 func (s *Server) logResult(r *http.Request, err error) {
-	if err == nil || failureOf(err).status == http.StatusServiceUnavailable {
+	var answered *failure
+	if err == nil || !errors.As(err, &answered) && failureOf(err).status == http.StatusServiceUnavailable {
 		s.svc.LogResult(r, err)
 	}
 }

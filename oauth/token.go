@@ -10,8 +10,9 @@ import (
 
 // The grants of the token endpoint.
 const (
-	grantClient   = "client_credentials"
-	grantExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grantClient    = "client_credentials"
+	grantExchange  = "urn:ietf:params:oauth:grant-type:token-exchange"
+	grantAssertion = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 	typeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
 )
@@ -34,6 +35,14 @@ func (s *Server) serveToken(r *http.Request, form form) (any, error) {
 		return s.signIn(r, form)
 	case grantExchange:
 		return s.exchange(r, form)
+	case grantDevice:
+		if s.devices != nil {
+			return s.redeemDevice(r, form)
+		}
+	case grantAssertion:
+		if s.workloads != nil {
+			return s.signInWorkload(r, form)
+		}
 	case "":
 		return nil, invalid("grant_type is required")
 	}
@@ -60,12 +69,17 @@ func (s *Server) signIn(r *http.Request, form form) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newTokenAnswer(token), nil
+}
+
+// newTokenAnswer returns the answer with the token of a new session (RFC 6749, section 5.1).
+func newTokenAnswer(token auth.Token) tokenAnswer {
 	answer := tokenAnswer{AccessToken: token.Bearer.Reveal(), TokenType: "Bearer",
 		ExpiresIn: int64(token.ExpiresIn() / time.Second)}
 	if token.Session.Scopes != nil {
 		answer.Scope = new(token.Session.Scopes.String())
 	}
-	return answer, nil
+	return answer
 }
 
 // exchange returns a delegated token for a service user (RFC 8693).

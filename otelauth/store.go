@@ -14,14 +14,28 @@ import (
 )
 
 // Store returns a store that measures each call of the given store, and adds a span for the call.
-// If the given store is also an [auth.EventStore], so is the returned store.
+// If the given store is also an [auth.EventStore] or an [auth.DeviceStore], so is the returned store.
 func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	wrapped := &store{accountStore{measured, t}, measured}
-	if events, ok := measured.(auth.EventStore); ok {
+	events, hasEvents := measured.(auth.EventStore)
+	devices, hasDevices := measured.(auth.DeviceStore)
+	switch {
+	case hasEvents && hasDevices:
+		return struct {
+			*store
+			eventStore
+			deviceStore
+		}{wrapped, eventStore{&wrapped.accountStore, events}, deviceStore{&wrapped.accountStore, devices}}
+	case hasEvents:
 		return struct {
 			*store
 			eventStore
 		}{wrapped, eventStore{&wrapped.accountStore, events}}
+	case hasDevices:
+		return struct {
+			*store
+			deviceStore
+		}{wrapped, deviceStore{&wrapped.accountStore, devices}}
 	}
 	return wrapped
 }
@@ -34,11 +48,25 @@ func (t *Telemetry) AccountStore(measured auth.AccountStore) auth.AccountStore {
 		return t.Store(whole)
 	}
 	wrapped := &accountStore{measured, t}
-	if events, ok := measured.(auth.EventStore); ok {
+	events, hasEvents := measured.(auth.EventStore)
+	devices, hasDevices := measured.(auth.DeviceStore)
+	switch {
+	case hasEvents && hasDevices:
+		return struct {
+			*accountStore
+			eventStore
+			deviceStore
+		}{wrapped, eventStore{wrapped, events}, deviceStore{wrapped, devices}}
+	case hasEvents:
 		return struct {
 			*accountStore
 			eventStore
 		}{wrapped, eventStore{wrapped, events}}
+	case hasDevices:
+		return struct {
+			*accountStore
+			deviceStore
+		}{wrapped, deviceStore{wrapped, devices}}
 	}
 	return wrapped
 }

@@ -29,7 +29,8 @@ import (
 // [auth.Authority.Check]: [auth.ErrTokenRejected], [auth.ErrSuperUserRequired],
 // [auth.ErrSessionTooOld], or [auth.ErrInsufficientScope] if a limited session lacks the Scope of the
 // authority. A host that knows scopes sets this Scope, because without it a limited session may do
-// everything. Any other error leaves open whether the authority is valid.
+// everything, unless it can only rotate its access key. Any other error leaves open whether the authority
+// is valid.
 //
 // HoldAuthority waits for locks for at most Config.Timeout. If ctx ends earlier, the wait ends too.
 //

@@ -66,6 +66,7 @@ var tableRights = []struct{ name, column, rights string }{
 	{"auth_spent_grants", "digest", "INSERT UPDATE"},
 	{"auth_github_states", "expires_at", "INSERT UPDATE DELETE"},
 	{"auth_clients", "seen_at", "INSERT UPDATE DELETE"},
+	{"auth_device_codes", "polled_at", "INSERT UPDATE DELETE"},
 	{"auth_events", "reason", "INSERT UPDATE DELETE"},
 	{"auth_retired_usernames", "user_id", "INSERT UPDATE DELETE"},
 }

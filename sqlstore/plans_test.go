@@ -43,6 +43,8 @@ var fill = []string{
 	`INSERT INTO auth_retired_usernames (username_folded, user_id, retired_at) SELECT CONCAT('r', n), CONCAT('u', n), 9000000000000000 + n FROM TABLE`,
 	`INSERT INTO auth_spent_grants (digest) SELECT CONCAT('d', n) FROM TABLE`,
 	`INSERT INTO auth_clients (user_id, hash, seen_at) SELECT CONCAT('u', n), 'hash', 9000000000000000 + n FROM TABLE`,
+	`INSERT INTO auth_device_codes (code_hash, user_code_hash, client_id, scopes, address, user_agent, created_at, expires_at, poll_interval, polled_at, session_id, user_id, approved_at, denied_at)
+		SELECT CONCAT('dc', n), CONCAT('uc', n), 'cli', 'reports:read', '', '', 1, 9000000000000000 + n, 5000000, 0, '', '', 0, 0 FROM TABLE`,
 	`INSERT INTO auth_host_users (id) SELECT CONCAT('u', n) FROM TABLE`,
 }
 

@@ -66,12 +66,13 @@
 //
 // # SQLite
 //
-// The recommended data source name for modernc.org/sqlite is
+// [OpenFile] opens a file with the recommended settings, which apply to one connection each. In a
+// data source name for modernc.org/sqlite, the same settings are
 //
 //	file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)
 //
-// SQLite's settings apply to one connection, and a pool opens connections at any time. So put the
-// settings into the data source name:
+// A pool opens connections at any time. So without OpenFile, put the settings into the data source
+// name:
 //
 //   - journal_mode=WAL lets sign-ins read while another connection writes. A database file needs
 //     this setting, so Open turns it on if it is off.
@@ -185,6 +186,8 @@ var (
 	_ auth.AccountStore = (*Accounts)(nil)
 	_ auth.EventStore   = (*Store)(nil)
 	_ auth.EventStore   = (*Accounts)(nil)
+	_ auth.DeviceStore  = (*Store)(nil)
+	_ auth.DeviceStore  = (*Accounts)(nil)
 )
 
 // core has the methods that [Store] and [Accounts] have in common.
@@ -336,6 +339,7 @@ var tableChecks = []string{
 	`SELECT ` + eventColumns + `, e.pending, e.claimed_until, e.attempts FROM auth_events e WHERE 1 = 0`,
 	`SELECT st.id, st.expires_at FROM auth_github_states st WHERE 1 = 0`,
 	`SELECT c.user_id, c.hash, c.seen_at FROM auth_clients c WHERE 1 = 0`,
+	`SELECT ` + deviceColumns + ` FROM auth_device_codes d WHERE 1 = 0`,
 	`SELECT r.username_folded, r.user_id, r.retired_at FROM auth_retired_usernames r WHERE 1 = 0`,
 	`SELECT c.id, c.keeps FROM auth_contents c WHERE 1 = 0`,
 	// An old server, which this package does not support, returns an error for SKIP LOCKED.

@@ -116,10 +116,7 @@ func (s *Store) ResetUser(
 		func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
 			var a acting
 			a, user, err = changeUser(ctx, t, w, id, change, func(a acting) error {
-				if change.IsSuperUser != nil && *change.IsSuperUser {
-					return a.grant(nil)
-				}
-				return a.grantKey(id, key.Scopes)
+				return w.By.CheckReset(a.session, a.users[id], change, key)
 			})
 			if err != nil {
 				return nil, err

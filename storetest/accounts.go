@@ -13,7 +13,7 @@ import (
 // A host that has its own users table needs such a store: see [auth.NewWithUsers]. RunAccounts also
 // tests the rules that hold only for a store without users.
 //
-// RunAccounts calls the given function about 110 times, from parallel tests. Each call must
+// RunAccounts calls the given function about 130 times, from parallel tests. Each call must
 // return an empty store.
 func RunAccounts(t *testing.T, open func(t *testing.T) auth.AccountStore) {
 	runAll(t, open, accountsTogether, accountsAlone)
@@ -50,6 +50,7 @@ var (
 	accountsAlone = []group[auth.AccountStore]{
 		{"listing all keys", listKeysPromisesAlone},
 		{"clients of sign-ins", clientPromises},
+		{"devices", devicePromises},
 		{"notices of expiring keys", expiryNoticePromises},
 		{"pruning", prunePromises},
 		{"pruning GitHub accounts", pruneAccountPromises},

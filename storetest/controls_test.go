@@ -52,6 +52,20 @@ var controls = map[string]control{
 		"an event is visible as soon as its change is",
 		"an interrupted change and its event both exist or neither does",
 	}},
+	"approvals of revoked sessions": {open: trustsApprovals, group: "devices", only: true, caught: []string{
+		"a device approved by a session that is revoked gets no session",
+		"a redemption waits for a revocation, and a revocation for a redemption",
+		"an approval waits for a revocation, and a revocation for an approval",
+	}},
+	"a redemption in two steps": {open: redeemsInTwoSteps, group: "devices", caught: []string{
+		"an approved device gets one session, which the store keeps",
+		"of many concurrent redemptions, one succeeds",
+	}},
+	"a denial after an approval": {open: func() auth.Store { return lastDecisionWins{memstore.New()} },
+		group: "devices", caught: []string{
+			"a decision is final",
+			"of many concurrent decisions, one succeeds",
+		}},
 	"a search by case": {open: searchByCase, group: "searching users", caught: []string{
 		"a search finds the names that begin with the text, without regard to ASCII case",
 	}},

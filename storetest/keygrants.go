@@ -39,7 +39,7 @@ var keyGrants = []grant{
 	lacking("", "ResetUser of a service user with audiences",
 		resetting(newService, auth.UserChange{}, within)).ofUsers(),
 	lacking("", "ResetUser that enables a service user with audiences",
-		resetting(newDisabledService, enable, auth.NewScopes())).ofUsers(),
+		resetting(noEmail(newDisabledService), enable, auth.NewScopes())).ofUsers(),
 	allowed("RevokeKey of a service user with audiences", ofService(revokingKey(within))).ofUsers(),
 
 	allowed("AddKey for a service user", ofBareService(addingKey(within))).ofUsers(),

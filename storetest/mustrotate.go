@@ -205,7 +205,10 @@ func rotateOnlyChangesNothing(t *testing.T, store auth.AccountStore) {
 	requireInsufficient(t, store.AddKey(t.Context(), write, newLimitedKey(a.user, auth.NewScopes())),
 		auth.ScopeKeys)
 	requireInsufficient(t, store.RevokeKey(t.Context(), write, session.AccessKeyID), auth.ScopeKeys)
-	requireInsufficient(t, store.RevokeKey(t.Context(), bySession(session, now), a.key.ID), "")
+	write.By.Scope = "" // as in a transaction of the host
+	requireInsufficient(t, store.AddKey(t.Context(), write, newLimitedKey(a.user, auth.NewScopes())),
+		auth.ScopeRotate)
+	requireInsufficient(t, store.RevokeKey(t.Context(), write, session.AccessKeyID), auth.ScopeRotate)
 }
 
 func mustRotateWithoutOverlap(t *testing.T, store auth.AccountStore) {

@@ -27,7 +27,7 @@ var renamePromises = []promise[auth.Store]{
 	{"two users cannot exchange their usernames", racingExchange},
 }
 
-// renameGrants are grants that change names: see grants.
+// renameGrants are grants that change names, or are about an e-mail: see grants.
 var renameGrants = []grant{
 	allowed("UpdateUser that changes the username", renaming(newUser, toNewUsername)).ofUsers(),
 	allowed("UpdateUser that changes the username of a service user",
@@ -39,9 +39,22 @@ var renameGrants = []grant{
 	lacking("", "UpdateUser that changes the e-mail", renaming(newUser, toNewEmail)).ofUsers(),
 	lacking("", "UpdateUser that changes the e-mail of a super user",
 		renaming(newSuperUser, toNewEmail)).ofUsers(),
+	lacking("", "Register with an e-mail", registering(newUser, within)).ofUsers(),
+	lacking("", "RegisterUsers, the last with an e-mail", registeringAll(newUser, within)).ofUsers(),
+	allowed("ResetUser that leaves a user with an e-mail enabled",
+		resetting(newUser, enable, within)).ofUsers(),
+	lacking("", "ResetUser that enables a user with an e-mail",
+		resetting(newDisabled, enable, within)).ofUsers(),
+	lacking("", "ResetUser that enables and demotes a user with an e-mail", resetting(newDisabled,
+		auth.UserChange{IsActive: new(true), IsSuperUser: new(false)}, within)).ofUsers(),
 }
 
 var withoutEmail = auth.UserChange{Email: new("")}
+
+// noEmail returns a function that returns the new user without the e-mail.
+func noEmail(newUser func() auth.User) func() auth.User {
+	return func() auth.User { return withoutEmail.Apply(newUser()) }
+}
 
 func toUsername(name string) auth.UserChange { return auth.UserChange{Username: &name} }
 

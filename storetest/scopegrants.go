@@ -87,16 +87,18 @@ var grants = []grant{
 	lacking("", "SetKeyScopes from no limit", settingScopes(nil, within)),
 	lacking("", "SetKeyScopes of another user", ofAnother(settingScopes(nil, within))).byAdmin(),
 
-	allowed("Register within the scopes", registering(newUser, within)).ofUsers(),
-	lacking("c:read", "Register with a scope more", registering(newUser, beyond)).ofUsers(),
-	lacking("", "Register without a limit", registering(newUser, nil)).ofUsers(),
-	lacking("", "Register of a super user", registering(newSuperUser, within)).ofUsers(),
+	allowed("Register within the scopes", registering(noEmail(newUser), within)).ofUsers(),
+	lacking("c:read", "Register with a scope more", registering(noEmail(newUser), beyond)).ofUsers(),
+	lacking("", "Register without a limit", registering(noEmail(newUser), nil)).ofUsers(),
+	lacking("", "Register of a super user", registering(noEmail(newSuperUser), within)).ofUsers(),
 
-	allowed("RegisterUsers within the scopes", registeringAll(newUser, within, limit)).ofUsers(),
+	allowed("RegisterUsers within the scopes", registeringAll(noEmail(newUser), within, limit)).ofUsers(),
 	lacking("c:read", "RegisterUsers, the last with a scope more",
-		registeringAll(newUser, within, beyond)).ofUsers(),
-	lacking("", "RegisterUsers, the last without a limit", registeringAll(newUser, within, nil)).ofUsers(),
-	lacking("", "RegisterUsers, the last a super user", registeringAll(newSuperUser, within)).ofUsers(),
+		registeringAll(noEmail(newUser), within, beyond)).ofUsers(),
+	lacking("", "RegisterUsers, the last without a limit",
+		registeringAll(noEmail(newUser), within, nil)).ofUsers(),
+	lacking("", "RegisterUsers, the last a super user",
+		registeringAll(noEmail(newSuperUser), within)).ofUsers(),
 
 	allowed("UpdateUser without a change", updating(newUser, auth.UserChange{})).ofUsers(),
 	allowed("UpdateUser that disables", updating(newUser, disable)).ofUsers(),
@@ -109,7 +111,7 @@ var grants = []grant{
 		updating(newUser, auth.UserChange{IsActive: new(false), IsSuperUser: new(true)})).ofUsers(),
 
 	allowed("ResetUser within the scopes", resetting(newUser, auth.UserChange{}, within)).ofUsers(),
-	allowed("ResetUser that enables", resetting(newDisabled, enable, within)).ofUsers(),
+	allowed("ResetUser that enables", resetting(noEmail(newDisabled), enable, within)).ofUsers(),
 	allowed("ResetUser that disables", resetting(newUser, disable, within)).ofUsers(),
 	allowed("ResetUser that demotes", resetting(newSuperUser, demote, within)).ofUsers(),
 	lacking("", "ResetUser that promotes", resetting(newUser, promote, within)).ofUsers(),
@@ -203,7 +205,8 @@ func registeringAll(
 	newLast func() auth.User, sets ...*auth.ScopeSet,
 ) func(*testing.T, auth.AccountStore, account) attempt {
 	return func(_ *testing.T, store auth.AccountStore, _ account) attempt {
-		first, last := auth.UserWithKeys{User: newUser()}, auth.UserWithKeys{User: newLast()}
+		first := auth.UserWithKeys{User: withoutEmail.Apply(newUser())}
+		last := auth.UserWithKeys{User: newLast()}
 		first.Keys = []auth.AccessKey{newLimitedKey(first.User, within)}
 		for _, scopes := range sets {
 			last.Keys = append(last.Keys, newLimitedKey(last.User, scopes))

@@ -30,12 +30,13 @@ var lastPersonPromises = []promise[auth.Store]{
 
 // serviceGrants are grants that add service users: see grants.
 var serviceGrants = []grant{
-	allowed("Register of a service user", registering(withoutAudiences, within)).ofUsers(),
-	lacking("", "Register of a service user with audiences", registering(newService, within)).ofUsers(),
+	allowed("Register of a service user", registering(noEmail(withoutAudiences), within)).ofUsers(),
+	lacking("", "Register of a service user with audiences",
+		registering(noEmail(newService), within)).ofUsers(),
 	lacking("", "Register of a service user with a key without a limit",
-		registering(withoutAudiences, nil)).ofUsers(),
+		registering(noEmail(withoutAudiences), nil)).ofUsers(),
 	lacking("", "RegisterUsers, the last a service user with audiences",
-		registeringAll(newService, within)).ofUsers(),
+		registeringAll(noEmail(newService), within)).ofUsers(),
 }
 
 func withoutAudiences() auth.User {

@@ -6,8 +6,8 @@
 //	}
 //
 // [Run] tests a store that keeps users. [RunAccounts] tests a store for a host that has its own
-// users table. If the store is an [auth.EventStore], both functions also test the contract of
-// [auth.EventStore]. docs/stores.md explains how to write a store, and examples/kvstore is a
+// users table. If the store is an [auth.EventStore] or an [auth.DeviceStore], both functions also
+// test the contract of these. docs/stores.md explains how to write a store, and examples/kvstore is a
 // complete store.
 //
 // Some tests make several calls at the same time. The environment variable AUTH_TEST_ROUNDS sets
@@ -80,6 +80,7 @@ var alone = []group[auth.Store]{
 	{"listing all users", listAllPromises},
 	{"listing all keys", ofUsers(listKeysPromisesAlone, nil)},
 	{"clients of sign-ins", ofUsers(clientPromises, clientPromisesOfUsers)},
+	{"devices", ofUsers(devicePromises, devicePromisesOfUsers)},
 	{"notices of expiring keys", ofUsers(expiryNoticePromises, nil)},
 	{"pruning retired usernames", pruneNamePromises},
 	{"pruning", ofUsers(prunePromises, prunePromisesOfUsers)},
@@ -98,7 +99,7 @@ var alone = []group[auth.Store]{
 
 // Run tests that the stores returned by open satisfy the contract of [auth.Store].
 //
-// Run calls open about 170 times, and at most 20 more times if AUTH_TEST_ROUNDS is not small. The
+// Run calls open about 200 times, and at most 20 more times if AUTH_TEST_ROUNDS is not small. The
 // calls come from parallel tests. Each call must return an empty store, which has no users and has
 // not been bootstrapped. To close a store after its test, call t.Cleanup in open.
 func Run(t *testing.T, open func(t *testing.T) auth.Store) {

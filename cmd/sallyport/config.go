@@ -12,8 +12,10 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/keyfile"
 )
 
 // config is the content of the file that SALLYPORT_CONFIG names. Its values are those of the service.
@@ -22,18 +24,21 @@ type config struct {
 	DSNFile string `json:"dsn_file"` // a file with the DSN, in place of DSN
 	Prefix  string `json:"prefix"`   // of the tables
 
-	Issuer          string    `json:"issuer"`
-	PublicURL       string    `json:"public_url"`
+	// KeysFile is a file of package keyfile, in place of the three fields after it.
+	KeysFile        string    `json:"keys_file"`
 	SigningKeysFile string    `json:"signing_keys_file"` // as for auth.ParseSigningKeys
 	SealingKeys     []keyFile `json:"sealing_keys"`
-	TrustedProxies  []string  `json:"trusted_proxies"`
-	Scopes          []string  `json:"scopes"`
-	Audiences       []string  `json:"audiences"`
+	Peppers         []keyFile `json:"peppers"`
 
-	Peppers            []keyFile `json:"peppers"`
-	AccessKeyPrefix    string    `json:"access_key_prefix"`
-	AccessSecretPrefix string    `json:"access_secret_prefix"`
-	AllowImported      bool      `json:"allow_imported"`
+	Issuer         string   `json:"issuer"`
+	PublicURL      string   `json:"public_url"`
+	TrustedProxies []string `json:"trusted_proxies"`
+	Scopes         []string `json:"scopes"`
+	Audiences      []string `json:"audiences"`
+
+	AccessKeyPrefix    string `json:"access_key_prefix"`
+	AccessSecretPrefix string `json:"access_secret_prefix"`
+	AllowImported      bool   `json:"allow_imported"`
 
 	GitHub *struct {
 		ClientID         string `json:"client_id"`
@@ -43,7 +48,7 @@ type config struct {
 	} `json:"github"`
 }
 
-// keyFile names a file with a secret key of 32 bytes or more, in base64. With None, it is auth.NoPepper.
+// keyFile names a file with one secret key of 32 bytes or more, in base64. With None, it is auth.NoPepper.
 type keyFile struct {
 	ID   string `json:"id"`
 	File string `json:"file"`
@@ -94,8 +99,8 @@ func readSecret(path string) (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-// auth returns the configuration of a service.
-func (c config) auth() (auth.Config, error) {
+// auth returns the configuration of a service, and the times at which its keys were made.
+func (c config) auth() (auth.Config, func(auth.KeyInfo) time.Time, error) {
 	cfg := auth.Config{
 		Issuer: cmp.Or(c.Issuer, "https://sallyport.invalid"), PublicURL: c.PublicURL,
 		Proxies: auth.NoProxies(),
@@ -108,20 +113,35 @@ func (c config) auth() (auth.Config, error) {
 	cfg.Credentials.AccessKeyPrefix, cfg.Credentials.AccessSecretPrefix = c.AccessKeyPrefix,
 		c.AccessSecretPrefix
 	cfg.Credentials.AllowImported = c.AllowImported
-	var err1, err2, err3, err4, err5 error
-	cfg.SigningKeys, err1 = c.signingKeys()
-	cfg.SealingKeys, err2 = symmetricKeys("sealing_keys", c.SealingKeys)
-	cfg.Credentials.Peppers, err3 = symmetricKeys("peppers", c.Peppers)
+	keys, err1 := c.keys()
+	cfg.SigningKeys, cfg.SealingKeys, cfg.Credentials.Peppers = keys.Signing, keys.Sealing, keys.Peppers
+	var err2, err3 error
 	if len(c.TrustedProxies) > 0 {
-		cfg.Proxies, err4 = proxies(c.TrustedProxies)
+		cfg.Proxies, err2 = proxies(c.TrustedProxies)
 	}
 	if c.GitHub != nil {
 		var secret string
-		secret, err5 = readSecret(c.GitHub.ClientSecretFile)
+		secret, err3 = readSecret(c.GitHub.ClientSecretFile)
 		cfg.GitHub = &auth.GitHubConfig{ClientID: c.GitHub.ClientID, ClientSecret: auth.NewSecret(secret),
 			CallbackURL: c.GitHub.CallbackURL, BaseURL: c.GitHub.BaseURL}
 	}
-	return cfg, errors.Join(err1, err2, err3, err4, err5)
+	return cfg, keys.CreatedAt, errors.Join(err1, err2, err3)
+}
+
+// keys returns the keys of the service. If the keys are in several files, nothing tells when they were made.
+func (c config) keys() (keys keyfile.Keys, err error) {
+	if c.KeysFile != "" {
+		if c.SigningKeysFile != "" || len(c.SealingKeys)+len(c.Peppers) > 0 {
+			return keys, errors.New("keys_file has all keys, so remove signing_keys_file, sealing_keys and " +
+				"peppers")
+		}
+		return keyfile.Read(c.KeysFile, nil)
+	}
+	var err1, err2, err3 error
+	keys.Signing, err1 = c.signingKeys()
+	keys.Sealing, err2 = symmetricKeys("sealing_keys", c.SealingKeys)
+	keys.Peppers, err3 = symmetricKeys("peppers", c.Peppers)
+	return keys, errors.Join(err1, err2, err3)
 }
 
 // signingKeys returns the keys of the service. Without a file, it returns a new key, because a Service

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,6 +16,8 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/keyfile"
+	"github.com/sallyport-go/auth/sqlstore"
 )
 
 // onDatabases runs the test with a new database of each kind. The servers are those of the tests of
@@ -158,6 +161,53 @@ func TestKeysOfSallyportWorkInAServiceWithPeppers(t *testing.T) {
 	require.Contains(t, found, `the pepper with the ID "2026"`)
 }
 
+// With the file of package keyfile, sallyport makes keys that work in the service, and doctor knows the ages
+// of the keys.
+func TestOneFileHasAllKeysOfTheService(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	database := filepath.Join(dir, "quickstart.db")
+	keys, err := keyfile.ReadOrCreate(database+".keys", nil)
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)}\n```").FindAllStringSubmatch(commandLinePage(t), -1)
+	ofThePage := strings.ReplaceAll(blocks[len(blocks)-1][1], "quickstart.db", database)
+	write := func(more string) []string {
+		path := filepath.Join(dir, "sallyport.json")
+		require.NoError(t, os.WriteFile(path, []byte(ofThePage+more+"}"), 0o600))
+		return []string{"SALLYPORT_CONFIG=" + path}
+	}
+	env := write("")
+	out, _ := execute(t, 0, env, "", "init", "root", "-json")
+	var made struct {
+		AccessKey    string `json:"access_key"`
+		AccessSecret string `json:"access_secret"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &made))
+	db, err := sqlstore.OpenFile("sqlite", database)
+	require.NoError(t, err)
+	defer db.Close()
+	store, err := sqlstore.Open(t.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})
+	require.NoError(t, err)
+	svc, err := auth.New(store, auth.Config{Issuer: "https://example.com", SigningKeys: keys.Signing,
+		Credentials: auth.CredentialConfig{Peppers: keys.Peppers}, Proxies: auth.NoProxies()})
+	require.NoError(t, err)
+	_, err = svc.Login(t.Context(), auth.KeyPair{AccessKey: made.AccessKey,
+		AccessSecret: auth.NewSecret(made.AccessSecret)}, auth.LoginOptions{})
+	require.NoError(t, err)
+
+	execute(t, 0, env, "", "doctor")
+	content, err := os.ReadFile(database + ".keys")
+	require.NoError(t, err)
+	old := regexp.MustCompile(`"created_at": "20\d\d`).ReplaceAll(content, []byte(`"created_at": "2020`))
+	require.NoError(t, os.WriteFile(database+".keys", old, 0o600))
+	found, _ := execute(t, 3, env, "", "doctor")
+	require.Contains(t, found, "signing-keys: The signing key "+keys.Signing[0].ID()+" is in use")
+	require.Contains(t, found, "sealing-keys: The sealing key "+keys.Sealing[0].Info().ID+" is in use")
+
+	_, problem := execute(t, 1, write(`,"peppers":[{"none":true}]`), "", "user", "list")
+	require.Contains(t, problem, "keys_file has all keys")
+}
+
 func TestAWrongConfigurationIsRefused(t *testing.T) {
 	t.Parallel()
 	for text, problem := range map[string]string{
@@ -165,7 +215,7 @@ func TestAWrongConfigurationIsRefused(t *testing.T) {
 		`{}`:                                 "exactly one of dsn and dsn_file",
 		`{"dsn":"file:a.db","dsn_file":"b"}`: "exactly one of dsn and dsn_file",
 		`{"dsn":"app.db"}`:                   "must begin with file:",
-		`{"dsn":"file:missing.db"}`:          "'sallyport init' makes one",
+		`{"dsn":"file:missing.db"}`:          "/missing.db: correct the data source name",
 		`not JSON`:                           "invalid character",
 	} {
 		path := filepath.Join(t.TempDir(), "sallyport.json")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -45,12 +46,12 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	if err != nil {
 		return authcmd.Host{}, db, err
 	}
-	cfg, err := c.auth()
+	cfg, keyCreatedAt, err := c.auth()
 	if err != nil {
 		return authcmd.Host{}, db, err
 	}
 	svc, err := auth.New(store, cfg)
-	return authcmd.Host{Service: svc, Store: store, Config: cfg}, db, err
+	return authcmd.Host{Service: svc, Store: store, Config: cfg, KeyCreatedAt: keyCreatedAt}, db, err
 }
 
 // withSettings adds the settings that sqlstore recommends to a data source name for SQLite without
@@ -72,7 +73,11 @@ func checkFile(dsn string, create bool) error {
 		return err
 	}
 	if !create {
-		return fmt.Errorf("there is no database file %s: 'sallyport init' makes one", path)
+		if absolute, err := filepath.Abs(path); err == nil {
+			path = absolute
+		}
+		return fmt.Errorf("there is no database file %s: correct the data source name. For a new service, "+
+			"'sallyport init' makes the file", path)
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {

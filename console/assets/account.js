@@ -1,5 +1,5 @@
 // The account of the user.
-import {act, call, element, make, tell} from "./core.js";
+import {act, call, element, make, show, tell} from "./core.js";
 import {ask, choice} from "./dialog.js";
 
 element("copy-id").addEventListener("click", () => act(async () => {
@@ -10,6 +10,23 @@ element("copy-id").addEventListener("click", () => act(async () => {
 element("connect")?.addEventListener("click", () => act(async () => {
   location.assign((await call("GET", "/api/v1/auth/github/login")).auth_url);
 }));
+
+// grantedScopes returns the sentence about the scopes of the connected account.
+async function grantedScopes() {
+  const {scopes} = await call("GET", "/api/v1/auth/github/token");
+  if (scopes.length === 0) return "GitHub has granted no scopes.";
+  return ["GitHub has granted the scopes ", ...scopes.flatMap((scope, i) => [i ? ", " : "", make("code", scope)]), "."];
+}
+
+const scopes = element("github-scopes");
+if (scopes) show(scopes, async () => {
+  try {
+    return await grantedScopes();
+  } catch (problem) {
+    if (problem.status === 403) return []; // a limited session may not ask
+    throw problem;
+  }
+});
 
 element("disconnect")?.addEventListener("click", async () => {
   const login = element("github-login").textContent;

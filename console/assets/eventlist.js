@@ -8,7 +8,7 @@ export const kinds = new Map([
   ["user.imported", "Users imported"], ["user.sessions_revoked", "All sessions revoked"], ["key.issued", "Access key created"],
   ["key.imported", "Access key imported"], ["key.rotated", "Access key rotated"], ["key.changed", "Access key changed"],
   ["key.revoked", "Access key revoked"], ["key.expiring", "Access key expires soon"], ["key.leaked", "Leaked key revoked"],
-  ["session.revoked", "Session revoked"], ["sign_in.new_client", "Sign-in from a new client"], ["github.connected", "GitHub connected"],
+  ["session.revoked", "Session revoked"], ["sign_in.new_client", "Sign-in from a new client"], ["device.approved", "Device approved"], ["device.denied", "Device denied"], ["github.connected", "GitHub connected"],
   ["github.disconnected", "GitHub disconnected"], ["github.unlinked", "GitHub unlinked"], ["github.lost", "GitHub token lost"],
   ["github.forgotten", "GitHub account forgotten"], ["super_user.bootstrapped", "First super user created"],
   ["super_user.recovered", "Super user recovered"], ["everybody.sessions_revoked", "All sessions of all users revoked"],

@@ -82,7 +82,7 @@ export function client(agent) {
   return name(agent);
 }
 
-const methods = new Map([["access_key", "Access key"], ["github", "GitHub"], ["host", "This service"]]);
+const methods = new Map([["access_key", "Access key"], ["github", "GitHub"], ["host", "This service"], ["device", "Browser, for a device"]]);
 export const method = (text) => methods.get(text) ?? name(text);
 
 // pager shows buttons for the next and the previous page of a list.

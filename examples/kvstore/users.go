@@ -210,11 +210,7 @@ func (s *Store) ResetUser(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		return c.user(id, func(a *account) error {
-			granted := key.Scopes
-			if to.IsSuperUser != nil && *to.IsSuperUser {
-				granted = nil
-			}
-			if err := cmp.Or(c.grantKey(a, granted), c.set(a, to)); err != nil {
+			if err := cmp.Or(w.By.CheckReset(c.acting, a.User, to, key), c.set(a, to)); err != nil {
 				return err
 			}
 			// The new key is added before the old keys are removed. So it cannot reuse the ID of an

@@ -162,7 +162,7 @@ func TestThePublishedAnswersFieldByField(t *testing.T) {
 					strings.ToUpper(username)))
 			require.Equal(t, http.StatusConflict, status)
 
-			status, header, _ = send(t, http.MethodGet, p.url+"/api/v1/your-protected-endpoint",
+			status, header, _ = send(t, http.MethodGet, p.url+"/notes",
 				userToken+"x", "")
 			require.Equal(t, http.StatusUnauthorized, status)
 			require.Equal(t, `Bearer error="invalid_token"`, header["www-authenticate"])

@@ -10,7 +10,7 @@ import (
 
 func TestThePagesAreThoseOfTheConsole(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-db", inMemory)
+	p := start(t, "-db", newDatabase(t))
 	for _, path := range []string{"/", "/keys", "/users"} {
 		response, err := http.Get(p.url + path)
 		require.NoError(t, err)
@@ -21,6 +21,6 @@ func TestThePagesAreThoseOfTheConsole(t *testing.T) {
 		require.Contains(t, string(page), "<title>Sign in · Sallyport quickstart</title>", path)
 	}
 	for _, path := range []string{"/index.html", "/page.js", "/favicon.ico"} {
-		require.Equal(t, http.StatusNotFound, statusFor(t, p, path, "localhost"), path)
+		require.Equal(t, http.StatusNotFound, statusFor(t, p, path, p.addr()), path)
 	}
 }

@@ -25,13 +25,13 @@ func TestKilledProgramLosesNothingItAcknowledged(t *testing.T) {
 	t.Parallel()
 	kills := testenv.Rounds(t, testenv.Counts{Small: 3, Moderate: 20, Full: 1000})
 	db := newDatabase(t)
-	p := start(t, "-db", db)
+	p := start(t, "-db", db, "-addr", newAddress())
 	admin := p.login(t, p.key, p.secret)
 	total := 0
 	for round := range kills {
 		promises := trafficUntilKilled(t, p, admin, round)
 		total += len(promises)
-		p = start(t, "-db", db)
+		p = start(t, "-db", db, "-addr", p.addr())
 		require.Empty(t, p.key, "the first user is still there")
 		status, _ := p.mustCall(t, http.MethodGet, "/auth/user", admin, nil)
 		require.Equal(t, http.StatusOK, status, "kill %d", round)

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,7 +46,6 @@ type process struct {
 	cmd    *exec.Cmd
 	url    string
 	stdout []string // lines up to the one that contains the address
-	fake   string   // URL of the fake GitHub; empty if there is none
 	stderr *bytes.Buffer
 	key    string // as printed at the start; empty if not printed
 	secret string
@@ -86,9 +88,6 @@ func launchWith(t testing.TB, clientID, clientSecret string, args ...string) *pr
 			p.key = value
 		case "access_secret":
 			p.secret = value
-		}
-		if url, ok := strings.CutPrefix(lines.Text(), "fake GitHub on "); ok {
-			p.fake = url
 		}
 		if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
 			p.url = url
@@ -164,6 +163,18 @@ func credentials(key, secret string) map[string]string {
 func newDatabase(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "quickstart.db")
 }
+
+// newAddress returns an address that no other test uses, so that a program can use its port again after a
+// restart. The address is part of the tokens, because it is their issuer.
+func newAddress() string {
+	if runtime.GOOS != "linux" { // other systems have only 127.0.0.1
+		return "127.0.0.1:0"
+	}
+	return fmt.Sprintf("127.%d.%d.%d:0", rand.N(254)+1, rand.N(256), rand.N(254)+1)
+}
+
+// addr returns the address at which the program listens.
+func (p *process) addr() string { return strings.TrimPrefix(p.url, "http://") }
 
 func TestTheProgramEndsCleanlyOnASignal(t *testing.T) {
 	t.Parallel()

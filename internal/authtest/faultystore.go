@@ -18,14 +18,29 @@ var (
 
 // FaultyStore returns a store that passes each call on to the given store. Before each call, the returned
 // store calls the given callback with the name of the method. If the callback returns an error, the method
-// returns it. The returned store is an [auth.EventStore] if and only if the given store is an EventStore.
+// returns it. The returned store is an [auth.EventStore] if and only if the given store is an EventStore, and
+// an [auth.DeviceStore] if and only if the given store is a DeviceStore.
 func FaultyStore(store auth.Store, before func(method string) error) auth.Store {
 	faulty := &faultyStore{&faultyAccounts{store, before}, store}
-	if trail, ok := store.(auth.EventStore); ok {
+	trail, hasTrail := store.(auth.EventStore)
+	devices, hasDevices := store.(auth.DeviceStore)
+	switch {
+	case hasTrail && hasDevices:
+		return struct {
+			*faultyStore
+			*faultyTrail
+			*faultyDevices
+		}{faulty, &faultyTrail{trail, faulty.check}, &faultyDevices{devices, faulty.check}}
+	case hasTrail:
 		return struct {
 			*faultyStore
 			*faultyTrail
 		}{faulty, &faultyTrail{trail, faulty.check}}
+	case hasDevices:
+		return struct {
+			*faultyStore
+			*faultyDevices
+		}{faulty, &faultyDevices{devices, faulty.check}}
 	}
 	return faulty
 }
@@ -33,11 +48,25 @@ func FaultyStore(store auth.Store, before func(method string) error) auth.Store 
 // FaultyAccounts is like [FaultyStore], for a store that keeps no users.
 func FaultyAccounts(store auth.AccountStore, before func(method string) error) auth.AccountStore {
 	faulty := &faultyAccounts{store, before}
-	if trail, ok := store.(auth.EventStore); ok {
+	trail, hasTrail := store.(auth.EventStore)
+	devices, hasDevices := store.(auth.DeviceStore)
+	switch {
+	case hasTrail && hasDevices:
+		return struct {
+			*faultyAccounts
+			*faultyTrail
+			*faultyDevices
+		}{faulty, &faultyTrail{trail, faulty.check}, &faultyDevices{devices, faulty.check}}
+	case hasTrail:
 		return struct {
 			*faultyAccounts
 			*faultyTrail
 		}{faulty, &faultyTrail{trail, faulty.check}}
+	case hasDevices:
+		return struct {
+			*faultyAccounts
+			*faultyDevices
+		}{faulty, &faultyDevices{devices, faulty.check}}
 	}
 	return faulty
 }

@@ -23,8 +23,10 @@ func TestFaultyStoreFailsEveryMethod(t *testing.T) {
 	accounts := authtest.FaultyAccounts(memstore.NewAccounts(), away)
 	requireEveryMethodFails[auth.Store](t, store)
 	requireEveryMethodFails[auth.EventStore](t, store)
+	requireEveryMethodFails[auth.DeviceStore](t, store)
 	requireEveryMethodFails[auth.AccountStore](t, accounts)
 	requireEveryMethodFails[auth.EventStore](t, accounts)
+	requireEveryMethodFails[auth.DeviceStore](t, accounts)
 }
 
 // requireEveryMethodFails calls each method of the interface with zero values and the context of t.
@@ -45,7 +47,7 @@ func requireEveryMethodFails[role any](t *testing.T, store any) {
 	}
 }
 
-func TestFaultyStoreHasATrailOnlyIfTheStoreDoes(t *testing.T) {
+func TestFaultyStoreHasATrailAndDevicesOnlyIfTheStoreDoes(t *testing.T) {
 	t.Parallel()
 	well := func(string) error { return nil }
 	_, has := authtest.FaultyStore(withoutTrail{memstore.New()}, well).(auth.EventStore)
@@ -55,4 +57,8 @@ func TestFaultyStoreHasATrailOnlyIfTheStoreDoes(t *testing.T) {
 	require.False(t, has)
 	_, has = authtest.FaultyAccounts(memstore.NewAccounts(), well).(auth.UserStore)
 	require.False(t, has, "a faulty store of accounts must not keep users")
+	_, has = authtest.FaultyStore(withoutTrail{memstore.New()}, well).(auth.DeviceStore)
+	require.False(t, has)
+	_, has = authtest.FaultyAccounts(accountsWithoutTrail{memstore.NewAccounts()}, well).(auth.DeviceStore)
+	require.False(t, has)
 }

@@ -28,7 +28,10 @@ func (w *world) register(p pick) error {
 		u.audiences = audiences[p(len(audiences)+1):]
 		body["is_service"], body["audiences"] = true, u.audiences
 	}
-	power := u.super || len(u.audiences) > 0
+	if u.email = p(3) == 0; u.email {
+		body["email"] = u.name + "@example.com"
+	}
+	power := u.super || u.email || len(u.audiences) > 0
 	mustRotate := p(3) == 0
 	if mustRotate {
 		body["must_rotate"] = true
@@ -60,7 +63,9 @@ func (w *world) renew(p pick) error {
 		call = "reinstate"
 	}
 	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound),
-		when(opensServices(t, u), http.StatusForbidden), http.StatusOK)
+		when(opensServices(t, u), http.StatusForbidden),
+		when(call == "reinstate" && !u.active && u.email && t.power != nil, http.StatusForbidden),
+		http.StatusOK)
 	made := t.power // before the reset, which may revoke t
 	a, err := w.expect(t, http.MethodPost, "/auth/users/"+u.id+"/"+call, map[string]any{}, status)
 	if err == nil && status == http.StatusOK {
@@ -106,16 +111,19 @@ func (w *world) rename(p pick) error {
 	}
 	w.names++
 	name := fmt.Sprint("user-", w.names)
-	body, power := map[string]any{"username": name}, u.super
+	body, power, email := map[string]any{"username": name}, u.super, u.email
 	switch p(4) {
 	case 0:
-		body, power = map[string]any{"email": name + "@example.com"}, true
+		body, power, email = map[string]any{"email": name + "@example.com"}, true, true
 	case 1:
-		body, power = map[string]any{"email": nil}, false
+		body, power, email = map[string]any{"email": nil}, false, false
 	}
 	status := or(refused(t, auth.ScopeUsers, true), when(!u.there, http.StatusNotFound),
 		when(power && t.power != nil, http.StatusForbidden), http.StatusOK)
 	_, err := w.expect(t, http.MethodPatch, "/auth/users/"+u.id, body, status)
+	if err == nil && status == http.StatusOK {
+		u.email = email
+	}
 	return err
 }
 

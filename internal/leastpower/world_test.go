@@ -46,7 +46,7 @@ func (p power) set() *auth.ScopeSet {
 type user struct {
 	id, name             string
 	super, active, there bool
-	service              bool
+	service, email       bool     // email reports whether the user has an address
 	audiences            []string // for which a service user may get delegated tokens
 }
 

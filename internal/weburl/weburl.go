@@ -122,3 +122,28 @@ func IssuerFlaw(issuer string) string {
 	}
 	return ""
 }
+
+// maxMetadata is the maximum length of the URL of a resource's metadata, in bytes. Each 401 contains the URL.
+const maxMetadata = 512
+
+// MetadataFlaw returns the rule that the text breaks as the URL of a resource's metadata (RFC 9728, section
+// 3), or "" if it breaks none. The URL must fit between the quotation marks of a challenge as it is. The
+// result is as that of [IssuerFlaw].
+func MetadataFlaw(metadata string) string {
+	u, err := url.Parse(metadata)
+	switch {
+	case err != nil || u.Hostname() == "" || u.User != nil || strings.Contains(metadata, "#") ||
+		u.String() != metadata || strings.ContainsFunc(metadata, isUnquotable):
+		return "must be a URL such as https://api.example.com/.well-known/oauth-protected-resource, in " +
+			"ASCII, without a user and a fragment"
+	case !IsSecure(u):
+		return "must be https, or http on loopback"
+	case len(metadata) > maxMetadata:
+		return "must be at most " + strconv.Itoa(maxMetadata) + " bytes long"
+	}
+	return ""
+}
+
+// isUnquotable reports whether a quoted string in a header cannot contain the character as it is (RFC 9110,
+// section 5.6.4), or whether a URL cannot.
+func isUnquotable(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' }

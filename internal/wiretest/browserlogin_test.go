@@ -195,6 +195,9 @@ func TestWithoutBrowserSessionsTheBrowserLoginIs404(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, http.StatusNotFound, f.loginByKey(f.userPair).status)
+	answer := send(f.svc.BrowserLoginHandler(), http.MethodPost, browserLoginCall, loginBody(f.userPair),
+		"Sec-Fetch-Site", "same-origin")
+	require.Equal(t, http.StatusNotFound, answer.status, "mounted by hand")
 	for name, cfg := range map[string]auth.Config{
 		"no origin":       {BrowserSessions: &auth.BrowserSessions{}},
 		"no sealing keys": {BrowserSessions: &auth.BrowserSessions{}, PublicURL: publicOrigin},

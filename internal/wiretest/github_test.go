@@ -45,9 +45,11 @@ func TestConnectStatusAndDisconnect(t *testing.T) {
 
 	r := g.status(token)
 	require.Equal(t, http.StatusOK, r.status)
-	require.JSONEq(t, `{"has_token": true, "github_username": "octocat"}`, r.body)
+	require.JSONEq(t, `{"has_token": true, "github_username": "octocat",
+		"scopes": ["repo", "user:email"]}`, r.body)
 	verified := g.sendAs(token, http.MethodGet, verifyCall, "")
-	require.JSONEq(t, `{"has_token": true, "github_username": "octocat", "valid": true}`, verified.body)
+	require.JSONEq(t, `{"has_token": true, "github_username": "octocat", "scopes": ["repo", "user:email"],
+		"valid": true}`, verified.body)
 
 	r = g.sendAs(token, http.MethodPost, disconnectCall, "")
 	require.Equal(t, http.StatusOK, r.status)
@@ -72,6 +74,22 @@ func TestATokenRevokedAtGitHubIsRemovedWhenVerified(t *testing.T) {
 	require.Equal(t, http.StatusOK, g.status(token).status, "the store does not know of the revocation yet")
 	require.Equal(t, http.StatusNotFound, g.sendAs(token, http.MethodGet, verifyCall, "").status)
 	require.Equal(t, http.StatusNotFound, g.status(token).status)
+}
+
+// The scopes of the status are those that GitHub granted, which need not be those that the service requested.
+func TestTheStatusHasTheScopesThatGitHubGranted(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	token := g.signIn(g.user)
+	for granted, want := range map[string][]any{
+		`"user:email,read:user"`: {"read:user", "user:email"},
+		`""`:                     {}, // a GitHub App has permissions instead of scopes
+	} {
+		g.fake.InjectN(githubtest.EndpointAccessToken, 1, githubtest.SetField("scope", granted))
+		require.Equal(t, http.StatusOK, g.browser().connect(token).status)
+		require.Equal(t, want, g.status(token).json(t)["scopes"])
+		require.Equal(t, http.StatusOK, g.sendAs(token, http.MethodPost, disconnectCall, "").status)
+	}
 }
 
 func TestTheAuthorizationURLHasPKCEStateAndScopes(t *testing.T) {

@@ -63,6 +63,76 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 	})
 }
 
+// The store has lost the record of a session, and the generation of the session is not above the head of the
+// feed. Calls that find the sessions by their records cannot revoke this session. Its token stays accepted,
+// but leaves nothing behind, also not a token that lives longer.
+func TestASessionWithoutARecordLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	ways := map[string]func(t *testing.T, s *stolen){
+		"nothing": func(*testing.T, *stolen) {},
+		"revoking the key": func(t *testing.T, s *stolen) {
+			require.NoError(t, s.svc.Credentials().Revoke(t.Context(), authtest.ByHost,
+				s.boss.Pair.AccessKey))
+		},
+		"limiting the key": func(t *testing.T, s *stolen) {
+			require.NoError(t, s.svc.Credentials().SetScopes(t.Context(), authtest.ByHost,
+				s.boss.Pair.AccessKey, auth.NewScopes()))
+		},
+		"revoking the other sessions": func(t *testing.T, s *stolen) {
+			r := s.sendAs(s.signIn(s.boss.User), http.MethodDelete, "/auth/sessions?except=current", "")
+			require.Equal(t, http.StatusOK, r.status)
+		},
+	}
+	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
+		for name, revoke := range ways {
+			t.Run(name, func(t *testing.T) {
+				s := newStolen(t, open(t), func(cfg *auth.Config) {
+					cfg.Tokens.Scopes, cfg.Tokens.Audiences = []string{reading}, []string{audience}
+				})
+				agent, err := s.svc.Register(t.Context(), authtest.ByHost, auth.UserParams{
+					Username: "agent", IsService: true, Audiences: []string{audience}})
+				require.NoError(t, err)
+				s.loseSession()
+				revoke(t, s)
+				s.clock.Advance(6 * time.Second)
+				before := s.snapshot()
+				for _, svc := range s.instances() {
+					require.Equal(t, http.StatusOK, s.ask(svc), "the limit of such a revocation")
+					for _, c := range lastingCalls {
+						require.Equal(t, http.StatusUnauthorized, s.call(svc, c), c.name)
+					}
+					require.Equal(t, before, s.snapshot())
+					caller, err := svc.Tokens().Verify(t.Context(), s.bearer)
+					require.NoError(t, err)
+					_, err = svc.Tokens().Delegate(t.Context(), caller, auth.Delegation{For: agent.User.ID,
+						Audience: audience, Scopes: auth.NewScopes(reading)})
+					require.ErrorIs(t, err, auth.ErrTokenRejected)
+					ctx, err := svc.IdentifyContext(newBearer(s.bearer))
+					require.NoError(t, err)
+					require.ErrorIs(t, errorOf(svc.Recheck(ctx)), auth.ErrTokenRejected)
+				}
+				require.Equal(t, http.StatusUnauthorized, s.ask(s.checking))
+				s.clock.Advance(12 * time.Hour)
+				require.Equal(t, http.StatusUnauthorized, s.ask(s.svc), "it ends with its token")
+			})
+		}
+	})
+}
+
+// A cookie of a session whose record was lost is not renewed.
+func TestACookieWithoutARecordIsNotRenewed(t *testing.T) {
+	t.Parallel()
+	f := newBrowserFixture(t)
+	cookie := f.signedInByKey(f.userPair)
+	require.NoError(t, errorOf(f.store.PruneSessions(t.Context(), f.clock.Now().Add(24*time.Hour), 10)))
+	f.clock.Advance(12*time.Hour - time.Second)
+	r := f.ask(cookie, http.MethodGet, "/auth/user")
+	require.Equal(t, http.StatusOK, r.status)
+	require.Empty(t, sessionCookieOf(r))
+	f.clock.Advance(time.Second)
+	f.requireEnded(cookie)
+}
+
 // If all sessions of a user are revoked, the feed must keep the entry as long as any token of the
 // user can be valid. This also holds if the only session in the store expires sooner.
 func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 func TestOpenAPIDocumentsExactlyTheRoutes(t *testing.T) {
 	t.Parallel()
 	routes, documented := map[string]string{}, map[string]string{}
-	svc := newFixture(t).svc
+	svc := newBrowserFixture(t).svc
 	for _, route := range svc.Routes(allGroups...) {
 		routes[route.Method+" "+withoutSlash(route.Path)] = string(route.Group)
 	}

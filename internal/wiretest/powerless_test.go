@@ -126,6 +126,8 @@ var lastingCalls = []lastingCall{
 	{"revoke another session of the user", http.MethodDelete, "", func(s *stolen) string {
 		return "/auth/sessions/" + s.spare
 	}, false, "RevokeSession"},
+	{"revoke the other sessions of the user", http.MethodDelete, "",
+		fixed("/auth/sessions?except=current"), false, "RevokeOtherSessions"},
 	{"disconnect GitHub", http.MethodPost, "", fixed(disconnectCall), false, "DeleteGitHubToken"},
 	{"unlink GitHub", http.MethodDelete, "", fixed(unlinkCall), false, "UnlinkGitHub"},
 	{"rotate another user's key", http.MethodPost, `{}`, func(s *stolen) string {

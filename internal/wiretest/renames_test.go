@@ -1,6 +1,7 @@
 package wiretest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -171,17 +172,56 @@ func TestAPrunedGitHubAccountMakesNoSecondSuperUser(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.GitHub.SuperUsers = []int64{octocat}
-		cfg.NameRetention = time.Hour
+		cfg.NameRetention = 12 * time.Hour
 	}})
 	first := g.browser().signIn()
 	require.Equal(t, true, first["is_super_user"])
 	own := g.sendAs(first["token"].(string), "GET", "/auth/user", "").json(t)["user_id"].(string)
 	require.Equal(t, http.StatusOK, g.asAdmin("DELETE", "/auth/users/"+own, "").status)
-	g.clock.Advance(time.Hour)
+	g.clock.Advance(12 * time.Hour)
 	removed, err := g.svc.Prune(t.Context())
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, removed, 2, "the account and the username")
 	again := g.browser().signIn()
 	require.Equal(t, octocatLogin, again["username"], "the username is free")
 	require.Equal(t, false, again["is_super_user"])
+}
+
+// The attack: a username is pruned soon after its user has given it up, and another user takes it. A token of
+// the earlier user would still contain the username.
+func TestAUsernameStaysTakenWhileATokenContainsIt(t *testing.T) {
+	t.Parallel()
+	config := func(f *fixture, lifetime, retention time.Duration) auth.Config {
+		return auth.Config{Issuer: issuer, Now: f.clock.Now, SigningKeys: []auth.SigningKey{f.signer.Key},
+			Tokens: auth.TokenConfig{Lifetime: lifetime}, NameRetention: retention}
+	}
+	f := newFixture(t)
+	for _, lifetime := range []time.Duration{0, time.Hour, 48 * time.Hour} {
+		longest := max(12*time.Hour, lifetime) // the default of Tokens.MaxLifetime
+		for _, retention := range []time.Duration{1, time.Hour, longest - 1} {
+			_, err := auth.New(f.store, config(f, lifetime, retention))
+			require.ErrorContains(t, err, "auth: Config.NameRetention must be at least Tokens.MaxLifetime")
+		}
+		var err error
+		f.svc, err = auth.New(f.store, config(f, lifetime, longest))
+		require.NoError(t, err)
+		token := f.signIn(f.user)
+		name := "alice " + longest.String() + lifetime.String()
+		before, err := f.svc.Tokens().Verify(t.Context(), token)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, f.patchUser(f.user, `{"username":"`+name+`"}`).status)
+		f.clock.Advance(cmp.Or(lifetime, 12*time.Hour) - time.Second)
+		_, err = f.svc.Prune(t.Context())
+		require.NoError(t, err)
+		identity, err := f.svc.Tokens().Verify(t.Context(), token)
+		require.NoError(t, err)
+		require.Equal(t, before.Username, identity.Username, "as it was when the token was issued")
+		require.Equal(t, http.StatusConflict, f.asAdmin("POST", "/auth/users/register",
+			`{"username":"`+before.Username+`"}`).status)
+		f.clock.Advance(longest)
+		_, err = f.svc.Prune(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, f.asAdmin("POST", "/auth/users/register",
+			`{"username":"`+before.Username+`"}`).status)
+	}
 }

@@ -1,0 +1,225 @@
+package wiretest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
+)
+
+// signInWorkload signs in with an assertion that a verifier has accepted, and that can be used again.
+func (f *fixture) signInWorkload(signIn auth.WorkloadSignIn) (auth.Token, error) {
+	signIn.Reusable, signIn.ExpiresAt = true, f.clock.Now().Add(time.Minute)
+	return f.signInOnce(signIn)
+}
+
+func (f *fixture) signInOnce(signIn auth.WorkloadSignIn) (auth.Token, error) {
+	return f.svc.SignInWorkload(f.t.Context(),
+		func(context.Context) (auth.WorkloadSignIn, error) { return signIn, nil })
+}
+
+func TestAWorkloadGetsASessionOfItsServiceUser(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Tokens.Lifetime, cfg.Tokens.Scopes = time.Hour, []string{"deploy"}
+		cfg.Tokens.Audiences = []string{"https://reports.example.com"}
+	})
+	robot := f.registerService("robot").User
+	for want, lifetime := range map[time.Duration]time.Duration{
+		15 * time.Minute: 0, time.Second: time.Second, time.Hour: 24 * time.Hour,
+	} {
+		token, err := f.signInWorkload(auth.WorkloadSignIn{UserID: robot.ID, Lifetime: lifetime,
+			Scopes: auth.NewScopes("auth:sessions", "deploy")})
+		require.NoError(t, err)
+		require.Equal(t, want, token.ExpiresIn())
+		require.Equal(t, auth.MethodWorkload, token.Session.Method)
+		require.Equal(t, "auth:sessions deploy", token.Session.Scopes.String())
+		require.Contains(t, f.sendAs(token.Bearer.Reveal(), "GET", "/auth/sessions", "").body, `"workload"`)
+	}
+	const reports = "https://reports.example.com"
+	token, err := f.signInWorkload(auth.WorkloadSignIn{UserID: robot.ID, Audience: reports})
+	require.NoError(t, err)
+	require.Equal(t, reports, token.Session.Audience)
+
+	for field, signIn := range map[string]auth.WorkloadSignIn{
+		"lifetime":     {UserID: robot.ID, Lifetime: -time.Second},
+		"user_id":      {},
+		"scopes":       {UserID: robot.ID, Scopes: auth.NewScopes("unknown")},
+		"audience":     {UserID: robot.ID, Audience: "https://unknown.example.com"},
+		"expires_at":   {UserID: robot.ID, AssertionID: "1", ExpiresAt: time.Date(9999, 12, 31, 23, 59, 0, 0, time.UTC)},
+		"assertion_id": {UserID: robot.ID},
+	} {
+		if signIn.ExpiresAt.IsZero() {
+			signIn.ExpiresAt = f.clock.Now().Add(time.Minute)
+		}
+		signIn.Reusable = field != "assertion_id" && field != "expires_at"
+		_, err := f.signInOnce(signIn)
+		invalid, ok := errors.AsType[*auth.InvalidError](err)
+		require.True(t, ok, err)
+		require.Equal(t, field, invalid.Field)
+	}
+}
+
+// The attack: a request is held back until the store has forgotten that its assertion was used.
+func TestAnAssertionThatExpiresWhileItIsVerifiedOpensNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	robot := f.registerService("robot").User
+	for _, ends := range []time.Time{{}, f.clock.Now(), f.clock.Now().Add(-time.Hour)} {
+		for _, reusable := range []bool{false, true} {
+			_, err := f.signInOnce(auth.WorkloadSignIn{UserID: robot.ID, AssertionID: "1", Reusable: reusable,
+				ExpiresAt: ends})
+			require.ErrorIs(t, err, auth.ErrAssertionRejected)
+			require.ErrorContains(t, err, "it has expired")
+		}
+	}
+}
+
+// The accident: a workload has the ID of a person. The sessions of the person must stay, although the person
+// has as many as possible.
+func TestAWorkloadTakesNoSessionFromAPerson(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.MaxSessions = 1 })
+	token := f.signIn(f.user)
+	_, err := f.signInWorkload(auth.WorkloadSignIn{UserID: f.user.ID})
+	require.ErrorIs(t, err, auth.ErrAssertionRejected)
+	require.ErrorContains(t, err, "not a service user")
+	require.Equal(t, 200, f.sendAs(token, "GET", "/auth/user", "").status)
+
+	// A host that composes the parts itself has the check of the issuer.
+	_, err = f.svc.Tokens().Issue(t.Context(),
+		auth.IssueParams{UserID: f.user.ID, Method: auth.MethodWorkload})
+	require.ErrorIs(t, err, auth.ErrAssertionRejected)
+	sessions, err := f.store.ListSessions(t.Context(), f.user.ID, f.clock.Now())
+	require.NoError(t, err)
+	require.Empty(t, sessions, "Issue has taken the place of the oldest session, as its comment says")
+}
+
+// If the host keeps the users, the store knows nothing of a user, and the host's table decides.
+func TestTheHostsTableSaysWhichWorkloadsSignIn(t *testing.T) {
+	t.Parallel()
+	h := newHostFixture(t)
+	signIn := auth.WorkloadSignIn{UserID: "u-alice"}
+	_, err := h.signInWorkload(signIn)
+	require.ErrorContains(t, err, "not a service user")
+	h.table.change("u-alice", func(u *auth.User) { u.IsService = true })
+	token, err := h.signInWorkload(signIn)
+	require.NoError(t, err)
+	require.Equal(t, "u-alice", token.User.ID)
+	h.table.setActive("u-alice", false)
+	_, err = h.signInWorkload(signIn)
+	require.ErrorContains(t, err, "the user is disabled")
+	_, err = h.signInWorkload(auth.WorkloadSignIn{UserID: "u-gone"})
+	require.ErrorContains(t, err, "no such user")
+	status, detail := auth.ErrorStatus(err)
+	require.Equal(t, 401, status)
+	require.Equal(t, "Invalid, expired or used assertion: get another", detail)
+}
+
+// The user is disabled, or replaced by a person, at the worst moment: after the assertion was checked.
+func TestAServiceUserWhoChangesDuringASignInGetsNoSession(t *testing.T) {
+	t.Parallel()
+	h := newHostFixture(t)
+	h.table.change("u-alice", func(u *auth.User) { u.IsService = true })
+	for _, change := range []func(*auth.User){
+		func(u *auth.User) { u.IsActive = false },
+		func(u *auth.User) { u.IsActive, u.IsService = true, false },
+	} {
+		finds := 0
+		h.table.mu.Lock()
+		h.table.find = func(context.Context, string) error {
+			if finds++; finds == 2 {
+				h.table.change("u-alice", change)
+			}
+			return nil
+		}
+		h.table.mu.Unlock()
+		h.table.change("u-alice", func(u *auth.User) { u.IsActive, u.IsService = true, true })
+		_, err := h.signInWorkload(auth.WorkloadSignIn{UserID: "u-alice"})
+		require.ErrorIs(t, err, auth.ErrAssertionRejected)
+		sessions, err := h.accounts.ListSessions(t.Context(), "u-alice", h.clock.Now())
+		require.NoError(t, err)
+		require.Empty(t, sessions)
+	}
+}
+
+func TestTheEventOfAWorkloadSaysWhoItIs(t *testing.T) {
+	t.Parallel()
+	got := new(authtest.Record[auth.Event])
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
+	robot := f.registerService("robot").User
+	runEvents(t, f.svc)
+	got.Take()
+	signIn := auth.WorkloadSignIn{UserID: robot.ID, Issuer: "https://ci.example.com",
+		Subject: "job\u202e" + strings.Repeat("x", 2000), AssertionID: "1",
+		ExpiresAt: f.clock.Now().Add(time.Minute)}
+	_, err := f.signInOnce(signIn)
+	require.NoError(t, err)
+	_, err = f.signInOnce(signIn)
+	require.ErrorIs(t, err, auth.ErrAssertionRejected)
+	_, err = f.svc.SignInWorkload(t.Context(), func(context.Context) (auth.WorkloadSignIn, error) {
+		return auth.WorkloadSignIn{}, fmt.Errorf("%w: forged", auth.ErrAssertionRejected)
+	})
+	require.ErrorIs(t, err, auth.ErrAssertionRejected)
+	_, err = f.svc.SignInWorkload(t.Context(),
+		func(context.Context) (auth.WorkloadSignIn, error) { panic("broken") })
+	require.ErrorContains(t, err, "panicked")
+	runEvents(t, f.svc)
+	events := got.Take()
+	require.Len(t, events, 4)
+	require.Equal(t, auth.EventSignedIn, events[0].Kind)
+	require.True(t, strings.HasPrefix(events[0].Reason, "https://ci.example.com, jobxxx"), events[0].Reason)
+	require.True(t, strings.HasPrefix(events[1].Reason, "it was used already; https://ci.example.com, job"))
+	require.Equal(t, "forged", events[2].Reason)
+	for i, e := range events {
+		require.Equal(t, auth.MethodWorkload, e.Method)
+		require.LessOrEqual(t, len(e.Reason), 512)
+		require.Equal(t, i > 0, e.Kind == auth.EventSignInRejected)
+	}
+	require.Equal(t, robot.ID, events[0].UserID)
+	require.Equal(t, robot.ID, events[1].UserID)
+	require.Empty(t, events[2].UserID)
+}
+
+// runEvents delivers the events that wait.
+func runEvents(t *testing.T, svc *auth.Service) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, svc.Run(ctx), context.Canceled)
+}
+
+// A flood is refused before the assertion is verified, and a right assertion is not refused because others
+// from the same address were wrong.
+func TestOnlyAFloodKeepsARightAssertionOut(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	robot := f.registerService("robot").User
+	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.7")})
+	verified, wrong := 0, true
+	try := func() error {
+		_, err := f.svc.SignInWorkload(ctx, func(context.Context) (auth.WorkloadSignIn, error) {
+			verified++
+			if wrong {
+				return auth.WorkloadSignIn{}, auth.ErrAssertionRejected
+			}
+			return auth.WorkloadSignIn{UserID: robot.ID, Reusable: true, ExpiresAt: f.clock.Now().Add(1)}, nil
+		})
+		return err
+	}
+	for range 20 {
+		require.ErrorIs(t, try(), auth.ErrAssertionRejected)
+	}
+	var throttled *auth.ThrottledError
+	require.ErrorAs(t, try(), &throttled)
+	require.Equal(t, 21, verified)
+	wrong = false
+	require.NoError(t, try())
+}

@@ -1,0 +1,176 @@
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sallyport-go/auth"
+)
+
+// devices contains the devices that wait for an approval, or for the redemption of one.
+type devices struct {
+	byCode     map[string]*device // by the hash of the device code
+	byUserCode map[string]*device // by the hash of the user code
+	byExpiry   queue[*device]
+}
+
+// device is the record of a device, with its entry in the queue of devices.
+type device struct {
+	record auth.DeviceAuthorization
+	expiry *expiry[*device]
+}
+
+func newDevices() devices {
+	return devices{byCode: make(map[string]*device), byUserCode: make(map[string]*device)}
+}
+
+// remove removes the device from every index.
+func (d *devices) remove(old *device) {
+	d.byExpiry.remove(old.expiry)
+	delete(d.byCode, old.record.CodeHash)
+	delete(d.byUserCode, old.record.UserCodeHash)
+}
+
+// CreateDevice implements [auth.DeviceStore].
+func (s *accounts) CreateDevice(ctx context.Context, record auth.DeviceAuthorization) error {
+	if err := check(ctx, record); err != nil {
+		return err
+	}
+	record.CreatedAt, record.ExpiresAt = storedTime(record.CreatedAt), storedTime(record.ExpiresAt)
+	record.Interval = record.Interval.Truncate(time.Microsecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.devices.byCode[record.CodeHash] != nil || s.devices.byUserCode[record.UserCodeHash] != nil {
+		return fmt.Errorf("memstore: code of a device: %w", auth.ErrExists)
+	}
+	added := &device{record: record}
+	added.expiry = s.devices.byExpiry.add(added, record.ExpiresAt)
+	s.devices.byCode[record.CodeHash] = added
+	s.devices.byUserCode[record.UserCodeHash] = added
+	return nil
+}
+
+// ClaimDevice implements [auth.DeviceStore].
+func (s *accounts) ClaimDevice(
+	ctx context.Context, w auth.Write, userCodeHash string,
+) (auth.DeviceAuthorization, error) {
+	w.Event = auth.Event{}
+	return s.decideDevice(ctx, w, userCodeHash, auth.DeviceAuthorization.ClaimedBy)
+}
+
+// ApproveDevice implements [auth.DeviceStore].
+func (s *accounts) ApproveDevice(
+	ctx context.Context, w auth.Write, userCodeHash string,
+) (auth.DeviceAuthorization, error) {
+	return s.decideDevice(ctx, w, userCodeHash, auth.DeviceAuthorization.ApprovedBy)
+}
+
+// DenyDevice implements [auth.DeviceStore].
+func (s *accounts) DenyDevice(
+	ctx context.Context, w auth.Write, userCodeHash string,
+) (auth.DeviceAuthorization, error) {
+	return s.decideDevice(ctx, w, userCodeHash, func(
+		d auth.DeviceAuthorization, session auth.Session, _ auth.User, now time.Time,
+	) (auth.DeviceAuthorization, error) {
+		return d.DeniedBy(session, now)
+	})
+}
+
+// decideDevice stores the record that the function decide returns for the session of the authority.
+func (s *accounts) decideDevice(
+	ctx context.Context, w auth.Write, userCodeHash string, decide func(
+		auth.DeviceAuthorization, auth.Session, auth.User, time.Time) (auth.DeviceAuthorization, error),
+) (auth.DeviceAuthorization, error) {
+	if err := check(ctx, bySession{w}); err != nil {
+		return auth.DeviceAuthorization{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.authorize(w, w.By.UserID)
+	if err != nil {
+		return auth.DeviceAuthorization{}, err
+	}
+	found := s.devices.byUserCode[userCodeHash]
+	if found == nil {
+		return auth.DeviceAuthorization{}, fmt.Errorf("memstore: device: %w", auth.ErrNotFound)
+	}
+	acting := s.sessions[w.By.SessionID]
+	decided, err := decide(found.record, acting.record, acting.owner.record, now)
+	if err != nil {
+		return auth.DeviceAuthorization{}, fmt.Errorf("memstore: device: %w", err)
+	}
+	found.record = decided
+	s.addEvent(w, now, subject{userID: w.By.UserID})
+	return decided, nil
+}
+
+// PollDevice implements [auth.DeviceStore].
+func (s *accounts) PollDevice(ctx context.Context, codeHash string, now time.Time) error {
+	if err := check(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.devices.byCode[codeHash]
+	if found == nil {
+		return fmt.Errorf("memstore: device: %w", auth.ErrNotFound)
+	}
+	var err error
+	if found.record, err = found.record.PolledAgain(storedTime(now)); err != nil {
+		return fmt.Errorf("memstore: device: %w", err)
+	}
+	return nil
+}
+
+// RedeemDevice implements [auth.DeviceStore].
+func (s *accounts) RedeemDevice(
+	ctx context.Context, w auth.Write, codeHash string, record auth.Session, limit int,
+) (auth.Session, auth.User, error) {
+	if err := check(ctx, w); err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	added, err := s.sessionOfDevice(w, codeHash, record)
+	if err != nil {
+		return auth.Session{}, auth.User{}, err
+	}
+	s.devices.remove(s.devices.byCode[codeHash])
+	s.revokeOldest(added, limit, record.ExpiresAt)
+	s.addSession(added)
+	return added.record, added.owner.record, nil
+}
+
+// sessionOfDevice returns the session that an approved device gets. It changes nothing. The caller holds the
+// lock.
+func (s *accounts) sessionOfDevice(w auth.Write, codeHash string, record auth.Session) (*session, error) {
+	found := s.devices.byCode[codeHash]
+	if found == nil || found.record.SessionID == "" {
+		return nil, fmt.Errorf("memstore: device: %w", auth.ErrNotFound)
+	}
+	w.By = auth.Authority{SessionID: found.record.SessionID, UserID: found.record.UserID}
+	now, err := s.authorize(w, found.record.UserID)
+	if err != nil {
+		return nil, err
+	}
+	approving := s.sessions[w.By.SessionID]
+	record, err = found.record.Redeemed(approving.record, record, now)
+	if err == nil {
+		err = record.Validate()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("memstore: device: %w", err)
+	}
+	return s.newSession(approving.owner, record)
+}
+
+// PruneDevices implements [auth.DeviceStore].
+func (s *accounts) PruneDevices(ctx context.Context, expired time.Time, limit int) (int, error) {
+	if err := check(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.devices.byExpiry.prune(expired, limit, s.devices.remove), nil
+}

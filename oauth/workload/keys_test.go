@@ -1,0 +1,324 @@
+package workload_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/oauth/workload"
+	"github.com/sallyport-go/auth/oauth/workload/workloadtest"
+)
+
+func TestAnIssuerThatFailsMakesAssertionsUnavailable(t *testing.T) {
+	t.Parallel()
+	for fault, reason := range map[workloadtest.Fault]string{
+		workloadtest.Down:        "status 503",
+		workloadtest.Gone:        "status 404",
+		workloadtest.Huge:        "more than 262144 bytes",
+		workloadtest.Redirect:    "status 302",
+		workloadtest.Garbage:     "failed to decode",
+		workloadtest.OtherIssuer: "issuer",
+	} {
+		f := newFixture(t)
+		f.issuer.SetFault(fault)
+		f.requireUnavailable(reason, f.sign())
+		require.Equal(t, 1, f.issuer.Requests(), "the redirect is not followed")
+		f.requireError(503, "temporarily_unavailable", f.post(f.sign()))
+
+		f.issuer.SetFault(workloadtest.Healthy)
+		f.clock.Advance(10 * time.Second)
+		_, err := f.verify(f.sign())
+		require.NoError(t, err)
+	}
+}
+
+func TestAnIssuerThatHangsHoldsARequestForSecondsOnly(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.issuer.SetFault(workloadtest.Hang)
+	began := time.Now()
+	f.requireUnavailable("", f.sign())
+	require.Less(t, time.Since(began), 9*time.Second)
+}
+
+func TestAnEmptyKeySetRejectsEveryAssertion(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	f.issuer.SetFault(workloadtest.NoKeys)
+	f.clock.Advance(15 * time.Minute)
+	f.requireRejected("no such key", f.sign())
+}
+
+func TestKnownKeysAreUsedForHoursWhileTheIssuerIsDown(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	f.issuer.SetFault(workloadtest.Down)
+	const fresh, good = 15 * time.Minute, 6 * time.Hour
+	for _, passed := range []time.Duration{fresh - 1, 1, time.Hour, good - fresh - time.Hour - 1} {
+		f.clock.Advance(passed)
+		_, err = f.verify(f.sign())
+		require.NoError(t, err)
+	}
+	newKey := map[string]any{"kid": "new"}
+	f.requireUnavailable("status 503", f.issuer.SignText(newKey, payloadOf(t, f.sign())))
+	f.clock.Advance(1)
+	f.requireUnavailable("status 503", f.sign())
+}
+
+// The issuer says that it has no keys, so an old one may be a stolen one.
+func TestKeysAreForgottenIfTheIssuerRefusesToReturnAny(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	f.issuer.SetFault(workloadtest.Gone)
+	f.clock.Advance(15 * time.Minute)
+	f.requireUnavailable("status 404", f.sign())
+	f.issuer.SetFault(workloadtest.Down)
+	f.clock.Advance(10 * time.Second)
+	f.requireUnavailable("status 503", f.sign())
+}
+
+func TestAKeyThatTheIssuerReplacedIsRejected(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	old := f.sign("exp", f.clock.Now().Unix()+3600)
+	_, err := f.verify(old)
+	require.NoError(t, err)
+	f.issuer.UseKey("ES256")
+	f.clock.Advance(10 * time.Second)
+	_, err = f.verify(f.sign())
+	require.NoError(t, err, "a new key is read at once")
+	f.requireRejected("no such key", old)
+}
+
+// The attack: each assertion names another key, so that the service floods the issuer with requests.
+func TestUnknownKeysAreLookedUpAtABoundedRate(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	require.Equal(t, 2, f.issuer.Requests(), "the document and the keys")
+	text := payloadOf(t, f.sign())
+	flood := func() {
+		var all sync.WaitGroup
+		for n := range 100 {
+			all.Go(func() {
+				kid := map[string]any{"kid": fmt.Sprint(n)}
+				f.requireRejected("no such key", f.issuer.SignText(kid, text))
+			})
+		}
+		all.Wait()
+	}
+	flood()
+	require.Equal(t, 2, f.issuer.Requests(), "it is too early")
+	f.clock.Advance(10 * time.Second)
+	flood()
+	require.Equal(t, 4, f.issuer.Requests())
+	_, err = f.verify(f.sign())
+	require.NoError(t, err)
+	require.Equal(t, 4, f.issuer.Requests())
+	for range 100 { // a wrong signature under a known key is no reason to ask
+		assertion := f.sign()
+		f.requireRejected("signature", assertion[:len(assertion)-8]+"AAAAAAAA")
+	}
+	require.Equal(t, 4, f.issuer.Requests())
+}
+
+func TestConcurrentRequestsShareOneRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			_, err := f.verify(f.sign())
+			require.NoError(t, err)
+		})
+	}
+	all.Wait()
+	require.Equal(t, 2, f.issuer.Requests())
+}
+
+func TestAClockThatIsSetBackMakesKeysOld(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	f.clock.Advance(-time.Hour)
+	_, err = f.verify(f.sign())
+	require.NoError(t, err)
+	require.Equal(t, 4, f.issuer.Requests())
+}
+
+// payloadOf returns the payload of an assertion.
+func payloadOf(t *testing.T, assertion string) string {
+	t.Helper()
+	text, err := decode(strings.Split(assertion, ".")[1])
+	require.NoError(t, err)
+	return string(text)
+}
+
+// The attack: the name of an issuer, or a jwks_uri, leads to a service in the network of the host.
+func TestAnIssuerOnAPrivateAddressIsNotAsked(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		f := newFixture(t, func(f *fixture, cfg *workload.Config) {
+			cfg.Issuers = nil
+			f.workload.Issuer = strings.Replace(f.issuer.URL(), "127.0.0.1", host, 1)
+		})
+		f.requireUnavailable("is not a public address", f.sign("iss", f.workload.Issuer))
+		require.Zero(t, f.issuer.Requests())
+	}
+	// The document is where the host allows, and the keys are not.
+	inside := 0
+	victim := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { inside++ }))
+	defer victim.Close()
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	keysURL := strings.Replace(victim.URL, "127.0.0.1", "127.0.0.2", 1)
+	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{"issuer": server.URL, "jwks_uri": keysURL})
+	})
+	f := newFixture(t, func(f *fixture, cfg *workload.Config) {
+		f.workload.Issuer = server.URL
+		cfg.Issuers = []workload.Issuer{{URL: server.URL,
+			Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}}
+	})
+	const notSecure = "the jwks_uri of the issuer must be"
+	for _, test := range []struct{ keysURL, reason string }{
+		{keysURL, "127.0.0.2 is not a public address"}, {"http://169.254.169.254/latest", notSecure},
+		{"https://169.254.169.254/latest", "169.254.169.254 is not a public address"},
+		{"file:///etc/passwd", notSecure}, {"", notSecure}, {"https://user@keys.example.com", notSecure},
+		{"https://keys.example.com?x=1", notSecure},
+	} {
+		keysURL = test.keysURL
+		f.requireUnavailable(test.reason, f.sign("iss", server.URL))
+		f.clock.Advance(10 * time.Second)
+	}
+	require.Zero(t, inside)
+}
+
+func TestSpecialAddressesAreNotPublic(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"127.0.0.1", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "0.0.0.0",
+		"100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "[::1]", "[::]",
+		"[::ffff:10.0.0.1]", "[::ffff:127.0.0.1]", "[::127.0.0.1]", "[64:ff9b::10.0.0.1]", "[2002:7f00:1::]",
+		"[2001:0:1::1]", "[fe80::1]", "[fe80::1%25eth0]", "[fd00::1]", "[fec0::1]", "[ff02::1]", "[2001:db8::1]",
+		"[fd00:ec2::254]",
+	} {
+		require.Error(t, workload.CheckAddress(strings.Replace(address, "%25", "%", 1)+":443"), address)
+	}
+	for _, address := range []string{"140.82.112.3", "8.8.8.8", "[2606:50c0:8000::153]", "[::ffff:8.8.8.8]",
+		"[64:ff9b::8.8.8.8]"} {
+		require.NoError(t, workload.CheckAddress(address+":443"), address)
+	}
+	allowed := netip.MustParsePrefix("10.96.0.0/12")
+	require.NoError(t, workload.CheckAddress("10.96.0.1:443", allowed))
+	require.NoError(t, workload.CheckAddress("[::ffff:10.96.0.1]:443", allowed))
+	require.Error(t, workload.CheckAddress("10.0.0.1:443", allowed))
+	require.Error(t, workload.CheckAddress("name:443"))
+}
+
+func TestOnlyKeysThatCanSignAssertionsAreUsed(t *testing.T) {
+	t.Parallel()
+	const x = `"kid":"1","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`
+	const p256 = `"kid":"1","kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
+		`"y":"x0Q7oG9p2TnmvhHk6jN7Uow_q0PwZ7iRjOm2gXrDUfE"`
+	for text, want := range map[string]int{
+		`{` + x + `}`:                                                                 1,
+		`{` + x + `,"alg":"EdDSA","use":"sig"}`:                                       1,
+		`{` + x + `,"alg":"Ed25519"}`:                                                 1,
+		`{` + x + `},{` + x + `}`:                                                     2,
+		`{` + x + `,"use":"enc"}`:                                                     0,
+		`{` + x + `,"alg":"HS256"}`:                                                   0,
+		`{` + strings.Replace(x, `"kid":"1",`, "", 1) + `}`:                           0,
+		`{` + strings.Replace(x, "11qY", "", 1) + `}`:                                 0,
+		`{` + strings.Replace(p256, "x0Q7", "x0Q8", 1) + `}`:                          0, // not on the curve
+		`{"kid":"1","kty":"oct","k":"c2VjcmV0"}`:                                      0,
+		`{"kid":"1","kty":"RSA","n":"` + strings.Repeat("AQ", 80) + `","e":"AQAB"}`:   0, // short
+		`{"kid":"1","kty":"RSA","n":"` + strings.Repeat("_w", 1500) + `","e":"AQAB"}`: 0, // long
+		`null`: 0,
+		`"x"`:  0,
+		`{}`:   0,
+		``:     0,
+	} {
+		n, err := workload.ParseKeys(`{"keys":[` + text + `]}`)
+		require.NoError(t, err, text)
+		require.Equal(t, want, n, text)
+	}
+	for _, text := range []string{`{}`, `[]`, `{"keys":null}`, `{"keys":1}`, ``, `null`,
+		`{"keys":[` + strings.Repeat("{},", 64) + `{}]}`} {
+		_, err := workload.ParseKeys(text)
+		require.Error(t, err, text)
+	}
+}
+
+func TestTheTokenOfTheHostGoesToTheKeysOnly(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte("first\n"), 0o600))
+	var paths, tokens []string
+	var behind *workloadtest.Issuer
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths, tokens = append(paths, r.URL.Path), append(tokens, r.Header.Get("Authorization"))
+		json.NewEncoder(w).Encode(map[string]any{"keys": []any{publishedKey(t, behind)}})
+	}))
+	defer server.Close()
+	f := newFixture(t, func(f *fixture, cfg *workload.Config) {
+		behind = f.issuer
+		f.workload.Issuer = "https://kubernetes.default.svc.cluster.local"
+		cfg.Issuers = []workload.Issuer{{URL: f.workload.Issuer, KeysURL: server.URL + "/openid/v1/jwks",
+			TokenFile: file, Networks: f.issuer.Settings().Networks}}
+	})
+	_, err := f.verify(f.sign("iss", f.workload.Issuer))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, []byte("second"), 0o600))
+	f.clock.Advance(15 * time.Minute)
+	_, err = f.verify(f.sign("iss", f.workload.Issuer))
+	require.NoError(t, err)
+	require.Equal(t, []string{"/openid/v1/jwks", "/openid/v1/jwks"}, paths)
+	require.Equal(t, []string{"Bearer first", "Bearer second"}, tokens)
+}
+
+func TestAnOutageOfAnIssuerHasTwoLines(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	f := newFixture(t, func(_ *fixture, cfg *workload.Config) {
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	f.issuer.SetFault(workloadtest.Garbage)
+	for range 30 {
+		f.requireUnavailable("", f.sign())
+		f.clock.Advance(10 * time.Second)
+	}
+	f.issuer.SetFault(workloadtest.Healthy)
+	for range 3 {
+		_, err := f.verify(f.sign())
+		require.NoError(t, err)
+		f.clock.Advance(15 * time.Minute)
+	}
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	require.Len(t, lines, 2)
+	require.Contains(t, lines[0], "the keys of an issuer cannot be read")
+	require.Contains(t, lines[0], f.issuer.URL())
+	require.Less(t, len(lines[0]), 500)
+	require.Contains(t, lines[1], "can be read again")
+}

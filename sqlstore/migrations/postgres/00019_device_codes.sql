@@ -1,0 +1,28 @@
+-- +goose Up
+
+-- The devices that wait until a person approves them in a browser, or until they redeem the approval. There are
+-- no foreign keys, because the host may have its own users table.
+CREATE TABLE auth_device_codes (
+	code_hash      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+	user_code_hash TEXT COLLATE "C" NOT NULL UNIQUE,
+	client_id      TEXT             NOT NULL,
+	scopes         TEXT             NOT NULL, -- requested; after the approval, granted
+	address        TEXT             NOT NULL,
+	user_agent     TEXT             NOT NULL,
+	created_at     BIGINT           NOT NULL,
+	expires_at     BIGINT           NOT NULL,
+	poll_interval  BIGINT           NOT NULL, -- in microseconds
+	polled_at      BIGINT           NOT NULL, -- 0 before the first poll
+	session_id     TEXT COLLATE "C" NOT NULL, -- '' if no session has claimed the code
+	user_id        TEXT COLLATE "C" NOT NULL, -- of the session
+	approved_at    BIGINT           NOT NULL, -- 0 if not approved
+	denied_at      BIGINT           NOT NULL  -- 0 if not denied
+);
+
+CREATE INDEX auth_device_codes_by_expiry ON auth_device_codes (expires_at);
+
+-- +goose Down
+
+-- This statement fails, because the table does not exist. So nobody can revert the
+-- migration by mistake. To go back, restore a backup of the earlier tables.
+SELECT 1 FROM auth_has_no_way_back_restore_a_backup;

@@ -255,8 +255,10 @@ func foundAtTheEnd(t *testing.T, store auth.Store) {
 	for _, end := range []string{
 		"\U0010ffff", "\U0010ffff\U0010ffff", "\ud7ff", "\uffff", "\u007e", "ÿ", "\u07ff",
 	} {
-		text := unique("end") + end
+		base := unique("end")
+		text := base + end
 		user := registerNamed(t, store, text+"x", "")
+		registerNamed(t, store, base+"\U0010fffe", base+"\U0010fffe") // does not begin with the text
 		requireFound(t, store, auth.UserQuery{Search: text}, user)
 	}
 	requireFound(t, store, auth.UserQuery{Search: "\U0010ffff"})

@@ -30,8 +30,8 @@ func (s *searching) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth
 	all, err := s.Store.ListUsers(ctx,
 		auth.UserQuery{Kind: query.Kind, State: query.State, Limit: math.MaxInt})
 	found := slices.DeleteFunc(all, func(u auth.User) bool {
-		return !s.matches(u.Username, query.Search) && (u.Email == "" || !s.matches(u.Email, query.Search)) ||
-			s.position(query, u) <= query.After
+		matches := s.matches(u.Username, query.Search) || u.Email != "" && s.matches(u.Email, query.Search)
+		return !matches || s.position(query, u) <= query.After
 	})
 	slices.SortFunc(found, func(a, b auth.User) int {
 		return cmp.Compare(s.position(query, a), s.position(query, b))

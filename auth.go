@@ -196,8 +196,8 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		return nil, err
 	}
 	if cfg.NameRetention > 0 && cfg.NameRetention < tokens.cfg.MaxLifetime {
-		return nil, fmt.Errorf("auth: Config.NameRetention must be at least Tokens.MaxLifetime (%s), because "+
-			"tokens contain usernames", tokens.cfg.MaxLifetime)
+		return nil, fmt.Errorf("auth: Config.NameRetention must be at least Tokens.MaxLifetime (%s), "+
+			"because tokens contain usernames", tokens.cfg.MaxLifetime)
 	}
 	credentials, err := NewCredentialVerifier(store, tokens, cfg.Credentials)
 	if err != nil {

@@ -165,7 +165,7 @@ func TestThePublishedAnswersFieldByField(t *testing.T) {
 			status, header, _ = send(t, http.MethodGet, p.url+"/notes",
 				userToken+"x", "")
 			require.Equal(t, http.StatusUnauthorized, status)
-			require.Equal(t, `Bearer error="invalid_token"`, header["www-authenticate"])
+			require.Equal(t, `Bearer error="invalid_token", scope="notes:read"`, header["www-authenticate"])
 		})
 	}
 }

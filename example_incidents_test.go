@@ -37,20 +37,18 @@ func recoverSuperUser(
 	if id != "" {
 		return svc.RecoverSuperUser(ctx, id)
 	}
-	for after := ""; ; {
-		page, err := store.ListUsers(ctx, auth.UserQuery{After: after, Limit: 200})
+	for query := (auth.UserQuery{Kind: auth.UserKindSuperUser, Limit: 200}); ; {
+		page, err := store.ListUsers(ctx, query)
 		if err != nil {
 			return auth.KeyPair{}, err
 		}
 		for _, user := range page {
-			if user.IsSuperUser {
-				fmt.Fprintln(os.Stderr, user.ID, user.Username, user.Email, "active:", user.IsActive)
-			}
+			fmt.Fprintln(os.Stderr, user.ID, user.Username, user.Email, "active:", user.IsActive)
 		}
-		if len(page) < 200 {
+		if len(page) < query.Limit {
 			return auth.KeyPair{}, errors.New("choose a user, and pass the ID of the user")
 		}
-		after = page[len(page)-1].ID
+		query.After = query.Position(page[len(page)-1])
 	}
 }
 

@@ -53,3 +53,42 @@ func ExampleStore() {
 	fmt.Println(store.signIns[auth.MethodAccessKey])
 	// Output: 3
 }
+
+// A host reads all users whose username or e-mail begins with a text, page by page. A user whose username
+// matches comes before all users of whom only the e-mail matches.
+func ExampleUserQuery() {
+	ctx := context.Background()
+	store := memstore.New() // your store
+	svc, err := newService(store, newSigningKey())
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, params := range []auth.UserParams{
+		{Username: "zoe", Email: "Alison@example.com"},
+		{Username: "Alice", Email: "alice@example.com"},
+		{Username: "bob", Email: "bob@example.com"},
+		{Username: "ali_b"},
+	} {
+		if _, err := svc.Register(ctx, auth.ByHost("setup"), params); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	for query := (auth.UserQuery{Search: "ali", Limit: 2}); ; {
+		page, err := store.ListUsers(ctx, query)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, user := range page {
+			fmt.Printf("%s <%s>\n", user.Username, user.Email)
+		}
+		if len(page) < query.Limit {
+			break
+		}
+		query.After = query.Position(page[len(page)-1])
+	}
+	// Output:
+	// ali_b <>
+	// Alice <alice@example.com>
+	// zoe <Alison@example.com>
+}

@@ -260,7 +260,12 @@ type sessionResponse struct {
 
 func (s *Service) serveSessions(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
-	sessions, err := s.store.ListSessions(r.Context(), caller.UserID, s.now())
+	return s.listSessions(r.Context(), caller.UserID)
+}
+
+func (s *Service) listSessions(ctx context.Context, userID string) ([]sessionResponse, error) {
+	caller, _ := IdentityFromContext(ctx)
+	sessions, err := s.store.ListSessions(ctx, userID, s.now())
 	if err != nil {
 		return nil, fmt.Errorf("auth: listing sessions: %w", err)
 	}

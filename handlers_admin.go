@@ -1,10 +1,7 @@
 package auth
 
 import (
-	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/wire"
@@ -116,55 +113,6 @@ func (s *Service) administrator(r *http.Request, gives bool) Authority {
 		by.MaxAge = s.reauthAfter
 	}
 	return by
-}
-
-// The default and the maximum number of users on one page.
-const (
-	usersPerPage    = 50
-	maxUsersPerPage = 200
-)
-
-// userKinds has the kind of users for each value of the parameter kind. The value is empty if the parameter
-// is missing.
-var userKinds = map[string]UserKind{
-	"": UserKindPerson, "person": UserKindPerson, "service": UserKindService, "all": UserKindAll,
-}
-
-// ListUsersHandler handles GET /auth/users?limit=50&after=<user_id>&kind=person: it returns a page of users
-// to a super user. The kind is person, service or all; the default is person. The users are sorted by ID, and
-// the page begins after the given ID. If there are more users, the response has a Link header with the URL of
-// the next page.
-func (s *Service) ListUsersHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers,
-		serve: s.serveUsers})
-}
-
-func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error) {
-	query := r.URL.Query()
-	limit, err := pageSize(query, usersPerPage, maxUsersPerPage)
-	if err != nil {
-		return nil, err
-	}
-	kind, ok := userKinds[query.Get("kind")]
-	if !ok {
-		return nil, invalidf("kind", "must be person, service or all")
-	}
-	users, err := s.users.ListUsers(r.Context(),
-		UserQuery{After: query.Get("after"), Limit: limit + 1, Kind: kind})
-	if err != nil {
-		return nil, fmt.Errorf("auth: listing users: %w", err)
-	}
-	if len(users) > limit {
-		users = users[:limit]
-		query.Set("limit", strconv.Itoa(limit))
-		query.Set("after", users[limit-1].ID)
-		w.Header().Set("Link", "<"+pagePath(r)+"?"+query.Encode()+`>; rel="next"`)
-	}
-	response := make([]userResponse, len(users)) // encodes as [], not null, if empty
-	for i, user := range users {
-		response[i] = newUserResponse(user)
-	}
-	return response, nil
 }
 
 // GetUserHandler handles GET /auth/users/{id}: it returns the user's record to a super user.
@@ -314,105 +262,4 @@ func (s *Service) serveDeleteUser(_ http.ResponseWriter, r *http.Request) (any, 
 		return nil, err
 	}
 	return deleteUserResponse{"success", "User deleted.", id}, nil
-}
-
-// The default and the maximum number of events on one page.
-const (
-	eventsPerPage    = 50
-	maxEventsPerPage = 100
-)
-
-// ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns a page of the audit
-// trail to a super user, the newest event first. With the parameter before, the page has only events
-// that are older than the event with that ID. The parameters user_id and kind select events. If
-// there are older events, the response has a Link header with the URL of the next page. If there is
-// no audit trail, the handler answers 404.
-func (s *Service) ListEventsHandler() http.Handler {
-	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeEvents,
-		serve: s.serveEvents})
-}
-
-type eventResponse struct {
-	ID        string               `json:"id"`
-	Kind      EventKind            `json:"kind"`
-	At        string               `json:"at"`
-	UserID    string               `json:"user_id"`
-	ActorID   string               `json:"actor_id"`
-	Host      string               `json:"host"`
-	SessionID string               `json:"session_id"`
-	AccessKey string               `json:"access_key"`
-	Method    SignInMethod         `json:"method"`
-	GitHub    *eventGitHubResponse `json:"github"`
-	Reason    string               `json:"reason"`
-	IP        string               `json:"ip"`
-	UserAgent string               `json:"user_agent"`
-	RequestID string               `json:"request_id"`
-}
-
-type eventGitHubResponse struct {
-	Host string `json:"host"`
-	ID   int64  `json:"id"`
-}
-
-func (s *Service) serveEvents(w http.ResponseWriter, r *http.Request) (any, error) {
-	if s.events.trail == nil {
-		return nil, ErrNotFound
-	}
-	query := r.URL.Query()
-	limit, err := pageSize(query, eventsPerPage, maxEventsPerPage)
-	if err != nil {
-		return nil, err
-	}
-	filter := EventFilter{UserID: query.Get("user_id"), Kind: EventKind(query.Get("kind")),
-		Before: query.Get("before")}
-	events, err := s.Events(r.Context(), filter, limit+1)
-	if err != nil {
-		return nil, err
-	}
-	if len(events) > limit {
-		events = events[:limit]
-		query.Set("limit", strconv.Itoa(limit))
-		query.Set("before", events[limit-1].ID)
-		w.Header().Set("Link", "<"+pagePath(r)+"?"+query.Encode()+`>; rel="next"`)
-	}
-	response := make([]eventResponse, len(events)) // encodes as [], not null, if empty
-	for i, event := range events {
-		response[i] = newEventResponse(event)
-	}
-	return response, nil
-}
-
-func newEventResponse(e Event) eventResponse {
-	response := eventResponse{
-		ID: e.ID, Kind: e.Kind, At: wire.Time(e.At),
-		UserID: e.UserID, ActorID: e.ActorID, Host: e.Host, SessionID: e.SessionID, AccessKey: e.AccessKey,
-		Method: e.Method, Reason: e.Reason,
-		IP: e.Client.address(), UserAgent: e.Client.UserAgent, RequestID: e.Client.RequestID,
-	}
-	if e.GitHub != (GitHubAccount{}) {
-		response.GitHub = &eventGitHubResponse{e.GitHub.Host, e.GitHub.ID}
-	}
-	return response
-}
-
-// pageSize returns the limit parameter of the query, or defaultLimit if the query has none. It
-// returns an *InvalidError if the parameter is not from 1 to maxLimit.
-func pageSize(query url.Values, defaultLimit, maxLimit int) (int, error) {
-	if !query.Has("limit") {
-		return defaultLimit, nil
-	}
-	limit, err := strconv.Atoi(query.Get("limit"))
-	if err != nil || limit < 1 || limit > maxLimit {
-		return 0, invalidf("limit", "must be from 1 to %d", maxLimit)
-	}
-	return limit, nil
-}
-
-// pagePath returns the path of the request as the client sent it. The path in r.URL may be shorter,
-// because a host's router can remove a prefix.
-func pagePath(r *http.Request) string {
-	if sent, err := url.ParseRequestURI(r.RequestURI); err == nil {
-		return sent.EscapedPath()
-	}
-	return r.URL.EscapedPath()
 }

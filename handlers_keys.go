@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -25,7 +26,11 @@ type keyResponse struct {
 
 func (s *Service) serveKeys(_ http.ResponseWriter, r *http.Request) (any, error) {
 	caller, _ := IdentityFromContext(r.Context())
-	keys, err := s.credentials.List(r.Context(), caller.UserID)
+	return s.listKeys(r.Context(), caller.UserID)
+}
+
+func (s *Service) listKeys(ctx context.Context, userID string) ([]keyResponse, error) {
+	keys, err := s.credentials.List(ctx, userID)
 	if err != nil {
 		return nil, err
 	}

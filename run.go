@@ -214,8 +214,8 @@ var errNoTrail = errors.New("auth: there is no audit trail: the store is no Even
 // event.
 //
 // Events returns ErrNotFound if no event has the ID in the filter's Before, and an *InvalidError if
-// limit is out of range. If the store is no [EventStore] or Config.DisableAuditTrail is set, there
-// is no audit trail, and Events returns an error that says so.
+// the filter is not valid or limit is out of range. If the store is no [EventStore] or
+// Config.DisableAuditTrail is set, there is no audit trail, and Events returns an error that says so.
 func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
 	switch {
 	case s.events.trail == nil:

@@ -2,10 +2,12 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,7 +155,10 @@ func (g guardedUsers) FindUser(ctx context.Context, id string) (r1 User, err err
 func (g guardedUsers) ListUsers(ctx context.Context, query UserQuery) (r1 []User, err error) {
 	defer recoverStore("ListUsers", &err)
 	page, err := g.UserStore.ListUsers(ctx, query)
-	return checkPage("ListUsers", query.After, page, err, func(u User) string { return u.ID })
+	if slices.ContainsFunc(page, func(u User) bool { return !query.Matches(u) }) { // it has no Position
+		return nil, errors.New("auth: the store's ListUsers returned a user whom the query does not select")
+	}
+	return checkPage("ListUsers", query.After, page, err, query.Position)
 }
 
 func (g guardedUsers) UpdateUser(ctx context.Context, w Write, id string, c UserChange) (r1 User, err error) {

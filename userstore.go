@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -10,25 +11,97 @@ type UserKind string
 
 // The kinds of users.
 const (
-	UserKindAll     UserKind = ""        // all users, which is the zero value
-	UserKindPerson  UserKind = "person"  // users who are not service users
-	UserKindService UserKind = "service" // service users: see [User]
+	UserKindAll       UserKind = ""           // all users, which is the zero value
+	UserKindPerson    UserKind = "person"     // users who are not service users
+	UserKindService   UserKind = "service"    // service users: see [User]
+	UserKindSuperUser UserKind = "super_user" // super users, also those who are service users
+)
+
+// UserState selects users for [UserStore.ListUsers]. The zero value selects all users.
+type UserState string
+
+// The states of users.
+const (
+	UserStateActive   UserState = "active"
+	UserStateInactive UserState = "inactive" // disabled
 )
 
 // UserQuery selects a page of users for [UserStore.ListUsers].
 type UserQuery struct {
-	After string   // the page begins after this user ID; empty means the first page
-	Limit int      // the maximum number of users on the page
-	Kind  UserKind // the zero value means all users
+	After string    // the page begins after the user with this Position; empty means the first page
+	Limit int       // the maximum number of users on the page
+	Kind  UserKind  // the zero value means all users
+	State UserState // the zero value means all users
+
+	// Search selects the users whose Username or Email begins with this text, without regard to ASCII case.
+	// It has at most 254 bytes of UTF-8 and no control characters. Empty means all users.
+	Search string
 }
 
-// Validate returns an [InvalidError] if the Kind is unknown. A store calls Validate before it reads users.
+// A position in a search is one of these texts and a folded name. The results whose username matches come
+// first, so the positions of all results increase in the order of their bytes.
+const (
+	positionOfUsername = "1:"
+	positionOfEmail    = "2:"
+)
+
+// Validate returns an [InvalidError] for the first field that is not valid, or nil. The field After is not
+// valid if the query has a Search and no user whom the Search selects can have this Position. A store
+// calls Validate before it reads users.
 func (q UserQuery) Validate() error {
 	switch q.Kind {
-	case UserKindAll, UserKindPerson, UserKindService:
-		return nil
+	case UserKindAll, UserKindPerson, UserKindService, UserKindSuperUser:
+	default:
+		return invalidf("kind", "must be one of the kinds of users")
 	}
-	return invalidf("kind", "must be one of the kinds of users")
+	switch q.State {
+	case "", UserStateActive, UserStateInactive:
+	default:
+		return invalidf("state", "must be one of the states of users")
+	}
+	if err := checkText("search", q.Search, maxEmailLength); err != nil || q.Search == "" || q.After == "" {
+		return err
+	}
+	name, ok := strings.CutPrefix(q.After, positionOfUsername)
+	if !ok {
+		name, ok = strings.CutPrefix(q.After, positionOfEmail)
+	}
+	if !ok || !strings.HasPrefix(name, FoldASCII(q.Search)) {
+		return invalidf("after", "must be from the URL of the next page of the same search")
+	}
+	return checkText("after", name, maxEmailLength)
+}
+
+// Matches reports whether the Kind, the State and the Search select the user.
+func (q UserQuery) Matches(user User) bool {
+	switch {
+	case q.Kind == UserKindPerson && user.IsService,
+		q.Kind == UserKindService && !user.IsService,
+		q.Kind == UserKindSuperUser && !user.IsSuperUser,
+		q.State == UserStateActive && !user.IsActive,
+		q.State == UserStateInactive && user.IsActive:
+		return false
+	}
+	return hasNamePrefix(user.Username, q.Search) || hasNamePrefix(user.Email, q.Search)
+}
+
+// Position returns the After of the page that begins after the user, whom the query selects. If the query
+// has no Search, the position is the user's ID. In a search, it depends on the name with which the user is
+// found: "1:" and the Username, or "2:" and the Email, as [FoldASCII] returns the name. A user who is found
+// with both names has the position of the Username.
+func (q UserQuery) Position(user User) string {
+	switch {
+	case q.Search == "":
+		return user.ID
+	case hasNamePrefix(user.Username, q.Search):
+		return positionOfUsername + FoldASCII(user.Username)
+	}
+	return positionOfEmail + FoldASCII(user.Email)
+}
+
+// hasNamePrefix reports whether the name begins with the text, without regard to ASCII case.
+func hasNamePrefix(name, text string) bool {
+	return strings.HasPrefix(FoldASCII(name), FoldASCII(text))
 }
 
 // UserStore has the methods of a [Store] that are about users. See [AccountStore] for the rules
@@ -63,12 +136,19 @@ type UserStore interface {
 	// FindUser returns the user with this ID, or ErrNotFound.
 	FindUser(ctx context.Context, id string) (User, error)
 
-	// ListUsers returns one page of the users of the query's Kind, sorted by the bytes of their IDs: at
-	// most Limit users, whose IDs are greater than After. A page of fewer than Limit users is the last page.
-	// If Limit is below one, ListUsers returns no users. It returns ErrInvalid for an unknown Kind.
+	// ListUsers returns one page of the users whom the query selects: at most Limit users. A page of fewer
+	// than Limit users is the last page. If Limit is below one, ListUsers returns no users. It returns
+	// ErrInvalid if the query is not valid: see [UserQuery.Validate].
 	//
-	// For the first page, After is empty. For each later page, it is the last ID of the previous page. A
-	// user who exists during the whole iteration is in exactly one page.
+	// The page has the users whose [UserQuery.Position] is greater than After, sorted by the bytes of their
+	// positions. So without a Search, the users are sorted by their IDs. With a Search, the users whose
+	// Username matches come first, sorted by the Username. The users of whom only the Email matches follow,
+	// sorted by the Email. In this order, a page of a search reads few records if the names have an index,
+	// also if the Search is short and matches many users.
+	//
+	// For the first page, After is empty. For each later page, it is the position of the last user of the
+	// previous page. A user who exists during the whole iteration, and whose names do not change, is in
+	// exactly one page.
 	ListUsers(ctx context.Context, query UserQuery) ([]User, error)
 
 	// UpdateUser changes the user and returns the changed record. If the change sets IsActive to

@@ -171,8 +171,21 @@ type EventFilter struct {
 	ActorID string    // selects events that this user caused; empty means any user or none
 	Kind    EventKind // selects events of this kind; empty means any kind
 
+	// From and To select events by their At: those at From or later, and before To. Zero means no bound.
+	From time.Time
+	To   time.Time
+
 	// If Before is not empty, it is the ID of an event, and the filter selects only older events.
 	Before string
+}
+
+// Validate returns an [InvalidError] if From or To is not between the years 1970 and 9999, or if To is not
+// after From. A store calls Validate before it reads events.
+func (f EventFilter) Validate() error {
+	if !f.From.IsZero() && !f.To.IsZero() && !f.To.After(f.From) {
+		return invalidf("to", "must be after from")
+	}
+	return cmp.Or(checkOptionalTime("from", f.From), checkOptionalTime("to", f.To))
 }
 
 // LogValue returns the nonzero fields of the event as a group, for log/slog.
@@ -312,8 +325,9 @@ func (e Event) class() eventClass {
 // user is deleted, so they have no foreign keys.
 type EventStore interface {
 	// ListEvents returns at most limit events that match the filter, sorted by At and then by ID,
-	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event. If
-	// limit is below one, ListEvents returns no events.
+	// the newest first. It returns ErrNotFound if the filter's Before is not the ID of an event, and
+	// ErrInvalid if the filter is not valid: see [EventFilter.Validate]. If limit is below one,
+	// ListEvents returns no events.
 	ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error)
 
 	// ClaimEvent claims the oldest event that waits for delivery and is not blocked by a claim. The

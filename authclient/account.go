@@ -11,9 +11,9 @@ import (
 
 // CurrentUser returns the user who has signed in (GET /auth/user).
 func (c *Client) CurrentUser(ctx context.Context) (auth.User, error) {
-	var user auth.User
-	_, err := c.call(ctx, http.MethodGet, "/auth/user", nil, &user)
-	return user, err
+	var answer userAnswer
+	_, err := c.call(ctx, http.MethodGet, "/auth/user", nil, &answer)
+	return answer.user(), err
 }
 
 // Logout revokes the present token (POST /auth/logout). The next call signs in again. If the Client has no

@@ -100,7 +100,8 @@ func TestTheCallsOfAnAdministrator(t *testing.T) {
 		ids[r.User.ID] = true
 	}
 	var one auth.User
-	for user, err := range f.client.Users(ctx) {
+	filter := authclient.UserFilter{Search: "user-", State: auth.UserStateActive}
+	for user, err := range f.client.Users(ctx, filter) {
 		require.NoError(t, err)
 		if ids[user.ID] {
 			one = user
@@ -108,7 +109,7 @@ func TestTheCallsOfAnAdministrator(t *testing.T) {
 		delete(ids, user.ID)
 	}
 	require.Empty(t, ids, "every user is in the list")
-	for range f.client.Users(ctx) {
+	for range f.client.Users(ctx, authclient.UserFilter{}) {
 		break
 	}
 
@@ -137,7 +138,7 @@ func TestTheCallsOfAnAdministrator(t *testing.T) {
 	require.Equal(t, 1, count)
 
 	var kinds []auth.EventKind
-	for event, err := range f.client.Events(ctx) {
+	for event, err := range f.client.Events(ctx, authclient.EventFilter{}) {
 		require.NoError(t, err)
 		kinds = append(kinds, event.Kind)
 	}
@@ -145,7 +146,7 @@ func TestTheCallsOfAnAdministrator(t *testing.T) {
 	require.NoError(t, f.client.DeleteUser(ctx, one.ID))
 	_, err = f.client.User(ctx, one.ID)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	for _, err := range other.Users(ctx) {
+	for _, err := range other.Users(ctx, authclient.UserFilter{}) {
 		require.Error(t, err)
 	}
 }
@@ -160,19 +161,19 @@ func TestALinkChangesOnlyTheQuery(t *testing.T) {
 		}
 		asked = append(asked, r.URL.String())
 		links := map[string]string{
-			"":        `<https://other.example.com/steal?after=1>; rel="last next", </style.css?x>; rel=preload`,
-			"after=1": `<../x?after=2>; title="a"; rel="next"`,
-			"after=2": `</style.css>; rel=preload, </auth/users?after=1>; rel="prev", </auth/users?after=3>; Rel=next`,
-			"after=3": `</auth/users?after=0>; rel="prev"; title="rel=next"`,
+			"kind=all": `<https://other.example.com/steal?after=1>; rel="last next", </style.css?x>; rel=preload`,
+			"after=1":  `<../x?after=2>; title="a"; rel="next"`,
+			"after=2":  `</style.css>; rel=preload, </auth/users?after=1>; rel="prev", </auth/users?after=3>; Rel=next`,
+			"after=3":  `</auth/users?after=0>; rel="prev"; title="rel=next"`,
 		}
 		page := reply(200, []any{}, "Link", "</style.css>; rel=preload")
 		page.Header.Add("Link", links[r.URL.RawQuery])
 		return page
 	})
-	for range client.Users(t.Context()) {
+	for range client.Users(t.Context(), authclient.UserFilter{}) {
 		require.Fail(t, "there are no users")
 	}
-	require.Equal(t, []string{"https://api.example.com/auth/users",
+	require.Equal(t, []string{"https://api.example.com/auth/users?kind=all",
 		"https://api.example.com/auth/users?after=1", "https://api.example.com/auth/users?after=2",
 		"https://api.example.com/auth/users?after=3"}, asked)
 }
@@ -181,7 +182,7 @@ func TestALinkChangesOnlyTheQuery(t *testing.T) {
 func TestALinkToTheSamePageEndsTheIteration(t *testing.T) {
 	t.Parallel()
 	for link, pages := range map[string]int{`</auth/users?after=1>; rel="next"`: 2,
-		`</auth/users>; rel="next"`: 1, `<:>; rel="next"`: 1} {
+		`</auth/users?kind=all>; rel="next"`: 1, `</auth/users>; rel="next"`: 1, `<:>; rel="next"`: 1} {
 		asked, failures := 0, 0
 		client := newClient(t, func(r *http.Request) *http.Response {
 			if strings.HasSuffix(r.URL.Path, "/login") {
@@ -190,7 +191,7 @@ func TestALinkToTheSamePageEndsTheIteration(t *testing.T) {
 			asked++
 			return reply(200, []any{}, "Link", link)
 		})
-		for _, err := range client.Users(t.Context()) {
+		for _, err := range client.Users(t.Context(), authclient.UserFilter{}) {
 			require.ErrorContains(t, err, "the link to the next page")
 			failures++
 		}

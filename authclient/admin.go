@@ -1,6 +1,7 @@
 package authclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sallyport-go/auth"
 )
@@ -61,28 +63,103 @@ func (c *Client) RegisterUser(ctx context.Context, params UserParams) (Registrat
 
 // User returns the user with this ID (GET /auth/users/{id}).
 func (c *Client) User(ctx context.Context, id string) (auth.User, error) {
-	var user auth.User
-	err := c.callByID(ctx, http.MethodGet, usersPath, id, "", nil, &user)
-	return user, err
+	var answer userAnswer
+	err := c.callByID(ctx, http.MethodGet, usersPath, id, "", nil, &answer)
+	return answer.user(), err
 }
 
 const usersPath = "/auth/users/"
 
-// Users returns the users, page by page (GET /auth/users). An error ends the iteration.
-func (c *Client) Users(ctx context.Context) iter.Seq2[auth.User, error] {
-	return pages[auth.User](ctx, c, "/auth/users")
+// UserFilter selects users. The zero value selects all users: people and service users.
+type UserFilter struct {
+	// Search selects the users whose username or e-mail begins with this text, without regard to ASCII case.
+	// It has at most 254 bytes and no control characters. Empty means all users.
+	Search string
+
+	Kind  auth.UserKind  // the zero value means all users
+	State auth.UserState // the zero value means all users
 }
 
-// Events returns the events of the audit trail, the newest first (GET /auth/events). An error ends the
-// iteration.
-func (c *Client) Events(ctx context.Context) iter.Seq2[auth.Event, error] {
-	return pages[auth.Event](ctx, c, "/auth/events")
+// Users returns the users whom the filter selects, page by page (GET /auth/users). They are sorted by ID. In
+// a search, the users whose username matches come first, sorted by username, and then the other users, sorted
+// by e-mail. An error ends the iteration. If the filter is not valid, it is an [Error] with the status 422.
+func (c *Client) Users(ctx context.Context, filter UserFilter) iter.Seq2[auth.User, error] {
+	query := url.Values{"kind": {string(cmp.Or(filter.Kind, "all"))}}
+	setGiven(query, "search", filter.Search)
+	setGiven(query, "state", string(filter.State))
+	return func(yield func(auth.User, error) bool) {
+		for answer, err := range pages[userAnswer](ctx, c, "/auth/users", query) {
+			if !yield(answer.user(), err) {
+				return
+			}
+		}
+	}
+}
+
+// userAnswer is a user in an answer. Unlike in [auth.User], the audiences of a service user are a list.
+type userAnswer struct {
+	auth.User
+	Audiences []string `json:"audiences"`
+}
+
+func (a userAnswer) user() auth.User {
+	a.User.Audiences = strings.Join(a.Audiences, " ")
+	return a.User
+}
+
+// UserKeys returns the access keys of the user with this ID (GET /auth/users/{id}/keys).
+func (c *Client) UserKeys(ctx context.Context, id string) ([]Key, error) {
+	var keys []Key
+	err := c.callByID(ctx, http.MethodGet, usersPath, id, "/keys", nil, &keys)
+	return keys, err
+}
+
+// UserSessions returns the newest 100 sessions of the user with this ID (GET /auth/users/{id}/sessions).
+func (c *Client) UserSessions(ctx context.Context, id string) ([]Session, error) {
+	var sessions []Session
+	err := c.callByID(ctx, http.MethodGet, usersPath, id, "/sessions", nil, &sessions)
+	return sessions, err
+}
+
+// EventFilter selects events of the audit trail. The zero value selects all of them.
+type EventFilter struct {
+	UserID string         // selects events about this user; empty means any user
+	Kind   auth.EventKind // selects events of this kind; empty means any kind
+
+	// From and To select events by their time: those at From or later, and before To. Zero means no bound.
+	From time.Time
+	To   time.Time
+}
+
+// Events returns the events that the filter selects, page by page, the newest first (GET /auth/events). An
+// error ends the iteration.
+func (c *Client) Events(ctx context.Context, filter EventFilter) iter.Seq2[auth.Event, error] {
+	query := url.Values{}
+	setGiven(query, "user_id", filter.UserID)
+	setGiven(query, "kind", string(filter.Kind))
+	for name, at := range map[string]time.Time{"from": filter.From, "to": filter.To} {
+		if !at.IsZero() {
+			query.Set(name, at.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return pages[auth.Event](ctx, c, "/auth/events", query)
+}
+
+// setGiven sets a parameter of the query unless the value is empty.
+func setGiven(query url.Values, name, value string) {
+	if value != "" {
+		query.Set(name, value)
+	}
 }
 
 // pages returns the records of a list, and follows the links to its further pages.
-func pages[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
+func pages[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[T, error] {
+	first := path
+	if len(query) > 0 {
+		first += "?" + query.Encode()
+	}
 	return func(yield func(T, error) bool) {
-		for next := path; next != ""; {
+		for next := first; next != ""; {
 			var page []T
 			header, err := c.call(ctx, http.MethodGet, next, nil, &page)
 			if err == nil {
@@ -149,9 +226,9 @@ type UserChange struct {
 
 // UpdateUser promotes, demotes, enables or disables a user (PATCH /auth/users/{id}).
 func (c *Client) UpdateUser(ctx context.Context, id string, change UserChange) (auth.User, error) {
-	var user auth.User
-	err := c.callByID(ctx, http.MethodPatch, usersPath, id, "", change, &user)
-	return user, err
+	var answer userAnswer
+	err := c.callByID(ctx, http.MethodPatch, usersPath, id, "", change, &answer)
+	return answer.user(), err
 }
 
 // RegenerateCredentials removes every credential of the user, and returns a new access key (POST

@@ -121,9 +121,12 @@ Import needs Credentials.AllowImported in the configuration.`,
 			f.StringVar(&o.user, "user", "", "list only events about this `USER`")
 			f.StringVar(&o.actor, "actor", "", "list only events that this `USER` caused")
 			f.StringVar(&o.kind, "kind", "", "list only events of this `kind`, such as key.revoked")
+			f.StringVar(&o.from, "from", "", "list only events at this `time` or later")
+			f.StringVar(&o.to, "to", "", "list only events before this `time`")
 		},
 		long: `Events lists the audit trail, the newest event first. docs/events.md describes the kinds of events. The
-flags -user and -actor also accept the ID of a user who was deleted.`,
+flags -user and -actor also accept the ID of a user who was deleted. A time is 2027-01-31T12:00:00Z, or a
+date such as 2027-01-31, which is the beginning of that day in UTC.`,
 	},
 	{
 		name: "prune", short: "remove expired records", json: true, run: runPrune,

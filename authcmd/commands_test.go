@@ -92,6 +92,50 @@ func TestTheCommandsWorkOnEachStore(t *testing.T) {
 	})
 }
 
+func TestUsersAreListedByNameAndState(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, memstore.New())
+	f.ok("init", "root")
+	for _, line := range []string{
+		"zoe -email quinn@example.com", "Quinn", "quinn-ci -service", "quinn% -super",
+	} {
+		f.ok(append([]string{"user", "add"}, strings.Fields(line)...)...)
+	}
+	f.ok("user", "disable", "Quinn")
+	for flags, want := range map[string][]string{
+		"-search quinn":                             {"Quinn", "quinn%", "quinn-ci", "zoe"},
+		"-search QUINN -state active":               {"quinn%", "quinn-ci", "zoe"},
+		"-search quinn -kind person -state active":  {"quinn%", "zoe"},
+		"-search quinn -super":                      {"quinn%"},
+		"-search quinn -super -kind service":        nil,
+		"-search quinn%":                            {"quinn%"},
+		"-state inactive":                           {"Quinn"},
+		"-state inactive -super":                    nil,
+		"-search quinn@example.com -state inactive": nil,
+	} {
+		var names []string
+		list := append([]string{"user", "list", "-json"}, strings.Fields(flags)...)
+		for _, user := range decodeLines(t, f.ok(list...)) {
+			names = append(names, user["username"].(string))
+		}
+		require.Equal(t, want, names, flags)
+	}
+}
+
+func TestEventsAreListedByTime(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, memstore.New())
+	f.ok("init", "root")
+	at := decodeLines(t, f.ok("events", "-json"))[0]["at"].(string)
+	for flags, want := range map[string]int{
+		"-from " + at: 1, "-to " + at: 0, "-from 1970-01-02": 1, "-from 9999-01-01": 0,
+		"-from 1970-01-02T00:00:00+02:00 -to 9999-12-31": 1, "-to 1970-01-02": 0, "-user root -from " + at: 1,
+	} {
+		events := f.ok(append([]string{"events", "-json"}, strings.Fields(flags)...)...)
+		require.Equal(t, want, strings.Count(events, "\n"), flags)
+	}
+}
+
 func TestALostSuperUserIsRecoveredByName(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, store auth.AccountStore) {

@@ -230,7 +230,7 @@ func (d *doctor) checkSuperUsers(ctx context.Context) {
 		return // the host has its own users
 	}
 	active, able := 0, 0
-	err := d.eachUser(ctx, auth.UserKindPerson, func(user auth.User) error {
+	err := d.eachUser(ctx, auth.UserQuery{Kind: auth.UserKindPerson}, func(user auth.User) error {
 		if !user.IsSuperUser || !user.IsActive || able > 0 {
 			return nil
 		}

@@ -22,14 +22,14 @@ func (c *call) users() (auth.UserStore, error) {
 	return nil, errors.New("the host keeps the users in its own table: change them there")
 }
 
-// eachUser calls visit for every user of the kind, in the order of their IDs.
-func (c *call) eachUser(ctx context.Context, kind auth.UserKind, visit func(auth.User) error) error {
+// eachUser calls visit for every user whom the query selects, in the order of [auth.UserStore.ListUsers].
+func (c *call) eachUser(ctx context.Context, query auth.UserQuery, visit func(auth.User) error) error {
 	users, err := c.users()
 	if err != nil {
 		return err
 	}
-	for after := ""; ; {
-		page, err := users.ListUsers(ctx, auth.UserQuery{After: after, Limit: pageSize, Kind: kind})
+	for query.Limit = pageSize; ; {
+		page, err := users.ListUsers(ctx, query)
 		if err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func (c *call) eachUser(ctx context.Context, kind auth.UserKind, visit func(auth
 		if len(page) < pageSize {
 			return nil
 		}
-		after = page[len(page)-1].ID
+		query.After = query.Position(page[len(page)-1])
 	}
 }
 
@@ -89,7 +89,7 @@ func onlyUser(arg string, found []auth.User) (auth.User, error) {
 // matching returns all users that the argument names.
 func (c *call) matching(ctx context.Context, arg string) (found []auth.User, err error) {
 	matches := matcher(arg)
-	err = c.eachUser(ctx, auth.UserKindAll, func(user auth.User) error {
+	err = c.eachUser(ctx, auth.UserQuery{}, func(user auth.User) error {
 		if matches(user) {
 			found = append(found, user)
 		}
@@ -181,13 +181,11 @@ func expiry(now time.Time, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if at, err := time.Parse(layout, text); err == nil {
-			if !at.After(now) {
-				return at, fmt.Errorf("-expires: %s is not in the future", date(at))
-			}
-			return at, nil
+	if at, ok := parseTime(text); ok {
+		if !at.After(now) {
+			return at, fmt.Errorf("-expires: %s is not in the future", date(at))
 		}
+		return at, nil
 	}
 	var days int
 	if rest, ok := strings.CutSuffix(text, "d"); ok {
@@ -200,6 +198,16 @@ func expiry(now time.Time, text string) (time.Time, error) {
 	}
 	return time.Time{}, errors.New("-expires must be a time such as 2027-01-31T12:00:00Z, a date such " +
 		"as 2027-01-31, or a duration such as 90d or 12h")
+}
+
+// parseTime returns the time that the text names. A date names the beginning of the day in UTC.
+func parseTime(text string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // list returns the elements of a text that are separated by commas.

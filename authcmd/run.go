@@ -161,6 +161,7 @@ type options struct {
 	json, yes                                 bool
 	secretFile                                string
 	email, kind, user, actor, label           string
+	search, state, from, to                   string
 	expires, scopes, audiences                string
 	super, service, mustRotate, revoke, vouch bool
 	number, batch                             int

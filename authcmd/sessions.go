@@ -94,6 +94,20 @@ func runEvents(ctx context.Context, c *call) error {
 		return usageError{c.command.name, "-n must be at least 1"}
 	}
 	filter := auth.EventFilter{Kind: auth.EventKind(c.options.kind)}
+	for _, bound := range []struct {
+		flag, text string
+		at         *time.Time
+	}{{"-from", c.options.from, &filter.From}, {"-to", c.options.to, &filter.To}} {
+		at, ok := parseTime(bound.text)
+		if !ok && bound.text != "" {
+			return usageError{c.command.name,
+				bound.flag + " must be a time such as 2027-01-31T12:00:00Z, or a date such as 2027-01-31"}
+		}
+		*bound.at = at
+	}
+	if invalid, ok := errors.AsType[*auth.InvalidError](filter.Validate()); ok {
+		return usageError{c.command.name, "-" + invalid.Field + " " + invalid.Reason}
+	}
 	var err1, err2 error
 	filter.UserID, err1 = c.userID(ctx, c.options.user)
 	filter.ActorID, err2 = c.userID(ctx, c.options.actor)

@@ -1,6 +1,7 @@
 package authcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -76,8 +77,12 @@ func userCommands() []command {
 			flags: func(f *flag.FlagSet, o *options) {
 				f.BoolVar(&o.super, "super", false, "list only super users")
 				f.StringVar(&o.kind, "kind", "", "list only users of this `kind`: person or service")
+				f.StringVar(&o.state, "state", "", "list only users in this `state`: active or inactive")
+				f.StringVar(&o.search, "search", "",
+					"list only users whose username or e-mail begins with this `text`")
 			},
-			long: `User list lists the users in the order of their IDs.`,
+			long: `User list lists the users in the order of their IDs. With -search, the users whose username matches come
+first, in the order of their usernames. The letters A to Z match in both cases.`,
 		},
 		{
 			name: "user show", args: "USER", short: "show a user", json: true, run: runUserShow,
@@ -151,14 +156,21 @@ func changeCommand(name, short, long string, change func(no, yes *bool) auth.Use
 
 func runUserList(ctx context.Context, c *call) error {
 	table := c.table("ID", "USERNAME", "E-MAIL", "ROLE", "STATUS", "LAST LOGIN")
-	err := c.eachUser(ctx, auth.UserKind(c.options.kind), func(u auth.User) error {
+	query := auth.UserQuery{Kind: auth.UserKind(c.options.kind), State: auth.UserState(c.options.state),
+		Search: c.options.search}
+	if c.options.super && query.Kind == auth.UserKindAll {
+		query.Kind = auth.UserKindSuperUser
+	}
+	err := c.eachUser(ctx, query, func(u auth.User) error {
 		if !c.options.super || u.IsSuperUser {
 			table.add(u, u.ID, u.Username, u.Email, role(u), status(u), date(u.LastLogin))
 		}
 		return table.err
 	})
-	if errors.Is(err, auth.ErrInvalid) {
-		return usageError{c.command.name, "-kind must be person or service"}
+	if invalid, ok := errors.AsType[*auth.InvalidError](err); ok {
+		rule := map[string]string{"kind": "must be person or service", "state": "must be active or inactive"}
+		broken := cmp.Or(rule[invalid.Field], invalid.Reason)
+		return usageError{c.command.name, "-" + invalid.Field + " " + broken}
 	}
 	return errors.Join(err, table.end())
 }

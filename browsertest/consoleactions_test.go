@@ -1,6 +1,7 @@
 package browsertest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -211,12 +212,12 @@ func TestASuperUserSearchesUsersAndEvents(t *testing.T) {
 		b := newTab(t)
 		b.signIn(h, h.pair, "/users")
 		require.Equal(t, 5, b.rows())
-		if eval[bool](b, `!!document.getElementById("search")`) {
-			b.searchUsers()
-		}
+		b.searchUsers()
+		b.choose("#kind", "super_user")
+		b.listed("?kind=super_user", 1)
+		require.Contains(t, b.text("tbody tr"), "admin@example.com")
 		b.choose("#kind", "service")
-		b.until(`document.querySelectorAll("tbody tr").length === 1`)
-		require.Equal(t, "/console/users?kind=service", b.path())
+		b.listed("?kind=service", 1)
 		b.use(b.row("robot", "a"))
 		b.shows("h1", "robot")
 		b.settled()
@@ -227,10 +228,94 @@ func TestASuperUserSearchesUsersAndEvents(t *testing.T) {
 		b.shows("h1", "Audit trail")
 		b.settled()
 		b.choose("#kind", "user.created")
-		b.until(`document.querySelectorAll("tbody tr").length === 4`)
+		b.listed("?kind=user.created", 4)
+		b.selectDays()
 		b.enter("#user", robot.User.ID)
 		b.until(`document.querySelectorAll("tbody tr").length === 1`)
 	})
+}
+
+// selectDays selects the four events of the test, which are of today, by their days.
+func (b *tab) selectDays() {
+	b.t.Helper()
+	day := func(offset int) string {
+		return eval[string](b, fmt.Sprintf(`((day) => { day.setDate(day.getDate() + %d);
+			return [day.getFullYear(), day.getMonth() + 1, day.getDate()].map((n) => String(n).padStart(2, "0")).join("-"); })(new Date())`,
+			offset))
+	}
+	const wrong = -1
+	for _, step := range []struct {
+		from, to string
+		rows     int
+	}{
+		{day(0), day(0), 4}, {day(1), "", 0}, {day(-7), day(-1), 0}, {day(1), day(0), wrong},
+		{"0202-01-01", "", wrong}, {"1970-01-02", "9999-12-30", 4}, {day(-1), "", 4}, {"", day(1), 4},
+	} {
+		b.choose("#from", step.from)
+		b.choose("#to", step.to)
+		if step.rows == wrong { // the service is not asked
+			b.shows("#list strong", "No events are selected")
+			continue
+		}
+		query := "?kind=user.created"
+		if step.from != "" {
+			query += "&from=" + step.from
+		}
+		if step.to != "" {
+			query += "&to=" + step.to
+		}
+		if b.listed(query, step.rows); step.rows == 0 {
+			b.shows("#list strong", "No event found")
+		}
+	}
+	b.do(chromedp.Reload())
+	b.listed("?kind=user.created&to="+day(1), 4)
+	require.Equal(b.t, day(1), eval[string](b, `document.getElementById("to").value`))
+}
+
+func TestASuperUserSeesAndRevokesTheKeysAndSessionsOfAUser(t *testing.T) {
+	hands(t, func(t *testing.T, newTab func(t *testing.T) *tab) {
+		h := startHost(t, "admin", console.Config{Name: "Notes", Scopes: scopeChoices})
+		alice := h.register(t, auth.UserParams{Username: "alice"})
+		_, err := h.svc.Credentials().Issue(t.Context(), auth.ByHost("test"), alice.User.ID,
+			auth.KeyOptions{Label: "the build", Scopes: auth.NewScopes("notes:read")})
+		require.NoError(t, err)
+		ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{UserAgent: "curl/8.14.1"})
+		token, err := h.svc.Login(ctx, alice.Pair, auth.LoginOptions{})
+		require.NoError(t, err)
+		b := newTab(t)
+		b.signIn(h, h.pair, "/users/"+alice.User.ID)
+		require.Contains(t, b.text("#keys"), alice.Pair.AccessKey)
+		require.Contains(t, b.text(b.row("the build", "td:nth-child(2)")), "notes:read")
+		require.Contains(t, b.text("#sessions"), "curl")
+
+		b.use(b.row("curl", ".danger"))
+		b.agree("Revoke the session of curl?")
+		b.says("The session is revoked.")
+		require.Contains(t, b.text("#sessions"), "No sessions")
+		_, err = h.svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())
+		require.ErrorIs(t, err, auth.ErrTokenRejected)
+
+		b.fromMenu("the build", "Revoke…")
+		b.agree("Revoke the build?")
+		b.says("The key is revoked.")
+		require.NotContains(t, b.text("#keys"), "the build")
+		require.Contains(t, b.text("#events"), "Access key revoked")
+		h.requireSignIn(t, alice.Pair, nil)
+
+		b.openPage(h, "/users/"+h.admin.ID)
+		require.Contains(t, b.text("#sessions"), "This one")
+		require.Zero(t, eval[int](b, `document.querySelectorAll("#sessions .danger").length`),
+			"the session of the page is revoked by signing out")
+	})
+}
+
+// listed waits until the page has the query and shows its list, and checks the number of rows.
+func (b *tab) listed(query string, rows int) {
+	b.t.Helper()
+	b.until("location.search === " + quote(query))
+	b.settled()
+	require.Equal(b.t, rows, b.rows(), query)
 }
 
 // searchUsers searches the five users of the test.
@@ -246,6 +331,12 @@ func (b *tab) searchUsers() {
 	b.shows(".empty strong", "No user found")
 	b.use(".empty .button")
 	b.until(`document.querySelectorAll("tbody tr").length === 5`)
+	b.choose("#state", "inactive")
+	b.listed("?state=inactive", 0)
+	b.choose("#state", "active")
+	b.listed("?state=active", 5)
+	b.choose("#state", "")
+	b.listed("", 5)
 }
 
 func TestAUserConnectsGitHubOnTheConsole(t *testing.T) {

@@ -33,7 +33,6 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 type site struct {
 	svc       *auth.Service
 	cfg       Config
-	calls     calls
 	pages     []page
 	templates *template.Template
 }
@@ -69,11 +68,7 @@ func newSite(svc *auth.Service, cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	documented, err := documentedCalls()
-	if err != nil {
-		return nil, fmt.Errorf("console: %w", err)
-	}
-	s := &site{svc: svc, cfg: cfg, calls: documented, templates: templates}
+	s := &site{svc: svc, cfg: cfg, templates: templates}
 	manages := len(svc.Routes(auth.GroupAdministration)) > 0 // false if the host keeps the users
 	s.pages = slices.DeleteFunc(slices.Clone(allPages), func(p page) bool {
 		name := p.Name
@@ -152,7 +147,6 @@ func (s *site) addAsset(mux *http.ServeMux, name string, content []byte) {
 // view is what the templates show. The scripts get it as attributes of the body.
 type view struct {
 	Config
-	Calls  calls
 	Page   page
 	Pages  []page
 	Letter string // the first letter of the name
@@ -187,7 +181,7 @@ func (v view) Is(p page) bool {
 
 func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 	letter, _ := utf8.DecodeRuneInString(s.cfg.Name)
-	v := view{Config: s.cfg, Calls: s.calls, Page: p, Letter: strings.ToUpper(string(letter)),
+	v := view{Config: s.cfg, Page: p, Letter: strings.ToUpper(string(letter)),
 		Here: here(r, p), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")

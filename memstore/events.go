@@ -36,11 +36,11 @@ func newTrail() trail {
 }
 
 // ListEvents implements [auth.EventStore]. If the filter names no user and no actor, ListEvents scans
-// the events of all users, the newest first, until limit events match the filter.
+// the events of all users between From and To, the newest first, until limit events match the filter.
 func (s *accounts) ListEvents(
 	ctx context.Context, filter auth.EventFilter, limit int,
 ) ([]auth.Event, error) {
-	if err := check(ctx); err != nil {
+	if err := check(ctx, filter); err != nil {
 		return nil, err
 	}
 	s.mu.RLock()
@@ -60,6 +60,10 @@ func (s *accounts) ListEvents(
 		end, _ := events.place(before)
 		events = events[:end]
 	}
+	if !filter.To.IsZero() {
+		events = events[:events.since(filter.To)]
+	}
+	events = events[events.since(filter.From):]
 	var page []auth.Event
 	for _, found := range slices.Backward(events) {
 		if len(page) >= limit {
@@ -199,6 +203,14 @@ func (l eventList) place(e *event) (int, bool) {
 		}
 		return strings.Compare(a.record.ID, b.record.ID)
 	})
+}
+
+// since returns the index of the first event whose At is the given time or later.
+func (l eventList) since(at time.Time) int {
+	i, _ := slices.BinarySearchFunc(l, at, func(e *event, at time.Time) int {
+		return e.record.At.Compare(at)
+	})
+	return i
 }
 
 func (l *eventList) add(e *event) {

@@ -296,12 +296,11 @@ func (s *accounts) signInUser(signIn auth.GitHubSignInWrite) (*user, error) {
 // fillEmail sets the e-mail address of a user who has none, unless the address is taken or the store
 // keeps no users. The caller holds the lock.
 func (s *accounts) fillEmail(u *user, email string) {
-	folded := auth.FoldASCII(email)
-	if s.withoutUsers || email == "" || u.record.Email != "" || s.emails.has(folded) {
+	if s.withoutUsers || email == "" || u.record.Email != "" || s.emails.has(auth.FoldASCII(email)) {
 		return
 	}
 	u.record.Email = email
-	s.emails.add(folded)
+	s.addEmail(u, email)
 }
 
 // promoteOnce makes the user a super user and marks the grant of the account as spent. If the grant

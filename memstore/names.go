@@ -3,6 +3,7 @@ package memstore
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -58,11 +59,69 @@ func (s *accounts) rename(u *user, record auth.User, now time.Time) {
 	if auth.FoldASCII(record.Username) != auth.FoldASCII(u.record.Username) {
 		s.retireUsername(u.record, now)
 		s.takeUsername(record)
+		s.byUsername.remove(nameOf(u, u.record.Username))
+		s.byUsername.add(nameOf(u, record.Username))
 	}
-	delete(s.emails, auth.FoldASCII(u.record.Email))
-	if record.Email != "" {
-		s.emails.add(auth.FoldASCII(record.Email))
+	s.removeEmail(u)
+	s.addEmail(u, record.Email)
+}
+
+// addEmail records that the user has the e-mail address. It does nothing if the address is empty. The caller
+// holds the lock.
+func (s *accounts) addEmail(u *user, email string) {
+	if email != "" {
+		s.emails.add(auth.FoldASCII(email))
+		s.byEmail.add(nameOf(u, email))
 	}
+}
+
+// removeEmail makes the present e-mail address of the user available. The caller holds the lock.
+func (s *accounts) removeEmail(u *user) {
+	if u.record.Email != "" {
+		delete(s.emails, auth.FoldASCII(u.record.Email))
+		s.byEmail.remove(nameOf(u, u.record.Email))
+	}
+}
+
+// named is a user in an order by a name.
+type named struct {
+	folded string // the result of auth.FoldASCII
+	user   *user
+}
+
+func (n named) id() string { return n.folded }
+
+func nameOf(u *user, name string) named { return named{auth.FoldASCII(name), u} }
+
+// search returns the users of [auth.UserStore.ListUsers] for a query with a Search. It finds the first user
+// in logarithmic time, and passes over the users whom the Kind or the State excludes. The caller holds the
+// lock.
+func (s *accounts) search(query auth.UserQuery) (page []auth.User) {
+	search := auth.FoldASCII(query.Search)
+	for _, part := range []struct {
+		names    *order[named]
+		position string // of a user who is found with one of these names, before the name
+	}{{&s.byUsername, "1:"}, {&s.byEmail, "2:"}} {
+		begin, isHere := strings.CutPrefix(query.After, part.position)
+		switch {
+		case isHere:
+		case query.After > part.position:
+			continue // the earlier pages have all users of this part
+		default:
+			begin = search
+		}
+		for found := range part.names.from(begin) {
+			if len(page) >= query.Limit || !strings.HasPrefix(found.folded, search) {
+				break
+			}
+			record, position := found.user.record, part.position+found.folded
+			// A user who is found with both names is only in the first part.
+			if position > query.After && position == query.Position(record) && query.Matches(record) {
+				page = append(page, record)
+			}
+		}
+	}
+	return page
 }
 
 // PruneRetiredUsernames implements [auth.UserStore].

@@ -11,10 +11,10 @@ import (
 // a block would take too long. With smaller blocks, the list of blocks would be too long.
 const blockSize = 512
 
-// order contains all users or all access keys, sorted by the bytes of their IDs, in blocks that are
-// never empty. Adding or removing a record moves only the later records of the same block. If a
-// block is split or becomes empty, the later blocks in the list move too. With a million records,
-// adding or removing one takes about a microsecond. A single sorted slice would have to move up to
+// order contains all users or all access keys, sorted by the bytes of their IDs, or users sorted by a name.
+// They are in blocks that are never empty. Adding or removing a record moves only the later records of the
+// same block. If a block is split or becomes empty, the later blocks in the list move too. With a million
+// records, adding or removing one takes about a microsecond. A single sorted slice would have to move up to
 // eight megabytes.
 type order[T withID] struct {
 	blocks [][]T
@@ -55,13 +55,24 @@ func (o *order[T]) remove(record T) {
 // need not belong to a record. The iterator finds the first record in logarithmic time.
 func (o *order[T]) after(id string) iter.Seq[T] {
 	return func(yield func(T) bool) {
+		for record := range o.from(id) {
+			if record.id() != id && !yield(record) {
+				return
+			}
+		}
+	}
+}
+
+// from does the same as after, but begins with the record that has the given ID, if there is one.
+func (o *order[T]) from(id string) iter.Seq[T] {
+	return func(yield func(T) bool) {
 		if len(o.blocks) == 0 {
 			return
 		}
 		b, i := o.place(id)
 		for _, block := range o.blocks[b:] {
 			for _, record := range block[i:] {
-				if record.id() != id && !yield(record) {
+				if !yield(record) {
 					return
 				}
 			}

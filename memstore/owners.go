@@ -67,9 +67,8 @@ func (s *accounts) addUser(added *user) {
 		s.servicesByID.add(added)
 	}
 	s.takeUsername(added.record)
-	if added.record.Email != "" {
-		s.emails.add(auth.FoldASCII(added.record.Email))
-	}
+	s.byUsername.add(nameOf(added, added.record.Username))
+	s.addEmail(added, added.record.Email)
 	if administers(added.record) {
 		s.administrators++
 	}
@@ -84,7 +83,8 @@ func (s *accounts) removeUser(old *user, now time.Time) {
 	if old.record.IsService {
 		s.servicesByID.remove(old)
 	}
-	delete(s.emails, auth.FoldASCII(old.record.Email))
+	s.byUsername.remove(nameOf(old, old.record.Username))
+	s.removeEmail(old)
 	if administers(old.record) {
 		s.administrators--
 	}

@@ -57,6 +57,8 @@ type accounts struct {
 	servicesByID order[*user]
 	usernames    map[string]*username // by the result of auth.FoldASCII, also the retired ones
 	emails       set[string]          // results of auth.FoldASCII, without "" and without deleted users
+	byUsername   order[named]         // all users
+	byEmail      order[named]         // the users who have an e-mail address
 	keys         map[string]*accessKey
 	keysByID     order[*accessKey]
 	sessions     map[string]*session

@@ -132,15 +132,18 @@ func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
 	return u.record, nil
 }
 
-// ListUsers implements [auth.UserStore]. It finds the first user in logarithmic time, and holds the
-// lock while it copies up to Limit users. If it lists persons, it also passes over the service users between
-// them.
+// ListUsers implements [auth.UserStore]. It finds the first user in logarithmic time, and holds the lock
+// while it copies up to Limit users. It also passes over the users between them whom the Kind or the State
+// excludes. But a list of service users without a Search passes over no persons.
 func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.User, error) {
 	if err := check(ctx, query); err != nil {
 		return nil, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if query.Search != "" {
+		return s.search(query), nil
+	}
 	inOrder := s.usersByID
 	if query.Kind == auth.UserKindService {
 		inOrder = s.servicesByID
@@ -150,7 +153,7 @@ func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.Use
 		if len(page) >= query.Limit {
 			break
 		}
-		if query.Kind != auth.UserKindPerson || !u.record.IsService {
+		if query.Matches(u.record) {
 			page = append(page, u.record)
 		}
 	}

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"net/netip"
@@ -97,6 +98,9 @@ const selectEventTime = `SELECT e.at FROM auth_events e WHERE e.id = ?`
 func (s *core) ListEvents(
 	ctx context.Context, filter auth.EventFilter, limit int,
 ) ([]auth.Event, error) {
+	if err := cmp.Or(ctx.Err(), filter.Validate()); err != nil {
+		return nil, err
+	}
 	return read(ctx, s, "list events", func(ctx context.Context, q querier) ([]auth.Event, error) {
 		if filter.Before != "" && !storable(filter.Before, auth.MaxIDLength) {
 			return nil, auth.ErrNotFound
@@ -138,6 +142,12 @@ func listing(filter auth.EventFilter, before int64, limit int) (q query) {
 	}
 	if filter.Kind != "" {
 		add(` AND e.kind = ?`, string(filter.Kind))
+	}
+	if !filter.From.IsZero() {
+		add(` AND e.at >= ?`, toLaterMicros(filter.From))
+	}
+	if !filter.To.IsZero() {
+		add(` AND e.at < ?`, toLaterMicros(filter.To))
 	}
 	// This condition means (at, id) < (?, ?), but in that form MySQL would use no index.
 	if filter.Before != "" {

@@ -27,6 +27,15 @@ func eventVerbs() []verb {
 			events, err := s.ListEvents(ctx, auth.EventFilter{UserID: "ada", Kind: "test"}, 10)
 			return expect(1)(len(events), err)
 		}},
+		{"ListEvents of a time", false, func(ctx context.Context, s *sqlstore.Store) error {
+			events, err := s.ListEvents(ctx, auth.EventFilter{From: now, To: now.Add(time.Second)}, 10)
+			return expect(1)(len(events), err)
+		}},
+		{"ListEvents of a time, before an event", false, func(ctx context.Context, s *sqlstore.Store) error {
+			_, err := s.ListEvents(ctx, auth.EventFilter{UserID: "ada", Kind: "test",
+				From: now, To: now.Add(time.Second), Before: "event"}, 10)
+			return err
+		}},
 		{"ListEvents of an actor", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.ListEvents(ctx, auth.EventFilter{ActorID: "ada"}, 10)
 			return err

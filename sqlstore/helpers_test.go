@@ -149,7 +149,7 @@ type verb struct {
 }
 
 func verbs() []verb {
-	all := slices.Concat(githubVerbs(), storeVerbs(), eventVerbs(), clientVerbs())
+	all := slices.Concat(githubVerbs(), storeVerbs(), listVerbs(), eventVerbs(), clientVerbs())
 	all = append(all, lastingVerbs(byHost)...)
 	for _, v := range lastingVerbs(bySession("s-eve", "eve")) {
 		v.name += " by a session"
@@ -273,18 +273,6 @@ func storeVerbs() []verb {
 		{"ListSessions", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.ListSessions(ctx, "ada", now)
 			return err
-		}},
-		{"ListUsers", false, func(ctx context.Context, s *sqlstore.Store) error {
-			users, err := s.ListUsers(ctx, auth.UserQuery{After: "ada", Limit: 10})
-			return expect(1)(len(users), err)
-		}},
-		{"ListUsers who are persons", false, func(ctx context.Context, s *sqlstore.Store) error {
-			users, err := s.ListUsers(ctx, auth.UserQuery{After: "ada", Limit: 10, Kind: auth.UserKindPerson})
-			return expect(1)(len(users), err)
-		}},
-		{"ListUsers who are service users", false, func(ctx context.Context, s *sqlstore.Store) error {
-			users, err := s.ListUsers(ctx, auth.UserQuery{Limit: 10, Kind: auth.UserKindService})
-			return expect(0)(len(users), err)
 		}},
 		{"SwapHash", true, func(ctx context.Context, s *sqlstore.Store) error {
 			return s.SwapHash(ctx, "k-ada", "hash", "another")

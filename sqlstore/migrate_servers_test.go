@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -143,6 +144,16 @@ func TestMigrationAppliedButNotRecordedIsAppliedAgain(t *testing.T) {
 	}
 }
 
+// addsTables reports whether one of the migrations that are not yet applied adds a table.
+func addsTables(applied fstest.MapFS) bool {
+	for name, file := range embeddedMigrations() {
+		if applied[name] == nil && bytes.Contains(file.Data, []byte("CREATE TABLE")) {
+			return true
+		}
+	}
+	return false
+}
+
 func TestEachMigrationKeepsExistingRows(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
@@ -153,8 +164,13 @@ func TestEachMigrationKeepsExistingRows(t *testing.T) {
 			}
 			p := newPlace(t)
 			db := p.open(t, nil)
-			_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg, p.migrations(t, n))
-			require.ErrorContains(t, err, "check the tables", "the rest is missing")
+			applied := p.migrations(t, n)
+			_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg, applied)
+			if addsTables(applied) {
+				require.ErrorContains(t, err, "check the tables", "the rest is missing")
+			} else {
+				require.NoError(t, err)
+			}
 
 			filled := 0
 			for _, statement := range fill {

@@ -23,7 +23,7 @@ const manyRows = 50_000
 // stands for a table with a column n of numbers.
 var fill = []string{
 	`INSERT INTO auth_users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at, is_service, created_by, audiences)
-		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, 1, 1, 1, 0, CASE n % 1000 WHEN 0 THEN 1 ELSE 0 END, '', '' FROM TABLE`,
+		SELECT CONCAT('u', n), CONCAT('N', n), CONCAT('n', n), '', NULL, 0, CASE n % 1000 WHEN 7 THEN 0 ELSE 1 END, 1, 1, 0, CASE n % 1000 WHEN 0 THEN 1 ELSE 0 END, '', '' FROM TABLE`,
 	`INSERT INTO auth_access_keys (id, user_id, hash, label, created_at, expires_at, previous_hash, previous_until, last_used_at, scopes, must_rotate, expiry_notice_at)
 		SELECT CONCAT('k', n), CONCAT('u', n), 'hash', '', 1, 9000000000000000 + n, '', 0, 0, CASE n % 2 WHEN 0 THEN 'reports:read' END, 0, 0 FROM TABLE`,
 	fillSessions,
@@ -187,9 +187,10 @@ func requireIndexOnPostgres(t *testing.T, db *sql.DB, statement string, args []a
 			!strings.HasSuffix(p.Relation, "everybody") {
 			require.NotEqual(t, "Seq Scan", p.Node, "%s of %s\n%s", statement, p.Relation, text)
 		}
-		// A batch locks its records in the order of their IDs. So it may sort the few records that it has
-		// found with an index.
-		if !strings.Contains(statement, " = ANY (") || p.Rows > 64 {
+		// A batch locks its records in the order of their IDs, and a list can be of the few users of a kind.
+		// So they may sort the few records that they have found with an index.
+		sortsFew := strings.Contains(statement, " = ANY (") || strings.Contains(statement, " ORDER BY u.")
+		if !sortsFew || p.Rows > 64 {
 			require.NotContains(t, p.Node, "Sort", "%s\n%s", statement, text)
 		}
 		for _, sub := range p.Plans {
@@ -211,7 +212,12 @@ func requireIndexOnMySQL(t *testing.T, db *sql.DB, statement string, args []any)
 			&ref, &count, &extra))
 		about := fmt.Sprintf("%s\n%s: type %s, key %s, rows %s, %s", statement, table.String,
 			kind.String, key.String, count.String, extra.String)
-		require.NotContains(t, extra.String, "filesort", about)
+		if rows, _, _ := strings.Cut(count.String, " "); strings.Contains(extra.String, "filesort") {
+			// A list may sort the few users of a kind that it has found with an index.
+			found, err := strconv.Atoi(rows)
+			require.NoError(t, err)
+			require.True(t, table.String == "u" && found <= 64, about)
+		}
 		if table.String == "" || strings.HasPrefix(table.String, "<union") {
 			// The row is not about a table, but for example about "SELECT EXISTS (…)" itself.
 			continue

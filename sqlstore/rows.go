@@ -158,6 +158,10 @@ func toMicros(t time.Time) int64 {
 	}
 }
 
+// toLaterMicros does the same as toMicros, but rounds up. An event at a whole microsecond is at t or later if
+// and only if it is at the result or later.
+func toLaterMicros(t time.Time) int64 { return toMicros(t.Add(time.Microsecond - 1)) }
+
 // latestEnd returns the latest end of a claim or a lease that can exclude another from now to until. If
 // one ends later, a clock that was ahead took it, and it excludes nobody.
 func latestEnd(now, until time.Time) int64 { return toMicros(until.Add(until.Sub(now))) }

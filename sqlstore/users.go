@@ -67,32 +67,6 @@ func (s *Store) FindUser(ctx context.Context, id string) (auth.User, error) {
 	})
 }
 
-// selectUsers has the query for each kind of users. The flag is part of the text, because SQLite and
-// PostgreSQL use the index of service users only if the query contains its condition.
-var selectUsers = map[auth.UserKind]string{
-	auth.UserKindAll:     usersWhere + `u.id > ? ORDER BY u.id LIMIT ?`,
-	auth.UserKindPerson:  usersWhere + `u.is_service = 0 AND u.id > ? ORDER BY u.id LIMIT ?`,
-	auth.UserKindService: usersWhere + `u.is_service = 1 AND u.id > ? ORDER BY u.id LIMIT ?`,
-}
-
-const usersWhere = `SELECT ` + userColumns + ` FROM auth_users u WHERE `
-
-// ListUsers implements [auth.UserStore].
-func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.User, error) {
-	if err := cmp.Or(ctx.Err(), query.Validate()); err != nil {
-		return nil, err
-	}
-	return read(ctx, &s.core, "list users", func(ctx context.Context, q querier) ([]auth.User, error) {
-		switch {
-		case query.Limit < 1:
-			return nil, ctx.Err()
-		case query.After != "" && !storable(query.After, auth.MaxIDLength):
-			return nil, auth.ErrNotFound
-		}
-		return collect(ctx, q, userFields, selectUsers[query.Kind], query.After, query.Limit)
-	})
-}
-
 // UpdateUser implements [auth.UserStore].
 func (s *Store) UpdateUser(
 	ctx context.Context, w auth.Write, id string, change auth.UserChange,

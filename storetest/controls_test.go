@@ -66,6 +66,20 @@ var controls = map[string]control{
 			"a decision is final",
 			"of many concurrent decisions, one succeeds",
 		}},
+	"a search by case": {open: searchByCase, group: "searching users", caught: []string{
+		"a search finds the names that begin with the text, without regard to ASCII case",
+	}},
+	"a search by pattern": {open: searchByPattern, group: "searching users", caught: []string{
+		"no character of a search has a special meaning",
+	}},
+	"a search inside names": {open: searchInside, group: "searching users", caught: []string{
+		"a search finds the names that begin with the text, without regard to ASCII case",
+	}},
+	"a search without an order": {open: searchWithoutOrder, group: "searching users", caught: []string{
+		"a search lists usernames before e-mails, each user once, on pages of any size",
+	}},
+	"events between whole seconds": {open: func() auth.Store { return wholeSeconds{memstore.New()} },
+		group: "the audit trail", caught: []string{"events are listed by time"}},
 	"a delivery cursor over an auto-increment": {open: deliveryByCursor,
 		group: "delivery of the audit trail", caught: []string{
 			"no event is lost, whatever the order of commits",

@@ -47,6 +47,7 @@ var together = []group[auth.Store]{
 	{"users", ofUsers(storePromises, userPromises)},
 	{"registering many users at once", registerUsersPromises},
 	{"listing users", listPromises},
+	{"searching users", searchPromises},
 	{"service users", append(servicePromises, ownKeyPromises...)},
 	{"new names", renamePromises},
 	{"deleting a user", deletePromises},

@@ -26,7 +26,9 @@ var trailPromises = []promise[auth.AccountStore]{
 	{"an event is visible as soon as its change is", ofTrail(eventWithChange)},
 	{"an interrupted change and its event both exist or neither does", ofTrail(interruptedEvents)},
 	{"events are listed by user, by kind and by page", ofTrail(eventsListed)},
+	{"events are listed by time", ofTrail(eventsBetween)},
 	{"listing before an unknown event fails", ofTrail(unknownEventListsNothing)},
+	{"an interval of events that is not valid is refused", ofTrail(invalidIntervals)},
 }
 
 var trailPromisesOfUsers = []promise[auth.Store]{

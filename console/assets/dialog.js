@@ -148,10 +148,7 @@ export function menu(of, actions, text = "⋯") {
     const isOpen = event.newState === "open";
     opener.setAttribute("aria-expanded", String(isOpen));
     if (!isOpen) return;
-    const at = opener.getBoundingClientRect(), size = list.getBoundingClientRect();
-    const below = at.bottom + 4 + size.height <= innerHeight || at.top < size.height;
-    list.style.top = `${below ? at.bottom + 4 : at.top - 4 - size.height}px`;
-    list.style.left = `${Math.max(8, Math.min(at.right - size.width, innerWidth - size.width - 8))}px`;
+    place(list, opener);
     list.querySelector("button").focus();
   });
   list.addEventListener("keydown", (event) => {
@@ -164,4 +161,17 @@ export function menu(of, actions, text = "⋯") {
   return [opener, list];
 }
 
-addEventListener("scroll", () => document.querySelector(".menu:popover-open")?.hidePopover(), {passive: true});
+// place puts an open menu below its opener, or above it if there is more room.
+function place(list, opener) {
+  const at = opener.getBoundingClientRect(), size = list.getBoundingClientRect();
+  const below = at.bottom + 4 + size.height <= innerHeight || at.top < size.height;
+  list.style.top = `${below ? at.bottom + 4 : at.top - 4 - size.height}px`;
+  list.style.left = `${Math.max(8, Math.min(at.right - size.width, innerWidth - size.width - 8))}px`;
+}
+
+// An open menu moves with its opener. It must not close: the page can still scroll to the opener when
+// somebody opens the menu with the keyboard.
+addEventListener("scroll", () => {
+  const list = document.querySelector(".menu:popover-open");
+  if (list) place(list, document.querySelector(`[popovertarget="${list.id}"]`));
+}, {passive: true});

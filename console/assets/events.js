@@ -1,5 +1,5 @@
 // The audit trail, for a super user.
-import {ask, element, make, page, show} from "./core.js";
+import {ask, element, make, show} from "./core.js";
 import {button} from "./dialog.js";
 import {eventTable, kinds} from "./eventlist.js";
 import {empty, pager} from "./table.js";
@@ -17,7 +17,7 @@ function first() {
   const query = new URLSearchParams(chosen);
   if (chosen.has("user")) {
     query.delete("user");
-    query.set(page.eventUser, chosen.get("user"));
+    query.set("user_id", chosen.get("user"));
   }
   // The days are those of the user's time zone. The last day is included.
   if (chosen.has("from")) query.set("from", new Date(`${chosen.get("from")}T00:00`).toISOString());
@@ -42,19 +42,30 @@ async function load(path) {
     pager(element("pager"), state, load);
     if (found.answer.length) return eventTable(found.answer);
     return location.search
-      ? empty("No event found", "No event matches the filters.", button("Clear the filters", () => { filters.reset(); load(first()); element("user").focus(); }))
+      ? empty("No event found", "No event matches the filters.", button("Clear the filters", () => { filters.reset(); refresh(); element("user").focus(); }))
       : empty("No events yet", "Lasting changes appear here, such as new users and access keys.");
   });
 }
 
+// refresh loads the events for the filters. While a day is not valid, such as a year of which only the
+// first digits are typed, it says so instead of asking the service.
+function refresh() {
+  element("to").min = element("from").value || element("from").min;
+  const wrong = filters.querySelector("input:invalid");
+  if (!wrong) return load(first());
+  searching.abort();
+  element("pager").replaceChildren();
+  return show(element("list"), async () => empty("No events are selected", wrong.validationMessage));
+}
+
 let typing;
-filters.addEventListener("submit", (event) => { event.preventDefault(); load(first()); });
+filters.addEventListener("submit", (event) => { event.preventDefault(); refresh(); });
 filters.addEventListener("input", () => {
   clearTimeout(typing);
-  typing = setTimeout(() => load(first()), 250);
+  typing = setTimeout(refresh, 250);
 });
 
 for (const [key, value] of new URLSearchParams(location.search)) {
-  if (["user", "kind", "from", "to"].includes(key) && filters.elements[key]) filters.elements[key].value = value;
+  if (["user", "kind", "from", "to"].includes(key)) filters.elements[key].value = value;
 }
-load(first());
+refresh();

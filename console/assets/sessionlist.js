@@ -3,18 +3,19 @@ import {call, keepFocus, make, name, segment, tell} from "./core.js";
 import {ask, button} from "./dialog.js";
 import {address, ago, badge, client, date, method, note, table, title} from "./table.js";
 
-// sessionTable returns a table of sessions. The function again is called after a change. Sessions
-// of other users have no buttons if mayRevoke is false.
-export function sessionTable(sessions, again, mayRevoke = true) {
-  const columns = [
+// sessionTable returns a table of sessions, with a note if it may not have all of them. The function
+// again is called after a change.
+export function sessionTable(sessions, again) {
+  const rows = table("Sessions", [
     {label: "Client", cell: (session) => title([client(session.user_agent), session.current ? [" ", badge("This one", "good")] : []].flat(2), session.audience ? note(["For ", name(session.audience)]) : "")},
     {label: "Signed in with", cell: (session) => method(session.method)},
     {label: "Address", cell: (session) => address(session.ip)},
     {label: "Signed in", cell: (session) => ago(session.created_at)},
     {label: "Expires", cell: (session) => ago(session.expires_at)},
-  ];
-  if (mayRevoke) columns.push({label: "", cell: (session) => session.current ? [] : [revokeButton(session, again)]});
-  return table("Sessions", columns, sessions);
+    {label: "", cell: (session) => session.current ? [] : [revokeButton(session, again)]},
+  ], sessions);
+  if (sessions.length < 100) return [rows];
+  return [rows, make("p", "These are the newest 100 sessions. There may be more.", {class: "hint list-note"})];
 }
 
 function revokeButton(session, again) {

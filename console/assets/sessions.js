@@ -9,9 +9,7 @@ const load = () => show(element("list"), async () => {
   const sessions = await call("GET", "/auth/sessions");
   others.hidden = sessions.every((session) => session.current);
   sessions.sort((a, b) => b.current - a.current); // this session first
-  const shown = [sessionTable(sessions, load)];
-  if (sessions.length >= 100) shown.push(make("p", "These are the newest 100 sessions. There may be more.", {class: "hint list-note"}));
-  return shown;
+  return sessionTable(sessions, load);
 });
 
 others.addEventListener("click", async () => {

@@ -34,17 +34,17 @@ const keys = () => show(element("keys"), async () => {
 
 const sessions = () => show(element("sessions"), async () => {
   const list = await call("GET", `${path}/sessions`);
-  return list.length ? sessionTable(list, all, false) : empty("No sessions", "This user is not signed in anywhere.");
+  return list.length ? sessionTable(list, all) : empty("No sessions", "This user is not signed in anywhere.");
 });
 
 const events = () => show(element("events"), async () => {
-  const list = await call("GET", `/auth/events?${page.eventUser}=${encodeURIComponent(page.id)}&limit=20`);
+  const list = await call("GET", `/auth/events?user_id=${encodeURIComponent(page.id)}&limit=20`);
   if (!list.length) return empty("No events", "The audit trail has nothing about this user.");
   const more = make("p", make("a", "All events of this user", {href: url(`/events?user=${encodeURIComponent(page.id)}`)}), {class: "list-note"});
   return [eventTable(list, false), more];
 });
 
-const all = () => Promise.all([profile(), element("keys") && keys(), element("sessions") && sessions(), events()]);
+const all = () => Promise.all([profile(), keys(), sessions(), events()]);
 
 async function rename(user) {
   const username = make("input", [], {name: "username", "data-refusal": "409", required: "", maxlength: "128", autocomplete: "off", autocapitalize: "none", spellcheck: "false"});

@@ -29,7 +29,7 @@ async function load(path) {
     pager(element("pager"), state, load);
     if (page.answer.length) return users(page.answer);
     return location.search
-      ? empty("No user found", element("search") ? "The search looks at the beginning of usernames and e-mail addresses." : "There is no such user.", button("Clear the filters", clear))
+      ? empty("No user found", element("search").value ? "The search looks at the beginning of usernames and e-mail addresses." : "There is no such user.", button("Clear the filters", clear))
       : empty("No users yet", "Add the first user.", button("Add user", create));
   });
 }
@@ -86,6 +86,6 @@ filters.addEventListener("input", () => {
 element("new-user").addEventListener("click", create);
 
 for (const [key, value] of new URLSearchParams(location.search)) {
-  if (["search", "state", "kind"].includes(key) && filters.elements[key]) filters.elements[key].value = value;
+  if (["search", "state", "kind"].includes(key)) filters.elements[key].value = value;
 }
 load(first());

@@ -274,12 +274,19 @@ func (t tx) keysUnder(index, prefix string) (keys []string) {
 // their values, in the order of the bytes of the keys.
 func (t tx) after(bucket, after string) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		cursor := t.bucket(bucket).Cursor()
-		key, value := cursor.Seek([]byte(after))
-		if string(key) == after {
-			key, value = cursor.Next()
+		for key, value := range t.from(bucket, after) {
+			if key != after && !yield(key, value) {
+				return
+			}
 		}
-		for ; key != nil; key, value = cursor.Next() {
+	}
+}
+
+// from does the same as after, but begins with the given key, if the bucket has this key.
+func (t tx) from(bucket, first string) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		cursor := t.bucket(bucket).Cursor()
+		for key, value := cursor.Seek([]byte(first)); key != nil; key, value = cursor.Next() {
 			if !yield(string(key), value) {
 				return
 			}

@@ -72,6 +72,9 @@ func (t tx) event(id string) (e auth.Event, err error) {
 func (s *Store) ListEvents(
 	ctx context.Context, filter auth.EventFilter, limit int,
 ) (page []auth.Event, err error) {
+	if err := check(ctx, filter); err != nil {
+		return nil, err
+	}
 	err = s.view(ctx, func(t tx) error {
 		index, prefix, before := eventTimes, "", ""
 		switch {
@@ -80,15 +83,20 @@ func (s *Store) ListEvents(
 		case filter.ActorID != "":
 			index, prefix = eventsBy, userPrefix(filter.ActorID)
 		}
+		if !filter.To.IsZero() { // rounded up to the microsecond, because events are at whole microseconds
+			before = timeKey(filter.To.Add(time.Microsecond - 1))
+		}
 		if filter.Before != "" {
 			e, err := t.event(filter.Before)
 			if err != nil {
 				return err
 			}
-			before = expiryKey(e.At, e.ID)
+			if key := expiryKey(e.At, e.ID); before == "" || key < before {
+				before = key
+			}
 		}
 		for key := range t.backwards(index, prefix, before) {
-			if len(page) >= limit {
+			if len(page) >= limit || timeOf(key).Before(filter.From) {
 				break
 			}
 			e, err := t.event(key[timeLength:])

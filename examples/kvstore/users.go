@@ -166,34 +166,6 @@ func (s *Store) FindUser(ctx context.Context, id string) (user auth.User, err er
 	return user, err
 }
 
-// ListUsers implements [auth.UserStore]. The database sorts the user IDs by their bytes.
-func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) (users []auth.User, err error) {
-	if err := check(ctx, query); err != nil {
-		return nil, err
-	}
-	index := accounts
-	switch query.Kind {
-	case auth.UserKindPerson:
-		index = persons
-	case auth.UserKindService:
-		index = services
-	}
-	err = s.view(ctx, func(t tx) error {
-		for id := range t.after(index, query.After) {
-			if len(users) >= query.Limit {
-				break
-			}
-			a, err := t.account(id)
-			if err != nil {
-				return err
-			}
-			users = append(users, a.User)
-		}
-		return nil
-	})
-	return users, err
-}
-
 // UpdateUser implements [auth.UserStore].
 func (s *Store) UpdateUser(
 	ctx context.Context, w auth.Write, id string, to auth.UserChange,

@@ -2,6 +2,8 @@ package feedpage_test
 
 import (
 	"errors"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -107,4 +109,81 @@ func TestAnAccessTokenIsUsedUntilItExpiresIfTheSourceFails(t *testing.T) {
 	require.ErrorContains(t, err, "get an access token: away")
 	source.err.Store(nil)
 	i.read(t)
+}
+
+// numbered is a TokenSource whose tokens have numbers. By the clock of the issuer, each lives for an hour.
+type numbered struct {
+	clock *authtest.Clock // of the service
+
+	mu     sync.Mutex
+	issuer time.Duration // the time of the issuer
+	issued []time.Duration
+}
+
+// pass lets time pass for the issuer.
+func (n *numbered) pass(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.issuer += d
+}
+
+func (n *numbered) Token() (*oauth2.Token, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.issued = append(n.issued, n.issuer)
+	token := "access" + strconv.Itoa(len(n.issued)-1)
+	return &oauth2.Token{AccessToken: token, Expiry: n.clock.Now().Add(time.Hour)}, nil
+}
+
+func (n *numbered) hasExpired(token string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	number, err := strconv.Atoi(token)
+	return err != nil || n.issuer >= n.issued[number]+time.Hour
+}
+
+func newNumbered(t *testing.T) (*issuing, *numbered) {
+	t.Helper()
+	source := &numbered{}
+	i := newIssuing(t, func(i *issuing, cfg *feedpage.FollowerConfig) {
+		source.clock, cfg.Tokens = i.clock, source
+	})
+	i.page = func(int64) feedpage.Page { return feedpage.Page{} }
+	i.refuses = source.hasExpired
+	return i, source
+}
+
+// The clock of the service jumps, so it knows too late or too early that an access token expires.
+func TestAnAccessTokenIsReplacedInTimeAlthoughTheClockJumps(t *testing.T) {
+	t.Parallel()
+	const hour, year = time.Hour, 365 * 24 * time.Hour
+	for _, jump := range []time.Duration{time.Minute, 59 * time.Minute, hour, 5 * hour, year} {
+		i, source := newNumbered(t)
+		for minute := range 24 * 60 {
+			i.read(t)
+			step := time.Minute
+			switch minute % 90 {
+			case 10, 70:
+				step += jump
+			case 30, 75:
+				step -= jump
+			}
+			i.clock.Advance(step)
+			source.pass(time.Minute)
+		}
+		source.mu.Lock()
+		require.LessOrEqual(t, len(source.issued), 100, "sign-ins in a day, with 64 jumps")
+		source.mu.Unlock()
+	}
+}
+
+// The page must answer the repeated request, not the one that the issuer has rejected.
+func TestARepeatedRequestHasANonceOfItsOwn(t *testing.T) {
+	t.Parallel()
+	i, source := newNumbered(t)
+	i.read(t)
+	source.pass(time.Hour)
+	i.read(t)
+	require.Len(t, i.nonces, 3)
+	require.NotEqual(t, i.nonces[1], i.nonces[2])
 }

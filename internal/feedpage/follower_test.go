@@ -29,6 +29,9 @@ type issuing struct {
 
 	change func(i *issuing, page *feedpage.Page) // changes the finished page before it is signed, if set
 	token  oauth2.Token
+
+	refuses func(token string) bool // the issuer rejects the access token, if set
+	nonces  []string
 }
 
 func (i *issuing) Token() (*oauth2.Token, error) { return &i.token, nil }
@@ -39,8 +42,14 @@ func newIssuing(t *testing.T, edits ...func(*issuing, *feedpage.FollowerConfig))
 	i := &issuing{clock: authtest.NewClock(), token: oauth2.Token{AccessToken: "access"}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, err := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64)
-		if err != nil || r.Header.Get("Authorization") != "Bearer access" {
+		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer access")
+		if err != nil || !ok {
 			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		i.nonces = append(i.nonces, r.URL.Query().Get("nonce"))
+		if i.refuses != nil && i.refuses(token) {
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		i.asked = append(i.asked, from)

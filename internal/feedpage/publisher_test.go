@@ -2,6 +2,7 @@ package feedpage_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,6 +47,9 @@ func newPublisher(t *testing.T, h, old *history) *feedpage.Publisher {
 func TestAPageOfAFeedThatHasChangedIsAnError(t *testing.T) {
 	t.Parallel()
 	whole := entries("", 1, 9)
+	without := func(end int64) []revocation.Entry {
+		return append(slices.Clone(whole[:8]), entries("", 10, end)...)
+	}
 	for name, c := range map[string]struct {
 		stored []revocation.Entry
 		fails  bool
@@ -54,7 +58,9 @@ func TestAPageOfAFeedThatHasChangedIsAnError(t *testing.T) {
 		"grown":        {entries("", 1, 12), false},
 		"cut":          {whole[:7], true},
 		"empty":        {nil, true},
-		"without last": {append(append([]revocation.Entry{}, whole[:8]...), entries("", 10, 11)...), true},
+		"without last": {without(11), true},
+		// The store returns as many entries as it may. So they are not the last ones of the store.
+		"without last, and much more": {without(2 * feedpage.MaxEntries), true},
 	} {
 		p := newPublisher(t, &history{entries: whole}, &history{entries: c.stored})
 		page, err := p.Page(t.Context(), 0, nonce)

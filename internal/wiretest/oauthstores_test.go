@@ -146,9 +146,8 @@ func TestAKeyThatMustBeRotatedIsOfNoOtherUseForOAuth(t *testing.T) {
 			IsService: true, Audiences: []string{audience}})
 		require.NoError(t, err)
 		user := f.signIn(f.user)
-		for _, scopes := range []*auth.ScopeSet{
-			nil, auth.NewScopes(reading, auth.ScopeIntrospect), auth.NewScopes(),
-		} {
+		wide := auth.NewScopes(reading, auth.ScopeIntrospect)
+		for _, scopes := range []*auth.ScopeSet{nil, wide, auth.NewScopes()} {
 			pair := f.mustRotate(agent.User, scopes)
 			for name, form := range map[string]url.Values{
 				"a scope":          {"scope": {reading}},

@@ -36,7 +36,7 @@ var shownFields = map[string][]string{
 	"SignInClient":       {"UserID", "Hash"},
 	"User":               {"ID", "Username", "Email", "CreatedBy", "Audiences"},
 	"UserChange":         {"Username", "Email"},
-	"UserQuery":          {"After", "Kind"},
+	"UserQuery":          {"After", "Kind", "State", "Search"},
 }
 
 // recordTypes returns the struct types that the methods of a store take and return, including

@@ -108,6 +108,8 @@ var scopesOfCalls = map[string]string{
 	"POST /auth/users/register":                    auth.ScopeUsers,
 	"GET /auth/users":                              auth.ScopeUsers,
 	"GET /auth/users/{id}":                         auth.ScopeUsers,
+	"GET /auth/users/{id}/keys":                    auth.ScopeUsers,
+	"GET /auth/users/{id}/sessions":                auth.ScopeUsers,
 	"PATCH /auth/users/{id}":                       auth.ScopeUsers,
 	"DELETE /auth/users/{id}":                      auth.ScopeUsers,
 	"POST /auth/users/{id}/regenerate-credentials": auth.ScopeUsers,

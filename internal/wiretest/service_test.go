@@ -66,6 +66,7 @@ func TestRoutesAreTheDocumentedCalls(t *testing.T) {
 		"GET /api/v1/auth/github/start", "GET /api/v1/auth/github/token",
 		"GET /auth/events", "GET /auth/keys", "GET /auth/sessions", "GET /auth/user",
 		"GET /auth/user/{$}", "GET /auth/users", "GET /auth/users/{id}",
+		"GET /auth/users/{id}/keys", "GET /auth/users/{id}/sessions",
 		"PATCH /auth/users/{id}",
 		"POST /api/v1/auth/github/logout", "POST /api/v1/user/register",
 		"POST /auth/keys", "POST /auth/keys/{access_key}/rotate",

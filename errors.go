@@ -389,19 +389,6 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}{detail})
 }
 
-// withMetadata returns the error with the URL that its challenge is to name, if it has a challenge: see
-// [Config.ResourceMetadataURL].
-func withMetadata(err error, url string) error {
-	if url == "" || err == nil {
-		return err
-	}
-	status, _ := ErrorStatus(err)
-	if status != http.StatusUnauthorized && !errors.Is(err, ErrInsufficientScope) {
-		return err
-	}
-	return challenge.WithMetadata(err, url)
-}
-
 // inSeconds returns the wait in whole seconds, at least 1. It rounds up: if it rounded down,
 // clients would retry too early.
 func inSeconds(wait time.Duration) string {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/challenge"
 	"github.com/sallyport-go/auth/internal/weburl"
 	"golang.org/x/oauth2"
 )
@@ -130,6 +131,19 @@ func (cfg RemoteVerifierConfig) check() error {
 			"to Config.Tokens.Audiences of the issuer")
 	}
 	return err
+}
+
+// withMetadata returns the error with the URL that its challenge is to name, if it has a challenge: see
+// [Config.ResourceMetadataURL].
+func withMetadata(err error, url string) error {
+	if url == "" || err == nil {
+		return err
+	}
+	status, _ := ErrorStatus(err)
+	if status != http.StatusUnauthorized && !errors.Is(err, ErrInsufficientScope) {
+		return err
+	}
+	return challenge.WithMetadata(err, url)
 }
 
 // checkMetadataURL checks the ResourceMetadataURL of the named configuration.

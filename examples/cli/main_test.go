@@ -58,8 +58,8 @@ func newHost(t *testing.T, issuer string, mux *http.ServeMux) *host {
 	return h
 }
 
-// RoundTrip serves a request without a network, so that the clock of synctest can move. As with a network, the
-// service does not see the deadline of the client.
+// RoundTrip serves a request without a network, so that the clock of synctest can move. As with a network,
+// the service does not see the deadline of the client.
 func (h *host) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err

@@ -165,9 +165,10 @@ func TestCanceledContextNeverLeavesAPartialWrite(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		ended := at(n, func(context.Context) error { cancel(); return nil })
+		inside := v.writes && !(v.name == "PollDevice" && n == 1) // it reads before its transaction
 		s.watch(func(ctx context.Context, statement string) error {
 			err := ended(ctx, statement)
-			if v.writes && !strings.HasPrefix(statement, "BEGIN") && ctx.Err() != nil {
+			if inside && !strings.HasPrefix(statement, "BEGIN") && ctx.Err() != nil {
 				t.Error("the driver sees the caller's context inside the transaction")
 			}
 			return err

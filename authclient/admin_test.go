@@ -29,8 +29,10 @@ func TestAnAdministratorSearchesUsersAndTheirRecords(t *testing.T) {
 		}
 		return found
 	}
-	require.Equal(t, []string{zoe.User.ID, robot.User.ID, ann.User.ID}, ids(authclient.UserFilter{Search: "ZOE"}))
-	require.Equal(t, []string{robot.User.ID}, ids(authclient.UserFilter{Search: "zoe", Kind: auth.UserKindService}))
+	require.Equal(t, []string{zoe.User.ID, robot.User.ID, ann.User.ID},
+		ids(authclient.UserFilter{Search: "ZOE"}))
+	require.Equal(t, []string{robot.User.ID},
+		ids(authclient.UserFilter{Search: "zoe", Kind: auth.UserKindService}))
 	require.Equal(t, []string{ann.User.ID}, ids(authclient.UserFilter{State: auth.UserStateInactive}))
 	service, err := f.client.User(ctx, robot.User.ID)
 	require.NoError(t, err)

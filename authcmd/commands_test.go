@@ -96,7 +96,9 @@ func TestUsersAreListedByNameAndState(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, memstore.New())
 	f.ok("init", "root")
-	for _, line := range []string{"zoe -email quinn@example.com", "Quinn", "quinn-ci -service", "quinn% -super"} {
+	for _, line := range []string{
+		"zoe -email quinn@example.com", "Quinn", "quinn-ci -service", "quinn% -super",
+	} {
 		f.ok(append([]string{"user", "add"}, strings.Fields(line)...)...)
 	}
 	f.ok("user", "disable", "Quinn")

@@ -11,7 +11,6 @@ import (
 
 	"github.com/sallyport-go/auth/internal/challenge"
 	"github.com/sallyport-go/auth/internal/githubapi"
-	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/signing"
@@ -180,20 +179,6 @@ func logFeed(log *slog.Logger, r revocation.Report) {
 			"refused", r.Failures, "since", r.Since, "error", r.Err)
 	case revocation.UsableAgain:
 		log.Info("auth: tokens are accepted again", "refused", r.Failures, "lasted", r.Lasted)
-	}
-}
-
-// logDelivery records the result of a call with which [EventLog.Run] delivers the audit trail: "claim"
-// or "finish". If a log line is due, logDelivery writes it.
-func logDelivery(log *slog.Logger, failures *outage.Tracker, operation string, err error) {
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		if r, due := failures.Fail(operation, 1); due {
-			log.Error("auth: events of the audit trail cannot be delivered now; they will be delivered later",
-				"failures", r.Failures, "since", r.Since, "error", err)
-		}
-	} else if r, due := failures.Succeed(operation); due {
-		log.Info("auth: events of the audit trail are delivered again", "failures", r.Failures,
-			"lasted", r.Lasted)
 	}
 }
 

@@ -391,3 +391,17 @@ func (l *EventLog) callHook(name string, panics *outage.Tracker, hook func()) {
 	}()
 	hook()
 }
+
+// logDelivery records the result of a call with which [EventLog.Run] delivers the audit trail: "claim"
+// or "finish". If a log line is due, logDelivery writes it.
+func logDelivery(log *slog.Logger, failures *outage.Tracker, operation string, err error) {
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		if r, due := failures.Fail(operation, 1); due {
+			log.Error("auth: events of the audit trail cannot be delivered now; they will be delivered later",
+				"failures", r.Failures, "since", r.Since, "error", err)
+		}
+	} else if r, due := failures.Succeed(operation); due {
+		log.Info("auth: events of the audit trail are delivered again", "failures", r.Failures,
+			"lasted", r.Lasted)
+	}
+}

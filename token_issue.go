@@ -61,10 +61,10 @@ func (t Token) ExpiresIn() time.Duration {
 // oldest. For the EventLog and the SignIn hook, each call of Issue is an attempt to sign in.
 //
 // Issue returns ErrUserDisabled if the user is disabled, and ErrServiceUser if Method is MethodGitHub or
-// MethodDevice and the user is a service user. It returns ErrAssertionRejected if Method is MethodWorkload and
-// the user is not a service user. It returns ErrNotFound if the user or the access key does not exist, or if
-// the access key has expired. It returns an *[InsufficientScopeError] if the Scopes are not within those of
-// the access key, and an *[InvalidError] if a scope is neither in [TokenConfig.Scopes] nor one of this
+// MethodDevice and the user is a service user. It returns ErrAssertionRejected if Method is MethodWorkload
+// and the user is not a service user. It returns ErrNotFound if the user or the access key does not exist, or
+// if the access key has expired. It returns an *[InsufficientScopeError] if the Scopes are not within those
+// of the access key, and an *[InvalidError] if a scope is neither in [TokenConfig.Scopes] nor one of this
 // package, or if the Audience is not in [TokenConfig.Audiences]. If Issue returns an error, it leaves no
 // session behind, unless the store has failed.
 func (t *TokenIssuer) Issue(ctx context.Context, params IssueParams) (Token, error) {

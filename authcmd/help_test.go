@@ -89,12 +89,13 @@ func TestWrongValuesOfFlagsAreAUsageError(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, memstore.New())
 	f.ok("init", "root")
-	for _, line := range []string{"user list -kind robots", "user list -state disabled",
-		"user list -search a\x00",
-		"events -from yesterday", "events -to 1", "events -to 1969-01-01",
-		"events -from 2026-01-02 -to 2026-01-02", "events -n 0", "user add a -expires yesterday",
+	for _, line := range []string{
+		"user list -kind robots", "user list -state disabled", "user list -search a\x00",
+		"events -from yesterday", "events -to 1", "events -to 1969-01-01", "events -from 2026-01-02 -to 2026-01-02",
+		"events -n 0", "user add a -expires yesterday",
 		"user add a -expires 2020-01-01", "user add a -expires 0d", "user add a -expires -3h", "key add " +
-			"root -expires 1x"} {
+			"root -expires 1x",
+	} {
 		_, problem := f.run(authcmd.ExitUsage, "", strings.Fields(line)...)
 		require.Contains(t, problem, "Run 'sp help")
 	}

@@ -169,8 +169,8 @@ func runUserList(ctx context.Context, c *call) error {
 	})
 	if invalid, ok := errors.AsType[*auth.InvalidError](err); ok {
 		rule := map[string]string{"kind": "must be person or service", "state": "must be active or inactive"}
-		problem := cmp.Or(rule[invalid.Field], invalid.Reason)
-		return usageError{c.command.name, "-" + invalid.Field + " " + problem}
+		broken := cmp.Or(rule[invalid.Field], invalid.Reason)
+		return usageError{c.command.name, "-" + invalid.Field + " " + broken}
 	}
 	return errors.Join(err, table.end())
 }

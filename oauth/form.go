@@ -33,8 +33,8 @@ func (f form) get(name string) string {
 const maxContentType = 256
 
 // secrets are the parameters that must not be in the URL, because URLs end up in logs.
-var secrets = []string{"client_secret", "client_assertion", "assertion", "subject_token", "actor_token", "token",
-	"device_code"}
+var secrets = []string{"client_secret", "client_assertion", "assertion", "subject_token", "actor_token",
+	"token", "device_code"}
 
 // readForm reads the parameters of a request. It ignores those in the URL, except for secrets, which must
 // never be there.

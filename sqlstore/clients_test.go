@@ -2,11 +2,19 @@ package sqlstore_test
 
 import (
 	"context"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/sqlstore"
 )
+
+func seedClients(t testing.TB, store *sqlstore.Store) {
+	_, err := store.RememberClient(t.Context(), byHost, auth.SignInClient{UserID: "ada", Hash: "first"})
+	require.NoError(t, err)
+}
 
 // clientVerbs are calls about the clients of sign-ins.
 func clientVerbs() []verb {

@@ -105,10 +105,12 @@ func newSession(id, userID, keyID string) auth.Session {
 // seed adds the super users "ada" and "eve". The keys of "ada" are "k-ada" and "k-old". The key
 // "k-old" expires in two hours, and its previous secret works for one hour. Each of the two keys has
 // opened a session of one hour: "s-ada" and "s-old". The key of "eve" is "k-eve". It has opened the
-// session "s-eve" of three hours. seed also calls seedGitHub, which adds more.
+// session "s-eve" of three hours. seed also calls functions that add more.
 func seed(t testing.TB, store *sqlstore.Store) {
 	seedAccounts(t, store)
 	seedGitHub(t, store)
+	seedClients(t, store)
+	seedDevices(t, store)
 }
 
 func seedAccounts(t testing.TB, store *sqlstore.Store) {
@@ -132,11 +134,9 @@ func seedAccounts(t testing.TB, store *sqlstore.Store) {
 		_, _, err := store.CreateSession(ctx, newSession("s-"+name, "ada", "k-"+name), 0)
 		require.NoError(t, err)
 	}
-	_, err := store.RememberClient(ctx, byHost, auth.SignInClient{UserID: "ada", Hash: "first"})
-	require.NoError(t, err)
 	long := newSession("s-eve", "eve", "k-eve")
 	long.ExpiresAt = now.Add(3 * time.Hour)
-	_, _, err = store.CreateSession(ctx, long, 0)
+	_, _, err := store.CreateSession(ctx, long, 0)
 	require.NoError(t, err)
 }
 
@@ -149,7 +149,7 @@ type verb struct {
 }
 
 func verbs() []verb {
-	all := slices.Concat(githubVerbs(), storeVerbs(), listVerbs(), eventVerbs(), clientVerbs())
+	all := slices.Concat(githubVerbs(), storeVerbs(), listVerbs(), eventVerbs(), clientVerbs(), deviceVerbs())
 	all = append(all, lastingVerbs(byHost)...)
 	for _, v := range lastingVerbs(bySession("s-eve", "eve")) {
 		v.name += " by a session"

@@ -68,7 +68,7 @@ func (s *server) stageIn(t *testing.T, cfg sqlstore.Config) *stage {
 var recordTables = []string{
 	"users", "access_keys", "sessions", "bootstrap",
 	"github_links", "github_tokens", "github_states", "retired_usernames", "revocations",
-	"github_accounts", "spent_grants", "events", "host_users", "clients",
+	"github_accounts", "spent_grants", "events", "host_users", "clients", "device_codes",
 }
 
 // countedTables are the tables that methods of the store can change, with those that count.

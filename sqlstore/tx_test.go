@@ -54,6 +54,10 @@ func TestReadsAreOneStatementAndWritesOneTransaction(t *testing.T) {
 				require.Len(t, statements, 1, v.name)
 				continue
 			}
+			if v.name == "PollDevice" { // it reads first, so that a flood of unknown codes writes nothing
+				require.Regexp(t, `^SELECT`, statements[0])
+				statements = statements[1:]
+			}
 			// On MySQL, this statement comes before the BEGIN and applies to the next transaction.
 			if strings.HasPrefix(statements[0], "SET TRANSACTION") {
 				statements = statements[1:]

@@ -27,8 +27,8 @@ func (s *searching) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth
 	if err := query.Validate(); err != nil {
 		return nil, err
 	}
-	everybody := auth.UserQuery{Kind: query.Kind, State: query.State, Limit: math.MaxInt}
-	all, err := s.Store.ListUsers(ctx, everybody)
+	all, err := s.Store.ListUsers(ctx,
+		auth.UserQuery{Kind: query.Kind, State: query.State, Limit: math.MaxInt})
 	found := slices.DeleteFunc(all, func(u auth.User) bool {
 		matches := s.matches(u.Username, query.Search) || u.Email != "" && s.matches(u.Email, query.Search)
 		return !matches || s.position(query, u) <= query.After

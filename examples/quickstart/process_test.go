@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -184,4 +186,40 @@ func TestTheProgramEndsCleanlyOnASignal(t *testing.T) {
 		require.NoError(t, p.stop(signal), "exit status 0")
 		require.NotRegexp(t, "level=(WARN|ERROR)", p.stderr.String(), "nothing to complain about")
 	}
+}
+
+// A request that runs when the signal arrives gets its answer. The program accepts no new connection.
+func TestARunningRequestIsAnsweredAfterTheSignal(t *testing.T) {
+	t.Parallel()
+	p := start(t, "-db", newDatabase(t))
+	body, err := json.Marshal(credentials(p.key, p.secret))
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", p.addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST /auth/users/login HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n", p.addr(), len(body))
+	require.NoError(t, err)
+	answers := bufio.NewReader(conn)
+	line, err := answers.ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, line, "100 Continue", "the handler is reading the body")
+	_, err = answers.ReadString('\n')
+	require.NoError(t, err)
+
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool {
+		other, err := net.Dial("tcp", p.addr())
+		if err == nil {
+			other.Close()
+		}
+		return err != nil
+	}, 10*time.Second, time.Millisecond)
+	_, err = conn.Write(body)
+	require.NoError(t, err)
+	response, err := http.ReadResponse(answers, nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.NoError(t, response.Body.Close())
+	require.NoError(t, p.cmd.Wait())
 }

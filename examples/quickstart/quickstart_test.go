@@ -90,6 +90,11 @@ func TestEveryCallOfTheLibraryIsMounted(t *testing.T) {
 			}
 		}
 	}
+	for _, path := range []string{"/auth/token", "/auth/revoke", "/auth/introspect"} { // package oauth
+		status, header, body := netHTTP(t, http.MethodPost, p.url+path, "", "")
+		require.NotEqual(t, http.StatusNotFound, status, path)
+		require.Equal(t, "application/json", header["content-type"], body)
+	}
 	for _, path := range []string{"/.well-known/oauth-authorization-server",
 		"/.well-known/oauth-protected-resource", "/.well-known/jwks.json", "/livez", "/readyz"} {
 		status, body := p.mustCall(t, http.MethodGet, path, "", nil)

@@ -67,7 +67,6 @@ var styledDirs = []string{
 	"keyfile",
 	"limit",
 	"memstore",
-	"oauth",
 	"oauth/workload",
 	"oauth/workload/workloadtest",
 	"openapitest",

@@ -250,14 +250,6 @@ func (b *tab) cookies() map[string]*network.Cookie {
 	return cookies
 }
 
-func (b *tab) clearCookies() {
-	b.t.Helper()
-	id := chromedp.FromContext(b.ctx).BrowserContextID
-	_, err := chromedp.CallBrowser(b.ctx, storage.ClearCookies,
-		storage.ClearCookiesParams{BrowserContextID: id})
-	require.NoError(b.t, err)
-}
-
 // look sets the width of the window and the preferred color scheme.
 func (b *tab) look(width int64, scheme string) {
 	b.t.Helper()

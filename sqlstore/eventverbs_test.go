@@ -2,7 +2,10 @@ package sqlstore_test
 
 import (
 	"context"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/sqlstore"
@@ -31,11 +34,6 @@ func eventVerbs() []verb {
 			events, err := s.ListEvents(ctx, auth.EventFilter{From: now, To: now.Add(time.Second)}, 10)
 			return expect(1)(len(events), err)
 		}},
-		{"ListEvents of a time, before an event", false, func(ctx context.Context, s *sqlstore.Store) error {
-			_, err := s.ListEvents(ctx, auth.EventFilter{UserID: "ada", Kind: "test",
-				From: now, To: now.Add(time.Second), Before: "event"}, 10)
-			return err
-		}},
 		{"ListEvents of an actor", false, func(ctx context.Context, s *sqlstore.Store) error {
 			_, err := s.ListEvents(ctx, auth.EventFilter{ActorID: "ada"}, 10)
 			return err
@@ -53,4 +51,13 @@ func eventVerbs() []verb {
 			return expect(1)(s.PruneEvents(ctx, now.Add(time.Hour), 10))
 		}},
 	}
+}
+
+// listBefore lists the events before the seeded one. It is not among the verbs, because it reads twice: first
+// the event itself, which never changes.
+func listBefore(t *testing.T, store *sqlstore.Store) {
+	t.Helper()
+	_, err := store.ListEvents(t.Context(), auth.EventFilter{UserID: "ada", Kind: "test",
+		From: now, To: now.Add(time.Second), Before: "event"}, 10)
+	require.NoError(t, err)
 }

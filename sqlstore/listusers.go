@@ -3,14 +3,15 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/sallyport-go/auth"
 )
 
-// ListUsers implements [auth.UserStore]. A search reads the usernames and then the e-mails of the users whom
-// it finds, in the order of an index, so it stops after Limit users.
+// ListUsers implements [auth.UserStore]. It makes one query, so that it finds every user whom the query
+// matches all the time, even if the user is renamed meanwhile.
 func (s *Store) ListUsers(ctx context.Context, query auth.UserQuery) ([]auth.User, error) {
 	if err := cmp.Or(ctx.Err(), query.Validate()); err != nil {
 		return nil, err
@@ -49,26 +50,26 @@ func excluding(query auth.UserQuery) (conditions string) {
 // search returns a page of the users whose username begins with the text of the query, and then of the other
 // users whose e-mail does. See [auth.UserQuery.Position] for the field After of the query.
 func search(ctx context.Context, q querier, query auth.UserQuery) ([]auth.User, error) {
-	var page []auth.User
-	after, onlyEmails := strings.CutPrefix(query.After, "2:")
-	if !onlyEmails {
-		name := strings.TrimPrefix(query.After, "1:")
-		found, err := collectNames(ctx, q, query, "username", name, query.Limit)
-		if err != nil || len(found) == query.Limit {
-			return found, err
-		}
-		page, after = found, ""
+	if after, onlyEmails := strings.CutPrefix(query.After, "2:"); onlyEmails {
+		statement, arguments := selectNames(query, "email", after)
+		return collect(ctx, q, userFields, statement, arguments...)
 	}
-	found, err := collectNames(ctx, q, query, "email", after, query.Limit-len(page))
-	return append(page, found...), err
+	byName, arguments := selectNames(query, "username", strings.TrimPrefix(query.After, "1:"))
+	byEmail, more := selectNames(query, "email", "")
+	page, err := collect(ctx, q, userFields,
+		`SELECT * FROM (`+byName+`) names UNION ALL SELECT * FROM (`+byEmail+`) emails`,
+		append(arguments, more...)...)
+	slices.SortFunc(page, func(a, b auth.User) int {
+		return strings.Compare(query.Position(a), query.Position(b))
+	})
+	return page[:min(len(page), query.Limit)], err
 }
 
-// collectNames returns at most limit users whose name of the given kind begins with the text of the query and
-// is greater than the name after, sorted by that name. Of the users who are found by e-mail, it leaves out
-// those whose username begins with the text, too: they are at an earlier position.
-func collectNames(
-	ctx context.Context, q querier, query auth.UserQuery, kind, after string, limit int,
-) ([]auth.User, error) {
+// selectNames returns a query for the users whose name of the given kind begins with the text of the search
+// and is greater than the name after. They are sorted by that name, so the database reads as many rows of the
+// index as the page has. Of the users who are found by e-mail, the query leaves out those whose username
+// begins with the text, too: they are at an earlier position.
+func selectNames(query auth.UserQuery, kind, after string) (statement string, arguments []any) {
 	prefix := auth.FoldASCII(query.Search)
 	condition, arguments := beginning(`u.`+kind+`_folded`, prefix, after)
 	if kind == "email" {
@@ -76,8 +77,8 @@ func collectNames(
 		condition += ` AND NOT (` + found + `)`
 		arguments = append(arguments, values...)
 	}
-	statement := usersWhere + excluding(query) + condition + ` ORDER BY u.` + kind + `_folded LIMIT ?`
-	return collect(ctx, q, userFields, statement, append(arguments, limit)...)
+	return usersWhere + excluding(query) + condition + ` ORDER BY u.` + kind + `_folded LIMIT ?`,
+		append(arguments, query.Limit)
 }
 
 // beginning returns a condition for the texts in the column that begin with the prefix and are greater than

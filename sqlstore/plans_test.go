@@ -120,6 +120,8 @@ func TestNoStatementReadsAWholeTableOnAServer(t *testing.T) {
 		s.seeded(t).nameMany(t)
 		require.NoError(t, s.store.RevokeSession(context.Background(), byHost, "s-ada"))
 		s.noteArguments(arguments)
+		listBefore(t, s.seeded(t).store)
+		s.noteArguments(arguments)
 		s.seeded(t).fill(t, on.dialect)
 		explained := 0
 		for statement, args := range arguments {
@@ -218,11 +220,11 @@ func requireIndexOnMySQL(t *testing.T, db *sql.DB, statement string, args []any)
 			require.NoError(t, err)
 			require.True(t, table.String == "u" && found <= 64, about)
 		}
-		if table.String == "" || strings.HasPrefix(table.String, "<union") {
-			// The row is not about a table, but for example about "SELECT EXISTS (…)" itself.
+		if table.String == "" || strings.HasPrefix(table.String, "<") {
+			// The row is not about a table, but for example about "SELECT EXISTS (…)" or a union of queries.
 			continue
 		}
-		if kind.String == "index" && strings.HasSuffix(statement, " LIMIT ?") {
+		if kind.String == "index" && strings.Contains(statement, " LIMIT ?") {
 			read, err := strconv.Atoi(count.String)
 			require.NoError(t, err)
 			require.LessOrEqual(t, read, 10, about) // reads an index in order, up to the limit

@@ -70,7 +70,8 @@ var errKeyUnknown = errors.New("the issuer has no such key")
 
 // find returns the keys of the issuer with the ID and the algorithm, at least one. If they are not known, or
 // were read too long ago, find reads the keys of the issuer again, but not more often than fetchGap allows.
-// It returns errKeyUnknown if there is no such key, and another error if the keys could not be read.
+// It returns errKeyUnknown if there is no such key, and another error if the keys could not be read, or if the
+// read did not end in time.
 func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.PublicKey, error) {
 	now := k.now()
 	k.mu.Lock()
@@ -79,7 +80,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 		k.mu.Unlock()
 		return found, nil
 	}
-	reading := k.begin(now)
+	reading, unfinished := k.begin(now), false
 	k.mu.Unlock()
 	if reading != nil {
 		limit := fetchTime
@@ -91,6 +92,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 		select {
 		case <-reading:
 		case <-ctx.Done():
+			unfinished = true // the key can be a new one
 		}
 	}
 	k.mu.Lock()
@@ -101,7 +103,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 		return found, nil
 	case k.failure != nil:
 		return nil, fmt.Errorf("workload: reading the keys of %s: %w", k.setting.URL, k.failure)
-	case k.read.IsZero(), old >= goodFor:
+	case unfinished, k.read.IsZero(), old >= goodFor:
 		return nil, fmt.Errorf("workload: the keys of %s have not been read yet", k.setting.URL)
 	}
 	return nil, errKeyUnknown

@@ -2,6 +2,7 @@ package workload_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/oauth/workload"
 	"github.com/sallyport-go/auth/oauth/workload/workloadtest"
 )
@@ -51,6 +53,23 @@ func TestAnIssuerThatHangsHoldsARequestForSecondsOnly(t *testing.T) {
 	began := time.Now()
 	f.requireUnavailable("", f.sign())
 	require.Less(t, time.Since(began), 9*time.Second)
+}
+
+// The issuer has begun to sign with a new key, and answers slowly. An answer that rejects the assertion would
+// make the job give up.
+func TestAnAssertionIsNotRejectedWhileTheKeysAreRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	f.issuer.UseKey("EdDSA")
+	f.issuer.SetFault(workloadtest.Hang)
+	f.clock.Advance(10 * time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = f.verifier.VerifyAssertion(ctx, f.sign())
+	require.ErrorContains(t, err, "have not been read yet")
+	require.NotErrorIs(t, err, auth.ErrAssertionRejected)
 }
 
 func TestAnEmptyKeySetRejectsEveryAssertion(t *testing.T) {

@@ -70,8 +70,8 @@ var errKeyUnknown = errors.New("the issuer has no such key")
 
 // find returns the keys of the issuer with the ID and the algorithm, at least one. If they are not known, or
 // were read too long ago, find reads the keys of the issuer again, but not more often than fetchGap allows.
-// It returns errKeyUnknown if there is no such key, and another error if the keys could not be read, or if the
-// read did not end in time.
+// It returns errKeyUnknown if there is no such key, and another error if the keys could not be read, or not
+// in time.
 func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.PublicKey, error) {
 	now := k.now()
 	k.mu.Lock()

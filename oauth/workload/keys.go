@@ -240,7 +240,7 @@ func parseKeys(text []byte) ([]publicKey, error) {
 	var keys []publicKey
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
-		if json.Unmarshal(raw, &key) != nil || !hasAllBytes(raw, key.Key) {
+		if json.Unmarshal(raw, &key) != nil || !isWhole(raw, key.Key) {
 			continue
 		}
 		names := algorithmsOf(key.Key)
@@ -253,15 +253,20 @@ func parseKeys(text []byte) ([]publicKey, error) {
 	return keys, nil
 }
 
-// hasAllBytes reports whether the JWK has all bytes of the key. Package jose adds zeros to an Ed25519 key
-// that is too short.
-func hasAllBytes(raw []byte, key any) bool {
-	public, ok := key.(ed25519.PublicKey)
-	if !ok {
-		return true
+// isWhole reports whether the key is that of the JWK. Package jose adds zeros to an Ed25519 key that is too
+// short, and uses only the last 64 bits of the exponent of an RSA key.
+func isWhole(raw []byte, key any) bool {
+	var given struct{ X, E string }
+	if json.Unmarshal(raw, &given) != nil {
+		return false
 	}
-	var given struct{ X string }
-	return json.Unmarshal(raw, &given) == nil && given.X == base64.RawURLEncoding.EncodeToString(public)
+	switch key := key.(type) {
+	case ed25519.PublicKey:
+		return given.X == base64.RawURLEncoding.EncodeToString(key)
+	case *rsa.PublicKey:
+		return len(given.E) <= base64.RawURLEncoding.EncodedLen(4) // crypto/rsa accepts at most 31 bits
+	}
+	return true
 }
 
 // algorithmsOf returns the names of the algorithm of a public key in JWK sets, that of the header of a JWT

@@ -55,6 +55,42 @@ func TestAnIssuerThatHangsHoldsARequestForSecondsOnly(t *testing.T) {
 	require.Less(t, time.Since(began), 9*time.Second)
 }
 
+func TestAnIssuerThatHangsDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	var slow *workloadtest.Issuer
+	f := newFixture(t, func(f *fixture, cfg *workload.Config) {
+		slow = f.startIssuer()
+		second := f.workload
+		second.Issuer = slow.URL()
+		cfg.Workloads = []workload.Workload{f.workload, second}
+		cfg.Issuers = append(cfg.Issuers, slow.Settings())
+	})
+	slow.SetFault(workloadtest.Hang)
+	ctx, giveUp := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		_, err := f.verifier.VerifyAssertion(ctx, slow.Sign(f.claims()))
+		require.ErrorContains(t, err, "have not been read yet")
+	})
+	require.Eventually(t, func() bool { return slow.Requests() == 1 }, 5*time.Second, time.Millisecond)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	giveUp()
+	waiting.Wait()
+}
+
+// The attack: a client begins the read of the keys, and gives up at once, so that the others get none.
+func TestACallerThatGivesUpDoesNotEndTheRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	gone, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	_, _ = f.verifier.VerifyAssertion(gone, f.sign()) // can succeed if the read is very fast
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	require.Equal(t, 2, f.issuer.Requests(), "the document and the keys, once")
+}
+
 // The issuer has begun to sign with a new key, and answers slowly. An answer that rejects the assertion would
 // make the job give up.
 func TestAnAssertionIsNotRejectedWhileTheKeysAreRead(t *testing.T) {
@@ -259,6 +295,7 @@ func TestSpecialAddressesAreNotPublic(t *testing.T) {
 func TestOnlyKeysThatCanSignAssertionsAreUsed(t *testing.T) {
 	t.Parallel()
 	const x = `"kid":"1","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`
+	rsaKey := `"kid":"1","kty":"RSA","n":"` + strings.Repeat("_", 340) + `_w"`
 	const p256 = `"kid":"1","kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
 		`"y":"x0Q7oG9p2TnmvhHk6jN7Uow_q0PwZ7iRjOm2gXrDUfE"`
 	for text, want := range map[string]int{
@@ -272,6 +309,8 @@ func TestOnlyKeysThatCanSignAssertionsAreUsed(t *testing.T) {
 		`{` + strings.Replace(x, "11qY", "", 1) + `}`:                                 0,
 		`{` + strings.Replace(p256, "x0Q7", "x0Q8", 1) + `}`:                          0, // not on the curve
 		`{"kid":"1","kty":"oct","k":"c2VjcmV0"}`:                                      0,
+		`{` + rsaKey + `,"e":"AQAB"}`:                                                 1,
+		`{` + rsaKey + `,"e":"AQAAAAAAAQAB"}`:                                         0, // more than 64 bits
 		`{"kid":"1","kty":"RSA","n":"` + strings.Repeat("AQ", 80) + `","e":"AQAB"}`:   0, // short
 		`{"kid":"1","kty":"RSA","n":"` + strings.Repeat("_w", 1500) + `","e":"AQAB"}`: 0, // long
 		`null`: 0,

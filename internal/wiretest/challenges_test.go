@@ -147,7 +147,7 @@ func TestTheErrorOfAHostsOwnMiddlewareNamesTheMetadata(t *testing.T) {
 	require.Empty(t, w.Header().Get("WWW-Authenticate"))
 }
 
-// The attack: a host asks for a scope that it builds from the request, such as "notes:" and a name in the path.
+// The attack: a host asks for a scope that it builds from the request, such as "notes:" and a name.
 func TestAScopeFromARequestAddsNothingToTheChallenge(t *testing.T) {
 	t.Parallel()
 	caller := auth.Identity{Limited: true, Scope: reading}

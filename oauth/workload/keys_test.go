@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/oauth/workload"
 	"github.com/sallyport-go/auth/oauth/workload/workloadtest"
 )
@@ -219,6 +220,20 @@ func TestAClockThatIsSetBackMakesKeysOld(t *testing.T) {
 	_, err = f.verify(f.sign())
 	require.NoError(t, err)
 	require.Equal(t, 4, f.issuer.Requests())
+}
+
+// The attack: the wall clock is set back, so that a key that was stolen hours ago seems to have been read
+// lately.
+func TestAClockThatIsSetBackMakesNoKeyYounger(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFixture(t, func(_ *fixture, cfg *workload.Config) { cfg.Now = func() time.Time { return now } })
+	sign := func() string { return f.sign("iat", now.Unix(), "exp", now.Unix()+300) }
+	_, err := f.verify(sign())
+	require.NoError(t, err)
+	f.issuer.SetFault(workloadtest.Down)
+	now = authtest.Suspended(now.Add(6*time.Hour), -5*3600) // an hour later by the wall clock
+	f.requireUnavailable("status 503", sign())
 }
 
 // payloadOf returns the payload of an assertion.

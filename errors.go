@@ -377,7 +377,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	case status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", bearer.String())
 	case errors.As(err, &scope):
-		bearer.Error, bearer.Scope = "insufficient_scope", scope.Scope // a scope has no quotation marks
+		bearer.Error, bearer.Scope = "insufficient_scope", scope.Scope
 		w.Header().Set("WWW-Authenticate", bearer.String())
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", inSeconds(throttled.RetryAfter))

@@ -75,7 +75,23 @@ func (c *Client) token(ctx context.Context) (*heldToken, error) {
 	if t.age(now) < t.renewAfter {
 		return t, nil
 	}
-	select { // one call renews the token, and the others go on with the present one
+	began := time.Now()
+	renewed, err := c.renew(ctx, t)
+	switch {
+	case err == nil:
+		return renewed, nil
+	case t.isValid(c.now()):
+		return t, nil
+	case canTryAgain(ctx, began, err):
+		return c.replace(ctx, t)
+	}
+	return nil, err
+}
+
+// renew signs in, so that calls do not wait when t expires. One call does so, and for the others, renew
+// returns t.
+func (c *Client) renew(ctx context.Context, t *heldToken) (*heldToken, error) {
+	select {
 	case c.signingIn <- struct{}{}:
 	default:
 		return t, nil
@@ -84,11 +100,7 @@ func (c *Client) token(ctx context.Context) (*heldToken, error) {
 	if c.paused() != nil {
 		return t, nil
 	}
-	renewed, err := c.signInUnlessDone(ctx, t)
-	if err != nil && t.isValid(c.now()) {
-		return t, nil
-	}
-	return renewed, err
+	return c.signInUnlessDone(ctx, t)
 }
 
 // replace returns a token other than the given one, which has expired or was rejected. It signs in unless
@@ -97,18 +109,21 @@ func (c *Client) token(ctx context.Context) (*heldToken, error) {
 func (c *Client) replace(ctx context.Context, old *heldToken) (*heldToken, error) {
 	for began := time.Now(); ; {
 		t, err := c.tryReplace(ctx, old)
-		var answer *Error
-		if !errors.As(err, &answer) || answer.RetryAfter <= 0 ||
-			time.Since(began)+answer.RetryAfter > MaxWait || !allows(ctx, answer.RetryAfter) {
+		if !canTryAgain(ctx, began, err) {
 			return t, err
 		}
 	}
 }
 
-// allows reports whether ctx lasts longer than the wait.
-func allows(ctx context.Context, wait time.Duration) bool {
+// canTryAgain reports whether a call that began at the given time can sign in again when the service says.
+// The service must have named a time in Retry-After, and neither ctx nor MaxWait may end before it.
+func canTryAgain(ctx context.Context, began time.Time, err error) bool {
+	var answer *Error
+	if !errors.As(err, &answer) || answer.RetryAfter <= 0 || ctx.Err() != nil {
+		return false
+	}
 	deadline, ok := ctx.Deadline()
-	return ctx.Err() == nil && (!ok || time.Until(deadline) > wait)
+	return time.Since(began)+answer.RetryAfter <= MaxWait && (!ok || time.Until(deadline) > answer.RetryAfter)
 }
 
 // tryReplace waits for the end of a pause, and signs in once. If a sign-in of another call fails while this

@@ -225,6 +225,26 @@ func TestACallTriesAgainWhenTheServiceSays(t *testing.T) {
 	}
 }
 
+// A call that renews the token is a call without a token once the token has expired.
+func TestARenewalTriesAgainWhenTheServiceSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var signIns atomic.Int32
+		client := newClient(t, func(*http.Request) *http.Response {
+			n := signIns.Add(1)
+			if n == 2 {
+				time.Sleep(2 * time.Second)
+				return reply(429, nil, "Retry-After", "7")
+			}
+			return issue(fmt.Sprint("token-", n), 10*time.Second)
+		})
+		token(t, t.Context(), client)
+		time.Sleep(9 * time.Second)
+		began := time.Now()
+		require.Equal(t, "token-3", token(t, t.Context(), client))
+		require.Equal(t, 9*time.Second, time.Since(began))
+	})
+}
+
 func TestNoAnswerStopsAClientForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var signIns atomic.Int32

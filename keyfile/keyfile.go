@@ -56,8 +56,10 @@ func (k Keys) CreatedAt(key auth.KeyInfo) time.Time {
 
 // ReadOrCreate returns the keys in the file. If the file does not exist, ReadOrCreate creates it with a new
 // key of each kind, which only the owner of the file can read. The new signing key is an EdDSA key. If
-// several processes call ReadOrCreate at the same time, all of them get the same keys. If the machine stops
-// meanwhile, the file is complete or does not exist.
+// several processes call ReadOrCreate at the same time, all of them get the same keys. If the process ends
+// meanwhile, the file is complete or does not exist. Its name with a number after it can then be the name of
+// another file, which contains the same keys or keys that nothing uses: delete this file. The file system
+// must have hard links.
 //
 // Do not call ReadOrCreate for a service that has a database but has lost the file: with new peppers, no
 // user can sign in. Call [Read], whose error then says that the file is missing.

@@ -2,29 +2,35 @@
 // and RFC 9728, section 5.1). An error can carry what the challenge names beside its own code.
 package challenge
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
-// Bearer is a challenge for a bearer token. The value of a field must not contain quotation marks and
-// backslashes. The zero value asks for any token.
+// Bearer is a challenge for a bearer token. The zero value asks for any token.
 type Bearer struct {
 	Error    string // the error code, such as invalid_token
 	Scope    string // the scopes that the token needs, separated by spaces
 	Metadata string // the URL of the metadata of the protected resource
 }
 
-// String returns the value of the header. It has only the fields that are not empty.
+// String returns the value of the header. It has only the fields that are not empty, and that fit between
+// quotation marks as they are. A host can build a scope from a request, which could otherwise add a field.
 func (b Bearer) String() string {
 	text, separator := "Bearer", " "
 	for _, field := range [...]struct{ name, value string }{
 		{"error", b.Error}, {"scope", b.Scope}, {"resource_metadata", b.Metadata},
 	} {
-		if field.value != "" {
+		if field.value != "" && !strings.ContainsFunc(field.value, isUnquotable) {
 			text += separator + field.name + `="` + field.value + `"`
 			separator = ", "
 		}
 	}
 	return text
 }
+
+// isUnquotable reports whether a field of a challenge cannot contain the character (RFC 6750, section 3).
+func isUnquotable(r rune) bool { return r < ' ' || r >= 0x7f || r == '"' || r == '\\' }
 
 // Hint is an error with the fields of the challenge that the error itself does not know.
 type Hint struct {

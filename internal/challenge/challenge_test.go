@@ -25,6 +25,18 @@ func TestAChallengeHasOnlyTheFieldsThatAreKnown(t *testing.T) {
 	}
 }
 
+// The attack: a route asks for a scope that it builds from the request. The request adds the URL of the
+// attacker's metadata, and the client asks for its token there.
+func TestAFieldAddsNoOtherField(t *testing.T) {
+	t.Parallel()
+	for _, scope := range []string{
+		`x", resource_metadata="https://attacker.example.com`, `x\`, "x\r\nSet-Cookie: a=b", "x\x00", "x\x7f", "é",
+	} {
+		b := challenge.Bearer{Error: "insufficient_scope", Scope: scope, Metadata: scope}
+		require.Equal(t, `Bearer error="insufficient_scope"`, b.String())
+	}
+}
+
 func TestAHintKeepsTheError(t *testing.T) {
 	t.Parallel()
 	require.Zero(t, challenge.HintOf(io.EOF))

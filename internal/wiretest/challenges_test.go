@@ -147,6 +147,17 @@ func TestTheErrorOfAHostsOwnMiddlewareNamesTheMetadata(t *testing.T) {
 	require.Empty(t, w.Header().Get("WWW-Authenticate"))
 }
 
+// The attack: a host asks for a scope that it builds from the request, such as "notes:" and a name.
+func TestAScopeFromARequestAddsNothingToTheChallenge(t *testing.T) {
+	t.Parallel()
+	caller := auth.Identity{Limited: true, Scope: reading}
+	w := httptest.NewRecorder()
+	err := caller.CheckScope(`notes:x", resource_metadata="https://attacker.example.com`)
+	auth.WriteError(w, httptest.NewRequest(http.MethodGet, "/", nil), err)
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Equal(t, `Bearer error="insufficient_scope"`, w.Header().Get("WWW-Authenticate"))
+}
+
 // The attack: a URL ends the quoted string of the challenge, or names a page that an attacker can change.
 func TestTheURLOfTheMetadataIsChecked(t *testing.T) {
 	t.Parallel()

@@ -82,6 +82,24 @@ func TestAnAssertionThatExpiresWhileItIsVerifiedOpensNothing(t *testing.T) {
 	}
 }
 
+// The attack: an issuer that the host trusts less signs assertions with the IDs of another issuer's, so that
+// those no longer open a session.
+func TestAnIssuerUsesUpNoAssertionOfAnother(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	robot := f.registerService("robot").User
+	signIn := func(issuer, id string) error {
+		_, err := f.signInOnce(auth.WorkloadSignIn{UserID: robot.ID, Issuer: issuer, AssertionID: id,
+			ExpiresAt: f.clock.Now().Add(time.Minute)})
+		return err
+	}
+	for _, assertion := range [][2]string{{"https://a", "1"}, {"https://a1", "1"}, {"https://a", "11"},
+		{"https://a", "\x001"}, {"https://a\x00", "1"}, {"https://A", "1"}, {"", "https://a1"}} {
+		require.NoError(t, signIn(assertion[0], assertion[1]), assertion)
+		require.ErrorContains(t, signIn(assertion[0], assertion[1]), "it was used already")
+	}
+}
+
 // The accident: a workload has the ID of a person. The sessions of the person must stay, although the person
 // has as many as possible.
 func TestAWorkloadTakesNoSessionFromAPerson(t *testing.T) {

@@ -22,10 +22,17 @@ func (c Claims) check(field string) error {
 		at := fmt.Sprintf("%s[%q]", field, name)
 		switch value := value.(type) {
 		case string:
-			// U+FFFD stands for broken text in an assertion.
-			if value == "" || len(value) > maxClaim || !utf8.ValidString(value) ||
-				strings.ContainsRune(value, utf8.RuneError) {
+			if !isClaim(value) {
 				return fmt.Errorf("%s must be text of 1 to %d bytes", at, maxClaim)
+			}
+		case []string:
+			if len(value) == 0 {
+				return fmt.Errorf("%s is empty", at)
+			}
+			for i, one := range value {
+				if !isClaim(one) {
+					return fmt.Errorf("%s[%d] must be text of 1 to %d bytes", at, i, maxClaim)
+				}
 			}
 		case bool, int, int64:
 		case Claims:
@@ -36,18 +43,28 @@ func (c Claims) check(field string) error {
 				return err
 			}
 		default:
-			return fmt.Errorf("%s is a %T; it must be a string, bool, int, int64 or Claims", at, value)
+			return fmt.Errorf("%s is a %T; it must be a string, []string, bool, int, int64 or Claims", at,
+				value)
 		}
 	}
 	return nil
+}
+
+// isClaim reports whether an assertion can have the text. U+FFFD stands for broken text in an assertion.
+func isClaim(text string) bool {
+	return text != "" && len(text) <= maxClaim && utf8.ValidString(text) &&
+		!strings.ContainsRune(text, utf8.RuneError)
 }
 
 // clone returns a copy of the claims, which the host cannot change.
 func (c Claims) clone() Claims {
 	copied := maps.Clone(c)
 	for name, value := range copied {
-		if inner, ok := value.(Claims); ok {
-			copied[name] = inner.clone()
+		switch value := value.(type) {
+		case Claims:
+			copied[name] = value.clone()
+		case []string:
+			copied[name] = slices.Clone(value)
 		}
 	}
 	return copied
@@ -64,23 +81,15 @@ func (c Claims) missing(given map[string]any) string {
 	return ""
 }
 
-// excluded returns the name of a claim that the assertion lacks or has with the same value, or "" if there is
-// none.
-func (c Claims) excluded(given map[string]any) string {
-	for name, value := range c {
-		if found, ok := given[name]; !ok || equal(value, found) {
-			return name
-		}
-	}
-	return ""
-}
-
 // equal compares a value of Claims with a value of an assertion, as readObject returns it.
 func equal(want, given any) bool {
 	switch want := want.(type) {
 	case Claims:
 		object, ok := given.(map[string]any)
 		return ok && want.missing(object) == ""
+	case []string:
+		text, ok := given.(string)
+		return ok && slices.Contains(want, text)
 	case int:
 		return given == json.Number(strconv.Itoa(want))
 	case int64:

@@ -199,10 +199,11 @@ func isLoopback(host string) bool {
 	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
-// age returns the time from then to now by the wall clock, because the monotonic clock stands still while a
-// machine sleeps. If then is after now, the age is not known, and the result is the longest Duration.
+// age returns the time from then to now, by the monotonic clock or by the wall clock: the greater counts. The
+// monotonic clock stands still while a machine sleeps, and the wall clock can be set back. If then is after
+// now by both, the age is not known, and the result is the longest Duration.
 func age(now, then time.Time) time.Duration {
-	passed := now.Round(0).Sub(then.Round(0))
+	passed := max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
 	if passed < 0 {
 		return 1<<63 - 1
 	}

@@ -34,7 +34,8 @@ func TestAWorkloadThatIsNotValidSaysWhatToChange(t *testing.T) {
 		`Claims["d"] is a <nil>`:                           func(w *W) { w.Claims["d"] = nil },
 		`Claims["e"] is empty`:                             func(w *W) { w.Claims["e"] = workload.Claims{} },
 		`Claims["f"]["g"] must be text`:                    func(w *W) { w.Claims["f"] = workload.Claims{"g": ""} },
-		`Except["event_name"] must be text`:                func(w *W) { w.Except["event_name"] = "" },
+		`Claims["h"] is empty`:                             func(w *W) { w.Claims["h"] = []string{} },
+		`Claims["i"][1] must be text`:                      func(w *W) { w.Claims["i"] = []string{"a", ""} },
 		`Claims["repository_id"] must be text`:             func(w *W) { *w = gitHub(f, 1, 0) },
 		`Claims["repository_owner_id"] must be`:            func(w *W) { *w = gitHub(f, -1, 1) },
 	} {

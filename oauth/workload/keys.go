@@ -70,7 +70,8 @@ var errKeyUnknown = errors.New("the issuer has no such key")
 
 // find returns the keys of the issuer with the ID and the algorithm, at least one. If they are not known, or
 // were read too long ago, find reads the keys of the issuer again, but not more often than fetchGap allows.
-// It returns errKeyUnknown if there is no such key, and another error if the keys could not be read.
+// It returns errKeyUnknown if there is no such key, and another error if the keys could not be read, or not
+// in time.
 func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.PublicKey, error) {
 	now := k.now()
 	k.mu.Lock()
@@ -79,7 +80,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 		k.mu.Unlock()
 		return found, nil
 	}
-	reading := k.begin(now)
+	reading, unfinished := k.begin(now), false
 	k.mu.Unlock()
 	if reading != nil {
 		limit := fetchTime
@@ -91,6 +92,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 		select {
 		case <-reading:
 		case <-ctx.Done():
+			unfinished = true // the key can be a new one
 		}
 	}
 	k.mu.Lock()
@@ -101,7 +103,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 		return found, nil
 	case k.failure != nil:
 		return nil, fmt.Errorf("workload: reading the keys of %s: %w", k.setting.URL, k.failure)
-	case k.read.IsZero(), old >= goodFor:
+	case unfinished, k.read.IsZero(), old >= goodFor:
 		return nil, fmt.Errorf("workload: the keys of %s have not been read yet", k.setting.URL)
 	}
 	return nil, errKeyUnknown
@@ -238,7 +240,7 @@ func parseKeys(text []byte) ([]publicKey, error) {
 	var keys []publicKey
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
-		if json.Unmarshal(raw, &key) != nil || !hasAllBytes(raw, key.Key) {
+		if json.Unmarshal(raw, &key) != nil || !isWhole(raw, key.Key) {
 			continue
 		}
 		names := algorithmsOf(key.Key)
@@ -251,15 +253,20 @@ func parseKeys(text []byte) ([]publicKey, error) {
 	return keys, nil
 }
 
-// hasAllBytes reports whether the JWK has all bytes of the key. Package jose adds zeros to an Ed25519 key
-// that is too short.
-func hasAllBytes(raw []byte, key any) bool {
-	public, ok := key.(ed25519.PublicKey)
-	if !ok {
-		return true
+// isWhole reports whether the key is that of the JWK. Package jose adds zeros to an Ed25519 key that is too
+// short, and uses only the last 64 bits of the exponent of an RSA key.
+func isWhole(raw []byte, key any) bool {
+	var given struct{ X, E string }
+	if json.Unmarshal(raw, &given) != nil {
+		return false
 	}
-	var given struct{ X string }
-	return json.Unmarshal(raw, &given) == nil && given.X == base64.RawURLEncoding.EncodeToString(public)
+	switch key := key.(type) {
+	case ed25519.PublicKey:
+		return given.X == base64.RawURLEncoding.EncodeToString(key)
+	case *rsa.PublicKey:
+		return len(given.E) <= base64.RawURLEncoding.EncodedLen(4) // crypto/rsa accepts at most 31 bits
+	}
+	return true
 }
 
 // algorithmsOf returns the names of the algorithm of a public key in JWK sets, that of the header of a JWT

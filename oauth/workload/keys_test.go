@@ -2,6 +2,7 @@ package workload_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/oauth/workload"
 	"github.com/sallyport-go/auth/oauth/workload/workloadtest"
 )
@@ -51,6 +54,59 @@ func TestAnIssuerThatHangsHoldsARequestForSecondsOnly(t *testing.T) {
 	began := time.Now()
 	f.requireUnavailable("", f.sign())
 	require.Less(t, time.Since(began), 9*time.Second)
+}
+
+func TestAnIssuerThatHangsDelaysNoOther(t *testing.T) {
+	t.Parallel()
+	var slow *workloadtest.Issuer
+	f := newFixture(t, func(f *fixture, cfg *workload.Config) {
+		slow = f.startIssuer()
+		second := f.workload
+		second.Issuer = slow.URL()
+		cfg.Workloads = []workload.Workload{f.workload, second}
+		cfg.Issuers = append(cfg.Issuers, slow.Settings())
+	})
+	slow.SetFault(workloadtest.Hang)
+	ctx, giveUp := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		_, err := f.verifier.VerifyAssertion(ctx, slow.Sign(f.claims()))
+		require.ErrorContains(t, err, "have not been read yet")
+	})
+	require.Eventually(t, func() bool { return slow.Requests() == 1 }, 5*time.Second, time.Millisecond)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	giveUp()
+	waiting.Wait()
+}
+
+// The attack: a client begins the read of the keys, and gives up at once, so that the others get none.
+func TestACallerThatGivesUpDoesNotEndTheRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	gone, giveUp := context.WithCancel(t.Context())
+	giveUp()
+	_, _ = f.verifier.VerifyAssertion(gone, f.sign()) // can succeed if the read is very fast
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	require.Equal(t, 2, f.issuer.Requests(), "the document and the keys, once")
+}
+
+// The issuer has begun to sign with a new key, and answers slowly. An answer that rejects the assertion would
+// make the job give up.
+func TestAnAssertionIsNotRejectedWhileTheKeysAreRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := f.verify(f.sign())
+	require.NoError(t, err)
+	f.issuer.UseKey("EdDSA")
+	f.issuer.SetFault(workloadtest.Hang)
+	f.clock.Advance(10 * time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err = f.verifier.VerifyAssertion(ctx, f.sign())
+	require.ErrorContains(t, err, "have not been read yet")
+	require.NotErrorIs(t, err, auth.ErrAssertionRejected)
 }
 
 func TestAnEmptyKeySetRejectsEveryAssertion(t *testing.T) {
@@ -166,6 +222,20 @@ func TestAClockThatIsSetBackMakesKeysOld(t *testing.T) {
 	require.Equal(t, 4, f.issuer.Requests())
 }
 
+// The attack: the wall clock is set back, so that a key that was stolen hours ago seems to have been read
+// lately.
+func TestAClockThatIsSetBackMakesNoKeyYounger(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := newFixture(t, func(_ *fixture, cfg *workload.Config) { cfg.Now = func() time.Time { return now } })
+	sign := func() string { return f.sign("iat", now.Unix(), "exp", now.Unix()+300) }
+	_, err := f.verify(sign())
+	require.NoError(t, err)
+	f.issuer.SetFault(workloadtest.Down)
+	now = authtest.Suspended(now.Add(6*time.Hour), -5*3600) // an hour later by the wall clock
+	f.requireUnavailable("status 503", sign())
+}
+
 // payloadOf returns the payload of an assertion.
 func payloadOf(t *testing.T, assertion string) string {
 	t.Helper()
@@ -240,6 +310,7 @@ func TestSpecialAddressesAreNotPublic(t *testing.T) {
 func TestOnlyKeysThatCanSignAssertionsAreUsed(t *testing.T) {
 	t.Parallel()
 	const x = `"kid":"1","kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`
+	rsaKey := `"kid":"1","kty":"RSA","n":"` + strings.Repeat("_", 340) + `_w"`
 	const p256 = `"kid":"1","kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
 		`"y":"x0Q7oG9p2TnmvhHk6jN7Uow_q0PwZ7iRjOm2gXrDUfE"`
 	for text, want := range map[string]int{
@@ -253,6 +324,8 @@ func TestOnlyKeysThatCanSignAssertionsAreUsed(t *testing.T) {
 		`{` + strings.Replace(x, "11qY", "", 1) + `}`:                                 0,
 		`{` + strings.Replace(p256, "x0Q7", "x0Q8", 1) + `}`:                          0, // not on the curve
 		`{"kid":"1","kty":"oct","k":"c2VjcmV0"}`:                                      0,
+		`{` + rsaKey + `,"e":"AQAB"}`:                                                 1,
+		`{` + rsaKey + `,"e":"AQAAAAAAAQAB"}`:                                         0, // more than 64 bits
 		`{"kid":"1","kty":"RSA","n":"` + strings.Repeat("AQ", 80) + `","e":"AQAB"}`:   0, // short
 		`{"kid":"1","kty":"RSA","n":"` + strings.Repeat("_w", 1500) + `","e":"AQAB"}`: 0, // long
 		`null`: 0,

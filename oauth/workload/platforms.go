@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -28,24 +29,34 @@ type GitHubActionsOptions struct {
 	// changes when the repository is renamed. Empty means any.
 	WorkflowRef string
 
-	// InsecurePullRequestTarget accepts jobs of the event pull_request_target. Such a job has the rights of
-	// the repository, and is caused by anybody who opens a pull request.
-	InsecurePullRequestTarget bool
+	// InsecureEvents are further events whose jobs are accepted, such as "workflow_run". Anybody who opens a
+	// pull request or writes a comment can cause a job of such an event, and the job has the rights of the
+	// repository. Without this option, the event must be one that needs write access to the repository, such
+	// as "push", or "schedule".
+	InsecureEvents []string
 
 	// Issuer is the issuer of a GitHub Enterprise Server, such as
-	// "https://github.example.com/_services/token". Empty means github.com.
+	// "https://github.example.com/_services/token", or that of an enterprise at github.com which has its own.
+	// Empty means github.com.
 	Issuer string
 }
+
+// memberEvents are the events that need write access to the repository, and schedule. A pull request from a
+// fork causes pull_request, too, but GitHub gives no assertion to its jobs.
+var memberEvents = []string{"push", "pull_request", "merge_group", "create", "delete", "release",
+	"deployment", "workflow_dispatch", "repository_dispatch", "schedule"}
 
 // GitHubActions returns a workload for the jobs of a repository in GitHub Actions. The caller sets its UserID
 // and Scopes. GET https://api.github.com/repos/OWNER/NAME shows both IDs, as "owner": {"id"} and "id".
 //
-// The conditions are the IDs of the owner and of the repository, and those of the options. So a repository
-// that is renamed is still accepted. One that is deleted and made again, or moves to another owner, is not.
+// The conditions are the IDs of the owner and of the repository, the event, and those of the options. So a
+// repository that is renamed is still accepted. One that is deleted and made again, or moves to another
+// owner, is not.
 func GitHubActions(ownerID, repositoryID int64, options GitHubActionsOptions) Workload {
 	w := Workload{Issuer: gitHubIssuer, Claims: Claims{
 		"repository_owner_id": idText(ownerID),
 		"repository_id":       idText(repositoryID),
+		"event_name":          slices.Concat(memberEvents, options.InsecureEvents),
 	}}
 	if options.Issuer != "" {
 		w.Issuer = options.Issuer
@@ -56,9 +67,6 @@ func GitHubActions(ownerID, repositoryID int64, options GitHubActionsOptions) Wo
 		if value != "" {
 			w.Claims[name] = value
 		}
-	}
-	if !options.InsecurePullRequestTarget {
-		w.Except = Claims{"event_name": "pull_request_target"}
 	}
 	return w
 }

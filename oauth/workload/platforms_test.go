@@ -30,24 +30,32 @@ func TestARepositoryIsItsID(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// The attack: somebody opens a pull request, and a workflow of the event pull_request_target runs with the
-// rights of the repository.
+// The attack: somebody opens a pull request or writes a comment, and a workflow runs with the rights of the
+// repository.
 func TestJobsThatStrangersCauseDoNotSignIn(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.requireRejected(`"event_name"`, f.sign("event_name", "pull_request_target"))
-	f.requireRejected(`"event_name"`, f.sign("event_name", nil)) // GitHub no longer says which event
+	for _, event := range []any{
+		"pull_request_target", "workflow_run", "issue_comment", "issues", "discussion_comment", "watch", "fork",
+		"pull_request_review", "check_run", "a new one", "", "Push", []string{"push"},
+		nil, // GitHub no longer says which event
+	} {
+		f.requireRejected(`"event_name"`, f.sign("event_name", event))
+	}
 	for _, event := range []string{"push", "pull_request", "workflow_dispatch", "schedule"} {
 		_, err := f.verify(f.sign("event_name", event))
 		require.NoError(t, err, event)
 	}
 	allowed := newFixture(t, func(f *fixture, _ *workload.Config) {
 		f.workload = workload.GitHubActions(owner, repository, workload.GitHubActionsOptions{
-			Issuer: f.issuer.URL(), InsecurePullRequestTarget: true})
+			Issuer: f.issuer.URL(), InsecureEvents: []string{"workflow_run"}})
 		f.workload.UserID, f.workload.Scopes = f.deployer.ID, auth.NewScopes("reports:read")
 	})
-	_, err := allowed.verify(allowed.sign("event_name", "pull_request_target"))
-	require.NoError(t, err)
+	for _, event := range []string{"workflow_run", "push"} {
+		_, err := allowed.verify(allowed.sign("event_name", event))
+		require.NoError(t, err, event)
+	}
+	allowed.requireRejected(`"event_name"`, allowed.sign("event_name", "pull_request_target"))
 }
 
 func TestTheOptionsOfGitHubActionsAreConditions(t *testing.T) {

@@ -198,9 +198,6 @@ func (i *issuer) match(claims map[string]any) (Workload, error) {
 		}
 		name := w.Claims.missing(claims)
 		if name == "" {
-			name = w.Except.excluded(claims)
-		}
-		if name == "" {
 			return w, nil
 		}
 		candidates++

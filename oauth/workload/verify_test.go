@@ -266,7 +266,7 @@ func TestAnIssuerSpeaksOnlyForItself(t *testing.T) {
 		other = f.startIssuer()
 		second := f.workload
 		second.Issuer = other.URL()
-		second.Claims, second.Except = workload.Claims{"project": "7"}, nil
+		second.Claims = workload.Claims{"project": "7"}
 		cfg.Workloads = []workload.Workload{f.workload, second}
 		cfg.Issuers = append(cfg.Issuers, other.Settings())
 	})
@@ -278,7 +278,7 @@ func TestAnIssuerSpeaksOnlyForItself(t *testing.T) {
 	f.requireRejected("no such key", other.SignText(nil, string(text)))
 	f.requireRejected("signature", other.SignText(kid, string(text)))
 	f.requireRejected(`"project"`, other.Sign(f.claims()))
-	f.requireRejected(`"repository_id"`, f.issuer.Sign(map[string]any{"aud": f.url, "project": "7"}))
+	f.requireRejected(`"event_name"`, f.issuer.Sign(map[string]any{"aud": f.url, "project": "7"}))
 	_, err = f.verify(other.Sign(map[string]any{"aud": f.url, "project": "7"}))
 	require.NoError(t, err)
 }
@@ -323,14 +323,12 @@ func TestTheFirstWorkloadThatAcceptsAnAssertionCounts(t *testing.T) {
 // A host could fill the maps again for the next workload.
 func TestAConditionDoesNotChangeAfterNew(t *testing.T) {
 	t.Parallel()
-	inner := workload.Claims{"id": "x"}
-	claims, except := workload.Claims{"object": inner}, workload.Claims{"event_name": "schedule"}
-	f := newFixture(t, func(f *fixture, _ *workload.Config) {
-		f.workload.Claims, f.workload.Except = claims, except
-	})
+	inner, events := workload.Claims{"id": "x"}, []string{"push"}
+	claims := workload.Claims{"object": inner, "event_name": events}
+	f := newFixture(t, func(f *fixture, _ *workload.Config) { f.workload.Claims = claims })
 	delete(inner, "id")
 	delete(claims, "object")
-	delete(except, "event_name")
+	events[0] = "schedule"
 	_, err := f.verify(f.sign("object", map[string]any{"id": "x"}))
 	require.NoError(t, err)
 	f.requireRejected(`"object"`, f.sign("object", map[string]any{"id": "y"}))
@@ -341,15 +339,17 @@ func TestClaimsHaveTypes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(f *fixture, _ *workload.Config) {
 		f.workload.Claims = workload.Claims{"text": "1", "number": 1, "long": int64(1) << 60, "flag": true,
+			"choice": []string{"a", "1"},
 			"object": workload.Claims{"inner": workload.Claims{"id": "x"}}}
 	})
-	right := []any{"text", "1", "number", 1, "long", int64(1) << 60, "flag", true,
+	right := []any{"text", "1", "number", 1, "long", int64(1) << 60, "flag", true, "choice", "1",
 		"object", map[string]any{"inner": map[string]any{"id": "x", "more": 1}, "more": 1}}
 	_, err := f.verify(f.sign(right...))
 	require.NoError(t, err)
 	for _, wrong := range [][]any{
 		{"text", 1}, {"text", true}, {"number", "1"}, {"number", 1.5}, {"number", json.RawMessage("1.0")},
 		{"number", json.RawMessage("1e0")}, {"number", true}, {"long", float64(1 << 60)}, {"flag", "true"},
+		{"choice", 1}, {"choice", "b"}, {"choice", []string{"a"}}, {"choice", []string{"a", "1"}}, {"choice", nil},
 		{"flag", 1}, {"flag", false}, {"object", "x"}, {"object", map[string]any{"id": "x"}},
 		{"object", []any{map[string]any{"inner": map[string]any{"id": "x"}}}},
 		{"object", map[string]any{"inner": map[string]any{"id": 1}}}, {"object", nil},

@@ -28,10 +28,6 @@ type Workload struct {
 	// Claims are the conditions, at least one. Each must be equal to the claim of the assertion.
 	Claims Claims
 
-	// Except are claims that an accepted assertion has with other values. An assertion without one of these
-	// claims is rejected, too.
-	Except Claims
-
 	// UserID is the ID of the service user as which the workload signs in.
 	UserID string
 
@@ -51,7 +47,7 @@ type Workload struct {
 
 // Claims are claims of an assertion with their values. A value is a string, a bool, an int, an int64, or
 // Claims for the members of an object. An assertion must have the same value of the same type: the string
-// "74" is not the number 74.
+// "74" is not the number 74. If a value is a []string, the assertion must have one of these strings.
 type Claims map[string]any
 
 // Config is the configuration of a [Verifier].
@@ -108,7 +104,7 @@ func New(svc *auth.Service, cfg Config) (*Verifier, error) {
 		if err := w.check(fmt.Sprintf("workload: Config.Workloads[%d]", i), svc.Tokens()); err != nil {
 			return nil, err
 		}
-		w.Claims, w.Except = w.Claims.clone(), w.Except.clone()
+		w.Claims = w.Claims.clone()
 		of := v.issuers[w.Issuer]
 		if of == nil {
 			setting := settings[w.Issuer] // zero for most issuers
@@ -151,7 +147,7 @@ func (w Workload) check(at string, tokens *auth.TokenIssuer) error {
 	if err := checkURL(w.Issuer); err != nil {
 		return fmt.Errorf("%s.Issuer %w", at, err)
 	}
-	return cmp.Or(w.Claims.check(at+".Claims"), w.Except.check(at+".Except"))
+	return w.Claims.check(at + ".Claims")
 }
 
 const maxURL = 256

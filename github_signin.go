@@ -359,9 +359,9 @@ func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID s
 }
 
 // Unlink does what Disconnect does, and also removes the link. A sign-in with the account is then refused
-// until the user connects the account again or [GitHubConnector.Forget] is called. Unlink revokes the
-// sessions that GitHub sign-ins opened for the user. It returns ErrNotFound if no account is linked, and
-// ErrLastWayIn if the user could not sign in without the link.
+// until the user connects the account again or [GitHubConnector.Forget] is called. Unlink revokes the user's
+// sessions that GitHub sign-ins opened, and those of devices that such a session may have approved. It
+// returns ErrNotFound if no account is linked, and ErrLastWayIn if it is the user's only way to sign in.
 func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID string) error {
 	if err := g.checkAuthority(ctx, by); err != nil {
 		return err

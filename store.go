@@ -161,6 +161,9 @@ type SessionStore interface {
 	// the authority, and returns how many of them were neither expired nor revoked. It adds one entry to the
 	// feed for each session, as RevokeSession does, and folds them: see [FoldRevocations]. It returns
 	// ErrInvalid if the authority has a Host: see [Write.ValidateBySession].
+	//
+	// A [DeviceStore] also removes the devices that the session of the authority has approved and that are
+	// not redeemed. Otherwise, such a device would get another session of the user afterwards.
 	RevokeOtherSessions(ctx context.Context, w Write) (int, error)
 
 	// ExtendSession extends the session of the Write's authority, and returns the stored session and its
@@ -305,9 +308,12 @@ type GitHubStore interface {
 	DeleteGitHubToken(ctx context.Context, w Write, userID, host, version string) (GitHubToken, error)
 
 	// UnlinkGitHub removes and returns the user's link to an account of the GitHub host, and the
-	// token if there is one. It revokes the user's sessions whose Method is MethodGitHub. The
-	// account stays remembered for the user. UnlinkGitHub returns ErrNotFound if there is no link,
-	// and ErrLastWayIn if the user has no other link and no unexpired access key.
+	// token if there is one. The account stays remembered for the user.
+	//
+	// UnlinkGitHub revokes the user's sessions whose Method is MethodGitHub. It also revokes those whose
+	// Method is MethodDevice and that have no AccessKeyID, because a session of GitHub may have approved
+	// the device. UnlinkGitHub returns ErrNotFound if there is no link, and ErrLastWayIn if the user has
+	// no other link and no unexpired access key.
 	UnlinkGitHub(ctx context.Context, w Write, userID, host string) (GitHubLink, *GitHubToken, error)
 
 	// ListGitHubAccounts returns the accounts that the store remembers for the user, sorted by Host and

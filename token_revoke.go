@@ -175,9 +175,9 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 }
 
 // RevokeOthers revokes all sessions of the authority's user, except the session of the authority, and
-// returns how many of them were live. Use it to sign a user out everywhere else. RevokeOthers needs the
-// authority of a session: it returns an *[InvalidError] if the authority has a Host. It also returns the
-// errors of [Authority.Check].
+// returns how many of them were live. Use it to sign a user out everywhere else. It also withdraws the
+// approvals of devices that have not got their tokens yet. RevokeOthers needs the authority of a session: it
+// returns an *[InvalidError] if the authority has a Host. It also returns the errors of [Authority.Check].
 //
 // A user can have revoked so many sessions that the revocation feed replaces entries: see [FoldRevocations].
 // The session of the authority can then be revoked too, if it is older than most of them.

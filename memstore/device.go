@@ -10,8 +10,9 @@ import (
 
 // devices contains the devices that wait for an approval, or for the redemption of one.
 type devices struct {
-	byCode     map[string]*device // by the hash of the device code
-	byUserCode map[string]*device // by the hash of the user code
+	byCode     map[string]*device      // by the hash of the device code
+	byUserCode map[string]*device      // by the hash of the user code
+	approvedBy map[string]set[*device] // by the ID of the session
 	byExpiry   queue[*device]
 }
 
@@ -22,7 +23,8 @@ type device struct {
 }
 
 func newDevices() devices {
-	return devices{byCode: make(map[string]*device), byUserCode: make(map[string]*device)}
+	return devices{byCode: make(map[string]*device), byUserCode: make(map[string]*device),
+		approvedBy: make(map[string]set[*device])}
 }
 
 // remove removes the device from every index.
@@ -30,6 +32,26 @@ func (d *devices) remove(old *device) {
 	d.byExpiry.remove(old.expiry)
 	delete(d.byCode, old.record.CodeHash)
 	delete(d.byUserCode, old.record.UserCodeHash)
+	sessionID := old.record.SessionID
+	if delete(d.approvedBy[sessionID], old); len(d.approvedBy[sessionID]) == 0 {
+		delete(d.approvedBy, sessionID)
+	}
+}
+
+// addApproved adds an approved device to the index of the sessions.
+func (d *devices) addApproved(approved *device) {
+	sessionID := approved.record.SessionID
+	if d.approvedBy[sessionID] == nil {
+		d.approvedBy[sessionID] = make(set[*device])
+	}
+	d.approvedBy[sessionID].add(approved)
+}
+
+// removeApproved removes the devices that the session has approved.
+func (d *devices) removeApproved(sessionID string) {
+	for approved := range d.approvedBy[sessionID] {
+		d.remove(approved)
+	}
 }
 
 // CreateDevice implements [auth.DeviceStore].
@@ -100,7 +122,9 @@ func (s *accounts) decideDevice(
 	if err != nil {
 		return auth.DeviceAuthorization{}, fmt.Errorf("memstore: device: %w", err)
 	}
-	found.record = decided
+	if found.record = decided; !decided.ApprovedAt.IsZero() {
+		s.devices.addApproved(found)
+	}
 	s.addEvent(w, now, subject{userID: w.By.UserID})
 	return decided, nil
 }

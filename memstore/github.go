@@ -198,7 +198,8 @@ func (s *accounts) UnlinkGitHub(
 	s.removeLink(u, link)
 	var opened []*session
 	for _, found := range u.sessions {
-		if found.record.Method == auth.MethodGitHub {
+		ofDevice := found.record.Method == auth.MethodDevice && found.record.AccessKeyID == ""
+		if found.record.Method == auth.MethodGitHub || ofDevice {
 			opened = append(opened, found)
 		}
 	}

@@ -158,6 +158,7 @@ func (s *accounts) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, 
 	}
 	acting := s.sessions[w.By.SessionID]
 	live := len(acting.owner.liveSessions(now)) - 1
+	s.devices.removeApproved(w.By.SessionID)
 	if others := without(acting.owner.sessions, acting); len(others) > 0 {
 		s.revokeSessions(w.By.UserID, lastTokenEnd(w, now), others...)
 	}

@@ -255,6 +255,13 @@ func TestADeviceGetsNoMoreThanThePersonMayGive(t *testing.T) {
 	b = d.signIn(d.key(d.ada.User, auth.NewScopes("admin")))
 	require.Equal(t, 403, b.call("lookup", userCode).status)
 	require.Equal(t, 404, b.call("approve", userCode).status)
+
+	first, err := d.svc.Credentials().Issue(t.Context(), byHost, d.ada.User.ID,
+		auth.KeyOptions{MustRotate: true})
+	require.NoError(t, err)
+	for _, name := range []string{"lookup", "approve", "deny"} {
+		require.Equal(t, 403, d.signIn(first).call(name, userCode).status, "a key that must be rotated")
+	}
 }
 
 // The attack: codes end up in the log, or an outage becomes an answer about a code.

@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"database/sql"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"sync"
@@ -116,7 +117,8 @@ func TestOfManyDecisionsOnTwoInstancesOneSucceeds(t *testing.T) {
 }
 
 // The attack: the approving session is revoked on one instance, and the device redeems on another one that
-// has not heard of it.
+// has not heard of it. Or a person notices that the device is an attacker's, and revokes all sessions except
+// the approving one. There was no session of the device to revoke yet.
 func TestARevocationElsewhereHoldsForTheNextRedemption(t *testing.T) {
 	t.Parallel()
 	for name, open := range deviceStores {
@@ -126,8 +128,19 @@ func TestARevocationElsewhereHoldsForTheNextRedemption(t *testing.T) {
 			d := newDevicesOn(t, one)
 			second := d.another(t, two)
 			code, userCode := second.codes()
-			d.signIn(d.ada.Pair).approve(userCode)
-			_, err := d.svc.RevokeUser(t.Context(), byHost, d.ada.User.ID)
+			b := d.signIn(d.ada.Pair)
+			b.approve(userCode)
+			r := b.request("/auth/sessions?except=current", "")
+			r.Method = http.MethodDelete
+			response, err := http.DefaultClient.Do(r)
+			require.NoError(t, err)
+			response.Body.Close()
+			require.Equal(t, 200, response.StatusCode)
+			require.Equal(t, "invalid_grant", second.poll(code).code())
+
+			code, userCode = second.codes()
+			b.approve(userCode)
+			_, err = d.svc.RevokeUser(t.Context(), byHost, d.ada.User.ID)
 			require.NoError(t, err)
 			require.Equal(t, "invalid_grant", second.poll(code).code())
 		})

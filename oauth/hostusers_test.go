@@ -62,6 +62,7 @@ func (p *people) change(id string, do func(*auth.User) (keep bool)) {
 type hosted struct {
 	*fixture
 	people        *people
+	accounts      auth.AccountStore
 	person, agent auth.KeyPair
 	fail          func(method string) error // called before each call of the store
 	log           bytes.Buffer
@@ -82,13 +83,16 @@ func newHosted(t *testing.T) *hosted {
 		func(method string) error { return h.fail(method) })
 	svc, err := auth.NewWithUsers(store, h.people, auth.Config{
 		Issuer: server.URL, SigningKeys: []auth.SigningKey{key}, Proxies: auth.NoProxies(),
-		Tokens: auth.TokenConfig{Scopes: []string{"reports:read"}, Audiences: []string{reports}},
-		Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
+		PublicURL: server.URL, BrowserSessions: &auth.BrowserSessions{},
+		SealingKeys: []auth.SymmetricKey{authtest.SymmetricKey(t, "s")},
+		Tokens:      auth.TokenConfig{Scopes: []string{"reports:read"}, Audiences: []string{reports}},
+		Logger:      slog.New(slog.NewTextHandler(&h.log, nil)),
 	})
 	require.NoError(t, err)
 	oauthServer, err := oauth.New(svc, oauth.Config{})
 	require.NoError(t, err)
 	oauthServer.Mount(mux)
+	h.accounts = store
 	h.fixture = &fixture{t: t, svc: svc, url: server.URL}
 	h.person, h.agent = h.key(auth.User{ID: "1"}, nil), h.key(auth.User{ID: "2"}, nil)
 	return h
@@ -124,6 +128,39 @@ func TestTheKeyOfADisabledUserOfTheHostIsRefusedEverywhere(t *testing.T) {
 		a := h.post("/auth/introspect", url.Values{"token": {subject}}, "Authorization", asker)
 		require.Equal(t, 401, a.status, "%s: with a token: %s", name, a.text)
 		require.Equal(t, "invalid_token", a.code())
+	}
+}
+
+// The attack: a person approves a device, and the host then disables or removes the person in its own table
+// without a call of RevokeUser. Or a service user approves a device: only the host knows that it is one.
+func TestADeviceGetsNoTokenOfAUserWhomTheHostRefuses(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		change func(*auth.User) bool
+		want   error
+	}{
+		"disabled":     {func(u *auth.User) bool { u.IsActive = false; return true }, auth.ErrUserDisabled},
+		"removed":      {func(*auth.User) bool { return false }, auth.ErrNotFound},
+		"service user": {func(u *auth.User) bool { u.IsService = true; return true }, auth.ErrServiceUser},
+	} {
+		h := newHosted(t)
+		codes, err := h.svc.StartDevice(t.Context(), "cli", auth.NewScopes("reports:read"))
+		require.NoError(t, err)
+		token, err := h.svc.Login(t.Context(), h.person, auth.LoginOptions{})
+		require.NoError(t, err)
+		by := auth.Authority{SessionID: token.Session.ID, UserID: "1"}
+		_, err = h.svc.ClaimDevice(t.Context(), by, codes.UserCode)
+		require.NoError(t, err)
+		_, err = h.svc.ApproveDevice(t.Context(), by, codes.UserCode)
+		require.NoError(t, err)
+		h.people.change("1", test.change)
+		for _, want := range []error{test.want, auth.ErrNotFound} {
+			_, err = h.svc.RedeemDevice(t.Context(), "cli", codes.DeviceCode.Reveal())
+			require.ErrorIs(t, err, want, name)
+		}
+		sessions, err := h.accounts.ListSessions(t.Context(), "1", token.Session.CreatedAt)
+		require.NoError(t, err)
+		require.Len(t, sessions, 1, "%s: only the session of the person", name)
 	}
 }
 

@@ -222,6 +222,22 @@ SELECT code_hash FROM auth_device_codes WHERE expires_at <= ? ORDER BY expires_a
 	deleteDevices = `DELETE FROM auth_device_codes WHERE code_hash `
 )
 
+const devicesOfSession = `SELECT code_hash FROM auth_device_codes WHERE session_id = ? AND approved_at > 0`
+
+// withdrawDevices removes the devices that the session has approved and that are not redeemed. The caller
+// has locked the user of the session, so no device is approved or redeemed meanwhile.
+//
+// The statement that finds the devices locks nothing. On MariaDB it would lock the index of the sessions
+// before the records, and PruneDevices locks them in the opposite order.
+func withdrawDevices(ctx context.Context, t tx, sessionID string) error {
+	approved, err := collect(ctx, t.querier, func(hash *string) []any { return []any{hash} },
+		devicesOfSession, sessionID)
+	if err != nil {
+		return err
+	}
+	return changeListed(ctx, t, deleteDevices, approved)
+}
+
 // PruneDevices implements [auth.DeviceStore].
 func (s *core) PruneDevices(ctx context.Context, expired time.Time, limit int) (int, error) {
 	return prune[string](ctx, s, "prune devices", limit, dueBy(expiredDevices, expired), deleteDevices)

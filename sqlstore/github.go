@@ -352,7 +352,8 @@ SELECT EXISTS (SELECT 1 FROM auth_github_links WHERE user_id = ? AND host <> ?)
 	deleteLink      = `DELETE FROM auth_github_links WHERE user_id = ? AND host = ?`
 
 	lockGitHubSessions = `
-SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.method = ? FOR UPDATE`
+SELECT ` + sessionColumns + ` FROM auth_sessions s
+WHERE s.user_id = ? AND (s.method = ? OR s.method = ? AND s.access_key_id = '') FOR UPDATE`
 )
 
 // UnlinkGitHub implements [auth.GitHubStore].
@@ -372,7 +373,7 @@ func (s *core) UnlinkGitHub(
 				return removed, err
 			}
 			opened, err := collect(ctx, t.querier, sessionFields, lockGitHubSessions, userID,
-				string(auth.MethodGitHub))
+				string(auth.MethodGitHub), string(auth.MethodDevice))
 			if err != nil {
 				return removed, err
 			}

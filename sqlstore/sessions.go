@@ -200,6 +200,9 @@ func (s *core) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, erro
 		if err != nil {
 			return 0, err
 		}
+		if err := withdrawDevices(ctx, t, w.By.SessionID); err != nil {
+			return 0, err
+		}
 		revokedBelow, err := a.revokedForEverybody(ctx)
 		if err != nil {
 			return 0, err

@@ -61,6 +61,10 @@ var controls = map[string]control{
 		"an approved device gets one session, which the store keeps",
 		"of many concurrent redemptions, one succeeds",
 	}},
+	"approvals that stay": {open: func() auth.Store { return keepsApprovals{memstore.New()} },
+		group: "devices", only: true, caught: []string{
+			"revoking the other sessions withdraws what the session approved",
+		}},
 	"a denial after an approval": {open: func() auth.Store { return lastDecisionWins{memstore.New()} },
 		group: "devices", caught: []string{
 			"a decision is final",

@@ -92,3 +92,18 @@ func (s lastDecisionWins) DenyDevice(
 	}
 	return device, err
 }
+
+// keepsApprovals is a store in which a session can revoke the other sessions one by one, and its approvals
+// stay.
+type keepsApprovals struct{ *memstore.Store }
+
+func (s keepsApprovals) RevokeOtherSessions(ctx context.Context, w auth.Write) (live int, err error) {
+	sessions, err := s.ListSessions(ctx, w.By.UserID, w.Now())
+	for _, session := range sessions {
+		if err == nil && session.ID != w.By.SessionID {
+			err = s.RevokeSession(ctx, w, session.ID)
+			live++
+		}
+	}
+	return live, err
+}

@@ -144,6 +144,48 @@ func deviceSessionEnds(t *testing.T, store deviceStore) {
 	requireSession(t, store, opened) // signing out of the browser does not sign the device out
 }
 
+// approvalWithdrawn tests that RevokeOtherSessions leaves nothing that opens a session later.
+func approvalWithdrawn(t *testing.T, store deviceStore) {
+	a, other := newAccount(t, store), newAccount(t, store)
+	first, second := approveDevice(t, store, a.session), approveDevice(t, store, a.session)
+	elsewhere := approveDevice(t, store, other.session)
+	claimed, denied := startDevice(t, store), startDevice(t, store)
+	claimDevice(t, store, a.session, claimed)
+	claimDevice(t, store, a.session, denied)
+	_, err := store.DenyDevice(t.Context(), bySession(a.session, now), denied.UserCodeHash)
+	require.NoError(t, err)
+
+	live, err := store.RevokeOtherSessions(t.Context(), bySession(a.session, now))
+	require.NoError(t, err)
+	require.Zero(t, live)
+	for _, device := range []auth.DeviceAuthorization{first, second} {
+		requireNotRedeemed(t, store, device, auth.ErrNotFound)
+		require.ErrorIs(t, store.PollDevice(t.Context(), device.CodeHash, now), auth.ErrNotFound)
+	}
+	_, err = redeem(t.Context(), store, elsewhere)
+	require.NoError(t, err, "the device of another user")
+	require.ErrorIs(t, store.PollDevice(t.Context(), denied.CodeHash, now), auth.ErrDeviceDenied)
+	require.ErrorIs(t, store.PollDevice(t.Context(), claimed.CodeHash, now), auth.ErrDevicePending)
+	_, err = store.ApproveDevice(t.Context(), bySession(a.session, now), claimed.UserCodeHash)
+	require.NoError(t, err)
+	_, err = redeem(t.Context(), store, claimed)
+	require.NoError(t, err, "it was approved after the revocation")
+}
+
+func deviceUnlinked(t *testing.T, store deviceStore) {
+	key := newAccount(t, store)
+	byGitHub := signedInWithGitHub(t, store, key)
+	lost, err := redeem(t.Context(), store, approveDevice(t, store, byGitHub.session))
+	require.NoError(t, err)
+	kept, err := redeem(t.Context(), store, approveDevice(t, store, key.session))
+	require.NoError(t, err)
+	_, _, err = store.UnlinkGitHub(t.Context(), byHost(now), key.user.ID, githubHost)
+	require.NoError(t, err)
+	requireNoSession(t, store, lost.ID)
+	require.True(t, isDead(readFeed(t, store), lost))
+	requireSession(t, store, kept)
+}
+
 func deviceSessionCapped(t *testing.T, store deviceStore) {
 	a := newAccount(t, store)
 	oldest := newHostSession(a.user)

@@ -28,6 +28,8 @@ var devicePromises = []promise[auth.AccountStore]{
 	{"codes work until they expire, and not if a clock that was ahead made them", ofDevices(deviceExpires)},
 	{"polls that come too soon make the interval longer", ofDevices(devicePolled)},
 	{"the session of a device ends with the user's sessions and with the key", ofDevices(deviceSessionEnds)},
+	{"revoking the other sessions withdraws what the session approved", ofDevices(approvalWithdrawn)},
+	{"unlinking GitHub ends the sessions of devices that it may have approved", ofDevices(deviceUnlinked)},
 	{"the limit of sessions holds for devices", ofDevices(deviceSessionCapped)},
 	{"expired devices are pruned", ofDevices(devicesPruned)},
 	{"a canceled call changes nothing about a device", ofDevices(canceledDevice)},

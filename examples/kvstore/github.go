@@ -258,7 +258,8 @@ func (s *Store) UnlinkGitHub(
 			c.github = removed.Link.Account
 			delete(a.GitHub, host)
 			return c.end(a, c.latestEnd(), func(session auth.Session) bool {
-				return session.Method == auth.MethodGitHub
+				return session.Method == auth.MethodGitHub ||
+					session.Method == auth.MethodDevice && session.AccessKeyID == ""
 			})
 		})
 	})

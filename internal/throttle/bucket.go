@@ -82,12 +82,13 @@ func (t *Throttle) liftBar(b bucket) {
 	t.barred.Remove(b.name)
 }
 
-// checkBar returns an *ExceededError if the bucket is barred.
+// checkBar returns an *ExceededError if the bucket is barred. It ignores a bar that would last longer than
+// maxBar, because the clock has gone back since the bar began.
 func (t *Throttle) checkBar(b bucket) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	until, _ := t.barred.Get(b.name)
-	if wait := until.Sub(t.now()); wait > 0 {
+	if wait := until.Sub(t.now()); wait > 0 && wait <= maxBar {
 		return &ExceededError{b.kind, wait}
 	}
 	return nil

@@ -63,6 +63,18 @@ func TestPollsThatAreTooFrequentAreRefusedWithoutTheLimiter(t *testing.T) {
 	require.Empty(t, f.limiter.takes)
 }
 
+// A bar lasts at most a minute. A longer one means that the clock has gone back since, and the code of the
+// device would expire before the end of the bar.
+func TestAClockThatGoesBackEndsABar(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	f.BarDevicePolls("one")
+	f.now = f.now.Add(-time.Minute + 5*time.Second)
+	requireExceeded(t, f.CheckDevicePoll("one"), "polls of a device", time.Minute)
+	f.now = f.now.Add(-8 * time.Minute)
+	require.NoError(t, f.CheckDevicePoll("one"))
+}
+
 func TestWithoutLimitsNothingAboutDevicesIsCounted(t *testing.T) {
 	t.Parallel()
 	var off *throttle.Throttle

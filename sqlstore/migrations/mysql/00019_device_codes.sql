@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS auth_device_codes (
 	approved_at    BIGINT          NOT NULL, -- 0 if not approved
 	denied_at      BIGINT          NOT NULL, -- 0 if not denied
 	UNIQUE INDEX auth_device_codes_by_user_code (user_code_hash),
-	INDEX auth_device_codes_by_expiry (expires_at)
+	INDEX auth_device_codes_by_expiry (expires_at),
+	INDEX auth_device_codes_by_session (session_id)
 ) ENGINE = InnoDB;
 
 -- +goose Down

@@ -20,6 +20,7 @@ CREATE TABLE auth_device_codes (
 );
 
 CREATE INDEX auth_device_codes_by_expiry ON auth_device_codes (expires_at);
+CREATE INDEX auth_device_codes_by_session ON auth_device_codes (session_id) WHERE approved_at > 0;
 
 -- +goose Down
 

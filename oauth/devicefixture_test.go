@@ -32,7 +32,7 @@ type devices struct {
 	*fixture
 	clock   *authtest.Clock
 	store   auth.Store
-	log     bytes.Buffer
+	log     authtest.Log
 	keys    []auth.SigningKey
 	sealing []auth.SymmetricKey
 }

@@ -78,6 +78,14 @@ func (a Authority) Validate() error {
 // reservedHostPrefix is the beginning of Host names that only this package may use.
 const reservedHostPrefix = "auth."
 
+// requireSession returns an [InvalidError] if the authority is that of a host.
+func (a Authority) requireSession() error {
+	if a.SessionID == "" {
+		return invalidf("authority", "must be that of a session")
+	}
+	return nil
+}
+
 // checkHost returns an [InvalidError] if the authority is not valid or if its Host is reserved.
 func (a Authority) checkHost() error {
 	if strings.HasPrefix(a.Host, reservedHostPrefix) {

@@ -135,13 +135,10 @@ func (s *Service) DenyDevice(ctx context.Context, by Authority, userCode string)
 
 // checkDecider returns an error unless the authority is that of a session.
 func (s *Service) checkDecider(ctx context.Context, by Authority) error {
-	switch err := cmp.Or(s.CheckDevices(), s.tokens.checkAuthority(ctx, by)); {
-	case err != nil:
+	if err := cmp.Or(s.CheckDevices(), s.tokens.checkAuthority(ctx, by)); err != nil {
 		return err
-	case by.SessionID == "":
-		return invalidf("authority", "must be that of a session")
 	}
-	return nil
+	return by.requireSession()
 }
 
 // recently returns the authority with the maximum age of a session that may approve a device.

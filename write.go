@@ -52,13 +52,7 @@ func (w Write) Validate() error {
 // ValidateBySession is [Write.Validate] for a change that only a session can make. It also returns an
 // [InvalidError] if the authority is that of a host.
 func (w Write) ValidateBySession() error {
-	if err := w.Validate(); err != nil {
-		return err
-	}
-	if w.By.SessionID == "" {
-		return invalidf("authority", "must be that of a session")
-	}
-	return nil
+	return cmp.Or(w.Validate(), w.By.requireSession())
 }
 
 // validate returns an [InvalidError] for the first field that is too long or is not text.

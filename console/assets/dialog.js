@@ -144,11 +144,15 @@ export function menu(of, actions, text = "⋯") {
     });
     list.append(item);
   }
+  // The event toggle comes later than the menu opens. Until then the menu is not in its place, and a
+  // click would miss it.
+  list.addEventListener("beforetoggle", () => { list.style.visibility = "hidden"; });
   list.addEventListener("toggle", (event) => {
     const isOpen = event.newState === "open";
     opener.setAttribute("aria-expanded", String(isOpen));
     if (!isOpen) return;
     place(list, opener);
+    list.style.visibility = "";
     list.querySelector("button").focus();
   });
   list.addEventListener("keydown", (event) => {

@@ -190,9 +190,11 @@ func eval[T any](b *tab, expression string) T {
 	return value
 }
 
-// until waits until a JavaScript expression is true. The page may change while until waits.
+// until waits until a JavaScript expression is true. The page may change while until waits. It waits for
+// 30 seconds at most, and then says what the page shows.
 func (b *tab) until(expression string) {
 	b.t.Helper()
+	late := time.After(30 * time.Second)
 	for {
 		// An error means that the browser is loading another page.
 		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](expression))
@@ -200,6 +202,10 @@ func (b *tab) until(expression string) {
 			return
 		}
 		select {
+		case <-late:
+			page, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](
+				"`${location.pathname}\\nfocus: ${document.activeElement?.outerHTML.slice(0, 300)}\\n${document.body.innerText}`"))
+			require.Fail(b.t, "this never became true: "+expression, "error: %v\n%s", err, page)
 		case <-b.ctx.Done():
 			require.Fail(b.t, "this never became true: "+expression, "%v", err)
 		case <-time.After(20 * time.Millisecond):

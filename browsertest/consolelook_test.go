@@ -116,7 +116,7 @@ func TestEveryDialogOfTheConsoleFitsAndCanBeUsedByEveryone(t *testing.T) {
 		"menu": func(b *tab) {
 			b.openPage(h, "/users")
 			b.use(b.row("alice", ".icon-button"))
-			b.until(`!!document.querySelector(".menu:popover-open")`)
+			b.until(`document.querySelector(".menu:popover-open")?.checkVisibility({visibilityProperty: true})`)
 		},
 	} {
 		t.Run(view, func(t *testing.T) {

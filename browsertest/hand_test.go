@@ -33,11 +33,22 @@ func (b *tab) use(selector string) {
 	b.t.Helper()
 	b.until(fmt.Sprintf("document.querySelector(%s)?.checkVisibility() ?? false", quote(selector)))
 	if !b.keyboard {
+		b.rests(selector)
 		b.click(selector)
 		return
 	}
 	b.reach(selector)
 	b.press(kb.Enter)
+}
+
+// rests waits until an element has stopped moving, as a person does before a click.
+func (b *tab) rests(selector string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf(`((at) => {
+		const box = JSON.stringify(at?.getBoundingClientRect()), before = window.boxBefore;
+		window.boxBefore = box;
+		return !!at && box === before;
+	})(document.querySelector(%s))`, quote(selector)))
 }
 
 // reach moves the focus to an element with the tabulator. The focus must be visible.
@@ -111,7 +122,7 @@ func (b *tab) rows() int {
 func (b *tab) fromMenu(row, action string) {
 	b.t.Helper()
 	b.use(b.row(row, ".icon-button"))
-	b.until(`!!document.querySelector(".menu:popover-open")`)
+	b.until(`document.querySelector(".menu:popover-open")?.checkVisibility({visibilityProperty: true})`)
 	mark := fmt.Sprintf(`[...document.querySelectorAll(".menu:popover-open button")].find((item) => item.textContent === %s)`,
 		quote(action))
 	b.until("!!" + mark)

@@ -203,8 +203,8 @@ func (b *tab) until(expression string) {
 		}
 		select {
 		case <-late:
-			page, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](
-				"`${location.pathname}\\nfocus: ${document.activeElement?.outerHTML.slice(0, 300)}\\n${document.body.innerText}`"))
+			page, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`location.pathname + "\n" +
+				document.activeElement?.outerHTML.slice(0, 300) + "\n" + document.body.innerText`))
 			require.Fail(b.t, "this never became true: "+expression, "error: %v\n%s", err, page)
 		case <-b.ctx.Done():
 			require.Fail(b.t, "this never became true: "+expression, "%v", err)

@@ -364,3 +364,6 @@ func (s *Service) LogResult(r *http.Request, err error) {
 	}
 	s.logSuccess(serving, r)
 }
+
+// clientInfo returns the client that sent the request.
+func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }

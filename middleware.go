@@ -48,9 +48,16 @@ func (s *Service) IdentifyContext(r *http.Request) (context.Context, error) {
 func (s *Service) identify(r *http.Request) (*Identity, error) {
 	identity, err := s.identifySilently(r)
 	if err != nil {
-		s.events.recordTokenRejection(WithClientInfo(r.Context(), s.clientInfo(r)), err)
+		return nil, s.unidentified(r, err)
 	}
-	return identity, withMetadata(err, s.metadata)
+	return identity, nil
+}
+
+// unidentified records that identify has refused the request with the error. It returns the error for the
+// client.
+func (s *Service) unidentified(r *http.Request, err error) error {
+	s.events.recordTokenRejection(WithClientInfo(r.Context(), s.clientInfo(r)), err)
+	return withMetadata(err, s.metadata)
 }
 
 // identifySilently is identify without an event.
@@ -72,9 +79,6 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 	}
 	return s.tokens.verify(ctx, s.tokens.verifier.Audience, token)
 }
-
-// clientInfo returns the client that sent the request.
-func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }
 
 // Authenticate returns a handler that calls [Service.Identify] for each request. If Identify
 // accepts the request, the handler calls next, with the caller in the context for
@@ -394,14 +398,6 @@ func (s *Service) allowMethod(method string, next http.HandlerFunc) http.Handler
 func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	s.failAt(serving, w, r, err)
 }
-
-// The operations of logFailure and logSuccess. A route of the host is behind the middleware, and a call of
-// this package is served.
-const (
-	identifying  = "identify"
-	readingPower = "super user"
-	serving      = "serve"
-)
 
 // failAt is fail for the given operation.
 func (s *Service) failAt(operation string, w http.ResponseWriter, r *http.Request, err error) {

@@ -270,6 +270,14 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// The operations of logFailure and logSuccess. A route of the host is behind the middleware, and a call of
+// this package is served.
+const (
+	identifying  = "identify"
+	readingPower = "super user"
+	serving      = "serve"
+)
+
 // logFailure logs err if it means that the store or GitHub could not answer. It does not log err if
 // the client has gone away. While requests keep failing, logFailure only counts most of them: see
 // package internal/outage. The operation argument is that of [Service.logSuccess].

@@ -157,6 +157,17 @@ func (f *Feed) RequireLive(
 	if !f.used.Load() { // so that concurrent requests do not write the same memory all the time
 		f.used.Store(true)
 	}
+	// Most requests are for a session that was looked up before, and the copy is recent.
+	if f.Age(now) < f.interval && checked.Load() == f.revoked.version.Load() {
+		return nil
+	}
+	return f.lookUp(ctx, userID, sessionID, generation, checked, now)
+}
+
+// lookUp is RequireLive for a session that the set may have, or whose copy may be too old.
+func (f *Feed) lookUp(
+	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
+) error {
 	var until time.Time // when the request stops waiting; zero before it waits for the first time
 	for {
 		if f.Age(now) >= f.interval {

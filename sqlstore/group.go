@@ -195,15 +195,15 @@ func (g *group[In, Out]) handOverLocked() {
 //
 // The context of one caller must not end the calls of the others. So a batch of several calls has a
 // context that does not end with that of the leader, but has a deadline. The deadline does not end a
-// COMMIT.
+// COMMIT. A lone call runs in the context of its caller, as it would without a group.
 func (g *group[In, Out]) run(
 	ctx context.Context, timeout time.Duration, v verb[In, Out], batch []*member[In, Out],
 ) {
 	if len(batch) > 1 {
-		ctx = context.WithoutCancel(ctx)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		defer cancel()
+		ctx = bounded
 	}
-	bounded, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	ins := make([]In, len(batch))
 	for i, m := range batch {
 		ins[i] = m.in
@@ -211,7 +211,7 @@ func (g *group[In, Out]) run(
 	var answers []answer[Out]
 	err := error(unknownError{errors.New("the goroutine that ran it has ended")})
 	defer func() { // deferred, because a driver can call runtime.Goexit
-		single := len(batch) == 1 && !errors.Is(err, errAlone) && bounded.Err() == nil
+		single := len(batch) == 1 && !errors.Is(err, errAlone)
 		g.handOver()
 		for i, m := range batch {
 			switch {
@@ -225,7 +225,7 @@ func (g *group[In, Out]) run(
 			close(m.done)
 		}
 	}()
-	answers, err = g.runTogether(bounded, v, ins)
+	answers, err = g.runTogether(ctx, v, ins)
 }
 
 // runTogether calls v.together. If v.together panics, the panic must not reach the leader, whose call

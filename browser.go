@@ -14,7 +14,7 @@ import (
 // BrowserSessions configures session cookies. The middleware accepts the cookie if a request has no
 // bearer token. Signing out removes the cookie.
 //
-// A person gets the cookie from [Service.BrowserLoginHandler], with an access key, or from a sign-in
+// A person gets the cookie from POST /auth/browser/login, with an access key, or from a sign-in
 // with GitHub. The sign-in with GitHub then ends with a redirect to a page of the host. If the sign-in
 // succeeded, the response sets the cookie. If the sign-in failed, the page's URL has a query parameter
 // named error.

@@ -121,8 +121,8 @@
 //
 // # Other routers and protocols
 //
-// [Service.Routes] lists the calls for routers other than [http.ServeMux]. To mount a call at a
-// path of your own, use the constructor of its handler, such as [Service.LoginHandler].
+// [Service.Routes] lists the calls for routers other than [http.ServeMux]. [Service.Route] returns one
+// of them, which you can mount at a path of your own.
 //
 // If a protocol cannot use HTTP middleware, call these functions. [Service.Identify] returns the
 // caller of a request, [Service.IdentifyContext] puts the caller into the context,

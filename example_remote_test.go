@@ -41,7 +41,7 @@ func newIssuer(store auth.Store, keyFile string) (*auth.Service, error) {
 }
 
 // A service publishes its public key, so that other services can verify its tokens.
-func ExampleService_JWKSHandler() {
+func Example_publicKeys() {
 	_, private, _ := ed25519.GenerateKey(nil)
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
@@ -63,7 +63,7 @@ func ExampleService_JWKSHandler() {
 		log.Fatal(err)
 	}
 	answer := httptest.NewRecorder()
-	svc.JWKSHandler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/.well-known/jwks.json", nil))
+	svc.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/.well-known/jwks.json", nil))
 	fmt.Println(answer.Code, strings.Contains(answer.Body.String(), `"crv":"Ed25519"`))
 	// Output: 200 true
 }

@@ -116,3 +116,26 @@ func ExampleService_ExportUser() {
 	// alice@example.com 1 user.created
 	// has the secret: false
 }
+
+// A host serves the sign-in at a path of its own.
+func ExampleService_Route() {
+	svc, _, err := newAPI([]byte(rand.Text() + rand.Text()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	alice, err := svc.Register(context.Background(), auth.ByHost("setup"), auth.UserParams{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /sign-in", svc.Route("POST /auth/users/login").Handler)
+
+	pair := alice.Pair
+	body := fmt.Sprintf(`{"access_key": %q, "access_secret": %q}`, pair.AccessKey, pair.AccessSecret.Reveal())
+	request := httptest.NewRequest(http.MethodPost, "/sign-in", strings.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	answer := httptest.NewRecorder()
+	mux.ServeHTTP(answer, request)
+	fmt.Println(answer.Code)
+	// Output: 200
+}

@@ -66,63 +66,80 @@ func newRoute(method, path string, group RouteGroup, handler http.Handler) Route
 // Paths contain parameters, such as {id}, which the handlers read with [http.Request.PathValue]. If
 // the router does not set path values, the host must set them with [http.Request.SetPathValue].
 func (s *Service) Routes(groups ...RouteGroup) []Route {
-	login, register := s.LoginHandler(), s.RegisterUserHandler()
-	user, logout := s.CurrentUserHandler(), s.LogoutHandler()
-	routes := []Route{
-		newRoute(http.MethodPost, "/auth/users/login", GroupSignIn, login),
-		newRoute(http.MethodPost, "/auth/logout", GroupSignIn, logout),
-		newRoute(http.MethodGet, "/.well-known/jwks.json", GroupSignIn, s.JWKSHandler()),
-		newRoute(http.MethodGet, "/api/v1/auth/github/login-user", GroupGitHub, s.GitHubSignInHandler()),
-		newRoute(http.MethodGet, "/api/v1/auth/github/start", GroupGitHub, s.GitHubStartHandler()),
-		newRoute(http.MethodGet, "/api/v1/auth/github/login", GroupGitHub, s.GitHubConnectHandler()),
-		newRoute(http.MethodGet, "/api/v1/auth/github/callback", GroupGitHub, s.GitHubCallbackHandler()),
-		newRoute(http.MethodGet, "/api/v1/auth/github/token", GroupGitHub, s.GitHubStatusHandler()),
-		newRoute(http.MethodPost, "/api/v1/auth/github/logout", GroupGitHub, s.GitHubDisconnectHandler()),
-		newRoute(http.MethodDelete, "/api/v1/auth/github/link", GroupGitHub, s.GitHubUnlinkHandler()),
-		newRoute(http.MethodGet, "/auth/user", GroupAccount, user),
-		newRoute(http.MethodGet, "/auth/user/", GroupAccount, user),
-		newRoute(http.MethodGet, "/auth/sessions", GroupAccount, s.ListSessionsHandler()),
-		newRoute(http.MethodDelete, "/auth/sessions", GroupAccount, s.RevokeOtherSessionsHandler()),
-		newRoute(http.MethodDelete, "/auth/sessions/{id}", GroupAccount, s.RevokeSessionHandler()),
-		newRoute(http.MethodGet, "/auth/keys", GroupAccount, s.ListKeysHandler()),
-		newRoute(http.MethodPost, "/auth/keys", GroupAccount, s.CreateKeyHandler()),
-		newRoute(http.MethodPost, "/auth/keys/{access_key}/rotate", GroupAccount, s.RotateKeyHandler()),
-		newRoute(http.MethodDelete, "/auth/keys/{access_key}", GroupAccount, s.RevokeKeyHandler()),
-	}
-	if s.users != nil {
-		routes = append(routes,
-			newRoute(http.MethodPost, "/api/v1/user/register", GroupAdministration, register),
-			newRoute(http.MethodPost, "/auth/users/register", GroupAdministration, register),
-			newRoute(http.MethodGet, "/auth/users", GroupAdministration, s.ListUsersHandler()),
-			newRoute(http.MethodGet, "/auth/users/{id}", GroupAdministration, s.GetUserHandler()),
-			newRoute(http.MethodGet, "/auth/users/{id}/keys", GroupAdministration, s.ListUserKeysHandler()),
-			newRoute(http.MethodGet, "/auth/users/{id}/sessions", GroupAdministration,
-				s.ListUserSessionsHandler()),
-			newRoute(http.MethodPatch, "/auth/users/{id}", GroupAdministration, s.UpdateUserHandler()),
-			newRoute(http.MethodDelete, "/auth/users/{id}", GroupAdministration, s.DeleteUserHandler()),
-			newRoute(http.MethodPost, "/auth/users/{id}/regenerate-credentials", GroupAdministration,
-				s.RegenerateCredentialsHandler()),
-			newRoute(http.MethodPost, "/auth/users/{id}/reinstate", GroupAdministration,
-				s.ReinstateUserHandler()),
-			newRoute(http.MethodPost, "/auth/tokens/revoke-user/{id}", GroupAdministration,
-				s.RevokeUserSessionsHandler()),
-			newRoute(http.MethodGet, "/auth/events", GroupAdministration, s.ListEventsHandler()),
-		)
-	}
-	if s.browser != nil {
-		routes = append(routes,
-			newRoute(http.MethodPost, "/auth/browser/login", GroupBrowser, s.BrowserLoginHandler()))
-	}
-	routes = append(routes,
-		newRoute(http.MethodGet, "/livez", GroupHealth, s.LivenessHandler()),
-		newRoute(http.MethodGet, "/readyz", GroupHealth, s.ReadinessHandler()),
-		newRoute(http.MethodGet, "/auth/revocations", GroupVerifiers, s.RevocationsHandler()))
-	return slices.DeleteFunc(routes, func(r Route) bool {
+	return slices.DeleteFunc(s.allRoutes(), func(r Route) bool {
 		if len(groups) == 0 {
 			return slices.Contains(optionalGroups, r.Group)
 		}
 		return !slices.Contains(groups, r.Group)
 	})
+}
+
+// Route returns the call whose Pattern is the given one, such as "POST /auth/users/login". It is for a host
+// that serves a call at a path of its own: Handler of the call accepts requests for any path. Route panics
+// if there is no such call, or if Routes omits the call because of the configuration.
+func (s *Service) Route(pattern string) Route {
+	routes := s.allRoutes()
+	i := slices.IndexFunc(routes, func(r Route) bool { return r.Pattern == pattern })
+	if i < 0 {
+		panic(fmt.Sprintf("auth: Service.Route has no call with the pattern %q: "+
+			"Service.Routes lists the calls", pattern))
+	}
+	return routes[i]
+}
+
+// allRoutes returns the calls of all groups.
+func (s *Service) allRoutes() []Route {
+	login, register := s.loginHandler(), s.registerUserHandler()
+	user, logout := s.currentUserHandler(), s.logoutHandler()
+	routes := []Route{
+		newRoute(http.MethodPost, "/auth/users/login", GroupSignIn, login),
+		newRoute(http.MethodPost, "/auth/logout", GroupSignIn, logout),
+		newRoute(http.MethodGet, "/.well-known/jwks.json", GroupSignIn, s.jwksHandler()),
+		newRoute(http.MethodGet, "/api/v1/auth/github/login-user", GroupGitHub, s.gitHubSignInHandler()),
+		newRoute(http.MethodGet, "/api/v1/auth/github/start", GroupGitHub, s.gitHubStartHandler()),
+		newRoute(http.MethodGet, "/api/v1/auth/github/login", GroupGitHub, s.gitHubConnectHandler()),
+		newRoute(http.MethodGet, "/api/v1/auth/github/callback", GroupGitHub, s.gitHubCallbackHandler()),
+		newRoute(http.MethodGet, "/api/v1/auth/github/token", GroupGitHub, s.gitHubStatusHandler()),
+		newRoute(http.MethodPost, "/api/v1/auth/github/logout", GroupGitHub, s.gitHubDisconnectHandler()),
+		newRoute(http.MethodDelete, "/api/v1/auth/github/link", GroupGitHub, s.gitHubUnlinkHandler()),
+		newRoute(http.MethodGet, "/auth/user", GroupAccount, user),
+		newRoute(http.MethodGet, "/auth/user/", GroupAccount, user),
+		newRoute(http.MethodGet, "/auth/sessions", GroupAccount, s.listSessionsHandler()),
+		newRoute(http.MethodDelete, "/auth/sessions", GroupAccount, s.revokeOtherSessionsHandler()),
+		newRoute(http.MethodDelete, "/auth/sessions/{id}", GroupAccount, s.revokeSessionHandler()),
+		newRoute(http.MethodGet, "/auth/keys", GroupAccount, s.listKeysHandler()),
+		newRoute(http.MethodPost, "/auth/keys", GroupAccount, s.createKeyHandler()),
+		newRoute(http.MethodPost, "/auth/keys/{access_key}/rotate", GroupAccount, s.rotateKeyHandler()),
+		newRoute(http.MethodDelete, "/auth/keys/{access_key}", GroupAccount, s.revokeKeyHandler()),
+	}
+	if s.users != nil {
+		routes = append(routes,
+			newRoute(http.MethodPost, "/api/v1/user/register", GroupAdministration, register),
+			newRoute(http.MethodPost, "/auth/users/register", GroupAdministration, register),
+			newRoute(http.MethodGet, "/auth/users", GroupAdministration, s.listUsersHandler()),
+			newRoute(http.MethodGet, "/auth/users/{id}", GroupAdministration, s.getUserHandler()),
+			newRoute(http.MethodGet, "/auth/users/{id}/keys", GroupAdministration, s.listUserKeysHandler()),
+			newRoute(http.MethodGet, "/auth/users/{id}/sessions", GroupAdministration,
+				s.listUserSessionsHandler()),
+			newRoute(http.MethodPatch, "/auth/users/{id}", GroupAdministration, s.updateUserHandler()),
+			newRoute(http.MethodDelete, "/auth/users/{id}", GroupAdministration, s.deleteUserHandler()),
+			newRoute(http.MethodPost, "/auth/users/{id}/regenerate-credentials", GroupAdministration,
+				s.regenerateCredentialsHandler()),
+			newRoute(http.MethodPost, "/auth/users/{id}/reinstate", GroupAdministration,
+				s.reinstateUserHandler()),
+			newRoute(http.MethodPost, "/auth/tokens/revoke-user/{id}", GroupAdministration,
+				s.revokeUserSessionsHandler()),
+			newRoute(http.MethodGet, "/auth/events", GroupAdministration, s.listEventsHandler()),
+		)
+	}
+	if s.browser != nil {
+		routes = append(routes,
+			newRoute(http.MethodPost, "/auth/browser/login", GroupBrowser, s.browserLoginHandler()))
+	}
+	return append(routes,
+		newRoute(http.MethodGet, "/livez", GroupHealth, s.livenessHandler()),
+		newRoute(http.MethodGet, "/readyz", GroupHealth, s.readinessHandler()),
+		newRoute(http.MethodGet, "/auth/revocations", GroupVerifiers, s.revocationsHandler()))
 }
 
 // Mount registers the calls of the given groups on the mux. If no group is given, it registers the
@@ -206,11 +223,11 @@ func OpenAPI() []byte { return bytes.Clone(openAPI) }
 // published for at least this long before it signs.
 const jwksMaxAge = 5 * time.Minute
 
-// JWKSHandler handles GET /.well-known/jwks.json: it serves the public keys of [TokenIssuer.JWKS],
+// jwksHandler handles GET /.well-known/jwks.json: it serves the public keys of [TokenIssuer.JWKS],
 // without authentication. Clients may cache the response for five minutes. If all keys are HS256
 // keys, the set is empty. The handler ignores Range and If-Match, so it never serves a part of the
 // set.
-func (s *Service) JWKSHandler() http.Handler {
+func (s *Service) jwksHandler() http.Handler {
 	return s.allowMethod(http.MethodGet, func(w http.ResponseWriter, r *http.Request) {
 		ring := s.tokens.ring.Load()
 		header := w.Header()
@@ -237,14 +254,14 @@ type healthBody struct {
 var errNotReady = &wire.RequestError{Status: http.StatusServiceUnavailable,
 	Detail: "Not ready: this instance cannot verify tokens now"}
 
-// LivenessHandler handles GET /livez: it answers 200 without authentication and without reading the
+// livenessHandler handles GET /livez: it answers 200 without authentication and without reading the
 // store. A supervisor can restart a process that does not answer.
-func (s *Service) LivenessHandler() http.Handler {
+func (s *Service) livenessHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet,
 		serve: func(http.ResponseWriter, *http.Request) (any, error) { return healthBody{Status: "ok"}, nil }})
 }
 
-// ReadinessHandler handles GET /readyz: it answers 200 if this instance can accept tokens now, and
+// readinessHandler handles GET /readyz: it answers 200 if this instance can accept tokens now, and
 // 503 if it cannot. A load balancer should send requests only to instances that answer 200. The
 // handler needs no authentication. It answers 503 in these cases:
 //
@@ -261,7 +278,7 @@ func (s *Service) LivenessHandler() http.Handler {
 // accepts no writes stays ready, because it still accepts tokens, and because all instances have the
 // same store. All requests together call CheckWritable at most every ten seconds. The result is missing
 // if it is not known yet. If CheckWritable fails, the body does not contain the cause, but the log does.
-func (s *Service) ReadinessHandler() http.Handler {
+func (s *Service) readinessHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet,
 		serve: func(_ http.ResponseWriter, r *http.Request) (any, error) {
 			if s.checkReady(r.Context()) != nil {

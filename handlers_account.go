@@ -11,9 +11,9 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// LoginHandler handles POST /auth/users/login: it exchanges an access key and its secret for a
+// loginHandler handles POST /auth/users/login: it exchanges an access key and its secret for a
 // token.
-func (s *Service) LoginHandler() http.Handler {
+func (s *Service) loginHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyone, serve: s.serveLogin})
 }
 
@@ -54,9 +54,8 @@ func newLoginResponse(token Token) loginResponse {
 	}
 }
 
-// BrowserLoginHandler handles POST /auth/browser/login: it exchanges an access key and its secret for a
-// session cookie, and answers 204. The body is that of POST /auth/users/login. If [Config.BrowserSessions] is
-// nil, the handler answers 404.
+// browserLoginHandler handles POST /auth/browser/login: it exchanges an access key and its secret for a
+// session cookie, and answers 204. The body is that of POST /auth/users/login.
 //
 // The request must come from a page of the service's own origin, and its headers must show that, or the
 // handler answers 403. Otherwise, a page of another origin could sign a person in as somebody else (login
@@ -65,15 +64,12 @@ func newLoginResponse(token Token) loginResponse {
 //
 // If the request has a session cookie, the handler revokes the session of that cookie, because the person
 // could no longer sign out of it.
-func (s *Service) BrowserLoginHandler() http.Handler {
+func (s *Service) browserLoginHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyone, serve: s.serveBrowserLogin})
 }
 
 func (s *Service) serveBrowserLogin(w http.ResponseWriter, r *http.Request) (any, error) {
-	switch {
-	case s.browser == nil:
-		return nil, ErrNotFound
-	case !s.browser.IsOwn(r):
+	if !s.browser.IsOwn(r) {
 		return nil, ErrCrossOrigin
 	}
 	pair, err := readPair(wire.ReadStrictBody(w, r, "access_key", "access_secret"))
@@ -116,11 +112,11 @@ func (s *Service) revokeReplaced(r *http.Request, issued Token) {
 	}
 }
 
-// LogoutHandler handles POST /auth/logout: it revokes the caller's session. If the request comes
+// logoutHandler handles POST /auth/logout: it revokes the caller's session. If the request comes
 // from a page of the host, the handler also revokes the session of the browser's session cookie and
 // removes that cookie, and the cookies of completed GitHub flows. In all cases, the handler removes
 // the cookies of GitHub flows that are not complete.
-func (s *Service) LogoutHandler() http.Handler {
+func (s *Service) logoutHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, rotate: true, signsOut: true,
 		serve: s.serveLogout})
 }
@@ -181,8 +177,8 @@ func (s *Service) revokeCookieSession(ctx context.Context, r *http.Request, exce
 	return s.tokens.revokeClaims(ctx, &v.Claims, s.lastCookieExpiry(&v.Claims))
 }
 
-// CurrentUserHandler handles GET /auth/user: it returns the caller's user record.
-func (s *Service) CurrentUserHandler() http.Handler {
+// currentUserHandler handles GET /auth/user: it returns the caller's user record.
+func (s *Service) currentUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, serve: s.serveCurrentUser})
 }
 
@@ -233,16 +229,16 @@ func optionalText(text string) *string {
 	return &text
 }
 
-// maxListedSessions limits the size of ListSessionsHandler's response. Without the limit, the
+// maxListedSessions limits the size of listSessionsHandler's response. Without the limit, the
 // response could take 1.7 MB. A user may have 1000 sessions, and JSON may escape each of the 256
 // bytes of a user agent as six bytes.
 const maxListedSessions = 100
 
-// ListSessionsHandler handles GET /auth/sessions: it lists the caller's sessions, the newest first,
+// listSessionsHandler handles GET /auth/sessions: it lists the caller's sessions, the newest first,
 // and marks the current session, which is the session of this request. It lists at most 100
 // sessions. If the current session is not among the newest 100, the handler lists it instead of the
 // oldest of these 100.
-func (s *Service) ListSessionsHandler() http.Handler {
+func (s *Service) listSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeSessions,
 		serve: s.serveSessions})
 }
@@ -300,9 +296,9 @@ func newestSessions(sessions []Session, currentID string) []Session {
 	return newest
 }
 
-// RevokeOtherSessionsHandler handles DELETE /auth/sessions?except=current: it revokes all sessions of the
+// revokeOtherSessionsHandler handles DELETE /auth/sessions?except=current: it revokes all sessions of the
 // caller, except the session of the request. Without this query, the handler answers 422.
-func (s *Service) RevokeOtherSessionsHandler() http.Handler {
+func (s *Service) revokeOtherSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeSessions,
 		serve: s.serveRevokeOthers})
 }
@@ -321,9 +317,9 @@ func (s *Service) serveRevokeOthers(_ http.ResponseWriter, r *http.Request) (any
 	return revokeOthersResponse{revoked}, err
 }
 
-// RevokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller, or
+// revokeSessionHandler handles DELETE /auth/sessions/{id}: it revokes a session of the caller, or
 // of any user if the caller is a super user.
-func (s *Service) RevokeSessionHandler() http.Handler {
+func (s *Service) revokeSessionHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeSessions,
 		serve: s.serveRevokeSession})
 }

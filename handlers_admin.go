@@ -7,13 +7,12 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// RegisterUserHandler handles POST /api/v1/user/register: a super user calls it to create a user.
+// registerUserHandler handles POST /api/v1/user/register: a super user calls it to create a user.
 // The e-mail address is optional. The fields is_service and audiences make a service user, also at this
 // published path, because a client that asks for a service user must not get a person. If the username is
 // reserved, such as admin or root, the handler answers 422. Only the host's own code can use a reserved
-// username, with [Service.Register]. The handler returns the only copy of the user's access secret. If the
-// host has a [UserSource], it answers 404.
-func (s *Service) RegisterUserHandler() http.Handler {
+// username, with [Service.Register]. The handler returns the only copy of the user's access secret.
+func (s *Service) registerUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, recent: true,
 		serve: s.serveRegister})
 }
@@ -115,8 +114,8 @@ func (s *Service) administrator(r *http.Request, gives bool) Authority {
 	return by
 }
 
-// GetUserHandler handles GET /auth/users/{id}: it returns the user's record to a super user.
-func (s *Service) GetUserHandler() http.Handler {
+// getUserHandler handles GET /auth/users/{id}: it returns the user's record to a super user.
+func (s *Service) getUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers,
 		serve: s.serveUser})
 }
@@ -129,11 +128,11 @@ func (s *Service) serveUser(_ http.ResponseWriter, r *http.Request) (any, error)
 	return newUserResponse(user), nil
 }
 
-// UpdateUserHandler handles PATCH /auth/users/{id}: it disables, enables, promotes, demotes or renames a
+// updateUserHandler handles PATCH /auth/users/{id}: it disables, enables, promotes, demotes or renames a
 // user. To enable, promote or rename a user, or to give the user an e-mail address, the caller needs a
 // session that is not older than Config.ReauthAfter. For all other changes, a session of any age is enough.
-// If a new username is reserved, the handler answers 422, as [Service.RegisterUserHandler] does.
-func (s *Service) UpdateUserHandler() http.Handler {
+// If a new username is reserved, the handler answers 422, as POST /auth/users/register does.
+func (s *Service) updateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPatch, access: superUsers, scope: ScopeUsers,
 		serve: s.serveUpdateUser})
 }
@@ -168,9 +167,9 @@ func (s *Service) serveUpdateUser(w http.ResponseWriter, r *http.Request) (any, 
 	return newUserResponse(user), nil
 }
 
-// RegenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: it removes
+// regenerateCredentialsHandler handles POST /auth/users/{id}/regenerate-credentials: it removes
 // everything with which the user can sign in, and returns a new access key with its secret.
-func (s *Service) RegenerateCredentialsHandler() http.Handler {
+func (s *Service) regenerateCredentialsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, recent: true,
 		serve: s.serveRegenerate})
 }
@@ -199,9 +198,9 @@ func (s *Service) serveRegenerate(w http.ResponseWriter, r *http.Request) (any, 
 	}, nil
 }
 
-// ReinstateUserHandler handles POST /auth/users/{id}/reinstate: it enables the user, removes
+// reinstateUserHandler handles POST /auth/users/{id}/reinstate: it enables the user, removes
 // all other ways in which the user can sign in, and returns a new access key with its secret.
-func (s *Service) ReinstateUserHandler() http.Handler {
+func (s *Service) reinstateUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers, recent: true,
 		serve: s.serveReinstate})
 }
@@ -220,9 +219,9 @@ func (s *Service) serveReinstate(w http.ResponseWriter, r *http.Request) (any, e
 		"User reinstated. Store the access secret now: it is not shown again."), nil
 }
 
-// RevokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: it revokes all sessions of
+// revokeUserSessionsHandler handles POST /auth/tokens/revoke-user/{id}: it revokes all sessions of
 // the user.
-func (s *Service) RevokeUserSessionsHandler() http.Handler {
+func (s *Service) revokeUserSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: superUsers, scope: ScopeUsers,
 		serve: s.serveRevokeUser})
 }
@@ -244,8 +243,8 @@ func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, 
 	return revokeUserResponse{"success", "All sessions of the user were revoked.", live}, nil
 }
 
-// DeleteUserHandler handles DELETE /auth/users/{id}: it removes the user.
-func (s *Service) DeleteUserHandler() http.Handler {
+// deleteUserHandler handles DELETE /auth/users/{id}: it removes the user.
+func (s *Service) deleteUserHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: superUsers, scope: ScopeUsers,
 		serve: s.serveDeleteUser})
 }

@@ -18,10 +18,10 @@ import (
 // nil *GitHubConnector returns ErrGitHubNotConfigured.
 func (s *Service) GitHub() *GitHubConnector { return s.github }
 
-// GitHubSignInHandler handles GET /api/v1/auth/github/login-user: it begins a sign-in with GitHub. The
+// gitHubSignInHandler handles GET /api/v1/auth/github/login-user: it begins a sign-in with GitHub. The
 // response contains the URL at GitHub to which the calling page must send the browser. The handler also sets
 // a cookie that binds the sign-in to the browser, unless GitHubConfig.InsecureUnboundState is set.
-func (s *Service) GitHubSignInHandler() http.Handler {
+func (s *Service) gitHubSignInHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubSignIn})
 }
@@ -59,10 +59,10 @@ func (s *Service) requireOwnPage(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-// GitHubConnectHandler handles GET /api/v1/auth/github/login: it begins to connect a GitHub account to the
+// gitHubConnectHandler handles GET /api/v1/auth/github/login: it begins to connect a GitHub account to the
 // caller. The response contains the URL at GitHub to which the calling page must send the browser. The
 // handler also sets a cookie that binds the flow to the browser. For a service user, it answers 403.
-func (s *Service) GitHubConnectHandler() http.Handler {
+func (s *Service) gitHubConnectHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: everything, recent: true,
 		github: true, serve: s.serveGitHubConnect})
 }
@@ -96,10 +96,10 @@ func (s *Service) serveGitHubConnect(w http.ResponseWriter, r *http.Request) (an
 	return authURLResponse{authURL}, nil
 }
 
-// GitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it begins a sign-in with GitHub
+// gitHubStartHandler handles GET /api/v1/auth/github/start?return_to=/path: it begins a sign-in with GitHub
 // and redirects the browser to GitHub. A page that cannot use fetch can link to this path. If it is uncertain
 // whether a click caused the request, the handler answers with a page on which the person must click.
-func (s *Service) GitHubStartHandler() http.Handler {
+func (s *Service) gitHubStartHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubStart})
 }
@@ -144,9 +144,9 @@ func writeStartPage(w http.ResponseWriter, returnTo string) (any, error) {
 	return written{}, nil
 }
 
-// GitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the browser back: it
+// gitHubCallbackHandler handles GET /api/v1/auth/github/callback, to which GitHub sends the browser back: it
 // completes a sign-in, or connects a GitHub account.
-func (s *Service) GitHubCallbackHandler() http.Handler {
+func (s *Service) gitHubCallbackHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyone, github: true,
 		serve: s.serveGitHubCallback})
 }
@@ -319,9 +319,9 @@ func (s *Service) answerConnect(
 	return written{}, nil
 }
 
-// GitHubStatusHandler handles GET /api/v1/auth/github/token: it returns the GitHub account whose token the
+// gitHubStatusHandler handles GET /api/v1/auth/github/token: it returns the GitHub account whose token the
 // store keeps for the caller, or 404. With ?verify=true it also asks GitHub whether the token is still valid.
-func (s *Service) GitHubStatusHandler() http.Handler {
+func (s *Service) gitHubStatusHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeGitHub, github: true,
 		serve: s.serveGitHubStatus})
 }
@@ -361,8 +361,8 @@ func (s *Service) serveGitHubStatus(_ http.ResponseWriter, r *http.Request) (any
 	return response, err
 }
 
-// GitHubDisconnectHandler handles POST /api/v1/auth/github/logout: it removes and revokes the GitHub token.
-func (s *Service) GitHubDisconnectHandler() http.Handler {
+// gitHubDisconnectHandler handles POST /api/v1/auth/github/logout: it removes and revokes the GitHub token.
+func (s *Service) gitHubDisconnectHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, scope: ScopeGitHub, github: true,
 		serve: s.serveGitHubDisconnect})
 }
@@ -378,9 +378,9 @@ func (s *Service) serveGitHubDisconnect(_ http.ResponseWriter, r *http.Request) 
 	return logoutResponse{Success: true, Message: "GitHub credentials removed successfully"}, nil
 }
 
-// GitHubUnlinkHandler handles DELETE /api/v1/auth/github/link: it unlinks the caller's GitHub
+// gitHubUnlinkHandler handles DELETE /api/v1/auth/github/link: it unlinks the caller's GitHub
 // account, so that the caller can no longer sign in with that account.
-func (s *Service) GitHubUnlinkHandler() http.Handler {
+func (s *Service) gitHubUnlinkHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeGitHub, github: true,
 		serve: s.serveGitHubUnlink})
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// ListKeysHandler handles GET /auth/keys: it lists the caller's access keys, without secrets.
-func (s *Service) ListKeysHandler() http.Handler {
+// listKeysHandler handles GET /auth/keys: it lists the caller's access keys, without secrets.
+func (s *Service) listKeysHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeKeys, serve: s.serveKeys})
 }
 
@@ -58,9 +58,9 @@ func (s *Service) newKeyResponse(key AccessKey) keyResponse {
 	return response
 }
 
-// CreateKeyHandler handles POST /auth/keys: it creates an access key for the caller and returns the
+// createKeyHandler handles POST /auth/keys: it creates an access key for the caller and returns the
 // only copy of its secret.
-func (s *Service) CreateKeyHandler() http.Handler {
+func (s *Service) createKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, scope: ScopeKeys, recent: true,
 		serve: s.serveCreateKey})
 }
@@ -103,10 +103,10 @@ func (s *Service) serveCreateKey(w http.ResponseWriter, r *http.Request) (any, e
 		"Access key made. Store the access secret now: it is not shown again."), nil
 }
 
-// RotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it replaces the secret of a key and
+// rotateKeyHandler handles POST /auth/keys/{access_key}/rotate: it replaces the secret of a key and
 // returns the only copy of the new secret. The key must be the caller's, unless the caller is a
 // super user. A key that must be rotated can be rotated only by a session that the key opened.
-func (s *Service) RotateKeyHandler() http.Handler {
+func (s *Service) rotateKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodPost, access: anyUser, scope: ScopeKeys, recent: true,
 		rotate: true, serve: s.serveRotateKey})
 }
@@ -148,9 +148,9 @@ func newSecretAnswer(pair KeyPair, key AccessKey, message string) answer {
 	}}
 }
 
-// RevokeKeyHandler handles DELETE /auth/keys/{access_key}: it revokes a key and the sessions that
+// revokeKeyHandler handles DELETE /auth/keys/{access_key}: it revokes a key and the sessions that
 // the key opened. The key must be the caller's, unless the caller is a super user.
-func (s *Service) RevokeKeyHandler() http.Handler {
+func (s *Service) revokeKeyHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodDelete, access: anyUser, scope: ScopeKeys,
 		serve: s.serveRevokeKey})
 }

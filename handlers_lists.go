@@ -24,7 +24,7 @@ var userKinds = map[string]UserKind{
 	"super_user": UserKindSuperUser,
 }
 
-// ListUsersHandler handles GET /auth/users: it returns a page of users to a super user. The parameter kind
+// listUsersHandler handles GET /auth/users: it returns a page of users to a super user. The parameter kind
 // is person, service, super_user or all. Default person. The parameter state is active or inactive. Default
 // both. The parameter search selects the users whose username or e-mail begins with it, without regard to
 // ASCII case.
@@ -33,7 +33,7 @@ var userKinds = map[string]UserKind{
 // to 50 users, or up to the parameter limit, which is at most 200. If there are more users, the response has
 // a Link header with the URL of the next page. Its parameter after is the [UserQuery.Position] of the last
 // user, which is the user's ID unless there is a search.
-func (s *Service) ListUsersHandler() http.Handler {
+func (s *Service) listUsersHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers,
 		serve: s.serveUsers})
 }
@@ -73,16 +73,16 @@ func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error
 	return response, nil
 }
 
-// ListUserKeysHandler handles GET /auth/users/{id}/keys: it returns the access keys of the user to a super
-// user, in the form of [Service.ListKeysHandler].
-func (s *Service) ListUserKeysHandler() http.Handler {
+// listUserKeysHandler handles GET /auth/users/{id}/keys: it returns the access keys of the user to a super
+// user, in the form of GET /auth/keys.
+func (s *Service) listUserKeysHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers,
 		serve: ofUser(s, s.listKeys)})
 }
 
-// ListUserSessionsHandler handles GET /auth/users/{id}/sessions: it returns the sessions of the user to a
-// super user, in the form of [Service.ListSessionsHandler].
-func (s *Service) ListUserSessionsHandler() http.Handler {
+// listUserSessionsHandler handles GET /auth/users/{id}/sessions: it returns the sessions of the user to a
+// super user, in the form of GET /auth/sessions.
+func (s *Service) listUserSessionsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeUsers,
 		serve: ofUser(s, s.listSessions)})
 }
@@ -107,13 +107,13 @@ const (
 	maxEventsPerPage = 100
 )
 
-// ListEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns a page of the audit
+// listEventsHandler handles GET /auth/events?limit=50&before=<id>: it returns a page of the audit
 // trail to a super user, the newest event first. With the parameter before, the page has only events
 // that are older than the event with that ID. The parameters user_id and kind select events. The
 // parameters from and to select events by their time, in the format of RFC 3339: from is the earliest
 // time, and the events are before to. If there are older events, the response has a Link header with the
 // URL of the next page. If there is no audit trail, the handler answers 404.
-func (s *Service) ListEventsHandler() http.Handler {
+func (s *Service) listEventsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: superUsers, scope: ScopeEvents,
 		serve: s.serveEvents})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
-// RevocationsHandler handles GET /auth/revocations: it returns one page of the revocation feed, for a
+// revocationsHandler handles GET /auth/revocations: it returns one page of the revocation feed, for a
 // service that has no store. A [RemoteVerifier] makes this call. The caller must be a service user or a
 // super user. A limited token needs [ScopeRevocations].
 //
@@ -28,7 +28,7 @@ import (
 // the feed for half a second, and for entries that are no longer in memory. Each answer takes a signature.
 // If the signing key is an HS256 key, the handler answers 503, because other services cannot verify the
 // signature.
-func (s *Service) RevocationsHandler() http.Handler {
+func (s *Service) revocationsHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet, access: anyUser, scope: ScopeRevocations,
 		serve: s.serveRevocations})
 }

@@ -253,10 +253,7 @@ func unframed(serve http.HandlerFunc) http.Handler {
 
 // handler returns the handler of an endpoint.
 func (s *Service) handler(e endpoint) http.Handler {
-	switch {
-	case e.access == superUsers && s.users == nil:
-		return unframed(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrNotFound) })
-	case e.github && s.github == nil:
+	if e.github && s.github == nil {
 		return s.allowMethod(e.method,
 			func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, ErrGitHubNotConfigured) })
 	}

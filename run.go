@@ -164,7 +164,7 @@ func (s *Service) prune(ctx context.Context) (removed int, err error) {
 // Ping returns an error unless the store answers within Config.Timeout. Ping only reads. So if the disk
 // of the database is full, Ping returns nil although no user can sign in.
 //
-// Use Ping for alerts. For a load balancer, use [Service.ReadinessHandler], because an instance
+// Use Ping for alerts. For a load balancer, use GET /readyz, because an instance
 // accepts tokens for up to MaxStaleness after the store has stopped answering.
 func (s *Service) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)

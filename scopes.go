@@ -24,7 +24,7 @@ const (
 	ScopeEvents   = "auth:events"   // read the audit trail, if its user is a super user
 
 	// ScopeRevocations lets a limited session read the revocation feed for a service that has no store, if
-	// its user is a service user or a super user: see [Service.RevocationsHandler].
+	// its user is a service user or a super user: see GET /auth/revocations.
 	ScopeRevocations = "auth:revocations"
 
 	// ScopeIntrospect lets a service user ask whether a token is valid: see package oauth.

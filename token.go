@@ -263,7 +263,7 @@ func (t *TokenIssuer) Scopes() *ScopeSet {
 
 // JWKS returns the public keys with which other services can verify the tokens, as a JWK set (RFC
 // 7517). The set contains the ES256 and EdDSA keys, including retired ones. It never contains an
-// HS256 key, because an HS256 key can also sign. [Service.JWKSHandler] serves the set.
+// HS256 key, because an HS256 key can also sign. GET /.well-known/jwks.json serves the set.
 func (t *TokenIssuer) JWKS() []byte {
 	return bytes.Clone(t.ring.Load().JWKS())
 }

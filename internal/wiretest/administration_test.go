@@ -283,5 +283,5 @@ func TestHandlersReadPathParametersFromTheRequest(t *testing.T) {
 	r := httptest.NewRequest("GET", "/anything", nil)
 	r.SetPathValue("id", f.user.ID)
 	r.Header.Set("Authorization", "Bearer "+f.signIn(f.admin))
-	require.Equal(t, "alice", serve(f.svc.GetUserHandler(), r).json(t)["username"])
+	require.Equal(t, "alice", serve(f.svc.Route("GET /auth/users/{id}").Handler, r).json(t)["username"])
 }

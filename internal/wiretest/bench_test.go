@@ -83,7 +83,7 @@ func BenchmarkVerifyCredentials(b *testing.B) {
 func BenchmarkLogin(b *testing.B) {
 	for name, store := range map[string]auth.Store{"memstore": memstore.New(), "sqlite-file": sqliteFile(b)} {
 		f := newFixture(b, func(f *fixture, cfg *auth.Config) { f.store, cfg.Throttling.Off = store, true })
-		handler := f.svc.LoginHandler()
+		handler := f.svc.Route("POST /auth/users/login").Handler
 		body := strings.NewReader("")
 		r := httptest.NewRequest(http.MethodPost, "/", io.NopCloser(body))
 		r.Header.Set("Content-Type", "application/json")

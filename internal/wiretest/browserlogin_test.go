@@ -195,9 +195,8 @@ func TestWithoutBrowserSessionsTheBrowserLoginIs404(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	require.Equal(t, http.StatusNotFound, f.loginByKey(f.userPair).status)
-	answer := send(f.svc.BrowserLoginHandler(), http.MethodPost, browserLoginCall, loginBody(f.userPair),
-		"Sec-Fetch-Site", "same-origin")
-	require.Equal(t, http.StatusNotFound, answer.status, "mounted by hand")
+	require.PanicsWithValue(t, `auth: Service.Route has no call with the pattern "POST /auth/browser/login": `+
+		"Service.Routes lists the calls", func() { f.svc.Route("POST /auth/browser/login") })
 	for name, cfg := range map[string]auth.Config{
 		"no origin":       {BrowserSessions: &auth.BrowserSessions{}},
 		"no sealing keys": {BrowserSessions: &auth.BrowserSessions{}, PublicURL: publicOrigin},

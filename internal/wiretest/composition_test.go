@@ -203,7 +203,7 @@ func TestAServiceIgnoresAnIdentityThatTheHostPutInTheContext(t *testing.T) {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
 	require.Equal(t, http.StatusUnauthorized, w.Code)
-	handler = f.svc.ListUsersHandler()
+	handler = f.svc.Route("GET /auth/users").Handler
 	w = httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
 	require.Equal(t, http.StatusUnauthorized, w.Code)

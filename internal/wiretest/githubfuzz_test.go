@@ -23,7 +23,7 @@ func FuzzCallbackQuery(f *testing.F) {
 	} {
 		f.Add(seed, "x")
 	}
-	handler := g.svc.GitHubCallbackHandler()
+	handler := g.svc.Route("GET /api/v1/auth/github/callback").Handler
 	f.Fuzz(func(t *testing.T, query, cookie string) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.URL.RawQuery = query

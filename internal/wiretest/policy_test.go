@@ -20,18 +20,21 @@ func TestEndpointsCheckTheCallerTheMethodAndGitHubInOrder(t *testing.T) {
 	user := "Bearer " + f.signIn(f.user)
 	for _, test := range []struct {
 		name    string
-		handler http.Handler
+		pattern string
 		method  string
 		header  []string
 		want    int
 	}{
-		{"the caller before the method", f.svc.LogoutHandler(), http.MethodPut, nil, http.StatusUnauthorized},
-		{"the super user before the method", f.svc.RegisterUserHandler(), http.MethodPut, []string{"Authorization", user}, http.StatusForbidden},
-		{"the method", f.svc.LogoutHandler(), http.MethodPut, []string{"Authorization", user}, http.StatusMethodNotAllowed},
-		{"the method before GitHub", f.svc.GitHubStatusHandler(), http.MethodPut, nil, http.StatusMethodNotAllowed},
-		{"GitHub before the caller", f.svc.GitHubStatusHandler(), http.MethodGet, nil, http.StatusServiceUnavailable},
+		{"the caller before the method", "POST /auth/logout", http.MethodPut, nil, http.StatusUnauthorized},
+		{"the super user before the method",
+			"POST /auth/users/register", http.MethodPut, []string{"Authorization", user}, http.StatusForbidden},
+		{"the method", "POST /auth/logout", http.MethodPut, []string{"Authorization", user}, http.StatusMethodNotAllowed},
+		{"the method before GitHub", "GET /api/v1/auth/github/token", http.MethodPut, nil, http.StatusMethodNotAllowed},
+		{"GitHub before the caller",
+			"GET /api/v1/auth/github/token", http.MethodGet, nil, http.StatusServiceUnavailable},
 	} {
-		answer := send(hostHandler{test.handler}, test.method, "/anywhere", "", test.header...)
+		handler := hostHandler{f.svc.Route(test.pattern).Handler}
+		answer := send(handler, test.method, "/anywhere", "", test.header...)
 		require.Equal(t, test.want, answer.status, test.name)
 	}
 }

@@ -149,19 +149,19 @@ func TestHandlerAnswers404And405AsDocumented(t *testing.T) {
 func TestAHandlerAcceptsOnlyItsMethodWhereverItIsMounted(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	require.Equal(t, http.StatusMethodNotAllowed,
-		send(f.svc.LoginHandler(), http.MethodPut, "/signin", loginBody(f.userPair)).status)
-	require.Equal(t, http.StatusOK,
-		send(f.svc.LoginHandler(), http.MethodPost, "/signin", loginBody(f.userPair)).status)
+	login, current := f.svc.Route("POST /auth/users/login").Handler, f.svc.Route("GET /auth/user").Handler
+	logout := f.svc.Route("POST /auth/logout").Handler
+	register := f.svc.Route("POST /auth/users/register").Handler
+	signIn := loginBody(f.userPair)
+	require.Equal(t, http.StatusMethodNotAllowed, send(login, http.MethodPut, "/signin", signIn).status)
+	require.Equal(t, http.StatusOK, send(login, http.MethodPost, "/signin", signIn).status)
 	token := "Bearer " + f.signIn(f.user)
 	require.Equal(t, http.StatusMethodNotAllowed,
-		send(f.svc.LogoutHandler(), http.MethodGet, "/", "", "Authorization", token).status)
-	require.Equal(t, http.StatusOK,
-		send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "", "Authorization", token).status)
-	require.Equal(t, http.StatusUnauthorized,
-		send(f.svc.CurrentUserHandler(), http.MethodGet, "/me", "").status)
+		send(logout, http.MethodGet, "/", "", "Authorization", token).status)
+	require.Equal(t, http.StatusOK, send(current, http.MethodGet, "/me", "", "Authorization", token).status)
+	require.Equal(t, http.StatusUnauthorized, send(current, http.MethodGet, "/me", "").status)
 	require.Equal(t, http.StatusForbidden,
-		send(f.svc.RegisterUserHandler(), http.MethodPost, "/", "{}", "Authorization", token).status)
+		send(register, http.MethodPost, "/", "{}", "Authorization", token).status)
 }
 
 func TestErrorStatusMapsEveryError(t *testing.T) {
@@ -372,7 +372,7 @@ func TestARequestWithoutABodyIsA400(t *testing.T) {
 	r, err := http.NewRequest(http.MethodPost, "/auth/users/login", nil)
 	require.NoError(t, err)
 	r.Header.Set("Content-Type", "application/json")
-	require.Equal(t, http.StatusBadRequest, serve(f.svc.LoginHandler(), r).status)
+	require.Equal(t, http.StatusBadRequest, serve(f.svc.Route("POST /auth/users/login").Handler, r).status)
 }
 
 // If a client stops sending its body, it gets a 408. The log must not say that the store fails.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/internal/weburl"
@@ -379,11 +380,11 @@ func (a Authority) needing(name string) Authority {
 
 // neededScope returns the scope that a limited session needs for a change with an event of this kind. For
 // a change of another user's records, it is the scope for administration.
-func neededScope(by Authority, kind EventKind) string {
+func neededScope(by Authority, kind eventkind.Kind) string {
 	switch {
 	case by.SuperUser:
 		return ScopeUsers
-	case kind == EventSessionRevoked, kind == EventUserSessionsRevoked:
+	case kind == eventkind.SessionRevoked, kind == eventkind.UserSessionsRevoked:
 		return ScopeSessions
 	case strings.HasPrefix(string(kind), "key."):
 		return ScopeKeys

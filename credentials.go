@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/accesskey"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/outage"
@@ -136,7 +137,7 @@ func (v *CredentialVerifier) issue(
 	if err := v.tokens.checkHostOwner(ctx, by, userID); err != nil {
 		return KeyPair{}, AccessKey{}, err
 	}
-	c := v.newChange(ctx, by, Event{Kind: EventKeyIssued, UserID: userID, AccessKey: key.ID})
+	c := v.newChange(ctx, by, Event{Kind: eventkind.KeyIssued, UserID: userID, AccessKey: key.ID})
 	if err := v.store.AddKey(ctx, c.write, key); err != nil {
 		return KeyPair{}, AccessKey{}, fmt.Errorf("auth: issuing an access key: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/secrethash"
 	"github.com/sallyport-go/auth/internal/text"
 )
@@ -80,7 +81,7 @@ func (v *CredentialVerifier) rotate(
 	if found.MustRotate {
 		reason = "the key had to be rotated"
 	}
-	c := v.newChange(ctx, by, Event{Kind: EventKeyRotated, UserID: found.UserID, AccessKey: accessKey,
+	c := v.newChange(ctx, by, Event{Kind: eventkind.KeyRotated, UserID: found.UserID, AccessKey: accessKey,
 		Reason: reason})
 	key, err := v.store.RotateKey(ctx, c.write, accessKey, rotation)
 	if err != nil {
@@ -114,7 +115,7 @@ func (v *CredentialVerifier) SetScopes(
 			}
 		}
 	}
-	c := v.newChange(ctx, by, Event{Kind: EventKeyChanged, AccessKey: v.loggableName(accessKey),
+	c := v.newChange(ctx, by, Event{Kind: eventkind.KeyChanged, AccessKey: v.loggableName(accessKey),
 		Reason: text.Readable("scopes: "+scopes.String(), maxReasonLength)})
 	if _, err := v.store.SetKeyScopes(ctx, c.write, accessKey, scopes); err != nil {
 		return fmt.Errorf("auth: changing the scopes of an access key: %w", err)
@@ -197,13 +198,13 @@ func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
-	return v.revoke(ctx, by, accessKey, "", EventKeyRevoked)
+	return v.revoke(ctx, by, accessKey, "", eventkind.KeyRevoked)
 }
 
 // revoke is Revoke without the check of the authority. The event has the given kind and user. If
 // the user is not known, the caller passes an empty userID.
 func (v *CredentialVerifier) revoke(
-	ctx context.Context, by Authority, accessKey, userID string, kind EventKind,
+	ctx context.Context, by Authority, accessKey, userID string, kind eventkind.Kind,
 ) error {
 	c := v.newChange(ctx, by, Event{Kind: kind, UserID: userID, AccessKey: v.loggableName(accessKey)})
 	if err := v.store.RevokeKey(ctx, c.write, accessKey); err != nil {
@@ -256,7 +257,8 @@ func (v *CredentialVerifier) RevokeLeaked(ctx context.Context, secret Secret) (A
 	case err != nil:
 		return AccessKey{}, ErrInvalidCredentials
 	}
-	if err := v.revoke(ctx, ByHost("auth.RevokeLeaked"), key.ID, key.UserID, EventKeyLeaked); err != nil &&
+	by := ByHost("auth.RevokeLeaked")
+	if err := v.revoke(ctx, by, key.ID, key.UserID, eventkind.KeyLeaked); err != nil &&
 		!errors.Is(err, ErrNotFound) {
 		return AccessKey{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/devicecode"
 )
 
@@ -108,7 +109,7 @@ func (s *Service) ClaimDevice(ctx context.Context, by Authority, userCode string
 // ApproveDevice lets the device with the user code have a session of the user of the authority, with those of
 // the device's scopes that the session of the authority has. The session must have claimed the device with
 // [Service.ClaimDevice], and must be recent, as for ClaimDevice. ApproveDevice emits an
-// [EventDeviceApproved], and returns the device.
+// [eventkind.DeviceApproved], and returns the device.
 //
 // It returns ErrNotFound if the session has not claimed the device, if the code has expired, or if somebody
 // has decided already. It also returns the errors of [Authority.Check] and of
@@ -118,18 +119,18 @@ func (s *Service) ApproveDevice(ctx context.Context, by Authority, userCode stri
 	if err := s.checkDecider(ctx, by); err != nil {
 		return DeviceAuthorization{}, err
 	}
-	e := Event{Kind: EventDeviceApproved, UserID: by.UserID}
+	e := Event{Kind: eventkind.DeviceApproved, UserID: by.UserID}
 	return s.decideDevice(ctx, s.recently(by), e, userCode, s.devices.ApproveDevice)
 }
 
 // DenyDevice refuses the device with the user code. It is like [Service.ApproveDevice], but a session of any
-// age can deny a device. It emits an [EventDeviceDenied].
+// age can deny a device. It emits an [eventkind.DeviceDenied].
 func (s *Service) DenyDevice(ctx context.Context, by Authority, userCode string) (
 	DeviceAuthorization, error) {
 	if err := s.checkDecider(ctx, by); err != nil {
 		return DeviceAuthorization{}, err
 	}
-	e := Event{Kind: EventDeviceDenied, UserID: by.UserID}
+	e := Event{Kind: eventkind.DeviceDenied, UserID: by.UserID}
 	return s.decideDevice(ctx, by, e, userCode, s.devices.DenyDevice)
 }
 

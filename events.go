@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/text"
@@ -45,7 +46,7 @@ type EventLog struct {
 // loggedRefusals are refusals that share a number of log lines. Anyone can cause a refusal that has
 // no user, so such refusals must not use up the lines of the others.
 type loggedRefusals struct {
-	kind    EventKind
+	kind    eventkind.Kind
 	hasUser bool
 }
 
@@ -348,12 +349,12 @@ func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, e
 	var throttled *ThrottledError
 	switch {
 	case err == nil:
-		e.Kind, e.ActorID = EventSignedIn, e.UserID
+		e.Kind, e.ActorID = eventkind.SignedIn, e.UserID
 	case errors.As(err, &throttled):
-		e.Kind = EventSignInThrottled
+		e.Kind = eventkind.SignInThrottled
 	default:
 		by := e.Reason
-		e.Kind, e.Reason = EventSignInRejected, rejectionReason(err)
+		e.Kind, e.Reason = eventkind.SignInRejected, rejectionReason(err)
 		if by != "" {
 			e.Reason = text.Readable(e.Reason+"; "+by, maxReasonLength)
 		}
@@ -365,7 +366,7 @@ func (l *EventLog) recordSignIn(ctx context.Context, began time.Time, e Event, e
 // recordTokenRejection records the rejection of a token if err is an ErrTokenRejected.
 func (l *EventLog) recordTokenRejection(ctx context.Context, err error) {
 	if errors.Is(err, ErrTokenRejected) {
-		e := Event{Kind: EventTokenRejected, Reason: rejectionReason(err)}
+		e := Event{Kind: eventkind.TokenRejected, Reason: rejectionReason(err)}
 		e.setSubject(err)
 		l.emit(ctx, e)
 	}

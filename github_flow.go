@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/githubapi"
@@ -180,7 +181,7 @@ func (g *GitHubConnector) emitOutcome(
 	case outcome.Connected != nil && err == nil: // the change has its own event
 	case flow.UserID != "" && err != nil:
 		g.events.emit(ctx, Event{
-			Kind: EventGitHubRejected, UserID: flow.UserID, ActorID: flow.UserID,
+			Kind: eventkind.GitHubRejected, UserID: flow.UserID, ActorID: flow.UserID,
 			SessionID: flow.SessionID, Reason: rejectionReason(err),
 		})
 	case err != nil:

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/oauthstate"
 )
@@ -21,8 +22,7 @@ type githubSignInResult struct {
 	keptToken bool // the store keeps GitHub's token, so the token must not be revoked
 }
 
-// signIn finds or creates the user of the account and opens a session, in one transaction of the
-// store.
+// signIn finds or creates the user of the account and opens a session, in one transaction of the store.
 func (g *GitHubConnector) signIn(
 	ctx context.Context, profile GitHubProfile, grant githubapi.Grant,
 ) (githubSignInResult, error) {
@@ -64,17 +64,17 @@ func (g *GitHubConnector) signIn(
 }
 
 // signInChange returns the change of a sign-in. If the account is not linked yet, the event of the
-// change is EventUserCreated. If the account is linked and is listed in GitHubConfig.SuperUsers,
-// the event is EventUserChanged. It is recorded only if the user becomes a super user. In all other
+// change is eventkind.UserCreated. If the account is linked and is listed in GitHubConfig.SuperUsers,
+// the event is eventkind.UserChanged. It is recorded only if the user becomes a super user. In all other
 // cases, the change has no event.
 func (g *GitHubConnector) signInChange(ctx context.Context, signIn GitHubSignInWrite, isNew bool) change {
 	e := Event{UserID: signIn.Link.UserID, ActorID: signIn.Link.UserID, GitHub: signIn.Link.Account,
 		Method: MethodGitHub}
 	switch {
 	case isNew:
-		e.Kind, e.Reason = EventUserCreated, "signed in with GitHub"
+		e.Kind, e.Reason = eventkind.UserCreated, "signed in with GitHub"
 	case signIn.GrantSuperUser:
-		e.Kind, e.Reason = EventUserChanged, "is_super_user=true by GitHubConfig.SuperUsers"
+		e.Kind, e.Reason = eventkind.UserChanged, "is_super_user=true by GitHubConfig.SuperUsers"
 	}
 	return g.tokens.newChange(ctx, ByHost("auth.SignInGitHub"), e)
 }
@@ -314,7 +314,7 @@ func (g *GitHubConnector) connect(
 			return nil, fmt.Errorf("auth: looking for a GitHub token: %w", err)
 		}
 		c := g.tokens.newChange(ctx, connectAuthority(flow),
-			Event{Kind: EventGitHubConnected, UserID: flow.UserID, GitHub: profile.Account})
+			Event{Kind: eventkind.GitHubConnected, UserID: flow.UserID, GitHub: profile.Account})
 		switch err := g.store.ConnectGitHub(ctx, c.write, connect); {
 		case errors.Is(err, ErrChanged):
 			continue
@@ -342,12 +342,12 @@ func (g *GitHubConnector) connect(
 // Disconnect also returns the errors of [Authority.Check].
 //
 // If no sealing key decrypts the token, it cannot be revoked at GitHub. Disconnect then logs that,
-// emits the event [EventGitHubLost], and returns nil.
+// emits the event [eventkind.GitHubLost], and returns nil.
 func (g *GitHubConnector) Disconnect(ctx context.Context, by Authority, userID string) error {
 	if err := g.checkAuthority(ctx, by); err != nil {
 		return err
 	}
-	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubDisconnected, UserID: userID})
+	c := g.tokens.newChange(ctx, by, Event{Kind: eventkind.GitHubDisconnected, UserID: userID})
 	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, "")
 	if err != nil {
 		return fmt.Errorf("auth: disconnecting GitHub: %w", err)
@@ -369,7 +369,7 @@ func (g *GitHubConnector) Unlink(ctx context.Context, by Authority, userID strin
 	if err := g.requireWayInWithoutGitHub(ctx, userID); err != nil {
 		return fmt.Errorf("auth: unlinking GitHub: %w", err)
 	}
-	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubUnlinked, UserID: userID})
+	c := g.tokens.newChange(ctx, by, Event{Kind: eventkind.GitHubUnlinked, UserID: userID})
 	link, token, err := g.store.UnlinkGitHub(ctx, c.write, userID, g.cfg.Host)
 	if err != nil {
 		return fmt.Errorf("auth: unlinking GitHub: %w", err)
@@ -411,7 +411,7 @@ func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitH
 	if err := cmp.Or(g.checkAuthority(ctx, by), account.validate()); err != nil {
 		return err
 	}
-	c := g.tokens.newChange(ctx, by, Event{Kind: EventGitHubForgotten, GitHub: account})
+	c := g.tokens.newChange(ctx, by, Event{Kind: eventkind.GitHubForgotten, GitHub: account})
 	if err := g.store.ForgetGitHubAccount(ctx, c.write, account); err != nil {
 		return fmt.Errorf("auth: forgetting a GitHub account: %w", err)
 	}

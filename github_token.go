@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/clock"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"golang.org/x/oauth2"
@@ -26,7 +27,7 @@ const (
 // Status reads from the store which GitHub account is connected to the user. It returns ErrNotFound
 // if the store has no GitHub token of the user, or if no sealing key decrypts the token. In the
 // second case, the token stays in the store, because another instance may have the key. Status logs
-// the ID of the key and emits [EventGitHubLost], at most once an hour for a token.
+// the ID of the key and emits [eventkind.GitHubLost], at most once an hour for a token.
 func (g *GitHubConnector) Status(ctx context.Context, userID string) (GitHubLink, error) {
 	link, _, err := g.connection(ctx, userID)
 	return link, err
@@ -59,8 +60,7 @@ func (g *GitHubConnector) verifyToken(ctx context.Context, userID string) error 
 			}
 			return cmp.Or(g.dropDeadToken(ctx, userID, version), ErrChanged)
 		}, func(err error) bool { return err == nil || errors.Is(err, ErrNotFound) })
-		// ErrChanged means that GitHub rejected a token that has been replaced in the store
-		// meanwhile.
+		// ErrChanged means that GitHub rejected a token that has been replaced in the store meanwhile.
 		if !errors.Is(err, ErrChanged) {
 			return err
 		}
@@ -99,7 +99,7 @@ func (g *GitHubConnector) reportUnopened(ctx context.Context, token GitHubToken,
 	case first:
 		g.cfg.Logger.ErrorContext(ctx, "auth: a GitHub token cannot be decrypted, so its user is not "+
 			"connected", "user_id", token.UserID, "github_id", token.Account.ID, "error", err)
-		g.events.emit(ctx, Event{Kind: EventGitHubLost, UserID: token.UserID, GitHub: token.Account,
+		g.events.emit(ctx, Event{Kind: eventkind.GitHubLost, UserID: token.UserID, GitHub: token.Account,
 			Reason: err.Error()})
 	case full:
 		g.cfg.Logger.ErrorContext(ctx, "auth: further GitHub tokens cannot be decrypted and are not "+
@@ -114,7 +114,7 @@ func (g *GitHubConnector) revokeRemovedToken(ctx context.Context, token GitHubTo
 		g.cfg.Logger.ErrorContext(ctx, "auth: a removed GitHub token cannot be decrypted, so it was not "+
 			"revoked at GitHub: its user must revoke the app's access there",
 			"user_id", token.UserID, "github_id", token.Account.ID, "error", err)
-		g.events.emit(ctx, Event{Kind: EventGitHubLost, UserID: token.UserID, GitHub: token.Account,
+		g.events.emit(ctx, Event{Kind: eventkind.GitHubLost, UserID: token.UserID, GitHub: token.Account,
 			Reason: "removed, but not revoked at GitHub: " + err.Error()})
 		return
 	}
@@ -242,7 +242,7 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 		return fmt.Errorf("auth: keeping a refreshed GitHub token: %w", err)
 	}
 	if err == nil {
-		g.events.emit(ctx, Event{Kind: EventGitHubRefreshed, UserID: old.UserID, GitHub: old.Account})
+		g.events.emit(ctx, Event{Kind: eventkind.GitHubRefreshed, UserID: old.UserID, GitHub: old.Account})
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func (g *GitHubConnector) refresh(ctx context.Context, old GitHubToken, grant gi
 // record no longer has the given version, dropDeadToken returns nil, and the caller must read the
 // record again.
 func (g *GitHubConnector) dropDeadToken(ctx context.Context, userID, version string) error {
-	c := g.tokens.newChange(ctx, ByHost("auth.Verify"), Event{Kind: EventGitHubLost, UserID: userID})
+	c := g.tokens.newChange(ctx, ByHost("auth.Verify"), Event{Kind: eventkind.GitHubLost, UserID: userID})
 	token, err := g.store.DeleteGitHubToken(ctx, c.write, userID, g.cfg.Host, version)
 	switch {
 	case errors.Is(err, ErrNotFound):

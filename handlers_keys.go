@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -160,7 +161,7 @@ func (s *Service) serveRevokeKey(_ http.ResponseWriter, r *http.Request) (any, e
 	if err != nil {
 		return nil, err
 	}
-	return noContent, s.credentials.revoke(r.Context(), by, key.ID, key.UserID, EventKeyRevoked)
+	return noContent, s.credentials.revoke(r.Context(), by, key.ID, key.UserID, eventkind.KeyRevoked)
 }
 
 // findOwnKey returns the key that the path names, and the authority with which the caller may

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/wire"
 )
 
@@ -120,7 +121,7 @@ func (s *Service) listEventsHandler() http.Handler {
 
 type eventResponse struct {
 	ID        string               `json:"id"`
-	Kind      EventKind            `json:"kind"`
+	Kind      eventkind.Kind       `json:"kind"`
 	At        string               `json:"at"`
 	UserID    string               `json:"user_id"`
 	ActorID   string               `json:"actor_id"`
@@ -149,7 +150,7 @@ func (s *Service) serveEvents(w http.ResponseWriter, r *http.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	filter := EventFilter{UserID: query.Get("user_id"), Kind: EventKind(query.Get("kind")),
+	filter := EventFilter{UserID: query.Get("user_id"), Kind: eventkind.Kind(query.Get("kind")),
 		Before: query.Get("before")}
 	if filter.From, err = timeParameter(query, "from"); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/secrethash"
 	"github.com/sallyport-go/auth/internal/wire"
@@ -73,7 +74,7 @@ func (v *CredentialVerifier) Import(ctx context.Context, by Authority, imported 
 		return err
 	}
 	c := v.newChange(ctx, by,
-		Event{Kind: EventKeyImported, UserID: key.UserID, AccessKey: v.loggableName(key.ID)})
+		Event{Kind: eventkind.KeyImported, UserID: key.UserID, AccessKey: v.loggableName(key.ID)})
 	if err := v.store.AddKey(ctx, c.write, key); err != nil {
 		return fmt.Errorf("auth: importing an access key: %w", err)
 	}

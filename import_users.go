@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/callback"
 )
 
@@ -200,7 +201,7 @@ func (i *userImport) addUsers(ctx context.Context, batch []importedLine) error {
 		return nil
 	}
 	c := i.service.newChange(ctx, i.by, Event{
-		Kind: EventUsersImported, Reason: fmt.Sprintf("lines %d to %d", batch[0].number, batch[len(batch)-1].number),
+		Kind: eventkind.UsersImported, Reason: fmt.Sprintf("lines %d to %d", batch[0].number, batch[len(batch)-1].number),
 	})
 	refusals, err := i.service.users.RegisterUsers(ctx, c.write, users)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/canonical"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/recent"
@@ -91,8 +92,8 @@ func (m *clientMemory) recordSignIn(ctx context.Context, session Session) {
 	// Without cancellation, because the session exists, even if the client has gone away.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), clientTimeout)
 	defer cancel()
-	c := m.events.newChange(ctx, ByHost("auth.SignIn"), Event{Kind: EventNewClient, UserID: session.UserID,
-		ActorID: session.UserID, SessionID: session.ID, Method: session.Method}, m.now, 0)
+	c := m.events.newChange(ctx, ByHost("auth.SignIn"), Event{Kind: eventkind.NewClient,
+		UserID: session.UserID, ActorID: session.UserID, SessionID: session.ID, Method: session.Method}, m.now, 0)
 	isNew, err := m.sessions.RememberClient(ctx, c.write, SignInClient{UserID: session.UserID, Hash: hash})
 	if errors.Is(err, ErrNotFound) { // the user has just been deleted
 		return

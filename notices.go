@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/sallyport-go/auth/eventkind"
 )
 
 // expiryLeads are the times before the expiry of an access key at which there is an event. If no instance ran
@@ -41,7 +43,7 @@ func (s *Service) noticeExpiry(
 	ctx context.Context, keys []AccessKey, lead time.Duration,
 ) (emitted int, err error) {
 	for _, key := range keys {
-		c := s.newChange(ctx, ByHost("auth.Prune"), Event{Kind: EventKeyExpiring, UserID: key.UserID,
+		c := s.newChange(ctx, ByHost("auth.Prune"), Event{Kind: eventkind.KeyExpiring, UserID: key.UserID,
 			AccessKey: s.credentials.loggableName(key.ID),
 			Reason:    "in " + roughly(key.ExpiresAt.Sub(s.now())) + ", at " + key.ExpiresAt.UTC().Format(time.RFC3339)})
 		err := s.store.RecordExpiryNotice(ctx, c.write, key.ID, lead)

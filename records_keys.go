@@ -46,7 +46,8 @@ type AccessKey struct {
 	// person knows the secret. Until then, a session that the key opens has only [ScopeRotate].
 	MustRotate bool
 
-	// ExpiryNoticeAt is the time of the newest [EventKeyExpiring] of the key. Zero means that there was none.
+	// ExpiryNoticeAt is the time of the newest [eventkind.KeyExpiring] of the key. It is zero if there was
+	// none.
 	ExpiryNoticeAt time.Time
 }
 

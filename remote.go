@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/challenge"
 	"github.com/sallyport-go/auth/internal/clientaddr"
 	"github.com/sallyport-go/auth/internal/defaults"
@@ -57,16 +58,16 @@ import (
 //
 //   - The verifier has no keys, or only keys that are older than a day.
 //   - The token of the request names an unknown key.
-//   - The keys are older than five minutes, and the last completed fetch, successful or not, began
-//     at least five minutes ago.
+//   - The keys are older than five minutes, and the last completed fetch, successful or not, began at least
+//     five minutes ago.
 //
-// A request waits for at most one second. At most 100 requests wait at a time. While 100 requests
-// wait, every further request that would have to wait gets an error.
+// A request waits for at most one second. At most 100 requests wait at a time. While 100 requests wait,
+// every further request that would have to wait gets an error.
 //
-// If fetches fail, the last fetched keys remain in use for a day. If a token names an unknown key
-// during this time, Verify returns an error that is not ErrTokenRejected. If a later fetch shows
-// that the issuer has no keys any longer, all tokens are rejected. Three responses show this: a set
-// without usable keys, a redirect, and a 4xx status other than 408, 425 and 429.
+// If fetches fail, the last fetched keys remain in use for a day. If a token names an unknown key during
+// this time, Verify returns an error that is not ErrTokenRejected. If a later fetch shows that the issuer
+// has no keys any longer, all tokens are rejected. Three responses show this: a set without usable keys, a
+// redirect, and a 4xx status other than 408, 425 and 429.
 //
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {
@@ -93,8 +94,8 @@ type fixedKeys struct {
 	jwks []byte
 }
 
-// NewRemoteVerifier returns a verifier. If the configuration is not valid, it returns an error that
-// names the setting to change. It does not fetch the keys yet.
+// NewRemoteVerifier returns a verifier, or an error that names the setting to change. It does not fetch the
+// keys yet.
 func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -113,12 +114,8 @@ func NewRemoteVerifier(cfg RemoteVerifierConfig) (*RemoteVerifier, error) {
 		cfg.Events = NewEventLog(EventLogConfig{Now: cfg.Now, Logger: cfg.Logger})
 	}
 	v := &RemoteVerifier{
-		verifier: token.Verifier{
-			Type:        token.TypeBearer,
-			Issuer:      cfg.Issuer,
-			Audience:    cfg.Audience,
-			MaxLifetime: int64(tokenLifetimeLimit / time.Second),
-		},
+		verifier: token.Verifier{Type: token.TypeBearer, Issuer: cfg.Issuer, Audience: cfg.Audience,
+			MaxLifetime: int64(tokenLifetimeLimit / time.Second)},
 		cache:    cache,
 		maxAge:   int64(cfg.MaxAge / time.Second),
 		interval: cfg.RevocationInterval,
@@ -184,7 +181,7 @@ func (v *RemoteVerifier) newerKeys(ctx context.Context, ring *signing.Ring) (*si
 // SetJWKS returns an error if the text is no JWK set, if no key of the set can be used, or if the set
 // contains a private or symmetric key. The keys then stay as they were. SetJWKS also returns an error
 // if the verifier was made with JWKSURL. If SetJWKS replaces the keys, it emits an
-// [EventSigningKeysReplaced]. SetJWKS may be called by several goroutines; the last set stays.
+// [eventkind.SigningKeysReplaced]. SetJWKS may be called by several goroutines; the last set stays.
 func (v *RemoteVerifier) SetJWKS(jwks []byte) error {
 	if v.keys != nil {
 		return errors.New("auth: SetJWKS needs a RemoteVerifier with RemoteVerifierConfig.JWKS, not JWKSURL")
@@ -196,8 +193,8 @@ func (v *RemoteVerifier) SetJWKS(jwks []byte) error {
 	if err != nil {
 		return err
 	}
-	v.events.emit(context.Background(),
-		Event{Kind: EventSigningKeysReplaced, Host: "auth.SetJWKS", Reason: ring.Summary()})
+	e := Event{Kind: eventkind.SigningKeysReplaced, Host: "auth.SetJWKS", Reason: ring.Summary()}
+	v.events.emit(context.Background(), e)
 	return nil
 }
 

@@ -84,7 +84,7 @@ type RemoteVerifierConfig struct {
 	// nil means a client with http.DefaultTransport.
 	HTTPClient *http.Client
 
-	// Events receives an [EventTokenRejected] for each rejected token, and calls Hooks.Verify for
+	// Events receives an [eventkind.TokenRejected] for each rejected token, and calls Hooks.Verify for
 	// each token. nil means that the events go to Logger, as if [EventLogConfig.OnEvent] were nil.
 	Events *EventLog
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/devicecode"
 	"github.com/sallyport-go/auth/internal/githubapi"
 	"github.com/sallyport-go/auth/internal/outage"
@@ -111,9 +112,9 @@ func (s *Service) pollFeed(ctx context.Context, every time.Duration) {
 // for 30 days if that is longer. If Prune returns an error, the records that were removed before the error
 // stay removed.
 //
-// Prune also emits an [EventKeyExpiring] for each access key that expires within 14 days, and another one if
-// the key expires within a day. If several instances call Prune, only one of them emits the event. It does
-// so also if pruning fails. docs/events.md says which keys get no event.
+// Prune also emits an [eventkind.KeyExpiring] for each access key that expires within 14 days, and another
+// one if the key expires within a day. If several instances call Prune, only one of them emits the event. It
+// does so also if pruning fails. docs/events.md says which keys get no event.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
 	removed, err = s.prune(ctx)
 	return removed, errors.Join(err, s.noticeExpiringKeys(ctx))
@@ -232,20 +233,20 @@ func (s *Service) Events(ctx context.Context, filter EventFilter, limit int) ([]
 
 // eventJSON is an [Event] as JSON, with the names of the answer of GET /auth/events.
 type eventJSON struct {
-	ID        string        `json:"id,omitzero"`
-	Kind      EventKind     `json:"kind"`
-	At        time.Time     `json:"at,omitzero"`
-	UserID    string        `json:"user_id,omitzero"`
-	ActorID   string        `json:"actor_id,omitzero"`
-	Host      string        `json:"host,omitzero"`
-	SessionID string        `json:"session_id,omitzero"`
-	AccessKey string        `json:"access_key,omitzero"`
-	Method    SignInMethod  `json:"method,omitzero"`
-	GitHub    GitHubAccount `json:"github,omitzero"`
-	Reason    string        `json:"reason,omitzero"`
-	IP        netip.Addr    `json:"ip,omitzero"`
-	UserAgent string        `json:"user_agent,omitzero"`
-	RequestID string        `json:"request_id,omitzero"`
+	ID        string         `json:"id,omitzero"`
+	Kind      eventkind.Kind `json:"kind"`
+	At        time.Time      `json:"at,omitzero"`
+	UserID    string         `json:"user_id,omitzero"`
+	ActorID   string         `json:"actor_id,omitzero"`
+	Host      string         `json:"host,omitzero"`
+	SessionID string         `json:"session_id,omitzero"`
+	AccessKey string         `json:"access_key,omitzero"`
+	Method    SignInMethod   `json:"method,omitzero"`
+	GitHub    GitHubAccount  `json:"github,omitzero"`
+	Reason    string         `json:"reason,omitzero"`
+	IP        netip.Addr     `json:"ip,omitzero"`
+	UserAgent string         `json:"user_agent,omitzero"`
+	RequestID string         `json:"request_id,omitzero"`
 }
 
 // MarshalJSON returns the nonzero fields of the event, with the names of the answer of
@@ -300,7 +301,7 @@ func isOutage(r *http.Request, err error) bool {
 		!errors.Is(err, ErrGitHubNotConfigured)
 }
 
-// recordRefusal emits EventAccessRefused if err refuses a known caller. It ignores refused sign-ins
+// recordRefusal emits eventkind.AccessRefused if err refuses a known caller. It ignores refused sign-ins
 // with GitHub, which have their own events.
 func (s *Service) recordRefusal(r *http.Request, err error) {
 	status, reason := ErrorStatus(err)
@@ -310,7 +311,7 @@ func (s *Service) recordRefusal(r *http.Request, err error) {
 	case status != http.StatusForbidden || isGitHubRefusal(err):
 		return
 	}
-	e := Event{Kind: EventAccessRefused, Reason: reason}
+	e := Event{Kind: eventkind.AccessRefused, Reason: reason}
 	e.setSubject(err)
 	if caller, ok := IdentityFromContext(r.Context()); ok {
 		e.UserID, e.ActorID, e.SessionID = cmp.Or(e.UserID, caller.UserID), caller.UserID, caller.SessionID

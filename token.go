@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/revocation"
@@ -228,7 +229,7 @@ func (t *TokenIssuer) checkStore(store any) error {
 // returned nil, a token is accepted only if the key that signed it is in the new set. If SetKeys
 // returns an error, the keys stay as they were, and the error says what to change. [NewTokenIssuer]
 // says in which order to change keys on several instances. SetKeys emits an
-// [EventSigningKeysReplaced], with the IDs of the keys in its Reason. If the keys are the present
+// [eventkind.SigningKeysReplaced], with the IDs of the keys in its Reason. If the keys are the present
 // ones, in the same order, it changes nothing and emits no event, so a host may pass its keys at
 // intervals.
 //
@@ -244,7 +245,7 @@ func (t *TokenIssuer) SetKeys(keys []SigningKey) error {
 	}
 	t.ring.Store(ring)
 	t.events.emit(context.Background(),
-		Event{Kind: EventSigningKeysReplaced, Host: "auth.SetKeys", Reason: ring.Summary()})
+		Event{Kind: eventkind.SigningKeysReplaced, Host: "auth.SetKeys", Reason: ring.Summary()})
 	return nil
 }
 
@@ -304,7 +305,7 @@ func (t *TokenIssuer) newChange(ctx context.Context, by Authority, e Event) chan
 // [SessionStore.RevokeEverybody].
 func (t *TokenIssuer) repairFeed(ctx context.Context, above int64) error {
 	c := t.newChange(ctx, ByHost("auth.Repair"),
-		Event{Kind: EventCommitsLost, Reason: "the revocation feed is behind what was read from it"})
+		Event{Kind: eventkind.CommitsLost, Reason: "the revocation feed is behind what was read from it"})
 	err := t.sessions.RevokeEverybody(ctx, c.write, above)
 	switch {
 	case errors.Is(err, ErrChanged):

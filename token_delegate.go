@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/token"
 )
 
@@ -57,7 +58,7 @@ type DelegatedToken struct {
 // Delegation is not valid. Any other error means that there could be no answer: the store or the signer
 // failed, the function TokenConfig.Claims failed, or the store of the issuer has no users.
 //
-// Delegate emits an [EventTokenDelegated]. It is safe for concurrent use.
+// Delegate emits an [eventkind.TokenDelegated]. It is safe for concurrent use.
 func (t *TokenIssuer) Delegate(
 	ctx context.Context, caller Identity, d Delegation,
 ) (DelegatedToken, error) {
@@ -91,7 +92,7 @@ func (t *TokenIssuer) Delegate(
 	if err != nil {
 		return DelegatedToken{}, err
 	}
-	t.events.emit(ctx, Event{Kind: EventTokenDelegated, UserID: user.ID, ActorID: d.For,
+	t.events.emit(ctx, Event{Kind: eventkind.TokenDelegated, UserID: user.ID, ActorID: d.For,
 		SessionID: session.ID, AccessKey: session.AccessKeyID,
 		Reason: fmt.Sprintf("for %s, with the scopes %q", d.Audience, d.Scopes)})
 	return DelegatedToken{Bearer: NewSecret(text), Identity: Identity(*identity)}, nil

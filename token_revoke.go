@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/token"
 )
 
@@ -101,7 +102,7 @@ func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string
 // revoke does the same as Revoke, but does not check the authority. The userID argument is the ID
 // of the session's user, or empty if the user is not known.
 func (t *TokenIssuer) revoke(ctx context.Context, by Authority, sessionID, userID string) error {
-	c := t.newChange(ctx, by, Event{Kind: EventSessionRevoked, UserID: userID, SessionID: sessionID})
+	c := t.newChange(ctx, by, Event{Kind: eventkind.SessionRevoked, UserID: userID, SessionID: sessionID})
 	err := t.sessions.RevokeSession(ctx, c.write, sessionID)
 	if err == nil || errors.Is(err, ErrNotFound) { // another instance may just have revoked the session
 		t.learnRevocations(ctx)
@@ -144,7 +145,7 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims, last ti
 		return fmt.Errorf("auth: revoking the session of a token: %w", err)
 	}
 	t.learnRevocations(ctx)
-	e := Event{Kind: EventSessionRevoked, UserID: c.Identity.UserID, SessionID: c.Identity.SessionID}
+	e := Event{Kind: eventkind.SessionRevoked, UserID: c.Identity.UserID, SessionID: c.Identity.SessionID}
 	if callerOf(ctx) == nil { // if there is a caller, emit sets the caller as the actor
 		e.ActorID = c.Identity.UserID
 	}
@@ -164,7 +165,7 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return 0, err
 	}
-	c := t.newChange(ctx, by, Event{Kind: EventUserSessionsRevoked, UserID: userID})
+	c := t.newChange(ctx, by, Event{Kind: eventkind.UserSessionsRevoked, UserID: userID})
 	live, err := t.sessions.RevokeUserSessions(ctx, c.write, userID)
 	if err != nil {
 		return 0, fmt.Errorf("auth: revoking the sessions of a user: %w", err)
@@ -185,7 +186,7 @@ func (t *TokenIssuer) RevokeOthers(ctx context.Context, by Authority) (int, erro
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return 0, err
 	}
-	c := t.newChange(ctx, by, Event{Kind: EventUserSessionsRevoked, UserID: by.UserID,
+	c := t.newChange(ctx, by, Event{Kind: eventkind.UserSessionsRevoked, UserID: by.UserID,
 		Reason: "all sessions except this one"})
 	live, err := t.sessions.RevokeOtherSessions(ctx, c.write)
 	if err != nil {

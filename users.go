@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sallyport-go/auth/eventkind"
 )
 
 // RecoverSuperUser makes the user an active super user and returns a new pair. It removes every
@@ -28,7 +30,7 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	yes := true
 	recovered, err := s.resetUser(ctx, ByHost("auth.RecoverSuperUser"), userID,
 		UserChange{IsSuperUser: &yes, IsActive: &yes}, KeyOptions{},
-		Event{Kind: EventSuperUserRecovered})
+		Event{Kind: eventkind.SuperUserRecovered})
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: recovering a super user: %w", err)
 	}
@@ -48,7 +50,7 @@ func (s *Service) RegenerateCredentials(
 		return KeyPair{}, err
 	}
 	made, err := s.resetUser(ctx, by, userID, UserChange{}, key,
-		Event{Kind: EventUserReset, Reason: "regenerated"})
+		Event{Kind: eventkind.UserReset, Reason: "regenerated"})
 	if err != nil {
 		return KeyPair{}, fmt.Errorf("auth: regenerating the credentials of a user: %w", err)
 	}
@@ -67,7 +69,7 @@ func (s *Service) ReinstateUser(
 		return Registration{}, err
 	}
 	made, err := s.resetUser(ctx, by, userID, UserChange{IsActive: new(true)}, key,
-		Event{Kind: EventUserReset, Reason: "reinstated"})
+		Event{Kind: eventkind.UserReset, Reason: "reinstated"})
 	if err != nil {
 		return Registration{}, fmt.Errorf("auth: reinstating a user: %w", err)
 	}
@@ -130,7 +132,7 @@ func (s *Service) UpdateUser(
 	if err := change.checkNames(); err != nil {
 		return User{}, err
 	}
-	c := s.newChange(ctx, by, Event{Kind: EventUserChanged, UserID: userID, Reason: change.describe()})
+	c := s.newChange(ctx, by, Event{Kind: eventkind.UserChanged, UserID: userID, Reason: change.describe()})
 	user, err := s.users.UpdateUser(ctx, c.write, userID, change)
 	if err != nil {
 		return User{}, fmt.Errorf("auth: changing a user: %w", err)
@@ -170,7 +172,7 @@ func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) e
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return err
 	}
-	c := s.newChange(ctx, by, Event{Kind: EventUserDeleted, UserID: userID})
+	c := s.newChange(ctx, by, Event{Kind: eventkind.UserDeleted, UserID: userID})
 	tokens, err := s.users.DeleteUser(ctx, c.write, userID)
 	if err != nil {
 		return fmt.Errorf("auth: deleting a user: %w", err)
@@ -200,7 +202,7 @@ func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if err := s.tokens.checkAuthority(ctx, by); err != nil {
 		return err
 	}
-	c := s.newChange(ctx, by, Event{Kind: EventEverybodyRevoked})
+	c := s.newChange(ctx, by, Event{Kind: eventkind.EverybodyRevoked})
 	if err := s.store.RevokeEverybody(ctx, c.write, 0); err != nil {
 		return fmt.Errorf("auth: revoking all sessions: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/scope"
 )
 
@@ -56,7 +57,7 @@ func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (
 	if err != nil {
 		return Registration{}, err
 	}
-	c := s.newChange(ctx, by, Event{Kind: EventUserCreated, UserID: r.User.ID, AccessKey: key.ID})
+	c := s.newChange(ctx, by, Event{Kind: eventkind.UserCreated, UserID: r.User.ID, AccessKey: key.ID})
 	if err := s.users.Register(ctx, c.write, r.User, key); err != nil {
 		return Registration{}, fmt.Errorf("auth: registering a user: %w", err)
 	}
@@ -134,7 +135,7 @@ func (s *Service) Bootstrap(ctx context.Context, user UserParams, pair KeyPair) 
 	if err != nil {
 		return User{}, err
 	}
-	c := s.newChange(ctx, by, Event{Kind: EventBootstrapped, UserID: r.User.ID, AccessKey: key.ID})
+	c := s.newChange(ctx, by, Event{Kind: eventkind.Bootstrapped, UserID: r.User.ID, AccessKey: key.ID})
 	err = s.users.Bootstrap(ctx, c.write, r.User, key)
 	if err == nil {
 		c.recordEvent(ctx)

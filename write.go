@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/sallyport-go/auth/eventkind"
 )
 
 // Write is an argument of every store method that makes a change for an [Authority]. It contains
@@ -75,48 +77,6 @@ func (e Event) validate() error {
 	)
 }
 
-// EventKind is the kind of an [Event].
-type EventKind string
-
-// The kinds of events. docs/events.md says when each kind occurs and which fields its events have.
-const (
-	EventSignedIn            EventKind = "sign_in.accepted"
-	EventNewClient           EventKind = "sign_in.new_client"
-	EventSignInRejected      EventKind = "sign_in.rejected"
-	EventSignInThrottled     EventKind = "sign_in.throttled"
-	EventTokenRejected       EventKind = "token.rejected"
-	EventTokenDelegated      EventKind = "token.delegated"
-	EventAccessRefused       EventKind = "access.refused"
-	EventSessionRevoked      EventKind = "session.revoked"
-	EventUserSessionsRevoked EventKind = "user.sessions_revoked"
-	EventKeyIssued           EventKind = "key.issued"
-	EventKeyImported         EventKind = "key.imported"
-	EventKeyRotated          EventKind = "key.rotated"
-	EventKeyChanged          EventKind = "key.changed"
-	EventKeyRevoked          EventKind = "key.revoked"
-	EventKeyLeaked           EventKind = "key.leaked"
-	EventKeyExpiring         EventKind = "key.expiring"
-	EventUserCreated         EventKind = "user.created"
-	EventUsersImported       EventKind = "user.imported"
-	EventUserChanged         EventKind = "user.changed"
-	EventUserReset           EventKind = "user.reset"
-	EventUserDeleted         EventKind = "user.deleted"
-	EventBootstrapped        EventKind = "super_user.bootstrapped"
-	EventSuperUserRecovered  EventKind = "super_user.recovered"
-	EventDeviceApproved      EventKind = "device.approved"
-	EventDeviceDenied        EventKind = "device.denied"
-	EventGitHubConnected     EventKind = "github.connected"
-	EventGitHubRejected      EventKind = "github.rejected"
-	EventGitHubDisconnected  EventKind = "github.disconnected"
-	EventGitHubUnlinked      EventKind = "github.unlinked"
-	EventGitHubRefreshed     EventKind = "github.refreshed"
-	EventGitHubLost          EventKind = "github.lost"
-	EventGitHubForgotten     EventKind = "github.forgotten"
-	EventEverybodyRevoked    EventKind = "everybody.sessions_revoked"
-	EventCommitsLost         EventKind = "store.commits_lost"
-	EventSigningKeysReplaced EventKind = "signing_keys.replaced"
-)
-
 // Event describes a sign-in, a refusal or a lasting change. It never contains a secret. A field is
 // zero if its value is unknown or does not apply.
 type Event struct {
@@ -125,7 +85,7 @@ type Event struct {
 	// several times, each time with the same ID.
 	ID string
 
-	Kind EventKind
+	Kind eventkind.Kind
 	At   time.Time
 
 	UserID string // the user that the event is about
@@ -161,9 +121,9 @@ type Event struct {
 
 // EventFilter selects events of the audit trail. The zero value selects all of them.
 type EventFilter struct {
-	UserID  string    // selects events about this user; empty means any user
-	ActorID string    // selects events that this user caused; empty means any user or none
-	Kind    EventKind // selects events of this kind; empty means any kind
+	UserID  string         // selects events about this user; empty means any user
+	ActorID string         // selects events that this user caused; empty means any user or none
+	Kind    eventkind.Kind // selects events of this kind; empty means any kind
 
 	// From and To select events by their At: those at From or later, and before To. Zero means no bound.
 	From time.Time
@@ -204,7 +164,7 @@ func (e Event) LogValue() slog.Value {
 func (e Event) isRejection() bool {
 	return strings.HasSuffix(string(e.Kind), ".rejected") ||
 		strings.HasSuffix(string(e.Kind), ".throttled") ||
-		e.Kind == EventAccessRefused
+		e.Kind == eventkind.AccessRefused
 }
 
 // setSubject copies the user ID and the session ID from err into the event if err is a rejection.
@@ -294,13 +254,13 @@ var maxWaiting = [eventClasses]int32{
 
 func (e Event) class() eventClass {
 	switch {
-	case e.Kind == EventSignedIn, e.Kind == EventNewClient, e.Kind == EventSessionRevoked,
-		e.Kind == EventTokenDelegated:
+	case e.Kind == eventkind.SignedIn, e.Kind == eventkind.NewClient, e.Kind == eventkind.SessionRevoked,
+		e.Kind == eventkind.TokenDelegated:
 		// Any user can cause any number of these.
 		return classSignIn
-	case e.Kind == EventSignInRejected:
+	case e.Kind == eventkind.SignInRejected:
 		return classRejectedSignIn
-	case e.Kind == EventTokenRejected:
+	case e.Kind == eventkind.TokenRejected:
 		return classRejectedToken
 	case e.isRejection():
 		return classOtherRefusal

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authclient"
+	"github.com/sallyport-go/auth/eventkind"
+	"github.com/stretchr/testify/require"
 )
 
 // nil2 returns a source that fails.
@@ -137,7 +137,7 @@ func TestTheCallsOfAnAdministrator(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, count)
 
-	var kinds []auth.EventKind
+	var kinds []eventkind.Kind
 	for event, err := range f.client.Events(ctx, authclient.EventFilter{}) {
 		require.NoError(t, err)
 		kinds = append(kinds, event.Kind)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 )
 
 // The methods in this file are for super users.
@@ -124,7 +125,7 @@ func (c *Client) UserSessions(ctx context.Context, id string) ([]Session, error)
 // EventFilter selects events of the audit trail. The zero value selects all of them.
 type EventFilter struct {
 	UserID string         // selects events about this user; empty means any user
-	Kind   auth.EventKind // selects events of this kind; empty means any kind
+	Kind   eventkind.Kind // selects events of this kind; empty means any kind
 
 	// From and To select events by their time: those at From or later, and before To. Zero means no bound.
 	From time.Time

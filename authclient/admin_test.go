@@ -6,6 +6,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authclient"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/stretchr/testify/require"
 )
 
@@ -71,7 +72,7 @@ func TestAnAdministratorSearchesUsersAndTheirRecords(t *testing.T) {
 		}
 		return n
 	}
-	created := authclient.EventFilter{Kind: auth.EventUserCreated, UserID: zoe.User.ID}
+	created := authclient.EventFilter{Kind: eventkind.UserCreated, UserID: zoe.User.ID}
 	require.Equal(t, 1, count(created))
 	created.From, created.To = began.Truncate(time.Microsecond), began.Add(time.Hour)
 	require.Equal(t, 1, count(created))

@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authcmd"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
 )
 
 // TestNoSecretIsShownTwice runs every command, and looks for the secrets that commands have given out in
@@ -117,7 +117,7 @@ func (s hostileStore) ListSessions(context.Context, string, time.Time) ([]auth.S
 }
 
 func (s hostileStore) ListEvents(context.Context, auth.EventFilter, int) ([]auth.Event, error) {
-	return []auth.Event{{Kind: auth.EventUserChanged, UserID: s.text, Reason: s.text}}, nil
+	return []auth.Event{{Kind: eventkind.UserChanged, UserID: s.text, Reason: s.text}}, nil
 }
 
 // brokenPipe is an output whose reader has gone.

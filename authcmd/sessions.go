@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 )
 
 // shownSession is the JSON of a session.
@@ -93,7 +94,7 @@ func runEvents(ctx context.Context, c *call) error {
 	if c.options.number < 1 {
 		return usageError{c.command.name, "-n must be at least 1"}
 	}
-	filter := auth.EventFilter{Kind: auth.EventKind(c.options.kind)}
+	filter := auth.EventFilter{Kind: eventkind.Kind(c.options.kind)}
 	for _, bound := range []struct {
 		flag, text string
 		at         *time.Time

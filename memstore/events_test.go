@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
 )
 
 func TestPruneEventsRemovesEventsFromEveryIndex(t *testing.T) {
@@ -17,7 +17,7 @@ func TestPruneEventsRemovesEventsFromEveryIndex(t *testing.T) {
 	for i := range 10 {
 		id := fmt.Sprint("user-", i)
 		w := byHost
-		w.Event, w.Deliver = auth.Event{Kind: auth.EventUserCreated, ActorID: "admin"}, i%2 == 0
+		w.Event, w.Deliver = auth.Event{Kind: eventkind.UserCreated, ActorID: "admin"}, i%2 == 0
 		user := auth.User{ID: id, Username: id, IsActive: true, CreatedAt: now}
 		require.NoError(t, store.Register(ctx, w, user, newKey(id, id)))
 	}

@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/stretchr/testify/require"
 )
 
 // The attack: a page of another origin, or a program with a stolen token, approves the attacker's device.
@@ -329,7 +329,7 @@ func TestTheDecisionsAboutDevicesAreInTheAuditTrail(t *testing.T) {
 	b.approve(approved)
 	require.Equal(t, 200, b.call("lookup", denied).status)
 	require.Equal(t, 204, b.call("deny", denied).status)
-	for _, kind := range []auth.EventKind{auth.EventDeviceApproved, auth.EventDeviceDenied} {
+	for _, kind := range []eventkind.Kind{eventkind.DeviceApproved, eventkind.DeviceDenied} {
 		events, err := d.svc.Events(t.Context(), auth.EventFilter{Kind: kind}, 10)
 		require.NoError(t, err)
 		require.Len(t, events, 1)

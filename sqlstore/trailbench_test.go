@@ -8,11 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/stretchr/testify/require"
 )
 
 // BenchmarkTrail compares changes that add an event to the audit trail with changes that do not. It
@@ -49,7 +49,7 @@ func benchmarkTrail(b *testing.B, store *sqlstore.Store, exec func(string), pref
 	}
 	on, off := byHost, byHost
 	on.Event = auth.Event{
-		Kind: auth.EventKeyIssued, ActorID: users[0].ID, SessionID: rand.Text(),
+		Kind: eventkind.KeyIssued, ActorID: users[0].ID, SessionID: rand.Text(),
 		Reason: "an ordinary reason",
 		Client: auth.ClientInfo{UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", RequestID: rand.Text()},
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/memstore"
 )
 
@@ -241,12 +242,12 @@ func eventAfterCommit() auth.Store {
 type cursor struct {
 	altered
 	mu        sync.Mutex
-	committed map[int64]auth.EventKind
+	committed map[int64]eventkind.Kind
 	delivered int64
 }
 
 func deliveryByCursor() auth.Store {
-	s := &cursor{committed: map[int64]auth.EventKind{}}
+	s := &cursor{committed: map[int64]eventkind.Kind{}}
 	var increment atomic.Int64
 	s.altered = altered{memstore.New(), func(_ context.Context, w auth.Write) (auth.Write, after, error) {
 		if !w.Deliver {

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/limits"
+	"github.com/stretchr/testify/require"
 )
 
 var trailPromises = []promise[auth.AccountStore]{
@@ -66,7 +66,7 @@ func ofWholeTrail(
 
 // withEvent returns the write with an event of a unique kind.
 func withEvent(w auth.Write) auth.Write {
-	w.Event = auth.Event{Kind: auth.EventKind(unique("kind")), Host: w.By.Host, ActorID: w.By.UserID}
+	w.Event = auth.Event{Kind: eventkind.Kind(unique("kind")), Host: w.By.Host, ActorID: w.By.UserID}
 	return w
 }
 
@@ -316,7 +316,7 @@ func interruptedEvents(t *testing.T, store trailStore) {
 func eventsListed(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
-	kinds := []auth.EventKind{auth.EventKind(unique("kind")), auth.EventKind(unique("kind"))}
+	kinds := []eventkind.Kind{eventkind.Kind(unique("kind")), eventkind.Kind(unique("kind"))}
 	var all []auth.Event // newest first
 	for i := range 10 {
 		write := byHost(now.Add(time.Duration(i) * time.Minute))

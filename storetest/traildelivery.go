@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
+	"github.com/stretchr/testify/require"
 )
 
 // Each of the deliveryPromises needs its own store, because it is about all events of a store.
@@ -231,7 +231,7 @@ func lateCommitDelivered(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
 	late, early := toDeliver(now), toDeliver(now.Add(time.Minute))
-	var kinds []auth.EventKind
+	var kinds []eventkind.Kind
 	deliver := func(ctx context.Context) error {
 		return deliverAll(ctx, store, func(e auth.Event) { kinds = append(kinds, e.Kind) })
 	}
@@ -248,7 +248,7 @@ func lateCommitDelivered(t *testing.T, store trailStore) {
 	require.NoError(t, h.firstErr)
 	require.NoError(t, h.secondErr)
 	require.NoError(t, deliver(t.Context()))
-	require.ElementsMatch(t, []auth.EventKind{late.Event.Kind, early.Event.Kind}, kinds)
+	require.ElementsMatch(t, []eventkind.Kind{late.Event.Kind, early.Event.Kind}, kinds)
 }
 
 func noneLost(t *testing.T, store trailStore) {

@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
+	"github.com/stretchr/testify/require"
 )
 
 // eventsBetween lists the events of a user between all pairs of times around the events. Two events are one
@@ -14,14 +14,14 @@ import (
 func eventsBetween(t *testing.T, store trailStore) {
 	user, _ := register(t, store, newUser())
 	other, _ := register(t, store, newUser())
-	kinds := []auth.EventKind{auth.EventKind(unique("odd")), auth.EventKind(unique("even"))}
+	kinds := []eventkind.Kind{eventkind.Kind(unique("odd")), eventkind.Kind(unique("even"))}
 	var all []auth.Event // the newest first
 	times := []time.Time{{}, now.Add(-time.Hour)}
 	for i, after := range []time.Duration{0, time.Microsecond, time.Second, time.Minute, time.Hour} {
 		write := byHost(now.Add(after))
 		write.Event = auth.Event{Kind: kinds[i%2], ActorID: user.ID}
 		all = append([]auth.Event{addEvent(t, store, user, write)}, all...)
-		write.Event = auth.Event{Kind: auth.EventKind(unique("other")), ActorID: user.ID}
+		write.Event = auth.Event{Kind: eventkind.Kind(unique("other")), ActorID: user.ID}
 		addEvent(t, store, other, write)
 		at := now.Add(after)
 		// Times between two microseconds are exact bounds, too. The last zone is not UTC.

@@ -35,6 +35,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/sqlstore"
 	_ "modernc.org/sqlite"
 )
@@ -111,9 +112,9 @@ func run(ctx context.Context, from source, restored string, out io.Writer) error
 	}
 	for _, event := range events {
 		switch event.Kind {
-		case auth.EventUserCreated, auth.EventBootstrapped:
+		case eventkind.UserCreated, eventkind.Bootstrapped:
 			r.created[event.UserID] = true
-		case auth.EventKeyImported:
+		case eventkind.KeyImported:
 			r.reimported[event.UserID] = true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 )
 
 // change is an event since the backup.
@@ -43,30 +44,30 @@ func changesOf(events []auth.Event) []change {
 		gone := deleted || later[user+"reset"]
 		disabled := last[user+"is_active"] == "false"
 		switch event.Kind {
-		case auth.EventKeyImported, auth.EventUserChanged:
+		case eventkind.KeyImported, eventkind.UserChanged:
 			c.overtaken = deleted
-		case auth.EventUserCreated, auth.EventBootstrapped:
+		case eventkind.UserCreated, eventkind.Bootstrapped:
 			c.overtaken = deleted || disabled
-		case auth.EventKeyIssued:
+		case eventkind.KeyIssued:
 			c.overtaken = gone || later[key+"revoked"]
-		case auth.EventKeyRotated, auth.EventKeyChanged:
+		case eventkind.KeyRotated, eventkind.KeyChanged:
 			c.overtaken = gone || later[key+"revoked"] || disabled
-		case auth.EventKeyRevoked, auth.EventKeyLeaked:
+		case eventkind.KeyRevoked, eventkind.KeyLeaked:
 			later[key+"revoked"] = event.AccessKey != imported
-		case auth.EventGitHubConnected, auth.EventGitHubRefreshed:
+		case eventkind.GitHubConnected, eventkind.GitHubRefreshed:
 			c.overtaken = gone || later[user+"unlinked"]
-		case auth.EventGitHubUnlinked:
+		case eventkind.GitHubUnlinked:
 			later[user+"unlinked"] = true
-		case auth.EventUserReset, auth.EventSuperUserRecovered:
+		case eventkind.UserReset, eventkind.SuperUserRecovered:
 			c.overtaken = gone || disabled
 			later[user+"reset"] = true
 			if event.Reason != "regenerated" { // reinstated or recovered
 				last[user+"is_active"] = cmp.Or(last[user+"is_active"], "true")
 			}
-		case auth.EventUserDeleted:
+		case eventkind.UserDeleted:
 			later[user+"deleted"] = true
 		}
-		if event.Kind == auth.EventUserChanged {
+		if event.Kind == eventkind.UserChanged {
 			for _, part := range strings.Fields(event.Reason) {
 				field, value, _ := strings.Cut(part, "=")
 				if value == "true" && later[user+field] {

@@ -5,26 +5,27 @@ import (
 	"testing"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/stretchr/testify/require"
 )
 
 // Otherwise, a person would promote a demoted user again, or issue a key to a deleted user.
 func TestChangesThatLaterEventsHaveTakenAwayAreNotForAPerson(t *testing.T) {
-	event := func(kind auth.EventKind, key, reason string) auth.Event {
+	event := func(kind eventkind.Kind, key, reason string) auth.Event {
 		return auth.Event{Kind: kind, UserID: "ada", AccessKey: key, Reason: reason}
 	}
-	promoted := event(auth.EventUserChanged, "", "is_super_user=true is_active=true")
-	demoted := event(auth.EventUserChanged, "", "is_super_user=false")
-	issued := event(auth.EventKeyIssued, "k", "")
-	rotated := event(auth.EventKeyRotated, "k", "")
-	revoked := event(auth.EventKeyRevoked, "k", "")
-	reset := event(auth.EventUserReset, "n", "regenerated")
-	reinstated := event(auth.EventUserReset, "n", "reinstated")
-	disabled := event(auth.EventUserChanged, "", "is_active=false")
-	created := event(auth.EventUserCreated, "k", "")
-	deleted := event(auth.EventUserDeleted, "", "")
-	connected := event(auth.EventGitHubConnected, "", "")
-	unlinked := event(auth.EventGitHubUnlinked, "", "")
+	promoted := event(eventkind.UserChanged, "", "is_super_user=true is_active=true")
+	demoted := event(eventkind.UserChanged, "", "is_super_user=false")
+	issued := event(eventkind.KeyIssued, "k", "")
+	rotated := event(eventkind.KeyRotated, "k", "")
+	revoked := event(eventkind.KeyRevoked, "k", "")
+	reset := event(eventkind.UserReset, "n", "regenerated")
+	reinstated := event(eventkind.UserReset, "n", "reinstated")
+	disabled := event(eventkind.UserChanged, "", "is_active=false")
+	created := event(eventkind.UserCreated, "k", "")
+	deleted := event(eventkind.UserDeleted, "", "")
+	connected := event(eventkind.GitHubConnected, "", "")
+	unlinked := event(eventkind.GitHubUnlinked, "", "")
 	byRestore := func(e auth.Event) auth.Event {
 		e.Host = "restore"
 		return e
@@ -41,7 +42,7 @@ func TestChangesThatLaterEventsHaveTakenAwayAreNotForAPerson(t *testing.T) {
 		"promoted, deleted":            {[]auth.Event{promoted, deleted}, true, nil},
 		"promoted, another deleted":    {[]auth.Event{promoted, other}, false, nil},
 		"key issued, revoked":          {[]auth.Event{issued, revoked}, true, nil},
-		"key issued, another revoked":  {[]auth.Event{issued, event(auth.EventKeyRevoked, "o", "")}, false, nil},
+		"key issued, another revoked":  {[]auth.Event{issued, event(eventkind.KeyRevoked, "o", "")}, false, nil},
 		"key issued, reset":            {[]auth.Event{issued, reset}, true, nil},
 		"key issued, rotated":          {[]auth.Event{issued, rotated}, false, nil},
 		"key rotated twice":            {[]auth.Event{rotated, rotated}, false, nil},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 )
 
 // operator is the authority of the changes. The events of the changes have Host "restore".
@@ -22,22 +23,22 @@ func (r *restoration) repeat(ctx context.Context, c change) error {
 	var advice, decision string
 	var err error
 	switch c.Kind {
-	case auth.EventKeyRevoked, auth.EventKeyLeaked:
+	case eventkind.KeyRevoked, eventkind.KeyLeaked:
 		err = r.revoke(ctx, c.Event)
-	case auth.EventKeyRotated: // the secret from before the rotation works again, the later one does not
+	case eventkind.KeyRotated: // the secret from before the rotation works again, the later one does not
 		advice = "the key is revoked, so issue a new key"
 		err = r.revoke(ctx, c.Event)
-	case auth.EventKeyChanged: // the key has the scopes from before the change again
+	case eventkind.KeyChanged: // the key has the scopes from before the change again
 		advice = "the key is revoked, so issue a new key with the scopes that it must have"
 		err = r.revokeChanged(ctx, c.Event)
-	case auth.EventUserReset, auth.EventSuperUserRecovered:
+	case eventkind.UserReset, eventkind.SuperUserRecovered:
 		advice, decision = adviceForReset(c)
 		err = r.reset(ctx, c.Event)
-	case auth.EventUserDeleted:
+	case eventkind.UserDeleted:
 		err = r.delete(ctx, c.UserID)
-	case auth.EventGitHubUnlinked:
+	case eventkind.GitHubUnlinked:
 		err = r.unlink(ctx, c.Event)
-	case auth.EventUserChanged:
+	case eventkind.UserChanged:
 		err = r.update(ctx, c)
 	default:
 		return r.printLost(ctx, c)
@@ -67,9 +68,9 @@ func adviceForReset(c change) (advice, decision string) {
 	switch {
 	case c.Reason == "reinstated":
 		return "", "if this was right, call ReinstateUser, and give the user the new pair"
-	case c.Kind == auth.EventSuperUserRecovered && !c.demoted:
+	case c.Kind == eventkind.SuperUserRecovered && !c.demoted:
 		return "", "if this was right, call RecoverSuperUser, and give the user the new pair"
-	case c.Kind == auth.EventSuperUserRecovered:
+	case c.Kind == eventkind.SuperUserRecovered:
 		return "", "the user was demoted later; if the recovery was right, call ReinstateUser"
 	}
 	return "regenerate the credentials for the user", ""
@@ -185,7 +186,7 @@ func (r *restoration) reset(ctx context.Context, event auth.Event) error {
 	return err
 }
 
-// update disables or demotes the user of an EventUserChanged. It prints the rest of the change, because
+// update disables or demotes the user of an eventkind.UserChanged. It prints the rest of the change, because
 // an attacker may have caused it, or may have written the event.
 func (r *restoration) update(ctx context.Context, c change) error {
 	var again auth.UserChange

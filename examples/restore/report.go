@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 )
 
 // generated is the beginning of the IDs of access keys that are not imported. A host with its own
@@ -23,17 +24,17 @@ func isImported(key auth.AccessKey) bool { return !strings.HasPrefix(key.ID, gen
 func (r *restoration) printLost(ctx context.Context, c change) error {
 	var err error
 	switch c.Kind {
-	case auth.EventUserCreated, auth.EventBootstrapped:
+	case eventkind.UserCreated, eventkind.Bootstrapped:
 		_, err = r.restored.store.FindUser(ctx, c.UserID)
-	case auth.EventKeyIssued:
+	case eventkind.KeyIssued:
 		_, _, err = r.restored.store.FindKey(ctx, c.AccessKey)
-	case auth.EventGitHubConnected:
+	case eventkind.GitHubConnected:
 		_, _, err = r.restored.store.FindGitHubConnection(ctx, c.UserID, c.GitHub.Host)
-	case auth.EventKeyImported, auth.EventUsersImported:
+	case eventkind.KeyImported, eventkind.UsersImported:
 		r.imports = append(r.imports, c)
-	case auth.EventGitHubForgotten:
+	case eventkind.GitHubForgotten:
 		r.printUndecided(c, r.describe(ctx, c.Event))
-	case auth.EventGitHubRefreshed:
+	case eventkind.GitHubRefreshed:
 		if !c.overtaken && !r.asked[c.UserID] { // tokens are refreshed every few hours
 			r.asked[c.UserID] = true
 			fmt.Fprintf(r.out, "ask %s to connect GitHub again\n", r.name(ctx, c.UserID))
@@ -66,9 +67,9 @@ func (r *restoration) printImports(ctx context.Context) error {
 	for _, event := range r.imports {
 		at := event.At.UTC().Format(time.RFC3339)
 		switch {
-		case event.Kind == auth.EventUsersImported && r.old == nil:
+		case event.Kind == eventkind.UsersImported && r.old == nil:
 			fmt.Fprintf(r.out, "perhaps lost: the users in %s of the import at %s\n", event.Reason, at)
-		case event.Kind == auth.EventUsersImported:
+		case event.Kind == eventkind.UsersImported:
 			usersImported = true
 		case event.overtaken:
 		case r.old == nil:

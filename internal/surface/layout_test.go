@@ -62,10 +62,12 @@ func TestInternalPackagesDoNotImportTheRootPackage(t *testing.T) {
 }
 
 // TestRootPackageImportsNothingAboveIt checks that the root package imports, from this module, only
-// internal packages and package limit. Hosts also import package limit, to implement a limiter.
+// internal packages and the packages limit and eventkind. Hosts import these two as well, to implement a
+// limiter and to tell events apart.
 func TestRootPackageImportsNothingAboveIt(t *testing.T) {
 	for _, path := range goList(t, "-deps", module) {
-		if within(path, module) && path != module && !within(path, module+"/internal", module+"/limit") {
+		if within(path, module) && path != module &&
+			!within(path, module+"/internal", module+"/limit", module+"/eventkind") {
 			t.Errorf("the root package depends on %s", path)
 		}
 		for _, name := range testSupport {

@@ -28,7 +28,7 @@ const (
 
 	// maxRootNames and maxRootMethods are the maximum numbers of names and methods that the root
 	// package exports. Readers could not remember more.
-	maxRootNames   = 217
+	maxRootNames   = 181
 	maxRootMethods = 241
 )
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
@@ -177,10 +178,10 @@ func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T)
 	list := got.Take()
 	require.Len(t, list, 3)
 	require.Equal(t, auth.Event{
-		Kind: auth.EventUserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss",
+		Kind: eventkind.UserSessionsRevoked, At: clock.Now(), UserID: "u-alice", ActorID: "u-boss",
 		Host: "test",
 	}, list[1])
-	require.Equal(t, auth.EventTokenRejected, list[2].Kind)
+	require.Equal(t, eventkind.TokenRejected, list[2].Kind)
 	require.Equal(t, identity.SessionID, list[2].SessionID)
 }
 

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
 )
 
 // A service user must not prolong its access: a delegated token makes no further tokens.
@@ -324,12 +324,12 @@ func TestADelegationIsAnEvent(t *testing.T) {
 	require.NoError(t, err)
 	var events []auth.Event
 	for _, e := range got.deliver(t, d.svc) {
-		if e.Kind == auth.EventTokenDelegated {
+		if e.Kind == eventkind.TokenDelegated {
 			events = append(events, e)
 		}
 	}
 	require.Equal(t, []auth.Event{{
-		Kind: auth.EventTokenDelegated, At: d.clock.Now().UTC(), UserID: d.user.ID, ActorID: d.agent,
+		Kind: eventkind.TokenDelegated, At: d.clock.Now().UTC(), UserID: d.user.ID, ActorID: d.agent,
 		SessionID: caller.SessionID, AccessKey: pair.AccessKey,
 		Reason: `for https://reports.example.com, with the scopes "reports:read"`,
 		Client: auth.ClientInfo{RequestID: "r1"},
@@ -374,10 +374,10 @@ func TestManyDelegationsDropNoEventOfAChange(t *testing.T) {
 		d.mustDelegate()
 	}
 	require.NoError(t, d.svc.Tokens().SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
-	kinds := map[auth.EventKind]int{}
+	kinds := map[eventkind.Kind]int{}
 	for _, e := range got.deliver(t, d.svc) {
 		kinds[e.Kind]++
 	}
-	require.Equal(t, 1, kinds[auth.EventSigningKeysReplaced])
-	require.Less(t, kinds[auth.EventTokenDelegated], 1100)
+	require.Equal(t, 1, kinds[eventkind.SigningKeysReplaced])
+	require.Less(t, kinds[eventkind.TokenDelegated], 1100)
 }

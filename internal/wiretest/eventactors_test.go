@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/stretchr/testify/require"
 )
 
@@ -69,7 +70,7 @@ func TestReplacingASessionNamesTheNewUserAsActor(t *testing.T) {
 	require.NotEqual(t, first.UserID, second.UserID)
 	seen := false
 	for _, e := range got.deliver(t, g.svc) {
-		if e.Kind == auth.EventSessionRevoked {
+		if e.Kind == eventkind.SessionRevoked {
 			seen = true
 			require.Equal(t, first.UserID, e.UserID)
 			require.Equal(t, second.UserID, e.ActorID, "the user who signed in")
@@ -87,7 +88,7 @@ func TestLogoutByTokenIsTheActorForTheCookiesSession(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.do(http.MethodPost, "/auth/logout", "Sec-Fetch-Site", "same-origin",
 		"Authorization", "Bearer "+g.signIn(g.user)).status)
 	for _, e := range got.deliver(t, g.svc) {
-		if e.Kind == auth.EventSessionRevoked {
+		if e.Kind == eventkind.SessionRevoked {
 			require.Equal(t, g.user.ID, e.ActorID, "the session of user %s", e.UserID)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
@@ -303,7 +304,7 @@ func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 	var rejected []string
 	for _, svc := range []*auth.Service{h.svc, g.svc} {
 		for _, e := range got.deliver(t, svc) {
-			if e.Kind == auth.EventSignInRejected {
+			if e.Kind == eventkind.SignInRejected {
 				rejected = append(rejected, e.UserID+": "+e.Reason)
 			}
 		}
@@ -359,12 +360,12 @@ func TestEventsBeforeRunAreLoggedWithOneWarningAndDeliveredByRun(t *testing.T) {
 				ended := make(chan error)
 				go func() { ended <- f.svc.Run(ctx) }()
 				synctest.Wait()
-				kinds := map[auth.EventKind]int{}
+				kinds := map[eventkind.Kind]int{}
 				for _, e := range got.Take() {
 					kinds[e.Kind]++
 				}
-				require.Equal(t, map[auth.EventKind]int{auth.EventBootstrapped: 1, auth.EventUserCreated: 1,
-					auth.EventSignedIn: 10, auth.EventSignInRejected: 10}, kinds, "no event is lost or doubled")
+				require.Equal(t, map[eventkind.Kind]int{eventkind.Bootstrapped: 1, eventkind.UserCreated: 1,
+					eventkind.SignedIn: 10, eventkind.SignInRejected: 10}, kinds, "no event is lost or doubled")
 
 				f.log.Reset()
 				f.signIn(f.user)

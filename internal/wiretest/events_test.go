@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
@@ -205,10 +206,10 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 		require.NotContains(t, all, secret)
 	}
 
-	disabled := slices.IndexFunc(events, func(e auth.Event) bool { return e.Kind == auth.EventUserChanged })
+	disabled := slices.IndexFunc(events, func(e auth.Event) bool { return e.Kind == eventkind.UserChanged })
 	require.Equal(t, auth.Event{
 		ID: events[disabled].ID, SessionID: events[disabled].SessionID,
-		Kind: auth.EventUserChanged, At: events[disabled].At, UserID: g.user.ID,
+		Kind: eventkind.UserChanged, At: events[disabled].At, UserID: g.user.ID,
 		ActorID: g.admin.ID, Reason: "is_active=false",
 		Client: auth.ClientInfo{
 			Address: events[disabled].Client.Address, UserAgent: "curl", RequestID: "request-1",
@@ -247,7 +248,7 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 
 	var reasons, keys, users []string
 	for _, e := range got.deliver(t, f.svc) {
-		if e.Kind == auth.EventSignInRejected {
+		if e.Kind == eventkind.SignInRejected {
 			reasons = append(reasons, e.Reason)
 			keys, users = append(keys, e.AccessKey), append(users, e.UserID)
 		}
@@ -381,12 +382,12 @@ func TestAFloodOfRejectedTokensDropsNoSignInEvents(t *testing.T) {
 	for range 1000 {
 		f.signIn(f.user)
 	}
-	kinds := map[auth.EventKind]int{}
+	kinds := map[eventkind.Kind]int{}
 	for _, e := range got.deliver(t, f.svc) {
 		kinds[e.Kind]++
 	}
-	require.Equal(t, 1000, kinds[auth.EventSignedIn])
-	require.Equal(t, 512, kinds[auth.EventTokenRejected])
+	require.Equal(t, 1000, kinds[eventkind.SignedIn])
+	require.Equal(t, 512, kinds[eventkind.TokenRejected])
 }
 
 // newBearer returns a request with the bearer token.

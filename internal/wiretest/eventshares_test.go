@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,13 +40,13 @@ func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	for range 20 {
 		require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), "POST", "/auth/keys", "").status)
 	}
-	kinds := map[auth.EventKind]int{}
+	kinds := map[eventkind.Kind]int{}
 	for _, e := range got.deliver(t, f.svc) {
 		kinds[e.Kind]++
 	}
-	require.Equal(t, map[auth.EventKind]int{
-		auth.EventKeyIssued: 20, auth.EventSignInRejected: 200,
-		auth.EventSignedIn: 1024, auth.EventTokenRejected: 512, auth.EventAccessRefused: 512,
+	require.Equal(t, map[eventkind.Kind]int{
+		eventkind.KeyIssued: 20, eventkind.SignInRejected: 200,
+		eventkind.SignedIn: 1024, eventkind.TokenRejected: 512, eventkind.AccessRefused: 512,
 	}, kinds)
 	require.Regexp(t, `events were dropped because OnEvent did not keep up" events=\d+`, f.log.String())
 }
@@ -91,7 +92,7 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 		events := got.deliver(t, b.svc)
 		require.Len(t, events, 1)
 		e := events[0]
-		require.Equal(t, auth.EventAccessRefused, e.Kind)
+		require.Equal(t, eventkind.AccessRefused, e.Kind)
 		require.Equal(t, reason, e.Reason)
 		require.Equal(t, []string{userID, actorID, sessionID}, []string{e.UserID, e.ActorID, e.SessionID})
 		require.True(t, e.Client.Address.IsValid())
@@ -132,7 +133,7 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	signedIn := got.deliver(t, b.svc)
 	var begun auth.Event
 	for _, e := range signedIn {
-		if e.Kind == auth.EventSignedIn {
+		if e.Kind == eventkind.SignedIn {
 			begun = e
 		}
 	}
@@ -174,11 +175,11 @@ func TestLogoutsDropNoChangeEvents(t *testing.T) {
 			f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
 	}
 	require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/keys", "").status)
-	kinds := map[auth.EventKind]int{}
+	kinds := map[eventkind.Kind]int{}
 	for _, e := range got.deliver(t, f.svc) {
 		kinds[e.Kind]++
 	}
-	require.Equal(t, 1, kinds[auth.EventKeyIssued], "%v", kinds)
+	require.Equal(t, 1, kinds[eventkind.KeyIssued], "%v", kinds)
 }
 
 // Only a refused request of a known caller causes an access.refused event. Attack: many requests
@@ -198,9 +199,9 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 		g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
 	known, unknown := 0, 0
 	for _, e := range got.deliver(t, g.svc) {
-		if e.Kind == auth.EventAccessRefused && e.ActorID == "" {
+		if e.Kind == eventkind.AccessRefused && e.ActorID == "" {
 			unknown++
-		} else if e.Kind == auth.EventAccessRefused {
+		} else if e.Kind == eventkind.AccessRefused {
 			known++
 		}
 	}
@@ -224,6 +225,6 @@ func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	answer := g.send("POST", disconnectCall, "", "Cookie", cookie.Name+"="+cookie.Value)
 	t.Log(answer.status)
 	for _, e := range got.deliver(t, g.svc) {
-		require.NotEqual(t, auth.EventAccessRefused, e.Kind, "caused by the deleted user %s", e.ActorID)
+		require.NotEqual(t, eventkind.AccessRefused, e.Kind, "caused by the deleted user %s", e.ActorID)
 	}
 }

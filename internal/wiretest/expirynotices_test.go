@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
@@ -17,7 +18,7 @@ import (
 // noticesOf returns the events of expiring keys in the trail, the oldest first.
 func (f *fixture) noticesOf(key string) (notices []string) {
 	f.t.Helper()
-	events, err := f.svc.Events(f.t.Context(), auth.EventFilter{Kind: auth.EventKeyExpiring}, 200)
+	events, err := f.svc.Events(f.t.Context(), auth.EventFilter{Kind: eventkind.KeyExpiring}, 200)
 	require.NoError(f.t, err)
 	for i := range events {
 		if e := events[len(events)-1-i]; e.AccessKey == key {
@@ -113,7 +114,7 @@ func TestOnlyOneInstanceNoticesAnExpiringKey(t *testing.T) {
 
 		got := map[string]int{}
 		for before := ""; ; {
-			filter := auth.EventFilter{Kind: auth.EventKeyExpiring, Before: before}
+			filter := auth.EventFilter{Kind: eventkind.KeyExpiring, Before: before}
 			page, err := f.svc.Events(t.Context(), filter, 100)
 			require.NoError(t, err)
 			for _, e := range page {

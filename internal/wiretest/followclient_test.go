@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/stretchr/testify/require"
@@ -277,7 +278,7 @@ func TestAFollowingVerifierReportsRevokedTokens(t *testing.T) {
 	require.Len(t, verified, 1)
 	require.ErrorIs(t, verified[0], auth.ErrTokenRejected)
 	event := deliverOne(t, events, &got)
-	require.Equal(t, auth.EventTokenRejected, event.Kind)
+	require.Equal(t, eventkind.TokenRejected, event.Kind)
 	require.Equal(t, token.Session.ID, event.SessionID)
 	require.Equal(t, "no such session", event.Reason)
 }

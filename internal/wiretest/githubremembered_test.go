@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -192,9 +193,9 @@ func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	})
 	_, user, _ := g.signInOctocat()
 	require.True(t, user.IsSuperUser)
-	var kinds []auth.EventKind
+	var kinds []eventkind.Kind
 	for _, e := range got.deliver(t, svc) {
 		kinds = append(kinds, e.Kind)
 	}
-	require.Contains(t, kinds, auth.EventUserChanged)
+	require.Contains(t, kinds, eventkind.UserChanged)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/githubtest"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
@@ -61,7 +62,7 @@ func (d *droppedKey) send(method, path string) response {
 // lostEvents returns the reasons of the events about lost GitHub tokens.
 func (d *droppedKey) lostEvents() (reasons []string) {
 	for _, e := range d.events.deliver(d.t, d.other) {
-		if e.Kind == auth.EventGitHubLost {
+		if e.Kind == eventkind.GitHubLost {
 			require.Equal(d.t, d.user.ID, e.UserID)
 			require.EqualValues(d.t, octocat, e.GitHub.ID)
 			reasons = append(reasons, e.Reason)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -138,11 +139,11 @@ func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	p := b.stay().get(callback)
 	require.Contains(t, p.header.Get("Location"), "error=unavailable")
 	away.Store(false)
-	var kinds []auth.EventKind
+	var kinds []eventkind.Kind
 	for _, e := range got.deliver(t, g.svc) {
 		kinds = append(kinds, e.Kind)
 	}
-	require.Contains(t, kinds, auth.EventSignInRejected)
+	require.Contains(t, kinds, eventkind.SignInRejected)
 	require.EqualValues(t, 1, hooks.Load())
 }
 
@@ -165,7 +166,7 @@ func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 	hooks.Store(0)
 	require.Equal(t, http.StatusTooManyRequests, forge())
 	events := got.deliver(t, g.svc)
-	var kinds []auth.EventKind
+	var kinds []eventkind.Kind
 	for _, e := range events {
 		kinds = append(kinds, e.Kind)
 	}

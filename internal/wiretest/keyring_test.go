@@ -20,6 +20,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/memstore"
@@ -365,7 +366,7 @@ func TestReplacingSigningKeysEmitsAnEventThatNamesThem(t *testing.T) {
 	events := got.deliver(t, f.svc)
 	require.Len(t, events, 1)
 	require.Equal(t, auth.Event{
-		Kind: auth.EventSigningKeysReplaced, At: f.clock.Now().UTC(), Host: "auth.SetKeys",
+		Kind: eventkind.SigningKeysReplaced, At: f.clock.Now().UTC(), Host: "auth.SetKeys",
 		Reason: fmt.Sprintf("%q signs; %q verifies tokens issued until 2025-11-29T12:00:00Z",
 			next.ID(), old.ID()),
 	}, events[0])
@@ -374,7 +375,7 @@ func TestReplacingSigningKeysEmitsAnEventThatNamesThem(t *testing.T) {
 	retired = old.RetiredAt(time.Unix(1764417600, 0))
 	require.NoError(t, f.svc.Tokens().SetKeys([]auth.SigningKey{next, retired}))
 	require.Empty(t, got.deliver(t, f.svc), "the same keys again")
-	stored, err := f.svc.Events(t.Context(), auth.EventFilter{Kind: auth.EventSigningKeysReplaced}, 10)
+	stored, err := f.svc.Events(t.Context(), auth.EventFilter{Kind: eventkind.SigningKeysReplaced}, 10)
 	require.NoError(t, err)
 	require.Empty(t, stored, "the keys of an instance are not in the store")
 }

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/stretchr/testify/require"
 )
 
 // signOut revokes a token, as if its user signed out.
@@ -105,7 +105,7 @@ func TestARepairThatChangedNothingIsNotReported(t *testing.T) {
 	require.Len(t, slices.DeleteFunc(entries, func(e auth.Revocation) bool { return e.UserID != "" }), 1)
 	text := log.String()
 	require.Equal(t, 1, strings.Count(text, "all sessions are revoked"))
-	require.Equal(t, 1, strings.Count(text, `"auth: `+string(auth.EventCommitsLost)+`"`), text)
+	require.Equal(t, 1, strings.Count(text, `"auth: `+string(eventkind.CommitsLost)+`"`), text)
 }
 
 // An instance whose clock was two days ahead has revoked everybody. Later a backup is restored. A

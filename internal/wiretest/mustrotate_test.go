@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -280,7 +281,7 @@ func TestTheEventOfARequiredRotationSaysSo(t *testing.T) {
 	pair := f.mustRotate(f.user, nil)
 	token := f.open(pair)
 	f.sendAs(token.Bearer.Reveal(), http.MethodPost, rotationOf(pair), "")
-	events, err := f.svc.Events(t.Context(), auth.EventFilter{Kind: auth.EventKeyRotated}, 10)
+	events, err := f.svc.Events(t.Context(), auth.EventFilter{Kind: eventkind.KeyRotated}, 10)
 	require.NoError(t, err)
 	require.Len(t, events, 1)
 	require.Equal(t, "the key had to be rotated", events[0].Reason)

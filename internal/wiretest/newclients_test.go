@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
@@ -35,7 +36,7 @@ func clientAt(t testing.TB, address, agent string) context.Context {
 func (f *fixture) newClientsOf(user auth.User) (clients []string) {
 	f.t.Helper()
 	events, err := f.svc.Events(f.t.Context(),
-		auth.EventFilter{Kind: auth.EventNewClient, UserID: user.ID}, 200)
+		auth.EventFilter{Kind: eventkind.NewClient, UserID: user.ID}, 200)
 	require.NoError(f.t, err)
 	for i := range events {
 		e := events[len(events)-1-i]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -43,7 +44,7 @@ func TestASignInThatNeedsAMissingPepperIsRejectedForThatReason(t *testing.T) {
 
 		var reasons []string
 		for _, e := range got.deliver(t, other.svc) {
-			if e.Kind == auth.EventSignInRejected {
+			if e.Kind == eventkind.SignInRejected {
 				reasons = append(reasons, e.Reason)
 				require.Equal(t, other.user.ID, e.UserID)
 			}

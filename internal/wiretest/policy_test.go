@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -85,7 +86,7 @@ func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	f.sendAs("x", http.MethodGet, "/auth/user", "")
 	events := got.deliver(t, f.svc)
 	rejected := events[len(events)-1]
-	require.Equal(t, auth.EventTokenRejected, rejected.Kind)
+	require.Equal(t, eventkind.TokenRejected, rejected.Kind)
 	require.Equal(t, f.clock.Now().UTC(), rejected.At)
 	require.Equal(t, netip.MustParseAddr("192.0.2.1"), rejected.Client.Address)
 }

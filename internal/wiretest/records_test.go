@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/stretchr/testify/require"
 )
 
@@ -204,7 +205,7 @@ func TestAStructKeepsItsFieldsInJSON(t *testing.T) {
 		auth.Identity
 	}
 	for want, value := range map[string]any{
-		`{"tenant":"t1","event":{"kind":"key.issued"}}`: named{"t1", auth.Event{Kind: auth.EventKeyIssued}},
+		`{"tenant":"t1","event":{"kind":"key.issued"}}`: named{"t1", auth.Event{Kind: eventkind.KeyIssued}},
 		`{"tenant":"t1","user_id":"u1","username":"alice","is_super_user":false,"is_active":true}`: embedded{
 			"t1", auth.User{ID: "u1", Username: "alice", IsActive: true}},
 		`{"tenant":"t1","user_id":"u1","username":"alice","session_id":"s1",` +
@@ -222,7 +223,7 @@ func TestAStructKeepsItsFieldsInJSON(t *testing.T) {
 func TestEventsUsersAndIdentitiesHaveTheJSONNamesOfTheHTTPCalls(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	event := auth.Event{ID: "e1", Kind: auth.EventGitHubConnected, At: at, UserID: "u1", ActorID: "u2",
+	event := auth.Event{ID: "e1", Kind: eventkind.GitHubConnected, At: at, UserID: "u1", ActorID: "u2",
 		Host: "billing", SessionID: "s1", AccessKey: "ak", Method: auth.MethodGitHub,
 		GitHub: auth.GitHubAccount{Host: "github.com", ID: 7}, Reason: "because",
 		Client: auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1"), UserAgent: "curl", RequestID: "r1"}}
@@ -231,7 +232,7 @@ func TestEventsUsersAndIdentitiesHaveTheJSONNamesOfTheHTTPCalls(t *testing.T) {
 			`"host":"billing","session_id":"s1","access_key":"ak","method":"github",` +
 			`"github":{"host":"github.com","id":7},"reason":"because","ip":"192.0.2.1","user_agent":"curl",` +
 			`"request_id":"r1"}`: event,
-		`{"kind":"token.rejected"}`: auth.Event{Kind: auth.EventTokenRejected},
+		`{"kind":"token.rejected"}`: auth.Event{Kind: eventkind.TokenRejected},
 		`{"user_id":"u1","username":"alice","email":"a@example.com","is_super_user":true,"is_active":true,` +
 			`"created_at":"2026-01-02T03:04:05Z","last_login":"2026-01-02T03:04:05Z",` +
 			`"admitted_at":"2026-01-02T03:04:05Z"}`: auth.User{ID: "u1", Username: "alice",

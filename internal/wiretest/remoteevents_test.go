@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -63,7 +64,7 @@ func TestARemoteVerifierEmitsAnEventForEachRejectedToken(t *testing.T) {
 		for reason, token := range s.rejectedTokens(t) {
 			require.Equal(t, http.StatusUnauthorized, s.get(token).status)
 			rejected := deliverOne(t, events, &got)
-			require.Equal(t, auth.EventTokenRejected, rejected.Kind)
+			require.Equal(t, eventkind.TokenRejected, rejected.Kind)
 			require.Equal(t, reason, rejected.Reason)
 			require.Equal(t, netip.MustParseAddr("192.0.2.1"), rejected.Client.Address)
 			require.Equal(t, "curl", rejected.Client.UserAgent)

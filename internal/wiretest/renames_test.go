@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -30,7 +31,7 @@ func TestASuperUserChangesTheNamesOfAUser(t *testing.T) {
 	require.Equal(t, http.StatusOK, own.status, "the session stays")
 	require.Equal(t, "alicia", own.json(t)["username"])
 	events := f.trail()
-	require.Equal(t, auth.EventUserChanged, events[0].Kind)
+	require.Equal(t, eventkind.UserChanged, events[0].Kind)
 	require.Equal(t, "username=changed email=changed", events[0].Reason, "the event has no names")
 	require.Equal(t, f.user.ID, events[0].UserID)
 	require.Equal(t, f.admin.ID, events[0].ActorID)

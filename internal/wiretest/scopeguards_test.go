@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
@@ -159,7 +160,7 @@ func TestRequireScopeLetsOnlyTokensWithTheScopePass(t *testing.T) {
 			requireLacks(t, reading, r, name)
 			events := got.deliver(t, f.svc)
 			require.Len(t, events, 1, name)
-			require.Equal(t, auth.EventAccessRefused, events[0].Kind)
+			require.Equal(t, eventkind.AccessRefused, events[0].Kind)
 			require.Equal(t, f.user.ID, events[0].UserID)
 			require.Equal(t, f.user.ID, events[0].ActorID)
 			require.Equal(t, session.Session.ID, events[0].SessionID)
@@ -314,7 +315,7 @@ func TestSettingTheScopesOfAKeyRevokesItsSessions(t *testing.T) {
 			require.True(t, after.Equal(in.scopesOf(pair)), "the secret stays")
 
 			event := in.trail()[0]
-			require.Equal(t, auth.EventKeyChanged, event.Kind)
+			require.Equal(t, eventkind.KeyChanged, event.Kind)
 			require.Equal(t, []string{in.user.ID, pair.AccessKey, "test"},
 				[]string{event.UserID, event.AccessKey, event.Host})
 			require.Equal(t, "scopes: "+after.String(), event.Reason)
@@ -333,7 +334,7 @@ func TestSettingTheScopesOfAKeyEmitsItsEventWithoutATrail(t *testing.T) {
 	require.NoError(t, f.svc.Credentials().SetScopes(t.Context(), authtest.ByHost, key, nil))
 	events := got.deliver(t, f.svc)
 	require.Len(t, events, 1)
-	require.Equal(t, auth.EventKeyChanged, events[0].Kind)
+	require.Equal(t, eventkind.KeyChanged, events[0].Kind)
 	require.Equal(t, key, events[0].AccessKey)
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
@@ -29,27 +30,27 @@ func (f *fixture) trail() []auth.Event {
 
 func TestEachLastingCallLeavesOneEventWithItsActorAndClient(t *testing.T) {
 	t.Parallel()
-	wanted := map[string]auth.EventKind{
-		"create a key":                          auth.EventKeyIssued,
-		"rotate a key":                          auth.EventKeyRotated,
-		"revoke another session of the user":    auth.EventSessionRevoked,
-		"revoke the other sessions of the user": auth.EventUserSessionsRevoked,
-		"revoke another user's session":         auth.EventSessionRevoked,
-		"disconnect GitHub":                     auth.EventGitHubDisconnected,
-		"unlink GitHub":                         auth.EventGitHubUnlinked,
-		"rotate another user's key":             auth.EventKeyRotated,
-		"rename a user":                         auth.EventUserChanged,
-		"give a user an e-mail":                 auth.EventUserChanged,
-		"remove a user's e-mail":                auth.EventUserChanged,
-		"revoke another user's key":             auth.EventKeyRevoked,
-		"register a super user":                 auth.EventUserCreated,
-		"register by the published path":        auth.EventUserCreated,
-		"promote a user":                        auth.EventUserChanged,
-		"disable a user":                        auth.EventUserChanged,
-		"regenerate a user's credentials":       auth.EventUserReset,
-		"reinstate a user":                      auth.EventUserReset,
-		"revoke a user's sessions":              auth.EventUserSessionsRevoked,
-		"delete a user":                         auth.EventUserDeleted,
+	wanted := map[string]eventkind.Kind{
+		"create a key":                          eventkind.KeyIssued,
+		"rotate a key":                          eventkind.KeyRotated,
+		"revoke another session of the user":    eventkind.SessionRevoked,
+		"revoke the other sessions of the user": eventkind.UserSessionsRevoked,
+		"revoke another user's session":         eventkind.SessionRevoked,
+		"disconnect GitHub":                     eventkind.GitHubDisconnected,
+		"unlink GitHub":                         eventkind.GitHubUnlinked,
+		"rotate another user's key":             eventkind.KeyRotated,
+		"rename a user":                         eventkind.UserChanged,
+		"give a user an e-mail":                 eventkind.UserChanged,
+		"remove a user's e-mail":                eventkind.UserChanged,
+		"revoke another user's key":             eventkind.KeyRevoked,
+		"register a super user":                 eventkind.UserCreated,
+		"register by the published path":        eventkind.UserCreated,
+		"promote a user":                        eventkind.UserChanged,
+		"disable a user":                        eventkind.UserChanged,
+		"regenerate a user's credentials":       eventkind.UserReset,
+		"reinstate a user":                      eventkind.UserReset,
+		"revoke a user's sessions":              eventkind.UserSessionsRevoked,
+		"delete a user":                         eventkind.UserDeleted,
 	}
 	onStores(t, func(t *testing.T, open func(testing.TB) auth.Store) {
 		for _, c := range lastingCalls {
@@ -175,7 +176,7 @@ func TestAnInstanceDeliversTheEventsOfAProgramWithoutOnEvent(t *testing.T) {
 			continue
 		}
 		require.Len(t, events, 1)
-		require.Equal(t, auth.EventKeyIssued, events[0].Kind)
+		require.Equal(t, eventkind.KeyIssued, events[0].Kind)
 		require.Equal(t, pair.AccessKey, events[0].AccessKey)
 	}
 	for _, change := range []func(*auth.Config){
@@ -207,11 +208,11 @@ func TestDisableAuditTrailRemovesTheTrail(t *testing.T) {
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
 	require.Error(t, f.svc.Run(stopped))
-	var kinds []auth.EventKind
+	var kinds []eventkind.Kind
 	for _, e := range seen.Take() {
 		kinds = append(kinds, e.Kind)
 	}
-	want := []auth.EventKind{auth.EventBootstrapped, auth.EventUserCreated, auth.EventSignedIn}
+	want := []eventkind.Kind{eventkind.Bootstrapped, eventkind.UserCreated, eventkind.SignedIn}
 	require.Equal(t, want, kinds, "the events go through the queue instead")
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/memstore"
@@ -39,7 +40,7 @@ var trailTime = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 func (a *trailAttack) write(at time.Time) auth.Write {
 	return auth.Write{
 		By: authtest.ByHost, Now: func() time.Time { return at }, MaxTokenLifetime: time.Hour,
-		Event: auth.Event{Kind: auth.EventKeyIssued, Host: "test", Reason: rand.Text()}, Deliver: true,
+		Event: auth.Event{Kind: eventkind.KeyIssued, Host: "test", Reason: rand.Text()}, Deliver: true,
 	}
 }
 
@@ -177,7 +178,7 @@ func TestPagingMissesNoEventWhileEventsAreAddedAndPruned(t *testing.T) {
 			readers.Go(func() {
 				for range 5 {
 					for _, filter := range []auth.EventFilter{
-						{}, {UserID: people[size].ID}, {Kind: auth.EventKeyIssued},
+						{}, {UserID: people[size].ID}, {Kind: eventkind.KeyIssued},
 					} {
 						listed, err := a.list(filter, 5+7*size)
 						for errors.Is(err, auth.ErrNotFound) { // the last event of a page was pruned

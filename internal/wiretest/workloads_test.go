@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -192,14 +193,14 @@ func TestTheEventOfAWorkloadSaysWhoItIs(t *testing.T) {
 	runEvents(t, f.svc)
 	events := got.Take()
 	require.Len(t, events, 4)
-	require.Equal(t, auth.EventSignedIn, events[0].Kind)
+	require.Equal(t, eventkind.SignedIn, events[0].Kind)
 	require.True(t, strings.HasPrefix(events[0].Reason, "https://ci.example.com, jobxxx"), events[0].Reason)
 	require.True(t, strings.HasPrefix(events[1].Reason, "it was used already; https://ci.example.com, job"))
 	require.Equal(t, "forged", events[2].Reason)
 	for i, e := range events {
 		require.Equal(t, auth.MethodWorkload, e.Method)
 		require.LessOrEqual(t, len(e.Reason), 512)
-		require.Equal(t, i > 0, e.Kind == auth.EventSignInRejected)
+		require.Equal(t, i > 0, e.Kind == eventkind.SignInRejected)
 	}
 	require.Equal(t, robot.ID, events[0].UserID)
 	require.Equal(t, robot.ID, events[1].UserID)

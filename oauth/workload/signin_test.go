@@ -14,17 +14,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
-
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/oauth/workload"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
 )
 
 // eventsOf runs the service until its events are delivered, and returns those of the kind.
-func (f *fixture) eventsOf(kind auth.EventKind) (found []auth.Event) {
+func (f *fixture) eventsOf(kind eventkind.Kind) (found []auth.Event) {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(f.t.Context())
 	cancel()
@@ -60,7 +60,7 @@ func TestAJobGetsAShortTokenWithTheScopesOfItsWorkload(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, sessions, 1)
 	require.Equal(t, auth.MethodWorkload, sessions[0].Method)
-	accepted := f.eventsOf(auth.EventSignedIn)
+	accepted := f.eventsOf(eventkind.SignedIn)
 	require.Len(t, accepted, 1)
 	require.Equal(t, auth.MethodWorkload, accepted[0].Method)
 	require.Equal(t, f.deployer.ID, accepted[0].UserID)
@@ -102,7 +102,7 @@ func TestARejectedAssertionSaysWhyInItsEventOnly(t *testing.T) {
 		a.body["error_description"])
 	forged := f.sign("sub", "repo:mallory/x")
 	f.requireError(400, "invalid_grant", f.post(forged[:len(forged)-8]+"AAAAAAAA"))
-	rejected := f.eventsOf(auth.EventSignInRejected)
+	rejected := f.eventsOf(eventkind.SignInRejected)
 	require.Len(t, rejected, 2)
 	require.Equal(t, auth.MethodWorkload, rejected[0].Method)
 	require.Empty(t, rejected[0].UserID)
@@ -126,7 +126,7 @@ func TestAnAssertionOpensOneSession(t *testing.T) {
 	f.clock.Advance(time.Hour - time.Second)
 	f.prune()
 	f.requireError(400, "invalid_grant", f.post(assertion))
-	rejected := f.eventsOf(auth.EventSignInRejected)
+	rejected := f.eventsOf(eventkind.SignInRejected)
 	require.Contains(t, rejected[len(rejected)-1].Reason, "it was used already; "+f.issuer.URL())
 	f.clock.Advance(10 * time.Minute)
 	f.prune()
@@ -231,7 +231,7 @@ func TestOnlyAnActiveServiceUserSignsInAsAWorkload(t *testing.T) {
 	_, err := f.svc.Tokens().Verify(t.Context(), a.body["access_token"].(string))
 	require.ErrorIs(t, err, auth.ErrTokenRejected, "the sessions end with the user")
 
-	rejected := f.eventsOf(auth.EventSignInRejected)
+	rejected := f.eventsOf(eventkind.SignInRejected)
 	require.Len(t, rejected, 1)
 	require.Contains(t, rejected[0].Reason, "the user is disabled; ")
 	require.Equal(t, f.deployer.ID, rejected[0].UserID)
@@ -253,7 +253,7 @@ func TestAPersonDoesNotSignInAsAWorkload(t *testing.T) {
 			sessions, err := f.store.ListSessions(t.Context(), f.workload.UserID, f.clock.Now())
 			require.NoError(t, err)
 			require.Empty(t, sessions)
-			require.Contains(t, f.eventsOf(auth.EventSignInRejected)[0].Reason, "not a service user")
+			require.Contains(t, f.eventsOf(eventkind.SignInRejected)[0].Reason, "not a service user")
 		}
 	}
 }
@@ -281,5 +281,5 @@ func TestAJobOnAnotherMachineIsNoNewClient(t *testing.T) {
 		})
 		require.NoError(t, err)
 	}
-	require.Empty(t, f.eventsOf(auth.EventNewClient))
+	require.Empty(t, f.eventsOf(eventkind.NewClient))
 }

@@ -60,7 +60,11 @@ func TestAnAuthorityHoldsOnlyWhileItsSessionAndUserDo(t *testing.T) {
 		}, nil},
 		"another limited session, without a scope": {func(s *state) { s.session.Scopes = auth.NewScopes() }, nil},
 		"the zero authority":                       {func(s *state) { s.by, s.session = auth.Authority{}, auth.Session{ExpiresAt: now.Add(1)} }, auth.ErrTokenRejected},
-		"the host, and nothing":                    {func(s *state) { *s = state{by: auth.ByHost("billing")} }, nil},
+		"the zero authority, without a user": {func(s *state) {
+			s.by, s.user = auth.Authority{}, auth.User{}
+			s.session.ID, s.session.UserID = "", ""
+		}, auth.ErrTokenRejected},
+		"the host, and nothing": {func(s *state) { *s = state{by: auth.ByHost("billing")} }, nil},
 	} {
 		s := state{
 			by:  auth.Authority{SessionID: "s1", UserID: "u1"},
@@ -185,4 +189,42 @@ func TestWhatASignInWithGitHubMayBeWrittenOver(t *testing.T) {
 	} {
 		require.ErrorIs(t, connect.Check(test.state), test.want, name)
 	}
+}
+
+func TestOnlyARotationByTheKeysOwnSessionMeetsMustRotate(t *testing.T) {
+	t.Parallel()
+	key := auth.AccessKey{ID: "k1", UserID: "u1", MustRotate: true}
+	by := auth.Authority{SessionID: "s1", UserID: "u1"}
+	for name, test := range map[string]struct {
+		openedBy string
+		scopes   *auth.ScopeSet
+		want     error
+	}{
+		"its session":                       {"k1", auth.NewScopes(auth.ScopeRotate), nil},
+		"its session, without a limit":      {"k1", nil, auth.ErrInsufficientScope},
+		"its session, with more scopes":     {"k1", auth.NewScopes(auth.ScopeRotate, "a"), auth.ErrInsufficientScope},
+		"the session of another key":        {"k2", auth.NewScopes(auth.ScopeRotate), auth.ErrInsufficientScope},
+		"a session that no key opened":      {"", nil, auth.ErrInsufficientScope},
+		"a session with the scope for keys": {"k2", auth.NewScopes(auth.ScopeKeys), auth.ErrInsufficientScope},
+	} {
+		session := auth.Session{ID: "s1", UserID: "u1", AccessKeyID: test.openedBy, Scopes: test.scopes}
+		require.ErrorIs(t, by.CheckRotation(session, auth.User{ID: "u1"}, key), test.want, name)
+		require.NoError(t, auth.ByHost("billing").CheckRotation(session, auth.User{ID: "u1"}, key), name)
+	}
+}
+
+// A store revokes the sessions of a key that gets a limit. If one is left, it is not extended.
+func TestASessionIsNotExtendedIfItsKeyWasLimitedMeanwhile(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(10_000, 0)
+	session := auth.Session{ID: "s1", UserID: "u1", AccessKeyID: "k1", Method: auth.MethodAccessKey,
+		CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+	key := auth.AccessKey{ID: "k1", UserID: "u1", Hash: "hash", CreatedAt: now}
+	longer, err := session.ExtendedTo(now.Add(2*time.Hour), key)
+	require.NoError(t, err)
+	require.Equal(t, now.Add(2*time.Hour), longer.ExpiresAt)
+	key.Scopes = auth.NewScopes("a")
+	same, err := session.ExtendedTo(now.Add(2*time.Hour), key)
+	require.ErrorIs(t, err, auth.ErrInsufficientScope)
+	require.Equal(t, session, same)
 }

@@ -245,8 +245,11 @@ func TestADelegatedTokenNeverOutlivesTheCallersToken(t *testing.T) {
 	d.clock.Advance(-time.Hour - 20*time.Second) // the clock was set back
 	early := d.mustDelegate(func(x *auth.Delegation) { x.Lifetime = 100 * time.Hour })
 	d.requireOnlyFor(early.Bearer.Reveal(), audience)
-	d.caller.ExpiresAt = time.Time{}
-	require.ErrorIs(t, errorOf(d.delegate(d.caller)), auth.ErrTokenRejected)
+	d.clock.Advance(500 * time.Millisecond)
+	for _, end := range []time.Time{{}, d.clock.Now(), d.clock.Now().Truncate(time.Second)} {
+		d.caller.ExpiresAt = end // a token would be valid for no whole second
+		require.ErrorIs(t, errorOf(d.delegate(d.caller)), auth.ErrTokenRejected, end)
+	}
 }
 
 func TestAnInvalidDelegationIsRefused(t *testing.T) {

@@ -198,6 +198,59 @@ func TestTheNoticeOfAnExpiringKeyIsTriedAgain(t *testing.T) {
 	}
 }
 
+// A key is revoked after its expiry was found. The other keys still have their events.
+func TestARevokedKeyStopsNoNoticeOfAnotherKey(t *testing.T) {
+	t.Parallel()
+	var f *fixture
+	var first string
+	f = newFixture(t, withFaults(func(method string) error {
+		if method == "RecordExpiryNotice" && first != "" {
+			revoked := first
+			first = ""
+			return f.svc.Credentials().Revoke(t.Context(), authtest.ByHost, revoked)
+		}
+		return nil
+	}))
+	first = f.keyFor(15 * day) // the first to expire, so the first to be recorded
+	revoked, other := first, f.keyFor(15*day+time.Hour)
+	f.clock.Advance(2 * day)
+	for range 2 {
+		_, err := f.svc.Prune(t.Context())
+		require.NoError(t, err)
+	}
+	require.Empty(t, f.noticesOf(revoked))
+	require.Len(t, f.noticesOf(other), 1)
+}
+
+// Another instance has recorded the notices of a whole page of keys. This instance leaves the next page to it.
+func TestAnInstanceLeavesThePagesOfAnotherToIt(t *testing.T) {
+	t.Parallel()
+	down, busy, listed := errors.New("listed too often"), false, 0
+	f := newFixture(t, withFaults(func(method string) error {
+		switch {
+		case busy && method == "RecordExpiryNotice":
+			return auth.ErrChanged
+		case busy && method == "ListExpiringKeys":
+			if listed++; listed > 10 {
+				return down
+			}
+		}
+		return nil
+	}))
+	for _, user := range f.registerNumbered(3) {
+		for range 50 {
+			_, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, user.ID,
+				auth.KeyOptions{ExpiresAt: f.clock.Now().Add(15 * day)})
+			require.NoError(t, err)
+		}
+	}
+	f.clock.Advance(2 * day)
+	busy = true
+	_, err := f.svc.Prune(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, listed, "one page for each time before the expiry")
+}
+
 // The events of a store without an audit trail go to OnEvent and to the log, once each.
 func TestAnExpiringKeyIsNoticedWithoutATrail(t *testing.T) {
 	t.Parallel()

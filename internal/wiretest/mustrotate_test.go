@@ -132,6 +132,22 @@ func TestATokenThatMustRotateItsKeyPassesNoRouteWithAScope(t *testing.T) {
 	require.Zero(t, served)
 }
 
+// Attack: a service user asks for a delegated token of such a session, even for one without scopes.
+func TestASessionThatMustRotateItsKeyGetsNoDelegatedToken(t *testing.T) {
+	t.Parallel()
+	everyDelegator(t, func(t *testing.T, d *delegator) {
+		token := d.open(d.mustRotate(auth.User{ID: d.aliceID}, nil))
+		caller, err := d.svc.Tokens().Verify(t.Context(), token.Bearer.Reveal())
+		require.NoError(t, err)
+		for _, scopes := range []*auth.ScopeSet{auth.NewScopes(), auth.NewScopes(reading)} {
+			_, err := d.delegate(caller, func(x *auth.Delegation) { x.Scopes = scopes })
+			var insufficient *auth.InsufficientScopeError
+			require.ErrorAs(t, err, &insufficient, scopes)
+			require.Equal(t, auth.ScopeRotate, insufficient.Scope)
+		}
+	})
+}
+
 // Attack: other sessions rotate a key that must be rotated, and its session rotates other keys.
 func TestOnlyItsOwnSessionRotatesAKeyThatMustBeRotated(t *testing.T) {
 	t.Parallel()

@@ -193,6 +193,25 @@ func TestASignInDoesNotWaitLongForTheClientToBeRemembered(t *testing.T) {
 	})
 }
 
+// The client goes away after its session was created.
+func TestTheClientOfACanceledSignInIsRemembered(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(clientAt(t, "192.0.2.1", "second"))
+	defer cancel()
+	counted := &countedCalls{method: "RememberClient"}
+	f := newFixture(t, withFaults(func(method string) error {
+		if err := counted.before(method); err != nil || counted.calls.Load() < 2 {
+			return err
+		}
+		cancel()
+		return nil
+	}))
+	f.signInFrom(f.svc, "192.0.2.1", "first")
+	_, _ = f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})
+	require.Error(t, ctx.Err())
+	require.Equal(t, []string{"192.0.2.1 second"}, f.newClientsOf(f.user))
+}
+
 // hangingClients is a store whose RememberClient does not answer: for the users with these IDs, or for all
 // users if there are no IDs.
 type hangingClients struct {
@@ -245,6 +264,23 @@ func TestAUserWhoseClientIsNotRememberedSilencesNoOtherUser(t *testing.T) {
 			f.clock.Advance(20 * time.Second)
 		}
 		require.Equal(t, 10*time.Second, time.Since(began), "the user waits once in 30 seconds")
+	})
+}
+
+// The failures of one user count once, even if no other user has signed in between.
+func TestManyFailuresForOneUserSilenceNoOtherUser(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &hangingClients{Store: memstore.New()}
+		f := newFixture(t, func(f *fixture, _ *auth.Config) { f.store = store })
+		store.users = []string{f.user.ID}
+		f.signInAs(f.admin, "first")
+		for range 5 {
+			f.clock.Advance(30 * time.Second)
+			f.signInAs(f.user, "first")
+		}
+		f.signInAs(f.admin, "second")
+		require.Equal(t, []string{"192.0.2.1 second"}, f.newClientsOf(f.admin))
 	})
 }
 

@@ -4,9 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/sallyport-go/auth"
+	"github.com/stretchr/testify/require"
 )
 
 func TestNoScopeSetHasTheTextOfNoLimit(t *testing.T) {
@@ -25,4 +24,16 @@ func TestAnInvalidSetEqualsNoOtherSet(t *testing.T) {
 	require.False(t, flawed.Equal(auth.NewScopes()))
 	require.False(t, auth.NewScopes().Equal(flawed))
 	require.False(t, flawed.Equal(auth.NewScopes(tooLong...)))
+}
+
+func TestAllScopesOfASetTogetherHaveAtMost1024Bytes(t *testing.T) {
+	t.Parallel()
+	longest := []string{strings.Repeat("z", 49)}
+	for i := range 15 {
+		longest = append(longest, strings.Repeat(string(rune('a'+i)), 64))
+	}
+	require.Len(t, auth.NewScopes(longest...).String(), 1024)
+	require.NoError(t, auth.ValidateScopes(auth.NewScopes(longest...)))
+	longest[0] += "z"
+	require.ErrorIs(t, auth.ValidateScopes(auth.NewScopes(longest...)), auth.ErrInvalid)
 }

@@ -222,7 +222,8 @@ func TestARevokedKeyStopsNoNoticeOfAnotherKey(t *testing.T) {
 	require.Len(t, f.noticesOf(other), 1)
 }
 
-// Another instance has recorded the notices of a whole page of keys. This instance leaves the next page to it.
+// Another instance has recorded the notices of a whole page of keys. This instance leaves the next page to
+// the other one.
 func TestAnInstanceLeavesThePagesOfAnotherToIt(t *testing.T) {
 	t.Parallel()
 	down, busy, listed := errors.New("listed too often"), false, 0

@@ -116,7 +116,7 @@ func TestTheReadmeWorksAsPrinted(t *testing.T) {
 		}
 	}
 	r := readReadme(t)
-	require.Len(t, r.calls, 2)
+	require.Len(t, r.calls, 1)
 	dir := r.newModule(t)
 	url, pair := r.start(t, dir)
 	require.Regexp(t, `^access_key=ak_live_\w+\naccess_secret=as_live_\w+\n$`, pair)

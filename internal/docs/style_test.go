@@ -29,6 +29,7 @@ var styledDirs = []string{
 	"benchmarks/plot",
 	"browsertest",
 	"cmd/sallyport",
+	"examples/development",
 	"examples/import",
 	"examples/kvstore",
 	"examples/quickstart",

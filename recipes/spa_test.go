@@ -29,7 +29,7 @@ func TestPagesOfOneOtherOriginMayCallTheAPI(t *testing.T) {
 	}
 	bearer := "Bearer " + token.Bearer.Reveal()
 	for _, path := range []string{"/reports", "/auth/keys", "/auth/users/login"} {
-		for _, method := range []string{"GET", "POST", "DELETE"} {
+		for _, method := range []string{"GET", "POST", "PATCH", "DELETE"} {
 			w := ask("OPTIONS", path, "Origin", app, "Access-Control-Request-Method", method,
 				"Access-Control-Request-Headers", "authorization,content-type")
 			require.Equal(t, http.StatusNoContent, w.Code, "a preflight request has no token")

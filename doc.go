@@ -104,7 +104,7 @@
 // the test uses package memstore, it needs no database. In a test, the secret of a signing key can be
 // []byte(rand.Text() + rand.Text()), with Text of crypto/rand. [NewHS256Key] refuses a text such as
 // "test-secret". The Logger below keeps events out of the output of the test. Package githubtest is a
-// fake GitHub.
+// fake GitHub. docs/testing.md has more tests, also with time that passes.
 //
 //	svc, err := auth.New(memstore.New(), auth.Config{
 //		Issuer:      "https://api.example.com",

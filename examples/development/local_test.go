@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -61,6 +63,43 @@ func TestAnOriginWithAnotherSpellingIsLeftForThatOfTheCallback(t *testing.T) {
 	require.NoError(t, answer.Body.Close())
 	require.Equal(t, http.StatusTemporaryRedirect, answer.StatusCode)
 	require.True(t, strings.HasPrefix(answer.Header.Get("Location"), server.URL+"/"))
+}
+
+func TestThePagesOfADevelopmentServerHaveItsOrigin(t *testing.T) {
+	t.Parallel()
+	pages := httptest.NewUnstartedServer(nil)
+	t.Cleanup(pages.Close)
+	origin := "http://" + pages.Listener.Addr().String()
+	server, _, _ := newGitHubService(t, func(cfg *auth.Config) {
+		cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/reports"}
+		cfg.PublicURL, cfg.GitHub.CallbackURL = origin, origin+"/api/v1/auth/github/callback"
+	})
+	service, err := url.Parse(server.URL)
+	require.NoError(t, err)
+	pages.Config.Handler = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(service)
+		r.Out.Host = r.In.Host
+	}}
+	pages.Start()
+	browser := &http.Client{Jar: &recordingJar{}}
+	answer, err := browser.Get(pages.URL + "/api/v1/auth/github/start")
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, pages.URL+"/reports", answer.Request.URL.String())
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+
+	for _, c := range []struct {
+		page string
+		want int
+	}{{"http://127.0.0.1:1", http.StatusForbidden}, {origin, http.StatusOK}} {
+		request, err := http.NewRequestWithContext(t.Context(), "POST", pages.URL+"/auth/logout", nil)
+		require.NoError(t, err)
+		request.Header.Set("Origin", c.page)
+		answer, err := browser.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		require.Equal(t, c.want, answer.StatusCode, "a page of %s", c.page)
+	}
 }
 
 func TestSeedMakesTheSameSuperUserInEachDatabase(t *testing.T) {

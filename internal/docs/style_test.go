@@ -77,6 +77,7 @@ var styledDirs = []string{
 	"recipes/fiber",
 	"recipes/gin",
 	"recipes/grpc",
+	"recipes/kubernetes",
 	"redislimit",
 	"sqlstore",
 	"storetest",

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
@@ -118,4 +119,66 @@ func ExampleGitHubConnector_Reseal() {
 		fmt.Printf("%d tokens need the sealing key %q, which is missing\n", count, id)
 	}
 	// Output: 0 tokens were encrypted again
+}
+
+// A host tests its sign-in with a GitHub App. The token of a GitHub App has no scopes, and expires after
+// eight hours. The service refreshes it when the host calls GitHub.
+func ExampleGitHubConfig_gitHubApp() {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	fake, err := githubtest.Start("", githubtest.Config{
+		AutoApprove:    "octocat",
+		AppPermissions: []string{"email_addresses"},
+		TokenLifetime:  8 * time.Hour,
+		Now:            clock,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer fake.Close()
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	defer server.Close()
+	id, secret := fake.Client()
+	svc, err := newGitHubAPI(server.URL, auth.GitHubConfig{
+		ClientID: id, ClientSecret: auth.NewSecret(secret),
+		BaseURL: fake.URL(), APIURL: fake.URL() + "/api/v3", Host: "githubtest.invalid",
+		Now: clock,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server.Config.Handler = svc.Handler()
+
+	browser := server.Client()
+	browser.Jar, _ = cookiejar.New(nil)
+	answer, err := browser.Get(server.URL + "/api/v1/auth/github/start")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var signedIn struct{ Token string }
+	if err := json.NewDecoder(answer.Body).Decode(&signedIn); err != nil {
+		log.Fatal(err)
+	}
+	caller, err := svc.Tokens().Verify(context.Background(), signedIn.Token)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	now = now.Add(9 * time.Hour)
+	client, err := svc.GitHub().Client(context.Background(), caller.UserID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	response, err := client.Get(fake.URL() + "/api/v3/user")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer response.Body.Close()
+	fmt.Println(caller.Username, response.StatusCode == http.StatusOK)
+	fmt.Println(fake.Count(githubtest.EndpointAccessToken), "tokens were issued")
+	// Output:
+	// octocat true
+	// 2 tokens were issued
 }

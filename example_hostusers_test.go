@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 
 	"github.com/sallyport-go/auth"
@@ -143,4 +144,110 @@ func ExampleNewWithUsers() {
 	// signed in: alice
 	// sessions revoked: 1
 	// signs in again: false
+}
+
+// hosts serves each tenant at a host name of its own.
+type hosts map[string]http.Handler
+
+func (h hosts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	tenant, ok := h[r.Host]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	tenant.ServeHTTP(w, r)
+}
+
+// newTenant returns the service of one tenant. In production, the store is
+//
+//	sqlstore.Open(ctx, db, sqlstore.Config{Dialect: sqlstore.Postgres, Prefix: name + "_"})
+//
+// and the signing key comes from a file of this tenant.
+func newTenant(host string) (*auth.Service, http.Handler, error) {
+	key, err := auth.NewHS256Key("2026-01", []byte(rand.Text()+rand.Text()))
+	if err != nil {
+		return nil, nil, err
+	}
+	svc, err := auth.New(memstore.New(), auth.Config{
+		Issuer:      "https://" + host,
+		SigningKeys: []auth.SigningKey{key},
+		Proxies:     auth.NoProxies(),
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	mux := http.NewServeMux()
+	svc.Mount(mux)
+	return svc, mux, nil
+}
+
+// A host has one service for each tenant. Each has its own users, keys and tokens, and a token of one
+// tenant is rejected by all others.
+func Example_tenants() {
+	ctx := context.Background()
+	acme, acmeAPI, err1 := newTenant("acme.example.com")
+	_, globexAPI, err2 := newTenant("globex.example.com")
+	if err1 != nil || err2 != nil {
+		log.Fatal(err1, err2)
+	}
+	api := hosts{"acme.example.com": acmeAPI, "globex.example.com": globexAPI}
+
+	made, err := acme.Register(ctx, auth.ByHost("setup"), auth.UserParams{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	token := bearer(ctx, acme, made.Pair)
+	for _, host := range []string{"acme.example.com", "globex.example.com"} {
+		r := httptest.NewRequest("GET", "https://"+host+"/auth/user", nil)
+		r.Header.Set("Authorization", token)
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r)
+		fmt.Println(host, w.Code)
+	}
+	// Output:
+	// acme.example.com 200
+	// globex.example.com 401
+}
+
+// members is a table of the host: the organizations to which a user belongs.
+type members map[string][]string
+
+// only lets a request pass if the user belongs to the organization in the path.
+func (m members) only(svc *auth.Service, next http.Handler) http.Handler {
+	return svc.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, _ := auth.IdentityFromContext(r.Context())
+		if !slices.Contains(m[caller.UserID], r.PathValue("org")) {
+			http.NotFound(w, r) // the caller does not learn which organizations exist
+			return
+		}
+		next.ServeHTTP(w, r)
+	}))
+}
+
+// A host with one service keeps the organizations of each user itself, and asks its own table in each
+// request. So a user who is removed from an organization loses access at once.
+func Example_organizations() {
+	ctx := context.Background()
+	svc, _, err := newAPI([]byte(rand.Text() + rand.Text()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	made, err := svc.Register(ctx, auth.ByHost("setup"), auth.UserParams{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	table := members{made.User.ID: {"acme"}}
+	mux := http.NewServeMux()
+	svc.Mount(mux)
+	mux.Handle("GET /orgs/{org}/reports", table.only(svc, http.HandlerFunc(reports)))
+
+	token := bearer(ctx, svc, made.Pair)
+	fmt.Println(send(mux, "GET", "/orgs/acme/reports", "", token).Code)
+	fmt.Println(send(mux, "GET", "/orgs/globex/reports", "", token).Code)
+	delete(table, made.User.ID)
+	fmt.Println(send(mux, "GET", "/orgs/acme/reports", "", token).Code)
+	// Output:
+	// 200
+	// 404
+	// 404
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/memstore"
@@ -138,4 +140,49 @@ func ExampleService_Route() {
 	mux.ServeHTTP(answer, request)
 	fmt.Println(answer.Code)
 	// Output: 200
+}
+
+// newFrugalAPI returns a service that keeps data for a shorter time than by default, and sessions of browsers
+// for longer.
+func newFrugalAPI() (*auth.Service, error) {
+	signing, err1 := auth.NewHS256Key("2026-01", []byte(rand.Text()+rand.Text()))
+	sealing, err2 := auth.NewSymmetricKey("2026-01", []byte(rand.Text()+rand.Text()))
+	if err1 != nil || err2 != nil {
+		return nil, fmt.Errorf("keys: %v, %v", err1, err2)
+	}
+	return auth.New(memstore.New(), auth.Config{
+		Issuer:          "https://api.example.com",
+		PublicURL:       "https://api.example.com",
+		SigningKeys:     []auth.SigningKey{signing},
+		SealingKeys:     []auth.SymmetricKey{sealing},
+		Proxies:         auth.NoProxies(),
+		AuditRetention:  90 * 24 * time.Hour,                                     // default 365 days
+		NameRetention:   30 * 24 * time.Hour,                                     // zero means forever
+		BrowserSessions: &auth.BrowserSessions{MaxLifetime: 14 * 24 * time.Hour}, // default 7 days
+	})
+}
+
+// A person gets a copy of their data, and is then deleted.
+func ExampleService_DeleteUser() {
+	ctx := context.Background()
+	svc, err := newFrugalAPI()
+	if err != nil {
+		log.Fatal(err)
+	}
+	alice, err := svc.Register(ctx, auth.ByHost("sign-up page"), auth.UserParams{Username: "alice"})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	var export strings.Builder
+	if err := svc.ExportUser(ctx, &export, alice.User.ID); err != nil {
+		log.Fatal(err)
+	}
+	if err := svc.DeleteUser(ctx, auth.ByHost("privacy desk"), alice.User.ID); err != nil {
+		log.Fatal(err)
+	}
+
+	_, err = svc.Register(ctx, auth.ByHost("sign-up page"), auth.UserParams{Username: "Alice"})
+	fmt.Println(strings.Contains(export.String(), `"alice"`), errors.Is(err, auth.ErrExists))
+	// Output: true true
 }

@@ -24,8 +24,8 @@ import (
 )
 
 // GitHubConfig configures how users sign in with GitHub and connect their GitHub accounts.
-// ClientID, ClientSecret and CallbackURL are required. Take their values from an OAuth app that you
-// have registered at GitHub.
+// ClientID, ClientSecret and CallbackURL are required. Take their values from an OAuth app or a GitHub
+// App that you have registered at GitHub.
 type GitHubConfig struct {
 	ClientID     string
 	ClientSecret Secret
@@ -51,7 +51,7 @@ type GitHubConfig struct {
 
 	// SignInScopes are the scopes to request for a sign-in. nil means "read:user" and "user:email".
 	// ConnectScopes are the scopes to request for connecting an account. nil means "repo" and
-	// "user:email".
+	// "user:email". If the app is a GitHub App, GitHub ignores the scopes.
 	SignInScopes  []string
 	ConnectScopes []string
 
@@ -80,12 +80,12 @@ type GitHubConfig struct {
 	// asks. In that case, the access keys of a user who leaves an organization keep working.
 	// MembershipMaxAge cannot be set with [NewWithUsers].
 	//
-	// The check refuses the user's access keys if Admit, or the lists from AllowedUsers to
-	// AllowedTeams, no longer allow the account. The check also refuses the keys if the store has
-	// no GitHub token of the user. If an organization or a team is listed, the token must also have
-	// the scope "read:org". The keys work again after the user has signed in with GitHub. A refusal
-	// is remembered for a minute. If GitHub does not answer, the response to the login is a 503. If
-	// GitHub refuses the call, for example because the account is suspended, the keys are refused.
+	// The check refuses the user's access keys if Admit, or the lists from AllowedUsers to AllowedTeams, no
+	// longer allow the account. The check also refuses the keys if the store has no GitHub token of the
+	// user. If an organization or a team is listed, the token must also have the scope "read:org", unless it
+	// is that of a GitHub App. The keys work again after the user has signed in with GitHub. A refusal is
+	// remembered for a minute. If GitHub does not answer, the response to the login is a 503. If GitHub
+	// refuses the call, for example because the account is suspended, the keys are refused.
 	MembershipMaxAge time.Duration
 
 	// DisableSignUp makes a sign-in with GitHub refuse accounts that are not yet linked to a user.

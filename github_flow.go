@@ -377,7 +377,7 @@ func (g *GitHubConnector) recheckMembership(ctx context.Context, userID string) 
 	if err != nil {
 		return err
 	}
-	if g.cfg.checksMembership() && !githubapi.Covers(grant.Scopes, membershipScope) {
+	if g.cfg.checksMembership() && !grant.Covers(membershipScope) {
 		return ErrNotFound // the token was issued before the lists were configured
 	}
 	return g.memberAnswers.Ask(ctx, userID, version, func() error {

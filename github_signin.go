@@ -199,7 +199,7 @@ func (g *GitHubConnector) missingEmail(
 		return "", nil // SignInGitHub returns an error
 	case err != nil:
 		return "", fmt.Errorf("auth: signing in with GitHub: %w", err)
-	case user.Email != "" || user.AdmittedAt.IsZero() || !githubapi.Covers(grant.Scopes, "user:email"):
+	case user.Email != "" || user.AdmittedAt.IsZero() || !grant.Covers("user:email"):
 		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout/4)
@@ -255,7 +255,7 @@ func (g *GitHubConnector) chooseToken(
 	signIn *GitHubSignInWrite, grant githubapi.Grant, have *GitHubToken,
 ) error {
 	if have != nil {
-		if !githubapi.Covers(grant.Scopes, have.Scopes) {
+		if !grant.Covers(have.Scopes) {
 			return nil
 		}
 		signIn.TokenVersion = have.Version

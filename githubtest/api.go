@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,11 @@ type resource struct {
 	// the scopes. If a token has none of them, the field denied has the status of the response.
 	scopes []string
 	denied int
+
+	// If permission is not empty, a GitHub App needs it. If hidden is true, an app without the permission
+	// gets an empty list instead of an error.
+	permission string
+	hidden     bool
 
 	// read returns the JSON of the response: an object, or a []object for a list.
 	read func(request apiRequest) any
@@ -56,13 +62,24 @@ func (s *Server) resource(res resource) http.HandlerFunc {
 			apiError(w, http.StatusUnauthorized, message)
 			return
 		}
-		w.Header().Set("X-OAuth-Scopes", strings.Join(request.scopes, ", "))
-		w.Header().Set("X-Accepted-OAuth-Scopes", strings.Join(res.scopes, ", "))
-		if res.scopes != nil && !allows(request.scopes, res.scopes) {
-			deny(w, res)
+		var answer any
+		switch {
+		case !s.isGitHubApp():
+			w.Header().Set("X-OAuth-Scopes", strings.Join(request.scopes, ", "))
+			w.Header().Set("X-Accepted-OAuth-Scopes", strings.Join(res.scopes, ", "))
+			if res.scopes != nil && !allows(request.scopes, res.scopes) {
+				deny(w, res)
+				return
+			}
+			answer = res.read(request)
+		case res.permission == "" || slices.Contains(s.permissions, res.permission):
+			answer = res.read(request)
+		case res.hidden:
+			answer = []object{}
+		default:
+			apiError(w, http.StatusForbidden, "Resource not accessible by integration")
 			return
 		}
-		answer := res.read(request)
 		if list, ok := answer.([]object); ok {
 			answer = paginate(w, r, list)
 		}

@@ -136,6 +136,9 @@ func (s *Server) parseAuthorization(query url.Values) (authorization, *oauthErro
 		challenge:   query.Get("code_challenge"),
 		login:       query.Get("login"),
 	}
+	if s.isGitHubApp() {
+		request.scopes = []string{}
+	}
 	var ok bool
 	request.redirect, ok = s.matchRedirect(request.redirectURI)
 	if !ok {

@@ -61,12 +61,15 @@
 //   - errors of the token endpoint with status 200;
 //   - the fields and types of REST responses, pagination, and rate-limit headers;
 //   - conditional requests (ETag and If-None-Match, but not Last-Modified);
-//   - checking, resetting and revoking tokens.
+//   - checking, resetting and revoking tokens;
+//   - tokens that a GitHub App gets for users, with permissions instead of scopes
+//     (Config.AppPermissions).
 //
 // The fake sends the rate-limit headers but never enforces a limit. The page asks for consent every
-// time, even if the user has agreed before. The fake does not implement GitHub Apps, the device
-// flow, sudo mode, organizations that restrict apps, or a choice of media types and API
-// versions.
+// time, even if the user has agreed before. The fake does not implement the installation of GitHub
+// Apps and their other tokens, the device flow, sudo mode, organizations that restrict apps, or a
+// choice of media types and API versions. At GitHub, the token of a GitHub App only reaches
+// organizations and private repositories in which the app is installed.
 //
 // If a user has no verified primary e-mail address, GitHub issues no token and responds with the
 // error unverified_user_email. The fake issues a token, because GitHub Enterprise may do so. A test

@@ -7,17 +7,28 @@ import (
 	"strconv"
 )
 
-// resources are the resources that a client can read, with the scopes that GitHub documents.
+// resources are the resources that a client can read, with the scopes that GitHub documents. GitHub does not
+// document that an app without the permission "Members" gets empty lists.
 var resources = []resource{
-	{EndpointUser, nil, 0, profile},
-	{EndpointEmails, []string{"user:email", "user"}, http.StatusNotFound, emails},
+	{EndpointUser, nil, 0, "", false, profile},
+	{EndpointEmails, []string{"user:email", "user"}, http.StatusNotFound, emailPermission, false, emails},
 	{EndpointMemberships, []string{"read:org", "write:org", "admin:org"}, http.StatusForbidden,
-		memberships},
-	{EndpointOrgs, []string{"read:org", "write:org", "admin:org", "user"}, http.StatusForbidden, orgs},
+		membersPermission, true, memberships},
+	{EndpointOrgs, []string{"read:org", "write:org", "admin:org", "user"}, http.StatusForbidden,
+		membersPermission, true, orgs},
 	{EndpointTeams, []string{"read:org", "write:org", "admin:org", "user", "repo"},
-		http.StatusForbidden, teams},
-	{EndpointRepos, nil, 0, repos},
+		http.StatusForbidden, membersPermission, true, teams},
+	{EndpointRepos, nil, 0, "", false, repos},
 }
+
+// The permissions of a GitHub App that matter to the fake, as GitHub's API names them.
+const (
+	emailPermission   = "email_addresses"
+	membersPermission = "members"
+)
+
+// isGitHubApp reports whether the registered app is a GitHub App instead of an OAuth app.
+func (s *Server) isGitHubApp() bool { return s.permissions != nil }
 
 // created is the creation time of every object of the fake.
 const created = "2011-01-25T18:44:36Z"

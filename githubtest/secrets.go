@@ -10,6 +10,7 @@ import (
 // The prefixes of GitHub's tokens, and the number of random characters that follow.
 const (
 	accessPrefix, accessLength   = "gho_", 30
+	appAccessPrefix              = "ghu_" // of a GitHub App
 	refreshPrefix, refreshLength = "ghr_", 70
 )
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +21,7 @@ const maxBody = 1 << 20
 
 // Config defines the accounts of the fake GitHub and its behavior. The zero value is useful.
 type Config struct {
-	// ClientID and ClientSecret are the credentials of the one registered OAuth app. Default
+	// ClientID and ClientSecret are the credentials of the one registered app. Default
 	// "githubtest-client" and a random secret.
 	ClientID, ClientSecret string
 
@@ -45,6 +46,13 @@ type Config struct {
 	// GitHub, an access token that comes with a refresh token lasts 8 hours.
 	TokenLifetime time.Duration
 
+	// AppPermissions makes the registered app a GitHub App with these permissions, instead of an OAuth
+	// app. Nil means an OAuth app. A GitHub App ignores the requested scopes, and its tokens begin with
+	// ghu_ and have no scopes. Its permission "email_addresses" is needed to read e-mail addresses, and
+	// "members" to read organizations and teams. By default, GitHub Apps have tokens that expire: set
+	// TokenLifetime to 8 hours.
+	AppPermissions []string
+
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -55,6 +63,7 @@ type Server struct {
 	clientID, clientSecret string
 	redirects              []*url.URL
 	tokenLifetime          time.Duration
+	permissions            []string // of a GitHub App; nil if the app is an OAuth app
 	now                    func() time.Time
 	mux                    *http.ServeMux
 
@@ -81,6 +90,7 @@ func New(cfg Config) (*Server, error) {
 		clientID:      cfg.ClientID,
 		clientSecret:  cfg.ClientSecret,
 		tokenLifetime: cfg.TokenLifetime,
+		permissions:   slices.Clone(cfg.AppPermissions),
 		now:           cfg.Now,
 		grants:        newGrants(),
 		faults:        make(map[Endpoint]*injected),
@@ -157,7 +167,7 @@ func Start(addr string, cfg Config) (*Server, error) {
 // GitHub Enterprise Server.
 func (s *Server) URL() string { return s.url }
 
-// Client returns the credentials of the registered OAuth app.
+// Client returns the credentials of the registered app.
 func (s *Server) Client() (id, secret string) { return s.clientID, s.clientSecret }
 
 // Close ends all running requests and waits until they have ended. A request that arrives later is

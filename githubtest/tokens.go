@@ -132,8 +132,12 @@ func (s *Server) newCode(c code) string {
 func (s *Server) newToken(userID int64, scopes []string) *Token {
 	g := &s.grants
 	g.lastID++
+	prefix := accessPrefix
+	if s.isGitHubApp() {
+		prefix = appAccessPrefix
+	}
 	token := &Token{
-		Access:    newSecret(accessPrefix, accessLength),
+		Access:    newSecret(prefix, accessLength),
 		UserID:    userID,
 		Scopes:    scopes,
 		CreatedAt: s.now(),

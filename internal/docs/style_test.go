@@ -78,6 +78,7 @@ var styledDirs = []string{
 	"recipes/fiber",
 	"recipes/gin",
 	"recipes/grpc",
+	"recipes/kubernetes",
 	"redislimit",
 	"sqlstore",
 	"storetest",

@@ -69,7 +69,7 @@ func IsRefusal(err error) bool {
 	return errors.As(err, &e) && e.Refused
 }
 
-// App is an OAuth app, with the URLs of the GitHub host at which the app is registered.
+// App is an OAuth app or a GitHub App, with the URLs of the GitHub host at which the app is registered.
 type App struct {
 	ClientID     string
 	ClientSecret func() string // a function, so that nothing prints the secret with the App

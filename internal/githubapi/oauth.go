@@ -213,12 +213,18 @@ func normalScopes(list string) string {
 	return strings.Join(slices.Compact(scopes), " ")
 }
 
-// Covers reports whether the scopes in wide include all scopes in narrow. Both are lists in the
-// form of Grant.Scopes. As at GitHub, a scope can include others: "repo" includes "repo:status",
-// and "user" includes "user:email" and "read:user".
-func Covers(wide, narrow string) bool {
-	has := strings.Fields(wide)
-	for _, scope := range strings.Fields(narrow) {
+// Covers reports whether the token may do all that the scopes in the list allow, as far as the token tells.
+// Both lists have the form of Grant.Scopes. As at GitHub, a scope can include others: "repo" includes
+// "repo:status", and "user" includes "user:email" and "read:user".
+//
+// A token of a GitHub App has no scopes. The permissions of the app decide, which the token does not tell, so
+// Covers returns true.
+func (g Grant) Covers(scopes string) bool {
+	if strings.HasPrefix(g.AccessToken, githubAppPrefix) {
+		return true
+	}
+	has := strings.Fields(g.Scopes)
+	for _, scope := range strings.Fields(scopes) {
 		parent, _, _ := strings.Cut(strings.TrimPrefix(scope, "read:"), ":")
 		if !slices.Contains(has, scope) && !slices.Contains(has, parent) {
 			return false
@@ -226,3 +232,7 @@ func Covers(wide, narrow string) bool {
 	}
 	return true
 }
+
+// githubAppPrefix begins each token that a GitHub App gets for a user. The tokens of an OAuth app begin with
+// gho_.
+const githubAppPrefix = "ghu_"

@@ -235,8 +235,10 @@ func TestScopesCoverTheNarrowerOnes(t *testing.T) {
 		{"repository", "repo", false},
 		{"public_repo", "repo", false},
 	} {
-		require.Equal(t, test.want, githubapi.Covers(test.wide, test.narrow), "%q covers %q", test.wide,
-			test.narrow)
+		grant := githubapi.Grant{AccessToken: "gho_1", Scopes: test.wide}
+		require.Equal(t, test.want, grant.Covers(test.narrow), "%q covers %q", test.wide, test.narrow)
+		grant = githubapi.Grant{AccessToken: "ghu_1"}
+		require.True(t, grant.Covers(test.narrow), "the token of a GitHub App has no scopes")
 	}
 }
 

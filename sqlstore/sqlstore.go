@@ -166,9 +166,9 @@ type Config struct {
 	// Timeout limits each of these phases of a call separately: waiting while another process locks
 	// an SQLite database, checking a new connection, beginning a transaction, running the statements,
 	// and committing. Running a statement includes waiting for rows that another transaction has
-	// locked. On SQLite, which runs in the process, Timeout does not limit the statements and the COMMIT.
-	// Only the caller's context limits the wait for a free connection of the pool. That context can end
-	// the call earlier. Default 10 seconds.
+	// locked. Timeout does not limit a read and a COMMIT of SQLite, which runs in the process. Only the
+	// caller's context limits the wait for a free connection of the pool. That context can end the call
+	// earlier. Default 10 seconds.
 	Timeout time.Duration
 }
 

@@ -192,10 +192,10 @@ func writeFor[T any](
 // SQLite allows one writer at a time. So on SQLite, transact first waits for the slot of s.writer.
 // During this wait, transact neither polls nor uses a connection. The wait ends if ctx ends.
 //
-// On SQLite, the statements run in a context that never ends. If a statement ran in ctx, the driver would
-// interrupt SQLite when ctx ends. SQLite might then roll the transaction back on its own, and the next
-// statement would run and commit outside the transaction. The statements are few and short, so they soon
-// end without an interruption. Without a deadline, the driver also needs no goroutine for each statement.
+// On SQLite, the statements run in a context that does not end with ctx, but has its own deadline.
+// If a statement ran in ctx, the driver would interrupt SQLite when ctx ends. SQLite might then
+// roll the transaction back on its own, and the next statement would run and commit outside the
+// transaction. The statements are few and short, so they soon end without an interruption.
 //
 // On the other databases, a statement may wait for rows that another transaction has locked. If ctx
 // ends, this wait ends too: the driver closes the connection, and the server rolls back.
@@ -221,7 +221,7 @@ func (s *core) transact(ctx context.Context, do func(context.Context, tx) error)
 
 // transactOn runs the open transaction of the connection, and commits it or returns an error.
 func (s *core) transactOn(ctx context.Context, conn *sql.Conn, do func(context.Context, tx) error) error {
-	bounded, cancel := s.bound(s.statementContext(ctx))
+	bounded, cancel := context.WithTimeout(s.statementContext(ctx), s.timeout)
 	defer cancel()
 	if err := do(bounded, s.tx(ctx, conn)); err != nil {
 		if s.isLost(bounded, conn, err) {

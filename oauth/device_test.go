@@ -176,6 +176,30 @@ func TestRequestsOfDevicesThatAreNotValidAreRefused(t *testing.T) {
 	require.Equal(t, "authorization_pending", d.poll(code).code(), "none of these was a poll of the device")
 }
 
+// Another package than oauth can call the methods of the service, too.
+func TestTheServiceChecksADeviceThatBegins(t *testing.T) {
+	t.Parallel()
+	d := newDevices(t)
+	reading := auth.NewScopes("reports:read")
+	for name, test := range map[string]struct {
+		client string
+		scopes *auth.ScopeSet
+		field  string
+	}{
+		"no client":        {"", reading, "client_id"},
+		"a long client":    {strings.Repeat("x", 65), reading, "client_id"},
+		"no limit":         {"cli", nil, "scopes"},
+		"an unknown scope": {"cli", auth.NewScopes("reports:read", "unknown"), "scopes"},
+	} {
+		_, err := d.svc.StartDevice(t.Context(), test.client, test.scopes)
+		var invalid *auth.InvalidError
+		require.ErrorAs(t, err, &invalid, name)
+		require.Equal(t, test.field, invalid.Field, name)
+	}
+	_, err := newFixture(t).svc.StartDevice(t.Context(), "cli", reading)
+	require.ErrorContains(t, err, "BrowserSessions must be set")
+}
+
 func TestTheMetadataNamesDevicesOnlyIfThereAreAny(t *testing.T) {
 	t.Parallel()
 	d := newDevices(t)
@@ -210,6 +234,7 @@ func TestAConfigurationOfDevicesThatIsNotValidIsRefused(t *testing.T) {
 		"DevicePage must be the URL":   {DeviceClients: []oauth.DeviceClient{valid}},
 		"https or on loopback":         {DeviceClients: []oauth.DeviceClient{valid}, DevicePage: "http://example.com/device"},
 		"without a query":              {DeviceClients: []oauth.DeviceClient{valid}, DevicePage: page + "?x"},
+		"must be the URL of a page":    {DeviceClients: []oauth.DeviceClient{valid}, DevicePage: "https://ada@example.com/device"},
 		"[0].ID must be 1 to 64":       {DeviceClients: []oauth.DeviceClient{{}}, DevicePage: page},
 		"[1].ID is in the list twice":  {DeviceClients: []oauth.DeviceClient{valid, valid}, DevicePage: page},
 		"[0].Name must be 1 to 128":    {DeviceClients: []oauth.DeviceClient{{ID: "cli"}}, DevicePage: page},

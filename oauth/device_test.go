@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strings"
@@ -198,6 +199,49 @@ func TestTheServiceChecksADeviceThatBegins(t *testing.T) {
 	}
 	_, err := newFixture(t).svc.StartDevice(t.Context(), "cli", reading)
 	require.ErrorContains(t, err, "BrowserSessions must be set")
+
+	// Only a session decides. A host has none, and its attempts count for no user.
+	_, userCode := d.codes()
+	for range 11 {
+		for name, call := range map[string]func(context.Context, auth.Authority, string) (
+			auth.DeviceAuthorization, error){
+			"claim": d.svc.ClaimDevice, "approve": d.svc.ApproveDevice, "deny": d.svc.DenyDevice,
+		} {
+			_, err := call(t.Context(), byHost, userCode)
+			var invalid *auth.InvalidError
+			require.ErrorAs(t, err, &invalid, name)
+			require.Equal(t, "authority", invalid.Field)
+		}
+	}
+}
+
+// otherStore is a store that creates another session for a device than DeviceAuthorization.Redeemed says.
+type otherStore struct {
+	*memstore.Store
+	change func(*auth.Session)
+}
+
+func (s otherStore) RedeemDevice(
+	ctx context.Context, w auth.Write, codeHash string, session auth.Session, limit int,
+) (auth.Session, auth.User, error) {
+	session, user, err := s.Store.RedeemDevice(ctx, w, codeHash, session, limit)
+	s.change(&session)
+	return session, user, err
+}
+
+func TestASessionThatTheStoreMakesTooPowerfulGetsNoToken(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*auth.Session){
+		"no limit":         func(s *auth.Session) { s.Scopes = nil },
+		"another method":   func(s *auth.Session) { s.Method = auth.MethodAccessKey },
+		"another audience": func(s *auth.Session) { s.Audience = reports },
+	} {
+		d := newDevicesOn(t, otherStore{memstore.New(), change})
+		code, userCode := d.codes()
+		d.signIn(d.ada.Pair).approve(userCode)
+		require.Equal(t, 503, d.poll(code).status, name)
+		require.Empty(t, d.deviceSessions(d.fixture), name)
+	}
 }
 
 func TestTheMetadataNamesDevicesOnlyIfThereAreAny(t *testing.T) {

@@ -3,6 +3,10 @@ package workload_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -215,6 +219,10 @@ func TestAClockThatIsSetBackMakesKeysOld(t *testing.T) {
 	f := newFixture(t)
 	_, err := f.verify(f.sign())
 	require.NoError(t, err)
+	f.clock.Advance(-500 * time.Millisecond) // another request has read the clock later
+	_, err = f.verify(f.sign())
+	require.NoError(t, err)
+	require.Equal(t, 2, f.issuer.Requests())
 	f.clock.Advance(-time.Hour)
 	_, err = f.verify(f.sign())
 	require.NoError(t, err)
@@ -277,6 +285,26 @@ func TestOnlyKeysThatCanSignAssertionsAreUsed(t *testing.T) {
 		`{"keys":[` + strings.Repeat("{},", 64) + `{}]}`} {
 		_, err := workload.ParseKeys(text)
 		require.Error(t, err, text)
+	}
+}
+
+func TestOnlyTheCurveOfES256IsAccepted(t *testing.T) {
+	t.Parallel()
+	for curve, want := range map[elliptic.Curve]int{
+		elliptic.P256(): 1, elliptic.P224(): 0, elliptic.P384(): 0, elliptic.P521(): 0,
+	} {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		require.NoError(t, err)
+		point, err := key.PublicKey.Bytes() // a byte, and both coordinates
+		require.NoError(t, err)
+		x, y := point[1:len(point)/2+1], point[len(point)/2+1:]
+		text, err := json.Marshal(map[string]any{"keys": []any{map[string]string{"kid": "1", "kty": "EC",
+			"crv": curve.Params().Name, "x": base64.RawURLEncoding.EncodeToString(x),
+			"y": base64.RawURLEncoding.EncodeToString(y)}}})
+		require.NoError(t, err)
+		n, err := workload.ParseKeys(string(text))
+		require.NoError(t, err)
+		require.Equal(t, want, n, curve.Params().Name)
 	}
 }
 

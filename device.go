@@ -86,15 +86,17 @@ func (s *Service) StartDevice(ctx context.Context, clientID string, scopes *Scop
 }
 
 // ClaimDevice returns the device with the user code that a person has typed. From then on, only the session
-// of the authority can decide about the device. Upper and lower case, spaces and hyphens in the code make no
-// difference. Show the person the program, the scopes, and when and from which address the device began.
+// of the authority can decide about the device. If the person signs in again, the new session can claim the
+// device, too, and the earlier session then cannot decide any more. Upper and lower case, spaces and hyphens
+// in the code make no difference. Show the person the program, the scopes, and when and from which address
+// the device began.
 //
 // Each call is an attempt to guess a code, and counts for the user of the session: at most 10 a minute and 50
 // an hour, and 10,000 in ten minutes for all users together. Beyond that, ClaimDevice returns a
 // *[ThrottledError]. It returns ErrNotFound if the code is wrong, has expired or was used, or if another
-// session has claimed the device. It returns ErrSessionTooOld if the session is older than
-// Config.ReauthAfter, or than ten minutes if ReauthAfter is not set. It also returns the errors of
-// [Authority.Check] and of [DeviceAuthorization.ClaimedBy].
+// session has claimed the device and [DeviceAuthorization.ClaimedBy] does not allow this one. It returns
+// ErrSessionTooOld if the session is older than Config.ReauthAfter, or than ten minutes if ReauthAfter is not
+// set. It also returns the errors of [Authority.Check] and of [DeviceAuthorization.ClaimedBy].
 func (s *Service) ClaimDevice(ctx context.Context, by Authority, userCode string) (
 	DeviceAuthorization, error) {
 	if err := s.checkDecider(ctx, by); err != nil {

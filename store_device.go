@@ -56,7 +56,7 @@ type DeviceAuthorization struct {
 	Interval time.Duration
 	PolledAt time.Time
 
-	// SessionID is the session that has claimed the user code, and UserID is the user of this session. Both
+	// SessionID is the session that last claimed the user code, and UserID is the user of this session. Both
 	// are empty if no session has claimed the code. Only this session can decide about the device.
 	SessionID string
 	UserID    string
@@ -75,8 +75,8 @@ type DeviceStore interface {
 
 	// ClaimDevice lets the session of the Write's authority claim the record with this hash of a user code.
 	// It stores and returns the record that [DeviceAuthorization.ClaimedBy] returns, and no event. Of the
-	// concurrent calls of several sessions, only one succeeds. The session that has claimed the record can
-	// claim it again.
+	// concurrent calls of sessions of several users, only those of one user succeed. The session that has
+	// claimed the record can claim it again.
 	//
 	// ClaimDevice returns ErrNotFound if there is no such record, ErrInvalid if the authority has a Host, and
 	// the errors of ClaimedBy.
@@ -160,13 +160,17 @@ func (d DeviceAuthorization) isLive(now time.Time) bool {
 // [DeviceStore.ClaimDevice], after it has checked the authority and locked the record. The user argument is
 // the user of the session. A store that keeps no users passes User{ID: session.UserID}.
 //
+// A session that was opened after the record was made can take over the claim of another session of its user.
+// So a person whose session has become too old to approve can sign in again.
+//
 // ClaimedBy returns ErrNotFound if the codes have expired, if another session has claimed the record, or if
 // somebody has decided. A person cannot tell these cases from a wrong code. It returns ErrServiceUser if the
 // user is a service user, and an *[InsufficientScopeError] if the session is that of a device, or if it has
 // none of the scopes.
 func (d DeviceAuthorization) ClaimedBy(session Session, user User, now time.Time) (
 	DeviceAuthorization, error) {
-	if d.SessionID == "" {
+	signedInAgain := d.UserID == session.UserID && session.CreatedAt.After(d.CreatedAt)
+	if d.SessionID == "" || signedInAgain {
 		d.SessionID, d.UserID = session.ID, session.UserID
 	}
 	if err := d.checkDecision(session, now); err != nil {

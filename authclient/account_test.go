@@ -287,6 +287,11 @@ func TestAFileIsReadAgainAfterItWasReplaced(t *testing.T) {
 		_, err = client.CurrentUser(t.Context())
 		require.ErrorContains(t, err, want)
 	}
+	// A pipe would make the sign-in, and all calls that wait for it, wait for a writer.
+	for _, path := range []string{os.DevNull, t.TempDir()} {
+		_, err := authclient.FromFile(path).KeyPair(t.Context())
+		require.ErrorContains(t, err, "it is not a regular file")
+	}
 	for _, content := range []string{"", "[]", `{"access_key": "ak"}`,
 		`{"access_key": 1, "access_secret": "hidden"}`, `{"access_key": "ak", "access_secret": "hidden"`,
 		strings.Repeat(" ", 64<<10) + `{"access_secret": "hidden"}`} {

@@ -28,7 +28,8 @@ type Error struct {
 	// Scope is the scope that the token lacks, if StatusCode is 403 and the service names one.
 	Scope string
 
-	// RetryAfter is the time to wait before another attempt. Zero means that the service names none.
+	// RetryAfter is the time to wait before another attempt, at most 68 years. Zero means that the service
+	// names none.
 	RetryAfter time.Duration
 }
 
@@ -158,6 +159,9 @@ func (c *Client) newError(response *http.Response, content []byte) *Error {
 	return e
 }
 
+// maxRetryAfter is the greatest Error.RetryAfter. Callers can add it to other durations without an overflow.
+const maxRetryAfter = (1<<31 - 1) * time.Second
+
 // retryAfter returns the duration that a Retry-After header means, in seconds or as a date (RFC 9110, section
 // 10.2.3). It returns 0 if there is none, or if it is in the past.
 func retryAfter(header string, now time.Time) time.Duration {
@@ -166,7 +170,7 @@ func retryAfter(header string, now time.Time) time.Duration {
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {
-		return max(at.Sub(now), 0)
+		return min(max(at.Sub(now), 0), maxRetryAfter)
 	}
 	return 0
 }

@@ -372,21 +372,6 @@ func TestLogoutEndsInTimeAndSendsNoExpiredToken(t *testing.T) {
 	})
 }
 
-func TestRetryAfterCanBeADate(t *testing.T) {
-	for offset, want := range map[time.Duration]time.Duration{7 * time.Second: 7 * time.Second,
-		-time.Hour: 0, 100 * 365 * 24 * time.Hour: 100 * 365 * 24 * time.Hour} {
-		synctest.Test(t, func(t *testing.T) {
-			client := newClient(t, func(*http.Request) *http.Response {
-				return reply(503, nil, "Retry-After", time.Now().Add(offset).UTC().Format(http.TimeFormat))
-			})
-			_, err := client.TokenSource(t.Context()).Token()
-			var answer *authclient.Error
-			require.ErrorAs(t, err, &answer)
-			require.Equal(t, want, answer.RetryAfter)
-		})
-	}
-}
-
 // The attack: a clock that stands still after a failed sign-in.
 func TestAClockThatStandsStillStopsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

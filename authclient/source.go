@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/regularfile"
 )
 
 // Source supplies the access key and the access secret of a [Client]. The Client calls the Source before each
@@ -50,18 +50,14 @@ const maxFile = 64 << 10
 
 // FromFile returns a Source that reads a JSON file with the fields access_key and access_secret. It ignores
 // other fields, so the file can be the saved answer of a call that made or rotated the key. The file is read
-// before each sign-in. A program that replaces the file must rename a complete file over it.
+// before each sign-in. A program that replaces the file must rename a complete file over it. The file must
+// be a regular file of at most 64 KiB, or a link to one: reading a pipe would wait for a writer.
 func FromFile(path string) Source {
 	return SourceFunc(func(context.Context) (auth.KeyPair, error) { return readFile(path) })
 }
 
 func readFile(path string) (auth.KeyPair, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return auth.KeyPair{}, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	text, err := regularfile.Read(path, maxFile)
 	if err != nil {
 		return auth.KeyPair{}, err
 	}
@@ -69,10 +65,7 @@ func readFile(path string) (auth.KeyPair, error) {
 		AccessKey    string `json:"access_key"`
 		AccessSecret string `json:"access_secret"`
 	}
-	switch {
-	case len(text) > maxFile:
-		return auth.KeyPair{}, fmt.Errorf("%s has more than %d bytes", path, maxFile)
-	case json.Unmarshal(text, &content) != nil: // its error can contain a part of the text
+	if json.Unmarshal(text, &content) != nil { // its error can contain a part of the text
 		return auth.KeyPair{}, fmt.Errorf("%s is not a JSON object with access_key and access_secret", path)
 	}
 	return auth.KeyPair{AccessKey: content.AccessKey, AccessSecret: auth.NewSecret(content.AccessSecret)}, nil

@@ -139,6 +139,7 @@ var expected = map[string][]string{
 	"/auth/users/register":       {conflict, unprocessable},
 	"/auth/keys":                 {unprocessable},
 	"/auth/device/lookup":        {notFound, forbidden},
+	"/auth/device/approve":       {forbidden},
 	"/api/v1/auth/github/logout": {unauthorized},
 	"/api/v1/auth/github/token":  {notFound},
 	// The browser requests this icon if a document names none.

@@ -41,7 +41,8 @@ type DeviceClient struct {
 	Name string
 
 	// Scopes are the scopes that the program can get. They are scopes that a key can have, and there is at
-	// least one: see [auth.TokenConfig].
+	// least one: see [auth.TokenConfig]. If the host removes a scope from the list, a device code that was
+	// given before keeps its scopes for its ten minutes.
 	Scopes []string
 }
 

@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strings"
@@ -176,6 +177,73 @@ func TestRequestsOfDevicesThatAreNotValidAreRefused(t *testing.T) {
 	require.Equal(t, "authorization_pending", d.poll(code).code(), "none of these was a poll of the device")
 }
 
+// Another package than oauth can call the methods of the service, too.
+func TestTheServiceChecksADeviceThatBegins(t *testing.T) {
+	t.Parallel()
+	d := newDevices(t)
+	reading := auth.NewScopes("reports:read")
+	for name, test := range map[string]struct {
+		client string
+		scopes *auth.ScopeSet
+		field  string
+	}{
+		"no client":        {"", reading, "client_id"},
+		"a long client":    {strings.Repeat("x", 65), reading, "client_id"},
+		"no limit":         {"cli", nil, "scopes"},
+		"an unknown scope": {"cli", auth.NewScopes("reports:read", "unknown"), "scopes"},
+	} {
+		_, err := d.svc.StartDevice(t.Context(), test.client, test.scopes)
+		var invalid *auth.InvalidError
+		require.ErrorAs(t, err, &invalid, name)
+		require.Equal(t, test.field, invalid.Field, name)
+	}
+	_, err := newFixture(t).svc.StartDevice(t.Context(), "cli", reading)
+	require.ErrorContains(t, err, "BrowserSessions must be set")
+
+	// Only a session decides. A host has none, and its attempts count for no user.
+	_, userCode := d.codes()
+	for range 11 {
+		for name, call := range map[string]func(context.Context, auth.Authority, string) (
+			auth.DeviceAuthorization, error){
+			"claim": d.svc.ClaimDevice, "approve": d.svc.ApproveDevice, "deny": d.svc.DenyDevice,
+		} {
+			_, err := call(t.Context(), byHost, userCode)
+			var invalid *auth.InvalidError
+			require.ErrorAs(t, err, &invalid, name)
+			require.Equal(t, "authority", invalid.Field)
+		}
+	}
+}
+
+// otherStore is a store that creates another session for a device than DeviceAuthorization.Redeemed says.
+type otherStore struct {
+	*memstore.Store
+	change func(*auth.Session)
+}
+
+func (s otherStore) RedeemDevice(
+	ctx context.Context, w auth.Write, codeHash string, session auth.Session, limit int,
+) (auth.Session, auth.User, error) {
+	session, user, err := s.Store.RedeemDevice(ctx, w, codeHash, session, limit)
+	s.change(&session)
+	return session, user, err
+}
+
+func TestASessionThatTheStoreMakesTooPowerfulGetsNoToken(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*auth.Session){
+		"no limit":         func(s *auth.Session) { s.Scopes = nil },
+		"another method":   func(s *auth.Session) { s.Method = auth.MethodAccessKey },
+		"another audience": func(s *auth.Session) { s.Audience = reports },
+	} {
+		d := newDevicesOn(t, otherStore{memstore.New(), change})
+		code, userCode := d.codes()
+		d.signIn(d.ada.Pair).approve(userCode)
+		require.Equal(t, 503, d.poll(code).status, name)
+		require.Empty(t, d.deviceSessions(d.fixture), name)
+	}
+}
+
 func TestTheMetadataNamesDevicesOnlyIfThereAreAny(t *testing.T) {
 	t.Parallel()
 	d := newDevices(t)
@@ -210,6 +278,7 @@ func TestAConfigurationOfDevicesThatIsNotValidIsRefused(t *testing.T) {
 		"DevicePage must be the URL":   {DeviceClients: []oauth.DeviceClient{valid}},
 		"https or on loopback":         {DeviceClients: []oauth.DeviceClient{valid}, DevicePage: "http://example.com/device"},
 		"without a query":              {DeviceClients: []oauth.DeviceClient{valid}, DevicePage: page + "?x"},
+		"must be the URL of a page":    {DeviceClients: []oauth.DeviceClient{valid}, DevicePage: "https://ada@example.com/device"},
 		"[0].ID must be 1 to 64":       {DeviceClients: []oauth.DeviceClient{{}}, DevicePage: page},
 		"[1].ID is in the list twice":  {DeviceClients: []oauth.DeviceClient{valid, valid}, DevicePage: page},
 		"[0].Name must be 1 to 128":    {DeviceClients: []oauth.DeviceClient{{ID: "cli"}}, DevicePage: page},

@@ -11,6 +11,7 @@ import (
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/limit"
 	"github.com/sallyport-go/auth/memstore"
 	"github.com/stretchr/testify/require"
 )
@@ -92,6 +93,29 @@ func TestOnlyARecentSessionApprovesADevice(t *testing.T) {
 	}
 }
 
+// The session becomes too old between the lookup and the decision. The person signs in again and decides with
+// the new session. The claim protects the code from every other session as before.
+func TestAPersonWhoSignsInAgainTakesTheCodeAlong(t *testing.T) {
+	t.Parallel()
+	d := newDevices(t)
+	mallory := d.register(auth.UserParams{Username: "mallory"})
+	old, another := d.signIn(d.ada.Pair), d.signIn(d.ada.Pair)
+	d.clock.Advance(9 * time.Minute)
+	code, userCode := d.codes()
+	require.Equal(t, 200, old.call("lookup", userCode).status)
+	require.Equal(t, 404, another.call("lookup", userCode).status, "opened before the device began")
+	d.clock.Advance(time.Minute)
+	require.Equal(t, 403, old.call("approve", userCode).status)
+	again, stranger := d.signIn(d.ada.Pair), d.signIn(mallory.Pair)
+	require.Equal(t, 404, stranger.call("lookup", userCode).status)
+	require.Equal(t, 404, again.call("approve", userCode).status, "the new session has not looked it up")
+	require.Equal(t, 200, again.call("lookup", userCode).status)
+	require.Equal(t, 404, old.call("deny", userCode).status, "the new session has the code")
+	require.Equal(t, 204, again.call("approve", userCode).status)
+	require.Equal(t, 404, d.signIn(d.ada.Pair).call("lookup", userCode).status, "somebody has decided")
+	require.Equal(t, 200, d.poll(code).status)
+}
+
 // The attack: a guest of the same browser, or another user, decides about a device that somebody looked up.
 func TestOnlyTheSessionThatLookedUpACodeDecides(t *testing.T) {
 	t.Parallel()
@@ -150,6 +174,24 @@ func TestDevicesOfOneAddressAreLimited(t *testing.T) {
 	require.NotEmpty(t, a.header.Get("Retry-After"))
 	d.clock.Advance(2 * time.Second)
 	d.codes()
+}
+
+// The attack: one address sends many requests for codes, or with codes that do not exist. This limit holds
+// before those of each call.
+func TestAFloodIsRefusedAtTheCallsOfDevices(t *testing.T) {
+	t.Parallel()
+	for name, call := range map[string]func(d *devices) answer{
+		"codes": func(d *devices) answer { return d.begin() },
+		"polls": func(d *devices) answer { return d.poll("x") },
+	} {
+		d := newDevices(t, func(cfg *auth.Config) {
+			cfg.Throttling.Flood = []limit.Rate{{Count: 5, Per: time.Minute}}
+		})
+		for range 5 {
+			require.NotEqual(t, 429, call(d).status, name)
+		}
+		require.Equal(t, 429, call(d).status, name)
+	}
 }
 
 // The attack: a device polls in a loop. After slow_down, the store is not asked for five seconds.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,13 +16,22 @@ import (
 // hold begins a request, and holds back the last byte of its form until the returned function is called.
 func (f *fixture) hold(path string, form url.Values, header ...string) (finish func() answer) {
 	f.t.Helper()
-	body, rest := io.Pipe()
-	r, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.url+path, body)
+	r, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.url+path, nil)
 	require.NoError(f.t, err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}
+	return f.holdBody(r, form.Encode())
+}
+
+// holdBody sends the request with the text as its body, and holds back the last byte until the returned
+// function is called. It returns after the service has begun to read the body.
+func (f *fixture) holdBody(r *http.Request, text string) (finish func() answer) {
+	f.t.Helper()
+	body, rest := io.Pipe()
+	r.Body, r.ContentLength = body, -1
+	r.Header.Set("Expect", "100-continue") // the client then sends no body before the service reads it
 	type result struct {
 		answer answer
 		err    error
@@ -39,8 +49,7 @@ func (f *fixture) hold(path string, form url.Values, header ...string) (finish f
 		_ = json.Unmarshal(text, &a.body)
 		done <- result{a, err}
 	}()
-	text := form.Encode()
-	_, err = io.WriteString(rest, text[:len(text)-1])
+	_, err := io.WriteString(rest, text[:len(text)-1])
 	require.NoError(f.t, err)
 	return func() answer {
 		_, err := io.WriteString(rest, text[len(text)-1:])
@@ -111,5 +120,58 @@ func TestAHeldFormHasOnlyThePowerOfItsEnd(t *testing.T) {
 			a := finish()
 			require.Equal(t, test.code, a.code(), a.text)
 		})
+	}
+}
+
+// The attack: a page sends a decision about a device, and holds back the end of the body while the person or
+// an administrator takes the power of the session.
+func TestAHeldDecisionAboutADeviceHasOnlyThePowerOfItsEnd(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		take           func(d *devices, b *browser) error
+		status, denial int
+	}{
+		"signed out": {func(d *devices, b *browser) error {
+			require.Equal(t, 200, d.answerOf(b.request("/auth/logout", "{}")).status)
+			return nil
+		}, 401, 401},
+		"all sessions of the user revoked": {func(d *devices, _ *browser) error {
+			_, err := d.svc.RevokeUser(t.Context(), byHost, d.ada.User.ID)
+			return err
+		}, 401, 401},
+		"the user disabled": {func(d *devices, _ *browser) error {
+			change := auth.UserChange{IsActive: new(bool)}
+			_, err := d.svc.UpdateUser(t.Context(), byHost, d.ada.User.ID, change)
+			return err
+		}, 401, 401},
+		"the key revoked": {func(d *devices, _ *browser) error {
+			return d.svc.Credentials().Revoke(t.Context(), byHost, d.ada.Pair.AccessKey)
+		}, 401, 401},
+		"too old": {func(d *devices, _ *browser) error {
+			d.clock.Advance(10*time.Minute - time.Second)
+			return nil
+		}, 403, 204},
+	} {
+		for call, status := range map[string]int{
+			"lookup": test.status, "approve": test.status, "deny": test.denial,
+		} {
+			t.Run(name+", "+call, func(t *testing.T) {
+				t.Parallel()
+				d := newDevices(t)
+				b := d.signIn(d.ada.Pair)
+				d.clock.Advance(time.Second) // the code outlives the session's power to approve
+				code, userCode := d.codes()
+				if call != "lookup" {
+					require.Equal(t, 200, b.call("lookup", userCode).status)
+				}
+				finish := d.holdBody(b.request("/auth/device/"+call, ""), `{"user_code": "`+userCode+`"}`)
+				require.NoError(t, test.take(d, b))
+				a := finish()
+				require.Equal(t, status, a.status, a.text)
+				if call != "deny" {
+					require.NotEqual(t, 200, d.poll(code).status)
+				}
+			})
+		}
 	}
 }

@@ -95,6 +95,9 @@ func TestAServiceAsksWhetherATokenIsValidThere(t *testing.T) {
 	require.Equal(t, map[string]any{"sub": f.agent.User.ID}, a.body["act"])
 	unlimited := f.token(f.ada.Pair, auth.LoginOptions{Audience: reports})
 	require.NotContains(t, f.post("/auth/introspect", client(asker, "token", unlimited)).body, "scope")
+	powerless := f.token(f.ada.Pair, auth.LoginOptions{Audience: reports, Scopes: auth.NewScopes()})
+	require.Equal(t, "", f.post("/auth/introspect", client(asker, "token", powerless)).body["scope"],
+		"without a scope in the answer, the token would seem to have no limit")
 
 	revoked := f.token(f.ada.Pair, auth.LoginOptions{Audience: reports})
 	require.NoError(t, f.svc.Tokens().RevokeToken(t.Context(), revoked))

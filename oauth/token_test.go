@@ -151,6 +151,13 @@ func TestRequestsThatAreNotValidAreRefused(t *testing.T) {
 		require.Equal(t, test.basic, strings.HasPrefix(challenge, "Basic "), "%s: %s", name, challenge)
 		require.NotContains(t, test.answer.text, secret)
 	}
+	for _, name := range []string{"client_secret", "client_assertion", "assertion", "subject_token",
+		"actor_token", "token", "device_code"} {
+		for _, path := range []string{"/auth/token", "/auth/revoke", "/auth/introspect"} {
+			a := f.post(path+"?"+name+"=", valid)
+			require.Equal(t, "Secrets and tokens must not be in the URL", a.body["error_description"], name)
+		}
+	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/auth/token", nil)
 	require.NoError(t, err)
 	a := f.do(r)

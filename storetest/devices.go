@@ -220,8 +220,10 @@ func deviceCodesDiffer(t *testing.T, store deviceStore) {
 
 func claimingSessionDecides(t *testing.T, store deviceStore) {
 	a, other := newAccount(t, store), newAccount(t, store)
-	again := openSession(t, store, newSession(a.key)) // another session of the same user
 	device := startDevice(t, store)
+	earlier, again := newSession(a.key), openSession(t, store, newSession(a.key))
+	earlier.CreatedAt = device.CreatedAt
+	earlier = openSession(t, store, earlier)
 	decide := map[string]func(context.Context, auth.Write, string) (auth.DeviceAuthorization, error){
 		"claim": store.ClaimDevice, "approve": store.ApproveDevice, "deny": store.DenyDevice,
 	}
@@ -232,17 +234,25 @@ func claimingSessionDecides(t *testing.T, store deviceStore) {
 		}
 	}
 	claimDevice(t, store, a.session, device)
-	for _, session := range []auth.Session{other.session, again} {
-		for name, verb := range decide {
-			_, err := verb(t.Context(), bySession(session, now), device.UserCodeHash)
-			require.ErrorIs(t, err, auth.ErrNotFound, name)
+	refused := func(sessions ...auth.Session) {
+		t.Helper()
+		for _, session := range sessions {
+			for name, verb := range decide {
+				_, err := verb(t.Context(), bySession(session, now), device.UserCodeHash)
+				require.ErrorIs(t, err, auth.ErrNotFound, name)
+			}
 		}
 	}
+	refused(other.session, earlier)
+	claimDevice(t, store, again, device) // the user has signed in again since the device began
+	refused(other.session, earlier)
+	_, err := store.ApproveDevice(t.Context(), bySession(a.session, now), device.UserCodeHash)
+	require.ErrorIs(t, err, auth.ErrNotFound, "the session has lost its claim")
 	stranger := bySession(a.session, now)
 	stranger.By.UserID = other.user.ID
-	_, err := store.ApproveDevice(t.Context(), stranger, device.UserCodeHash)
+	_, err = store.ApproveDevice(t.Context(), stranger, device.UserCodeHash)
 	require.ErrorIs(t, err, auth.ErrTokenRejected)
-	_, err = store.ApproveDevice(t.Context(), bySession(a.session, now), device.UserCodeHash)
+	_, err = store.ApproveDevice(t.Context(), bySession(again, now), device.UserCodeHash)
 	require.NoError(t, err)
 }
 

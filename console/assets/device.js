@@ -26,11 +26,12 @@ form.addEventListener("submit", (event) => {
   act(async () => showDevice(await decide("lookup", field.value), field.value), form);
 });
 
-// The sign-in page is at the same URL, so the code stays.
+// The sign-in page is at the same URL, so the code stays. A code that was typed is not in the URL yet.
 again.addEventListener("click", () => act(async () => {
   await call("POST", "/auth/logout");
+  history.replaceState(null, "", `${location.pathname}?${new URLSearchParams({user_code: field.value})}`);
   location.reload();
-}, form));
+}));
 
 // spelled returns the code as the device shows it.
 function spelled(code) {
@@ -38,7 +39,8 @@ function spelled(code) {
   return `${letters.slice(0, 4)}-${letters.slice(4)}`;
 }
 
-// showDevice shows the device with the buttons to decide.
+// showDevice shows the device with the buttons to decide, and the one to sign in again, which stays hidden
+// unless the session has become too old meanwhile.
 function showDevice(device, code) {
   const answer = (step, heading, text) => () => act(async () => {
     await decide(step, code);
@@ -60,6 +62,7 @@ function showDevice(device, code) {
     make("div", [
       button("Deny", answer("deny", "Denied", "The program does not get in. You can close this page."), {look: "danger"}),
       button("Approve", answer("approve", "Approved", "Go back to your device. The program signs in within seconds."), {look: "primary"}),
+      again,
     ], {class: "buttons"}),
   );
 }

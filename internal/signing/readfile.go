@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
+
+	"github.com/sallyport-go/auth/internal/regularfile"
 )
 
 const (
@@ -18,23 +19,11 @@ const (
 // than the owner of the file can write it, and logs a warning if all accounts can read it. On
 // Windows, it does not check this, because the mode of a file says nothing about other accounts.
 func ReadFile(path string, log *slog.Logger) ([]byte, error) {
-	// Opening a pipe would wait for a writer. Like Open, Stat follows links, because Kubernetes mounts
-	// a secret as a link to a link.
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, notRegular(path)
-	}
-	file, err := os.Open(path)
+	file, info, err := regularfile.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("auth: key file: %w", err)
 	}
 	defer file.Close()
-	info, err := file.Stat() // of the open file, because another file can be at the path by now
-	if err != nil {
-		return nil, fmt.Errorf("auth: key file: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, notRegular(path)
-	}
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" {
 		if mode&writableByOthers != 0 {
 			return nil, fmt.Errorf("auth: key file %s: accounts other than its owner can write it "+
@@ -56,8 +45,4 @@ func ReadFile(path string, log *slog.Logger) ([]byte, error) {
 		return nil, errors.New("auth: key file " + path + ": it is empty")
 	}
 	return content, nil
-}
-
-func notRegular(path string) error {
-	return fmt.Errorf("auth: key file %s: it is not a regular file", path)
 }

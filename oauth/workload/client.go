@@ -9,11 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/regularfile"
 )
 
 // Issuer has the settings of an issuer whose keys cannot be read without them. An issuer in the internet
@@ -63,6 +64,8 @@ func settingsOf(issuers []Issuer) (map[string]Issuer, error) {
 const (
 	maxBody    = 256 << 10 // bytes of an answer
 	maxHeaders = 32 << 10  // bytes of the headers of an answer
+
+	maxTokenFile = 64 << 10 // bytes
 )
 
 // newClient returns a client for the calls of an issuer. The context of each request must have a deadline.
@@ -104,9 +107,12 @@ type statusError int
 func (e statusError) Error() string { return fmt.Sprintf("the issuer answers with status %d", int(e)) }
 
 // isRefusal reports whether the issuer has answered that it has no keys. A redirect is a refusal, because it
-// is not followed. Any other status means that the issuer cannot answer now.
-func (e statusError) isRefusal() bool {
+// is not followed. Any other status means that the issuer cannot answer now. If the request had the token of
+// a TokenFile, 401 and 403 are about this token, which can have expired, and not about the keys.
+func (e statusError) isRefusal(withToken bool) bool {
 	switch int(e) {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return !withToken
 	case http.StatusNotModified, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return false
 	}
@@ -137,11 +143,15 @@ func get(ctx context.Context, client *http.Client, rawURL, tokenFile string) ([]
 	}
 	r.Header.Set("Cache-Control", "no-cache") // a cache between would not have a new key
 	if tokenFile != "" {
-		token, err := os.ReadFile(tokenFile)
+		token, err := regularfile.Read(tokenFile, maxTokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("TokenFile: %w", err)
 		}
-		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		text := strings.TrimSpace(string(token))
+		if text == "" { // a program is replacing the file
+			return nil, fmt.Errorf("TokenFile: %s is empty", tokenFile)
+		}
+		r.Header.Set("Authorization", "Bearer "+text)
 	}
 	response, err := client.Do(r)
 	if err != nil {

@@ -35,7 +35,7 @@ const (
 
 // fixture is a service on which the jobs of a repository sign in as the service user deployer.
 type fixture struct {
-	t        *testing.T
+	t        testing.TB
 	clock    *authtest.Clock
 	issuer   *workloadtest.Issuer
 	store    auth.Store
@@ -50,7 +50,7 @@ type fixture struct {
 }
 
 // newFixture returns a fixture. The function changes the workload and the configuration before they are used.
-func newFixture(t *testing.T, change ...func(*fixture, *workload.Config)) *fixture {
+func newFixture(t testing.TB, change ...func(*fixture, *workload.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, clock: authtest.NewClock()}
 	f.issuer = f.startIssuer()
@@ -174,7 +174,7 @@ func (f *fixture) post(assertion string, parameters ...string) answer {
 	return postTo(f.t, f.url, form)
 }
 
-func postTo(t *testing.T, base string, form url.Values) answer {
+func postTo(t testing.TB, base string, form url.Values) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/auth/token",
 		strings.NewReader(form.Encode()))

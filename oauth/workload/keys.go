@@ -155,7 +155,7 @@ func (k *keySet) fetch(now time.Time, done chan struct{}) {
 	switch {
 	case err == nil:
 		k.keys, k.read = keys, now
-	case errors.As(err, &status) && status.isRefusal(): // the issuer says that it has no keys
+	case errors.As(err, &status) && status.isRefusal(k.setting.TokenFile != ""):
 		k.keys = nil
 	}
 	k.report(now, err)

@@ -2,25 +2,21 @@ package workload_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/eventkind"
-	"github.com/sallyport-go/auth/memstore"
 	"github.com/sallyport-go/auth/oauth/workload"
-	"github.com/sallyport-go/auth/sqlstore"
-	"github.com/stretchr/testify/require"
-	_ "modernc.org/sqlite"
 )
 
 // eventsOf runs the service until its events are delivered, and returns those of the kind.
@@ -150,65 +146,39 @@ func TestAReusableAssertionOpensASessionEachTime(t *testing.T) {
 // The attack: a stolen assertion is sent to two instances at the same moment.
 func TestOneOfManyConcurrentUsesOfAnAssertionWins(t *testing.T) {
 	t.Parallel()
-	sqlite := func(t *testing.T) [2]auth.Store {
-		file := filepath.Join(t.TempDir(), "auth.db")
-		open := func() auth.Store {
-			db, err := sql.Open("sqlite", "file:"+file+
-				"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)")
-			require.NoError(t, err)
-			t.Cleanup(func() { db.Close() })
-			store, err := sqlstore.Open(t.Context(), db, sqlstore.Config{Dialect: sqlstore.SQLite})
-			require.NoError(t, err)
-			return store
+	f := newFixture(t)
+	var urls []string
+	for range 2 {
+		svc := f.newService(f.store)
+		mux := http.NewServeMux()
+		server := httptest.NewServer(mux)
+		t.Cleanup(server.Close)
+		f.mount(mux, svc, f.newVerifier(svc, workload.Config{
+			Workloads: []workload.Workload{f.workload},
+			Issuers:   []workload.Issuer{f.issuer.Settings()},
+			Now:       f.clock.Now, Logger: slog.New(slog.DiscardHandler)}))
+		urls = append(urls, server.URL)
+	}
+	for range 3 {
+		form := url.Values{"grant_type": {grant}, "assertion": {f.sign()}}
+		statuses := make([]int, 16)
+		var all sync.WaitGroup
+		for i := range statuses {
+			all.Go(func() { statuses[i] = postTo(t, urls[i%2], form).status })
 		}
-		return [2]auth.Store{open(), open()}
-	}
-	for name, stores := range map[string]func(t *testing.T) [2]auth.Store{
-		"memstore": func(*testing.T) [2]auth.Store { s := memstore.New(); return [2]auth.Store{s, s} },
-		"SQLite":   sqlite,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t)
-			var urls []string
-			for i, store := range stores(t) {
-				svc := f.newService(store)
-				if i == 0 {
-					f.store, f.svc = store, svc
-					f.deployer = f.register("deployer", true)
-				}
-				f.workload.UserID = f.deployer.ID
-				mux := http.NewServeMux()
-				server := httptest.NewServer(mux)
-				t.Cleanup(server.Close)
-				f.mount(mux, svc, f.newVerifier(svc, workload.Config{
-					Workloads: []workload.Workload{f.workload},
-					Issuers:   []workload.Issuer{f.issuer.Settings()},
-					Now:       f.clock.Now, Logger: slog.New(slog.DiscardHandler)}))
-				urls = append(urls, server.URL)
+		all.Wait()
+		won := 0
+		for _, status := range statuses {
+			require.Contains(t, []int{200, 400, 429}, status, "429 after 20 failures")
+			if status == 200 {
+				won++
 			}
-			for range 3 {
-				form := url.Values{"grant_type": {grant}, "assertion": {f.sign()}}
-				statuses := make([]int, 16)
-				var all sync.WaitGroup
-				for i := range statuses {
-					all.Go(func() { statuses[i] = postTo(t, urls[i%2], form).status })
-				}
-				all.Wait()
-				won := 0
-				for _, status := range statuses {
-					require.Contains(t, []int{200, 400, 429}, status, "429 after 20 failures")
-					if status == 200 {
-						won++
-					}
-				}
-				require.Equal(t, 1, won, fmt.Sprint(statuses))
-			}
-			sessions, err := f.store.ListSessions(t.Context(), f.deployer.ID, f.clock.Now())
-			require.NoError(t, err)
-			require.Len(t, sessions, 3)
-		})
+		}
+		require.Equal(t, 1, won, fmt.Sprint(statuses))
 	}
+	sessions, err := f.store.ListSessions(t.Context(), f.deployer.ID, f.clock.Now())
+	require.NoError(t, err)
+	require.Len(t, sessions, 3)
 }
 
 func TestOnlyAnActiveServiceUserSignsInAsAWorkload(t *testing.T) {

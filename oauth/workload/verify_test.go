@@ -10,6 +10,8 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +188,9 @@ func TestTheHeaderOfAnAssertionChoosesNothing(t *testing.T) {
 	text, err := base64.RawURLEncoding.DecodeString(payload)
 	require.NoError(t, err)
 	jwk := publishedKey(t, f.issuer)
+	tls := httptest.NewTLSServer(nil)
+	defer tls.Close()
+	certificate := base64.StdEncoding.EncodeToString(tls.Certificate().Raw)
 	for name, fields := range map[string]map[string]any{
 		"none":              {"alg": "none"},
 		"None":              {"alg": "None"},
@@ -206,7 +211,9 @@ func TestTheHeaderOfAnAssertionChoosesNothing(t *testing.T) {
 		"not base64":        {"b64": false},
 		"own key":           {"jwk": jwk},
 		"URL of keys":       {"jku": f.issuer.URL() + "/keys"},
-		"certificate":       {"x5c": []string{""}},
+		"no certificate":    {"x5c": []string{""}},
+		"a certificate":     {"x5c": []string{certificate}},
+		"URL of a chain":    {"x5u": f.issuer.URL() + "/keys"},
 		"access token":      {"typ": "at+jwt"},
 		"logout token":      {"typ": "logout+jwt"},
 		"type that is null": {"typ": nil, "cty": nil, "alg": "none"},
@@ -325,7 +332,11 @@ func TestAConditionDoesNotChangeAfterNew(t *testing.T) {
 	t.Parallel()
 	inner, events := workload.Claims{"id": "x"}, []string{"push"}
 	claims := workload.Claims{"object": inner, "event_name": events}
-	f := newFixture(t, func(f *fixture, _ *workload.Config) { f.workload.Claims = claims })
+	var networks []netip.Prefix
+	f := newFixture(t, func(f *fixture, cfg *workload.Config) {
+		f.workload.Claims, networks = claims, cfg.Issuers[0].Networks
+	})
+	networks[0] = netip.MustParsePrefix("192.0.2.0/24")
 	delete(inner, "id")
 	delete(claims, "object")
 	events[0] = "schedule"

@@ -16,6 +16,20 @@ import (
 	"github.com/sallyport-go/auth/sqlstore"
 )
 
+// InSchema returns the DSN with schema as the default schema. DSNs for PostgreSQL are for pgx, and those for
+// MySQL are for go-sql-driver.
+func InSchema(dialect sqlstore.Dialect, dsn, schema string) string {
+	if dialect == sqlstore.MySQL {
+		head, query, _ := strings.Cut(dsn, "?")
+		return head[:strings.LastIndex(head, "/")+1] + schema + "?" + query
+	}
+	separator := "?"
+	if strings.Contains(dsn, "?") {
+		separator = "&"
+	}
+	return dsn + separator + "search_path=" + schema
+}
+
 // Tables hands out tables in one schema of a server. Create it with [NewTables]. It is safe for concurrent
 // use.
 type Tables struct {

@@ -49,7 +49,7 @@ func TestRootHasFewFiles(t *testing.T) {
 
 // testSupport are the internal packages that only tests import. They may import the root package.
 var testSupport = []string{"authtest", "docs", "leastpower", "revocationmodel", "sqltest", "surface",
-	"testenv", "wiretest"}
+	"testenv", "upgrade", "wiretest"}
 
 func TestInternalPackagesDoNotImportTheRootPackage(t *testing.T) {
 	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./internal/...") {

@@ -76,7 +76,7 @@ func (s *server) store(t testing.TB) auth.Store {
 
 func (s *server) createSchema(dsn string) (err error) {
 	s.schema = "auth_wire_" + strings.ToLower(rand.Text()[:10])
-	s.dsn = inSchema(s.dialect, dsn, s.schema)
+	s.dsn = sqltest.InSchema(s.dialect, dsn, s.schema)
 	if err := s.outside(`CREATE SCHEMA ` + s.schema); err != nil {
 		return err
 	}
@@ -125,17 +125,4 @@ func openSQL(t testing.TB, driver, dsn string, cfg sqlstore.Config) auth.Store {
 	store, err := sqlstore.Open(context.Background(), db, cfg)
 	require.NoError(t, err)
 	return store
-}
-
-// inSchema returns a DSN that makes schema the default schema.
-func inSchema(dialect sqlstore.Dialect, dsn, schema string) string {
-	if dialect == sqlstore.MySQL {
-		head, query, _ := strings.Cut(dsn, "?")
-		return head[:strings.LastIndex(head, "/")+1] + schema + "?" + query
-	}
-	separator := "?"
-	if strings.Contains(dsn, "?") {
-		separator = "&"
-	}
-	return dsn + separator + "search_path=" + schema
 }

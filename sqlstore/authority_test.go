@@ -208,47 +208,6 @@ func TestCheckingAnAuthorityTakesFewStatements(t *testing.T) {
 	})
 }
 
-// An account may have been linked before the store recorded grants. It is then unknown whether the
-// account made its user a super user.
-func TestMigrationMarksGrantsOfLinkedAccountsSpent(t *testing.T) {
-	t.Parallel()
-	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
-		p, ctx := newPlace(t), context.Background()
-		db := p.open(t, nil)
-		_, err := sqlstore.OpenWithMigrations(ctx, db, p.cfg, p.migrations(t, 12))
-		require.ErrorContains(t, err, "check the tables", "the later tables are missing")
-		for _, statement := range []string{
-			`INSERT INTO users (id, username, username_folded, email, email_folded, is_super_user, is_active, created_at, last_login, admitted_at, is_service, created_by, audiences)
-				VALUES ('ada', 'Ada', 'ada', '', NULL, 0, 1, 1, 1, 0, 0, '', '')`,
-			fmt.Sprintf(`INSERT INTO sessions (id, user_id, method, access_key_id, created_at, expires_at, user_agent, address, generation, audience)
-				VALUES ('s-ada', 'ada', 'github', '', 1, %d, '', '', 0, '')`, now.Add(time.Hour).UnixMicro()),
-			`INSERT INTO github_links (host, account_id, user_id, login, name, avatar_url, created_at, seen_at)
-				VALUES ('github.com', 1, 'ada', 'ada', '', '', 1, 1)`,
-		} {
-			_, err := db.Exec("INSERT INTO " + p.prefix() + statement[len("INSERT INTO "):])
-			require.NoError(t, err)
-		}
-		store, err := sqlstore.Open(ctx, db, p.cfg)
-		require.NoError(t, err)
-		signIn := newSignIn(newLink(1, "ada"))
-		signIn.GrantSuperUser = true
-		_, user, err := store.SignInGitHub(ctx, byHost, signIn)
-		require.NoError(t, err)
-		require.False(t, user.IsSuperUser)
-
-		w := bySession("s-ada", "ada")
-		w.By.SuperUser, w.By.MaxAge = false, 0
-		require.NoError(t, store.AddKey(ctx, w, newKey("k-ada", "ada")))
-		_, _, err = store.UnlinkGitHub(ctx, w, "ada", host)
-		require.NoError(t, err)
-		require.ErrorIs(t, store.AddKey(ctx, w, newKey("k-2", "ada")), auth.ErrTokenRejected,
-			"unlinking revokes the session")
-		fresh := newRegistration(newLink(1, "bob"))
-		_, _, err = store.SignInGitHub(ctx, byHost, fresh)
-		require.ErrorIs(t, err, auth.ErrGitHubNotAllowed, "the account is remembered")
-	})
-}
-
 // RevokeEverybody can skip positions of the revocation feed. Readers must not wait for entries at
 // these positions.
 func TestFeedContinuesAfterSkippedPositions(t *testing.T) {

@@ -77,8 +77,8 @@ func (s *core) recordedContents(ctx context.Context) (contents, error) {
 // If several processes open the tables at the same time, the primary key lets only the first one
 // insert.
 //
-// Tables of an earlier version of this package may have rows but no recorded contents, so
-// recordContents checks the rows first. After this check, another process can register users only
+// Tables that another program has filled may have rows but no recorded contents, so recordContents
+// checks the rows first. After this check, another process can register users only
 // if that process has recorded its own contents. The insertion by recordContents then fails.
 func (s *core) recordContents(ctx context.Context) error {
 	return s.write(ctx, "record what the tables keep", func(ctx context.Context, t tx) error {

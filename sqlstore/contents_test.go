@@ -58,20 +58,6 @@ func (p *place) unclaimed(t *testing.T) *sql.DB {
 	return db
 }
 
-// withoutRecord is the number of the last migration before auth_contents is created.
-const withoutRecord = 11
-
-// earlierVersion returns a pool with the tables of an earlier version of this package. That version
-// recorded no contents.
-func (p place) earlierVersion(t *testing.T) *sql.DB {
-	t.Helper()
-	db := p.open(t, nil)
-	_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg,
-		p.migrations(t, withoutRecord))
-	require.ErrorContains(t, err, "check the tables", "the table for the record is missing")
-	return db
-}
-
 // fillOne adds one row to the table, with the statement from the list fill.
 func (p place) fillOne(t *testing.T, db *sql.DB, table string) {
 	t.Helper()
@@ -197,12 +183,12 @@ func TestConcurrentOpenWithDifferentContentsRefusesOne(t *testing.T) {
 	})
 }
 
-func TestEmptyTablesOfEarlierVersionBelongToFirstOpener(t *testing.T) {
+func TestEmptyTablesWithoutRecordBelongToFirstOpener(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for _, order := range bothOrders {
 			p := newPlace(t)
-			db := p.earlierVersion(t)
+			db := p.unclaimed(t)
 			_, err := order[0].open(db, p.cfg)
 			require.NoError(t, err)
 			_, err = order[1].open(db, p.cfg)
@@ -211,14 +197,14 @@ func TestEmptyTablesOfEarlierVersionBelongToFirstOpener(t *testing.T) {
 	})
 }
 
-// A host with its own users table upgrades from an earlier version, and forgets to call
-// OpenAccounts instead of Open.
-func TestOpenRefusesEarlierTablesThatHaveOnlyAccounts(t *testing.T) {
+// Another program has filled the tables of a host with its own users table, without recorded contents. The
+// host then calls Open instead of OpenAccounts.
+func TestOpenRefusesTablesWithoutRecordThatHaveOnlyAccounts(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		for _, table := range []string{"access_keys", "sessions", "github_links"} {
 			p := newPlace(t)
-			db := p.earlierVersion(t)
+			db := p.unclaimed(t)
 			p.fillOne(t, db, table)
 			for range 2 {
 				_, err := openUsers.open(db, p.cfg)
@@ -235,11 +221,11 @@ func TestOpenRefusesEarlierTablesThatHaveOnlyAccounts(t *testing.T) {
 	})
 }
 
-func TestOpenAccountsRefusesEarlierTablesThatHaveUsers(t *testing.T) {
+func TestOpenAccountsRefusesTablesWithoutRecordThatHaveUsers(t *testing.T) {
 	t.Parallel()
 	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
 		p := newPlace(t)
-		db := p.earlierVersion(t)
+		db := p.unclaimed(t)
 		p.fillOne(t, db, "users")
 		for range 2 {
 			_, err := openAccounts.open(db, p.cfg)

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -35,8 +36,8 @@ type migrationLock struct {
 // migrate applies all pending migrations. If no migration is pending, migrate only reads.
 //
 // If the database can create tables in a transaction, all migrations run in one transaction. If it
-// cannot, the migrations run one after another. A process can then be killed after it has run a
-// migration and before it has recorded the migration. So each migration must be safe to run twice.
+// cannot, the statements run one after another. A process can then be killed between two statements, or
+// before it has recorded a migration. So each statement must be safe to run twice.
 //
 // The migration library goose reads which migrations have been applied. goose does this before it
 // waits for the lock, and again after it has the lock. If goose does not get the lock, migrate runs
@@ -87,6 +88,20 @@ func (s *core) checkVersion(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// Before the first release, migrations had the versions 1 to 19. They are one migration now, with version
+// 1. So tables with one of the other versions lack what a later migration assumes. No other migration gets
+// these versions. So every later program recognizes such tables.
+const firstUnreleased, lastUnreleased = 2, 19
+
+// checkReleased returns an error if the version is from before the first release.
+func checkReleased(version int64) error {
+	if version < firstUnreleased || version > lastUnreleased {
+		return nil
+	}
+	return fmt.Errorf("the tables have version %d, from before the first release, and cannot be migrated: "+
+		"set Config.Prefix to use new tables, and register or import the users there", version)
 }
 
 // newerError returns the error for tables with a version that this program does not know.
@@ -214,7 +229,8 @@ func (m *migrator) createVersionTable(ctx context.Context, conn *sql.Conn) error
 	return err
 }
 
-// version returns the number of the newest applied migration, or 0 if none was applied.
+// version returns the number of the newest applied migration, or 0 if none was applied. It returns an
+// error if the number is from before the first release.
 func (m *migrator) version(ctx context.Context, db database.DBTxConn) (int64, error) {
 	exists, err := m.hasVersionTable(ctx, db)
 	if err != nil || !exists {
@@ -224,7 +240,7 @@ func (m *migrator) version(ctx context.Context, db database.DBTxConn) (int64, er
 	if errors.Is(err, database.ErrVersionNotFound) {
 		return 0, nil
 	}
-	return version, err
+	return version, cmp.Or(err, checkReleased(version))
 }
 
 func (m *migrator) hasVersionTable(ctx context.Context, db database.DBTxConn) (bool, error) {
@@ -245,7 +261,8 @@ type versionTable struct {
 // the table if the result were false. Instead, SessionLock creates the table under the lock.
 func (versionTable) TableExists(context.Context, database.DBTxConn) (bool, error) { return true, nil }
 
-// ListMigrations returns the applied migrations, or none if the version table does not exist.
+// ListMigrations returns the applied migrations, or none if the version table does not exist. goose calls
+// it before it applies a migration. It returns an error if a version is from before the first release.
 func (v versionTable) ListMigrations(
 	ctx context.Context, db database.DBTxConn,
 ) ([]*database.ListMigrationsResult, error) {
@@ -253,5 +270,9 @@ func (v versionTable) ListMigrations(
 	if err != nil || !exists {
 		return nil, err
 	}
-	return v.Store.ListMigrations(ctx, db)
+	applied, err := v.Store.ListMigrations(ctx, db)
+	for _, one := range applied {
+		err = cmp.Or(err, checkReleased(one.Version))
+	}
+	return applied, err
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"io/fs"
+	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -19,7 +19,7 @@ import (
 // withMigration returns the embedded migrations and a last one with the given statements.
 func withMigration(statements string) fs.FS {
 	files := embeddedMigrations()
-	files["99999_last.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\n" + statements)}
+	files[nextVersion+"_last.sql"] = &fstest.MapFile{Data: []byte("-- +goose Up\n" + statements)}
 	return files
 }
 
@@ -153,7 +153,7 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 		s.watch(nil)
 		_, err = open(db)
 		requireNoAnswer(t, err)
-		require.ErrorContains(t, err, "the tables have version 99999 and this program knows only")
+		require.ErrorContains(t, err, "the tables have version "+nextVersion+" and this program knows only")
 		require.Zero(t, s.count("COMMIT"))
 		require.Empty(t, s.changes())
 		require.Equal(t, before, dump(t, db))
@@ -175,7 +175,7 @@ func TestDatabaseMigratedByNewerProgramDuringOpenIsRefused(t *testing.T) {
 		return nil
 	})
 	_, err := open(older)
-	require.ErrorContains(t, err, "the tables have version 99999 and this program knows only")
+	require.ErrorContains(t, err, "the tables have version "+nextVersion+" and this program knows only")
 	requireNoTransaction(t, older)
 }
 
@@ -203,11 +203,43 @@ func TestTenInstancesOpenAnEmptyFileAtOnce(t *testing.T) {
 	}
 }
 
-// everyVersion returns the versions in the version table after all migrations.
-func everyVersion() []string {
-	versions := []string{"0"}
-	for i := range len(embeddedMigrations()) {
-		versions = append(versions, strconv.Itoa(i+1))
+// everyVersion returns the versions in the version table after all embedded migrations.
+func everyVersion() []string { return append([]string{"0"}, versionsOf(embeddedMigrations())...) }
+
+// versionsOf returns the versions of the migrations in ascending order.
+func versionsOf(migrations fstest.MapFS) (versions []string) {
+	for _, name := range slices.Sorted(maps.Keys(migrations)) {
+		version, _, _ := strings.Cut(name, "_")
+		versions = append(versions, strings.TrimLeft(version, "0"))
 	}
 	return versions
+}
+
+// A program from before the first release left the version table with versions up to 19.
+func TestTablesFromBeforeTheFirstReleaseAreRefusedUnchanged(t *testing.T) {
+	t.Parallel()
+	inEach(t, func(t *testing.T, newPlace func(*testing.T) place) {
+		for _, version := range []string{"2", "19"} {
+			p, s := newPlace(t), &spy{}
+			db := p.open(t, s)
+			_, err := sqlstore.Open(context.Background(), db, p.cfg)
+			require.NoError(t, err)
+			_, err = db.Exec(`INSERT INTO ` + p.prefix() + `schema_version (version_id, is_applied)
+				SELECT ` + version + `, is_applied FROM ` + p.prefix() + `schema_version WHERE version_id = 1`)
+			require.NoError(t, err)
+			for _, skip := range []bool{false, true} {
+				for name, migrations := range map[string]fs.FS{
+					"this program": p.migrations(t, len(embeddedMigrations())), "a later one": p.chain(t),
+				} {
+					p.cfg.SkipMigrations = skip
+					s.watch(nil)
+					_, err := sqlstore.OpenWithMigrations(context.Background(), db, p.cfg, migrations)
+					requireNoAnswer(t, err)
+					require.ErrorContains(t, err, "the tables have version "+version+
+						", from before the first release, and cannot be migrated: set Config.Prefix", name)
+					require.Empty(t, s.changes(), name)
+				}
+			}
+		}
+	})
 }

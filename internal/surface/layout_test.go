@@ -48,8 +48,8 @@ func TestRootHasFewFiles(t *testing.T) {
 }
 
 // testSupport are the internal packages that only tests import. They may import the root package.
-var testSupport = []string{"authtest", "docs", "leastpower", "revocationmodel", "sqltest", "surface",
-	"testenv", "upgrade", "wiretest"}
+var testSupport = []string{"authtest", "docs", "leastpower", "revocationmodel", "speed", "sqltest",
+	"surface", "testenv", "upgrade", "wiretest"}
 
 func TestInternalPackagesDoNotImportTheRootPackage(t *testing.T) {
 	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Deps " "}}`, "./internal/...") {

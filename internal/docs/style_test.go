@@ -60,6 +60,7 @@ var styledDirs = []string{
 	"internal/sqltest",
 	"internal/strictjson",
 	"internal/surface",
+	"internal/surface/host",
 	"internal/testenv",
 	"internal/text",
 	"internal/throttle",

@@ -66,6 +66,9 @@ func TestAWorkloadGetsASessionOfItsServiceUser(t *testing.T) {
 		require.True(t, ok, err)
 		require.Equal(t, field, invalid.Field)
 	}
+	_, err = f.signInOnce(auth.WorkloadSignIn{UserID: robot.ID, Reusable: true,
+		Lifetime: 1500 * time.Millisecond, ExpiresAt: f.clock.Now().Add(time.Minute)})
+	require.ErrorIs(t, err, auth.ErrInvalid, "no whole seconds")
 }
 
 // The attack: a request is held back until the store has forgotten that its assertion was used.

@@ -27,14 +27,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// eventKinds returns the kinds of events that write.go declares, sorted.
+// eventKinds returns the kinds of events that package eventkind declares, sorted.
 func eventKinds(t testing.TB) (kinds []string) {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../../write.go", nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(), "../../eventkind/eventkind.go", nil, 0)
 	require.NoError(t, err)
 	ast.Inspect(file, func(n ast.Node) bool {
 		if spec, ok := n.(*ast.ValueSpec); ok {
-			if kind, ok := spec.Type.(*ast.Ident); ok && kind.Name == "EventKind" {
+			if kind, ok := spec.Type.(*ast.Ident); ok && kind.Name == "Kind" {
 				text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
 				require.NoError(t, err)
 				kinds = append(kinds, text)

@@ -111,8 +111,9 @@ func (a Authority) checkHost() error {
 // Check returns ErrDelegated if the authority has an Actor, whatever else holds. Otherwise, it returns
 // ErrTokenRejected if the session does not exist, is revoked, has expired or has an Audience, or if the
 // user is not active. It returns ErrSuperUserRequired if the user must be a super user and is not,
-// ErrSessionTooOld if the session is older than MaxAge, and an *[InsufficientScopeError] if the session
-// lacks the Scope. A session that has only [ScopeRotate] also lacks an empty Scope, because it can only
+// ErrSessionTooOld if the session is older than MaxAge, or if MaxAge is set and the session is that of a
+// device, at which nobody has signed in. It returns an *[InsufficientScopeError] if the session lacks the
+// Scope. A session that has only [ScopeRotate] also lacks an empty Scope, because it can only
 // rotate an access key.
 func (a Authority) Check(now time.Time, session Session, user User, revokedBelow int64) error {
 	if a.Host != "" {
@@ -142,7 +143,7 @@ func (a Authority) Check(now time.Time, session Session, user User, revokedBelow
 		return &InsufficientScopeError{Scope: a.Scope}
 	case a.Scope == "" && session.Scopes.Equal(rotateOnly):
 		return &InsufficientScopeError{Scope: ScopeRotate}
-	case a.MaxAge > 0 && !now.Before(session.CreatedAt.Add(a.MaxAge)):
+	case a.MaxAge > 0 && (session.Method == MethodDevice || !now.Before(session.CreatedAt.Add(a.MaxAge))):
 		return ErrSessionTooOld
 	}
 	return nil

@@ -45,7 +45,10 @@ func TestAnAuthorityHoldsOnlyWhileItsSessionAndUserDo(t *testing.T) {
 		"a disabled super user": {func(s *state) {
 			s.by.SuperUser, s.user.IsSuperUser, s.user.IsActive = true, true, false
 		}, auth.ErrTokenRejected},
-		"too old":             {func(s *state) { s.by.MaxAge = 100 * time.Second }, auth.ErrSessionTooOld},
+		"too old": {func(s *state) { s.by.MaxAge = 100 * time.Second }, auth.ErrSessionTooOld},
+		"recent, but of a device": {func(s *state) {
+			s.by.MaxAge, s.session.Method = time.Hour, auth.MethodDevice
+		}, auth.ErrSessionTooOld},
 		"just not too old":    {func(s *state) { s.by.MaxAge = 100*time.Second + 1 }, nil},
 		"too old and revoked": {func(s *state) { s.by.MaxAge, s.below = time.Second, 8 }, auth.ErrTokenRejected},
 		"a delegated token":   {func(s *state) { s.by.Actor = "agent" }, auth.ErrDelegated},

@@ -149,7 +149,8 @@ func TestALostSuperUserIsRecoveredByName(t *testing.T) {
 	})
 }
 
-// Without the peppers, the command would remove the keys that work and make one that does not.
+// Without the peppers, or with those of another service, the command would remove the keys that work and make
+// one that does not.
 func TestNoUserLosesAllKeysBecauseThePeppersAreMissing(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, store auth.AccountStore) {
@@ -158,12 +159,15 @@ func TestNoUserLosesAllKeysBecauseThePeppersAreMissing(t *testing.T) {
 		})
 		made, service := f.object("init", "root"), f.host
 		for _, command := range []string{"recover", "user reset"} {
-			f.change(func(cfg *auth.Config) { cfg.Credentials.Peppers = nil })
-			_, problem := f.run(authcmd.ExitFailed, "", append(strings.Fields(command), "root", "-yes")...)
-			require.Contains(t, problem, `the pepper "pepper-1"`)
-			require.Contains(t, problem, "nothing was changed")
-			f.host = service
-			require.NoError(t, f.signIn(made), "the present key still works")
+			for _, peppers := range [][]auth.SymmetricKey{nil, {newSymmetric("pepper-2")}} {
+				f.change(func(cfg *auth.Config) { cfg.Credentials.Peppers = peppers })
+				args := append(strings.Fields(command), "root", "-yes")
+				_, problem := f.run(authcmd.ExitFailed, "", args...)
+				require.Contains(t, problem, `the pepper "pepper-1"`)
+				require.Contains(t, problem, "nothing was changed")
+				f.host = service
+				require.NoError(t, f.signIn(made), "the present key still works")
+			}
 		}
 		// The operator says that the peppers are lost.
 		f.change(func(cfg *auth.Config) { cfg.Credentials.Peppers = []auth.SymmetricKey{auth.NoPepper()} })

@@ -50,10 +50,15 @@ func runRecover(ctx context.Context, c *call) error {
 	})
 }
 
-// requirePeppers returns an error if the configuration has no pepper, but access keys of the service have
-// one. The new key would then not work in the service, and the command would have removed the keys that do.
+// requirePeppers returns an error if access keys of the service have a pepper that the configuration lacks.
+// The configuration is then probably that of another service, the new key would not work, and the command
+// would have removed the keys that do. With NoPepper(), the operator says that the pepper is lost.
 func (c *call) requirePeppers(ctx context.Context) error {
-	if len(c.Config.Credentials.Peppers) > 0 {
+	known := map[string]bool{}
+	for _, pepper := range c.Config.Credentials.Peppers {
+		known[pepper.Info().ID] = true
+	}
+	if known[auth.NoPepper().Info().ID] {
 		return nil
 	}
 	counts, err := c.Service.Credentials().CountByPepper(ctx)
@@ -61,7 +66,7 @@ func (c *call) requirePeppers(ctx context.Context) error {
 		return err
 	}
 	for id, count := range counts.ByPepper {
-		if id != "" && count > 0 {
+		if id != "" && count > 0 && !known[id] {
 			return fmt.Errorf("the service has the pepper %q, without which the new key would not work: add "+
 				"the peppers of the service to the configuration, or NoPepper() if they are lost: nothing "+
 				"was changed", id)

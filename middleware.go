@@ -92,7 +92,9 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 // http.ResponseWriter of this request does not implement interfaces such as http.Hijacker;
 // [http.ResponseController] has their functions.
 //
-// Authenticate answers a CORS preflight request with 401. Wrap your CORS handler around Authenticate.
+// Authenticate answers 403 if the token has only [ScopeRotate], because such a token can only rotate its
+// access key and sign out. It answers a CORS preflight request with 401. Wrap your CORS handler around
+// Authenticate.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	requireHandler("Service.Authenticate", next)
 	return s.authenticate("", next)
@@ -101,29 +103,33 @@ func (s *Service) Authenticate(next http.Handler) http.Handler {
 // authenticate is Authenticate for a route that needs the scope. A 401 names the scope.
 func (s *Service) authenticate(scope string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, err := s.IdentifyContext(r)
+		identity, err := s.identify(r)
 		if err != nil {
 			s.failAt(identifying, w, r, challenge.WithScope(err, scope))
 			return
 		}
 		s.logSuccess(identifying, r)
-		if s.browser != nil {
-			s.serveBrowser(ctx, w, r, next)
-			return
+		caller := &callerContext{request: r, clients: s.clients, identity: identity}
+		switch {
+		case identity.mustRotate():
+			s.fail(w, r.WithContext(caller), &InsufficientScopeError{Scope: ScopeRotate})
+		case s.browser != nil:
+			s.serveBrowser(caller, w, r, next)
+		default:
+			next.ServeHTTP(w, r.WithContext(caller))
 		}
-		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
 // serveBrowser calls the handler for a request that the session cookie may have identified.
-func (s *Service) serveBrowser(ctx context.Context, w http.ResponseWriter, r *http.Request, h http.Handler) {
+func (s *Service) serveBrowser(c *callerContext, w http.ResponseWriter, r *http.Request, next http.Handler) {
 	w.Header().Set("Cache-Control", "private, no-cache")
 	w.Header().Add("Vary", "Cookie")
-	if renewing := s.renewing(w, r, callerOf(ctx).identity); renewing != nil {
+	if renewing := s.renewing(w, r, c.identity); renewing != nil {
 		defer renewing.addCookie()
 		w = renewing
 	}
-	h.ServeHTTP(w, r.WithContext(ctx))
+	next.ServeHTTP(w, r.WithContext(c))
 }
 
 // RequireScope returns a handler that lets a caller pass if the caller's token has the scope or has no
@@ -131,8 +137,9 @@ func (s *Service) serveBrowser(ctx context.Context, w http.ResponseWriter, r *ht
 // 3.1). For protocols that cannot use HTTP middleware, [Identity.CheckScope] makes the same check.
 //
 // If keys can be limited, put RequireScope before every route, because [Service.Authenticate] alone accepts
-// every token. Authenticate around RequireScope is optional. Without it, a 401 names the scope, too.
-// RequireScope panics if the scope is neither in [TokenConfig.Scopes] nor one of this package.
+// every limited token, except one with only [ScopeRotate]. Authenticate around RequireScope is optional.
+// Without it, a 401 names the scope, too. RequireScope panics if the scope is neither in
+// [TokenConfig.Scopes] nor one of this package.
 func (s *Service) RequireScope(scope string, next http.Handler) http.Handler {
 	requireHandler("Service.RequireScope", next)
 	if s.tokens.scopes == nil || !s.tokens.scopes.Allows(scope) {

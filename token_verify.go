@@ -106,9 +106,11 @@ func (t *TokenIssuer) requireLive(
 	return nil
 }
 
-// HasScope reports whether the token has the scope or has no limit. The zero Identity has no limit, so call
-// HasScope only for a caller that was identified.
-func (i Identity) HasScope(name string) bool { return !i.Limited || scope.Contains(i.Scope, name) }
+// HasScope reports whether the token has the scope or has no limit. It returns false for an Identity without
+// a UserID, which is that of no caller.
+func (i Identity) HasScope(name string) bool {
+	return i.UserID != "" && (!i.Limited || scope.Contains(i.Scope, name))
+}
 
 // CheckScope returns an *[InsufficientScopeError] unless [Identity.HasScope] returns true for the scope.
 // If the token has only [ScopeRotate], the error names ScopeRotate, so that the client learns what to do.

@@ -100,10 +100,13 @@ func TestAnIdentityKnowsItsScopes(t *testing.T) {
 		scopes    *auth.ScopeSet
 		has, lack []string
 	}{
-		{auth.Identity{}, nil, []string{reading, auth.ScopeSuperUser, ""}, nil},
-		{auth.Identity{Scope: reading}, nil, []string{reading, writing}, nil}, // only Limited limits
-		{auth.Identity{Limited: true}, auth.NewScopes(), nil, []string{reading, auth.ScopeSuperUser, ""}},
-		{auth.Identity{Limited: true, Scope: "reports:read reports:write"}, auth.NewScopes(writing, reading),
+		{auth.Identity{}, nil, nil, []string{reading, auth.ScopeSuperUser, ""}}, // no caller
+		{auth.Identity{UserID: "u"}, nil, []string{reading, auth.ScopeSuperUser, ""}, nil},
+		{auth.Identity{UserID: "u", Scope: reading}, nil, []string{reading, writing}, nil}, // no limit
+		{auth.Identity{UserID: "u", Limited: true}, auth.NewScopes(), nil,
+			[]string{reading, auth.ScopeSuperUser, ""}},
+		{auth.Identity{UserID: "u", Limited: true, Scope: "reports:read reports:write"},
+			auth.NewScopes(writing, reading),
 			[]string{reading, writing}, []string{"reports", "reports:", "reports:rea", "reports:read ",
 				"reports:read reports:write", "eports:read", "REPORTS:READ", auth.ScopeKeys, ""}},
 	} {

@@ -75,8 +75,11 @@ func (s *Service) Routes(groups ...RouteGroup) []Route {
 }
 
 // Route returns the call whose Pattern is the given one, such as "POST /auth/users/login". It is for a host
-// that serves a call at a path of its own: Handler of the call accepts requests for any path. Route panics
-// if there is no such call, or if Routes omits the call because of the configuration.
+// that serves a call at a path of its own: Handler of the call accepts requests for any path. If the pattern
+// has parameters such as {id}, the host's pattern must have the same ones. The sign-in has more than one call
+// (also POST /auth/browser/login, and the token call of package oauth), so a check around one of them is no
+// check around the others. Route panics if there is no such call, or if Routes omits the call because of the
+// configuration.
 func (s *Service) Route(pattern string) Route {
 	routes := s.allRoutes()
 	i := slices.IndexFunc(routes, func(r Route) bool { return r.Pattern == pattern })

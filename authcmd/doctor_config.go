@@ -150,12 +150,9 @@ func (d *doctor) checkPeppers(ctx context.Context) {
 	if d.failed("peppers", err) {
 		return
 	}
-	ring := []string{}
-	for _, pepper := range d.Config.Credentials.Peppers {
-		ring = append(ring, pepper.Info().ID) // "" for NoPepper
-	}
+	ring := pepperIDs(d.Config)
 	if len(ring) == 0 {
-		ring = []string{""}
+		ring = []string{noPepperID}
 	}
 	for id, count := range counts.ByPepper {
 		if count > 0 && !slices.Contains(ring, id) {
@@ -165,12 +162,12 @@ func (d *doctor) checkPeppers(ctx context.Context) {
 		}
 	}
 	for i, id := range ring[1:] {
-		if counts.ByPepper[id] == 0 && (id != "" || counts.Imported == 0) {
+		if counts.ByPepper[id] == 0 && (id != noPepperID || counts.Imported == 0) {
 			d.add("peppers", "Remove it from the list. If it is new, move it to the front instead.",
 				"No access key needs %s, which is Credentials.Peppers[%d].", pepperName(id), i+1)
 		}
 	}
-	if counts.Imported > 0 && (!d.Config.Credentials.AllowImported || !slices.Contains(ring, "")) {
+	if counts.Imported > 0 && (!d.Config.Credentials.AllowImported || !slices.Contains(ring, noPepperID)) {
 		d.add("imported-keys", "Set Credentials.AllowImported, and add NoPepper() to the end of "+
 			"Credentials.Peppers.",
 			"%s because the configuration does not accept imported keys.", quantity(counts.Imported,
@@ -186,7 +183,7 @@ func (d *doctor) checkPeppers(ctx context.Context) {
 }
 
 func pepperName(id string) string {
-	if id == "" {
+	if id == noPepperID {
 		return "NoPepper()"
 	}
 	return fmt.Sprintf("the pepper with the ID %q", id)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 
 	"github.com/sallyport-go/auth"
 )
@@ -54,11 +55,8 @@ func runRecover(ctx context.Context, c *call) error {
 // The configuration is then probably that of another service, the new key would not work, and the command
 // would have removed the keys that do. With NoPepper(), the operator says that the pepper is lost.
 func (c *call) requirePeppers(ctx context.Context) error {
-	known := map[string]bool{}
-	for _, pepper := range c.Config.Credentials.Peppers {
-		known[pepper.Info().ID] = true
-	}
-	if known[auth.NoPepper().Info().ID] {
+	ring := pepperIDs(c.Config)
+	if slices.Contains(ring, noPepperID) {
 		return nil
 	}
 	counts, err := c.Service.Credentials().CountByPepper(ctx)
@@ -66,13 +64,24 @@ func (c *call) requirePeppers(ctx context.Context) error {
 		return err
 	}
 	for id, count := range counts.ByPepper {
-		if id != "" && count > 0 && !known[id] {
+		if id != noPepperID && count > 0 && !slices.Contains(ring, id) {
 			return fmt.Errorf("the service has the pepper %q, without which the new key would not work: add "+
 				"the peppers of the service to the configuration, or NoPepper() if they are lost: nothing "+
 				"was changed", id)
 		}
 	}
 	return nil
+}
+
+// noPepperID is the ID of [auth.NoPepper].
+const noPepperID = ""
+
+// pepperIDs returns the IDs of the configured peppers.
+func pepperIDs(cfg auth.Config) (ids []string) {
+	for _, pepper := range cfg.Credentials.Peppers {
+		ids = append(ids, pepper.Info().ID)
+	}
+	return ids
 }
 
 func userCommands() []command {

@@ -78,7 +78,7 @@ func (s *Service) onEvent(event auth.Event) {
 	}
 }
 
-// call returns the handler of a call by a user who has signed in. No answer is a 204.
+// call returns the handler of a call by a user who has signed in. If do returns no answer, the status is 204.
 func (s *Service) call(do func(r *http.Request, userID string) (int, any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)

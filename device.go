@@ -86,10 +86,10 @@ func (s *Service) StartDevice(ctx context.Context, clientID string, scopes *Scop
 }
 
 // ClaimDevice returns the device with the user code that a person has typed. From then on, only the session
-// of the authority can decide about the device. If the person signs in again, the new session can claim the
-// device, too, and the earlier session then cannot decide any more. Upper and lower case, spaces and hyphens
-// in the code make no difference. Show the person the program, the scopes, and when and from which address
-// the device began.
+// of the authority can decide about the device. After this session has been revoked or has expired, another
+// session of the same user can claim the device. So a person whose session has become too old to approve can
+// sign out and sign in again. Upper and lower case, spaces and hyphens in the code make no difference. Show
+// the person the program, the scopes, and when and from which address the device began.
 //
 // Each call is an attempt to guess a code, and counts for the user of the session: at most 10 a minute and 50
 // an hour, and 10,000 in ten minutes for all users together. Beyond that, ClaimDevice returns a

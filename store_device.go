@@ -56,8 +56,8 @@ type DeviceAuthorization struct {
 	Interval time.Duration
 	PolledAt time.Time
 
-	// SessionID is the session that last claimed the user code, and UserID is the user of this session. Both
-	// are empty if no session has claimed the code. Only this session can decide about the device.
+	// SessionID is the session that claimed the user code, and UserID is the user of this session. Both are
+	// empty if no session has claimed the code. Only this session can decide about the device.
 	SessionID string
 	UserID    string
 
@@ -160,17 +160,19 @@ func (d DeviceAuthorization) isLive(now time.Time) bool {
 // [DeviceStore.ClaimDevice], after it has checked the authority and locked the record. The user argument is
 // the user of the session. A store that keeps no users passes User{ID: session.UserID}.
 //
-// A session that was opened after the record was made can take over the claim of another session of its user.
-// So a person whose session has become too old to approve can sign in again.
+// The claimantLives argument says whether the session that has claimed the record is in the store, has not
+// expired, and is not revoked. The store must find this out only if the record has the UserID of the session
+// and another SessionID. If the session that has claimed the record is not live, another session of its user
+// can claim the record. So a person whose session has become too old to approve can sign out and sign in
+// again. While it is live, no other session can take the claim from it.
 //
 // ClaimedBy returns ErrNotFound if the codes have expired, if another session has claimed the record, or if
 // somebody has decided. A person cannot tell these cases from a wrong code. It returns ErrServiceUser if the
 // user is a service user, and an *[InsufficientScopeError] if the session is that of a device, or if it has
 // none of the scopes.
-func (d DeviceAuthorization) ClaimedBy(session Session, user User, now time.Time) (
+func (d DeviceAuthorization) ClaimedBy(session Session, user User, claimantLives bool, now time.Time) (
 	DeviceAuthorization, error) {
-	signedInAgain := d.UserID == session.UserID && session.CreatedAt.After(d.CreatedAt)
-	if d.SessionID == "" || signedInAgain {
+	if d.SessionID == "" || d.UserID == session.UserID && !claimantLives {
 		d.SessionID, d.UserID = session.ID, session.UserID
 	}
 	if err := d.checkDecision(session, now); err != nil {

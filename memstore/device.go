@@ -78,7 +78,12 @@ func (s *accounts) ClaimDevice(
 	ctx context.Context, w auth.Write, userCodeHash string,
 ) (auth.DeviceAuthorization, error) {
 	w.Event = auth.Event{}
-	return s.decideDevice(ctx, w, userCodeHash, auth.DeviceAuthorization.ClaimedBy)
+	return s.decideDevice(ctx, w, userCodeHash, func(
+		d auth.DeviceAuthorization, session auth.Session, user auth.User, now time.Time,
+	) (auth.DeviceAuthorization, error) {
+		claimant := s.sessions[d.SessionID]
+		return d.ClaimedBy(session, user, claimant != nil && claimant.record.ExpiresAt.After(now), now)
+	})
 }
 
 // ApproveDevice implements [auth.DeviceStore].

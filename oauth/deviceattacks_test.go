@@ -93,27 +93,44 @@ func TestOnlyARecentSessionApprovesADevice(t *testing.T) {
 	}
 }
 
-// The session becomes too old between the lookup and the decision. The person signs in again and decides with
-// the new session. The claim protects the code from every other session as before.
-func TestAPersonWhoSignsInAgainTakesTheCodeAlong(t *testing.T) {
+// The session becomes too old between the lookup and the decision. The person signs out and in again, and
+// decides with the new session.
+func TestAPersonWhoSignsOutAndInAgainTakesTheCodeAlong(t *testing.T) {
 	t.Parallel()
 	d := newDevices(t)
 	mallory := d.register(auth.UserParams{Username: "mallory"})
-	old, another := d.signIn(d.ada.Pair), d.signIn(d.ada.Pair)
+	old := d.signIn(d.ada.Pair)
 	d.clock.Advance(9 * time.Minute)
 	code, userCode := d.codes()
 	require.Equal(t, 200, old.call("lookup", userCode).status)
-	require.Equal(t, 404, another.call("lookup", userCode).status, "opened before the device began")
 	d.clock.Advance(time.Minute)
 	require.Equal(t, 403, old.call("approve", userCode).status)
+	require.Equal(t, 200, d.answerOf(old.request("/auth/logout", "")).status)
 	again, stranger := d.signIn(d.ada.Pair), d.signIn(mallory.Pair)
 	require.Equal(t, 404, stranger.call("lookup", userCode).status)
 	require.Equal(t, 404, again.call("approve", userCode).status, "the new session has not looked it up")
 	require.Equal(t, 200, again.call("lookup", userCode).status)
-	require.Equal(t, 404, old.call("deny", userCode).status, "the new session has the code")
+	require.Equal(t, 404, d.signIn(d.ada.Pair).call("lookup", userCode).status, "the new one has it")
 	require.Equal(t, 204, again.call("approve", userCode).status)
 	require.Equal(t, 404, d.signIn(d.ada.Pair).call("lookup", userCode).status, "somebody has decided")
 	require.Equal(t, 200, d.poll(code).status)
+}
+
+// The attack: whoever has one of a person's sessions keeps the person from deciding, by taking the code away
+// again and again.
+func TestNoSessionTakesACodeFromALiveOne(t *testing.T) {
+	t.Parallel()
+	d := newDevices(t)
+	_, userCode := d.codes()
+	first := d.signIn(d.ada.Pair)
+	require.Equal(t, 200, first.call("lookup", userCode).status)
+	d.clock.Advance(time.Second)
+	second := d.signIn(d.ada.Pair) // after the device began, and after the claim
+	for range 2 {
+		require.Equal(t, 404, second.call("lookup", userCode).status)
+		require.Equal(t, 200, first.call("lookup", userCode).status)
+	}
+	require.Equal(t, 204, first.call("approve", userCode).status)
 }
 
 // The attack: a guest of the same browser, or another user, decides about a device that somebody looked up.

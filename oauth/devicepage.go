@@ -19,7 +19,7 @@ import (
 
 // DeviceLookupHandler handles POST /auth/device/lookup: it says which program on which device waits with this
 // user code, and which scopes it would get. From then on, only this browser session can decide about the
-// device, unless the person signs in again and looks up the code with the new session.
+// device. If the person signs out and signs in again, the new session can look up the code.
 func (s *Server) DeviceLookupHandler() http.Handler { return s.pageHandler(s.lookUpDevice) }
 
 // DeviceApprovalHandler handles POST /auth/device/approve: it lets the device sign in as the person. It

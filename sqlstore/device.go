@@ -70,14 +70,31 @@ func (s *core) ClaimDevice(
 	ctx context.Context, w auth.Write, userCodeHash string,
 ) (auth.DeviceAuthorization, error) {
 	w.Event = auth.Event{}
-	return s.decideDevice(ctx, "claim device", w, userCodeHash, auth.DeviceAuthorization.ClaimedBy)
+	return s.decideDevice(ctx, "claim device", w, userCodeHash, func(
+		ctx context.Context, a acting, d auth.DeviceAuthorization,
+	) (auth.DeviceAuthorization, error) {
+		user, claimantLives := a.users[w.By.UserID], true
+		if d.UserID == w.By.UserID && d.SessionID != w.By.SessionID {
+			claimant := auth.Authority{UserID: d.UserID, SessionID: d.SessionID}
+			session, revokedBelow, err := findActing(ctx, a.querier, selectActing, claimant)
+			if err != nil {
+				return d, err
+			}
+			claimantLives = claimant.Check(a.now, session, user, max(revokedBelow, a.everybody)) == nil
+		}
+		return d.ClaimedBy(a.session, user, claimantLives, a.now)
+	})
 }
 
 // ApproveDevice implements [auth.DeviceStore].
 func (s *core) ApproveDevice(
 	ctx context.Context, w auth.Write, userCodeHash string,
 ) (auth.DeviceAuthorization, error) {
-	return s.decideDevice(ctx, "approve device", w, userCodeHash, auth.DeviceAuthorization.ApprovedBy)
+	return s.decideDevice(ctx, "approve device", w, userCodeHash, func(
+		_ context.Context, a acting, d auth.DeviceAuthorization,
+	) (auth.DeviceAuthorization, error) {
+		return d.ApprovedBy(a.session, a.users[w.By.UserID], a.now)
+	})
 }
 
 // DenyDevice implements [auth.DeviceStore].
@@ -85,16 +102,16 @@ func (s *core) DenyDevice(
 	ctx context.Context, w auth.Write, userCodeHash string,
 ) (auth.DeviceAuthorization, error) {
 	return s.decideDevice(ctx, "deny device", w, userCodeHash, func(
-		d auth.DeviceAuthorization, session auth.Session, _ auth.User, now time.Time,
+		_ context.Context, a acting, d auth.DeviceAuthorization,
 	) (auth.DeviceAuthorization, error) {
-		return d.DeniedBy(session, now)
+		return d.DeniedBy(a.session, a.now)
 	})
 }
 
-// decideDevice stores the record that the function decide returns for the session of the authority.
+// decideDevice stores the record that the function decide returns for the device.
 func (s *core) decideDevice(
 	ctx context.Context, verb string, w auth.Write, userCodeHash string, decide func(
-		auth.DeviceAuthorization, auth.Session, auth.User, time.Time) (auth.DeviceAuthorization, error),
+		context.Context, acting, auth.DeviceAuthorization) (auth.DeviceAuthorization, error),
 ) (auth.DeviceAuthorization, error) {
 	if err := cmp.Or(ctx.Err(), w.ValidateBySession()); err != nil {
 		return auth.DeviceAuthorization{}, err
@@ -109,7 +126,7 @@ func (s *core) decideDevice(
 		}
 		d, err = findDevice(ctx, t.querier, lockByUserCode, userCodeHash)
 		if err == nil {
-			d, err = decide(d, a.session, a.users[w.By.UserID], a.now)
+			d, err = decide(ctx, a, d)
 		}
 		if err != nil {
 			return d, err

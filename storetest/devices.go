@@ -19,6 +19,7 @@ var devicePromises = []promise[auth.AccountStore]{
 	{"invalid devices are refused", ofDevices(invalidDevices)},
 	{"two devices have different codes", ofDevices(deviceCodesDiffer)},
 	{"one session claims a device, and only this session decides", ofDevices(claimingSessionDecides)},
+	{"after the claiming session, another one of its user can claim", ofDevices(deadClaimIsFree)},
 	{"a decision is final", ofDevices(decisionIsFinal)},
 	{"a device gets the scopes that it and the session both have", ofDevices(deviceScopes)},
 	{"only a live and recent session decides about a device", ofDevices(deadDecidesNothing)},
@@ -216,44 +217,6 @@ func deviceCodesDiffer(t *testing.T, store deviceStore) {
 		_, err := store.ClaimDevice(t.Context(), bySession(a.session, now), hash)
 		require.ErrorIs(t, err, auth.ErrNotFound)
 	}
-}
-
-func claimingSessionDecides(t *testing.T, store deviceStore) {
-	a, other := newAccount(t, store), newAccount(t, store)
-	device := startDevice(t, store)
-	earlier, again := newSession(a.key), openSession(t, store, newSession(a.key))
-	earlier.CreatedAt = device.CreatedAt
-	earlier = openSession(t, store, earlier)
-	decide := map[string]func(context.Context, auth.Write, string) (auth.DeviceAuthorization, error){
-		"claim": store.ClaimDevice, "approve": store.ApproveDevice, "deny": store.DenyDevice,
-	}
-	for _, session := range []auth.Session{a.session, other.session} {
-		for _, verb := range []string{"approve", "deny"} {
-			_, err := decide[verb](t.Context(), bySession(session, now), device.UserCodeHash)
-			require.ErrorIs(t, err, auth.ErrNotFound, "%s before a claim", verb)
-		}
-	}
-	claimDevice(t, store, a.session, device)
-	refused := func(sessions ...auth.Session) {
-		t.Helper()
-		for _, session := range sessions {
-			for name, verb := range decide {
-				_, err := verb(t.Context(), bySession(session, now), device.UserCodeHash)
-				require.ErrorIs(t, err, auth.ErrNotFound, name)
-			}
-		}
-	}
-	refused(other.session, earlier)
-	claimDevice(t, store, again, device) // the user has signed in again since the device began
-	refused(other.session, earlier)
-	_, err := store.ApproveDevice(t.Context(), bySession(a.session, now), device.UserCodeHash)
-	require.ErrorIs(t, err, auth.ErrNotFound, "the session has lost its claim")
-	stranger := bySession(a.session, now)
-	stranger.By.UserID = other.user.ID
-	_, err = store.ApproveDevice(t.Context(), stranger, device.UserCodeHash)
-	require.ErrorIs(t, err, auth.ErrTokenRejected)
-	_, err = store.ApproveDevice(t.Context(), bySession(again, now), device.UserCodeHash)
-	require.NoError(t, err)
 }
 
 func decisionIsFinal(t *testing.T, store deviceStore) {

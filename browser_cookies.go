@@ -215,3 +215,14 @@ func (w *renewingWriter) Flush() {
 
 // Unwrap is for [http.ResponseController].
 func (w *renewingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// serveBrowser calls the handler for a request that the session cookie may have identified.
+func (s *Service) serveBrowser(c *callerContext, w http.ResponseWriter, r *http.Request, next http.Handler) {
+	w.Header().Set("Cache-Control", "private, no-cache")
+	w.Header().Add("Vary", "Cookie")
+	if renewing := s.renewing(w, r, c.identity); renewing != nil {
+		defer renewing.addCookie()
+		w = renewing
+	}
+	next.ServeHTTP(w, r.WithContext(c))
+}

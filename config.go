@@ -37,8 +37,8 @@ type TokenConfig struct {
 	// [Config.BrowserSessions], less is allowed, because a token with all of them must fit into a cookie.
 	//
 	// nil means that nobody can limit a key: every call with scopes is refused with an *[InvalidError].
-	// Set Scopes only when [Service.RequireScope] is before every route that a limited key must not use.
-	// To allow only the scopes of this package, set an empty slice.
+	// To allow only the scopes of this package, set an empty slice. A limited token can use only those
+	// routes of the host that [Service.RequireScope] protects.
 	Scopes []string
 
 	// Claims, if not nil, returns claims of the host for the token of a new session, such as the user's

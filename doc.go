@@ -58,8 +58,8 @@
 // An access key can be limited to a set of scopes ([KeyOptions]), such as "reports:read". The sessions
 // and tokens of such a key may do only what these scopes name: see [ScopeSet]. The host lists its
 // scopes in [TokenConfig.Scopes], and protects its routes with [Service.RequireScope].
-// [Service.Authenticate] alone accepts every token. The calls of this package need scopes such as
-// [ScopeKeys].
+// A route with only [Service.Authenticate] refuses limited tokens. The calls of this package need scopes
+// such as [ScopeKeys].
 //
 // A user has up to [TokenConfig.MaxSessions] sessions. The record of a session names the client
 // that opened the session ([WithClientInfo]).

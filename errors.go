@@ -395,3 +395,20 @@ func inSeconds(wait time.Duration) string {
 	seconds := (wait + time.Second - 1) / time.Second
 	return strconv.FormatInt(max(1, int64(seconds)), 10)
 }
+
+// issuerError means that the issuer could not be asked. It wraps the errors of the host's HTTPClient, but
+// hides those of this module: a client that has a token of its own can return ErrTokenRejected, which says
+// nothing about the token that is verified.
+type issuerError struct{ err error }
+
+func (e *issuerError) Error() string { return e.err.Error() }
+
+func (e *issuerError) Is(target error) bool { return !hasStatus(target) && errors.Is(e.err, target) }
+
+func (e *issuerError) As(target any) bool {
+	switch target.(type) {
+	case **wire.RequestError, **InvalidError, **ThrottledError, **InsufficientScopeError:
+		return false
+	}
+	return errors.As(e.err, target)
+}

@@ -162,7 +162,7 @@ func ExampleRemoteVerifier_RequireScope() {
 	}
 	list := http.HandlerFunc(reports)
 	mux := http.NewServeMux()
-	mux.Handle("GET /reports", verifier.Authenticate(verifier.RequireScope("reports:read", list)))
+	mux.Handle("GET /reports", verifier.RequireScope("reports:read", list))
 
 	for name, scopes := range map[string]*auth.ScopeSet{
 		"dashboard":    auth.NewScopes("reports:read"),

@@ -92,16 +92,22 @@ func (s *Service) identifySilently(r *http.Request) (*Identity, error) {
 // http.ResponseWriter of this request does not implement interfaces such as http.Hijacker;
 // [http.ResponseController] has their functions.
 //
-// Authenticate answers 403 if the token has only [ScopeRotate], because such a token can only rotate its
-// access key and sign out. It answers a CORS preflight request with 401. Wrap your CORS handler around
-// Authenticate.
+// Authenticate answers 403 if the token is limited, because only [Service.RequireScope] says what a limited
+// token may do: see [ScopeSet]. If next is a handler of RequireScope or [Service.RequireSuperUser], it
+// decides about limited tokens. Authenticate answers a CORS preflight request with 401. Wrap your CORS
+// handler around Authenticate.
 func (s *Service) Authenticate(next http.Handler) http.Handler {
 	requireHandler("Service.Authenticate", next)
 	return s.authenticate("", next)
 }
 
-// authenticate is Authenticate for a route that needs the scope. A 401 names the scope.
+// limiting is a handler that decides about limited tokens: it lets one pass only if the token has a scope.
+type limiting struct{ http.Handler }
+
+// authenticate is Authenticate for a route that needs the scope. A 401 names the scope. If next is a limiting
+// handler, it also gets the requests with limited tokens.
 func (s *Service) authenticate(scope string, next http.Handler) http.Handler {
+	_, limits := next.(limiting)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := s.identify(r)
 		if err != nil {
@@ -111,8 +117,8 @@ func (s *Service) authenticate(scope string, next http.Handler) http.Handler {
 		s.logSuccess(identifying, r)
 		caller := &callerContext{request: r, clients: s.clients, identity: identity}
 		switch {
-		case identity.mustRotate():
-			s.fail(w, r.WithContext(caller), &InsufficientScopeError{Scope: ScopeRotate})
+		case identity.Limited && (!limits || identity.mustRotate()):
+			s.fail(w, r.WithContext(caller), identity.unscoped())
 		case s.browser != nil:
 			s.serveBrowser(caller, w, r, next)
 		default:
@@ -121,24 +127,13 @@ func (s *Service) authenticate(scope string, next http.Handler) http.Handler {
 	})
 }
 
-// serveBrowser calls the handler for a request that the session cookie may have identified.
-func (s *Service) serveBrowser(c *callerContext, w http.ResponseWriter, r *http.Request, next http.Handler) {
-	w.Header().Set("Cache-Control", "private, no-cache")
-	w.Header().Add("Vary", "Cookie")
-	if renewing := s.renewing(w, r, c.identity); renewing != nil {
-		defer renewing.addCookie()
-		w = renewing
-	}
-	next.ServeHTTP(w, r.WithContext(c))
-}
-
 // RequireScope returns a handler that lets a caller pass if the caller's token has the scope or has no
 // limit: see [ScopeSet]. Every other caller gets 403, and the challenge names the scope (RFC 6750, section
 // 3.1). For protocols that cannot use HTTP middleware, [Identity.CheckScope] makes the same check.
 //
-// If keys can be limited, put RequireScope before every route, because [Service.Authenticate] alone accepts
-// every limited token, except one with only [ScopeRotate]. Authenticate around RequireScope is optional.
-// Without it, a 401 names the scope, too. RequireScope panics if the scope is neither in
+// RequireScope identifies the caller as [Service.Authenticate] does, so Authenticate around it is optional.
+// If other middleware is between the two, put it around both instead: Authenticate lets limited tokens pass
+// only to a handler that RequireScope has returned. RequireScope panics if the scope is neither in
 // [TokenConfig.Scopes] nor one of this package.
 func (s *Service) RequireScope(scope string, next http.Handler) http.Handler {
 	requireHandler("Service.RequireScope", next)
@@ -154,17 +149,17 @@ func (s *Service) RequireScope(scope string, next http.Handler) http.Handler {
 	})
 }
 
-// insideAuthenticate returns a handler that calls the given function for an authenticated request. If no
-// middleware of this Service has authenticated the request, the handler does.
+// insideAuthenticate returns a limiting handler that calls the given function for an authenticated request.
+// If no middleware of this Service has authenticated the request, the handler does.
 func (s *Service) insideAuthenticate(scope string, serve http.HandlerFunc) http.Handler {
-	alone := s.authenticate(scope, serve)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	alone := s.authenticate(scope, limiting{serve})
+	return limiting{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler := alone
 		if s.ownCaller(r.Context()) != nil {
 			handler = serve
 		}
 		handler.ServeHTTP(w, r)
-	})
+	})}
 }
 
 // RequireSuperUser returns a handler that lets only active super users pass. If the token of a super user

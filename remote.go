@@ -20,7 +20,6 @@ import (
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/sallyport-go/auth/internal/token"
-	"github.com/sallyport-go/auth/internal/wire"
 )
 
 // RemoteVerifier verifies tokens in a service that has neither the store nor the signing keys. It
@@ -295,23 +294,6 @@ func remoteFeedError(err error) error {
 	return &issuerError{err}
 }
 
-// issuerError means that the issuer could not be asked. It wraps the errors of the host's HTTPClient, but
-// hides those of this module: a client that has a token of its own can return ErrTokenRejected, which says
-// nothing about the token that is verified.
-type issuerError struct{ err error }
-
-func (e *issuerError) Error() string { return e.err.Error() }
-
-func (e *issuerError) Is(target error) bool { return !hasStatus(target) && errors.Is(e.err, target) }
-
-func (e *issuerError) As(target any) bool {
-	switch target.(type) {
-	case **wire.RequestError, **InvalidError, **ThrottledError, **InsufficientScopeError:
-		return false
-	}
-	return errors.As(e.err, target)
-}
-
 // Identify returns the identity that the bearer token of the request proves. It ignores cookies. It
 // returns the errors of [BearerToken] and [RemoteVerifier.Verify].
 func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
@@ -327,8 +309,8 @@ func (v *RemoteVerifier) Identify(r *http.Request) (Identity, error) {
 }
 
 // RequireScope returns a handler that lets a caller pass if the caller's token has the scope or has no
-// limit: see [Service.RequireScope]. Authenticate of the same verifier around RequireScope is optional. The
-// verifier does not know which scopes exist, so it cannot notice a misspelled scope.
+// limit: see [Service.RequireScope]. The verifier does not know which scopes exist, so it cannot notice a
+// misspelled scope.
 func (v *RemoteVerifier) RequireScope(scope string, next http.Handler) http.Handler {
 	requireHandler("RemoteVerifier.RequireScope", next)
 	inside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -338,20 +320,23 @@ func (v *RemoteVerifier) RequireScope(scope string, next http.Handler) http.Hand
 		}
 		next.ServeHTTP(w, r)
 	})
-	alone := v.authenticate(scope, inside)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	alone := v.authenticate(scope, limiting{inside})
+	return limiting{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler := alone
 		if caller := callerOf(r.Context()); caller != nil && caller.clients == v.clients {
 			handler = inside
 		}
 		handler.ServeHTTP(w, r)
-	})
+	})}
 }
 
 // Authenticate returns a handler that calls Identify for each request. If Identify returns an
 // error, the handler answers with [WriteError]. If the answer is 503, the handler logs the first such
 // request, and then the number of such requests, at most every 30 seconds. If Identify returns no error,
 // the handler calls next, with the caller in the context for [IdentityFromContext].
+//
+// Authenticate answers 403 if the token is limited, unless next is a handler of RequireScope: see
+// [Service.Authenticate].
 func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 	requireHandler("RemoteVerifier.Authenticate", next)
 	return v.authenticate("", next)
@@ -359,6 +344,7 @@ func (v *RemoteVerifier) Authenticate(next http.Handler) http.Handler {
 
 // authenticate is Authenticate for a route that needs the scope: see [Service.RequireScope].
 func (v *RemoteVerifier) authenticate(scope string, next http.Handler) http.Handler {
+	_, limits := next.(limiting)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identity, err := v.Identify(r)
 		if err != nil {
@@ -370,6 +356,10 @@ func (v *RemoteVerifier) authenticate(scope string, next http.Handler) http.Hand
 		}
 		if v.failures.Failing() { // checked first, because building the text of the operation allocates
 			logRecovery(v.log, v.failures, identifying, r)
+		}
+		if identity.Limited && !limits {
+			WriteError(w, r, withMetadata(identity.unscoped(), v.metadata))
+			return
 		}
 		next.ServeHTTP(w, r.WithContext(&callerContext{request: r, clients: v.clients, identity: &identity}))
 	})

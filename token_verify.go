@@ -121,9 +121,17 @@ func (i Identity) CheckScope(name string) error {
 	case i.HasScope(name):
 		return nil
 	case i.mustRotate():
-		return &InsufficientScopeError{Scope: ScopeRotate}
+		return i.unscoped()
 	}
 	return &InsufficientScopeError{Scope: name}
+}
+
+// unscoped returns the error for a limited token where no scope would help, except [ScopeRotate].
+func (i Identity) unscoped() error {
+	if i.mustRotate() {
+		return &InsufficientScopeError{Scope: ScopeRotate}
+	}
+	return &InsufficientScopeError{}
 }
 
 // mustRotate reports whether an access key that must be rotated opened the session of the token.

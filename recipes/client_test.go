@@ -39,7 +39,8 @@ func TestAProgramCallsAGRPCServiceWithAnAccessKey(t *testing.T) {
 	socket := filepath.Join(folder, "s")
 	listener, err := net.Listen("unix", socket)
 	require.NoError(t, err)
-	server := grpc.NewServer(grpc.Creds(local.NewCredentials()), grpc.UnaryInterceptor(grpcauth.Unary(f.svc)))
+	server := grpc.NewServer(grpc.Creds(local.NewCredentials()),
+		grpc.UnaryInterceptor(grpcauth.Unary(f.svc, scopes)))
 	server.RegisterService(&reports, f.svc)
 	go func() { _ = server.Serve(listener) }()
 	defer server.Stop()

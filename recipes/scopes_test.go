@@ -1,13 +1,9 @@
 package recipes_test
 
 import (
-	"net/http/httptest"
 	"testing"
 
-	"github.com/gin-gonic/gin"
 	"github.com/sallyport-go/auth"
-	ginauth "github.com/sallyport-go/auth/recipes/gin"
-	grpcauth "github.com/sallyport-go/auth/recipes/grpc"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -51,18 +47,11 @@ func TestGRPCLimitedTokenNeedsTheScopeOfTheMethod(t *testing.T) {
 	}
 }
 
-// Without an interceptor, there is no caller, whose token would have no limit.
-func TestGRPCScopeIsNotGrantedWithoutACaller(t *testing.T) {
+func TestGRPCLimitedTokenCannotCallAMethodWithoutAScope(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, codes.Unauthenticated, status.Code(grpcauth.RequireScope(t.Context(), "reports:read")))
-}
-
-// Without Use(svc.Authenticate), there is no caller, whose token would have no limit.
-func TestGinScopeIsNotGrantedWithoutACaller(t *testing.T) {
-	t.Parallel()
-	router := gin.New()
-	router.GET("/reports", ginauth.RequireScope("reports:read"), func(c *gin.Context) { c.Status(200) })
-	answer := httptest.NewRecorder()
-	router.ServeHTTP(answer, httptest.NewRequest("GET", "/reports", nil))
-	require.Equal(t, 401, answer.Code)
+	f := newFixture(t)
+	connection := dialProtected(t, f)
+	_, err := invoke(with(t, "Bearer "+f.limited(t, "reports:read")), connection, "Purge")
+	require.Equal(t, codes.PermissionDenied, status.Code(err))
+	require.Equal(t, "The scopes of this token do not allow this", status.Convert(err).Message())
 }

@@ -146,6 +146,7 @@ func newWorld(t testing.TB, store auth.Store) *world {
 	w.svc.Mount(mux, auth.GroupVerifiers)
 	mux.Handle("GET /h/a", w.svc.RequireScope("a", ok))
 	mux.Handle("GET /h/b", w.svc.RequireScope("b", ok))
+	mux.Handle("GET /h/open", w.svc.Authenticate(ok))
 	mux.Handle("GET /h/super", w.svc.RequireSuperUser(ok))
 	w.server = httptest.NewServer(mux)
 	t.Cleanup(w.server.Close)
@@ -295,6 +296,7 @@ func (w *world) check(t *token) error {
 		"/auth/user":     !slices.Equal(t.power, rotating),
 		"/h/a":           t.power.allows("a"),
 		"/h/b":           t.power.allows("b"),
+		"/h/open":        t.power == nil,
 		"/auth/keys":     t.power.allows(auth.ScopeKeys),
 		"/auth/sessions": t.power.allows(auth.ScopeSessions),
 		"/auth/users":    t.power.allows(auth.ScopeUsers) && t.user.super,

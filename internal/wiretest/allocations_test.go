@@ -42,7 +42,9 @@ func TestVerifyingACachedTokenDoesNotAllocate(t *testing.T) {
 				"RequireScope": f.svc.RequireScope(writing, next),
 				"both":         f.svc.Authenticate(f.svc.RequireScope(writing, next)),
 			} {
-				served = 0
+				if served = 0; name == "Authenticate" && kind == "limited" {
+					continue // is refused
+				}
 				require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
 					handler.ServeHTTP(w, r)
 				}), 2.0, "%s, %s, %s", name, alg, kind)

@@ -126,9 +126,13 @@ func (f *fixture) signInFor(audience string, user auth.User) string {
 func (f *following) status(token auth.Token) int { return statusAt(f.verifier, token) }
 
 func statusAt(v *auth.RemoteVerifier, token auth.Token) int {
-	handler := v.Authenticate(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := v.Identify(r); err != nil {
+			auth.WriteError(w, r, err)
+			return
+		}
 		w.WriteHeader(http.StatusNoContent)
-	}))
+	})
 	return send(handler, http.MethodGet, "/", "", "Authorization", "Bearer "+token.Bearer.Reveal()).status
 }
 

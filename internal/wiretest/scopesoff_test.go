@@ -11,8 +11,8 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 )
 
-// A host that knows nothing of scopes has routes behind Authenticate alone, which accepts every token. So
-// its users must not be able to make a key that they take for limited.
+// A host that knows nothing of scopes has routes behind Authenticate alone, which refuses limited tokens. So
+// its users must not be able to make a key with which they can do nothing.
 func TestWithoutScopesInTheConfigurationNoKeyIsLimited(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -67,5 +67,41 @@ func TestALimitedKeyStaysLimitedWithoutScopesInTheConfiguration(t *testing.T) {
 		require.Equal(t, "a", identity.Scope)
 		list := f.sendAs(token.Bearer.Reveal(), http.MethodGet, "/auth/keys", "")
 		require.Equal(t, http.StatusForbidden, list.status)
+	}
+}
+
+// The attack: the host has forgotten that a route needs a scope, and a limited key finds it.
+func TestARouteWithoutAScopeRefusesLimitedTokens(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, hostScopes)
+	r := newRemote(t, "ES256")
+	r.requireGood(t, r.token.Bearer.Reveal()) // fetches the keys
+	elsewhere, err := r.issuer.Issue(t.Context(), auth.IssueParams{UserID: "u1", Method: auth.MethodHost,
+		Scopes: auth.NewScopes(auth.ScopeEvents), Audience: audience})
+	require.NoError(t, err)
+	served := 0
+	through := func(guarded http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { guarded.ServeHTTP(w, r) })
+	}
+	for name, test := range map[string]struct {
+		guarded            http.Handler
+		limited, unlimited string
+	}{
+		"Authenticate": {f.svc.Authenticate(reached(&served)), f.limited(f.user, reading), f.signIn(f.user)},
+		"middleware between Authenticate and RequireScope": {
+			f.svc.Authenticate(through(f.svc.RequireScope(reading, reached(&served)))),
+			f.limited(f.user, reading), f.signIn(f.user)},
+		"RequireSuperUser": {
+			f.svc.RequireSuperUser(reached(&served)), f.limited(f.admin, allScopes[:2]...), f.signIn(f.admin)},
+		"another service": {
+			r.verifier.Authenticate(reached(&served)), elsewhere.Bearer.Reveal(), r.token.Bearer.Reveal()},
+	} {
+		served = 0
+		answer := send(test.guarded, http.MethodGet, "/", "", "Authorization", "Bearer "+test.limited)
+		require.Equal(t, http.StatusForbidden, answer.status, name)
+		require.Contains(t, answer.header.Get("WWW-Authenticate"), `error="insufficient_scope"`, name)
+		require.Zero(t, served, name)
+		answer = send(test.guarded, http.MethodGet, "/", "", "Authorization", "Bearer "+test.unlimited)
+		require.Equal(t, http.StatusNoContent, answer.status, name)
 	}
 }

@@ -38,8 +38,8 @@ func New(svc *auth.Service) *chi.Mux {
 	router := chi.NewRouter()
 	router.Use(middleware.Recoverer)
 	Mount(router, svc)
-	router.With(svc.Authenticate, requireRead(svc)).Get("/reports", reports)
-	router.With(svc.Authenticate, svc.RequireSuperUser).Delete("/reports", purge)
+	router.With(requireRead(svc)).Get("/reports", reports)
+	router.With(svc.RequireSuperUser).Delete("/reports", purge)
 	return router
 }
 

@@ -22,7 +22,7 @@ func Mount(router gin.IRoutes, svc *auth.Service, groups ...auth.RouteGroup) {
 	}
 }
 
-// Use converts svc.Authenticate or svc.RequireSuperUser to a gin middleware. The middleware stores
+// Use converts a middleware such as svc.RequireSuperUser to a gin middleware. The middleware stores
 // the caller's identity in the context of the request, not in gin's own context.
 func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
@@ -38,22 +38,6 @@ func Use(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	}
 }
 
-// RequireScope returns a gin middleware for routes that need the scope. It must come after
-// Use(svc.Authenticate).
-func RequireScope(scope string) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		caller, found := auth.IdentityFromContext(c.Request.Context())
-		err := caller.CheckScope(scope)
-		if !found {
-			err = auth.ErrTokenMissing
-		}
-		if err != nil {
-			auth.WriteError(c.Writer, c.Request, err)
-			c.Abort()
-		}
-	}
-}
-
 // New returns an engine with the routes of the library and two routes of its own.
 func New(svc *auth.Service) *gin.Engine {
 	router := gin.New()
@@ -61,9 +45,14 @@ func New(svc *auth.Service) *gin.Engine {
 	router.HandleMethodNotAllowed = true // 405 instead of 404
 	router.UseRawPath = true             // a key with a slash, sent as %2F, is a single parameter
 	Mount(router, svc)
-	router.GET("/reports", Use(svc.Authenticate), RequireScope("reports:read"), reports)
-	router.DELETE("/reports", Use(svc.Authenticate), Use(svc.RequireSuperUser), purge)
+	router.GET("/reports", Use(requireRead(svc)), reports)
+	router.DELETE("/reports", Use(svc.RequireSuperUser), purge)
 	return router
+}
+
+// requireRead returns the middleware for routes that need the scope reports:read.
+func requireRead(svc *auth.Service) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler { return svc.RequireScope("reports:read", next) }
 }
 
 func reports(c *gin.Context) {

@@ -15,14 +15,18 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// Scopes names the scope of each method that limited tokens may call, such as
+// "/reports.Reports/Get": "reports:read". All other methods refuse limited tokens.
+type Scopes map[string]string
+
 // Unary returns an interceptor that identifies the caller of each call, or rejects the call. The
 // interceptor stores the caller's identity in the context of the handler.
 // [auth.IdentityFromContext], [auth.Service.User] and [auth.Service.SuperUser] read the identity
 // from there.
-func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any,
+func Unary(svc *auth.Service, scopes Scopes) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any,
 		error) {
-		ctx, err := identify(ctx, svc)
+		ctx, err := identify(ctx, svc, scopes, info.FullMethod)
 		if err != nil {
 			return nil, err
 		}
@@ -34,10 +38,10 @@ func Unary(svc *auth.Service) grpc.UnaryServerInterceptor {
 // is opened. If the token expires or the session is revoked after that, the stream continues. A
 // handler can end the stream at ExpiresAt of the caller's [auth.Identity]. A handler can also end
 // the stream from time to time, so that the client must open a new one.
-func Stream(svc *auth.Service) grpc.StreamServerInterceptor {
-	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo,
+func Stream(svc *auth.Service, scopes Scopes) grpc.StreamServerInterceptor {
+	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo,
 		handler grpc.StreamHandler) error {
-		ctx, err := identify(stream.Context(), svc)
+		ctx, err := identify(stream.Context(), svc, scopes, info.FullMethod)
 		if err != nil {
 			return err
 		}
@@ -66,25 +70,17 @@ func request(ctx context.Context) *http.Request {
 	return r.WithContext(ctx)
 }
 
-func identify(ctx context.Context, svc *auth.Service) (context.Context, error) {
+func identify(ctx context.Context, svc *auth.Service, scopes Scopes, method string) (context.Context, error) {
 	called, err := svc.IdentifyContext(request(ctx))
 	if err != nil {
 		return nil, Failure(ctx, err)
 	}
+	if caller, _ := auth.IdentityFromContext(called); caller.Limited {
+		if err := caller.CheckScope(scopes[method]); err != nil {
+			return nil, Failure(ctx, err)
+		}
+	}
 	return called, nil
-}
-
-// RequireScope returns an error unless the token of the caller has the scope or has no limit. A handler
-// calls it inside [Unary] or [Stream].
-func RequireScope(ctx context.Context, scope string) error {
-	caller, found := auth.IdentityFromContext(ctx)
-	if !found {
-		return Failure(ctx, auth.ErrTokenMissing)
-	}
-	if err := caller.CheckScope(scope); err != nil {
-		return Failure(ctx, err)
-	}
-	return nil
 }
 
 // Failure converts an error of the library to a gRPC error. The message is the same as over HTTP. A

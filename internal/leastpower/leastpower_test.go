@@ -24,7 +24,7 @@ func TestNothingDoesMoreThanItsOrigin(t *testing.T) {
 	length := testenv.Rounds(t, testenv.Counts{Small: 15, Moderate: 30, Full: 100})
 	rapid.Check(t, func(r *rapid.T) {
 		w := newWorld(t, memstore.New())
-		defer w.server.Close() // not only at the end of the test, which has many worlds
+		defer w.server.Close()
 		for range length {
 			err := w.step(func(n int) int { return rapid.IntRange(0, n-1).Draw(r, "") })
 			if err != nil {
@@ -193,6 +193,7 @@ func TestEachBrokenRuleIsNoticed(t *testing.T) {
 			t.Parallel()
 			broken.Store = memstore.New()
 			w := newWorld(t, broken)
+			defer w.server.Close()
 			random := rand.New(rand.NewPCG(1, 2))
 			var err error
 			steps := 0

@@ -129,7 +129,8 @@ type world struct {
 
 const issuer = "https://api.example.com"
 
-// newWorld returns a world with one super user, over the given store.
+// newWorld returns a world with one super user, over the given store. The caller closes the server, because a
+// test has so many worlds that they must not all stay until its end.
 func newWorld(t testing.TB, store auth.Store) *world {
 	t.Helper()
 	signing, err := auth.NewEdDSAKey("", ed25519.NewKeyFromSeed([]byte(strings.Repeat("leastpow", 4))))
@@ -149,7 +150,6 @@ func newWorld(t testing.TB, store auth.Store) *world {
 	mux.Handle("GET /h/open", w.svc.Authenticate(ok))
 	mux.Handle("GET /h/super", w.svc.RequireSuperUser(ok))
 	w.server = httptest.NewServer(mux)
-	t.Cleanup(w.server.Close)
 	for _, audience := range audiences {
 		mux.Handle(pathOf(audience)+"/", w.verifierOf(t, audience))
 	}

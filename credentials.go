@@ -177,7 +177,7 @@ func (v *CredentialVerifier) newKey(userID string, pair KeyPair, options KeyOpti
 }
 
 // Verify checks the pair and returns the access key and its owner. It opens no session. To sign a
-// user in, use [Service.Login].
+// user in, use [Service.Login]. Unlike Login, Verify does not limit the attempts of a client.
 //
 // White space around a generated key and around its secret is ignored.
 //

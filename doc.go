@@ -66,8 +66,9 @@
 //
 // If another person could have the credentials of a user, [Service.RegenerateCredentials] removes
 // all keys, sessions and GitHub links of the user and makes one new key. [Config.ReauthAfter]
-// limits what a stolen token can do. If the token's session is older than ReauthAfter, the token
-// cannot be used to make an access key.
+// limits what a stolen token can do with the HTTP calls of this package: if the token's session is
+// older, the token cannot be used to make an access key. If your code makes such a change with
+// [Identity.Authority], set MaxAge of the [Authority].
 //
 // # Other services
 //

@@ -77,7 +77,8 @@ func requireHandler(function string, handler http.Handler) {
 }
 
 // Authority returns the authority of the identity's session, for changes to the user's own records.
-// For a change that only super users may make, set SuperUser in the result.
+// For a change that only super users may make, set SuperUser in the result. For a change that needs a recent
+// sign-in, set MaxAge: [Config.ReauthAfter] is about the HTTP calls of this package.
 func (i Identity) Authority() Authority {
 	return Authority{SessionID: i.SessionID, UserID: i.UserID, Actor: i.Actor}
 }

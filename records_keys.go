@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// AccessKey is the record of one access key. It contains the hash of the secret, never the secret.
+// AccessKey is the record of one access key. It contains the hash of the secret, never the secret. Do not
+// answer a client with it as JSON: encoding/json writes the hash, so that a store can keep records as JSON.
 type AccessKey struct {
 	// ID is the public half of the pair, which a client sends as access_key. It has at most
 	// [MaxAccessKeyLength] bytes.

@@ -52,6 +52,10 @@ func (s Secret) Reveal() string {
 // the checksum, the service rejects a mistyped key without a call of the store. A scanner can use
 // the checksum to distinguish a leaked secret from other text. If a secret has leaked, its first 20
 // characters after the prefix say which key it belongs to.
+//
+// Only the method that makes a pair returns its secret. If the method returns an error, for example because
+// its context has ended, the store may have made the change at the last moment, and nobody knows the secret.
+// Then call the method again, and revoke the key that the first call may have left.
 type KeyPair struct {
 	AccessKey    string // public: it may be logged and shown
 	AccessSecret Secret

@@ -309,6 +309,14 @@ func (l *EventLog) warnWithoutRun(ctx context.Context) {
 	}
 }
 
+// LogEvent writes the event to EventLogConfig.Logger, for an OnEvent that logs events: see
+// [Service.LogEvent].
+func (l *EventLog) LogEvent(e Event) {
+	if l.mayLog(context.Background(), e) {
+		l.writeToLog(context.Background(), e)
+	}
+}
+
 // writeToLog writes the event to the log.
 func (l *EventLog) writeToLog(ctx context.Context, e Event) {
 	level := slog.LevelInfo

@@ -365,5 +365,11 @@ func (s *Service) LogResult(r *http.Request, err error) {
 	s.logSuccess(serving, r)
 }
 
+// LogEvent writes an event to Config.Logger as the service does without OnEvent, for an OnEvent that logs
+// events. Anyone can cause refusals, so that an OnEvent which logs each of them lets clients fill the disk.
+// LogEvent logs at most 10 refusals of a kind with a UserID and 10 without one in a minute, and the number of
+// the others. It logs every other event.
+func (s *Service) LogEvent(e Event) { s.events.LogEvent(e) }
+
 // clientInfo returns the client that sent the request.
 func (s *Service) clientInfo(r *http.Request) ClientInfo { return clientOfRequest(r, s.clients) }

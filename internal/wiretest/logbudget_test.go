@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
@@ -52,6 +53,28 @@ func TestJunkTokensDoNotFloodTheLog(t *testing.T) {
 		`"auth: further refusals had no line of their own" kind=token.rejected has_user=false events=490`)
 	junk()
 	require.Equal(t, 10, lines("auth: token.rejected"), "in the next minute")
+}
+
+// Attack: the same, on a service whose OnEvent logs the events.
+func TestLogEventLimitsTheLinesOfRefusals(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	composed := auth.NewEventLog(auth.EventLogConfig{Now: f.clock.Now,
+		Logger: slog.New(slog.NewTextHandler(f.log, nil))})
+	for _, logEvent := range []func(auth.Event){f.svc.LogEvent, composed.LogEvent} {
+		f.log.Reset()
+		for range 500 {
+			logEvent(auth.Event{Kind: eventkind.TokenRejected})
+			logEvent(auth.Event{Kind: eventkind.TokenRejected, UserID: "ada"})
+		}
+		for range 15 {
+			logEvent(auth.Event{Kind: eventkind.KeyIssued, UserID: "ada"})
+		}
+		require.Len(t, f.logLines("auth: token.rejected"), 20)
+		require.Len(t, f.logLines("are only counted for up to a minute"), 2)
+		require.Len(t, f.logLines("auth: key.issued"), 15)
+		require.Equal(t, 37, strings.Count(f.log.String(), "\n"))
+	}
 }
 
 // Attack: a request in which a callback of the host panics is repeated to fill the disk with stacks.

@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -30,13 +29,12 @@ type Service struct {
 	http.Handler
 	Auth  *auth.Service // the caller calls its method Run
 	table *Table
-	log   *slog.Logger
 }
 
 // New returns a service with these stores. cfg.Issuer is the origin at which browsers reach the service.
 func New(store auth.Store, table *Table, cfg auth.Config) (*Service, error) {
 	mux := http.NewServeMux()
-	s := &Service{Handler: mux, table: table, log: cfg.Logger}
+	s := &Service{Handler: mux, table: table}
 	cfg.PublicURL = cfg.Issuer
 	cfg.Tokens.Scopes = []string{scopeRead, scopeWrite}
 	cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/console/"}
@@ -47,9 +45,9 @@ func New(store auth.Store, table *Table, cfg auth.Config) (*Service, error) {
 	}
 	pages, err1 := console.Handler(s.Auth, console.Config{Path: "/console", Name: "Notes", Devices: true,
 		Scopes: []console.Scope{{Name: scopeRead}, {Name: scopeWrite}}})
-	cli := oauth.DeviceClient{ID: DeviceClient, Name: "The notes command", Scopes: cfg.Tokens.Scopes}
-	devices, err2 := oauth.New(s.Auth, oauth.Config{
-		DeviceClients: []oauth.DeviceClient{cli}, DevicePage: cfg.Issuer + "/console/device"})
+	devices, err2 := oauth.New(s.Auth, oauth.Config{DevicePage: cfg.Issuer + "/console/device",
+		DeviceClients: []oauth.DeviceClient{
+			{ID: DeviceClient, Name: "The notes command", Scopes: cfg.Tokens.Scopes}}})
 	s.Auth.Mount(mux)
 	s.Auth.Mount(mux, auth.GroupBrowser, auth.GroupHealth)
 	mux.Handle("GET /{$}", http.RedirectHandler("/console/", http.StatusSeeOther))
@@ -67,7 +65,7 @@ func New(store auth.Store, table *Table, cfg auth.Config) (*Service, error) {
 // onEvent logs the event. If a user was deleted, it deletes the notes of the user. If that fails, it panics:
 // the event is then delivered again.
 func (s *Service) onEvent(event auth.Event) {
-	s.log.Info("auth event", "event", event)
+	s.Auth.LogEvent(event)
 	if event.Kind != eventkind.UserDeleted {
 		return
 	}
@@ -83,6 +81,11 @@ func (s *Service) call(do func(r *http.Request, userID string) (int, any, error)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 10*time.Second)
 		defer cancel()
+		id := r.PathValue("id") + r.URL.Query().Get("before") // a call has only one of them
+		if strings.Trim(id, "0123456789abcdefABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+			auth.WriteError(w, r, auth.ErrNotFound) // PostgreSQL fails on a NUL and on invalid UTF-8
+			return
+		}
 		caller, _ := auth.IdentityFromContext(ctx)
 		status, answer, err := do(r.WithContext(ctx), caller.UserID)
 		s.Auth.LogResult(r, err)

@@ -1,7 +1,9 @@
 package notes_test
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,9 +30,12 @@ import (
 type fixture struct {
 	svc   *notes.Service
 	table *notes.Table
+	db    *sql.DB // of the table
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t *testing.T) *fixture { return newLoggedFixture(t, io.Discard) }
+
+func newLoggedFixture(t *testing.T, log io.Writer) *fixture {
 	t.Helper()
 	directory := t.TempDir()
 	db, err := sqlstore.OpenFile("sqlite", filepath.Join(directory, "notes.db"))
@@ -41,10 +47,10 @@ func newFixture(t *testing.T) *fixture {
 	require.NoError(t, err)
 	svc, err := notes.New(memstore.New(), table, auth.Config{
 		Issuer: "https://notes.example.com", SigningKeys: keys.Signing, SealingKeys: keys.Sealing,
-		Proxies: auth.NoProxies(), Logger: slog.New(slog.DiscardHandler),
+		Proxies: auth.NoProxies(), Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	require.NoError(t, err)
-	return &fixture{svc, table}
+	return &fixture{svc, table, db}
 }
 
 // user registers a user, and returns the ID and a token with the scopes; nil means no limit.
@@ -184,6 +190,70 @@ func TestANoteThatIsNotValidIsRefused(t *testing.T) {
 	longest := fmt.Sprintf(`{"text": %q}`, strings.Repeat("x", 10_000))
 	status, _ := f.call(t, http.MethodPost, "/notes", token, longest)
 	require.Equal(t, http.StatusCreated, status, "the longest text")
+}
+
+// The attack: a text that PostgreSQL answers with an error makes the service look as if it was down. The
+// database is closed, so a text that reaches it is answered with 503.
+func TestATextThatIsNoIDReachesNoDatabase(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, token := f.user(t, "ada")
+	require.NoError(t, f.db.Close())
+	for text, want := range map[string]int{
+		"0123456789abcdefGHIJ": http.StatusServiceUnavailable,
+		"a%00b":                http.StatusNotFound,
+		"%ff":                  http.StatusNotFound,
+		"%ed%a0%80":            http.StatusNotFound,
+		"%c3%a4":               http.StatusNotFound,
+		"a%0a":                 http.StatusNotFound,
+	} {
+		listed, body := f.call(t, http.MethodGet, "/notes?before="+text, token, "")
+		require.Equal(t, want, listed, "%s: %s", text, body)
+		deleted, body := f.call(t, http.MethodDelete, "/notes/"+text, token, "")
+		require.Equal(t, want, deleted, "%s: %s", text, body)
+	}
+}
+
+// lockedBuffer is a log that several goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(text []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(text)
+}
+
+// The attack: a stranger sends many junk tokens to fill the disk with log lines.
+func TestRefusedRequestsDoNotFloodTheLog(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	f := newLoggedFixture(t, &log)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.svc.Auth.Run(ctx) }()
+	for range 300 {
+		status, _ := f.call(t, http.MethodGet, "/notes", "junk", "")
+		require.Equal(t, http.StatusUnauthorized, status)
+	}
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled) // Run has delivered what waited
+	require.Less(t, strings.Count(log.String(), "\n"), 30)
+	require.Contains(t, log.String(), "auth: token.rejected")
+}
+
+// JSON with invalid UTF-8 is decoded to a text with U+FFFD, which every database keeps.
+func TestATextWithInvalidUTF8IsKeptAsValidText(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, token := f.user(t, "ada")
+	for _, text := range []string{"a\xffb", `a\ud800b`} {
+		status, body := f.call(t, http.MethodPost, "/notes", token, `{"text":"`+text+`"}`)
+		require.Equal(t, http.StatusCreated, status, body)
+		require.Equal(t, "a\ufffdb", f.list(t, token, "")[0].Text)
+	}
 }
 
 func TestTheNotesOfADeletedUserAreDeleted(t *testing.T) {

@@ -68,16 +68,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	telemetry, stopTelemetry, err1 := startTelemetry(ctx)
 	listener, err2 := net.Listen("tcp", *addr)
-	if err := cmp.Or(err1, err2); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, stopTelemetry()) }()
-	cfg.Issuer = cmp.Or(cfg.Issuer, "http://"+listener.Addr().String())
-	db, store, table, err := open(ctx, *dsn)
-	if err != nil {
+	db, store, table, err3 := open(ctx, *dsn)
+	if err := cmp.Or(err1, err2, err3); err != nil {
 		return err
 	}
 	defer db.Close()
+	defer func() { err = errors.Join(err, stopTelemetry()) }()
+	cfg.Issuer = cmp.Or(cfg.Issuer, "http://"+listener.Addr().String())
 	users, err1 := store.ListUsers(ctx, auth.UserQuery{Limit: 1})
 	readKeys := keyfile.Read // with new keys, no user of an old database could sign in
 	if err1 == nil && len(users) == 0 {

@@ -271,6 +271,10 @@ type Throttling struct {
 	// Limiter counts the attempts. nil means that each instance counts in its own memory. Two
 	// services that share a Limiter must have different issuers, because attempts at services with
 	// the same issuer are counted together.
+	//
+	// If the Limiter returns an error or panics, the instance counts this attempt in its own memory. So a
+	// failing Limiter keeps nobody out, and n instances together allow up to n times as many attempts.
+	// [Stats] counts the failures, and the log says when they begin and end.
 	Limiter limit.Limiter
 
 	// Failures are the limits for failed sign-ins from one address. nil means 20 a minute, 100 an

@@ -17,8 +17,8 @@ type Stats struct {
 	// events are delivered later.
 	DeliveriesFailed int64
 
-	// LimiterFailures counts the failed calls of Config.Throttling.Limiter. Each of them was for an attempt
-	// that no limit applied to.
+	// LimiterFailures counts the failed calls of Config.Throttling.Limiter. The instance has counted these
+	// attempts in its own memory.
 	LimiterFailures int64
 
 	// SlowHashesRefused counts attempts to sign in with an imported key that were refused because too many

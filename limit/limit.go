@@ -32,7 +32,9 @@ type Limiter interface {
 	// The parameter bucket is the name of the bucket. The name is at most 64 bytes of ASCII, and
 	// does not reveal the user or the client. All calls for a bucket have the same rates.
 	//
-	// An error means that Take could not decide. The caller then allows the event.
+	// An error means that Take could not decide. A service of package auth then counts the event in the
+	// memory of the instance, with the same rates. It treats a panic, and a wait that is longer than the
+	// longest period of the rates, as an error.
 	Take(ctx context.Context, bucket string, rates []Rate) (wait time.Duration, err error)
 
 	// Reset empties the bucket.

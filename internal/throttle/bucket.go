@@ -44,14 +44,19 @@ func (t *Throttle) newBucket(
 }
 
 // take counts an attempt in the bucket. It returns an *ExceededError if the limiter rejects the
-// attempt. If the limiter fails, take returns nil.
+// attempt. If the limiter fails, take counts the attempt in the memory of this instance. Otherwise an
+// attacker who can make the limiter fail could guess short codes and the secrets of imported keys without
+// a limit.
 func (t *Throttle) take(ctx context.Context, b bucket) error {
 	wait, err := t.askLimiter(ctx, b)
 	if err == nil && wait > longestPeriod(b.rates) { // happens only if the limiter's clock has jumped
 		err = fmt.Errorf("Limiter.Take returned a wait of %s, which is longer than each period of the rates",
 			wait)
 	}
-	t.logLimiter(ctx, "take", "auth: the limiter fails, so attempts are not limited", err)
+	t.logLimiter(ctx, "take", "auth: the limiter fails, so this instance counts attempts for itself", err)
+	if err != nil {
+		wait, err = t.local.Take(ctx, b.name, b.rates)
+	}
 	if err == nil && wait > 0 {
 		return &ExceededError{b.kind, wait}
 	}
@@ -100,9 +105,11 @@ func (t *Throttle) askLimiter(ctx context.Context, b bucket) (wait time.Duration
 	return t.limits.Limiter.Take(ctx, b.name, b.rates)
 }
 
-// reset calls Limiter.Reset and converts a panic into an error.
+// reset calls Limiter.Reset and converts a panic into an error. It also resets the count in the memory of
+// this instance.
 func (t *Throttle) reset(ctx context.Context, b bucket) (err error) {
 	defer callback.Recover("Limiter.Reset", func(failure error) { err = failure })
+	_ = t.local.Reset(ctx, b.name) // never fails
 	return t.limits.Limiter.Reset(ctx, b.name)
 }
 

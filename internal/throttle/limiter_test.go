@@ -51,7 +51,7 @@ func TestBarsAreBoundedAndTheOldestGoesFirst(t *testing.T) {
 	require.Error(t, f.CheckSlowAttempt(client, "junk-4096"))
 }
 
-func TestIfTheLimiterFailsAttemptsAreNotLimited(t *testing.T) {
+func TestIfTheLimiterFailsAttemptsAreCountedInMemory(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name   string
@@ -59,14 +59,14 @@ func TestIfTheLimiterFailsAttemptsAreNotLimited(t *testing.T) {
 		log    string
 	}{
 		{"error", func() (time.Duration, error) { return time.Second, errAway },
-			`level=WARN msg="auth: the limiter fails, so attempts are not limited" error="the server is away"`},
+			`level=WARN msg="auth: the limiter fails, so this instance counts attempts for itself" error="the server is away"`},
 		{"panic", func() (time.Duration, error) { panic("a bug") },
-			`attempts are not limited" error="auth: Limiter.Take panicked: a bug"`},
+			`counts attempts for itself" error="auth: Limiter.Take panicked: a bug"`},
 		{"wait longer than each period", func() (time.Duration, error) { return time.Hour + 1, nil },
-			`attempts are not limited" error="Limiter.Take returned a wait of 1h0m0.000000001s, which is ` +
+			`counts attempts for itself" error="Limiter.Take returned a wait of 1h0m0.000000001s, which is ` +
 				`longer than each period of the rates"`},
 		{"longest wait", func() (time.Duration, error) { return math.MaxInt64, nil },
-			"so attempts are not limited"},
+			"counts attempts for itself"},
 		{"negative wait", func() (time.Duration, error) { return -time.Second, nil }, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -77,17 +77,42 @@ func TestIfTheLimiterFailsAttemptsAreNotLimited(t *testing.T) {
 			for _, count := range counts {
 				f.log.Reset()
 				require.NoError(t, count(f, t.Context(), client))
+				if test.log != "" {
+					exceeded := new(throttle.ExceededError)
+					require.ErrorAs(t, count(f, t.Context(), client), &exceeded, "a second one in a minute")
+					require.LessOrEqual(t, exceeded.RetryAfter, time.Minute)
+				}
 				f.now = f.now.Add(outage.Interval) // so that the next failure gets a line, too
 				if test.log == "" {
 					require.Empty(t, f.log.String())
 				}
 				require.Contains(t, f.log.String(), test.log)
 			}
+			f.now = f.now.Add(time.Minute)
 			require.NoError(t, f.CheckSlowAttempt(client, "key"), "no bar")
 			_, err := f.BeginGitHub(t.Context(), client)
 			require.NoError(t, err, "no bar")
 		})
 	}
+}
+
+// The attack: a user makes the limiter fail, for example by a flood of calls, and guesses short codes.
+func TestShortCodesCannotBeGuessedWhileTheLimiterFails(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	f.limiter.answer = func() (time.Duration, error) { return 0, errAway }
+	requireAllowed(t, 10, func() error { return f.CountDeviceGuess(t.Context(), "mallory") })
+}
+
+func TestASignInResetsTheCountInMemoryWhileTheLimiterFails(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	f.limiter.answer = func() (time.Duration, error) { return 0, errAway }
+	client := at("203.0.113.7")
+	attempt := func() error { return f.CountSlowAttempt(t.Context(), client, "alice") }
+	requireAllowed(t, 5, attempt)
+	f.ForgetSlowAttempts(t.Context(), client, "alice")
+	requireAllowed(t, 5, attempt)
 }
 
 func TestAWaitOfTheLongestPeriodIsBelieved(t *testing.T) {
@@ -119,7 +144,7 @@ func TestAnOutageOfTheLimiterGetsFewLines(t *testing.T) {
 	client := at("203.0.113.7")
 	for range 90 {
 		require.NoError(t, f.CountAttempt(t.Context(), client))
-		require.NoError(t, f.CountFailure(t.Context(), client))
+		require.NoError(t, f.CountAttempt(t.Context(), client))
 		f.now = f.now.Add(time.Second)
 	}
 	require.Equal(t, 3, strings.Count(f.log.String(), "level=WARN"))

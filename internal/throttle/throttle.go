@@ -13,7 +13,7 @@
 // call [Throttle.CheckSlowAttempt] and [Throttle.CountSlowAttempt]. For calls to GitHub, call
 // [Throttle.BeginGitHub].
 //
-// If the limiter fails, nothing is limited, and the log says so.
+// If the limiter fails, the instance counts in its own memory, and the log says so.
 package throttle
 
 import (
@@ -65,7 +65,8 @@ func (e *ExceededError) Error() string {
 // If a method rejects a client, it returns an [*ExceededError].
 type Throttle struct {
 	limits    Limits
-	namespace string // separates the buckets of services that share a limiter
+	local     *limit.Memory // counts the calls that the limiter fails
+	namespace string        // separates the buckets of services that share a limiter
 	now       func() time.Time
 	log       *slog.Logger
 	outages   *outage.Tracker // of the limiter
@@ -120,6 +121,7 @@ func New(
 	spare, err2 := simplelru.NewLRU[string, spareAttempts](maxRemembered, nil)
 	return &Throttle{
 		limits:              limits,
+		local:               limit.NewMemory(0, now),
 		namespace:           namespace,
 		now:                 now,
 		log:                 log,

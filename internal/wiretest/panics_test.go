@@ -101,7 +101,7 @@ func (panickingLimiter) Take(context.Context, string, []limit.Rate) (time.Durati
 
 func (panickingLimiter) Reset(context.Context, string) error { panic("a bug of the limiter") }
 
-func TestAPanicOfTheLimiterThrottlesNobody(t *testing.T) {
+func TestAPanicOfTheLimiterKeepsNobodyOut(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Throttling.Limiter = panickingLimiter{} })
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.1")})

@@ -305,20 +305,27 @@ func (failingLimiter) Take(context.Context, string, []limit.Rate) (time.Duration
 
 func (failingLimiter) Reset(context.Context, string) error { return authtest.ErrStoreAway }
 
-func TestAFailingLimiterThrottlesNobody(t *testing.T) {
+func TestAFailingLimiterKeepsNobodyOut(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.Throttling.Limiter = failingLimiter{}
 		cfg.Credentials.AllowImported, cfg.Proxies = true, auth.NoProxies()
 	})
-	require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
-		UserID: f.user.ID, AccessKey: "alice@old", Secret: auth.NewSecret("correct horse"),
-	}))
+	for _, name := range []string{"alice@old", "bob@old"} {
+		require.NoError(t, f.svc.Credentials().Import(t.Context(), authtest.ByHost, auth.ImportedKey{
+			UserID: f.user.ID, AccessKey: name, Secret: auth.NewSecret("correct horse"),
+		}))
+	}
 	require.Equal(t, http.StatusUnauthorized, f.login(f.wrong()).status)
 	f.requireLogin(f.userPair, http.StatusOK)
 	imported := auth.KeyPair{AccessKey: "alice@old", AccessSecret: auth.NewSecret("correct horse")}
 	f.requireLogin(imported, http.StatusOK)
 	require.Contains(t, f.log.String(), "the limiter fails")
+	wrong := auth.KeyPair{AccessKey: "bob@old", AccessSecret: auth.NewSecret("wrong")}
+	for range 5 {
+		f.requireLogin(wrong, http.StatusUnauthorized)
+	}
+	f.requireLogin(wrong, http.StatusTooManyRequests)
 }
 
 func TestThrottlingOffCountsNothing(t *testing.T) {

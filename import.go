@@ -27,6 +27,10 @@ type ImportedKey struct {
 
 	// AccessKey is text of at most [MaxAccessKeyLength] bytes. It must not begin with the prefix of
 	// a generated key or secret.
+	//
+	// AccessKey is public and must not be a secret. The user's calls show it. A token of the key that has
+	// scopes, and the introspection of the token, show it to other services as client_id. If it is an
+	// e-mail address, these services learn the address.
 	AccessKey string
 
 	// Hash is a bcrypt hash or an argon2id hash. A bcrypt hash begins with $2a$, $2b$ or $2y$ and

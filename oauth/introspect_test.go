@@ -110,6 +110,22 @@ func TestAServiceAsksWhetherATokenIsValidThere(t *testing.T) {
 	}
 }
 
+// docs/import.md says so, because an imported key can be an e-mail address.
+func TestTheClientIDOfAnImportedKeyIsTheTextOfTheOldSystem(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(cfg *auth.Config) { cfg.Credentials.AllowImported = true })
+	pair := auth.KeyPair{AccessKey: "ada@example.com", AccessSecret: auth.NewSecret("correct horse")}
+	require.NoError(t, f.svc.Credentials().Import(t.Context(), auth.ByHost("test"), auth.ImportedKey{
+		UserID: f.ada.User.ID, AccessKey: pair.AccessKey, Secret: pair.AccessSecret,
+		KeyOptions: auth.KeyOptions{Scopes: auth.NewScopes("reports:read")}}))
+	asker := f.key(f.agent.User, auth.NewScopes(auth.ScopeIntrospect))
+	token := f.token(pair, auth.LoginOptions{Audience: reports})
+	require.Equal(t, pair.AccessKey, f.post("/auth/introspect", client(asker, "token", token)).body["client_id"])
+	identity, err := f.svc.Tokens().VerifyFor(t.Context(), reports, token)
+	require.NoError(t, err)
+	require.Equal(t, pair.AccessKey, identity.AccessKeyID)
+}
+
 func TestStrangersLearnNothingAboutTokens(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

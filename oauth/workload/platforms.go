@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"github.com/sallyport-go/auth/internal/regularfile"
 )
 
 // gitHubIssuer is the issuer of GitHub Actions on github.com.
@@ -108,8 +109,11 @@ func InCluster(issuer string, networks ...netip.Prefix) (Issuer, error) {
 	return inCluster(serviceAccountDir, issuer, networks)
 }
 
+// maxCertificateFile is the maximum size of the certificates of the cluster, which are a few KiB.
+const maxCertificateFile = 1 << 20
+
 func inCluster(dir, issuer string, networks []netip.Prefix) (Issuer, error) {
-	certificate, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
+	certificate, err := regularfile.Read(filepath.Join(dir, "ca.crt"), maxCertificateFile)
 	if err != nil {
 		return Issuer{}, fmt.Errorf("workload: InCluster: %w", err)
 	}

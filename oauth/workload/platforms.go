@@ -34,6 +34,10 @@ type GitHubActionsOptions struct {
 	// pull request or writes a comment can cause a job of such an event, and the job has the rights of the
 	// repository. Without this option, the event must be one that needs write access to the repository, such
 	// as "push", or "schedule".
+	//
+	// With "pull_request", jobs run the code of a pull request before anybody has reviewed it. Usually,
+	// GitHub gives no assertion to the jobs of pull requests from forks. But the setting "Send write tokens
+	// to workflows from pull requests" of a private repository lets these jobs get one, too.
 	InsecureEvents []string
 
 	// Issuer is the issuer of a GitHub Enterprise Server, such as
@@ -42,9 +46,8 @@ type GitHubActionsOptions struct {
 	Issuer string
 }
 
-// memberEvents are the events that need write access to the repository, and schedule. A pull request from a
-// fork causes pull_request, too, but GitHub gives no assertion to its jobs.
-var memberEvents = []string{"push", "pull_request", "merge_group", "create", "delete", "release",
+// memberEvents are the events that need write access to the repository, and schedule.
+var memberEvents = []string{"push", "merge_group", "create", "delete", "release",
 	"deployment", "workflow_dispatch", "repository_dispatch", "schedule"}
 
 // GitHubActions returns a workload for the jobs of a repository in GitHub Actions. The caller sets its UserID

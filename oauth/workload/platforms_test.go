@@ -36,22 +36,22 @@ func TestJobsThatStrangersCauseDoNotSignIn(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, event := range []any{
-		"pull_request_target", "workflow_run", "issue_comment", "issues", "discussion_comment", "watch", "fork",
-		"pull_request_review", "check_run", "a new one", "", "Push", []string{"push"},
+		"pull_request", "pull_request_target", "workflow_run", "issue_comment", "issues", "discussion_comment",
+		"watch", "fork", "pull_request_review", "check_run", "a new one", "", "Push", []string{"push"},
 		nil, // GitHub no longer says which event
 	} {
 		f.requireRejected(`"event_name"`, f.sign("event_name", event))
 	}
-	for _, event := range []string{"push", "pull_request", "workflow_dispatch", "schedule"} {
+	for _, event := range []string{"push", "workflow_dispatch", "schedule"} {
 		_, err := f.verify(f.sign("event_name", event))
 		require.NoError(t, err, event)
 	}
 	allowed := newFixture(t, func(f *fixture, _ *workload.Config) {
 		f.workload = workload.GitHubActions(owner, repository, workload.GitHubActionsOptions{
-			Issuer: f.issuer.URL(), InsecureEvents: []string{"workflow_run"}})
+			Issuer: f.issuer.URL(), InsecureEvents: []string{"workflow_run", "pull_request"}})
 		f.workload.UserID, f.workload.Scopes = f.deployer.ID, auth.NewScopes("reports:read")
 	})
-	for _, event := range []string{"workflow_run", "push"} {
+	for _, event := range []string{"workflow_run", "pull_request", "push"} {
 		_, err := allowed.verify(allowed.sign("event_name", event))
 		require.NoError(t, err, event)
 	}

@@ -128,6 +128,19 @@ func TestWorkflowsHaveOnlyTheRightToReadAndPinWhatTheyUse(t *testing.T) {
 	}
 }
 
+// Every account of the machine that runs the script can use its databases, and no other machine can.
+func TestTheDatabasesOfTheChecksListenOnThisMachineOnly(t *testing.T) {
+	text, err := os.ReadFile(root + "/.ci/run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, option := range []string{"listen_addresses=127.0.0.1", "--bind-address=127.0.0.1", "--bind 127.0.0.1 "} {
+		if strings.Count(string(text), option) != 1 {
+			t.Errorf(".ci/run must have the option %s once", option)
+		}
+	}
+}
+
 func TestTheWorkflowRunsTheChecksAndLooksForVulnerabilities(t *testing.T) {
 	text, err := os.ReadFile(workflows + "/ci.yml")
 	if err != nil {
@@ -146,6 +159,11 @@ func TestTheWorkflowRunsTheChecksAndLooksForVulnerabilities(t *testing.T) {
 	for _, job := range w.Jobs {
 		for _, step := range job.Steps {
 			scripts = append(scripts, step.Run)
+		}
+	}
+	for _, step := range w.Jobs["vulnerabilities"].Steps {
+		if strings.HasPrefix(step.Uses, "actions/setup-go@") && step.With["cache"] != "false" {
+			t.Error("the search for vulnerabilities uses a cache, which an earlier run has written")
 		}
 	}
 	if !slices.Contains(scripts, ".ci/run") {

@@ -10,10 +10,11 @@ import (
 	"github.com/sallyport-go/auth/memstore"
 )
 
-// countingStore is a custom store that wraps another store and changes one method. A store that is
-// written from scratch implements the whole interface; package storetest tests it.
+// countingStore is a custom store that wraps another store and changes one method. It embeds the type of
+// the other store and not [auth.Store], so that it is also an [auth.EventStore] and an [auth.DeviceStore].
+// A store that is written from scratch implements the whole interface; package storetest tests it.
 type countingStore struct {
-	auth.Store
+	*memstore.Store
 	signIns map[auth.SignInMethod]int
 }
 

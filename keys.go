@@ -235,7 +235,8 @@ func NewSignerKey(id string, signer crypto.Signer) (SigningKey, error) {
 // If accounts other than the owner can write the file, ReadKeyFile returns an error, because such an
 // account could make tokens. If all accounts can read the file, ReadKeyFile logs a warning. On Windows,
 // it checks neither. It does not check the owner of the file, which is root for a Secret of Kubernetes, or
-// which accounts can replace the file in its directory. If the file does not exist, the error matches fs.ErrNotExist.
+// which accounts can replace the file in its directory. If the file does not exist, the error matches
+// fs.ErrNotExist.
 func ReadKeyFile(path string, log *slog.Logger) ([]byte, error) {
 	return signing.ReadFile(path, defaults.Logger(log))
 }

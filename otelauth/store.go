@@ -14,7 +14,10 @@ import (
 )
 
 // Store returns a store that measures each call of the given store, and adds a span for the call.
-// If the given store is also an [auth.EventStore] or an [auth.DeviceStore], so is the returned store.
+// If the given store is also an [auth.EventStore] or an [auth.DeviceStore], so is the returned store. The
+// returned store has the method CheckWritable, which calls that of the given store. If the given store has
+// none, CheckWritable returns [errors.ErrUnsupported], and a readiness check does not say whether the store
+// accepts writes.
 func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	wrapped := &store{accountStore{measured, t}, measured}
 	events, hasEvents := measured.(auth.EventStore)
@@ -116,6 +119,17 @@ func (s *accountStore) begin(ctx context.Context, method string) (_ context.Cont
 		s.telemetry.store.Record(ctx, time.Since(began).Seconds(), metric.WithAttributes(
 			attribute.String("method", method), attribute.String("outcome", outcome)))
 	}
+}
+
+// CheckWritable returns an error if the store cannot commit a change: see [Telemetry.Store].
+func (s *accountStore) CheckWritable(ctx context.Context) (err error) {
+	checked, ok := s.AccountStore.(interface{ CheckWritable(context.Context) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	ctx, end := s.begin(ctx, "CheckWritable")
+	defer func() { end(err) }()
+	return checked.CheckWritable(ctx)
 }
 
 // AddKey implements [auth.CredentialStore].

@@ -134,7 +134,9 @@ func TestTheDatabasesOfTheChecksListenOnThisMachineOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, option := range []string{"listen_addresses=127.0.0.1", "--bind-address=127.0.0.1", "--bind 127.0.0.1 "} {
+	for _, option := range []string{
+		"listen_addresses=127.0.0.1", "--bind-address=127.0.0.1", "--bind 127.0.0.1 ",
+	} {
 		if strings.Count(string(text), option) != 1 {
 			t.Errorf(".ci/run must have the option %s once", option)
 		}

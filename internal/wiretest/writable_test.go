@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,11 @@ func TestReadinessReportsWhetherTheStoreAcceptsWrites(t *testing.T) {
 func TestReadinessOmitsTheWritesOfAStoreThatCannotCheckThem(t *testing.T) {
 	t.Parallel()
 	requireReady(t, newFixture(t).svc, readyAndUnknown)
+	f := newChecked(t, func(context.Context) error { return errors.ErrUnsupported }) // a wrapper
+	requireReady(t, f.svc, readyAndUnknown)
+	require.Empty(t, f.logLines("accept writes"))
+	f = newChecked(t, func(context.Context) error { return syscall.EOPNOTSUPP }) // of a file system
+	requireReady(t, f.svc, readyOnly)
 }
 
 func TestAFailedCheckOfWritesIsLoggedOnceAndNotSentToTheClient(t *testing.T) {

@@ -44,7 +44,8 @@ type Monitor struct {
 
 // New returns a Monitor that calls the function check to check the store. The function must not
 // panic. It should return soon after its context is done. While it has not returned, the Monitor does
-// not call it again. If the function is nil, New returns nil.
+// not call it again. If the function is nil, New returns nil. If the function returns
+// errors.ErrUnsupported itself, it is not known whether the store accepts writes.
 func New(check func(context.Context) error, now func() time.Time, log *slog.Logger) *Monitor {
 	if check == nil {
 		return nil
@@ -103,8 +104,16 @@ func (m *Monitor) run(ctx context.Context) {
 	defer func() { // deferred, because a driver can call runtime.Goexit
 		m.mu.Lock()
 		m.running, m.writable, m.endedAt = false, err == nil, m.now()
+		// The errors of some system calls match ErrUnsupported, too. They mean that a write has failed.
+		unsupported := err == errors.ErrUnsupported
+		if unsupported {
+			m.endedAt = time.Time{}
+		}
 		m.mu.Unlock()
-		if err != nil {
+		switch {
+		case unsupported:
+			return
+		case err != nil:
 			m.logFailure(err)
 			return
 		}

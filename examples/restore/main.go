@@ -66,7 +66,6 @@ type restoration struct {
 	asked      map[string]bool // users who must connect GitHub again
 	created    map[string]bool // users who were added after the backup
 	reimported map[string]bool // users who got an imported key after the backup
-	discarded  map[string]bool // access keys of this program, whose secrets nobody knows
 	unnamed    []auth.Event    // revocations of imported keys whose IDs are not known
 	imports    []change        // imports of keys and users after the backup
 	missed     int             // changes that could not be repeated
@@ -82,7 +81,7 @@ func run(ctx context.Context, from source, restored string, out io.Writer) error
 	}
 	r := restoration{
 		out: out, github: from.github, asked: map[string]bool{}, created: map[string]bool{},
-		reimported: map[string]bool{}, discarded: map[string]bool{},
+		reimported: map[string]bool{},
 	}
 	if from.old != "" {
 		old, err := open(ctx, from.old)

@@ -107,6 +107,9 @@ func TestChangesAfterABackupAreRepeatedInTheRestoredDatabase(t *testing.T) {
 			require.ErrorIs(t, err, auth.ErrInvalidCredentials, name)
 		}
 	}
+	keys, err := restored.Credentials().List(ctx, made["reset"].User.ID)
+	require.NoError(t, err)
+	require.Empty(t, keys, "the program leaves no key of its own, which would need NoPepper")
 	session, err := restored.Login(ctx, made["demoted"].Pair, auth.LoginOptions{})
 	require.NoError(t, err)
 	require.False(t, session.User.IsSuperUser)

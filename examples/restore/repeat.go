@@ -178,12 +178,15 @@ func (r *restoration) revokeChanged(ctx context.Context, event auth.Event) error
 	return r.restored.svc.Credentials().Revoke(ctx, operator, event.AccessKey)
 }
 
-// reset removes everything with which the user can sign in. It throws the new pair away, because a
-// person must make sure that it is the user who asks for it. So a disabled user stays disabled.
+// reset removes everything with which the user can sign in, also the new pair, because a person must make
+// sure that it is the user who asks for a pair. A disabled user stays disabled.
 func (r *restoration) reset(ctx context.Context, event auth.Event) error {
 	pair, err := r.restored.svc.RegenerateCredentials(ctx, operator, event.UserID, auth.KeyOptions{})
-	r.discarded[pair.AccessKey] = true
-	return err
+	if err != nil {
+		return err
+	}
+	// The program has no pepper, so the service would need NoPepper for the hash of this key.
+	return r.restored.svc.Credentials().Revoke(ctx, operator, pair.AccessKey)
 }
 
 // update disables or demotes the user of an eventkind.UserChanged. It prints the rest of the change, because

@@ -198,14 +198,13 @@ func (r *restoration) printNoSuperUser(ctx context.Context) error {
 	return nil
 }
 
-// canSignIn reports whether the user is active and has a GitHub account or a key whose secret
-// somebody knows.
+// canSignIn reports whether the user is active and has a GitHub account or a key.
 func (r *restoration) canSignIn(ctx context.Context, user auth.User) (bool, error) {
 	if !user.IsActive {
 		return false, nil
 	}
 	works, err := r.hasKey(ctx, user.ID, func(key auth.AccessKey) bool {
-		return !r.discarded[key.ID] && (key.ExpiresAt.IsZero() || key.ExpiresAt.After(time.Now()))
+		return key.ExpiresAt.IsZero() || key.ExpiresAt.After(time.Now())
 	})
 	if works || err != nil {
 		return works, err

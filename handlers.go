@@ -280,7 +280,8 @@ func (s *Service) livenessHandler() http.Handler {
 // sqlstore, the body of a 200 also says whether the store accepts writes. An instance whose store
 // accepts no writes stays ready, because it still accepts tokens, and because all instances have the
 // same store. All requests together call CheckWritable at most every ten seconds. The result is missing
-// if it is not known yet, or if CheckWritable returns errors.ErrUnsupported. If CheckWritable fails, the body does not contain the cause, but the log does.
+// if it is not known yet, or if CheckWritable returns errors.ErrUnsupported. If CheckWritable fails, the
+// body does not contain the cause, but the log does.
 func (s *Service) readinessHandler() http.Handler {
 	return s.handler(endpoint{method: http.MethodGet,
 		serve: func(_ http.ResponseWriter, r *http.Request) (any, error) {

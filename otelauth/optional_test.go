@@ -86,8 +86,8 @@ func TestReadinessSaysWhetherAMeasuredStoreAcceptsWrites(t *testing.T) {
 			svc, err := auth.New(measured, auth.Config{Issuer: "https://api.example.com",
 				SigningKeys: []auth.SigningKey{key}, Logger: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err)
-			w := httptest.NewRecorder()
-			svc.Handler(auth.GroupHealth).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody)
+			svc.Handler(auth.GroupHealth).ServeHTTP(w, r)
 			require.Equal(t, fmt.Sprintln(want), w.Body.String(), name)
 		}
 	}

@@ -34,8 +34,8 @@ func moved(path string) string { return movedTo + path[1:] }
 // loginMoved signs the browser in with an access key at the moved call.
 func (b *browser) loginMoved(pair auth.KeyPair, header ...string) int {
 	b.t.Helper()
-	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, b.g.server.URL+moved(browserLoginCall),
-		strings.NewReader(loginBody(pair)))
+	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost,
+		b.g.server.URL+moved(browserLoginCall), strings.NewReader(loginBody(pair)))
 	require.NoError(b.t, err)
 	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(header); i += 2 {

@@ -2,7 +2,10 @@ package authcmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"strings"
 )
 
 // finding is a problem that doctor has found.
@@ -18,9 +21,18 @@ type doctor struct {
 	found []finding
 }
 
-// add adds a finding.
+// add adds a finding. The errors of some drivers have several lines, which add joins with spaces.
 func (d *doctor) add(check, advice, problem string, args ...any) {
-	d.found = append(d.found, finding{Check: check, Problem: fmt.Sprintf(problem, args...), Advice: advice})
+	problem = strings.Join(strings.Fields(fmt.Sprintf(problem, args...)), " ")
+	d.found = append(d.found, finding{Check: check, Problem: problem, Advice: advice})
+}
+
+const adviceIfAway = "Check the server, the network and the data source name."
+
+// isUnreachable reports whether err means that a server did not answer.
+func isUnreachable(err error) bool {
+	var failure net.Error
+	return errors.As(err, &failure) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // failed adds a finding if the check could not be made. It reports whether it did.
@@ -36,8 +48,11 @@ func (d *doctor) failed(check string, err error) bool {
 func runDoctor(ctx context.Context, c *call) error {
 	d := &doctor{call: c}
 	if c.openError != nil {
-		d.add("open", "Make the change that the error names. A new database needs 'init' first.",
-			"The store could not be opened: %s.", message(c.openError))
+		advice := "Make the change that the error names."
+		if isUnreachable(c.openError) {
+			advice = adviceIfAway
+		}
+		d.add("open", advice, "The store could not be opened: %s.", message(c.openError))
 	} else {
 		d.examine(ctx)
 	}
@@ -71,8 +86,7 @@ func (d *doctor) examine(ctx context.Context) {
 	d.checkURLs()
 	d.checkSwitches()
 	if err := d.Service.Ping(ctx); err != nil {
-		d.add("store", "Check the server, the network and the data source name.",
-			"The store does not answer: %s.", message(err))
+		d.add("store", adviceIfAway, "The store does not answer: %s.", message(err))
 		return
 	}
 	if database, ok := d.Store.(Database); ok && !d.checkDatabase(ctx, database) {

@@ -59,6 +59,21 @@ func (s *core) migrate(ctx context.Context) error {
 	})
 }
 
+// ErrNoTables matches the error of [Open] and [OpenAccounts] if Config.SkipMigrations is set and the database
+// has no tables with the prefix yet.
+var ErrNoTables = errors.New("sqlstore: there are no tables yet")
+
+// noTableError names the table with the version of the tables, which does not exist.
+type noTableError string
+
+func (e noTableError) Error() string {
+	return fmt.Sprintf("there is no table %s: with SkipMigrations, apply the files of Migrations with goose "+
+		"and the option -table %s", string(e), string(e))
+}
+
+// Is reports whether the target is ErrNoTables.
+func (noTableError) Is(target error) bool { return target == ErrNoTables }
+
 // checkVersion is for tables that the host migrates itself. It returns an error unless the version
 // table records exactly the newest migration of this program.
 func (s *core) checkVersion(ctx context.Context) error {
@@ -73,8 +88,7 @@ func (s *core) checkVersion(ctx context.Context) error {
 			return err
 		}
 		if !exists {
-			return fmt.Errorf("there is no table %s: with SkipMigrations, apply the files of Migrations "+
-				"with goose and the option -table %s", table, table)
+			return noTableError(table)
 		}
 		current, err := m.version(ctx, s.db)
 		switch {

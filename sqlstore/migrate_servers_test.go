@@ -249,6 +249,7 @@ func TestTablesMigratedByTheTeamAreUsedUnchanged(t *testing.T) {
 		}
 		_, err := open()
 		require.ErrorContains(t, err, "there is no table "+p.prefix()+"schema_version")
+		require.ErrorIs(t, err, sqlstore.ErrNoTables)
 
 		of := len(p.chain(t))
 		for _, n := range []int{of - 1, of} {

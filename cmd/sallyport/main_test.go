@@ -115,6 +115,23 @@ func TestThePasswordOfTheDatabaseIsInNoError(t *testing.T) {
 	}
 }
 
+// A new database would hide the users of the old one, so doctor names init only if there are no tables.
+func TestDoctorNamesInitOnlyForANewDatabase(t *testing.T) {
+	t.Parallel()
+	onDatabases(t, func(t *testing.T, env []string) {
+		out, _ := execute(t, 3, env, "", "doctor")
+		require.Contains(t, out, "For a new service, 'sallyport init' makes the")
+		require.Contains(t, out, "\n\tMake the change that the error names.\n")
+	})
+	for _, dsn := range []string{"postgres://app@127.0.0.1:1/app", "app@tcp(127.0.0.1:1)/app"} {
+		out, _ := execute(t, 3, []string{"SALLYPORT_DSN=" + dsn}, "", "doctor")
+		require.Contains(t, out, "\n\tCheck the server, the network and the data source name.\n")
+		require.NotContains(t, out, "init")
+		require.NotContains(t, out, "?", "a line break of an error")
+		require.Equal(t, 2, strings.Count(out, "\n"), out)
+	}
+}
+
 func TestKeysOfSallyportWorkInAServiceWithPeppers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -43,6 +43,10 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	}
 	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: dialect, Prefix: c.Prefix,
 		SkipMigrations: !create})
+	if errors.Is(err, sqlstore.ErrNoTables) {
+		return authcmd.Host{}, db, errors.New("the database has no tables of the service: correct the data " +
+			"source name or the prefix. For a new service, 'sallyport init' makes the tables")
+	}
 	if err != nil {
 		return authcmd.Host{}, db, err
 	}

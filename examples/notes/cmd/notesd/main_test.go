@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -107,6 +109,45 @@ func TestNotesStayWhenTheServiceStartsAgain(t *testing.T) {
 			require.Contains(t, call(t, base, source, http.MethodGet, "/notes", ""), `"buy milk"`)
 		})
 	}
+}
+
+// The commands are those of docs/running.md. Both instances have the URL of the first.
+func TestTwoInstancesShareUsersAndRevocations(t *testing.T) {
+	t.Parallel()
+	args := []string{"-db", sqliteFile(t), "-keys", filepath.Join(t.TempDir(), "keys")}
+	source := createAdmin(t, args...)
+	var instances [2]string
+	for i := range instances {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, listener.Close()) // its port is free now
+		instances[i] = "http://" + listener.Addr().String()
+		base, _ := start(t, append(args, "-addr", listener.Addr().String(), "-url", instances[0])...)
+		require.Equal(t, instances[0], base)
+	}
+	pair, err := source.KeyPair(t.Context())
+	require.NoError(t, err)
+	response, err := http.Post(instances[0]+"/auth/users/login", "application/json", strings.NewReader(
+		fmt.Sprintf(`{"access_key": %q, "access_secret": %q}`, pair.AccessKey, pair.AccessSecret.Reveal())))
+	require.NoError(t, err)
+	var signedIn struct{ Token string }
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&signedIn))
+	require.NoError(t, response.Body.Close())
+	status := func(method, target string) int {
+		request, err := http.NewRequestWithContext(t.Context(), method, target, http.NoBody)
+		require.NoError(t, err)
+		request.Header.Set("Authorization", "Bearer "+signedIn.Token)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response.StatusCode
+	}
+	require.Equal(t, http.StatusOK, status(http.MethodGet, instances[1]+"/notes"))
+	require.Equal(t, http.StatusOK, status(http.MethodPost, instances[0]+"/auth/logout"))
+	require.Equal(t, http.StatusUnauthorized, status(http.MethodGet, instances[0]+"/notes"))
+	require.Eventually(t, func() bool {
+		return status(http.MethodGet, instances[1]+"/notes") == http.StatusUnauthorized
+	}, 20*time.Second, 100*time.Millisecond, "documented are 5 seconds")
 }
 
 func sqliteFile(t *testing.T) string { return filepath.Join(t.TempDir(), "notes.db") }

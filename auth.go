@@ -61,9 +61,9 @@ type Config struct {
 	BrowserSessions *BrowserSessions
 
 	// ReauthAfter, if positive, limits the calls that return an access secret, connect a GitHub
-	// account, or enable or promote a user. If the caller's session is older than ReauthAfter, such
-	// a call returns ErrSessionTooOld. A stolen token of an old session then cannot make a lasting
-	// credential. Zero means any age.
+	// account, approve a device, enable, promote or rename a user, or give a user an e-mail address.
+	// If the caller's session is older than ReauthAfter, such a call returns ErrSessionTooOld. A
+	// stolen token of an old session then cannot make a lasting credential. Zero means any age.
 	ReauthAfter time.Duration
 
 	// Proxies is the result of [NoProxies] or [TrustProxies]. Proxies determines the client

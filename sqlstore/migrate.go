@@ -104,9 +104,8 @@ func (s *core) checkVersion(ctx context.Context) error {
 	})
 }
 
-// Before the first release, migrations had the versions 1 to 19. They are one migration now, with version
-// 1. So tables with one of the other versions lack what a later migration assumes. No other migration gets
-// these versions. So every later program recognizes such tables.
+// Tables with one of these versions are from before the first release, and lack what the migrations assume.
+// No migration of a release has one of these versions, so every program recognizes such tables.
 const firstUnreleased, lastUnreleased = 2, 19
 
 // checkReleased returns an error if the version is from before the first release.

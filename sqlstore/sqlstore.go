@@ -228,8 +228,8 @@ type core struct {
 // version in use could damage such tables. Open also returns an error if the table auth_contents
 // records that [OpenAccounts] opened the tables first.
 //
-// Tables of an earlier version of this package may have no record in auth_contents. Open then
-// returns an error if the tables have access keys, sessions or GitHub links, but no users.
+// If auth_contents has no record, Open returns an error if the tables have access keys, sessions or
+// GitHub links, but no users.
 //
 // The caller keeps ownership of db, and closes it after the last call to the store.
 func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {

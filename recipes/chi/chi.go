@@ -49,8 +49,8 @@ func NewWithFallback(svc *auth.Service) *chi.Mux {
 	router := chi.NewRouter()
 	router.Use(middleware.Recoverer)
 	router.NotFound(svc.Handler().ServeHTTP)
-	router.With(svc.Authenticate, requireRead(svc)).Get("/reports", reports)
-	router.With(svc.Authenticate, svc.RequireSuperUser).Delete("/reports", purge)
+	router.With(requireRead(svc)).Get("/reports", reports)
+	router.With(svc.RequireSuperUser).Delete("/reports", purge)
 	return router
 }
 

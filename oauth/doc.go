@@ -24,4 +24,7 @@
 // The client_id of a client is its access key, and the client_secret is the access secret. A client sends
 // them in the Authorization header or in the form, and never in the URL. Only the programs on devices have
 // client IDs of their own, which [Config.DeviceClients] lists, and no secrets.
+//
+// A page of another origin can post only with an Authorization header, for which a browser first asks the
+// service in a preflight request. Otherwise, any page could use up the limits of its visitors' addresses.
 package oauth

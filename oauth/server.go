@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/internal/browser"
 	"github.com/sallyport-go/auth/internal/weburl"
 )
 
@@ -61,6 +62,10 @@ func (s *Server) Mount(mux *http.ServeMux) {
 // call is a handler of a form. It returns the answer, which is nil for an empty body.
 type call func(r *http.Request, form form) (any, error)
 
+// errForgeable is the answer to a page of another origin that calls without a preflight request.
+var errForgeable = &failure{status: http.StatusForbidden, code: invalidRequest,
+	description: "A page of another origin can make this call only with an Authorization header"}
+
 // handler returns the handler of a call.
 func (s *Server) handler(do call) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,6 +73,11 @@ func (s *Server) handler(do call) http.Handler {
 			w.Header().Set("Allow", http.MethodPost)
 			writeError(w, &failure{status: http.StatusMethodNotAllowed, code: invalidRequest,
 				description: "The method must be POST"}, s.resourceMetadataURL())
+			return
+		}
+		// Before anything is counted: any page could otherwise use up the limits of its visitors' addresses.
+		if browser.IsForgeable(r, s.issuer.Scheme+"://"+s.issuer.Host) {
+			writeError(w, errForgeable, s.resourceMetadataURL())
 			return
 		}
 		ctx, cancel := s.svc.ClientContext(r)

@@ -67,6 +67,53 @@ func TestASourceIsJudgedByFetchMetadata(t *testing.T) {
 	}
 }
 
+// The attack: a page of any origin makes the browsers of its visitors send forms to the service.
+func TestAFormOfAnotherOriginIsForgeable(t *testing.T) {
+	t.Parallel()
+	const site, mode = "Sec-Fetch-Site", "Sec-Fetch-Mode"
+	const own, basic = "https://example.com", "Basic eA=="
+	for name, c := range map[string]struct {
+		headers   []string
+		forgeable bool
+	}{
+		"a program":                      {nil, false},
+		"a program with credentials":     {[]string{"Authorization", basic}, false},
+		"Node.js":                        {[]string{mode, "cors"}, false},
+		"a page of the host":             {[]string{site, "same-origin", "Origin", origin}, false},
+		"a form of the host":             {[]string{site, "same-origin", mode, "navigate"}, false},
+		"a reload of a form":             {[]string{site, "none", mode, "navigate"}, false},
+		"a form":                         {[]string{site, "cross-site", mode, "navigate", "Origin", foreign}, true},
+		"a form of a sibling":            {[]string{site, "same-site", mode, "navigate", "Origin", foreign}, true},
+		"a beacon":                       {[]string{site, "cross-site", mode, "no-cors", "Origin", foreign}, true},
+		"a fetch without a preflight":    {[]string{site, "cross-site", mode, "cors", "Origin", foreign}, true},
+		"a sibling without a preflight":  {[]string{site, "same-site", mode, "cors", "Origin", foreign}, true},
+		"a fetch with a preflight":       {[]string{site, "cross-site", mode, "cors", "Authorization", basic}, false},
+		"a sibling with a preflight":     {[]string{site, "same-site", mode, "cors", "Authorization", basic}, false},
+		"a form with a stored password":  {[]string{site, "cross-site", mode, "navigate", "Authorization", basic}, true},
+		"a beacon with a password":       {[]string{site, "cross-site", mode, "no-cors", "Authorization", basic}, true},
+		"two modes":                      {[]string{site, "cross-site", mode, "cors", mode, "cors", "Authorization", basic}, true},
+		"two sites":                      {[]string{site, "same-origin", site, "same-origin"}, true},
+		"an unknown site":                {[]string{site, "elsewhere"}, true},
+		"the site decides, not Origin":   {[]string{site, "cross-site", "Origin", origin}, true},
+		"an old browser":                 {[]string{"Origin", foreign}, true},
+		"an old browser after preflight": {[]string{"Origin", foreign, "Authorization", basic}, false},
+		"an old browser, sandboxed":      {[]string{"Origin", "null"}, true},
+		"an old browser, own origin":     {[]string{"Origin", origin}, false},
+		"an old browser, second name":    {[]string{"Origin", own}, false},
+		"an old browser, other port":     {[]string{"Origin", own + ":8443"}, true},
+		"two origins":                    {[]string{"Origin", origin, "Origin", origin}, true},
+		"an origin that is no URL":       {[]string{"Origin", "https://exa mple.com"}, true},
+		"an empty origin":                {[]string{"Origin", ""}, true},
+	} {
+		r := request(http.MethodPost, c.headers...)
+		require.Equal(t, "example.com", r.Host)
+		require.Equal(t, c.forgeable, browser.IsForgeable(r, origin), name)
+	}
+	r := request(http.MethodPost, "Origin", "null")
+	r.Host = ""
+	require.True(t, browser.IsForgeable(r, origin), "no Host is no origin")
+}
+
 func TestLookingAheadIsNoVisit(t *testing.T) {
 	t.Parallel()
 	require.False(t, browser.LooksAhead(request(http.MethodGet)))

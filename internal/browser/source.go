@@ -5,6 +5,7 @@ package browser
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -68,6 +69,41 @@ func SourceOf(r *http.Request, origin string, others []string) Source {
 		return Allowed
 	}
 	return Unproven
+}
+
+// IsForgeable reports whether any page of another origin could have made a browser send this POST
+// request. The parameter origin is that of the host. The body of the request can be a form.
+//
+// A page can send a form to every origin, and the browser does not ask the service before. That
+// holds for fetch in the mode "cors", too: the page cannot read the answer, but the service has done
+// the work. With the header Authorization, the browser first asks the service in a preflight request
+// (https://fetch.spec.whatwg.org/#http-cors-protocol), and the CORS handler of the host decides. So
+// a request with this header is not forgeable. In any mode but "cors", a page cannot set the header:
+// it is then a password that the browser has stored for the service.
+//
+// A request without Sec-Fetch-Site is judged by its Origin, which old browsers send with each POST
+// request to another origin. A request with neither comes from a program, and is not forgeable.
+func IsForgeable(r *http.Request, origin string) bool {
+	if !isFromOtherOrigin(r, origin) {
+		return false
+	}
+	asked := len(r.Header["Sec-Fetch-Mode"]) == 0 || headerIs(r, "Sec-Fetch-Mode", "cors")
+	return !asked || len(r.Header["Authorization"]) == 0
+}
+
+// isFromOtherOrigin reports whether the headers of the request say that it comes from a page of an
+// origin that is neither the given one nor that of the Host header. No page can choose the Host
+// header, and a host can have a second name.
+func isFromOtherOrigin(r *http.Request, origin string) bool {
+	from := r.Header["Origin"]
+	switch {
+	case len(r.Header["Sec-Fetch-Site"]) > 0:
+		return !headerIs(r, "Sec-Fetch-Site", "same-origin") && !headerIs(r, "Sec-Fetch-Site", "none")
+	case len(from) == 0:
+		return false
+	}
+	page, err := url.Parse(from[0])
+	return len(from) > 1 || from[0] != origin && (err != nil || page.Host == "" || page.Host != r.Host)
 }
 
 // headerIs reports whether the request has the header exactly once and with this value.

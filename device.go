@@ -51,7 +51,9 @@ func (s *Service) CheckDevices() error {
 // the client address into ctx with [Service.ClientContext] or [WithClientInfo].
 //
 // StartDevice returns an *[InvalidError] if the client ID or a scope is not valid, and a *[ThrottledError] if
-// the client address asks for too many codes: 30 a minute, and 300 an hour.
+// the client address asks for too many codes: 30 a minute, and 300 an hour. It also returns a
+// *[ThrottledError] if all clients together ask for too many, so that they cannot fill the store:
+// docs/throttling.md has the limits, and [Stats.DevicesRefused] counts these errors.
 func (s *Service) StartDevice(ctx context.Context, clientID string, scopes *ScopeSet) (DeviceCodes, error) {
 	if err := cmp.Or(s.CheckDevices(), s.tokens.checkScopes(scopes)); err != nil {
 		return DeviceCodes{}, err
@@ -92,9 +94,12 @@ func (s *Service) StartDevice(ctx context.Context, clientID string, scopes *Scop
 // the person the program, the scopes, and when and from which address the device began.
 //
 // Each call is an attempt to guess a code, and counts for the user of the session: at most 10 a minute and 50
-// an hour, and 10,000 in ten minutes for all users together. Beyond that, ClaimDevice returns a
-// *[ThrottledError]. It returns ErrNotFound if the code is wrong, has expired or was used, or if another
-// session has claimed the device and [DeviceAuthorization.ClaimedBy] does not allow this one. It returns
+// an hour. Beyond that, ClaimDevice returns a *[ThrottledError], and also if all users together have made too
+// many attempts. The first 5 attempts of each user in an hour have a budget of their own, so users who guess
+// all the time do not stop the others (docs/throttling.md).
+//
+// ClaimDevice returns ErrNotFound if the code is wrong, has expired or was used, or if another session has
+// claimed the device and [DeviceAuthorization.ClaimedBy] does not allow this one. It returns
 // ErrSessionTooOld if the session is older than Config.ReauthAfter, or than ten minutes if ReauthAfter is not
 // set. It also returns the errors of [Authority.Check] and of [DeviceAuthorization.ClaimedBy].
 func (s *Service) ClaimDevice(ctx context.Context, by Authority, userCode string) (

@@ -25,6 +25,11 @@ type Stats struct {
 	// slow hashes ran or waited: see CredentialConfig.MaxSlowHashes.
 	SlowHashesRefused int64
 
+	// DevicesRefused counts requests for the codes of a device, and user codes that people typed, that were
+	// refused because all clients together had exceeded a limit: see [Service.StartDevice] and
+	// [Service.ClaimDevice].
+	DevicesRefused int64
+
 	// FeedRestarts counts how often this instance has read the whole revocation feed again, because the
 	// entry that it had read last no longer existed. This happens after the store was restored or has lost
 	// commits, and on an instance that could not read the feed for a long time.
@@ -48,6 +53,7 @@ func (s *Service) Stats() Stats {
 		EventsLost:       s.events.lost.Load(),
 		DeliveriesFailed: s.events.failures.Failures(),
 		LimiterFailures:  s.throttle.LimiterFailures(),
+		DevicesRefused:   s.throttle.SharedRefusals(),
 		UnknownKeyTokens: s.tokens.unknownKeys.Load(),
 	}
 	if s.credentials != nil {

@@ -178,21 +178,6 @@ func TestGuessesOfUserCodesAreLimitedForEachUser(t *testing.T) {
 	require.Equal(t, 200, d.signIn(other.Pair).call("lookup", userCode).status)
 }
 
-// The attack: a program fills the store with codes.
-func TestDevicesOfOneAddressAreLimited(t *testing.T) {
-	t.Parallel()
-	d := newDevices(t)
-	for range 30 {
-		d.codes()
-	}
-	a := d.begin()
-	require.Equal(t, 429, a.status)
-	require.Equal(t, "temporarily_unavailable", a.code())
-	require.NotEmpty(t, a.header.Get("Retry-After"))
-	d.clock.Advance(2 * time.Second)
-	d.codes()
-}
-
 // The attack: one address sends many requests for codes, or with codes that do not exist. This limit holds
 // before those of each call.
 func TestAFloodIsRefusedAtTheCallsOfDevices(t *testing.T) {

@@ -184,6 +184,7 @@ func faultsOf(s auth.Stats) map[string]int64 {
 		"deliveries_failed":     s.DeliveriesFailed,
 		"limiter_failed":        s.LimiterFailures,
 		"slow_hashes_refused":   s.SlowHashesRefused,
+		"devices_refused":       s.DevicesRefused,
 		"feed_restarted":        s.FeedRestarts,
 		"unknown_signing_key":   s.UnknownKeyTokens,
 		"github_token_unopened": s.UnopenedGitHubTokens,

@@ -303,7 +303,7 @@ func TestDashboardAndAlertsUseExactlyTheMeasuredMetrics(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal(text, &rules))
 	page, err := os.ReadFile("../docs/telemetry.md")
 	require.NoError(t, err)
-	require.Len(t, rules.Groups[0].Rules, 12)
+	require.Len(t, rules.Groups[0].Rules, 13)
 	for _, rule := range rules.Groups[0].Rules {
 		expressions = append(expressions, rule.Expr)
 		require.NotEmpty(t, rule.Annotations["summary"])

@@ -1,7 +1,9 @@
 package throttle_test
 
 import (
+	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,15 +31,46 @@ func TestGuessesOfUserCodesAreLimited(t *testing.T) {
 	require.LessOrEqual(t, allowed, 90, "50 at once and 50 an hour, less the first 10")
 }
 
-// The attack: many users guess at the same time.
+// The attack: very many users guess at the same time.
 func TestGuessesOfAllUsersTogetherAreLimited(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, throttle.Limits{})
 	user := 0
-	requireAllowed(t, 10_000, func() error {
+	guess := func() error {
 		user++
 		return f.CountDeviceGuess(t.Context(), strconv.Itoa(user))
-	})
+	}
+	requireAllowed(t, 25_000, guess)
+	f.now = f.now.Add(time.Hour)
+	requireAllowed(t, 25_000, guess)
+	require.Equal(t, int64(2), f.SharedRefusals())
+}
+
+// The attack: 1,000 users guess all the time, so that nobody else can approve a device.
+func TestUsersWhoGuessAllTheTimeDoNotStopTheOthers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	guess := func(user string) func() error {
+		return func() error { return f.CountDeviceGuess(t.Context(), user) }
+	}
+	attack := func() (allowed int) {
+		for user := range 1_010 {
+			for range 10 {
+				if guess("mallory "+strconv.Itoa(user))() == nil {
+					allowed++
+				}
+			}
+		}
+		return allowed
+	}
+	require.Equal(t, 1_010*5+5_000, attack())
+	requireAllowed(t, 5, guess("ada"))
+	f.now = f.now.Add(time.Minute)
+	require.Equal(t, 500, attack(), "a tenth of the budget comes back in a minute")
+	requireAllowed(t, 5, guess("grace"))
+	require.Equal(t, int64(50+1+10_100-500+1), f.SharedRefusals())
+	require.Contains(t, f.log.String(), `limit="user codes"`)
+	require.Equal(t, 2, strings.Count(f.log.String(), "\n"), "at most a line in 30 seconds")
 }
 
 // The attack: one address fills the store with codes.
@@ -48,6 +81,42 @@ func TestDevicesOfOneAddressAreLimited(t *testing.T) {
 		requireAllowed(t, 30, func() error { return f.CountDeviceStart(t.Context(), at(address)) })
 	}
 	requireAllowed(t, 30*50, func() error { return f.CountDeviceStart(t.Context(), throttle.Client{}) })
+}
+
+// The attack: many addresses fill the store with codes.
+func TestDevicesOfAllAddressesTogetherAreLimited(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	n := 0
+	start := func() error {
+		n++
+		address := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+		return f.CountDeviceStart(t.Context(), throttle.Client{Address: address})
+	}
+	requireAllowed(t, 25_000, start)
+	require.Equal(t, int64(1), f.SharedRefusals())
+	require.Contains(t, f.log.String(), `limit="device codes"`)
+	require.NoError(t, f.CountDeviceGuess(t.Context(), "ada"), "user codes have budgets of their own")
+	f.now = f.now.Add(time.Hour)
+	requireAllowed(t, 25_000, start)
+}
+
+// The attack: a network with 65,536 client addresses uses up the codes of all.
+func TestOneNetworkDoesNotStopTheDevicesOfOthers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, throttle.Limits{})
+	for n := range 30_000 {
+		address := netip.MustParsePrefix("2001:db8:7::/48").Addr().As16()
+		address[6], address[7] = byte(n>>8), byte(n)
+		_ = f.CountDeviceStart(t.Context(), throttle.Client{Address: netip.AddrFrom16(address)})
+	}
+	require.Positive(t, f.SharedRefusals())
+	for _, other := range []string{"203.0.113.7", "203.0.113.8", "2001:db8:8::1", "::ffff:203.0.113.9"} {
+		for range 5 {
+			require.NoError(t, f.CountDeviceStart(t.Context(), at(other)), other)
+		}
+		require.Error(t, f.CountDeviceStart(t.Context(), at(other)), "%s: a sixth device", other)
+	}
 }
 
 // The attack: a device polls in a loop, or with many codes that do not exist, to fill the buckets of others.
@@ -82,4 +151,5 @@ func TestWithoutLimitsNothingAboutDevicesIsCounted(t *testing.T) {
 	require.NoError(t, off.CountDeviceGuess(t.Context(), "ada"))
 	off.BarDevicePolls("hash")
 	require.NoError(t, off.CheckDevicePoll("hash"))
+	require.Zero(t, off.SharedRefusals())
 }

@@ -70,6 +70,7 @@ type Throttle struct {
 	now       func() time.Time
 	log       *slog.Logger
 	outages   *outage.Tracker // of the limiter
+	crowds    *outage.Tracker // rejections because of a limit that all clients share
 
 	// The rates of the buckets that all clients with unknown addresses share.
 	unknownFailures, unknownSlowAttempts []limit.Rate
@@ -126,6 +127,7 @@ func New(
 		now:                 now,
 		log:                 log,
 		outages:             outage.New(now),
+		crowds:              outage.New(now),
 		unknownFailures:     multiply(limits.Failures, unknownFailuresFactor),
 		unknownSlowAttempts: multiply(limits.SlowAttempts, unknownSlowFactor),
 		barred:              barred,

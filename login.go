@@ -176,9 +176,9 @@ var (
 const (
 	defaultWorkloadLifetime = 15 * time.Minute
 
-	// assertionMargin is how long the store remembers a used assertion that has expired, because the clock
-	// of another instance may be behind.
-	assertionMargin = 10 * time.Minute
+	// assertionMargin is how long the store remembers a used assertion that has expired. The clock of the
+	// instance that prunes can be ahead, and then another instance would still accept the assertion.
+	assertionMargin = 2 * time.Hour
 )
 
 // SignInWorkload opens a session for a program that has no access key, but an assertion of an issuer that

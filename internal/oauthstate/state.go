@@ -33,8 +33,8 @@ const (
 	Lifetime = 10 * time.Minute
 
 	// UsedLifetime is how long the store must remember a used state. It is longer than Lifetime,
-	// because the clock of an instance may be behind.
-	UsedLifetime = Lifetime + 2*time.Minute
+	// because the clock of the instance that prunes can be ahead, or that of another one behind.
+	UsedLifetime = Lifetime + 2*time.Hour
 )
 
 const (

@@ -170,6 +170,7 @@ func TestAStateIsValidOnceAndForTenMinutes(t *testing.T) {
 	// The browser sends the removed cookie again.
 	b.client.Jar.SetCookies(mustURL(t, g.server.URL), cookies)
 	require.Equal(t, http.StatusBadRequest, b.get(callback).status, "the state is consumed")
+	require.Equal(t, 1, g.fake.Count(githubtest.EndpointAccessToken), "GitHub is not asked again")
 
 	late := b.callbackURL(b.authURL(signInCall))
 	g.clock.Advance(10 * time.Minute)

@@ -37,8 +37,25 @@ func TestAConsumedStateIsKeptLongerThanItsCookie(t *testing.T) {
 		require.NoError(t, err)
 		return n
 	}
-	require.Zero(t, pruned(12*time.Minute-time.Microsecond))
-	require.Equal(t, 1, pruned(12*time.Minute))
+	const kept = 2*time.Hour + 10*time.Minute
+	require.Zero(t, pruned(kept-time.Microsecond))
+	require.Equal(t, 1, pruned(kept))
+}
+
+// The attack: an instance whose clock is ahead removes the record of a used state, and another instance
+// accepts the state again.
+func TestAnInstanceWhoseClockIsAheadDoesNotReviveAState(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	p := g.pending()
+	require.Equal(t, http.StatusOK, g.sendCallback(p).status)
+	const ahead = 2*time.Hour + 9*time.Minute
+	g.clock.Advance(ahead)
+	_, err := g.instance().Prune(t.Context())
+	require.NoError(t, err)
+	g.clock.Advance(-ahead)
+	require.Equal(t, http.StatusBadRequest, g.sendCallback(p).status)
+	require.Equal(t, 1, g.fake.Count(githubtest.EndpointAccessToken), "GitHub is not asked again")
 }
 
 func TestAFlowCanCompleteOnAnotherInstance(t *testing.T) {

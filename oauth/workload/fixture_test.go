@@ -83,12 +83,12 @@ func (f *fixture) startIssuer() *workloadtest.Issuer {
 	return issuer
 }
 
-// newService returns an instance over the store.
-func (f *fixture) newService(store auth.Store) *auth.Service {
+// newService returns an instance over the store. The functions change its configuration.
+func (f *fixture) newService(store auth.Store, change ...func(*auth.Config)) *auth.Service {
 	f.t.Helper()
 	key, err := auth.NewEdDSAKey("", ed25519.NewKeyFromSeed([]byte(strings.Repeat("workload", 4))))
 	require.NoError(f.t, err)
-	svc, err := auth.New(store, auth.Config{Issuer: f.url, SigningKeys: []auth.SigningKey{key},
+	cfg := auth.Config{Issuer: f.url, SigningKeys: []auth.SigningKey{key},
 		Proxies: auth.NoProxies(), Now: f.clock.Now, Logger: slog.New(slog.DiscardHandler),
 		Tokens: auth.TokenConfig{Scopes: []string{"reports:read", "reports:write"},
 			Audiences: []string{reports}},
@@ -96,7 +96,11 @@ func (f *fixture) newService(store auth.Store) *auth.Service {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.events = append(f.events, e)
-		}})
+		}}
+	for _, c := range change {
+		c(&cfg)
+	}
+	svc, err := auth.New(store, cfg)
 	require.NoError(f.t, err)
 	return svc
 }

@@ -106,9 +106,10 @@ type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("the issuer answers with status %d", int(e)) }
 
-// isRefusal reports whether the issuer has answered that it has no keys. A redirect is a refusal, because it
-// is not followed. Any other status means that the issuer cannot answer now. If the request had the token of
-// a TokenFile, 401 and 403 are about this token, which can have expired, and not about the keys.
+// isRefusal reports whether the issuer, or a proxy in front of it, has refused to return keys. A redirect is
+// a refusal, because it is not followed. Any other status means that the issuer cannot answer now. If the
+// request had the token of a TokenFile, 401 and 403 are about this token, which can have expired, and not
+// about the keys.
 func (e statusError) isRefusal(withToken bool) bool {
 	switch int(e) {
 	case http.StatusUnauthorized, http.StatusForbidden:

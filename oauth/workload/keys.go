@@ -30,6 +30,12 @@ const (
 	patience  = 2 * time.Second  // how long a request waits for a read while older keys are good
 	logGap    = 10 * time.Minute // least time between two log lines of one outage
 
+	// An issuer that refuses to return its keys may have given up its old ones. But a proxy or a firewall in
+	// front of the issuer can refuse a few requests, too. So the known keys are forgotten only after this
+	// many refusals in a row, the first of which is at least this old.
+	goneReads = 3
+	goneAfter = 15 * time.Minute
+
 	maxKeys    = 64
 	minRSABits = 2048
 	maxRSABits = 8192 // larger keys take milliseconds
@@ -59,6 +65,9 @@ type keySet struct {
 	reading chan struct{} // closed when the running read has ended; nil if no read runs
 	failure error         // the error of the latest read that has ended
 	logged  time.Time     // when the log last got a line about an outage; zero if there is no outage
+
+	refusals int       // reads that the issuer has refused since the last success
+	refused  time.Time // when the first of these reads began
 }
 
 func newKeySet(setting Issuer, now func() time.Time, log *slog.Logger) *keySet {
@@ -154,11 +163,26 @@ func (k *keySet) fetch(now time.Time, done chan struct{}) {
 	var status statusError
 	switch {
 	case err == nil:
-		k.keys, k.read = keys, now
+		k.keys, k.read, k.refusals = keys, now, 0
 	case errors.As(err, &status) && status.isRefusal(k.setting.TokenFile != ""):
-		k.keys = nil
+		k.countRefusal(now)
 	}
 	k.report(now, err)
+}
+
+// countRefusal counts a read that the issuer has refused, and forgets the keys if there were enough. A read
+// that fails in another way says nothing about the keys, so it neither counts nor ends the refusals. The
+// caller must hold the lock.
+func (k *keySet) countRefusal(now time.Time) {
+	if k.refusals == 0 {
+		k.refused = now
+	}
+	k.refusals++
+	if k.keys != nil && k.refusals >= goneReads && age(now, k.refused) >= goneAfter {
+		k.keys = nil
+		k.log.Error("workload: an issuer keeps refusing to return its keys: the known ones are not used any "+
+			"more", "issuer", k.setting.URL, "refusals", k.refusals)
+	}
 }
 
 // report writes the beginning and the end of an outage to the log. The caller must hold the lock.

@@ -37,6 +37,7 @@ const (
 	Healthy     Fault = iota
 	Down              // status 503
 	Gone              // status 404
+	Forbidden         // status 403, as from a firewall in front of the issuer
 	Hang              // no answer, until the client gives up
 	Huge              // an answer without an end
 	Redirect          // a redirect to the same path of another server, which answers as it should
@@ -183,6 +184,8 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case fault == Gone:
 		w.WriteHeader(http.StatusNotFound)
+	case fault == Forbidden:
+		w.WriteHeader(http.StatusForbidden)
 	case fault == Garbage:
 		fmt.Fprint(w, "<html>")
 	case fault == Redirect && !strings.HasPrefix(r.URL.Path, "/elsewhere"):

@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/limit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -69,6 +70,18 @@ func TestAWorkloadGetsASessionOfItsServiceUser(t *testing.T) {
 	_, err = f.signInOnce(auth.WorkloadSignIn{UserID: robot.ID, Reusable: true,
 		Lifetime: 1500 * time.Millisecond, ExpiresAt: f.clock.Now().Add(time.Minute)})
 	require.ErrorIs(t, err, auth.ErrInvalid, "no whole seconds")
+}
+
+func TestAScopeThatDoesNotExistUsesUpNoAssertion(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Tokens.Scopes = []string{"deploy"} })
+	signIn := auth.WorkloadSignIn{UserID: f.registerService("robot").User.ID,
+		Issuer: "https://ci.example.com", AssertionID: "1", ExpiresAt: f.clock.Now().Add(time.Minute), Scopes: auth.NewScopes("unknown")}
+	_, err := f.signInOnce(signIn)
+	require.ErrorIs(t, err, auth.ErrInvalid)
+	signIn.Scopes = auth.NewScopes("deploy")
+	_, err = f.signInOnce(signIn)
+	require.NoError(t, err)
 }
 
 // The attack: a request is held back until the store has forgotten that its assertion was used.
@@ -182,7 +195,7 @@ func TestTheEventOfAWorkloadSaysWhoItIs(t *testing.T) {
 	signIn := auth.WorkloadSignIn{UserID: robot.ID, Issuer: "https://ci.example.com",
 		Subject: "job\u202e" + strings.Repeat("x", 2000), AssertionID: "1",
 		ExpiresAt: f.clock.Now().Add(time.Minute)}
-	_, err := f.signInOnce(signIn)
+	token, err := f.signInOnce(signIn)
 	require.NoError(t, err)
 	_, err = f.signInOnce(signIn)
 	require.ErrorIs(t, err, auth.ErrAssertionRejected)
@@ -206,6 +219,7 @@ func TestTheEventOfAWorkloadSaysWhoItIs(t *testing.T) {
 		require.Equal(t, i > 0, e.Kind == eventkind.SignInRejected)
 	}
 	require.Equal(t, robot.ID, events[0].UserID)
+	require.Equal(t, token.Session.ID, events[0].SessionID)
 	require.Equal(t, robot.ID, events[1].UserID)
 	require.Empty(t, events[2].UserID)
 }
@@ -218,30 +232,39 @@ func runEvents(t *testing.T, svc *auth.Service) {
 	require.ErrorIs(t, svc.Run(ctx), context.Canceled)
 }
 
-// A flood is refused before the assertion is verified, and a right assertion is not refused because others
-// from the same address were wrong.
+// A flood is refused before the assertion is verified. A right assertion is not refused because others from
+// the same address were wrong. An assertion that cannot be verified counts as an attempt, and as no failure.
 func TestOnlyAFloodKeepsARightAssertionOut(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	const outages, failures, flood = 30, 20, 60
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
+		cfg.Throttling.Flood = []limit.Rate{{Count: flood, Per: time.Minute}}
+	})
 	robot := f.registerService("robot").User
 	ctx := auth.WithClientInfo(t.Context(), auth.ClientInfo{Address: netip.MustParseAddr("192.0.2.7")})
-	verified, wrong := 0, true
+	verified, problem := 0, errors.New("the issuer does not answer")
 	try := func() error {
 		_, err := f.svc.SignInWorkload(ctx, func(context.Context) (auth.WorkloadSignIn, error) {
 			verified++
-			if wrong {
-				return auth.WorkloadSignIn{}, auth.ErrAssertionRejected
-			}
-			return auth.WorkloadSignIn{UserID: robot.ID, Reusable: true, ExpiresAt: f.clock.Now().Add(1)}, nil
+			return auth.WorkloadSignIn{UserID: robot.ID, Reusable: true, ExpiresAt: f.clock.Now().Add(1)},
+				problem
 		})
 		return err
 	}
-	for range 20 {
+	for range outages {
+		require.ErrorIs(t, try(), problem)
+	}
+	problem = auth.ErrAssertionRejected
+	for range failures {
 		require.ErrorIs(t, try(), auth.ErrAssertionRejected)
 	}
-	var throttled *auth.ThrottledError
+	throttled := new(auth.ThrottledError)
 	require.ErrorAs(t, try(), &throttled)
-	require.Equal(t, 21, verified)
-	wrong = false
-	require.NoError(t, try())
+	problem = nil
+	for range flood - outages - failures - 1 {
+		require.NoError(t, try())
+	}
+	require.Equal(t, flood, verified)
+	require.ErrorAs(t, try(), &throttled)
+	require.Equal(t, flood, verified, "the assertion is not looked at")
 }

@@ -208,8 +208,8 @@ func TestProtectedRouteIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 				require.Equal(t, 401, answer.StatusCode, "%s: %s", name, path)
 				challenge := strings.Join(slices.DeleteFunc([]string{c.problem, needs[path]},
 					func(parameter string) bool { return parameter == "" }), ", ")
-				require.Equal(t, strings.TrimSpace("Bearer "+challenge), answer.Header.Get("WWW-Authenticate"),
-					"%s: %s", name, path)
+				require.Equal(t, strings.TrimSpace("Bearer "+challenge),
+					answer.Header.Get("WWW-Authenticate"), "%s: %s", name, path)
 				require.Len(t, answer.Header["Www-Authenticate"], 1)
 				require.Equal(t, "no-store", answer.Header.Get("Cache-Control"), "%s: %s", name, path)
 				require.True(t, strings.HasPrefix(answer.body, `{"detail":"`) &&

@@ -297,6 +297,15 @@ var newLimits = []*auth.ScopeSet{
 	nil, auth.NewScopes(), auth.NewScopes(auth.ScopeKeys), auth.NewScopes(reading),
 }
 
+// identifies returns the status of a request with the token, whatever its scopes are.
+func identifies(svc *auth.Service, token string) int {
+	return send(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := svc.Identify(r); err != nil {
+			auth.WriteError(w, r, err)
+		}
+	}), http.MethodGet, "/", "", "Authorization", "Bearer "+token).status
+}
+
 func TestSettingTheScopesOfAKeyRevokesItsSessions(t *testing.T) {
 	t.Parallel()
 	for _, before := range []*auth.ScopeSet{nil, auth.NewScopes(reading)} {
@@ -305,15 +314,15 @@ func TestSettingTheScopesOfAKeyRevokesItsSessions(t *testing.T) {
 			pair := in.keyOf(in.user, before)
 			opened, bystander := in.open(pair).Bearer.Reveal(), in.loginToken(t)
 			for _, svc := range []*auth.Service{in.svc, in.other} {
-				require.Equal(t, http.StatusOK, status(svc, opened))
+				require.Equal(t, http.StatusOK, identifies(svc, opened))
 			}
 			keys := in.svc.Credentials()
 			require.NoError(t, keys.SetScopes(t.Context(), authtest.ByHost, pair.AccessKey, after))
-			require.Equal(t, http.StatusUnauthorized, status(in.svc, opened), "at once")
+			require.Equal(t, http.StatusUnauthorized, identifies(in.svc, opened), "at once")
 			in.clock.Advance(5*time.Second - 1)
-			require.Equal(t, http.StatusOK, status(in.other, opened), "it has not read the feed")
+			require.Equal(t, http.StatusOK, identifies(in.other, opened), "it has not read the feed")
 			in.clock.Advance(1)
-			require.Equal(t, http.StatusUnauthorized, status(in.other, opened))
+			require.Equal(t, http.StatusUnauthorized, identifies(in.other, opened))
 			require.Equal(t, http.StatusOK, status(in.svc, bystander), "another key of the user")
 			require.True(t, after.Equal(in.scopesOf(pair)), "the secret stays")
 
@@ -357,7 +366,7 @@ func TestSettingScopesThatAreNotValidChangesNothing(t *testing.T) {
 	}
 	err := keys.SetScopes(t.Context(), authtest.ByHost, "ak_live_0", nil)
 	require.ErrorIs(t, err, auth.ErrNotFound)
-	require.Equal(t, http.StatusOK, status(f.svc, opened))
+	require.Equal(t, http.StatusOK, identifies(f.svc, opened))
 	require.True(t, auth.NewScopes(reading).Equal(f.scopesOf(pair)))
 }
 

@@ -226,3 +226,10 @@ func (s *Service) serveBrowser(c *callerContext, w http.ResponseWriter, r *http.
 	}
 	next.ServeHTTP(w, r.WithContext(c))
 }
+
+func laterTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

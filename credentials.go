@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/accesskey"
 	"github.com/sallyport-go/auth/internal/defaults"
+	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/internal/outage"
 	"github.com/sallyport-go/auth/internal/secrethash"
 )
@@ -112,9 +113,8 @@ func (v *CredentialVerifier) GeneratePair() KeyPair {
 // returns ErrNotFound.
 //
 // Issue also returns ErrNotFound if the store keeps users and the user does not exist. It returns
-// ErrTooManyKeys if the user has [MaxKeys] keys already, and an *[InvalidError] if an option is not valid or
-// a scope is unknown: see [TokenConfig]. It also returns the errors of [Authority.Check] and
-// [Authority.CheckKeyGrant].
+// ErrTooManyKeys if the user has [MaxKeys] keys already, and an *[InvalidError] if an option is not valid
+// or a scope is unknown: see [TokenConfig]. It also returns the errors of an [Authority].
 func (v *CredentialVerifier) Issue(
 	ctx context.Context, by Authority, userID string, options KeyOptions,
 ) (KeyPair, error) {
@@ -205,7 +205,7 @@ func (v *CredentialVerifier) Verify(ctx context.Context, pair KeyPair) (AccessKe
 	if err != nil {
 		v.events.recordSignIn(ctx, began, v.signInEvent(pair, err), err)
 	}
-	key.Scopes = key.sessionScopes()
+	key.Scopes = key.SessionScopes()
 	return key, user, err
 }
 
@@ -226,7 +226,7 @@ func (v *CredentialVerifier) verifyAndTouch(ctx context.Context, pair KeyPair) (
 		return AccessKey{}, User{}, err
 	}
 	now := v.now()
-	if now.Before(key.LastUsedAt.Add(KeyUsePrecision)) {
+	if now.Before(key.LastUsedAt.Add(limits.KeyUsePrecision)) {
 		return key, user, nil
 	}
 	err = v.store.TouchKey(ctx, key.ID, now)
@@ -303,7 +303,7 @@ func (v *CredentialVerifier) formOf(pair KeyPair) pairForm {
 	case v.format.IsKey(pair.AccessKey) && v.format.IsSecret(secret):
 		return generatedPair
 	case v.slow != nil && !v.format.Resembles(pair.AccessKey) &&
-		len(pair.AccessKey) <= MaxAccessKeyLength && len(secret) <= secrethash.MaxSecret:
+		len(pair.AccessKey) <= maxAccessKeyLength && len(secret) <= secrethash.MaxSecret:
 		return importedPair
 	}
 	return noPair

@@ -33,12 +33,11 @@ func (v *CredentialVerifier) List(ctx context.Context, userID string) ([]AccessK
 // the sessions that the key opened are not revoked. If the secret has leaked, use
 // [CredentialVerifier.Revoke] or [CredentialVerifier.RevokeLeaked] instead.
 //
-// Rotate returns ErrNotFound if the key does not exist or has expired. It also returns ErrNotFound
-// if the authority is a session without SuperUser and the key belongs to another user. It returns
-// ErrRotating if a previous secret still works, and an *[InvalidError] if the overlap is out of
-// range or the key was imported. It also returns the errors of [Authority.Check] and
-// [Authority.CheckRotation]. An imported key cannot be rotated, because a generated secret works only with a
-// generated access key.
+// Rotate returns ErrNotFound if the key does not exist or has expired. It also returns ErrNotFound if the
+// authority is a session without SuperUser and the key belongs to another user. It returns ErrRotating if a
+// previous secret still works, and an *[InvalidError] if the overlap is out of range or the key was
+// imported. It also returns the errors of an [Authority]. An imported key cannot be rotated, because a
+// generated secret works only with a generated access key.
 //
 // If [AccessKey.MustRotate] is set, the overlap must be zero. Rotate then revokes the sessions that the key
 // opened, because they can do nothing but rotate the key: the client signs in again with the new secret. For
@@ -100,8 +99,8 @@ func (v *CredentialVerifier) rotate(
 //
 // SetScopes returns ErrNotFound if the key does not exist, or if the authority is a session without
 // SuperUser and the key belongs to another user. It returns an *[InvalidError] if a scope is neither in
-// [TokenConfig.Scopes] nor one of this package. It also returns the errors of [Authority.Check], and the
-// errors of [Authority.CheckKeyGrant] for both the earlier and the new scopes.
+// [TokenConfig.Scopes] nor one of this package. It also returns the errors of an [Authority], which must be
+// allowed to give both the earlier and the new scopes.
 func (v *CredentialVerifier) SetScopes(
 	ctx context.Context, by Authority, accessKey string, scopes *ScopeSet,
 ) error {
@@ -191,9 +190,9 @@ func (c *PepperCounts) add(key AccessKey, now time.Time) {
 	}
 }
 
-// Revoke revokes the access key and the sessions that the key opened. It returns ErrNotFound if the
-// key does not exist, or if the authority is a session without SuperUser and the key belongs to
-// another user. It also returns the errors of [Authority.Check] and [Authority.CheckGrant].
+// Revoke revokes the access key and the sessions that the key opened. It returns ErrNotFound if the key
+// does not exist, or if the authority is a session without SuperUser and the key belongs to another user.
+// It also returns the errors of an [Authority].
 func (v *CredentialVerifier) Revoke(ctx context.Context, by Authority, accessKey string) error {
 	if err := v.tokens.checkAuthority(ctx, by); err != nil {
 		return err

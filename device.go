@@ -98,10 +98,11 @@ func (s *Service) StartDevice(ctx context.Context, clientID string, scopes *Scop
 // many attempts. The first 5 attempts of each user in an hour have a budget of their own, so users who guess
 // all the time do not stop the others (docs/throttling.md).
 //
-// ClaimDevice returns ErrNotFound if the code is wrong, has expired or was used, or if another session has
-// claimed the device and [DeviceAuthorization.ClaimedBy] does not allow this one. It returns
-// ErrSessionTooOld if the session is older than Config.ReauthAfter, or than ten minutes if ReauthAfter is not
-// set. It also returns the errors of [Authority.Check] and of [DeviceAuthorization.ClaimedBy].
+// ClaimDevice returns ErrNotFound if the code is wrong, has expired or was used, or if a session of another
+// user, or another live session of this user, has claimed the device. It returns ErrSessionTooOld if the
+// session is older than Config.ReauthAfter, or than ten minutes if ReauthAfter is not set. It returns
+// ErrServiceUser if the user is a service user, and an *[InsufficientScopeError] if the session is that of a
+// device or has none of the scopes. It also returns the errors of an [Authority].
 func (s *Service) ClaimDevice(ctx context.Context, by Authority, userCode string) (
 	DeviceAuthorization, error) {
 	if err := s.checkDecider(ctx, by); err != nil {
@@ -119,8 +120,7 @@ func (s *Service) ClaimDevice(ctx context.Context, by Authority, userCode string
 // [eventkind.DeviceApproved], and returns the device.
 //
 // It returns ErrNotFound if the session has not claimed the device, if the code has expired, or if somebody
-// has decided already. It also returns the errors of [Authority.Check] and of
-// [DeviceAuthorization.ApprovedBy].
+// has decided already. It also returns the other errors of ClaimDevice.
 func (s *Service) ApproveDevice(ctx context.Context, by Authority, userCode string) (
 	DeviceAuthorization, error) {
 	if err := s.checkDecider(ctx, by); err != nil {

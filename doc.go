@@ -156,13 +156,8 @@
 //
 // # Writing a store
 //
-// The documentation of [AccountStore] has the rules for a store, and package storetest tests them.
-// Before a store writes a record, it must call the record's Validate method. It must check each hash
-// with [ValidateHash], and each OAuth state with [ValidateState]. It must compare names in the form
-// that [FoldASCII] returns. To change a record, a store calls [KeyRotation.Apply] or
-// [UserChange.Apply]. To create a session, it calls [Session.OpenedBy]. Before a change that gives
-// power, it calls [Authority.CheckGrant] or the method that takes its place, such as
-// [Authority.CheckNewUser]. It can keep the text of a [ScopeSet], and read it with [ParseScopes]. The
-// limits of a store are [MaxIDLength], [MaxAccessKeyLength], [MaxGitHubHostLength], [MaxKeys],
-// [KeyUsePrecision], [MaxNamedRevocations], [KeptRevocations] and [SkippedPositions].
+// The documentation of [AccountStore] has the rules for a store. Package storekit has the rules that are the
+// same in every store, as functions, and the limits of a store. Package storetest tests a store. Before a
+// store writes a record, it calls the record's Validate method. It compares names in the form that
+// [FoldASCII] returns. It can keep the text of a [ScopeSet], and read it with [ParseScopes].
 package auth

@@ -122,11 +122,11 @@ var (
 // These errors say why a token, or the session of an [Authority], was rejected. In each case, the
 // token or the session was valid earlier.
 var (
-	errRevoked        = fmt.Errorf("%w: no such session", ErrTokenRejected)
+	errRevoked        = token.ErrRevoked
 	errCommitsLost    = fmt.Errorf("%w: %w", ErrTokenRejected, revocation.ErrCommitsLost)
-	errSessionExpired = fmt.Errorf("%w: the session has expired", ErrTokenRejected)
-	errOtherAudience  = fmt.Errorf("%w: the session is for another audience", ErrTokenRejected)
-	errCallerDisabled = fmt.Errorf("%w: the user does not exist or is disabled", ErrTokenRejected)
+	errSessionExpired = token.ErrSessionExpired
+	errOtherAudience  = token.ErrSessionAudience
+	errCallerDisabled = token.ErrUserDisabled
 )
 
 // feedError converts an error of the revocation feed into an error of [TokenIssuer.Verify].

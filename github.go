@@ -212,7 +212,7 @@ func (cfg GitHubConfig) withDefaults() (GitHubConfig, error) {
 	case !oauthstate.IsReturnTo(cfg.ConnectedPage):
 		return cfg, errors.New("auth: GitHubConfig.ConnectedPage must be a path such as /account")
 	}
-	return cfg, checkID("GitHubConfig.Host", cfg.Host, MaxGitHubHostLength)
+	return cfg, checkID("GitHubConfig.Host", cfg.Host, maxGitHubHostLength)
 }
 
 // checkBaseURL parses a URL that must be https, or http on loopback. The URL must have a host, and

@@ -336,10 +336,10 @@ func (g *GitHubConnector) connect(
 	return nil, errors.New("auth: connecting a GitHub account: another request changed the record each time")
 }
 
-// Disconnect removes the user's GitHub token from the store, and then revokes it at GitHub if
-// GitHub answers. The user can still sign in with GitHub. Disconnect returns ErrNotFound if there
-// is no token. Without SuperUser, a session also gets ErrNotFound for the token of another user.
-// Disconnect also returns the errors of [Authority.Check].
+// Disconnect removes the user's GitHub token from the store, and then revokes it at GitHub if GitHub
+// answers. The user can still sign in with GitHub. Disconnect returns ErrNotFound if there is no token.
+// Without SuperUser, a session also gets ErrNotFound for the token of another user. Disconnect also returns
+// the errors of an [Authority].
 //
 // If no sealing key decrypts the token, it cannot be revoked at GitHub. Disconnect then logs that,
 // emits the event [eventkind.GitHubLost], and returns nil.
@@ -402,8 +402,8 @@ func (g *GitHubConnector) requireWayInWithoutGitHub(ctx context.Context, userID 
 // Forget makes the store forget to which user an unlinked account was linked. The account can then sign in
 // again, as a new user. GitHubConfig.SuperUsers works only one time for an account, even after Forget. The
 // authority must be an authority of the host or have SuperUser. Forget returns ErrNotFound if the store
-// remembers no user for the account, and ErrExists if the account is still linked. It also returns the errors
-// of [Authority.Check].
+// remembers no user for the account, and ErrExists if the account is still linked. It also returns the
+// errors of an [Authority].
 func (g *GitHubConnector) Forget(ctx context.Context, by Authority, account GitHubAccount) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired

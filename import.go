@@ -25,8 +25,8 @@ import (
 type ImportedKey struct {
 	UserID string
 
-	// AccessKey is text of at most [MaxAccessKeyLength] bytes. It must not begin with the prefix of
-	// a generated key or secret.
+	// AccessKey is text of at most 128 bytes. It must not begin with the prefix of a generated key or
+	// secret.
 	//
 	// AccessKey is public and must not be a secret. The user's calls show it. A token of the key that has
 	// scopes, and the introspection of the token, show it to other services as client_id. If it is an
@@ -59,9 +59,8 @@ const minChosenSecret = 8
 // Import adds an access key that another system made. To add users together with their keys, use
 // [Service.ImportUsers].
 //
-// Import returns ErrExists if the access key is taken, and never overwrites a key. It returns
-// ErrNotFound if the user does not exist. It also returns the errors of [Authority.Check] and
-// [Authority.CheckKeyGrant].
+// Import returns ErrExists if the access key is taken, and never overwrites a key. It returns ErrNotFound
+// if the user does not exist. It also returns the errors of an [Authority].
 //
 // Import rejects a key with an *[InvalidError] if [CredentialVerifier.Verify] would not accept the
 // key. Without [CredentialConfig.AllowImported], Import therefore rejects every key. If Peppers are

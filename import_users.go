@@ -78,10 +78,9 @@ type ImportProgress struct {
 // keeps the earlier value. To add rejected lines, correct them and call ImportUsers again. If
 // several imports run at the same time, even with the same lines, no user is added twice.
 //
-// If ctx is done, or if the stream or the store fails, the import ends with an error. The last
-// batch may or may not have been added then. ImportUsers checks ctx between two reads of the
-// stream, but cannot interrupt a read. It checks the authority for each batch, and returns the
-// errors of [Authority.Check].
+// If ctx is done, or if the stream or the store fails, the import ends with an error. The last batch may or
+// may not have been added then. ImportUsers checks ctx between two reads of the stream, but cannot
+// interrupt a read. It checks the authority for each batch, and returns the errors of an [Authority].
 func (s *Service) ImportUsers(
 	ctx context.Context, by Authority, lines io.Reader, options ImportOptions,
 ) (ImportProgress, error) {

@@ -66,7 +66,7 @@ func (s *Service) login(
 		if options.Audience != "" || options.Scopes != nil && !options.Scopes.Equal(rotateOnly) {
 			return Token{}, &InsufficientScopeError{Scope: ScopeRotate}
 		}
-		// The key may be rotated before the session is opened. Then OpenedBy refuses the session, because
+		// The key may be rotated before the session is opened. Then the store refuses the session, because
 		// the secret of this sign-in is the one that had to be replaced.
 		params.Scopes = rotateOnly
 	}
@@ -330,7 +330,7 @@ func (s *Service) VerifyPair(ctx context.Context, pair KeyPair) (AccessKey, User
 	if err == nil {
 		err = s.recheckMembership(ctx, user)
 	}
-	key.Scopes = key.sessionScopes()
+	key.Scopes = key.SessionScopes()
 	if err == nil && s.tokens.users != nil { // the store knows only the ID of the user
 		user, err = s.activeOwner(ctx, user.ID)
 	}

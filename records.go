@@ -1,15 +1,11 @@
 package auth
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strconv"
 	"time"
 
-	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/seal"
 )
 
@@ -62,9 +58,9 @@ type Session struct {
 	// never change.
 	Scopes *ScopeSet
 
-	// Audience is the service for which the session was opened: the aud claim of its token. Empty means
-	// the issuer itself. A session for another audience is no [Authority]: see [Authority.Check]. An
-	// Audience has at most 256 bytes of visible ASCII, without quotation marks and backslashes.
+	// Audience is the service for which the session was opened: the aud claim of its token. Empty means the
+	// issuer itself. A session for another audience is no [Authority]. An Audience has at most 256 bytes of
+	// visible ASCII, without quotation marks and backslashes.
 	Audience string
 }
 
@@ -121,27 +117,11 @@ type Revocation struct {
 	ExpiresAt time.Time
 }
 
-// Capped reports whether the entry names a session and has a Generation equal to its Position. Such
-// an entry exists only if the store has lost commits. The token of the session can then have a
-// greater Generation than the entry. A later entry for the user or for all users can miss the
-// token, because the later entry revokes only Generations below its own. Therefore, a store
-// replaces a capped entry only by another entry for the same session.
-func (r Revocation) Capped() bool { return revocation.Entry(r).IsCapped() }
-
 // GitHubAccount identifies an account at GitHub by the GitHub host and by the number of the account
 // at this host. A login does not identify an account, because logins can be renamed and reused.
 type GitHubAccount struct {
 	Host string `json:"host"` // "github.com", or the name of a GitHub Enterprise host; at most 253 bytes
 	ID   int64  `json:"id"`   // positive
-}
-
-// Digest returns a text that a store keeps in place of the account after it has pruned the account: see
-// [GitHubStore.PruneGitHubAccounts]. The account is not readable in the text. But anybody who computes the
-// digests of all numbers finds the account, so the text is no protection against an attacker.
-func (a GitHubAccount) Digest() string {
-	text := "sallyport github account\x00" + a.Host + "\x00" + strconv.FormatInt(a.ID, 10)
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
 }
 
 // GitHubProfile is the public profile of an account, as GitHub reports it.
@@ -218,32 +198,6 @@ type GitHubConnectWrite struct {
 	Link         GitHubLink
 	Token        GitHubToken
 	TokenVersion string // as in [GitHubSignInWrite]
-}
-
-// GitHubAccountState is the stored state of a GitHub account and of the user who signs in with it
-// or connects it. Before a store reads the state, it takes all locks that the change needs.
-type GitHubAccountState struct {
-	// LinkedTo is the ID of the user to whom the account is linked. Empty means none.
-	LinkedTo string
-
-	// RememberedFor is the ID of the user for whom the store remembers the account. This is the
-	// user to whom the account was last linked. Empty means none. See [GitHubStore.SignInGitHub].
-	RememberedFor string
-
-	// GrantSpent means that a sign-in with the account can no longer make a user a super user: see
-	// [GitHubStore.SignInGitHub].
-	GrantSpent bool
-
-	// UserIsService is true if the user is a service user. It is false if the store keeps no users.
-	UserIsService bool
-
-	// UserAccount is the account to which the user is linked at the same GitHub host. Zero means
-	// none.
-	UserAccount GitHubAccount
-
-	// TokenVersion is the Version of the user's token for this GitHub host. Empty means that there
-	// is no token.
-	TokenVersion string
 }
 
 // SessionClaims contains what a verified token says about its session.

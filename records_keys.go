@@ -9,8 +9,7 @@ import (
 // AccessKey is the record of one access key. It contains the hash of the secret, never the secret. Do not
 // answer a client with it as JSON: encoding/json writes the hash, so that a store can keep records as JSON.
 type AccessKey struct {
-	// ID is the public half of the pair, which a client sends as access_key. It has at most
-	// [MaxAccessKeyLength] bytes.
+	// ID is the public half of the pair, which a client sends as access_key. It has at most 128 bytes.
 	ID string
 
 	// UserID is the ID of the user who signs in with the key.
@@ -35,8 +34,8 @@ type AccessKey struct {
 	PreviousHash  string
 	PreviousUntil time.Time
 
-	// LastUsedAt is when a user last signed in with the key. Zero means never. A store does not
-	// record every use, so LastUsedAt can be too early by up to [KeyUsePrecision].
+	// LastUsedAt is when a user last signed in with the key. Zero means never. A store does not record
+	// every use, so LastUsedAt can be too early by up to a minute.
 	LastUsedAt time.Time
 
 	// Scopes limits the sessions that the key opens: see [ScopeSet]. nil means no limit. A key cannot have
@@ -50,16 +49,6 @@ type AccessKey struct {
 	// ExpiryNoticeAt is the time of the newest [eventkind.KeyExpiring] of the key. It is zero if there was
 	// none.
 	ExpiryNoticeAt time.Time
-}
-
-// ExpiryNoticeDue reports whether the key needs an event, because it expires soon: at the given time, it has
-// not expired and expires within the duration lead. There must have been no event since the time at which the
-// key began to expire within lead. If the key was created after that time, no event is due, because the
-// person who chose the expiry knows it.
-func (k AccessKey) ExpiryNoticeDue(now time.Time, lead time.Duration) bool {
-	begin := k.ExpiresAt.Add(-lead)
-	return !k.ExpiresAt.IsZero() && k.ExpiresAt.After(now) && !begin.After(now) &&
-		k.CreatedAt.Before(begin) && k.ExpiryNoticeAt.Before(begin)
 }
 
 // KeyOptions are the options of a new access key.
@@ -86,31 +75,9 @@ type KeyRotation struct {
 	Overlap time.Duration
 }
 
-// Apply returns the key after the rotation, whose MustRotate is false. The parameter now is the time of the
-// rotation. An implementation of [CredentialStore.RotateKey] truncates this time to the precision of the
-// store, and then calls Apply. Apply returns ErrNotFound if the key has expired, and ErrRotating if the key's
-// PreviousHash still works. It returns an [InvalidError] if MustRotate is set and the rotation has an
-// Overlap, because the previous secret must stop working.
-func (r KeyRotation) Apply(key AccessKey, now time.Time) (AccessKey, error) {
-	switch {
-	case !key.ExpiresAt.IsZero() && !key.ExpiresAt.After(now):
-		return AccessKey{}, fmt.Errorf("auth: the access key has expired: %w", ErrNotFound)
-	case key.PreviousUntil.After(now):
-		return AccessKey{}, ErrRotating
-	case key.MustRotate && r.Overlap > 0:
-		return AccessKey{}, invalidf("overlap_seconds", "must be 0, because the key must be rotated")
-	}
-	key.MustRotate = false
-	key.PreviousHash, key.PreviousUntil = "", time.Time{}
-	if r.Overlap > 0 {
-		key.PreviousHash, key.PreviousUntil = key.Hash, now.Add(r.Overlap)
-	}
-	key.Hash = r.Hash
-	return key, nil
-}
-
-// sessionScopes returns the scopes of the sessions that the key opens, if a sign-in asks for no others.
-func (k AccessKey) sessionScopes() *ScopeSet {
+// SessionScopes returns the Scopes of the sessions that the key opens, if a sign-in asks for no others: those
+// of the key or, if MustRotate is set, only [ScopeRotate].
+func (k AccessKey) SessionScopes() *ScopeSet {
 	if k.MustRotate {
 		return rotateOnly
 	}

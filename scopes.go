@@ -109,6 +109,19 @@ func (s *ScopeSet) Within(limit *ScopeSet) bool {
 	return limit == nil || s != nil && scope.Missing(s.text, limit.text) == ""
 }
 
+// CheckWithin returns an *[InsufficientScopeError] unless the set is within the limit: see [ScopeSet.Within].
+// The error names the first scope that is not in the limit. It names none if the set is nil, because no scope
+// gives everything.
+func (s *ScopeSet) CheckWithin(limit *ScopeSet) error {
+	switch {
+	case s.Within(limit):
+		return nil
+	case s == nil:
+		return &InsufficientScopeError{}
+	}
+	return &InsufficientScopeError{Scope: scope.Missing(s.text, limit.text)}
+}
+
 // List returns the scopes in ascending order. It returns nil for a nil set, and an empty slice that is not
 // nil for the empty set.
 func (s *ScopeSet) List() []string {
@@ -149,23 +162,25 @@ func (s *ScopeSet) UnmarshalJSON(text []byte) error {
 	}
 	set := NewScopes(names...)
 	*s = *set
-	return set.validate()
+	return set.checkFlaw()
 }
 
-func (s *ScopeSet) validate() error {
+// checkFlaw returns an *InvalidError if the set breaks a rule of NewScopes.
+func (s *ScopeSet) checkFlaw() error {
 	if s == nil || s.flaw == "" {
 		return nil
 	}
 	return invalidf("scopes", "%s", s.flaw)
 }
 
-// validateForKey returns an *InvalidError if no access key can have the set. A key that had ScopeRotate
-// would open a session that looks like one of a key that must be rotated.
-func (s *ScopeSet) validateForKey() error {
+// Validate returns an *[InvalidError] if no access key can have the set: if the set breaks a rule of
+// [NewScopes], or contains [ScopeRotate]. It returns nil for a nil set.
+func (s *ScopeSet) Validate() error {
+	// A key that had ScopeRotate would open a session that looks like one of a key that must be rotated.
 	if s != nil && s.Allows(ScopeRotate) {
 		return invalidf("scopes", "must not contain %s: set MustRotate instead", ScopeRotate)
 	}
-	return s.validate()
+	return s.checkFlaw()
 }
 
 // checkKnown returns an *InvalidError if the set has a scope that is neither one of this package nor one
@@ -173,7 +188,7 @@ func (s *ScopeSet) validateForKey() error {
 func (s *ScopeSet) checkKnown(known *ScopeSet) error {
 	switch {
 	case s == nil || s.flaw != "":
-		return s.validate()
+		return s.checkFlaw()
 	case known == nil:
 		return invalidf("scopes", "must be left out, because the service has no scopes")
 	case !s.Within(known):

@@ -33,7 +33,7 @@ func TestAllScopesOfASetTogetherHaveAtMost1024Bytes(t *testing.T) {
 		longest = append(longest, strings.Repeat(string(rune('a'+i)), 64))
 	}
 	require.Len(t, auth.NewScopes(longest...).String(), 1024)
-	require.NoError(t, auth.ValidateScopes(auth.NewScopes(longest...)))
+	require.NoError(t, auth.NewScopes(longest...).Validate())
 	longest[0] += "z"
-	require.ErrorIs(t, auth.ValidateScopes(auth.NewScopes(longest...)), auth.ErrInvalid)
+	require.ErrorIs(t, auth.NewScopes(longest...).Validate(), auth.ErrInvalid)
 }

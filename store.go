@@ -46,24 +46,24 @@ type Store interface {
 //     ctx.Err(). If ctx ends during a call, the call returns soon, and it has made its whole change
 //     or no change.
 //   - A method with a [Write] checks the write's Authority in the transaction of the change, after it has
-//     locked the records on which the check depends. It calls [Authority.Check], then [Authority.CheckOwner],
-//     and [Authority.CheckGrant] if the change gives power. Some methods call [Authority.CheckKeyGrant],
-//     [Authority.CheckRotation], [Authority.CheckNewUser], [Authority.CheckUserChange] or
-//     [Authority.CheckReset] in place of CheckGrant. The argument of CheckOwner is the ID of the user whose
-//     record changes, or "" if the change is about several users or none. Because of the locks, a change by a
-//     session and a revocation of this session wait for each other. So the session can change nothing after
-//     the revocation has returned.
+//     locked the records on which the check depends. It calls Check of storekit.Acting, then
+//     [Authority.CheckOwner], and CheckGrant of storekit.Acting if the change gives power. Some methods
+//     call CheckKeyGrant, CheckRotation, CheckNewUser, CheckUserChange or CheckReset in place of
+//     CheckGrant. The argument of CheckOwner is the ID of the user whose record changes, or "" if the
+//     change is about several users or none. Because of the locks, a change by a session and a revocation
+//     of this session wait for each other. So the session can change nothing after the revocation has
+//     returned.
 //   - A store that locks records takes the locks in this order: the record of everybody (one record
 //     that stands for all users), one record for the set of super users, user records by ascending
 //     ID, keys, sessions, links, the head of the revocation feed. RevokeEverybody locks the record
 //     of everybody exclusively. Every other method with a Write takes a shared lock on this record.
 //   - An [EventStore] stores the Event of a Write in the transaction of the change.
 //   - A method returns [ErrInvalid] if Validate of a record or of the Write returns an error, or if
-//     [ValidateHash] or [ValidateState] rejects a value. If several errors apply, a method returns
-//     the first of this list: the error of a context that is done, ErrInvalid, an error of the
-//     check of the Authority, an error of CheckGrant or a method in place of it, any other error
-//     that the method's comment names. As an exception, ErrNotFound for the changed record may come
-//     before an error of the check of the Authority.
+//     storekit.ValidateHash or storekit.ValidateState rejects a value. If several errors apply, a method
+//     returns the first of this list: the error of a context that is done, ErrInvalid, an error of the
+//     check of the Authority, an error of CheckGrant or a method in place of it, any other error that the
+//     method's comment names. As an exception, ErrNotFound for the changed record may come before an error
+//     of the check of the Authority.
 //   - A look-up returns [ErrNotFound] if the ID is invalid, for example too long.
 //   - A record whose ExpiresAt is equal to the given time has expired.
 //   - The store compares IDs byte for byte. It keeps usernames and e-mails as given. Two usernames
@@ -84,10 +84,10 @@ type AccountStore interface {
 type SessionStore interface {
 	// CreateSession adds a session, sets the user's LastLogin to the session's CreatedAt, and returns the
 	// stored session and user. If an access key opens the session, CreateSession records the key's use as
-	// TouchKey does, and stores the session that [Session.OpenedBy] returns. The stored session has no later
-	// ExpiresAt and no more Scopes than the key. While the user's record is locked, CreateSession reads the
-	// newest Position of the revocation feed, which becomes the session's Generation. So an entry for all
-	// sessions of the user revokes exactly the sessions that were added before the entry.
+	// TouchKey does, and stores the session that storekit.OpenSession returns. The stored session has no
+	// later ExpiresAt and no more Scopes than the key. While the user's record is locked, CreateSession
+	// reads the newest Position of the revocation feed, which becomes the session's Generation. So an entry
+	// for all sessions of the user revokes exactly the sessions that were added before the entry.
 	//
 	// The parameter limit is the maximum number of sessions of the user. Below one, there is no limit.
 	// Sessions that are revoked or have expired at CreatedAt do not count. To make room for the new session,
@@ -95,9 +95,9 @@ type SessionStore interface {
 	// CreatedAt, then Generation, then ID. In a store without users, concurrent calls can leave a few more
 	// sessions.
 	//
-	// It returns ErrNotFound if there is no such user, ErrUserDisabled if the user is not active,
-	// and ErrExists if the session's ID is taken. If AccessKeyID is set, it also returns ErrNotFound
-	// if the key is missing, and the errors of [Session.OpenedBy].
+	// It returns ErrNotFound if there is no such user, ErrUserDisabled if the user is not active, and
+	// ErrExists if the session's ID is taken. If AccessKeyID is set, it also returns ErrNotFound if the key
+	// is missing, and the errors of storekit.OpenSession.
 	//
 	// CreateSession locks the records of the user and of the key until it commits. The following
 	// methods take the same locks: [UserStore.UpdateUser], [UserStore.ResetUser],
@@ -135,13 +135,13 @@ type SessionStore interface {
 	// given session takes the place of Now plus MaxTokenLifetime.
 	//
 	// An entry for a session replaces an older entry for the session. An entry for a user replaces the
-	// older entries for the user and for the user's sessions, except [Revocation.Capped] ones. A replaced
-	// entry gets a zero ExpiresAt. All others are in force.
+	// older entries for the user and for the user's sessions, except capped ones: see storekit.IsCapped. A
+	// replaced entry gets a zero ExpiresAt. All others are in force.
 	//
-	// A user can get more than [MaxNamedRevocations] entries in force that each revoke one session.
-	// The store then also adds the entry that [FoldRevocations] returns, in the same transaction.
-	// This entry replaces most of the user's entries for one session. It also revokes every session
-	// of the user whose Generation is below the Generation of this entry.
+	// A user can get more than storekit.MaxNamedRevocations entries in force that each revoke one session.
+	// The store then also adds the entry that storekit.FoldRevocations returns, in the same transaction.
+	// This entry replaces most of the user's entries for one session. It also revokes every session of the
+	// user whose Generation is below the Generation of this entry.
 	RevokeSession(ctx context.Context, w Write, id string) error
 
 	// RevokeToken revokes the session that a verified token names, and removes the record of the
@@ -158,9 +158,9 @@ type SessionStore interface {
 	RevokeUserSessions(ctx context.Context, w Write, userID string) (int, error)
 
 	// RevokeOtherSessions revokes all sessions of the user of the Write's authority, except the session of
-	// the authority, and returns how many of them were neither expired nor revoked. It adds one entry to the
-	// feed for each session, as RevokeSession does, and folds them: see [FoldRevocations]. It returns
-	// ErrInvalid if the authority has a Host: see [Write.ValidateBySession].
+	// the authority, and returns how many of them were neither expired nor revoked. It adds one entry to
+	// the feed for each session, as RevokeSession does, and folds them: see storekit.FoldRevocations. It
+	// returns ErrInvalid if the authority has a Host: see storekit.ValidateBySession.
 	//
 	// A [DeviceStore] also removes the devices that the session of the authority has approved and that are
 	// not redeemed. Otherwise, such a device would get another session of the user afterwards.
@@ -169,14 +169,14 @@ type SessionStore interface {
 	// ExtendSession extends the session of the Write's authority, and returns the stored session and its
 	// user. The session keeps its ID, its Generation and all other fields, so a revocation of the session,
 	// earlier or later, revokes every token of the session. ExtendSession stores the session that
-	// [Session.ExtendedTo] returns for the given time and the locked access key of the session. It stores no
-	// event and does not change the user's LastLogin.
+	// storekit.ExtendSession returns for the given time and the locked access key of the session. It stores
+	// no event and does not change the user's LastLogin.
 	//
 	// ExtendSession returns ErrInvalid if the authority has a Host, ErrNotFound if the access key is
-	// missing, and the errors of [Session.ExtendedTo], which also checks the time. It locks the records of
-	// the user and of the key as CreateSession does. So no session is extended after a method that revokes
-	// it has returned, and a method that revokes the session afterwards adds an entry that expires no
-	// earlier than the extended session.
+	// missing, and the errors of storekit.ExtendSession, which also checks the time. It locks the records
+	// of the user and of the key as CreateSession does. So no session is extended after a method that
+	// revokes it has returned, and a method that revokes the session afterwards adds an entry that expires
+	// no earlier than the extended session.
 	ExtendSession(ctx context.Context, w Write, until time.Time) (Session, User, error)
 
 	// RevokeEverybody revokes all sessions of all users with one entry, which has neither a UserID
@@ -185,9 +185,9 @@ type SessionStore interface {
 	// counts them. The entry replaces the older one of this form. Its ExpiresAt is the latest
 	// ExpiresAt of the sessions and of the replaced entry, or Now plus MaxTokenLifetime if later.
 	//
-	// The entry's Position is above the time of the Write in microseconds since 1970. It is also
-	// more than [SkippedPositions] above the feed's newest Position and the parameter above. If the
-	// store has lost entries, for example after a backup was restored, they had lower Positions.
+	// The entry's Position is above the time of the Write in microseconds since 1970. It is also more than
+	// storekit.SkippedPositions above the feed's newest Position and the parameter above. If the store has
+	// lost entries, for example after a backup was restored, they had lower Positions.
 	//
 	// A caller that found lost commits sets the parameter above to a positive value. If the feed has
 	// an entry for all users with a greater Generation, RevokeEverybody then returns ErrChanged.
@@ -201,10 +201,10 @@ type SessionStore interface {
 	// reports whether the client is new: the store knows other clients of the user, but not this one. If the
 	// client is not new, RememberClient stores no event. So the first client of a user makes no event.
 	//
-	// A store knows at most [MaxClients] clients of a user. To add another, RememberClient removes the
-	// client from which the user has not signed in for the longest time. [UserStore.DeleteUser] removes the
-	// clients of the user. RememberClient returns ErrNotFound if there is no such user. It locks the user's
-	// record, so that of several concurrent calls for a new client one reports that it is new.
+	// A store knows at most storekit.MaxClients clients of a user. To add another, RememberClient removes
+	// the client from which the user has not signed in for the longest time. [UserStore.DeleteUser] removes
+	// the clients of the user. RememberClient returns ErrNotFound if there is no such user. It locks the
+	// user's record, so that of several concurrent calls for a new client one reports that it is new.
 	RememberClient(ctx context.Context, w Write, client SignInClient) (isNew bool, err error)
 
 	// PruneClients removes at most limit clients from which no user has signed in since the given time. It
@@ -219,14 +219,14 @@ type SessionStore interface {
 	// whose Position is at least the parameter from. If there are fewer than limit entries, the
 	// last is the newest entry of the feed. If limit is below one, it returns no entries.
 	//
-	// In a database, a later entry can be visible before an earlier one. ListRevocations must not
-	// return the later entry alone. A gap in the Positions of the newest [KeptRevocations] entries
-	// shows a missing entry, except right before an entry that revokes everybody.
+	// In a database, a later entry can be visible before an earlier one. ListRevocations must not return
+	// the later entry alone. A gap in the Positions of the newest storekit.KeptRevocations entries shows a
+	// missing entry, except right before an entry that revokes everybody.
 	ListRevocations(ctx context.Context, from int64, limit int) ([]Revocation, error)
 
-	// PruneRevocations removes at most limit entries of the feed that had expired at the given
-	// time. It returns the number of removed entries, as PruneKeys does. It does not remove the
-	// newest [KeptRevocations] entries, even if they have expired.
+	// PruneRevocations removes at most limit entries of the feed that had expired at the given time. It
+	// returns the number of removed entries, as PruneKeys does. It does not remove the newest
+	// storekit.KeptRevocations entries, even if they have expired.
 	PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error)
 }
 
@@ -261,9 +261,9 @@ type GitHubStore interface {
 	// account's grant is not spent, the user becomes a super user and the grant becomes spent. The
 	// Event of the Write is stored if the link is new or the user becomes a super user.
 	//
-	// It returns the errors of [GitHubSignInWrite.Check]: ErrChanged if the link or the token has changed
-	// since the caller read it, ErrServiceUser if the user is a service user, and ErrGitHubNotAllowed if
-	// the account is remembered for a user but no longer linked. It returns ErrExists if the username, the
+	// It returns the errors of storekit.SignInGitHub: ErrChanged if the link or the token has changed since
+	// the caller read it, ErrServiceUser if the user is a service user, and ErrGitHubNotAllowed if the
+	// account is remembered for a user but no longer linked. It returns ErrExists if the username, the
 	// user's ID or the session's ID is taken, ErrUserDisabled if the user is not active, and ErrNotFound if
 	// there is no such user.
 	SignInGitHub(ctx context.Context, w Write, signIn GitHubSignInWrite) (Session, User, error)
@@ -271,10 +271,10 @@ type GitHubStore interface {
 	// ConnectGitHub writes the link and the token of a user who is already signed in. It sets
 	// AdmittedAt and remembers the account as SignInGitHub does.
 	//
-	// It returns the errors of [GitHubConnectWrite.Check]. ErrExists means that the account is
-	// linked to or remembered for another user, or that the user is linked to another account of
-	// the GitHub host. ErrServiceUser means that the user is a service user. ErrChanged means that the
-	// stored token's Version is not TokenVersion.
+	// It returns the errors of storekit.ConnectGitHub. ErrExists means that the account is linked to or
+	// remembered for another user, or that the user is linked to another account of the GitHub host.
+	// ErrServiceUser means that the user is a service user. ErrChanged means that the stored token's
+	// Version is not TokenVersion.
 	ConnectGitHub(ctx context.Context, w Write, connect GitHubConnectWrite) error
 
 	// UpdateGitHubLink replaces the stored link of the account, except for its CreatedAt. It sets
@@ -326,11 +326,11 @@ type GitHubStore interface {
 	// ErrNotFound if the account is remembered for no user, and ErrExists if the account is linked.
 	ForgetGitHubAccount(ctx context.Context, w Write, account GitHubAccount) error
 
-	// PruneGitHubAccounts removes at most limit accounts that the store has remembered for no user
-	// since the given time or longer. DeleteUser and ForgetGitHubAccount are the beginning of this
-	// time, according to the Now of the Write. A spent grant stays spent: the store keeps the
-	// [GitHubAccount.Digest] of the account forever, and no other record of it. It returns the number
-	// of removed accounts, as PruneKeys does.
+	// PruneGitHubAccounts removes at most limit accounts that the store has remembered for no user since
+	// the given time or longer. DeleteUser and ForgetGitHubAccount are the beginning of this time,
+	// according to the Now of the Write. A spent grant stays spent: the store keeps the
+	// storekit.GitHubDigest of the account forever, and no other record of it. It returns the number of
+	// removed accounts, as PruneKeys does.
 	PruneGitHubAccounts(ctx context.Context, forgotten time.Time, limit int) (int, error)
 }
 

@@ -170,7 +170,7 @@ func longestIdentity(scopes *ScopeSet) token.Identity {
 	who := token.Identity{UserID: longest(MaxIDLength), Username: longest(maxUsernameLength),
 		SessionID: rand.Text()}
 	if scopes != nil {
-		who.Limited, who.Scope, who.AccessKeyID = true, scopes.text, longest(MaxAccessKeyLength)
+		who.Limited, who.Scope, who.AccessKeyID = true, scopes.text, longest(maxAccessKeyLength)
 	}
 	return who
 }
@@ -273,7 +273,7 @@ func (t *TokenIssuer) JWKS() []byte {
 // scopes are not known, and checkScopes accepts every valid scope. It always accepts rotateOnly.
 func (t *TokenIssuer) checkScopes(scopes *ScopeSet) error {
 	if t == nil || scopes == rotateOnly {
-		return scopes.validate()
+		return scopes.checkFlaw()
 	}
 	return scopes.checkKnown(t.scopes)
 }

@@ -77,7 +77,7 @@ func (t *TokenIssuer) Delegate(
 	}
 	// The scopes in the store decide, and those of the token too: an Identity can be made by hand.
 	for _, limit := range []*ScopeSet{session.Scopes, caller.Scopes()} {
-		if err := (Authority{}).CheckGrant(Session{Scopes: limit}, d.Scopes); err != nil {
+		if err := d.Scopes.CheckWithin(limit); err != nil {
 			return DelegatedToken{}, err
 		}
 	}

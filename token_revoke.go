@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sallyport-go/auth/eventkind"
+	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/token"
 )
 
@@ -63,10 +63,11 @@ func (t *TokenIssuer) checkAuthority(ctx context.Context, by Authority) error {
 	return err
 }
 
-// checkHostOwner does the same as [Authority.CheckKeyGrant] for a change that gives or changes a key of a
-// user in the host's table, because the store does not know the Audiences of such a user. If the store keeps
-// the users, checkHostOwner returns nil. The host's table cannot be read in the transaction of the change.
-// The Scopes of a session never change, so they can be read before the transaction.
+// checkHostOwner returns an *InsufficientScopeError if a limited session must not give or change a key of
+// the user in the host's table: see [scope.GivesDelegation]. The store does not know the Audiences of such a
+// user. If the store keeps the users, the store checks this, and checkHostOwner returns nil. The host's table
+// cannot be read in the transaction of the change. The Scopes of a session never change, so they can be read
+// before the transaction.
 func (t *TokenIssuer) checkHostOwner(ctx context.Context, by Authority, ownerID string) error {
 	if t == nil || t.users == nil || by.SessionID == "" || by.CheckOwner(ownerID) != nil {
 		return nil // the store checks the authority, and refuses it without saying whether there is a key
@@ -85,13 +86,16 @@ func (t *TokenIssuer) checkHostOwner(ctx context.Context, by Authority, ownerID 
 	case err != nil:
 		return fmt.Errorf("auth: reading the records of a service user's key: %w", err)
 	}
-	return by.CheckKeyGrant(session, owner, session.Scopes)
+	if scope.GivesDelegation(owner.Audiences, owner.ID, by.UserID) {
+		return (*ScopeSet)(nil).CheckWithin(session.Scopes)
+	}
+	return nil
 }
 
-// Revoke revokes the session, so that its token is rejected from then on. An authority with a
-// SessionID but without SuperUser can revoke only sessions of its own user. Revoke returns
-// ErrNotFound if there is no such session, or if the authority cannot revoke that session. It also
-// returns the errors of [Authority.Check]. To revoke the session of a token, use RevokeToken.
+// Revoke revokes the session, so that its token is rejected from then on. An authority with a SessionID but
+// without SuperUser can revoke only sessions of its own user. Revoke returns ErrNotFound if there is no
+// such session, or if the authority cannot revoke that session. It also returns the errors of an
+// [Authority]. To revoke the session of a token, use RevokeToken.
 func (t *TokenIssuer) Revoke(ctx context.Context, by Authority, sessionID string) error {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return err
@@ -153,10 +157,10 @@ func (t *TokenIssuer) revokeClaims(ctx context.Context, c *token.Claims, last ti
 	return nil
 }
 
-// RevokeUser revokes all sessions of the user, so that their tokens are rejected from then on. It
-// returns how many of the sessions were live. If the store keeps users and there is no such user,
-// it returns ErrNotFound. It also returns the errors of [Authority.Check]. An authority with the
-// SessionID of another user's session must have SuperUser set.
+// RevokeUser revokes all sessions of the user, so that their tokens are rejected from then on. It returns
+// how many of the sessions were live. If the store keeps users and there is no such user, it returns
+// ErrNotFound. It also returns the errors of an [Authority]. An authority with the SessionID of another
+// user's session must have SuperUser set.
 //
 // The user can sign in again, unless the user is disabled. A host with a [UserSource] calls
 // RevokeUser after it has disabled, demoted or deleted a user. After RevokeUser has returned, the
@@ -177,11 +181,11 @@ func (t *TokenIssuer) RevokeUser(ctx context.Context, by Authority, userID strin
 
 // RevokeOthers revokes all sessions of the authority's user, except the session of the authority, and
 // returns how many of them were live. Use it to sign a user out everywhere else. It also withdraws the
-// approvals of devices that have not got their tokens yet. RevokeOthers needs the authority of a session: it
-// returns an *[InvalidError] if the authority has a Host. It also returns the errors of [Authority.Check].
+// approvals of devices that have not got their tokens yet. RevokeOthers needs the authority of a session:
+// it returns an *[InvalidError] if the authority has a Host. It also returns the errors of an [Authority].
 //
-// A user can have revoked so many sessions that the revocation feed replaces entries: see [FoldRevocations].
-// The session of the authority can then be revoked too, if it is older than most of them.
+// A user can have revoked so many sessions that the store replaces entries of the revocation feed. The
+// session of the authority can then be revoked too, if it is older than most of them.
 func (t *TokenIssuer) RevokeOthers(ctx context.Context, by Authority) (int, error) {
 	if err := t.checkAuthority(ctx, by); err != nil {
 		return 0, err
@@ -204,52 +208,4 @@ func (t *TokenIssuer) learnRevocations(ctx context.Context) {
 	if t != nil && t.feed != nil {
 		t.feed.ReadAfterWrite(ctx)
 	}
-}
-
-// FoldRevocations keeps the revocation feed short if many of its entries each revoke one session of
-// the same user. The argument contains these entries in any order. It must not contain an entry
-// that a newer entry has replaced.
-//
-// FoldRevocations counts the given entries that are not [Revocation.Capped]. If there are more than
-// [MaxNamedRevocations], it returns one entry for the user, which replaces most of the counted
-// entries. Otherwise, it returns false. The returned entry expires with the last of the counted entries,
-// even if that entry stays: the record of a session can end before the session's last token, if the store
-// has lost commits.
-//
-// Capped entries stay in the feed. Of the counted entries, at most MaxNamedRevocations/2 stay:
-// those with the greatest Generations. If FoldRevocations returns true, the store does the
-// following in its transaction:
-//
-//   - It sets a zero ExpiresAt on each of the given entries that is not capped and whose Generation
-//     is below that of the returned entry.
-//   - It looks for the current entry for all sessions of the user. If there is one, and its
-//     Generation is not greater than that of the returned entry, the store sets a zero ExpiresAt on
-//     it.
-//   - It removes the user's sessions whose Generations are below that of the returned entry.
-//   - It raises the ExpiresAt of the returned entry to the latest ExpiresAt of the removed sessions
-//     and the replaced entries.
-//   - It adds the returned entry with the next Position.
-func FoldRevocations(named []Revocation) (folded Revocation, ok bool) {
-	named = slices.DeleteFunc(slices.Clone(named), Revocation.Capped)
-	if len(named) <= MaxNamedRevocations {
-		return Revocation{}, false
-	}
-	generations := make([]int64, len(named))
-	for i, entry := range named {
-		generations[i] = entry.Generation
-	}
-	slices.Sort(generations)
-	folded.UserID = named[0].UserID
-	folded.Generation = generations[len(generations)-1-MaxNamedRevocations/2] + 1
-	for _, entry := range named {
-		folded.ExpiresAt = laterTime(folded.ExpiresAt, entry.ExpiresAt)
-	}
-	return folded, true
-}
-
-func laterTime(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

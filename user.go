@@ -73,26 +73,9 @@ type UserChange struct {
 	Email    *string
 }
 
-// Apply returns the user after the change. Implementations of [UserStore.UpdateUser] call it.
-func (c UserChange) Apply(user User) User {
-	if c.IsSuperUser != nil {
-		user.IsSuperUser = *c.IsSuperUser
-	}
-	if c.IsActive != nil {
-		user.IsActive = *c.IsActive
-	}
-	if c.Username != nil {
-		user.Username = *c.Username
-	}
-	if c.Email != nil {
-		user.Email = *c.Email
-	}
-	return user
-}
-
 // GivesPower reports whether the change sets IsActive or IsSuperUser to true, or sets an Email that is not
-// empty. An e-mail address can give power, because a host can let a person who has lost an access key sign in
-// again by e-mail. See [Authority.CheckUserChange].
+// empty. An e-mail address can give power, because a host can let a person who has lost an access key sign
+// in again by e-mail. A limited session cannot make such a change: see [ScopeSet].
 func (c UserChange) GivesPower() bool {
 	return c.IsSuperUser != nil && *c.IsSuperUser || c.IsActive != nil && *c.IsActive ||
 		c.Email != nil && *c.Email != ""

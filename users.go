@@ -37,12 +37,11 @@ func (s *Service) RecoverSuperUser(ctx context.Context, userID string) (KeyPair,
 	return recovered.Pair, nil
 }
 
-// RegenerateCredentials replaces everything with which the user can sign in, and returns a new
-// pair. Use it if another person may have the user's credentials. RegenerateCredentials removes
-// every earlier key, session and GitHub link. It also tries to revoke the user's token at GitHub. A
-// disabled user stays disabled. The new key has the given options. RegenerateCredentials returns
-// ErrNotFound if there is no such user, and the errors of [Authority.Check] and
-// [Authority.CheckKeyGrant].
+// RegenerateCredentials replaces everything with which the user can sign in, and returns a new pair. Use it
+// if another person may have the user's credentials. RegenerateCredentials removes every earlier key,
+// session and GitHub link. It also tries to revoke the user's token at GitHub. A disabled user stays
+// disabled. The new key has the given options. RegenerateCredentials returns ErrNotFound if there is no
+// such user, and the errors of an [Authority].
 func (s *Service) RegenerateCredentials(
 	ctx context.Context, by Authority, userID string, key KeyOptions,
 ) (KeyPair, error) {
@@ -57,11 +56,10 @@ func (s *Service) RegenerateCredentials(
 	return made.Pair, nil
 }
 
-// ReinstateUser enables a disabled user and returns the user with a new pair. It removes every
-// earlier key, session and GitHub link, as RegenerateCredentials does. To enable a user without
-// removing the earlier keys, use UpdateUser. The new key has the given options. ReinstateUser returns
-// ErrNotFound if there is no such user, and the errors of [Authority.Check] and
-// [Authority.CheckKeyGrant].
+// ReinstateUser enables a disabled user and returns the user with a new pair. It removes every earlier key,
+// session and GitHub link, as RegenerateCredentials does. To enable a user without removing the earlier
+// keys, use UpdateUser. The new key has the given options. ReinstateUser returns ErrNotFound if there is no
+// such user, and the errors of an [Authority].
 func (s *Service) ReinstateUser(
 	ctx context.Context, by Authority, userID string, key KeyOptions,
 ) (Registration, error) {
@@ -119,10 +117,10 @@ func (s *Service) revokeAtGitHub(ctx context.Context, tokens []GitHubToken) {
 // sessions as they are. The username that the user gives up stays taken for [Config.NameRetention], but
 // the same user can take it again.
 //
-// UpdateUser returns ErrNotFound if there is no such user, ErrLastSuperUser if the change would leave
-// no active super user, an *[ExistsError] if a name is taken, an *[InvalidError] for a name that is not
-// valid, and the errors of [Authority.Check]. A limited session cannot enable or promote a user, give a
-// user an e-mail address, or rename a super user: UpdateUser then returns an *[InsufficientScopeError].
+// UpdateUser returns ErrNotFound if there is no such user, ErrLastSuperUser if the change would leave no
+// active super user, an *[ExistsError] if a name is taken, an *[InvalidError] for a name that is not valid,
+// and the errors of an [Authority]. A limited session cannot enable or promote a user, give a user an
+// e-mail address, or rename a super user: UpdateUser then returns an *[InsufficientScopeError].
 func (s *Service) UpdateUser(
 	ctx context.Context, by Authority, userID string, change UserChange,
 ) (User, error) {
@@ -164,10 +162,10 @@ func (c UserChange) describe() string {
 	return strings.Join(changes, " ")
 }
 
-// DeleteUser removes the user, and all keys, sessions and GitHub links of the user. It also tries to
-// revoke the user's token at GitHub. The username stays taken for [Config.NameRetention]. DeleteUser
-// returns ErrNotFound if there is no such user, ErrLastSuperUser if no active super user would be left,
-// and the errors of [Authority.Check].
+// DeleteUser removes the user, and all keys, sessions and GitHub links of the user. It also tries to revoke
+// the user's token at GitHub. The username stays taken for [Config.NameRetention]. DeleteUser returns
+// ErrNotFound if there is no such user, ErrLastSuperUser if no active super user would be left, and the
+// errors of an [Authority].
 func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) error {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return err
@@ -190,11 +188,10 @@ func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (
 	return s.tokens.RevokeUser(ctx, by, userID)
 }
 
-// RevokeEverybody revokes all sessions of all users, so that every user must sign in again. Use it
-// after a leaked signing key has been replaced, or after a backup has been restored. Access keys
-// and GitHub links stay. After RevokeEverybody has returned, this instance rejects the tokens of
-// the revoked sessions. An authority with a SessionID must have SuperUser set. RevokeEverybody
-// returns the errors of [Authority.Check].
+// RevokeEverybody revokes all sessions of all users, so that every user must sign in again. Use it after a
+// leaked signing key has been replaced, or after a backup has been restored. Access keys and GitHub links
+// stay. After RevokeEverybody has returned, this instance rejects the tokens of the revoked sessions. An
+// authority with a SessionID must have SuperUser set. RevokeEverybody returns the errors of an [Authority].
 func (s *Service) RevokeEverybody(ctx context.Context, by Authority) error {
 	if by.Host == "" && !by.SuperUser {
 		return ErrSuperUserRequired

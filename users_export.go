@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/sallyport-go/auth/internal/limits"
 )
 
 // ExportUser writes everything that the store keeps about the user to w, as one JSON object. Use it to
@@ -155,7 +157,7 @@ type exportedSession struct {
 
 // sessions also writes the expired sessions that have not been pruned.
 func (e *userExport) sessions(ctx context.Context) error {
-	sessions, err := e.service.store.ListSessions(ctx, e.userID, earliestTime)
+	sessions, err := e.service.store.ListSessions(ctx, e.userID, limits.EarliestTime)
 	if err != nil {
 		return err
 	}

@@ -46,9 +46,8 @@ type Registration struct {
 //
 // If a session adds a service user, the CreatedBy of the service user is the ID of the session's user.
 //
-// Register returns ErrExists if the username or the e-mail is taken. It returns an *InvalidError
-// for a field that is not valid. It also returns the errors of [Authority.Check] and
-// [Authority.CheckNewUser].
+// Register returns ErrExists if the username or the e-mail is taken. It returns an *InvalidError for a
+// field that is not valid. It also returns the errors of an [Authority].
 func (s *Service) Register(ctx context.Context, by Authority, user UserParams) (Registration, error) {
 	if err := s.checkAdministrator(ctx, by); err != nil {
 		return Registration{}, err

@@ -159,7 +159,7 @@ type UserStore interface {
 	//
 	// If the change sets a Username that differs from the present one in more than ASCII case, the present
 	// Username is retired: it stays taken, but the same user can take it again. The earlier Email becomes
-	// available. UpdateUser calls [Authority.CheckUserChange].
+	// available. UpdateUser calls CheckUserChange of storekit.Acting.
 	//
 	// It returns an [ExistsError] if another user has the Username or the Email, or if the Username is
 	// retired and belonged to another user. Of two concurrent calls with the same name, one fails.
@@ -170,12 +170,12 @@ type UserStore interface {
 	// count: they can all be disabled or demoted, and the last super user who is a person cannot.
 	UpdateUser(ctx context.Context, w Write, id string, change UserChange) (User, error)
 
-	// ResetUser replaces every way in which the user can sign in. In one transaction it removes all
-	// access keys, sessions, GitHub links and GitHub tokens, applies the change, and adds the key.
-	// It sets AdmittedAt to zero, because the user no longer depends on the rules of GitHub
-	// sign-in. The GitHub accounts stay remembered for the user, and their grants become spent: see
-	// SignInGitHub. ResetUser returns the changed record and the removed tokens, which the caller
-	// must still revoke at GitHub. ResetUser calls [Authority.CheckReset].
+	// ResetUser replaces every way in which the user can sign in. In one transaction it removes all access
+	// keys, sessions, GitHub links and GitHub tokens, applies the change, and adds the key. It sets
+	// AdmittedAt to zero, because the user no longer depends on the rules of GitHub sign-in. The GitHub
+	// accounts stay remembered for the user, and their grants become spent: see SignInGitHub. ResetUser
+	// returns the changed record and the removed tokens, which the caller must still revoke at GitHub.
+	// ResetUser calls CheckReset of storekit.Acting.
 	//
 	// It returns ErrNotFound if there is no such user, ErrInvalid if the key belongs to another user or
 	// the change sets a Username or an Email, and ErrLastSuperUser as UpdateUser does. It returns

@@ -7,44 +7,22 @@ import (
 
 	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/internal/oauthstate"
-	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/internal/scope"
 	"github.com/sallyport-go/auth/internal/text"
 )
 
-// Limits that the authors of a store need. Lengths are in bytes. The maximum length of every other
-// field of a record is in the comment of that field.
+// Limits of a record. Lengths are in bytes. The maximum length of every other field of a record is in the
+// comment of that field. Package storekit has the limits that only stores need.
 const (
-	MaxIDLength         = limits.ID         // the ID of a user or session, the Version of a GitHubToken
-	MaxAccessKeyLength  = limits.AccessKey  // an access key's ID
-	MaxGitHubHostLength = limits.GitHubHost // a GitHub account's Host
+	MaxIDLength = limits.ID // the ID of a user or session, the Version of a GitHubToken
 
 	// MaxKeys is the maximum number of access keys of one user.
 	MaxKeys = 100
-
-	// MaxClients is the maximum number of clients of one user that a store remembers: see
-	// [SessionStore.RememberClient].
-	MaxClients = 100
-
-	// KeyUsePrecision is the minimum time between two recorded uses of a key. If a use comes sooner
-	// after the last recorded use, a store does not record the new use.
-	KeyUsePrecision = time.Minute
-
-	// MaxNamedRevocations is the maximum number of sessions of one user that the revocation feed
-	// names one by one. Without this limit, a client that signs in and out in a loop could make the
-	// feed grow without bound.
-	MaxNamedRevocations = 1000
-
-	// KeptRevocations is the number of entries at the end of the revocation feed that are never
-	// pruned. A reader that has read one of these entries can continue from that entry.
-	KeptRevocations = revocation.KeptEntries
-
-	// SkippedPositions is the minimum number of Positions between the newest entry of the
-	// revocation feed and an entry of [SessionStore.RevokeEverybody].
-	SkippedPositions = revocation.SkippedPositions
 )
 
 const (
+	maxAccessKeyLength  = limits.AccessKey
+	maxGitHubHostLength = limits.GitHubHost
 	maxHashLength       = limits.Hash
 	maxUsernameLength   = limits.Username
 	maxEmailLength      = limits.Email
@@ -138,15 +116,15 @@ func checkAudiencesText(text string) error {
 // are valid. A store calls Validate before it writes the record.
 func (k AccessKey) Validate() error {
 	return cmp.Or(
-		checkID("access_key", k.ID, MaxAccessKeyLength),
+		checkID("access_key", k.ID, maxAccessKeyLength),
 		checkID("user_id", k.UserID, MaxIDLength),
-		ValidateHash(k.Hash),
+		checkHash(k.Hash),
 		checkText("label", k.Label, maxLabelLength),
 		checkTime("created_at", k.CreatedAt),
 		checkOptionalTime("expires_at", k.ExpiresAt),
 		checkPrevious(k.PreviousHash, k.PreviousUntil),
 		checkOptionalTime("last_used_at", k.LastUsedAt),
-		k.Scopes.validateForKey(),
+		k.Scopes.Validate(),
 		checkOptionalTime("expiry_notice_at", k.ExpiryNoticeAt),
 	)
 }
@@ -180,14 +158,14 @@ func checkPrevious(hash string, until time.Time) error {
 	case hash == "" || until.IsZero():
 		return invalidf("previous_until", "and the previous hash must be given both or not at all")
 	}
-	return cmp.Or(ValidateHash(hash), checkTime("previous_until", until))
+	return cmp.Or(checkHash(hash), checkTime("previous_until", until))
 }
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
 // are valid. A store calls Validate before it rotates the key.
 func (r KeyRotation) Validate() error {
 	return cmp.Or(
-		ValidateHash(r.Hash),
+		checkHash(r.Hash),
 		checkOverlap(r.Overlap),
 	)
 }
@@ -216,19 +194,19 @@ func (s Session) Validate() error {
 		checkID("session_id", s.ID, MaxIDLength),
 		checkID("user_id", s.UserID, MaxIDLength),
 		checkID("method", string(s.Method), MaxIDLength),
-		checkText("access_key", s.AccessKeyID, MaxAccessKeyLength),
+		checkText("access_key", s.AccessKeyID, maxAccessKeyLength),
 		checkTime("created_at", s.CreatedAt),
 		checkTime("expires_at", s.ExpiresAt),
 		checkText("user_agent", s.UserAgent, maxUserAgentLength),
 		checkText("ip", s.Address, maxAddressLength),
-		s.Scopes.validate(),
+		s.Scopes.checkFlaw(),
 		checkOptionalAudience(s.Audience),
 	)
 }
 
-// ValidateHash returns an [InvalidError] unless the hash of an access secret has 1 to 255 bytes of
-// visible ASCII. A store refuses every other hash.
-func ValidateHash(hash string) error {
+// checkHash returns an [InvalidError] unless the hash of an access secret has 1 to 255 bytes of
+// visible ASCII.
+func checkHash(hash string) error {
 	if hash == "" || len(hash) > maxHashLength {
 		return invalidf("hash", "must be 1 to %d bytes long", maxHashLength)
 	}
@@ -240,26 +218,16 @@ func ValidateHash(hash string) error {
 	return nil
 }
 
-// ValidateScopes returns an [InvalidError] if the set breaks a rule of [NewScopes] or contains [ScopeRotate].
-// It returns nil for a nil set. A store calls ValidateScopes before it sets the Scopes of a key.
-func ValidateScopes(scopes *ScopeSet) error { return scopes.validateForKey() }
-
-// ValidateState returns an [InvalidError] unless the ID and the time that are passed to
-// [GitHubStore.ConsumeState] are valid.
-func ValidateState(id string, expiresAt time.Time) error {
-	return cmp.Or(checkID("state", id, MaxIDLength), checkTime("expires_at", expiresAt))
-}
-
 // FoldASCII returns s with the letters A to Z in lower case and every other byte unchanged. Two
 // usernames or e-mails are the same if FoldASCII returns the same text for both.
 func FoldASCII(s string) string { return text.FoldASCII(s) }
 
 // checkID accepts any text that checkText accepts, except the empty text.
 func checkID(field, value string, limit int) error {
-	if value == "" {
-		return invalidf(field, "is required")
+	if flaw := text.IDFlaw(value, limit); flaw != "" {
+		return &InvalidError{Field: field, Reason: flaw}
 	}
-	return checkText(field, value, limit)
+	return nil
 }
 
 // checkName accepts text that a person can read and type: not empty, and without space at either
@@ -312,16 +280,9 @@ func checkReturnTo(path string) error {
 	return nil
 }
 
-// Stores keep times as microseconds since 1970. Zero means no time, so the earliest time is one
-// microsecond after the beginning of 1970.
-var (
-	earliestTime = time.UnixMicro(1)
-	latestTime   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-)
-
 func checkTime(field string, t time.Time) error {
-	if t.Before(earliestTime) || t.After(latestTime) {
-		return invalidf(field, "must be between the years 1970 and 9999")
+	if flaw := limits.TimeFlaw(t); flaw != "" {
+		return &InvalidError{Field: field, Reason: flaw}
 	}
 	return nil
 }

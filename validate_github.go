@@ -2,7 +2,6 @@ package auth
 
 import (
 	"cmp"
-	"fmt"
 )
 
 // Validate returns an [InvalidError] for the first field that is not valid, or nil if all fields
@@ -38,7 +37,7 @@ func (a GitHubAccount) validate() error {
 	if a.ID <= 0 {
 		return invalidf("account_id", "must be more than zero")
 	}
-	return checkID("host", a.Host, MaxGitHubHostLength)
+	return checkID("host", a.Host, maxGitHubHostLength)
 }
 
 // Validate returns an [InvalidError] for the first record that is not valid or does not match the
@@ -79,58 +78,6 @@ func validateLinkedToken(token GitHubToken, link GitHubLink) error {
 func sameUser(userID string, link GitHubLink) error {
 	if userID != link.UserID {
 		return invalidf("user_id", "must be the same in all records of one call")
-	}
-	return nil
-}
-
-// Check returns an error if a store must not write the sign-in. The state argument is what the
-// store has read about the GitHub account and the user of the Link. The hasUsers argument says
-// whether the store keeps users.
-//
-// Check returns ErrServiceUser if the user is a service user. It returns ErrGitHubNotAllowed if the state
-// has a RememberedFor but no LinkedTo: the account was linked before and has been unlinked. In the
-// following cases, Check returns ErrChanged, and the caller must read the link and the token again:
-//
-//   - The account is linked to another user.
-//   - The account is linked, and there is a NewUser.
-//   - The account is not linked, there is no NewUser, and the store keeps users.
-//   - The account is not linked, and the user of the Link is linked to another account of the
-//     GitHub host.
-//   - There is a Token, and the Version of the stored token is not TokenVersion.
-func (w GitHubSignInWrite) Check(state GitHubAccountState, hasUsers bool) error {
-	switch {
-	case state.UserIsService:
-		return fmt.Errorf("auth: signing in with GitHub: %w", ErrServiceUser)
-	case state.LinkedTo == "" && state.RememberedFor != "":
-		return fmt.Errorf("auth: the GitHub account was unlinked: %w", ErrGitHubNotAllowed)
-	case w.NewUser != nil && state.LinkedTo != "",
-		w.NewUser == nil && hasUsers && state.LinkedTo == "",
-		state.LinkedTo != "" && state.LinkedTo != w.Link.UserID,
-		state.LinkedTo == "" && state.UserAccount != GitHubAccount{}:
-		return fmt.Errorf("auth: link of the GitHub account: %w", ErrChanged)
-	case w.Token != nil && w.TokenVersion != state.TokenVersion:
-		return fmt.Errorf("auth: GitHub token: %w", ErrChanged)
-	}
-	return nil
-}
-
-// Check returns an error if a store must not write the connection. The state argument is what the
-// store has read about the GitHub account and the user of the Link. Check returns ErrChanged if the
-// Version of the stored token is not TokenVersion, and ErrServiceUser if the user is a service user. It
-// returns ErrExists in two cases:
-//
-//   - The account is linked to another user, or the RememberedFor of the state is another user.
-//   - The user is linked to another account of the GitHub host.
-func (w GitHubConnectWrite) Check(state GitHubAccountState) error {
-	isAnother := func(userID string) bool { return userID != "" && userID != w.Link.UserID }
-	switch {
-	case state.UserIsService:
-		return fmt.Errorf("auth: connecting a GitHub account: %w", ErrServiceUser)
-	case isAnother(state.LinkedTo), isAnother(state.RememberedFor),
-		state.UserAccount != GitHubAccount{} && state.UserAccount != w.Link.Account:
-		return fmt.Errorf("auth: link of the GitHub account, or of the user: %w", ErrExists)
-	case w.TokenVersion != state.TokenVersion:
-		return fmt.Errorf("auth: GitHub token: %w", ErrChanged)
 	}
 	return nil
 }

@@ -51,12 +51,6 @@ func (w Write) Validate() error {
 	return cmp.Or(w.By.Validate(), w.Event.validate())
 }
 
-// ValidateBySession is [Write.Validate] for a change that only a session can make. It also returns an
-// [InvalidError] if the authority is that of a host.
-func (w Write) ValidateBySession() error {
-	return cmp.Or(w.Validate(), w.By.requireSession())
-}
-
 // validate returns an [InvalidError] for the first field that is too long or is not text.
 func (e Event) validate() error {
 	if e.Kind == "" {
@@ -68,9 +62,9 @@ func (e Event) validate() error {
 		checkText("actor_id", e.ActorID, MaxIDLength),
 		checkText("host", e.Host, MaxIDLength),
 		checkText("session_id", e.SessionID, MaxIDLength),
-		checkText("access_key", e.AccessKey, MaxAccessKeyLength),
+		checkText("access_key", e.AccessKey, maxAccessKeyLength),
 		checkText("method", string(e.Method), MaxIDLength),
-		checkText("host", e.GitHub.Host, MaxGitHubHostLength),
+		checkText("host", e.GitHub.Host, maxGitHubHostLength),
 		checkText("reason", e.Reason, maxReasonLength),
 		checkText("user_agent", e.Client.UserAgent, maxUserAgentLength),
 		checkText("request_id", e.Client.RequestID, maxUserAgentLength),

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // client is a client from which a user has signed in, with its entry in the queue of clients. The queue is
@@ -42,7 +43,7 @@ func (s *accounts) RememberClient(
 		s.clients[record.UserID] = known
 	}
 	isNew = len(known) > 0
-	if len(known) >= auth.MaxClients {
+	if len(known) >= storekit.MaxClients {
 		s.removeClient(longestUnseen(known))
 	}
 	added := &client{record: record}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // devices contains the devices that wait for an approval, or for the redemption of one.
@@ -79,10 +80,10 @@ func (s *accounts) ClaimDevice(
 ) (auth.DeviceAuthorization, error) {
 	w.Event = auth.Event{}
 	return s.decideDevice(ctx, w, userCodeHash, func(
-		d auth.DeviceAuthorization, session auth.Session, user auth.User, now time.Time,
+		d auth.DeviceAuthorization, acting storekit.Acting,
 	) (auth.DeviceAuthorization, error) {
 		claimant := s.sessions[d.SessionID]
-		return d.ClaimedBy(session, user, claimant != nil && claimant.record.ExpiresAt.After(now), now)
+		return storekit.ClaimDevice(d, acting, claimant != nil && claimant.record.ExpiresAt.After(acting.Now))
 	})
 }
 
@@ -90,24 +91,20 @@ func (s *accounts) ClaimDevice(
 func (s *accounts) ApproveDevice(
 	ctx context.Context, w auth.Write, userCodeHash string,
 ) (auth.DeviceAuthorization, error) {
-	return s.decideDevice(ctx, w, userCodeHash, auth.DeviceAuthorization.ApprovedBy)
+	return s.decideDevice(ctx, w, userCodeHash, storekit.ApproveDevice)
 }
 
 // DenyDevice implements [auth.DeviceStore].
 func (s *accounts) DenyDevice(
 	ctx context.Context, w auth.Write, userCodeHash string,
 ) (auth.DeviceAuthorization, error) {
-	return s.decideDevice(ctx, w, userCodeHash, func(
-		d auth.DeviceAuthorization, session auth.Session, _ auth.User, now time.Time,
-	) (auth.DeviceAuthorization, error) {
-		return d.DeniedBy(session, now)
-	})
+	return s.decideDevice(ctx, w, userCodeHash, storekit.DenyDevice)
 }
 
 // decideDevice stores the record that the function decide returns for the session of the authority.
 func (s *accounts) decideDevice(
-	ctx context.Context, w auth.Write, userCodeHash string, decide func(
-		auth.DeviceAuthorization, auth.Session, auth.User, time.Time) (auth.DeviceAuthorization, error),
+	ctx context.Context, w auth.Write, userCodeHash string,
+	decide func(auth.DeviceAuthorization, storekit.Acting) (auth.DeviceAuthorization, error),
 ) (auth.DeviceAuthorization, error) {
 	if err := check(ctx, bySession{w}); err != nil {
 		return auth.DeviceAuthorization{}, err
@@ -122,8 +119,9 @@ func (s *accounts) decideDevice(
 	if found == nil {
 		return auth.DeviceAuthorization{}, fmt.Errorf("memstore: device: %w", auth.ErrNotFound)
 	}
-	acting := s.sessions[w.By.SessionID]
-	decided, err := decide(found.record, acting.record, acting.owner.record, now)
+	acting := s.acting(w)
+	acting.Now = now
+	decided, err := decide(found.record, acting)
 	if err != nil {
 		return auth.DeviceAuthorization{}, fmt.Errorf("memstore: device: %w", err)
 	}
@@ -146,7 +144,7 @@ func (s *accounts) PollDevice(ctx context.Context, codeHash string, now time.Tim
 		return fmt.Errorf("memstore: device: %w", auth.ErrNotFound)
 	}
 	var err error
-	if found.record, err = found.record.PolledAgain(storedTime(now)); err != nil {
+	if found.record, err = storekit.PollDevice(found.record, storedTime(now)); err != nil {
 		return fmt.Errorf("memstore: device: %w", err)
 	}
 	return nil
@@ -183,15 +181,16 @@ func (s *accounts) sessionOfDevice(w auth.Write, codeHash string, record auth.Se
 	if err != nil {
 		return nil, err
 	}
-	approving := s.sessions[w.By.SessionID]
-	record, err = found.record.Redeemed(approving.record, record, now)
+	approving := s.acting(w)
+	approving.Now = now
+	record, err = storekit.RedeemDevice(found.record, approving, record)
 	if err == nil {
 		err = record.Validate()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("memstore: device: %w", err)
 	}
-	return s.newSession(approving.owner, record)
+	return s.newSession(s.sessions[w.By.SessionID].owner, record)
 }
 
 // PruneDevices implements [auth.DeviceStore].

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // githubLink is the record of a link and its token. A call that removes the link removes both.
@@ -41,7 +42,7 @@ func (s *accounts) PruneGitHubAccounts(ctx context.Context, forgotten time.Time,
 	return s.forgottenByTime.prune(forgotten, limit, func(of auth.GitHubAccount) {
 		account := s.remembered[of]
 		if account.grantSpent {
-			s.spentGrants.add(of.Digest())
+			s.spentGrants.add(storekit.GitHubDigest(of))
 		}
 		s.forgottenByTime.remove(account.forgotten)
 		delete(s.remembered, of)
@@ -98,7 +99,7 @@ func (s *accounts) SignInGitHub(
 		return auth.Session{}, auth.User{}, err
 	}
 	state := s.accountState(signIn.Link)
-	if err := signIn.Check(state, !s.withoutUsers); err != nil {
+	if err := storekit.SignInGitHub(signIn, state, !s.withoutUsers); err != nil {
 		return auth.Session{}, auth.User{}, fmt.Errorf("memstore: %w", err)
 	}
 	u, err := s.signInUser(signIn)
@@ -149,7 +150,7 @@ func (s *accounts) ConnectGitHub(
 	if err := s.checkGrant(w, nil); err != nil {
 		return err
 	}
-	if err := connect.Check(s.accountState(connect.Link)); err != nil {
+	if err := storekit.ConnectGitHub(connect, s.accountState(connect.Link)); err != nil {
 		return fmt.Errorf("memstore: %w", err)
 	}
 	s.setLink(u, connect.Link).token = newToken(connect.Token)
@@ -261,11 +262,11 @@ func (s *accounts) ForgetGitHubAccount(
 
 // accountState returns the current state of the account and of the user in the given link. The
 // caller holds the lock.
-func (s *accounts) accountState(wanted auth.GitHubLink) (state auth.GitHubAccountState) {
+func (s *accounts) accountState(wanted auth.GitHubLink) (state storekit.GitHubState) {
 	if link := s.links[wanted.Account]; link != nil {
 		state.LinkedTo = link.record.UserID
 	}
-	state.GrantSpent = s.spentGrants.has(wanted.Account.Digest())
+	state.GrantSpent = s.spentGrants.has(storekit.GitHubDigest(wanted.Account))
 	if account := s.remembered[wanted.Account]; account != nil {
 		state.RememberedFor, state.GrantSpent = account.rememberedFor, account.grantSpent
 	}
@@ -359,7 +360,7 @@ func (s *accounts) setLink(u *user, record auth.GitHubLink) *githubLink {
 	account := s.remembered[record.Account]
 	if account == nil {
 		account = &githubAccount{account: record.Account,
-			grantSpent: s.spentGrants.has(record.Account.Digest())}
+			grantSpent: s.spentGrants.has(storekit.GitHubDigest(record.Account))}
 		s.remembered[record.Account] = account
 	}
 	if account.forgotten != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // AddKey implements [auth.CredentialStore].
@@ -94,7 +95,7 @@ func (s *accounts) SwapHash(ctx context.Context, id, old, new string) error {
 	if err := check(ctx); err != nil {
 		return err
 	}
-	if err := auth.ValidateHash(new); err != nil {
+	if err := storekit.ValidateHash(new); err != nil {
 		return fmt.Errorf("memstore: %w", err)
 	}
 	s.mu.Lock()
@@ -123,8 +124,8 @@ func (s *accounts) RotateKey(
 	if err != nil {
 		return auth.AccessKey{}, err
 	}
-	err = w.By.CheckRotation(s.acting(w), key.owner.record, key.record)
-	rotated, errApply := rotation.Apply(key.record, now)
+	err = s.acting(w).CheckRotation(key.owner.record, key.record)
+	rotated, errApply := storekit.RotateKey(key.record, rotation, now)
 	if err = cmp.Or(err, errApply); err != nil {
 		return auth.AccessKey{}, fmt.Errorf("memstore: %w", err)
 	}
@@ -145,7 +146,7 @@ func (s *accounts) SetKeyScopes(
 	if err := check(ctx, w); err != nil {
 		return auth.AccessKey{}, err
 	}
-	if err := auth.ValidateScopes(scopes); err != nil {
+	if err := scopes.Validate(); err != nil {
 		return auth.AccessKey{}, fmt.Errorf("memstore: %w", err)
 	}
 	s.mu.Lock()
@@ -178,10 +179,10 @@ func (s *accounts) TouchKey(ctx context.Context, id string, at time.Time) error 
 	return nil
 }
 
-// recordUse sets LastUsedAt to the given time if at least auth.KeyUsePrecision has passed since the
+// recordUse sets LastUsedAt to the given time if at least storekit.KeyUsePrecision has passed since the
 // last recorded use. The caller holds the lock.
 func (k *accessKey) recordUse(at time.Time) {
-	if !at.Before(k.record.LastUsedAt.Add(auth.KeyUsePrecision)) {
+	if !at.Before(k.record.LastUsedAt.Add(storekit.KeyUsePrecision)) {
 		k.record.LastUsedAt = at
 	}
 }
@@ -239,7 +240,7 @@ func (s *accounts) ListExpiringKeys(
 	defer s.mu.RUnlock()
 	var due []auth.AccessKey
 	for key := range s.keysByExpiry.until(now.Add(lead)) {
-		if key.record.ExpiryNoticeDue(storedTime(now), lead) {
+		if storekit.ExpiryNoticeDue(key.record, storedTime(now), lead) {
 			due = append(due, key.record)
 		}
 	}
@@ -260,7 +261,7 @@ func (s *accounts) RecordExpiryNotice(
 	if err != nil {
 		return err
 	}
-	if !key.record.ExpiryNoticeDue(now, lead) {
+	if !storekit.ExpiryNoticeDue(key.record, now, lead) {
 		return fmt.Errorf("memstore: notice of the expiry: %w", auth.ErrChanged)
 	}
 	key.record.ExpiryNoticeAt = now

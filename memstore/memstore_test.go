@@ -12,6 +12,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/storekit"
 	"github.com/sallyport-go/auth/storetest"
 )
 
@@ -123,7 +124,7 @@ func TestAccountsForgetsUserWithoutRecords(t *testing.T) {
 	}
 }
 
-// A pruned entry must not count toward auth.MaxNamedRevocations. The test needs thousands of
+// A pruned entry must not count toward storekit.MaxNamedRevocations. The test needs thousands of
 // sessions, and only a store in memory opens that many quickly.
 func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 	t.Parallel()
@@ -146,14 +147,14 @@ func TestPrunedEntriesDoNotCountForFolding(t *testing.T) {
 			auth.User{ID: user, Username: user, IsActive: true, CreatedAt: now},
 			auth.AccessKey{ID: "key of " + user, UserID: user, Hash: "hash", CreatedAt: now}))
 	}
-	end("ada", auth.MaxNamedRevocations)
-	end("eve", auth.KeptRevocations)
-	pruned, err := store.PruneRevocations(ctx, now.Add(time.Hour), auth.MaxNamedRevocations)
+	end("ada", storekit.MaxNamedRevocations)
+	end("eve", storekit.KeptRevocations)
+	pruned, err := store.PruneRevocations(ctx, now.Add(time.Hour), storekit.MaxNamedRevocations)
 	require.NoError(t, err)
-	require.Equal(t, auth.MaxNamedRevocations, pruned)
+	require.Equal(t, storekit.MaxNamedRevocations, pruned)
 	end("ada", 1)
 	feed, err := store.ListRevocations(ctx, 0, 1_000_000)
 	require.NoError(t, err)
-	require.Len(t, feed, auth.KeptRevocations+1)
-	require.NotEmpty(t, feed[auth.KeptRevocations].SessionID, "the newest entry must name its session")
+	require.Len(t, feed, storekit.KeptRevocations+1)
+	require.NotEmpty(t, feed[storekit.KeptRevocations].SessionID, "the newest entry must name its session")
 }

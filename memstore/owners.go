@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // register adds the user and the keys, or returns ErrExists and adds nothing. The caller has
@@ -146,7 +147,7 @@ func (s *accounts) ownerLost(u *user) {
 // changedRecord returns the record that u would have after the change, and does not modify u. It returns
 // ErrLastSuperUser if the change would leave no active super user. The caller holds the lock.
 func (s *accounts) changedRecord(u *user, change auth.UserChange) (auth.User, error) {
-	record := change.Apply(u.record)
+	record := storekit.ChangeUser(u.record, change)
 	if administers(u.record) && !administers(record) && s.administrators == 1 {
 		return auth.User{}, fmt.Errorf("memstore: %w", auth.ErrLastSuperUser)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // feed is the revocation feed.
@@ -16,12 +17,11 @@ type feed struct {
 	head    int64              // position of the newest entry, even if that entry was pruned
 	entries []*auth.Revocation // in the order of their positions, without pruned entries
 
-	// inForce contains, for each user, the entries that no newer entry has replaced. The entries
-	// under the user ID "" revoke the sessions of all users. A user can have any number of entries
-	// for which [auth.Revocation.Capped] is true. Of all other entries, a user has at most the
-	// following:
+	// inForce contains, for each user, the entries that no newer entry has replaced. The entries under the
+	// user ID "" revoke the sessions of all users. A user can have any number of entries for which
+	// [storekit.IsCapped] is true. Of all other entries, a user has at most the following:
 	//
-	//   - auth.MaxNamedRevocations entries that each name a session
+	//   - storekit.MaxNamedRevocations entries that each name a session
 	//   - one entry that revokes all sessions of the user
 	//   - one entry that [accounts.fold] added
 	inForce map[string][]*auth.Revocation
@@ -66,7 +66,7 @@ func (s *accounts) PruneRevocations(ctx context.Context, expired time.Time, limi
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := &s.feed
-	pruned, old := 0, len(f.entries)-auth.KeptRevocations
+	pruned, old := 0, len(f.entries)-storekit.KeptRevocations
 	f.entries = slices.DeleteFunc(f.entries, func(e *auth.Revocation) bool {
 		old--
 		if pruned >= limit || e.ExpiresAt.After(expired) || old < 0 {
@@ -116,7 +116,7 @@ func (s *accounts) RevokeEverybody(ctx context.Context, w auth.Write, above int6
 	}) {
 		return auth.ErrChanged
 	}
-	s.feed.head = max(max(s.feed.head, above)+auth.SkippedPositions, now.UnixMicro())
+	s.feed.head = max(max(s.feed.head, above)+storekit.SkippedPositions, now.UnixMicro())
 	e := auth.Revocation{ExpiresAt: storedTime(now.Add(w.MaxTokenLifetime))}
 	for n := len(s.sessionsByExpiry); n > 0; n = len(s.sessionsByExpiry) {
 		old := s.sessionsByExpiry[n-1].record // removing the last record moves no other
@@ -156,10 +156,10 @@ func (f *feed) addNamed(claims auth.SessionClaims) {
 // or later if a replaced entry expires later.
 func (f *feed) addForUser(userID string, expiresAt time.Time) {
 	f.supersede(userID, func(e *auth.Revocation) bool {
-		if !e.Capped() {
+		if !storekit.IsCapped(*e) {
 			expiresAt = latest(expiresAt, e.ExpiresAt)
 		}
-		return !e.Capped()
+		return !storekit.IsCapped(*e)
 	})
 	f.add(auth.Revocation{UserID: userID, Generation: f.head + 1, ExpiresAt: expiresAt})
 }
@@ -223,11 +223,11 @@ func (s *accounts) revokeOpenedBy(w auth.Write, now time.Time, key *accessKey) {
 func lastTokenEnd(w auth.Write, now time.Time) time.Time { return now.Add(w.MaxTokenLifetime) }
 
 // fold limits the number of the user's entries in force that revoke a single session. If there are
-// too many, fold replaces older entries by one new entry: see [auth.FoldRevocations]. The new entry
+// too many, fold replaces older entries by one new entry: see [storekit.FoldRevocations]. The new entry
 // revokes all sessions of the user with a lower Generation, and fold removes these sessions. The
 // caller holds the lock.
 func (s *accounts) fold(userID string) {
-	if len(s.feed.inForce[userID]) <= auth.MaxNamedRevocations {
+	if len(s.feed.inForce[userID]) <= storekit.MaxNamedRevocations {
 		return
 	}
 	var named []auth.Revocation
@@ -236,12 +236,12 @@ func (s *accounts) fold(userID string) {
 			named = append(named, *e)
 		}
 	}
-	folded, ok := auth.FoldRevocations(named)
+	folded, ok := storekit.FoldRevocations(named)
 	if !ok {
 		return
 	}
 	s.feed.supersede(userID, func(e *auth.Revocation) bool {
-		replaced := e.Generation < folded.Generation && !e.Capped() ||
+		replaced := e.Generation < folded.Generation && !storekit.IsCapped(*e) ||
 			e.SessionID == "" && e.Generation == folded.Generation
 		if replaced {
 			folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // CreateSession implements [auth.SessionStore].
@@ -188,7 +189,7 @@ func (s *accounts) ExtendSession(
 	if acting.key != nil {
 		key = acting.key.record
 	}
-	extended, err := acting.record.ExtendedTo(storedTime(until), key)
+	extended, err := storekit.ExtendSession(acting.record, storedTime(until), key)
 	if err != nil {
 		return auth.Session{}, auth.User{}, fmt.Errorf("memstore: extending a session: %w", err)
 	}
@@ -201,7 +202,7 @@ func (s *accounts) ExtendSession(
 // bySession validates a change that only a session can make.
 type bySession struct{ auth.Write }
 
-func (w bySession) Validate() error { return w.ValidateBySession() }
+func (w bySession) Validate() error { return storekit.ValidateBySession(w.Write) }
 
 // PruneSessions implements [auth.SessionStore]. It holds the lock while it removes up to limit
 // sessions.
@@ -238,7 +239,7 @@ func (s *accounts) newSession(owner *user, record auth.Session) (*session, error
 		if key, err = s.key(record.AccessKeyID); err != nil {
 			return nil, err
 		}
-		if record, err = record.OpenedBy(key.record); err != nil {
+		if record, err = storekit.OpenSession(record, key.record); err != nil {
 			return nil, fmt.Errorf("memstore: opening a session: %w", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // ConsumeState implements [auth.GitHubStore].
@@ -13,7 +14,7 @@ func (s *accounts) ConsumeState(ctx context.Context, id string, expiresAt time.T
 	if err := check(ctx); err != nil {
 		return err
 	}
-	if err := auth.ValidateState(id, expiresAt); err != nil {
+	if err := storekit.ValidateState(id, expiresAt); err != nil {
 		return fmt.Errorf("memstore: %w", err)
 	}
 	s.mu.Lock()

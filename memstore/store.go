@@ -14,12 +14,14 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 var (
@@ -178,50 +180,45 @@ func check(ctx context.Context, records ...validator) error {
 // authorize returns an error unless w.By is allowed to change the records of the user with the ID
 // ownerID. It also returns the time of the change. The caller holds the lock from before this call
 // until the change is made.
-//
-// For the parameter revokedBelow of [auth.Authority.Check], authorize always passes zero. Zero
-// means that no session in the store is revoked. This is true, because a call that revokes sessions
-// also removes them before it releases the lock.
 func (s *accounts) authorize(w auth.Write, ownerID string) (now time.Time, err error) {
 	now = storedTime(w.Now())
-	actor := auth.User{ID: w.By.UserID}
-	if !s.withoutUsers {
-		actor = auth.User{}
-		if u := s.users[w.By.UserID]; u != nil {
-			actor = u.record
-		}
-	}
-	err = w.By.Check(now, s.acting(w), actor, 0)
-	if err == nil {
-		err = w.By.CheckOwner(ownerID)
-	}
-	if err != nil {
+	acting := s.acting(w)
+	acting.Now = now
+	if err := cmp.Or(acting.Check(), w.By.CheckOwner(ownerID)); err != nil {
 		return time.Time{}, fmt.Errorf("memstore: %w", err)
 	}
 	return now, nil
 }
 
-// acting returns the session that makes the change, or the zero Session. The caller holds the lock.
-func (s *accounts) acting(w auth.Write) (acting auth.Session) {
+// acting returns what the store knows about the authority of the change, without the time of the change.
+// RevokedBelow is always zero, which means that no session in the store is revoked. This is true, because a
+// call that revokes sessions also removes them before it releases the lock. The caller holds the lock.
+func (s *accounts) acting(w auth.Write) storekit.Acting {
+	acting := storekit.Acting{By: w.By}
 	if found := s.sessions[w.By.SessionID]; found != nil {
-		acting = found.record
+		acting.Session = found.record
+	}
+	if s.withoutUsers {
+		acting.User.ID = w.By.UserID
+	} else if u := s.users[w.By.UserID]; u != nil {
+		acting.User = u.record
 	}
 	return acting
 }
 
-// checkGrant returns an error unless w.By may grant the scopes: see [auth.Authority.CheckGrant]. The
+// checkGrant returns an error unless w.By may grant the scopes: see [storekit.Acting.CheckGrant]. The
 // caller has called authorize, and holds the lock.
 func (s *accounts) checkGrant(w auth.Write, granted *auth.ScopeSet) error {
-	if err := w.By.CheckGrant(s.acting(w), granted); err != nil {
+	if err := s.acting(w).CheckGrant(granted); err != nil {
 		return fmt.Errorf("memstore: %w", err)
 	}
 	return nil
 }
 
 // checkKeyGrant returns an error unless w.By may give a key of the owner these scopes: see
-// [auth.Authority.CheckKeyGrant]. The caller has called authorize, and holds the lock.
+// [storekit.Acting.CheckKeyGrant]. The caller has called authorize, and holds the lock.
 func (s *accounts) checkKeyGrant(w auth.Write, owner *user, granted *auth.ScopeSet) error {
-	if err := w.By.CheckKeyGrant(s.acting(w), owner.record, granted); err != nil {
+	if err := s.acting(w).CheckKeyGrant(owner.record, granted); err != nil {
 		return fmt.Errorf("memstore: %w", err)
 	}
 	return nil
@@ -230,8 +227,7 @@ func (s *accounts) checkKeyGrant(w auth.Write, owner *user, granted *auth.ScopeS
 // checkNewUser returns an error unless w.By may add the user. The caller has called authorize, and holds
 // the lock.
 func (s *accounts) checkNewUser(w auth.Write, user auth.User, keys ...auth.AccessKey) error {
-	err := w.By.CheckNewUser(s.acting(w), auth.UserWithKeys{User: user, Keys: keys})
-	if err != nil {
+	if err := s.acting(w).CheckNewUser(user, keys...); err != nil {
 		return fmt.Errorf("memstore: %w", err)
 	}
 	return nil

@@ -177,7 +177,7 @@ func (s *Store) UpdateUser(
 	if err != nil {
 		return auth.User{}, err
 	}
-	if err := w.By.CheckUserChange(s.acting(w), u.record, change); err != nil {
+	if err := s.acting(w).CheckUserChange(u.record, change); err != nil {
 		return auth.User{}, fmt.Errorf("memstore: %w", err)
 	}
 	changed, err := s.changedRecord(u, change)
@@ -222,7 +222,7 @@ func (s *Store) ResetUser(
 	if err != nil {
 		return auth.User{}, nil, err
 	}
-	if err := w.By.CheckReset(s.acting(w), u.record, change, key); err != nil {
+	if err := s.acting(w).CheckReset(u.record, change, key); err != nil {
 		return auth.User{}, nil, fmt.Errorf("memstore: %w", err)
 	}
 	changed, err := s.changedRecord(u, change)

@@ -80,7 +80,7 @@ func (cfg Config) deviceClients(svc *auth.Service) (map[string]deviceClient, err
 			return nil, fmt.Errorf("%s.Name must be 1 to %d bytes of text", setting, limits.Username)
 		case len(client.Scopes) == 0:
 			return nil, fmt.Errorf("%s.Scopes must have at least one scope", setting)
-		case auth.ValidateScopes(scopes) != nil || !scopes.Within(known):
+		case scopes.Validate() != nil || !scopes.Within(known):
 			return nil, fmt.Errorf("%s.Scopes must be scopes that a key can have: see "+
 				"auth.TokenConfig.Scopes", setting)
 		}

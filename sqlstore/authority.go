@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // acting is a transaction of a method that takes an [auth.Write]. The transaction makes a change on
@@ -138,20 +139,28 @@ func (a *acting) check(ctx context.Context) error {
 		return err
 	}
 	a.now, a.session = storedTime(a.w.Now()), session
-	return by.Check(a.now, session, a.users[by.UserID], max(revokedBelow, a.everybody))
+	facts := a.facts()
+	facts.RevokedBelow = max(revokedBelow, a.everybody)
+	return facts.Check()
 }
 
-// grant calls [auth.Authority.CheckGrant], after check.
-func (a acting) grant(granted *auth.ScopeSet) error { return a.w.By.CheckGrant(a.session, granted) }
+// facts returns what the transaction knows about the authority, after check. Only check needs the
+// RevokedBelow.
+func (a acting) facts() storekit.Acting {
+	return storekit.Acting{By: a.w.By, Now: a.now, Session: a.session, User: a.users[a.w.By.UserID]}
+}
 
-// grantKey calls [auth.Authority.CheckKeyGrant], after check. [hold] has locked the owner of the key.
+// grant calls [storekit.Acting.CheckGrant], after check.
+func (a acting) grant(granted *auth.ScopeSet) error { return a.facts().CheckGrant(granted) }
+
+// grantKey calls [storekit.Acting.CheckKeyGrant], after check. [hold] has locked the owner of the key.
 func (a acting) grantKey(owner string, granted *auth.ScopeSet) error {
-	return a.w.By.CheckKeyGrant(a.session, a.users[owner], granted)
+	return a.facts().CheckKeyGrant(a.users[owner], granted)
 }
 
-// grantNewUser calls [auth.Authority.CheckNewUser], after check.
+// grantNewUser calls [storekit.Acting.CheckNewUser], after check.
 func (a acting) grantNewUser(user auth.User, keys ...auth.AccessKey) error {
-	return a.w.By.CheckNewUser(a.session, auth.UserWithKeys{User: user, Keys: keys})
+	return a.facts().CheckNewUser(user, keys...)
 }
 
 const (
@@ -162,8 +171,8 @@ FROM auth_sessions s WHERE s.id = ?`
 	shareActing = selectActing + ` FOR SHARE`
 )
 
-// findActing returns the session of the authority, and the argument revokedBelow of
-// [auth.Authority.Check]. A session of the user is revoked if the session's Generation is below
+// findActing returns the session of the authority, and the RevokedBelow of
+// [storekit.Acting]. A session of the user is revoked if the session's Generation is below
 // revokedBelow. If the session does not exist, both results are zero.
 func findActing(
 	ctx context.Context, q querier, query string, by auth.Authority,

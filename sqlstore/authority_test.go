@@ -16,6 +16,7 @@ import (
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // ofEachOther lists changes that one super user can make to another. If two super users change each
@@ -227,7 +228,7 @@ func TestFeedContinuesAfterSkippedPositions(t *testing.T) {
 			positions = append(positions, entry.Position)
 		}
 		skipped := byHost.Now().UnixMicro()
-		newest := skipped + 2 + auth.SkippedPositions
+		newest := skipped + 2 + storekit.SkippedPositions
 		require.Equal(t, []int64{1, skipped + 1, newest}, positions)
 		require.Zero(t, feed[1].ExpiresAt, "the newer entry replaces it")
 		require.Equal(t, newest, feed[2].Generation)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // A batch of several calls has statements of its own: conditions with several IDs, and statements that
@@ -100,7 +101,7 @@ func (s *stage) runBatches(t *testing.T, store accountBatches, calls int, note f
 	}
 	enter := func(id string, n int) func() error {
 		session := newSession(id, fmt.Sprint("u", n), fmt.Sprint("k", n))
-		session.CreatedAt = now.Add(auth.KeyUsePrecision)
+		session.CreatedAt = now.Add(storekit.KeyUsePrecision)
 		return signIn(store, session, 0)
 	}
 	leave := func(id string) func() error {

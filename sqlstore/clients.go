@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const (
@@ -57,7 +58,7 @@ func (a acting) rememberClient(
 		}
 		return false, a.change(ctx, updateClient, at, client.UserID, client.Hash)
 	}
-	if len(known) >= auth.MaxClients {
+	if len(known) >= storekit.MaxClients {
 		oldest := slices.MinFunc(known, func(a, b seenClient) int { return cmp.Compare(a.at, b.at) })
 		if err := a.change(ctx, deleteClient, client.UserID, oldest.hash); err != nil {
 			return false, err

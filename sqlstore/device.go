@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const (
@@ -73,16 +74,18 @@ func (s *core) ClaimDevice(
 	return s.decideDevice(ctx, "claim device", w, userCodeHash, func(
 		ctx context.Context, a acting, d auth.DeviceAuthorization,
 	) (auth.DeviceAuthorization, error) {
-		user, claimantLives := a.users[w.By.UserID], true
+		claimantLives := true
 		if d.UserID == w.By.UserID && d.SessionID != w.By.SessionID {
-			claimant := auth.Authority{UserID: d.UserID, SessionID: d.SessionID}
-			session, revokedBelow, err := findActing(ctx, a.querier, selectActing, claimant)
+			claimant := a.facts()
+			claimant.By = auth.Authority{UserID: d.UserID, SessionID: d.SessionID}
+			session, revokedBelow, err := findActing(ctx, a.querier, selectActing, claimant.By)
 			if err != nil {
 				return d, err
 			}
-			claimantLives = claimant.Check(a.now, session, user, max(revokedBelow, a.everybody)) == nil
+			claimant.Session, claimant.RevokedBelow = session, max(revokedBelow, a.everybody)
+			claimantLives = claimant.Check() == nil
 		}
-		return d.ClaimedBy(a.session, user, claimantLives, a.now)
+		return storekit.ClaimDevice(d, a.facts(), claimantLives)
 	})
 }
 
@@ -93,7 +96,7 @@ func (s *core) ApproveDevice(
 	return s.decideDevice(ctx, "approve device", w, userCodeHash, func(
 		_ context.Context, a acting, d auth.DeviceAuthorization,
 	) (auth.DeviceAuthorization, error) {
-		return d.ApprovedBy(a.session, a.users[w.By.UserID], a.now)
+		return storekit.ApproveDevice(d, a.facts())
 	})
 }
 
@@ -104,7 +107,7 @@ func (s *core) DenyDevice(
 	return s.decideDevice(ctx, "deny device", w, userCodeHash, func(
 		_ context.Context, a acting, d auth.DeviceAuthorization,
 	) (auth.DeviceAuthorization, error) {
-		return d.DeniedBy(a.session, a.now)
+		return storekit.DenyDevice(d, a.facts())
 	})
 }
 
@@ -113,7 +116,7 @@ func (s *core) decideDevice(
 	ctx context.Context, verb string, w auth.Write, userCodeHash string, decide func(
 		context.Context, acting, auth.DeviceAuthorization) (auth.DeviceAuthorization, error),
 ) (auth.DeviceAuthorization, error) {
-	if err := cmp.Or(ctx.Err(), w.ValidateBySession()); err != nil {
+	if err := cmp.Or(ctx.Err(), storekit.ValidateBySession(w)); err != nil {
 		return auth.DeviceAuthorization{}, err
 	}
 	return writeFor(ctx, s, verb, func(ctx context.Context, t tx) (d auth.DeviceAuthorization, err error) {
@@ -156,7 +159,7 @@ func (s *core) PollDevice(ctx context.Context, codeHash string, now time.Time) e
 	if err != nil {
 		return err
 	}
-	if _, answer := d.PolledAgain(now); !isUndecided(answer) {
+	if _, answer := storekit.PollDevice(d, now); !isUndecided(answer) {
 		return answer
 	}
 	var answer error
@@ -165,7 +168,7 @@ func (s *core) PollDevice(ctx context.Context, codeHash string, now time.Time) e
 		if err != nil {
 			return err
 		}
-		if d, answer = d.PolledAgain(now); !isUndecided(answer) {
+		if d, answer = storekit.PollDevice(d, now); !isUndecided(answer) {
 			return nil
 		}
 		return t.change(ctx, updatePoll, d.Interval.Microseconds(), toMicros(d.PolledAt), codeHash)
@@ -219,7 +222,7 @@ func (a acting) redeem(
 	if err != nil {
 		return done, err
 	}
-	if done.session, err = d.Redeemed(a.session, session, a.now); err != nil {
+	if done.session, err = storekit.RedeemDevice(d, a.facts(), session); err != nil {
 		return done, err
 	}
 	err = runInOrder(

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // keyWithOwner is an access key and its user.
@@ -19,7 +20,7 @@ func (s *core) FindKey(ctx context.Context, id string) (auth.AccessKey, auth.Use
 	if err := ctx.Err(); err != nil {
 		return auth.AccessKey{}, auth.User{}, err
 	}
-	if !storable(id, auth.MaxAccessKeyLength) {
+	if !storable(id, storekit.MaxAccessKeyLength) {
 		return auth.AccessKey{}, auth.User{}, auth.ErrNotFound
 	}
 	found, err := s.keyReads.do(ctx, s.timeout, verb[string, keyWithOwner]{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // FindGitHubLink implements [auth.GitHubStore].
@@ -94,7 +95,7 @@ func signInGitHub(
 		return user, err
 	}
 	state.UserIsService = a.users[signIn.Link.UserID].IsService
-	if err := signIn.Check(state, t.store.keepsUsers()); err != nil {
+	if err := storekit.SignInGitHub(signIn, state, t.store.keepsUsers()); err != nil {
 		return user, err
 	}
 	grants := signIn.GrantSuperUser && !state.GrantSpent && t.store.keepsUsers()
@@ -178,7 +179,7 @@ func (s *core) ConnectGitHub(ctx context.Context, w auth.Write, connect auth.Git
 			return err
 		}
 		state.UserIsService = a.users[link.UserID].IsService
-		if err := connect.Check(state); err != nil {
+		if err := storekit.ConnectGitHub(connect, state); err != nil {
 			return err
 		}
 		return runInOrder(
@@ -208,7 +209,7 @@ UNION ALL SELECT ` + linkColumns + ` FROM auth_github_links l WHERE l.user_id = 
 // A transaction calls holdAccount after it has locked the user, and before it links an account.
 func holdAccount(
 	ctx context.Context, t tx, link auth.GitHubLink, withToken bool,
-) (state auth.GitHubAccountState, err error) {
+) (state storekit.GitHubState, err error) {
 	account := link.Account
 	lock := func() error {
 		return scan(t.row(ctx, lockAccount, account.Host, account.ID), &state.RememberedFor,
@@ -260,7 +261,7 @@ const (
 // sign-in with the account can make a user a super user one time. If the parameter spends is true,
 // remember also records that the grant is spent.
 func remember(
-	ctx context.Context, t tx, link auth.GitHubLink, state auth.GitHubAccountState, spends bool,
+	ctx context.Context, t tx, link auth.GitHubLink, state storekit.GitHubState, spends bool,
 ) error {
 	if state.RememberedFor == link.UserID && !spends {
 		return nil
@@ -278,7 +279,7 @@ func (s *core) ForgetGitHubAccount(
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
 	}
-	if !storable(account.Host, auth.MaxGitHubHostLength) {
+	if !storable(account.Host, storekit.MaxGitHubHostLength) {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "forget GitHub account", func(ctx context.Context, t tx) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // holdConnection locks and returns the user's link to an account of the GitHub host, and the token
@@ -40,7 +41,7 @@ const (
 func findLink(
 	ctx context.Context, q querier, query string, account auth.GitHubAccount,
 ) (link auth.GitHubLink, err error) {
-	if !storable(account.Host, auth.MaxGitHubHostLength) {
+	if !storable(account.Host, storekit.MaxGitHubHostLength) {
 		return link, auth.ErrNotFound
 	}
 	err = scan(q.row(ctx, query, account.Host, account.ID), linkFields(&link)...)
@@ -70,7 +71,7 @@ func findConnection(ctx context.Context, q querier, userID, host string) (c conn
 // connectionStorable reports whether a user ID and a GitHub host can be in the database. See
 // [storable].
 func connectionStorable(userID, host string) bool {
-	return storable(userID, auth.MaxIDLength) && storable(host, auth.MaxGitHubHostLength)
+	return storable(userID, auth.MaxIDLength) && storable(host, storekit.MaxGitHubHostLength)
 }
 
 // linkedUser locks the link of the account, and returns the ID of the linked user. If the account

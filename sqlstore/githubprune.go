@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 // the same time has therefore ended, and recallGrant sees the digest that it has inserted. The function
 // remember then writes the result to the row.
 func recallGrant(ctx context.Context, t tx, account auth.GitHubAccount) (bool, error) {
-	return t.queryBool(ctx, selectSpentGrant, account.Digest())
+	return t.queryBool(ctx, selectSpentGrant, storekit.GitHubDigest(account))
 }
 
 const (
@@ -45,7 +46,7 @@ func (s *core) PruneGitHubAccounts(ctx context.Context, forgotten time.Time, lim
 		for _, r := range rows {
 			if r.spent {
 				statement := insertSpentGrant + t.store.dialect.unlessExists("digest")
-				if err := t.change(ctx, statement, r.Digest()); err != nil {
+				if err := t.change(ctx, statement, storekit.GitHubDigest(r.GitHubAccount)); err != nil {
 					return 0, err
 				}
 			}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const insertState = `INSERT INTO auth_github_states (id, expires_at) VALUES (?, ?)`
@@ -13,7 +13,7 @@ const insertState = `INSERT INTO auth_github_states (id, expires_at) VALUES (?, 
 // ConsumeState implements [auth.GitHubStore]. If concurrent calls have the same ID, the primary key
 // lets only one call insert the ID.
 func (s *core) ConsumeState(ctx context.Context, id string, expiresAt time.Time) error {
-	if err := cmp.Or(ctx.Err(), auth.ValidateState(id, expiresAt)); err != nil {
+	if err := cmp.Or(ctx.Err(), storekit.ValidateState(id, expiresAt)); err != nil {
 		return err
 	}
 	return s.write(ctx, "use state", func(ctx context.Context, t tx) error {

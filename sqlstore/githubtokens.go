@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const (
@@ -41,7 +42,7 @@ func (s *core) ListGitHubTokens(
 		switch {
 		case limit < 1:
 			return nil, ctx.Err()
-		case !storable(host, auth.MaxGitHubHostLength),
+		case !storable(host, storekit.MaxGitHubHostLength),
 			after != "" && !storable(after, auth.MaxIDLength):
 			return nil, auth.ErrNotFound
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // recommended are the settings that the documentation of the package recommends. With impatient,
@@ -263,7 +264,7 @@ func storeVerbs() []verb {
 			return s.RecordExpiryNotice(ctx, later, "k-old", time.Hour)
 		}},
 		{"TouchKey", true, func(ctx context.Context, s *sqlstore.Store) error {
-			return s.TouchKey(ctx, "k-ada", now.Add(auth.KeyUsePrecision))
+			return s.TouchKey(ctx, "k-ada", now.Add(storekit.KeyUsePrecision))
 		}},
 		// The limit is one session, so the new session replaces the others.
 		{"CreateSession", true, func(ctx context.Context, s *sqlstore.Store) error {

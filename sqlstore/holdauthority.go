@@ -25,12 +25,11 @@ import (
 // returns SQLSTATE 40001, and SQLite returns SQLITE_BUSY_SNAPSHOT.
 //
 // HoldAuthority returns [auth.ErrInvalid] if [auth.Authority.Validate] returns an error, or if the
-// parameter now is nil. If the authority is not valid, HoldAuthority returns an error of
-// [auth.Authority.Check]: [auth.ErrTokenRejected], [auth.ErrSuperUserRequired],
-// [auth.ErrSessionTooOld], or [auth.ErrInsufficientScope] if a limited session lacks the Scope of the
-// authority. A host that knows scopes sets this Scope, because without it a limited session may do
-// everything, unless it can only rotate its access key. Any other error leaves open whether the authority
-// is valid.
+// parameter now is nil. If the authority is not valid, HoldAuthority returns one of the errors of an
+// [auth.Authority]: [auth.ErrTokenRejected], [auth.ErrSuperUserRequired], [auth.ErrSessionTooOld], or
+// [auth.ErrInsufficientScope] if a limited session lacks the Scope of the authority. A host that knows
+// scopes sets this Scope, because without it a limited session may do everything, unless it can only rotate
+// its access key. Any other error leaves open whether the authority is valid.
 //
 // HoldAuthority waits for locks for at most Config.Timeout. If ctx ends earlier, the wait ends too.
 //
@@ -87,6 +86,8 @@ func (s *core) holdAuthority(ctx, bounded context.Context, t tx, w auth.Write) e
 	if err != nil {
 		return fmt.Errorf("lock the session for sharing: %w", err)
 	}
-	return w.By.Check(storedTime(w.Now()), session, a.users[w.By.UserID],
-		max(revokedBelow, a.everybody))
+	a.now, a.session = storedTime(w.Now()), session
+	facts := a.facts()
+	facts.RevokedBelow = max(revokedBelow, a.everybody)
+	return facts.Check()
 }

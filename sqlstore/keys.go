@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // AddKey implements [auth.CredentialStore].
@@ -58,7 +59,7 @@ func (s *core) ListAllKeys(ctx context.Context, after string, limit int) ([]auth
 		switch {
 		case limit < 1:
 			return nil, ctx.Err()
-		case after != "" && !storable(after, auth.MaxAccessKeyLength):
+		case after != "" && !storable(after, storekit.MaxAccessKeyLength):
 			return nil, auth.ErrNotFound
 		}
 		return collect(ctx, q, keyFields, selectAllKeys, after, limit)
@@ -72,10 +73,10 @@ const (
 
 // SwapHash implements [auth.CredentialStore].
 func (s *core) SwapHash(ctx context.Context, id, oldHash, newHash string) error {
-	if err := cmp.Or(ctx.Err(), auth.ValidateHash(newHash)); err != nil {
+	if err := cmp.Or(ctx.Err(), storekit.ValidateHash(newHash)); err != nil {
 		return err
 	}
-	if !storable(id, auth.MaxAccessKeyLength) || auth.ValidateHash(oldHash) != nil {
+	if !storable(id, storekit.MaxAccessKeyLength) || storekit.ValidateHash(oldHash) != nil {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "replace hash", func(ctx context.Context, t tx) error {
@@ -100,12 +101,12 @@ func (s *core) RotateKey(
 	return writeFor(ctx, s, "rotate key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
 		a, old, err := holdAnyKey(ctx, t, w, id)
 		if err == nil {
-			err = w.By.CheckRotation(a.session, a.users[old.UserID], old)
+			err = a.facts().CheckRotation(a.users[old.UserID], old)
 		}
 		if err != nil {
 			return old, err
 		}
-		key, err := rotation.Apply(old, a.now)
+		key, err := storekit.RotateKey(old, rotation, a.now)
 		if err != nil {
 			return key, err
 		}
@@ -138,7 +139,7 @@ func (s *core) TouchKey(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// useKey updates LastUsedAt of the locked key if at least [auth.KeyUsePrecision] has passed since
+// useKey updates LastUsedAt of the locked key if at least [storekit.KeyUsePrecision] has passed since
 // the stored time.
 func useKey(ctx context.Context, t tx, key auth.AccessKey, at time.Time) error {
 	if !mustRecordUse(key, at) {
@@ -148,7 +149,7 @@ func useKey(ctx context.Context, t tx, key auth.AccessKey, at time.Time) error {
 }
 
 func mustRecordUse(key auth.AccessKey, at time.Time) bool {
-	return !at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision))
+	return !at.Before(key.LastUsedAt.Add(storekit.KeyUsePrecision))
 }
 
 const (
@@ -163,7 +164,7 @@ func (s *core) RevokeKey(ctx context.Context, w auth.Write, id string) error {
 	if err := cmp.Or(ctx.Err(), w.Validate()); err != nil {
 		return err
 	}
-	if !storable(id, auth.MaxAccessKeyLength) {
+	if !storable(id, storekit.MaxAccessKeyLength) {
 		return auth.ErrNotFound
 	}
 	return s.write(ctx, "revoke key", func(ctx context.Context, t tx) error {
@@ -202,7 +203,7 @@ const setKeyScopes = `UPDATE auth_access_keys SET scopes = ? WHERE id = ?`
 func (s *core) SetKeyScopes(
 	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
 ) (auth.AccessKey, error) {
-	if err := cmp.Or(ctx.Err(), w.Validate(), auth.ValidateScopes(scopes)); err != nil {
+	if err := cmp.Or(ctx.Err(), w.Validate(), scopes.Validate()); err != nil {
 		return auth.AccessKey{}, err
 	}
 	return writeFor(ctx, s, "set scopes of key", func(ctx context.Context, t tx) (auth.AccessKey, error) {
@@ -310,7 +311,7 @@ func (s *core) RecordExpiryNotice(
 	}
 	return s.write(ctx, "record notice of expiry", func(ctx context.Context, t tx) error {
 		a, key, err := holdKey(ctx, t, w, id)
-		if err == nil && !key.ExpiryNoticeDue(a.now, lead) {
+		if err == nil && !storekit.ExpiryNoticeDue(key, a.now, lead) {
 			err = auth.ErrChanged
 		}
 		if err != nil {
@@ -330,7 +331,7 @@ const (
 
 // findKey finds the key with the query selectKey or lockKey.
 func findKey(ctx context.Context, q querier, query, id string) (key auth.AccessKey, err error) {
-	if !storable(id, auth.MaxAccessKeyLength) {
+	if !storable(id, storekit.MaxAccessKeyLength) {
 		return key, auth.ErrNotFound
 	}
 	err = scan(q.row(ctx, query, id), keyFields(&key)...)

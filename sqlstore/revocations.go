@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/clock"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const selectRevocations = `
@@ -76,7 +77,7 @@ func beforeMissing(
 			}
 			// Pruning keeps the newest KeptRevocations entries. So it has not removed the entry
 			// before e: this entry is missing.
-			if e.Position-1 > newest-auth.KeptRevocations {
+			if e.Position-1 > newest-storekit.KeptRevocations {
 				return entries[:i], nil
 			}
 		}
@@ -110,7 +111,7 @@ ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED`
 
 // PruneRevocations implements [auth.SessionStore].
 func (s *core) PruneRevocations(ctx context.Context, expired time.Time, limit int) (int, error) {
-	due := query{expiredRevocations, []any{toMicros(expired), auth.KeptRevocations}}
+	due := query{expiredRevocations, []any{toMicros(expired), storekit.KeptRevocations}}
 	return prune[int64](ctx, s, "prune revocations", limit, due, deleteRevocations)
 }
 
@@ -291,7 +292,7 @@ SELECT ` + sessionColumns + ` FROM auth_sessions s WHERE s.user_id = ? AND s.gen
 )
 
 // fold limits the number of the user's entries that each revoke one session. If the user has too
-// many such entries, fold replaces older ones by one new entry: see [auth.FoldRevocations]. The new
+// many such entries, fold replaces older ones by one new entry: see [storekit.FoldRevocations]. The new
 // entry revokes all sessions of the user with a lower Generation. The caller has locked the user.
 // Without this lock, the new entry might also revoke a session that is created at the same time.
 //
@@ -307,7 +308,7 @@ func fold(
 	ctx context.Context, t tx, userID string, deleted ...auth.Session,
 ) (added []auth.Revocation, err error) {
 	count, err := namedOf(ctx, t, userID)
-	if err != nil || count <= auth.MaxNamedRevocations {
+	if err != nil || count <= storekit.MaxNamedRevocations {
 		return nil, err
 	}
 	force, err := collect(ctx, t.querier, revocationFields, selectUserForce, userID)
@@ -317,7 +318,7 @@ func fold(
 	named := slices.DeleteFunc(slices.Clone(force), func(e auth.Revocation) bool {
 		return e.SessionID == ""
 	})
-	folded, ok := auth.FoldRevocations(named)
+	folded, ok := storekit.FoldRevocations(named)
 	if !ok {
 		return nil, nil
 	}
@@ -374,9 +375,9 @@ WHERE user_id = ? AND expires_at > 0 AND (generation < position OR session_id = 
 // revokeSessionsOf returns the deleted sessions. A transaction calls revokeSessionsOf last, after
 // it has taken all other locks: see [revoke].
 //
-// The new entry has the greatest Generation. So it replaces all other entries of the user, except
-// entries for which [auth.Revocation.Capped] is true. The new entry expires no earlier than the
-// replaced entries, because these may revoke tokens from a time when MaxTokenLifetime was longer.
+// The new entry has the greatest Generation. So it replaces all other entries of the user, except entries
+// for which [storekit.IsCapped] is true. The new entry expires no earlier than the replaced entries,
+// because these may revoke tokens from a time when MaxTokenLifetime was longer.
 func (a acting) revokeSessionsOf(ctx context.Context, userID string) ([]auth.Session, error) {
 	sessions, err := collect(ctx, a.querier, sessionFields, lockUserSessions, userID)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // enders is the number of goroutines that revoke sessions at the same time.
@@ -58,19 +59,19 @@ func onAll(t *testing.T, test func(t *testing.T, on *server)) {
 	onServers(t, test)
 }
 
-// nameMany adds auth.MaxNamedRevocations entries that name sessions of "ada". With one more such
+// nameMany adds storekit.MaxNamedRevocations entries that name sessions of "ada". With one more such
 // entry, the store folds the entries.
 func (s *stage) nameMany(t *testing.T) {
 	t.Helper()
 	var rows []string
-	for i := 1; i <= auth.MaxNamedRevocations; i++ {
+	for i := 1; i <= storekit.MaxNamedRevocations; i++ {
 		rows = append(rows, fmt.Sprintf(`(%d, 'r%d', 'ada', 'e%d', %d, %d)`, i, i, i, i-1,
 			now.Add(time.Hour).UnixMicro()))
 	}
 	_, err := s.db.Exec(`INSERT INTO ` + s.prefix + `revocations (position, id, user_id, session_id, generation, expires_at)
 		VALUES ` + strings.Join(rows, ", "))
 	require.NoError(t, err)
-	_, err = s.db.Exec(fmt.Sprintf(`UPDATE %srevocation_head SET position = %d`, s.prefix, auth.MaxNamedRevocations))
+	_, err = s.db.Exec(fmt.Sprintf(`UPDATE %srevocation_head SET position = %d`, s.prefix, storekit.MaxNamedRevocations))
 	require.NoError(t, err)
 	s.spy.watch(nil)
 }
@@ -212,10 +213,10 @@ func TestOnlyRevocationsWaitForTheHeadOfTheFeed(t *testing.T) {
 }
 
 // makeTwoOld changes the entries of nameMany so that two of them, of different users, can be pruned:
-// they have expired, and auth.KeptRevocations entries follow them.
+// they have expired, and storekit.KeptRevocations entries follow them.
 func (s *stage) makeTwoOld(t *testing.T) {
 	t.Helper()
-	table, newest := s.prefix+"revocations", auth.MaxNamedRevocations
+	table, newest := s.prefix+"revocations", storekit.MaxNamedRevocations
 	for _, change := range []string{
 		`UPDATE ` + table + ` SET expires_at = 1 WHERE position <= 2`,
 		`UPDATE ` + table + ` SET user_id = 'eve' WHERE position = 2`,
@@ -285,7 +286,7 @@ func requireFoldingWaitsForNobody[S auth.AccountStore](t *testing.T, on *server,
 // folded.
 func requireFolded(t *testing.T, store auth.SessionStore) {
 	t.Helper()
-	feed, err := store.ListRevocations(context.Background(), 1, 2*auth.MaxNamedRevocations)
+	feed, err := store.ListRevocations(context.Background(), 1, 2*storekit.MaxNamedRevocations)
 	require.NoError(t, err)
 	named, folds := 0, 0
 	for i, e := range feed {
@@ -298,7 +299,7 @@ func requireFolded(t *testing.T, store auth.SessionStore) {
 		}
 	}
 	require.Equal(t, 1, folds)
-	require.LessOrEqual(t, named, auth.MaxNamedRevocations/2+enders)
+	require.LessOrEqual(t, named, storekit.MaxNamedRevocations/2+enders)
 	for i := range enders {
 		_, err := store.FindSession(context.Background(), fmt.Sprintf("s-%d", i))
 		require.ErrorIs(t, err, auth.ErrNotFound)

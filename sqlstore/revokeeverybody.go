@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const (
@@ -48,7 +49,7 @@ func (s *core) RevokeEverybody(ctx context.Context, w auth.Write, above int64) e
 		if err != nil {
 			return err
 		}
-		head = max(max(head, above)+auth.SkippedPositions, toMicros(a.now))
+		head = max(max(head, above)+storekit.SkippedPositions, toMicros(a.now))
 		return runInOrder(
 			func() error { return a.addEvent(ctx, about{}) },
 			func() error { return t.change(ctx, replaceEverybody) },

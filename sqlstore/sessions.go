@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const updateLastLogin = `UPDATE auth_users SET last_login = ?, admitted_at = ? WHERE id = ?`
@@ -98,7 +99,7 @@ func limitToKey(ctx context.Context, t tx, session *auth.Session) error {
 	if err != nil {
 		return err
 	}
-	if *session, err = session.OpenedBy(key); err != nil {
+	if *session, err = storekit.OpenSession(*session, key); err != nil {
 		return err
 	}
 	return useKey(ctx, t, key, session.CreatedAt)
@@ -192,7 +193,7 @@ func (s *core) RevokeUserSessions(ctx context.Context, w auth.Write, userID stri
 
 // RevokeOtherSessions implements [auth.SessionStore].
 func (s *core) RevokeOtherSessions(ctx context.Context, w auth.Write) (int, error) {
-	if err := cmp.Or(ctx.Err(), w.ValidateBySession()); err != nil {
+	if err := cmp.Or(ctx.Err(), storekit.ValidateBySession(w)); err != nil {
 		return 0, err
 	}
 	return writeFor(ctx, s, "revoke other sessions", func(ctx context.Context, t tx) (int, error) {
@@ -233,7 +234,7 @@ const extendSession = `UPDATE auth_sessions SET expires_at = ? WHERE id = ?`
 func (s *core) ExtendSession(
 	ctx context.Context, w auth.Write, until time.Time,
 ) (auth.Session, auth.User, error) {
-	if err := cmp.Or(ctx.Err(), w.ValidateBySession()); err != nil {
+	if err := cmp.Or(ctx.Err(), storekit.ValidateBySession(w)); err != nil {
 		return auth.Session{}, auth.User{}, err
 	}
 	done, err := writeFor(ctx, s, "extend session", func(ctx context.Context, t tx) (signedIn, error) {
@@ -252,7 +253,7 @@ func (s *core) ExtendSession(
 		if err != nil {
 			return signedIn{}, err
 		}
-		extended, err := session.ExtendedTo(storedTime(until), key)
+		extended, err := storekit.ExtendSession(session, storedTime(until), key)
 		if err == nil && !extended.ExpiresAt.Equal(session.ExpiresAt) {
 			err = t.change(ctx, extendSession, toMicros(extended.ExpiresAt), session.ID)
 		}

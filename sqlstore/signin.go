@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // signIn is a call of CreateSession.
@@ -136,7 +137,7 @@ func holdKeys(ctx context.Context, t tx, ins []signIn) error {
 // keyIDs returns the IDs of the keys that open the sessions.
 func keyIDs(ins []signIn) []string {
 	ids := fieldOf(ins, func(in signIn) string { return in.session.AccessKeyID })
-	return slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxAccessKeyLength) })
+	return slices.DeleteFunc(ids, func(id string) bool { return !storable(id, storekit.MaxAccessKeyLength) })
 }
 
 const (
@@ -298,7 +299,7 @@ func (b *signInBatch) add(t tx, in signIn) answer[signedIn] {
 		return answer[signedIn]{alone: true}
 	}
 	session.CreatedAt, session.ExpiresAt = storedTime(session.CreatedAt), storedTime(session.ExpiresAt)
-	session, err := session.OpenedBy(key.AccessKey)
+	session, err := storekit.OpenSession(session, key.AccessKey)
 	if err := cmp.Or(checkActive(t, user), err); err != nil {
 		return answer[signedIn]{err: err}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/sqlstore"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // A batch must not wait for the record of one user, because then all users would wait.
@@ -221,7 +222,7 @@ func TestABatchOfSignInsStoresWhatSingleSignInsStore(t *testing.T) {
 		sessions := []auth.Session{newSession("n-0", "ada", "k-old"), newSession("n-1", "ada", "k-old"),
 			newSession("n-2", "eve", "k-eve")}
 		for i := range sessions {
-			sessions[i].CreatedAt = now.Add(time.Duration(i+1)*auth.KeyUsePrecision + 123*time.Nanosecond)
+			sessions[i].CreatedAt = now.Add(time.Duration(i+1)*storekit.KeyUsePrecision + 123*time.Nanosecond)
 			sessions[i].ExpiresAt = sessions[i].CreatedAt.Add(24 * time.Hour)
 		}
 		got, users := make([]auth.Session, 3), make([]auth.User, 3)
@@ -261,7 +262,7 @@ func TestTheSignInsOfABatchHaveTheirOwnTimes(t *testing.T) {
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		s := newStage(t)
 		s.register(t, "bob")
-		used := now.Add(auth.KeyUsePrecision)
+		used := now.Add(storekit.KeyUsePrecision)
 		at := func(id, user string, at time.Time, limit int) func() error {
 			session := newSession(id, user, "k-"+user)
 			session.CreatedAt, session.ExpiresAt = at, at.Add(time.Hour)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 const (
@@ -132,7 +133,7 @@ func addNamed(
 			return err
 		}
 		// Only the last of the next n entries can make a fold necessary.
-		n := min(max(auth.MaxNamedRevocations+1-named, 1), len(entries))
+		n := min(max(storekit.MaxNamedRevocations+1-named, 1), len(entries))
 		if err := replaceOlder(ctx, t, force, entries[:n]); err != nil {
 			return err
 		}
@@ -140,7 +141,7 @@ func addNamed(
 			return err
 		}
 		entries = entries[n:]
-		if named+n <= auth.MaxNamedRevocations {
+		if named+n <= storekit.MaxNamedRevocations {
 			continue
 		}
 		// One by one, the fold would find the sessions of the other entries.
@@ -355,7 +356,7 @@ func (b *signOutBatch) add(claims auth.SessionClaims) bool {
 	_, userHeld := b.users[claims.UserID]
 	if !held || !userHeld || session.Generation < session.everybody ||
 		session.UserID != claims.UserID || session.Generation != claims.Generation ||
-		session.entries+b.added[claims.UserID] >= auth.MaxNamedRevocations {
+		session.entries+b.added[claims.UserID] >= storekit.MaxNamedRevocations {
 		return false
 	}
 	delete(b.sessions, claims.SessionID) // so that a second call for the session runs alone
@@ -379,7 +380,7 @@ func (b *signOutBatch) write(ctx context.Context, t tx) error {
 	}
 	list, listed := listOf(t.store.dialect, b.ids)
 	last, err := revokeAnd(ctx, t, b.entries, query{deleteSessions + list, listed})
-	if err == nil && last-b.head >= auth.SkippedPositions {
+	if err == nil && last-b.head >= storekit.SkippedPositions {
 		err = errAlone
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 func TestRevocationsThatArriveDuringABatchShareTheNext(t *testing.T) {
@@ -122,7 +123,7 @@ func TestABatchThatExceedsTheNamedEntriesFoldsThem(t *testing.T) {
 			}
 			require.NoError(t, errors.Join(runBatch(t, s.spy, s.store, busy, nil, calls...)...))
 			s.requireGone(t, ids...)
-			feed, err := s.store.ListRevocations(background, 1, 3*auth.MaxNamedRevocations)
+			feed, err := s.store.ListRevocations(background, 1, 3*storekit.MaxNamedRevocations)
 			require.NoError(t, err)
 			named, folds := 0, 0
 			for i, e := range feed {
@@ -135,7 +136,7 @@ func TestABatchThatExceedsTheNamedEntriesFoldsThem(t *testing.T) {
 					named++
 				}
 			}
-			require.LessOrEqual(t, named, auth.MaxNamedRevocations)
+			require.LessOrEqual(t, named, storekit.MaxNamedRevocations)
 			require.Equal(t, free < 4, folds == 1, "%d folds", folds)
 		}
 	})
@@ -274,7 +275,7 @@ func TestABatchOfRevocationsStoresWhatSingleRevocationsStore(t *testing.T) {
 		require.NoError(t, signOut(s.store, claimsOf(s.session(t, "s-ada")))())
 		head, err := s.store.RevocationHead(background)
 		require.NoError(t, err)
-		require.Equal(t, int64(auth.MaxNamedRevocations+2), head, "the entry and its fold")
+		require.Equal(t, int64(storekit.MaxNamedRevocations+2), head, "the entry and its fold")
 	})
 }
 

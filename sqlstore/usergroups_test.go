@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // Without this, a busy user would stay locked for one transaction after another, and no call of the
@@ -214,7 +215,7 @@ func TestAClaimToTheSessionOfAnotherUserDoesNotLockIt(t *testing.T) {
 
 func TestABatchOfRevocationsOfOneUserLeavesWhatSingleRevocationsLeave(t *testing.T) {
 	t.Parallel()
-	const most = auth.MaxNamedRevocations
+	const most = storekit.MaxNamedRevocations
 	claims := func(id string, generation int64, expires time.Duration) auth.SessionClaims {
 		return auth.SessionClaims{UserID: "ada", SessionID: id, Generation: generation,
 			ExpiresAt: now.Add(expires)}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // Register implements [auth.UserStore].
@@ -76,7 +77,7 @@ func (s *Store) UpdateUser(
 	}
 	return writeFor(ctx, &s.core, "update user", func(ctx context.Context, t tx) (auth.User, error) {
 		a, user, err := changeUser(ctx, t, w, id, change, func(a acting) error {
-			return w.By.CheckUserChange(a.session, a.users[id], change)
+			return a.facts().CheckUserChange(a.users[id], change)
 		})
 		if err != nil {
 			return user, err
@@ -116,7 +117,7 @@ func (s *Store) ResetUser(
 		func(ctx context.Context, t tx) (tokens []auth.GitHubToken, err error) {
 			var a acting
 			a, user, err = changeUser(ctx, t, w, id, change, func(a acting) error {
-				return w.By.CheckReset(a.session, a.users[id], change, key)
+				return a.facts().CheckReset(a.users[id], change, key)
 			})
 			if err != nil {
 				return nil, err
@@ -300,7 +301,7 @@ func changeUser(
 	}
 	user := a.users[id]
 	administered := administers(user)
-	user = change.Apply(user)
+	user = storekit.ChangeUser(user, change)
 	if administered && !administers(user) {
 		if err := requireSuperUserBeside(ctx, t, id); err != nil {
 			return a, user, err

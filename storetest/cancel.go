@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 var cancelPromises = []promise[auth.AccountStore]{
@@ -120,7 +121,7 @@ var accountMethods = map[string]method[auth.AccountStore]{
 		return err
 	},
 	"TouchKey": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
-		return store.TouchKey(ctx, own.key.ID, own.key.LastUsedAt.Add(auth.KeyUsePrecision))
+		return store.TouchKey(ctx, own.key.ID, own.key.LastUsedAt.Add(storekit.KeyUsePrecision))
 	},
 	"ListSessions": func(ctx context.Context, store auth.AccountStore, own, _ account) error {
 		_, err := store.ListSessions(ctx, own.user.ID, now)

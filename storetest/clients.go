@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // clientPromises need one store each, because they prune the clients of all users.
@@ -84,7 +85,7 @@ func clientEvents(t *testing.T, store auth.AccountStore) {
 func clientsCapped(t *testing.T, store auth.AccountStore) {
 	user, _ := register(t, store, newUser())
 	hash := strconv.Itoa
-	for i := range auth.MaxClients {
+	for i := range storekit.MaxClients {
 		remember(t, store, user, hash(i), now.Add(time.Duration(i)*time.Second), i > 0)
 	}
 	remember(t, store, user, hash(0), now.Add(time.Hour), false)  // now the one seen last
@@ -99,7 +100,7 @@ func clientsCapped(t *testing.T, store auth.AccountStore) {
 	remember(t, store, user, hash(0), now.Add(4*time.Hour), false)
 	n, err := store.PruneClients(t.Context(), now.Add(5*time.Hour), math.MaxInt32)
 	require.NoError(t, err)
-	require.Equal(t, auth.MaxClients, n)
+	require.Equal(t, storekit.MaxClients, n)
 }
 
 func clientsPruned(t *testing.T, store auth.AccountStore) {

@@ -14,6 +14,7 @@ import (
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // after is a function that the type altered calls after a change.
@@ -42,7 +43,8 @@ func checkedBy(
 	}
 	at := w.Now()
 	w.Now = func() time.Time { return at }
-	if err := w.By.Check(at, session, user, revokedBelow); err != nil {
+	acting := storekit.Acting{By: w.By, Now: at, Session: session, User: user, RevokedBelow: revokedBelow}
+	if err := acting.Check(); err != nil {
 		return w, err
 	}
 	w.By = auth.ByHost("defect")

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // ending is a call after which a session has less authority or none.
@@ -111,8 +112,8 @@ var endings = []ending{
 		}},
 }
 
-// folded is an ending that makes the store fold the feed: see [auth.FoldRevocations]. The feed may
-// have at most [auth.MaxNamedRevocations] entries that each name a session of the same user.
+// folded is an ending that makes the store fold the feed: see [storekit.FoldRevocations]. The feed may
+// have at most [storekit.MaxNamedRevocations] entries that each name a session of the same user.
 // nearlyFolded adds this number of entries. The ending then adds one more entry, so the store folds
 // the feed. The fold also revokes the actor's session.
 var folded = ending{name: "the feed folds", noWrite: true, prepare: nearlyFolded,
@@ -156,7 +157,7 @@ func newClaims(user auth.User, generation int64) auth.SessionClaims {
 // store fold the feed.
 func nearlyFolded(t *testing.T, store auth.AccountStore, a account) account {
 	t.Helper()
-	nameSessions(t, store, a.user, a.session.Generation+1, auth.MaxNamedRevocations)
+	nameSessions(t, store, a.user, a.session.Generation+1, storekit.MaxNamedRevocations)
 	return a
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // Each of the everybodyPromises needs its own store.
@@ -94,7 +95,7 @@ func everybodyReplaces(t *testing.T, store auth.AccountStore) {
 	require.Len(t, feed, 4)
 	require.Equal(t, before[:2], feed[:2])
 	require.Zero(t, feed[2].ExpiresAt)
-	requireEntryForEverybody(t, before[2].Position+auth.SkippedPositions+1, feed[3])
+	requireEntryForEverybody(t, before[2].Position+storekit.SkippedPositions+1, feed[3])
 }
 
 // everybodyEntryLives tests that an entry for all users expires no earlier than the entry that it
@@ -180,7 +181,7 @@ func aboveTheSeen(t *testing.T, store auth.AccountStore) {
 		}
 	}
 	endEverybody(t, store, seen+100) // as if a token claimed this Generation
-	seen += 100 + auth.SkippedPositions
+	seen += 100 + storekit.SkippedPositions
 	requireHead(t, store, seen+1)
 	lost := newSession(a.key) // as if the commit of this session was lost
 	lost.Generation = seen

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // expiryNoticePromises need one store each, because they list the keys of all users.
@@ -76,10 +77,10 @@ func expiringKeysListed(t *testing.T, store auth.AccountStore) {
 		newKey(user),
 	}
 	for i := range others { // added in turn with the others
-		require.False(t, others[i].ExpiryNoticeDue(now, lead), i)
+		require.False(t, storekit.ExpiryNoticeDue(others[i], now, lead), i)
 		addExpiring(t, store, others[i])
 		if i < len(want) {
-			require.True(t, want[i].ExpiryNoticeDue(now, lead), i)
+			require.True(t, storekit.ExpiryNoticeDue(want[i], now, lead), i)
 			addExpiring(t, store, want[len(want)-1-i])
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 var keyLifePromises = []promise[auth.AccountStore]{
@@ -232,9 +233,9 @@ func keyUsed(t *testing.T, store auth.AccountStore) {
 	require.NoError(t, store.TouchKey(t.Context(), key.ID, now))
 	requireKey(t, store, usedAt(key, now))
 	require.NoError(t, store.TouchKey(t.Context(), key.ID,
-		now.Add(auth.KeyUsePrecision-time.Microsecond)))
+		now.Add(storekit.KeyUsePrecision-time.Microsecond)))
 	requireKey(t, store, usedAt(key, now))
-	next := now.Add(auth.KeyUsePrecision)
+	next := now.Add(storekit.KeyUsePrecision)
 	require.NoError(t, store.TouchKey(t.Context(), key.ID, next))
 	requireKey(t, store, usedAt(key, next))
 
@@ -257,12 +258,12 @@ func sessionUsesKey(t *testing.T, store auth.AccountStore) {
 	requireKey(t, store, second)
 
 	session := newSession(a.key)
-	session.CreatedAt = now.Add(auth.KeyUsePrecision - time.Microsecond)
+	session.CreatedAt = now.Add(storekit.KeyUsePrecision - time.Microsecond)
 	openSession(t, store, session)
 	requireKey(t, store, a.key)
 
 	session = newSession(a.key)
-	session.CreatedAt = now.Add(auth.KeyUsePrecision)
+	session.CreatedAt = now.Add(storekit.KeyUsePrecision)
 	openSession(t, store, session)
 	requireKey(t, store, usedAt(a.key, session.CreatedAt))
 	requireKey(t, store, second)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 var renamePromises = []promise[auth.Store]{
@@ -53,7 +54,7 @@ var withoutEmail = auth.UserChange{Email: new("")}
 
 // noEmail returns a function that returns the new user without the e-mail.
 func noEmail(newUser func() auth.User) func() auth.User {
-	return func() auth.User { return withoutEmail.Apply(newUser()) }
+	return func() auth.User { return storekit.ChangeUser(newUser(), withoutEmail) }
 }
 
 func toUsername(name string) auth.UserChange { return auth.UserChange{Username: &name} }

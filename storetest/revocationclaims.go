@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/limits"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 var claimPromises = []promise[auth.AccountStore]{
@@ -318,10 +319,10 @@ func disabledAgain(t *testing.T, store auth.Store) {
 	require.Len(t, entriesOf(t, store, a.user), 3)
 }
 
-// cappedEntryStays revokes a token whose Generation is greater than every Position in the feed.
-// Such a token can exist after the store has lost commits. The store adds a capped entry for the
-// session of the token: see [auth.Revocation.Capped]. The capped entry must stay in force, because
-// a later entry for all sessions of the user does not revoke the token.
+// cappedEntryStays revokes a token whose Generation is greater than every Position in the feed. Such a
+// token can exist after the store has lost commits. The store adds a capped entry for the session of the
+// token: see [storekit.IsCapped]. The capped entry must stay in force, because a later entry for all
+// sessions of the user does not revoke the token.
 func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 	a := newAccount(t, store)
 	ahead := claimsOf(newSession(a.key))
@@ -334,10 +335,10 @@ func cappedEntryStays(t *testing.T, store auth.AccountStore) {
 	var named, ofUser int
 	for _, e := range inForce(t, store, a.user) {
 		if e.SessionID == ahead.SessionID {
-			require.True(t, e.Capped())
+			require.True(t, storekit.IsCapped(e))
 			named++
 		} else if e.SessionID == "" {
-			require.False(t, e.Capped())
+			require.False(t, storekit.IsCapped(e))
 			ofUser++
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // countNamed returns the number of entries in force that name a session.
@@ -33,13 +34,13 @@ func countFolds(entries []auth.Revocation) (n int) {
 	return n
 }
 
-// requireFolded fails the test unless the last entry is the result of [auth.FoldRevocations], and
-// the entries revoke all sessions in the parameter ended. At most auth.MaxNamedRevocations/2 of the
+// requireFolded fails the test unless the last entry is the result of [storekit.FoldRevocations], and
+// the entries revoke all sessions in the parameter ended. At most storekit.MaxNamedRevocations/2 of the
 // entries in force may name a session. If there was an earlier fold, the parameter replaced is the
 // expiry of the entry that this earlier fold added. After the first fold, replaced is zero.
 func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session, replaced time.Time) {
 	t.Helper()
-	require.LessOrEqual(t, countNamed(entries), auth.MaxNamedRevocations/2)
+	require.LessOrEqual(t, countNamed(entries), storekit.MaxNamedRevocations/2)
 	folded := entries[len(entries)-1]
 	require.Empty(t, folded.SessionID)
 	require.NotEmpty(t, folded.ID)
@@ -60,7 +61,7 @@ func requireFolded(t *testing.T, entries []auth.Revocation, ended []auth.Session
 }
 
 // feedFolds revokes sessions of a user until the store must fold the entries, as
-// [auth.FoldRevocations] describes. To save time, it revokes half of the sessions with one call.
+// [storekit.FoldRevocations] describes. To save time, it revokes half of the sessions with one call.
 func feedFolds(t *testing.T, store auth.AccountStore) {
 	if testenv.Race {
 		return
@@ -68,12 +69,12 @@ func feedFolds(t *testing.T, store auth.AccountStore) {
 	a, other := newAccount(t, store), newAccount(t, store)
 	early := openSession(t, store, newSession(a.key)) // never revoked by a call
 	lasting := newSession(a.key)
-	lasting.ExpiresAt = now.Add(auth.MaxNamedRevocations * time.Hour) // later than all others
+	lasting.ExpiresAt = now.Add(storekit.MaxNamedRevocations * time.Hour) // later than all others
 	lasting = openSession(t, store, lasting)
-	ended := endMany(t, store, a.user, auth.MaxNamedRevocations/2)
+	ended := endMany(t, store, a.user, storekit.MaxNamedRevocations/2)
 	var middle auth.Session
-	for len(ended) <= auth.MaxNamedRevocations {
-		if len(ended) == auth.MaxNamedRevocations {
+	for len(ended) <= storekit.MaxNamedRevocations {
+		if len(ended) == storekit.MaxNamedRevocations {
 			middle = openSession(t, store, newSession(a.key))
 			require.Zero(t, countFolds(entriesOf(t, store, a.user)),
 				"the feed may name this many sessions")
@@ -106,7 +107,7 @@ func endMany(t *testing.T, store auth.AccountStore, user auth.User, n int) []aut
 }
 
 // foldsCounted tests that replaced entries and pruned entries do not count toward
-// auth.MaxNamedRevocations. After a fold, it adds as many entries as this limit allows. It then
+// storekit.MaxNamedRevocations. After a fold, it adds as many entries as this limit allows. It then
 // prunes some entries and adds the same number of new entries. None of these entries may cause a
 // second fold, but the next entry must cause one.
 func foldsCounted(t *testing.T, store auth.AccountStore) {
@@ -119,16 +120,16 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	requireFolded(t, entries, ended, time.Time{})
 	first := entries[len(entries)-1]
 
-	ended = append(ended, endMany(t, store, user, auth.MaxNamedRevocations-countNamed(entries))...)
+	ended = append(ended, endMany(t, store, user, storekit.MaxNamedRevocations-countNamed(entries))...)
 	entries = entriesOf(t, store, user)
-	require.Equal(t, auth.MaxNamedRevocations, countNamed(entries))
+	require.Equal(t, storekit.MaxNamedRevocations, countNamed(entries))
 	require.Equal(t, 1, countFolds(entries), "what was folded counts as named")
 
 	pruneSome(t, store, ended[0].ExpiresAt)
 	entries = entriesOf(t, store, user)
-	ended = append(ended, endMany(t, store, user, auth.MaxNamedRevocations-countNamed(entries))...)
+	ended = append(ended, endMany(t, store, user, storekit.MaxNamedRevocations-countNamed(entries))...)
 	entries = entriesOf(t, store, user)
-	require.Equal(t, auth.MaxNamedRevocations, countNamed(entries))
+	require.Equal(t, storekit.MaxNamedRevocations, countNamed(entries))
 	require.Equal(t, 1, countFolds(entries), "what was pruned counts as named")
 
 	named := slices.DeleteFunc(ended, func(s auth.Session) bool {
@@ -144,15 +145,15 @@ func foldsCounted(t *testing.T, store auth.AccountStore) {
 	requireFolded(t, entries, named, first.ExpiresAt)
 }
 
-// foldedByKey revokes a key that has auth.MaxNamedRevocations+1 sessions. Before that, the host
+// foldedByKey revokes a key that has storekit.MaxNamedRevocations+1 sessions. Before that, the host
 // opens ten sessions of the same user, and these sessions are revoked one by one. The host's
 // sessions are newer than more than half of the key's sessions, and expire before all of them.
 // foldedByKey returns all sessions in the order in which they were revoked.
 func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Session) {
 	t.Helper()
-	const further, newer = 10, auth.MaxNamedRevocations/2 - 10
+	const further, newer = 10, storekit.MaxNamedRevocations/2 - 10
 	user, key := register(t, store, newUser())
-	old := openMany(t, store, key, auth.MaxNamedRevocations+1-newer)
+	old := openMany(t, store, key, storekit.MaxNamedRevocations+1-newer)
 	endSeveral(t, store, 1) // so that the later sessions have other Generations
 	ended := make([]auth.Session, further)
 	for i := range ended {
@@ -173,7 +174,7 @@ func foldedByKey(t *testing.T, store auth.AccountStore) (auth.User, []auth.Sessi
 func pruneSome(t *testing.T, store auth.AccountStore, expired time.Time) {
 	t.Helper()
 	feed := readFeed(t, store)
-	last := feed[len(feed)-1].Position - auth.KeptRevocations
+	last := feed[len(feed)-1].Position - storekit.KeptRevocations
 	left := slices.DeleteFunc(slices.Clone(feed), func(e auth.Revocation) bool {
 		return e.Position <= last && !e.ExpiresAt.After(expired)
 	})
@@ -207,20 +208,20 @@ func foldsWithinLimit(t *testing.T, store auth.AccountStore) {
 		feed := entriesOf(t, store, user)
 		require.Equal(t, wantFolds, countFolds(feed))
 		named = countNamed(feed)
-		require.LessOrEqual(t, named, auth.MaxNamedRevocations)
+		require.LessOrEqual(t, named, storekit.MaxNamedRevocations)
 		for _, session := range newest {
 			require.False(t, isDead(feed, session), "the feed revokes one of the newest sessions")
 			requireSession(t, store, session)
 		}
 		return named
 	}
-	signIn(limit + auth.MaxNamedRevocations)
-	require.Equal(t, auth.MaxNamedRevocations, requireFolds(0), "as many as may be named")
+	signIn(limit + storekit.MaxNamedRevocations)
+	require.Equal(t, storekit.MaxNamedRevocations, requireFolds(0), "as many as may be named")
 	signIn(1)
 	named := requireFolds(1)
-	require.LessOrEqual(t, named, auth.MaxNamedRevocations/2)
-	signIn(auth.MaxNamedRevocations - named)
-	require.Equal(t, auth.MaxNamedRevocations, requireFolds(1), "what was folded counts no more")
+	require.LessOrEqual(t, named, storekit.MaxNamedRevocations/2)
+	signIn(storekit.MaxNamedRevocations - named)
+	require.Equal(t, storekit.MaxNamedRevocations, requireFolds(1), "what was folded counts no more")
 	signIn(1)
 	requireFolds(2)
 	other.requireUnchanged(t, store)

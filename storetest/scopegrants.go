@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // grantPromises need one store each, because they read the feed and revoke the sessions of all users.
@@ -205,7 +206,7 @@ func registeringAll(
 	newLast func() auth.User, sets ...*auth.ScopeSet,
 ) func(*testing.T, auth.AccountStore, account) attempt {
 	return func(_ *testing.T, store auth.AccountStore, _ account) attempt {
-		first := auth.UserWithKeys{User: withoutEmail.Apply(newUser())}
+		first := auth.UserWithKeys{User: storekit.ChangeUser(newUser(), withoutEmail)}
 		last := auth.UserWithKeys{User: newLast()}
 		first.Keys = []auth.AccessKey{newLimitedKey(first.User, within)}
 		for _, scopes := range sets {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 var searchPromises = []promise[auth.Store]{
@@ -216,7 +217,7 @@ func foundByCurrentNames(t *testing.T, store auth.Store) {
 	rename := func(change auth.UserChange) {
 		t.Helper()
 		update(t, store, user.ID, change)
-		user = change.Apply(user)
+		user = storekit.ChangeUser(user, change)
 	}
 	name := func(s string) *string { return &s }
 	rename(auth.UserChange{Username: name(other)})

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 var wholeFeedPromises = []promise[auth.AccountStore]{
@@ -183,10 +184,10 @@ func feedPruned(t *testing.T, store auth.AccountStore) {
 	for _, i := range []int{5, 1, 0, 3, 4, 2} { // so that the first entry of the feed expires last
 		require.NoError(t, store.RevokeSession(t.Context(), briefly(), first[i].ID))
 	}
-	endAtOnce(t, store, auth.KeptRevocations/contenders)
+	endAtOnce(t, store, storekit.KeptRevocations/contenders)
 	feed := readFeed(t, store)
 	old, newest := feed[:len(first)], feed[len(first):]
-	require.Len(t, newest, auth.KeptRevocations)
+	require.Len(t, newest, storekit.KeptRevocations)
 
 	all := now.Add(1_000_000 * time.Hour)
 	for _, test := range []struct {

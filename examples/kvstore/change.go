@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // change is the transaction of an [auth.Write]. The authority of the write has been checked.
@@ -13,7 +14,7 @@ type change struct {
 	tx
 	write  auth.Write
 	now    time.Time
-	acting auth.Session       // session of the authority; zero if the host makes the change
+	acting storekit.Acting    // what is known about the authority
 	github auth.GitHubAccount // account that the change is about; zero if there is none
 }
 
@@ -31,32 +32,33 @@ func (s *Store) write(ctx context.Context, w auth.Write, do func(*change) error)
 	})
 }
 
-// authorize returns the session of the authority, and an error unless the authority is valid. A revoked
+// authorize returns what is known about the authority, and an error unless the authority is valid. A revoked
 // session is usually deleted, so authorize does not find the session. But RevokeEverybody deletes no
 // sessions. So authorize also compares the Generation of the session with the newest revocation of all users.
-func (t tx) authorize(by auth.Authority, now time.Time) (auth.Session, error) {
+func (t tx) authorize(by auth.Authority, now time.Time) (storekit.Acting, error) {
 	actor, err := t.account(by.UserID)
 	if errors.Is(err, auth.ErrNotFound) {
 		actor, err = &account{}, nil
 	}
 	if err != nil {
-		return auth.Session{}, err
+		return storekit.Acting{}, err
 	}
 	revokedBelow, err := t.everybodyRevoked()
 	if err != nil {
-		return auth.Session{}, err
+		return storekit.Acting{}, err
 	}
-	acting := actor.Sessions[by.SessionID]
-	return acting, by.Check(now, acting, actor.User, revokedBelow)
+	acting := storekit.Acting{By: by, Now: now, Session: actor.Sessions[by.SessionID], User: actor.User,
+		RevokedBelow: revokedBelow}
+	return acting, acting.Check()
 }
 
-// grant returns an error unless the authority may grant the scopes: see [auth.Authority.CheckGrant].
-func (c *change) grant(scopes *auth.ScopeSet) error { return c.write.By.CheckGrant(c.acting, scopes) }
+// grant returns an error unless the authority may grant the scopes: see [storekit.Acting.CheckGrant].
+func (c *change) grant(scopes *auth.ScopeSet) error { return c.acting.CheckGrant(scopes) }
 
 // grantKey returns an error unless the authority may give a key of the account these scopes: see
-// [auth.Authority.CheckKeyGrant].
+// [storekit.Acting.CheckKeyGrant].
 func (c *change) grantKey(a *account, scopes *auth.ScopeSet) error {
-	return c.write.By.CheckKeyGrant(c.acting, a.User, scopes)
+	return c.acting.CheckKeyGrant(a.User, scopes)
 }
 
 // everybodyRevoked returns the Generation below which the sessions of all users are revoked.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // RememberClient implements [auth.SessionStore].
@@ -39,7 +40,7 @@ func (a *account) remember(hash string, now time.Time) (isNew bool) {
 		return false
 	}
 	isNew = len(a.Clients) > 0
-	if len(a.Clients) >= auth.MaxClients {
+	if len(a.Clients) >= storekit.MaxClients {
 		oldest := ""
 		for other, seen := range a.Clients {
 			if oldest == "" || seen.Before(a.Clients[oldest]) {

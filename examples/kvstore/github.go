@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // FindGitHubLink implements [auth.GitHubStore].
@@ -94,9 +95,9 @@ func (s *Store) SignInGitHub(
 // If the sign-in creates the user, signInAccount returns a new account that is not saved yet.
 func (c *change) signInAccount(
 	signIn auth.GitHubSignInWrite,
-) (*account, auth.GitHubAccountState, error) {
+) (*account, storekit.GitHubState, error) {
 	if err := c.write.By.CheckOwner(signIn.Link.UserID); err != nil {
-		return nil, auth.GitHubAccountState{}, err
+		return nil, storekit.GitHubState{}, err
 	}
 	a, err := c.account(signIn.Link.UserID)
 	if errors.Is(err, auth.ErrNotFound) && signIn.NewUser != nil {
@@ -105,10 +106,10 @@ func (c *change) signInAccount(
 		a, err = newAccount(user), nil
 	}
 	if err != nil {
-		return nil, auth.GitHubAccountState{}, err
+		return nil, storekit.GitHubState{}, err
 	}
 	state := c.accountState(a, signIn.Link.Account)
-	return a, state, signIn.Check(state, true)
+	return a, state, storekit.SignInGitHub(signIn, state, true)
 }
 
 // freeEmail returns the e-mail, or "" if a user has it already.
@@ -121,13 +122,13 @@ func (t tx) freeEmail(email string) string {
 
 // accountState returns the stored state of the GitHub account. The parameter a contains the records
 // of a user. The result also describes this user's link to the same GitHub host.
-func (t tx) accountState(a *account, of auth.GitHubAccount) auth.GitHubAccountState {
+func (t tx) accountState(a *account, of auth.GitHubAccount) storekit.GitHubState {
 	key := []byte(linkKey(of))
-	return auth.GitHubAccountState{
+	return storekit.GitHubState{
 		LinkedTo:      string(t.bucket(links).Get(key)),
 		RememberedFor: string(t.bucket(remembered).Get(key)),
 		GrantSpent: t.bucket(spentGrants).Get(key) != nil ||
-			t.bucket(prunedGrants).Get([]byte(of.Digest())) != nil,
+			t.bucket(prunedGrants).Get([]byte(storekit.GitHubDigest(of))) != nil,
 		UserIsService: a.User.IsService,
 		UserAccount:   a.GitHub[of.Host].Link.Account,
 		TokenVersion:  a.tokenVersion(of.Host),
@@ -213,7 +214,8 @@ func (s *Store) ConnectGitHub(
 	return s.write(ctx, w, func(c *change) error {
 		c.github = connect.Link.Account
 		return c.user(connect.Link.UserID, func(a *account) error {
-			if err := cmp.Or(c.grant(nil), connect.Check(c.accountState(a, c.github))); err != nil {
+			state := c.accountState(a, c.github)
+			if err := cmp.Or(c.grant(nil), storekit.ConnectGitHub(connect, state)); err != nil {
 				return err
 			}
 			a.link(connect.Link, &connect.Token)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // markForgotten records that the GitHub account is remembered for no user.
@@ -44,7 +45,7 @@ func (s *Store) PruneGitHubAccounts(ctx context.Context, before time.Time, limit
 		for _, key := range t.due(forgottenTimes, before, limit) {
 			of, spent := accountOfKey(key), t.bucket(spentGrants)
 			if spent.Get([]byte(key)) != nil {
-				if err := t.bucket(prunedGrants).Put([]byte(of.Digest()), nil); err != nil {
+				if err := t.bucket(prunedGrants).Put([]byte(storekit.GitHubDigest(of)), nil); err != nil {
 					return err
 				}
 				if err := spent.Delete([]byte(key)); err != nil {

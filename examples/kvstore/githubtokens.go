@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // withToken calls the callback do with the user's connection to the GitHub host, and saves the
@@ -125,7 +126,7 @@ func (s *Store) ConsumeState(ctx context.Context, id string, expiresAt time.Time
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := auth.ValidateState(id, expiresAt); err != nil {
+	if err := storekit.ValidateState(id, expiresAt); err != nil {
 		return err
 	}
 	return s.update(ctx, func(t tx) error {

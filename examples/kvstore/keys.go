@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // AddKey implements [auth.CredentialStore].
@@ -105,7 +106,7 @@ func (s *Store) SwapHash(ctx context.Context, id, old, new string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := auth.ValidateHash(new); err != nil {
+	if err := storekit.ValidateHash(new); err != nil {
 		return err
 	}
 	return s.update(ctx, func(t tx) error {
@@ -131,10 +132,10 @@ func (s *Store) RotateKey(
 	err = s.write(ctx, w, func(c *change) error {
 		return c.owner(keys, id, func(a *account) error {
 			old := a.Keys[id]
-			if err := w.By.CheckRotation(c.acting, a.User, old); err != nil {
+			if err := c.acting.CheckRotation(a.User, old); err != nil {
 				return err
 			}
-			rotated, err := rotation.Apply(old, c.now)
+			rotated, err := storekit.RotateKey(old, rotation, c.now)
 			if err != nil {
 				return err
 			}
@@ -156,7 +157,7 @@ func (s *Store) RotateKey(
 func (s *Store) SetKeyScopes(
 	ctx context.Context, w auth.Write, id string, scopes *auth.ScopeSet,
 ) (key auth.AccessKey, err error) {
-	if err := cmp.Or(check(ctx, w), auth.ValidateScopes(scopes)); err != nil {
+	if err := cmp.Or(check(ctx, w), scopes.Validate()); err != nil {
 		return key, err
 	}
 	err = s.write(ctx, w, func(c *change) error {
@@ -194,11 +195,11 @@ func (s *Store) TouchKey(ctx context.Context, id string, at time.Time) error {
 	})
 }
 
-// use sets the time of the key's last use to the given time, if at least auth.KeyUsePrecision has
+// use sets the time of the key's last use to the given time, if at least storekit.KeyUsePrecision has
 // passed since the last recorded use.
 func (a *account) use(id string, at time.Time) {
 	key := a.Keys[id]
-	if !at.Before(key.LastUsedAt.Add(auth.KeyUsePrecision)) {
+	if !at.Before(key.LastUsedAt.Add(storekit.KeyUsePrecision)) {
 		key.LastUsedAt = at
 		a.Keys[id] = key
 	}
@@ -261,7 +262,7 @@ func (s *Store) ListExpiringKeys(
 			if err != nil {
 				return err
 			}
-			if key := a.Keys[entry[timeLength:]]; key.ExpiryNoticeDue(now, lead) {
+			if key := a.Keys[entry[timeLength:]]; storekit.ExpiryNoticeDue(key, now, lead) {
 				found = append(found, key)
 			}
 		}
@@ -280,7 +281,7 @@ func (s *Store) RecordExpiryNotice(
 	return s.write(ctx, w, func(c *change) error {
 		return c.key(id, func(a *account) error {
 			key := a.Keys[id]
-			if !key.ExpiryNoticeDue(c.now, lead) {
+			if !storekit.ExpiryNoticeDue(key, c.now, lead) {
 				return auth.ErrChanged
 			}
 			key.ExpiryNoticeAt = c.now

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // ListRevocations implements [auth.SessionStore]. The keys of the feed's bucket are positions, so
@@ -30,14 +31,14 @@ func (s *Store) ListRevocations(
 	return entries, err
 }
 
-// PruneRevocations implements [auth.SessionStore]. It keeps the newest auth.KeptRevocations
+// PruneRevocations implements [auth.SessionStore]. It keeps the newest storekit.KeptRevocations
 // entries, even if they have expired.
 func (s *Store) PruneRevocations(
 	ctx context.Context, expired time.Time, limit int,
 ) (pruned int, err error) {
 	err = s.update(ctx, func(t tx) error {
 		oldestKept := t.oldestKept()
-		most := min(limit, math.MaxInt-auth.KeptRevocations) + auth.KeptRevocations
+		most := min(limit, math.MaxInt-storekit.KeptRevocations) + storekit.KeptRevocations
 		for _, key := range t.due(feedExpiry, expired, most) {
 			if pruned >= limit || positionOf(key) >= oldestKept {
 				continue
@@ -61,7 +62,7 @@ func (t tx) oldestKept() int64 {
 	cursor := t.bucket(revocations).Cursor()
 	oldest := int64(0)
 	key, _ := cursor.Last()
-	for n := 0; key != nil && n < auth.KeptRevocations; n++ {
+	for n := 0; key != nil && n < storekit.KeptRevocations; n++ {
 		oldest = positionOf(string(key))
 		key, _ = cursor.Prev()
 	}
@@ -144,7 +145,7 @@ func (s *Store) RevokeEverybody(ctx context.Context, w auth.Write, above int64) 
 		if above > 0 && below > above {
 			return auth.ErrChanged
 		}
-		head := max(max(c.head(), above)+auth.SkippedPositions, c.now.UnixMicro())
+		head := max(max(c.head(), above)+storekit.SkippedPositions, c.now.UnixMicro())
 		e := auth.Revocation{ExpiresAt: latest(c.latestEnd(), c.lastExpiry(sessionExpiry))}
 		older, err := c.entriesInForce("", "")
 		if err != nil {
@@ -294,14 +295,14 @@ func (t tx) name(claims auth.SessionClaims) error {
 
 // endAll revokes all sessions of the account with one new entry, which it adds even if there are no
 // sessions. The new entry replaces all other entries of the user, except entries that are capped
-// (see [auth.Revocation.Capped]). The new entry expires at the time in the parameter until. If a
+// (see [storekit.IsCapped]). The new entry expires at the time in the parameter until. If a
 // session or a replaced entry expires later, the new entry expires at the latest of these times.
 func (t tx) endAll(a *account, until time.Time) error {
 	older, err := t.entriesUnder(userPrefix(a.User.ID))
 	if err != nil {
 		return err
 	}
-	older = slices.DeleteFunc(older, auth.Revocation.Capped)
+	older = slices.DeleteFunc(older, storekit.IsCapped)
 	if err := t.replaceAll(older); err != nil {
 		return err
 	}
@@ -343,12 +344,12 @@ func (t tx) end(a *account, until time.Time, ended func(auth.Session) bool) erro
 	return t.fold(a)
 }
 
-// fold limits the number of entries that name sessions of the user: see [auth.FoldRevocations]. If
+// fold limits the number of entries that name sessions of the user: see [storekit.FoldRevocations]. If
 // too many such entries are in force, one new entry for the user replaces most of them. The new
 // entry also revokes every other session of the user whose Generation is below that of the new
 // entry.
 func (t tx) fold(a *account) error {
-	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= auth.MaxNamedRevocations {
+	if len(t.keysUnder(inForce, userPrefix(a.User.ID))) <= storekit.MaxNamedRevocations {
 		return nil
 	}
 	entries, err := t.entriesUnder(userPrefix(a.User.ID))
@@ -361,12 +362,12 @@ func (t tx) fold(a *account) error {
 			named = append(named, e)
 		}
 	}
-	folded, ok := auth.FoldRevocations(named)
+	folded, ok := storekit.FoldRevocations(named)
 	if !ok {
 		return nil
 	}
 	for _, e := range entries {
-		if e.Generation < folded.Generation && !e.Capped() ||
+		if e.Generation < folded.Generation && !storekit.IsCapped(e) ||
 			e.SessionID == "" && e.Generation == folded.Generation {
 			replaced = append(replaced, e)
 			folded.ExpiresAt = latest(folded.ExpiresAt, e.ExpiresAt)

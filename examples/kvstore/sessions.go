@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // CreateSession implements [auth.SessionStore].
@@ -45,7 +46,7 @@ func (t tx) open(a *account, session auth.Session, limit int) (auth.Session, err
 		if !there {
 			return session, auth.ErrNotFound
 		}
-		limited, err := session.OpenedBy(key)
+		limited, err := storekit.OpenSession(session, key)
 		if err != nil {
 			return session, err
 		}
@@ -200,11 +201,11 @@ func (s *Store) ExtendSession(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		return c.changeUser(w.By.UserID, func(a *account) error {
-			key, there := a.Keys[c.acting.AccessKeyID]
-			if c.acting.AccessKeyID != "" && !there {
+			key, there := a.Keys[c.acting.Session.AccessKeyID]
+			if c.acting.Session.AccessKeyID != "" && !there {
 				return auth.ErrNotFound
 			}
-			longer, err := c.acting.ExtendedTo(kept(until), key)
+			longer, err := storekit.ExtendSession(c.acting.Session, kept(until), key)
 			if err != nil {
 				return err
 			}
@@ -222,7 +223,7 @@ func (s *Store) ExtendSession(
 // bySession validates a change that only a session can make.
 type bySession struct{ auth.Write }
 
-func (w bySession) Validate() error { return w.ValidateBySession() }
+func (w bySession) Validate() error { return storekit.ValidateBySession(w.Write) }
 
 // PruneSessions implements [auth.SessionStore].
 func (s *Store) PruneSessions(ctx context.Context, expired time.Time, limit int) (int, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // Register implements [auth.UserStore].
@@ -41,7 +42,7 @@ func (s *Store) RegisterUsers(
 			return err
 		}
 		for _, user := range users {
-			if err := w.By.CheckNewUser(c.acting, user); err != nil {
+			if err := c.acting.CheckNewUser(user.User, user.Keys...); err != nil {
 				return err
 			}
 		}
@@ -133,7 +134,7 @@ func withKey(user auth.User, key auth.AccessKey) auth.UserWithKeys {
 
 // mayRegister returns an error unless the authority may register the user with this first key.
 func (c *change) mayRegister(user auth.User, key auth.AccessKey) error {
-	return cmp.Or(c.write.By.CheckOwner(user.ID), c.write.By.CheckNewUser(c.acting, withKey(user, key)))
+	return cmp.Or(c.write.By.CheckOwner(user.ID), c.acting.CheckNewUser(user, key))
 }
 
 // registerFirst registers a user with a first key, and adds the event. The caller has called mayRegister.
@@ -176,7 +177,7 @@ func (s *Store) UpdateUser(
 	err = s.write(ctx, w, func(c *change) error {
 		return c.user(id, func(a *account) error {
 			old := a.User
-			if err := cmp.Or(w.By.CheckUserChange(c.acting, old, to), c.set(a, to)); err != nil {
+			if err := cmp.Or(c.acting.CheckUserChange(old, to), c.set(a, to)); err != nil {
 				return err
 			}
 			if err := c.rename(a, old); err != nil {
@@ -210,7 +211,7 @@ func (s *Store) ResetUser(
 	}
 	err = s.write(ctx, w, func(c *change) error {
 		return c.user(id, func(a *account) error {
-			if err := cmp.Or(w.By.CheckReset(c.acting, a.User, to, key), c.set(a, to)); err != nil {
+			if err := cmp.Or(c.acting.CheckReset(a.User, to, key), c.set(a, to)); err != nil {
 				return err
 			}
 			// The new key is added before the old keys are removed. So it cannot reuse the ID of an
@@ -292,7 +293,7 @@ func userUnless(err error, user auth.User) (auth.User, error) {
 // would be left.
 func (t tx) set(a *account, to auth.UserChange) error {
 	last := t.isLastAdministrator(a.User)
-	a.User = to.Apply(a.User)
+	a.User = storekit.ChangeUser(a.User, to)
 	if last && !administers(a.User) {
 		return auth.ErrLastSuperUser
 	}

@@ -1,7 +1,9 @@
-// Package limits defines the maximum lengths of the values that a store keeps in its records.
-// Package auth validates records against these lengths. Package storetest tests that a store keeps
+// Package limits defines the limits of the values that a store keeps in its records.
+// Package auth validates records against these limits. Package storetest tests that a store keeps
 // values of the maximum length.
 package limits
+
+import "time"
 
 // The maximum lengths of the fields of records, in bytes.
 const (
@@ -19,3 +21,21 @@ const (
 	Reason     = 512  // an event's Reason
 	Audiences  = 900  // all audiences of a service user
 )
+
+// KeyUsePrecision is the minimum time between two recorded uses of an access key.
+const KeyUsePrecision = time.Minute
+
+// Stores keep times as microseconds since 1970. Zero means no time, so EarliestTime is one microsecond after
+// the beginning of 1970.
+var (
+	EarliestTime = time.UnixMicro(1)
+	latestTime   = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
+// TimeFlaw returns the rule that a time in a record breaks, or "" if it breaks none.
+func TimeFlaw(t time.Time) string {
+	if t.Before(EarliestTime) || t.After(latestTime) {
+		return "must be between the years 1970 and 9999"
+	}
+	return ""
+}

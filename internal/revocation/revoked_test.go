@@ -9,6 +9,7 @@ import (
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/revocation"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/storekit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -147,7 +148,7 @@ func TestALoopOfSignInAndLogoutTakesNoMoreMemory(t *testing.T) {
 	key := auth.AccessKey{ID: "k", UserID: "u", Hash: "hash", CreatedAt: clock.Now()}
 	require.NoError(t, store.Register(t.Context(), authtest.HostWrite, user, key))
 	r := revocation.NewRevoked()
-	for i := range 5 * auth.MaxNamedRevocations {
+	for i := range 5 * storekit.MaxNamedRevocations {
 		session, _, err := store.CreateSession(t.Context(), auth.Session{
 			ID: fmt.Sprint("session ", i), UserID: "u", Method: auth.MethodHost,
 			CreatedAt: clock.Now(), ExpiresAt: clock.Now().Add(time.Hour),
@@ -160,7 +161,7 @@ func TestALoopOfSignInAndLogoutTakesNoMoreMemory(t *testing.T) {
 			r.Add([]revocation.Entry{revocation.Entry(e)}, clock.Now())
 		}
 		require.True(t, r.Contains("u", session.ID, session.Generation))
-		require.LessOrEqual(t, r.Len(), auth.MaxNamedRevocations+1)
+		require.LessOrEqual(t, r.Len(), storekit.MaxNamedRevocations+1)
 	}
 	require.True(t, r.Contains("u", "session 0", 0), "the oldest sessions are revoked by one entry")
 }

@@ -97,3 +97,8 @@ func Missing(text, other string) string {
 	}
 	return ""
 }
+
+// GivesDelegation reports whether a key of a user with these audiences gives the user with the ID byID more
+// power than the scopes of the key: with the key, that user could get delegated tokens for the audiences.
+// The owner of the key has this power already.
+func GivesDelegation(audiences, ownerID, byID string) bool { return audiences != "" && ownerID != byID }

@@ -26,6 +26,14 @@ func Flaw(s string, limit int) string {
 	return ""
 }
 
+// IDFlaw returns the rule of [Flaw] that s breaks, or "is required" if s is empty, or "".
+func IDFlaw(s string, limit int) string {
+	if s == "" {
+		return "is required"
+	}
+	return Flaw(s, limit)
+}
+
 // NameFlaw checks a name by which people recognize each other, such as a username. It returns the
 // rule that s breaks, or "" if s breaks none. Besides the rules of [Flaw], a name must have no
 // invisible characters, must be in normalization form NFKC, and must have no combining marks that

@@ -43,6 +43,12 @@ var (
 	ErrExpired    = fmt.Errorf("%w: expired", ErrRejected)
 	ErrRetired    = fmt.Errorf("%w: issued after its key was retired", ErrRejected)
 	ErrTooOld     = fmt.Errorf("%w: issued too long ago", ErrRejected)
+
+	// The reasons that are about the session or the user of a token, which was valid earlier.
+	ErrRevoked         = fmt.Errorf("%w: no such session", ErrRejected)
+	ErrSessionExpired  = fmt.Errorf("%w: the session has expired", ErrRejected)
+	ErrSessionAudience = fmt.Errorf("%w: the session is for another audience", ErrRejected)
+	ErrUserDisabled    = fmt.Errorf("%w: the user does not exist or is disabled", ErrRejected)
 )
 
 // Identity is the user and the session that a token names. The root package has a type with the

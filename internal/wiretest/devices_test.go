@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // decideAboutDevices approves a device and denies another on an instance with browser sessions. It returns
@@ -61,10 +62,11 @@ func TestADeviceIsRedeemedOnlyWithTheSessionThatApprovedIt(t *testing.T) {
 	} {
 		device, session := approved, approving
 		change(&device, &session)
-		_, err := device.Redeemed(session, auth.Session{}, now)
+		_, err := storekit.RedeemDevice(device, storekit.Acting{Session: session, Now: now}, auth.Session{})
 		require.ErrorIs(t, err, auth.ErrNotFound, name)
 	}
-	opened, err := approved.Redeemed(approving, auth.Session{ID: "new", Audience: "x"}, now)
+	opened, err := storekit.RedeemDevice(approved, storekit.Acting{Session: approving, Now: now},
+		auth.Session{ID: "new", Audience: "x"})
 	require.NoError(t, err)
 	require.Equal(t, auth.Session{ID: "new", UserID: "ada", AccessKeyID: "key", Method: auth.MethodDevice,
 		Scopes: approved.Scopes}, opened)

@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/storekit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -177,7 +178,7 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 		token := in.signIn(in.user)
 		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
-		for range auth.KeptRevocations { // the newest KeptRevocations entries are never pruned
+		for range storekit.KeptRevocations { // the newest KeptRevocations entries are never pruned
 			session, err := in.svc.SignIn(t.Context(), in.admin.ID, auth.LoginOptions{})
 			require.NoError(t, err)
 			require.NoError(t, in.store.RevokeSession(t.Context(), authtest.HostWrite, session.Session.ID))

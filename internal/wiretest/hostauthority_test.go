@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -98,7 +99,8 @@ func TestAnAuthorityHoldsOnlyForALiveSessionOfAnActiveUser(t *testing.T) {
 	} {
 		c := check{auth.Authority{SessionID: "s", UserID: "u"}, session, user, 0}
 		test.change(&c)
-		require.ErrorIs(t, c.by.Check(now, c.session, c.user, c.below), test.want, name)
+		acting := storekit.Acting{By: c.by, Now: now, Session: c.session, User: c.user, RevokedBelow: c.below}
+		require.ErrorIs(t, acting.Check(), test.want, name)
 	}
 }
 
@@ -126,4 +128,28 @@ func TestASessionWithoutSuperUserChangesNoUserNotEvenItsOwn(t *testing.T) {
 	user, err := g.store.FindUser(ctx, g.user.ID)
 	require.NoError(t, err)
 	require.False(t, user.IsSuperUser)
+}
+
+func TestAnAuthorityIsOfTheHostOrOfASession(t *testing.T) {
+	t.Parallel()
+	for _, valid := range []auth.Authority{
+		auth.ByHost("billing"), {SessionID: "s", UserID: "u"}, {SessionID: "s", UserID: "u", SuperUser: true, MaxAge: 1},
+		auth.Identity{UserID: "u", SessionID: "s"}.Authority(),
+	} {
+		require.NoError(t, valid.Validate(), valid)
+	}
+	for _, invalid := range []auth.Authority{
+		{}, auth.ByHost(""), auth.ByHost("a\x00"), {SessionID: "s"}, {UserID: "u"}, {Host: "h", UserID: "u"}, {Host: "h", SuperUser: true},
+		{Host: "h", MaxAge: 1}, {SessionID: "s", UserID: "u", MaxAge: -1}, {SuperUser: true},
+	} {
+		require.ErrorIs(t, invalid.Validate(), auth.ErrInvalid, invalid)
+	}
+	by := auth.Authority{SessionID: "s", UserID: "u"}
+	require.NoError(t, by.CheckOwner("u"))
+	require.ErrorIs(t, by.CheckOwner("u2"), auth.ErrNotFound)
+	require.ErrorContains(t, by.CheckOwner("u2"), "Authority.SuperUser must be set")
+	require.ErrorIs(t, by.CheckOwner(""), auth.ErrNotFound)
+	by.SuperUser = true
+	require.NoError(t, by.CheckOwner("u2"))
+	require.NoError(t, auth.ByHost("h").CheckOwner("u2"))
 }

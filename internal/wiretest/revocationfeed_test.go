@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/authtest"
+	"github.com/sallyport-go/auth/storekit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -267,7 +268,7 @@ func TestALoopOfSignInAndLogoutRevokesTheOldestSessionsAndNoNewOne(t *testing.T)
 	f := newFixture(t)
 	kept := f.signIn(f.user)
 	require.Equal(t, http.StatusOK, status(f.svc, kept))
-	for range auth.MaxNamedRevocations + 1 {
+	for range storekit.MaxNamedRevocations + 1 {
 		token, err := f.svc.SignIn(t.Context(), f.user.ID, auth.LoginOptions{})
 		require.NoError(t, err)
 		require.NoError(t, f.svc.Tokens().Revoke(t.Context(), authtest.ByHost, token.Session.ID))

@@ -13,6 +13,7 @@ import (
 	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/storekit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -81,7 +82,7 @@ func TestTheLongestLimitedTokenIsAccepted(t *testing.T) {
 			[]auth.SigningKey{s.Key}, auth.TokenConfig{Audiences: []string{strings.Repeat("a", 256)},
 				Now: f.clock.Now, Scopes: scopes})
 		require.NoError(t, err)
-		id, key := strings.Repeat(`"`, auth.MaxIDLength), strings.Repeat(`"`, auth.MaxAccessKeyLength)
+		id, key := strings.Repeat(`"`, auth.MaxIDLength), strings.Repeat(`"`, storekit.MaxAccessKeyLength)
 		every := auth.NewScopes(append(scopes, allScopes[:6]...)...)
 		require.NoError(t, f.store.Register(t.Context(), authtest.HostWrite,
 			auth.User{ID: id, Username: strings.Repeat(`"`, 128), IsActive: true, CreatedAt: f.clock.Now()},

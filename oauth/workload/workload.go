@@ -141,7 +141,7 @@ func (w Workload) check(at string, tokens *auth.TokenIssuer) error {
 	case w.Lifetime < 0 || w.Lifetime%time.Second != 0:
 		return fmt.Errorf("%s.Lifetime must be whole seconds, and not negative", at)
 	}
-	if err := auth.ValidateScopes(w.Scopes); err != nil {
+	if err := w.Scopes.Validate(); err != nil {
 		return fmt.Errorf("%s.Scopes: %w", at, err)
 	}
 	if err := checkURL(w.Issuer); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/memstore"
+	"github.com/sallyport-go/auth/storekit"
 	"github.com/sallyport-go/auth/storetest/histories"
 )
 
@@ -220,7 +221,7 @@ func (s *rollsBackStore) UpdateUser(
 ) (auth.User, error) {
 	user, err := s.FindUser(ctx, id)
 	if err == nil && w.By.Host != "" && !user.IsSuperUser && nowAndThen(ctx, 4) {
-		return change.Apply(user), nil
+		return storekit.ChangeUser(user, change), nil
 	}
 	return s.Store.UpdateUser(ctx, w, id, change)
 }
@@ -244,7 +245,8 @@ func (s *checksEarlyStore) early(ctx context.Context, w auth.Write, change func(
 	}
 	session, _ := s.FindSession(ctx, w.By.SessionID)
 	user, _ := s.FindUser(ctx, w.By.UserID)
-	if err := w.By.Check(w.Now(), session, user, 0); err != nil {
+	acting := storekit.Acting{By: w.By, Now: w.Now(), Session: session, User: user}
+	if err := acting.Check(); err != nil {
 		return err
 	}
 	pause()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // feedCheck checks the answers that show Positions of the feed. This part of the contract is about
@@ -56,7 +57,7 @@ func (f *feedCheck) checkPositions() error {
 		switch {
 		case ids[e.ID] || e.ID == "":
 			return fmt.Errorf("the feed has two entries with the ID %q", e.ID)
-		case forEverybody && e.Position <= last+auth.SkippedPositions:
+		case forEverybody && e.Position <= last+storekit.SkippedPositions:
 			return fmt.Errorf("the entry for everybody has Position %d, after %d", e.Position, last)
 		case !forEverybody && e.Position != last+1:
 			return fmt.Errorf("the feed has Position %d after %d", e.Position, last)
@@ -173,7 +174,7 @@ func (f *feedCheck) olderPage(r record) (newer []auth.Revocation, err error) {
 		// Entries for everybody and for the folder can have been replaced in the meantime.
 		mayBePruned := want.ExpiresAt.IsZero() || !want.ExpiresAt.After(pruneBefore) ||
 			want.UserID == "" || want.UserID == folder
-		if !mayBePruned || behind < auth.KeptRevocations {
+		if !mayBePruned || behind < storekit.KeptRevocations {
 			return nil, fmt.Errorf("ListRevocations did not return %+v", want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // folder is the ID of the only user who takes part in several histories. This user has so many
@@ -41,7 +42,7 @@ func (r *runner) prepareFolder(ctx context.Context, p *planner, h *history) erro
 		return err
 	}
 	force, err := r.forceOfFolder(ctx, head)
-	for i := len(force); i < auth.MaxNamedRevocations-missing && err == nil; i++ {
+	for i := len(force); i < storekit.MaxNamedRevocations-missing && err == nil; i++ {
 		err = r.store.RevokeToken(ctx, auth.SessionClaims{UserID: folder,
 			SessionID: fmt.Sprintf("%s-%d", p.name, i), Generation: head, ExpiresAt: epoch.Add(jump + longest)})
 		head++

@@ -22,6 +22,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/testenv"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // Config says how many histories are recorded, and which faults happen in the meantime. The zero
@@ -242,7 +243,7 @@ func (r *runner) remember(added []auth.Revocation) {
 		}
 	}
 	r.older = append(r.older, added...)
-	r.older = r.older[max(0, len(r.older)-2*auth.KeptRevocations):]
+	r.older = r.older[max(0, len(r.older)-2*storekit.KeptRevocations):]
 }
 
 // feed returns all entries from the given Position on.

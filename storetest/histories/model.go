@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 // model is the sequential specification of a store, as far as it concerns a few users. A model
@@ -114,7 +115,7 @@ func (m *model) authorized(s *state, c call, owner string, change func() []resul
 	return change()
 }
 
-// check returns the error of [auth.Authority.Check].
+// check returns the error of [storekit.Acting.Check].
 func (m *model) check(s *state, c call) string {
 	if c.By.Host != "" {
 		return ""
@@ -126,7 +127,8 @@ func (m *model) check(s *state, c call) string {
 		session = auth.Session{ID: h.id, UserID: c.By.UserID, Generation: s.everybody,
 			CreatedAt: time.UnixMicro(h.created), ExpiresAt: time.UnixMicro(h.expires)}
 	}
-	return nameOf(c.By.Check(c.At, session, u.record(c.By.UserID), s.everybody))
+	return nameOf(storekit.Acting{By: c.By, Now: c.At, Session: session, User: u.record(c.By.UserID),
+		RevokedBelow: s.everybody}.Check())
 }
 
 // next returns the next entry of the feed. The entry must be about the user. If the call has
@@ -200,7 +202,7 @@ func (m *model) addNamed(s *state, u int, claims held, after int64) *state {
 // It returns nil if the feed has no entry for that.
 func (m *model) fold(s *state, u int) *state {
 	a := s.users[u]
-	if len(a.older)+len(a.force) <= auth.MaxNamedRevocations {
+	if len(a.older)+len(a.force) <= storekit.MaxNamedRevocations {
 		return s
 	}
 	var namedEntries []auth.Revocation
@@ -210,7 +212,7 @@ func (m *model) fold(s *state, u int) *state {
 				SessionID: e.session, Generation: e.generation, ExpiresAt: time.UnixMicro(e.expires)})
 		}
 	}
-	folded, ok := auth.FoldRevocations(namedEntries)
+	folded, ok := storekit.FoldRevocations(namedEntries)
 	if !ok {
 		return s
 	}

@@ -162,7 +162,7 @@ func (a *account) entries() iter.Seq[inForce] {
 // administers reports whether the user counts as a super user.
 func (a *account) administers() bool { return a.exists && a.active && a.super }
 
-// record returns the user for [auth.Authority.Check].
+// record returns the user for storekit.Acting.
 func (a *account) record(id string) auth.User {
 	if !a.exists {
 		return auth.User{}
@@ -170,5 +170,5 @@ func (a *account) record(id string) auth.User {
 	return auth.User{ID: id, Username: cmp.Or(a.name, id), IsActive: a.active, IsSuperUser: a.super}
 }
 
-// capped reports whether [auth.Revocation.Capped] is true.
+// capped reports whether storekit.IsCapped returns true.
 func (e inForce) capped() bool { return e.session != "" && e.generation == e.position }

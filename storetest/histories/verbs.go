@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 )
 
 func (m *model) findUser(s *state, _ call, u int) []result {
@@ -37,7 +38,7 @@ func (m *model) changeUser(s *state, c call, u int, change auth.UserChange) []re
 	if !before.exists {
 		return fails(s, "ErrNotFound")
 	}
-	after := change.Apply(before.record(m.users[u]))
+	after := storekit.ChangeUser(before.record(m.users[u]), change)
 	power := c.Verb != deleteUser && after.IsActive && after.IsSuperUser
 	if before.administers() && !power {
 		if !slices.ContainsFunc(s.users, func(a *account) bool { return a != before && a.administers() }) {
@@ -363,7 +364,7 @@ func (m *model) revokeEverybody(s *state, c call) []result {
 		return fails(s, "ErrChanged")
 	}
 	e, ok := m.next(s, "", 0)
-	least := max(micros(c.At), c.Above+auth.SkippedPositions)
+	least := max(micros(c.At), c.Above+storekit.SkippedPositions)
 	if !ok || e.SessionID != "" || e.Generation != e.Position || e.Position <= least {
 		return nil
 	}

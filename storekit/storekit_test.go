@@ -1,10 +1,11 @@
-package auth_test
+package storekit_test
 
 import (
 	"testing"
 	"time"
 
 	"github.com/sallyport-go/auth"
+	"github.com/sallyport-go/auth/storekit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -78,7 +79,8 @@ func TestAnAuthorityHoldsOnlyWhileItsSessionAndUserDo(t *testing.T) {
 			user: auth.User{ID: "u1", Username: "alice", IsActive: true},
 		}
 		test.change(&s)
-		err := s.by.Check(s.now, s.session, s.user, s.below)
+		err := storekit.Acting{By: s.by, Now: s.now, Session: s.session, User: s.user,
+			RevokedBelow: s.below}.Check()
 		if test.want == nil {
 			require.NoError(t, err, name)
 		} else {
@@ -87,41 +89,17 @@ func TestAnAuthorityHoldsOnlyWhileItsSessionAndUserDo(t *testing.T) {
 	}
 }
 
-func TestAnAuthorityIsOfTheHostOrOfASession(t *testing.T) {
-	t.Parallel()
-	for _, valid := range []auth.Authority{
-		auth.ByHost("billing"), {SessionID: "s", UserID: "u"}, {SessionID: "s", UserID: "u", SuperUser: true, MaxAge: 1},
-		auth.Identity{UserID: "u", SessionID: "s"}.Authority(),
-	} {
-		require.NoError(t, valid.Validate(), valid)
-	}
-	for _, invalid := range []auth.Authority{
-		{}, auth.ByHost(""), auth.ByHost("a\x00"), {SessionID: "s"}, {UserID: "u"}, {Host: "h", UserID: "u"}, {Host: "h", SuperUser: true},
-		{Host: "h", MaxAge: 1}, {SessionID: "s", UserID: "u", MaxAge: -1}, {SuperUser: true},
-	} {
-		require.ErrorIs(t, invalid.Validate(), auth.ErrInvalid, invalid)
-	}
-	by := auth.Authority{SessionID: "s", UserID: "u"}
-	require.NoError(t, by.CheckOwner("u"))
-	require.ErrorIs(t, by.CheckOwner("u2"), auth.ErrNotFound)
-	require.ErrorContains(t, by.CheckOwner("u2"), "Authority.SuperUser must be set")
-	require.ErrorIs(t, by.CheckOwner(""), auth.ErrNotFound)
-	by.SuperUser = true
-	require.NoError(t, by.CheckOwner("u2"))
-	require.NoError(t, auth.ByHost("h").CheckOwner("u2"))
-}
-
 func TestAFoldKeepsTheNewestHalf(t *testing.T) {
 	t.Parallel()
-	named := make([]auth.Revocation, auth.MaxNamedRevocations+1)
+	named := make([]auth.Revocation, storekit.MaxNamedRevocations+1)
 	for i := range named {
 		generation := int64(len(named) - i)
 		named[i] = auth.Revocation{UserID: "u1", SessionID: "s", Generation: generation,
 			ExpiresAt: time.Unix(generation, 0)}
 	}
-	_, ok := auth.FoldRevocations(named[1:])
+	_, ok := storekit.FoldRevocations(named[1:])
 	require.False(t, ok)
-	folded, ok := auth.FoldRevocations(named)
+	folded, ok := storekit.FoldRevocations(named)
 	require.True(t, ok)
 	kept := 0
 	for _, e := range named {
@@ -129,14 +107,14 @@ func TestAFoldKeepsTheNewestHalf(t *testing.T) {
 			kept++
 		}
 	}
-	require.Equal(t, auth.MaxNamedRevocations/2, kept)
+	require.Equal(t, storekit.MaxNamedRevocations/2, kept)
 	require.Equal(t, auth.Revocation{UserID: "u1", Generation: folded.Generation,
-		ExpiresAt: time.Unix(auth.MaxNamedRevocations+1, 0)}, folded, "the last of all entries, also of kept ones")
+		ExpiresAt: time.Unix(storekit.MaxNamedRevocations+1, 0)}, folded, "the last of all entries, also of kept ones")
 
 	for i := range named { // all have the same Generation, so none is newer
 		named[i].Generation = 5
 	}
-	folded, ok = auth.FoldRevocations(named)
+	folded, ok = storekit.FoldRevocations(named)
 	require.True(t, ok)
 	require.EqualValues(t, 6, folded.Generation)
 }
@@ -152,45 +130,45 @@ func TestWhatASignInWithGitHubMayBeWrittenOver(t *testing.T) {
 	withToken.Token, withToken.TokenVersion = &auth.GitHubToken{}, "v1"
 	for name, test := range map[string]struct {
 		write    auth.GitHubSignInWrite
-		state    auth.GitHubAccountState
+		state    storekit.GitHubState
 		hasUsers bool
 		want     error
 	}{
-		"linked":                            {existing, auth.GitHubAccountState{LinkedTo: "u1", RememberedFor: "u1", UserAccount: account}, true, nil},
-		"linked to another":                 {existing, auth.GitHubAccountState{LinkedTo: "u2", RememberedFor: "u2"}, true, auth.ErrChanged},
-		"linked to nobody":                  {existing, auth.GitHubAccountState{}, true, auth.ErrChanged},
-		"unlinked":                          {existing, auth.GitHubAccountState{RememberedFor: "u1"}, true, auth.ErrGitHubNotAllowed},
-		"new":                               {added, auth.GitHubAccountState{}, true, nil},
-		"new, after deletion":               {added, auth.GitHubAccountState{GrantSpent: true}, true, nil},
-		"new, and linked meanwhile":         {added, auth.GitHubAccountState{LinkedTo: "u2", RememberedFor: "u2"}, true, auth.ErrChanged},
-		"new, and unlinked meanwhile":       {added, auth.GitHubAccountState{RememberedFor: "u2"}, true, auth.ErrGitHubNotAllowed},
-		"the host's user, linked to nobody": {existing, auth.GitHubAccountState{}, false, nil},
-		"the host's user, unlinked":         {existing, auth.GitHubAccountState{RememberedFor: "u1"}, false, auth.ErrGitHubNotAllowed},
-		"the host's user has another":       {existing, auth.GitHubAccountState{UserAccount: other}, false, auth.ErrChanged},
-		"the token that was read": {withToken, auth.GitHubAccountState{
+		"linked":                            {existing, storekit.GitHubState{LinkedTo: "u1", RememberedFor: "u1", UserAccount: account}, true, nil},
+		"linked to another":                 {existing, storekit.GitHubState{LinkedTo: "u2", RememberedFor: "u2"}, true, auth.ErrChanged},
+		"linked to nobody":                  {existing, storekit.GitHubState{}, true, auth.ErrChanged},
+		"unlinked":                          {existing, storekit.GitHubState{RememberedFor: "u1"}, true, auth.ErrGitHubNotAllowed},
+		"new":                               {added, storekit.GitHubState{}, true, nil},
+		"new, after deletion":               {added, storekit.GitHubState{GrantSpent: true}, true, nil},
+		"new, and linked meanwhile":         {added, storekit.GitHubState{LinkedTo: "u2", RememberedFor: "u2"}, true, auth.ErrChanged},
+		"new, and unlinked meanwhile":       {added, storekit.GitHubState{RememberedFor: "u2"}, true, auth.ErrGitHubNotAllowed},
+		"the host's user, linked to nobody": {existing, storekit.GitHubState{}, false, nil},
+		"the host's user, unlinked":         {existing, storekit.GitHubState{RememberedFor: "u1"}, false, auth.ErrGitHubNotAllowed},
+		"the host's user has another":       {existing, storekit.GitHubState{UserAccount: other}, false, auth.ErrChanged},
+		"the token that was read": {withToken, storekit.GitHubState{
 			LinkedTo: "u1", RememberedFor: "u1", UserAccount: account, TokenVersion: "v1",
 		}, true, nil},
-		"another token": {withToken, auth.GitHubAccountState{
+		"another token": {withToken, storekit.GitHubState{
 			LinkedTo: "u1", RememberedFor: "u1", UserAccount: account, TokenVersion: "v2",
 		}, true, auth.ErrChanged},
 	} {
-		require.ErrorIs(t, test.write.Check(test.state, test.hasUsers), test.want, name)
+		require.ErrorIs(t, storekit.SignInGitHub(test.write, test.state, test.hasUsers), test.want, name)
 	}
 
 	connect := auth.GitHubConnectWrite{Link: existing.Link, TokenVersion: "v1"}
 	for name, test := range map[string]struct {
-		state auth.GitHubAccountState
+		state storekit.GitHubState
 		want  error
 	}{
-		"new":                      {auth.GitHubAccountState{TokenVersion: "v1"}, nil},
-		"unlinked by its owner":    {auth.GitHubAccountState{RememberedFor: "u1", TokenVersion: "v1"}, nil},
-		"connected again":          {auth.GitHubAccountState{LinkedTo: "u1", RememberedFor: "u1", UserAccount: account, TokenVersion: "v1"}, nil},
-		"another user's":           {auth.GitHubAccountState{LinkedTo: "u2", RememberedFor: "u2", TokenVersion: "v1"}, auth.ErrExists},
-		"remembered for another":   {auth.GitHubAccountState{RememberedFor: "u2", TokenVersion: "v1"}, auth.ErrExists},
-		"the user has another one": {auth.GitHubAccountState{UserAccount: other, TokenVersion: "v1"}, auth.ErrExists},
-		"another token":            {auth.GitHubAccountState{TokenVersion: "v2"}, auth.ErrChanged},
+		"new":                      {storekit.GitHubState{TokenVersion: "v1"}, nil},
+		"unlinked by its owner":    {storekit.GitHubState{RememberedFor: "u1", TokenVersion: "v1"}, nil},
+		"connected again":          {storekit.GitHubState{LinkedTo: "u1", RememberedFor: "u1", UserAccount: account, TokenVersion: "v1"}, nil},
+		"another user's":           {storekit.GitHubState{LinkedTo: "u2", RememberedFor: "u2", TokenVersion: "v1"}, auth.ErrExists},
+		"remembered for another":   {storekit.GitHubState{RememberedFor: "u2", TokenVersion: "v1"}, auth.ErrExists},
+		"the user has another one": {storekit.GitHubState{UserAccount: other, TokenVersion: "v1"}, auth.ErrExists},
+		"another token":            {storekit.GitHubState{TokenVersion: "v2"}, auth.ErrChanged},
 	} {
-		require.ErrorIs(t, connect.Check(test.state), test.want, name)
+		require.ErrorIs(t, storekit.ConnectGitHub(connect, test.state), test.want, name)
 	}
 }
 
@@ -211,8 +189,10 @@ func TestOnlyARotationByTheKeysOwnSessionMeetsMustRotate(t *testing.T) {
 		"a session with the scope for keys": {"k2", auth.NewScopes(auth.ScopeKeys), auth.ErrInsufficientScope},
 	} {
 		session := auth.Session{ID: "s1", UserID: "u1", AccessKeyID: test.openedBy, Scopes: test.scopes}
-		require.ErrorIs(t, by.CheckRotation(session, auth.User{ID: "u1"}, key), test.want, name)
-		require.NoError(t, auth.ByHost("billing").CheckRotation(session, auth.User{ID: "u1"}, key), name)
+		acting := storekit.Acting{By: by, Session: session}
+		require.ErrorIs(t, acting.CheckRotation(auth.User{ID: "u1"}, key), test.want, name)
+		acting.By = auth.ByHost("billing")
+		require.NoError(t, acting.CheckRotation(auth.User{ID: "u1"}, key), name)
 	}
 }
 
@@ -223,11 +203,11 @@ func TestASessionIsNotExtendedIfItsKeyWasLimitedMeanwhile(t *testing.T) {
 	session := auth.Session{ID: "s1", UserID: "u1", AccessKeyID: "k1", Method: auth.MethodAccessKey,
 		CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
 	key := auth.AccessKey{ID: "k1", UserID: "u1", Hash: "hash", CreatedAt: now}
-	longer, err := session.ExtendedTo(now.Add(2*time.Hour), key)
+	longer, err := storekit.ExtendSession(session, now.Add(2*time.Hour), key)
 	require.NoError(t, err)
 	require.Equal(t, now.Add(2*time.Hour), longer.ExpiresAt)
 	key.Scopes = auth.NewScopes("a")
-	same, err := session.ExtendedTo(now.Add(2*time.Hour), key)
+	same, err := storekit.ExtendSession(session, now.Add(2*time.Hour), key)
 	require.ErrorIs(t, err, auth.ErrInsufficientScope)
 	require.Equal(t, session, same)
 }

@@ -169,10 +169,10 @@ func New(store Store, cfg Config) (*Service, error) {
 	return newService(store, store, nil, cfg)
 }
 
-// NewWithUsers returns a Service for a host that has a users table of its own. In all other
-// respects, NewWithUsers is like [New]. The store must not keep users. Examples are the stores of
-// memstore.NewAccounts and sqlstore.OpenAccounts. The host must call [Service.RevokeUser] after it
-// has disabled or deleted a user.
+// NewWithUsers returns a Service for a host that has a users table of its own. In all other respects,
+// NewWithUsers is like [New]. The store must not keep users. Examples are the stores of
+// memstore.NewAccounts and sqlstore.OpenAccounts. The host must call [TokenIssuer.RevokeUser] after it has
+// disabled or deleted a user.
 //
 // This Service cannot make or change users: it has no routes for that, and its methods for that
 // return an error. GitHubConfig.SuperUsers and GitHubConfig.MembershipMaxAge cannot be set.

@@ -48,10 +48,10 @@ type Authority struct {
 	// SuperUser requires that the user is a super user. If SuperUser is false, the session can
 	// change only records of its own user.
 	//
-	// A store that keeps no users cannot check whether the user is a super user. The methods of
-	// this package therefore ask the [UserSource] before the transaction of the change. If a user
-	// loses the role in the host's table, the host must call [Service.RevokeUser]. After that call
-	// has returned, the user's old sessions can make no change.
+	// A store that keeps no users cannot check whether the user is a super user. The methods of this
+	// package therefore ask the [UserSource] before the transaction of the change. If a user loses the role
+	// in the host's table, the host must call [TokenIssuer.RevokeUser]. After that call has returned, the
+	// user's old sessions can make no change.
 	SuperUser bool
 
 	// MaxAge, if positive, is the maximum age of the session. Zero means any age.

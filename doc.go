@@ -78,8 +78,8 @@
 //
 // # A users table of your own
 //
-// A host that has a users table calls [NewWithUsers] with a [UserSource] and a store that keeps no
-// users. After the host has disabled a user in its table, it must call [Service.RevokeUser].
+// A host that has a users table calls [NewWithUsers] with a [UserSource] and a store that keeps no users.
+// After the host has disabled a user in its table, it must call [TokenIssuer.RevokeUser].
 //
 // # GitHub
 //

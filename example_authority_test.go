@@ -37,7 +37,7 @@ func ExampleAuthority() {
 		return err
 	}
 	fmt.Println(finishJob())
-	if _, err := svc.RevokeUser(ctx, auth.ByHost("security desk"), caller.UserID); err != nil {
+	if _, err := svc.Tokens().RevokeUser(ctx, auth.ByHost("security desk"), caller.UserID); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(errors.Is(finishJob(), auth.ErrTokenRejected))

@@ -54,7 +54,7 @@ func (p *people) disableHandler(svc *auth.Service) http.HandlerFunc {
 		caller, _ := auth.IdentityFromContext(r.Context())
 		by := caller.Authority()
 		by.SuperUser = true // because the caller changes another user
-		if _, err := svc.RevokeUser(r.Context(), by, r.PathValue("id")); err != nil {
+		if _, err := svc.Tokens().RevokeUser(r.Context(), by, r.PathValue("id")); err != nil {
 			auth.WriteError(w, r, err)
 		}
 	}
@@ -74,7 +74,7 @@ func newHost(table *people) (*auth.Service, error) {
 }
 
 // A super user of the host's table disables another user, whose token is rejected from then on.
-func ExampleService_RevokeUser() {
+func ExampleTokenIssuer_RevokeUser() {
 	table := &people{byID: map[string]auth.User{
 		"1":  {ID: "1", Username: "boss", IsActive: true, IsSuperUser: true},
 		"42": {ID: "42", Username: "alice", IsActive: true},
@@ -133,7 +133,7 @@ func ExampleNewWithUsers() {
 	fmt.Println("signed in:", token.User.Username)
 
 	table.disable("42") // first disable the user, then revoke the sessions
-	revoked, err := svc.RevokeUser(ctx, auth.ByHost("staff office"), "42")
+	revoked, err := svc.Tokens().RevokeUser(ctx, auth.ByHost("staff office"), "42")
 	if err != nil {
 		log.Fatal(err)
 	}

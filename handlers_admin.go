@@ -236,7 +236,7 @@ func (s *Service) serveRevokeUser(w http.ResponseWriter, r *http.Request) (any, 
 	if body := wire.ReadStrictBody(w, r); body.Err() != nil {
 		return nil, readError(body.Err())
 	}
-	live, err := s.RevokeUser(r.Context(), s.administrator(r, takesPower), r.PathValue("id"))
+	live, err := s.tokens.RevokeUser(r.Context(), s.administrator(r, takesPower), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}

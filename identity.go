@@ -259,11 +259,11 @@ func (p Proxies) resolver(config string, log *slog.Logger) (*clientaddr.Resolver
 // answer, it must return an error other than ErrNotFound. If a method returns such an error or
 // panics, the sign-in or the request fails.
 //
-// A host that disables or deletes a user must change its table first and call [Service.RevokeUser]
-// afterwards. A sign-in opens the session first and calls FindUser afterwards. If a sign-in runs at
-// the same time as the change, either FindUser sees the change or RevokeUser revokes the new
-// session. This order works only if FindUser sees at once what the host has written. If FindUser
-// reads from a cache or a replica, a disabled user can get in.
+// A host that disables or deletes a user must change its table first and call [TokenIssuer.RevokeUser]
+// afterwards. A sign-in opens the session first and calls FindUser afterwards. If a sign-in runs at the
+// same time as the change, either FindUser sees the change or RevokeUser revokes the new session. This
+// order works only if FindUser sees at once what the host has written. If FindUser reads from a cache or a
+// replica, a disabled user can get in.
 type UserSource interface {
 	// FindUser returns the user with this ID, or ErrNotFound. The result must have the requested
 	// ID. IsActive decides whether the user may sign in. IsActive and IsSuperUser decide whether

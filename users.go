@@ -181,13 +181,6 @@ func (s *Service) DeleteUser(ctx context.Context, by Authority, userID string) e
 	return nil
 }
 
-// RevokeUser revokes all sessions of the user and returns how many of them were live, as
-// [TokenIssuer.RevokeUser] does. If the user is not the caller, set SuperUser in the authority that
-// [Identity.Authority] returns. Otherwise, RevokeUser returns ErrNotFound and revokes nothing.
-func (s *Service) RevokeUser(ctx context.Context, by Authority, userID string) (int, error) {
-	return s.tokens.RevokeUser(ctx, by, userID)
-}
-
 // RevokeEverybody revokes all sessions of all users, so that every user must sign in again. Use it after a
 // leaked signing key has been replaced, or after a backup has been restored. Access keys and GitHub links
 // stay. After RevokeEverybody has returned, this instance rejects the tokens of the revoked sessions. An

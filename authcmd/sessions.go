@@ -61,7 +61,7 @@ func runSessionRevokeAll(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	revoked, err := c.Service.RevokeUser(ctx, authority, user.ID)
+	revoked, err := c.Service.Tokens().RevokeUser(ctx, authority, user.ID)
 	if err != nil {
 		return err
 	}

@@ -168,7 +168,7 @@ func TestTheBackButtonShowsNothingAfterSigningOut(t *testing.T) {
 func TestAPageWhoseSessionWasRevokedLeadsToTheSignInPage(t *testing.T) {
 	h, b := openConsole(t)
 	b.openPage(h, "/keys")
-	_, err := h.svc.RevokeUser(t.Context(), auth.ByHost("test"), h.admin.ID)
+	_, err := h.svc.Tokens().RevokeUser(t.Context(), auth.ByHost("test"), h.admin.ID)
 	require.NoError(t, err)
 	b.tolerant = true // the service answers 401
 	b.click("#new-key")

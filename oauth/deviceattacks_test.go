@@ -227,7 +227,7 @@ func TestAnApprovalOfARevokedSessionOpensNothing(t *testing.T) {
 			require.Equal(t, 200, d.answerOf(b.request("/auth/logout", "")).status)
 		},
 		"all sessions revoked": func(d *devices, _ *browser) {
-			_, err := d.svc.RevokeUser(t.Context(), byHost, d.ada.User.ID)
+			_, err := d.svc.Tokens().RevokeUser(t.Context(), byHost, d.ada.User.ID)
 			require.NoError(t, err)
 		},
 		"disabled": func(d *devices, _ *browser) {
@@ -266,7 +266,7 @@ func TestTheTokenOfADeviceIsRevokedWithItsUserAndItsKey(t *testing.T) {
 	t.Parallel()
 	for name, revoke := range map[string]func(d *devices) error{
 		"the user": func(d *devices) error {
-			_, err := d.svc.RevokeUser(t.Context(), byHost, d.ada.User.ID)
+			_, err := d.svc.Tokens().RevokeUser(t.Context(), byHost, d.ada.User.ID)
 			return err
 		},
 		"the key": func(d *devices) error {

@@ -140,7 +140,7 @@ func TestARevocationElsewhereHoldsForTheNextRedemption(t *testing.T) {
 
 			code, userCode = second.codes()
 			b.approve(userCode)
-			_, err = d.svc.RevokeUser(t.Context(), byHost, d.ada.User.ID)
+			_, err = d.svc.Tokens().RevokeUser(t.Context(), byHost, d.ada.User.ID)
 			require.NoError(t, err)
 			require.Equal(t, "invalid_grant", second.poll(code).code())
 		})
@@ -165,7 +165,7 @@ func TestACodeThatARestoredStoreBringsBackOpensNothing(t *testing.T) {
 	require.NotEmpty(t, token)
 	// These revocations are lost with the restore. The next token then has a greater generation than the
 	// restored feed.
-	_, err = d.svc.RevokeUser(t.Context(), byHost, d.ada.User.ID)
+	_, err = d.svc.Tokens().RevokeUser(t.Context(), byHost, d.ada.User.ID)
 	require.NoError(t, err)
 	later, err := d.svc.Login(t.Context(), d.ada.Pair, auth.LoginOptions{})
 	require.NoError(t, err)

@@ -69,7 +69,7 @@ func TestAHeldFormHasOnlyThePowerOfItsEnd(t *testing.T) {
 		require.NoError(f.t, err)
 	}
 	revokeUser := func(f *fixture, user auth.User) {
-		_, err := f.svc.RevokeUser(f.t.Context(), byHost, user.ID)
+		_, err := f.svc.Tokens().RevokeUser(f.t.Context(), byHost, user.ID)
 		require.NoError(f.t, err)
 	}
 	agent := func(f *fixture) auth.User { return f.agent.User }
@@ -136,7 +136,7 @@ func TestAHeldDecisionAboutADeviceHasOnlyThePowerOfItsEnd(t *testing.T) {
 			return nil
 		}, 401, 401},
 		"all sessions of the user revoked": {func(d *devices, _ *browser) error {
-			_, err := d.svc.RevokeUser(t.Context(), byHost, d.ada.User.ID)
+			_, err := d.svc.Tokens().RevokeUser(t.Context(), byHost, d.ada.User.ID)
 			return err
 		}, 401, 401},
 		"the user disabled": {func(d *devices, _ *browser) error {

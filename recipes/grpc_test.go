@@ -196,7 +196,7 @@ func TestGRPCCallIdentifiesItsCallerAndRejectsOthers(t *testing.T) {
 			f := newFixture(t)
 			connection := dialProtected(t, f)
 			good, revoked, expired := f.token(t, f.alice), f.token(t, f.root), f.token(t, f.alice)
-			_, err := f.svc.RevokeUser(t.Context(), auth.ByHost("setup"), f.root.ID)
+			_, err := f.svc.Tokens().RevokeUser(t.Context(), auth.ByHost("setup"), f.root.ID)
 			require.NoError(t, err)
 
 			answer, err := call(with(t, "Bearer "+good), connection)
@@ -280,7 +280,7 @@ func TestGRPCStreamIsIdentifiedOnceAndOutlivesItsToken(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *fixture){
 		"expired": func(_ *testing.T, f *fixture) { f.passed.Store(int64(13 * time.Hour)) },
 		"revoked": func(t *testing.T, f *fixture) {
-			_, err := f.svc.RevokeUser(t.Context(), auth.ByHost("setup"), f.alice.ID)
+			_, err := f.svc.Tokens().RevokeUser(t.Context(), auth.ByHost("setup"), f.alice.ID)
 			require.NoError(t, err)
 		},
 	} {

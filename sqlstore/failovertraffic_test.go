@@ -312,7 +312,7 @@ func (c *failoverClient) logOut(s *clientSession) func(context.Context, *instanc
 
 func (c *failoverClient) revokeUser(id string) func(context.Context, *instance) error {
 	return func(ctx context.Context, in *instance) error {
-		_, err := in.svc.RevokeUser(ctx, byHost.By, id)
+		_, err := in.svc.Tokens().RevokeUser(ctx, byHost.By, id)
 		return err
 	}
 }

@@ -195,7 +195,7 @@ func TestADeletedUserLeavesOnlyWhatThePageSays(t *testing.T) {
 	_, err = store.ClaimDevice(ctx, auth.Write{By: caller.Authority(), Now: time.Now,
 		MaxTokenLifetime: 12 * time.Hour}, "b")
 	require.NoError(t, err)
-	_, err = svc.RevokeUser(ctx, auth.ByHost("setup"), alice.ID)
+	_, err = svc.Tokens().RevokeUser(ctx, auth.ByHost("setup"), alice.ID)
 	require.NoError(t, err)
 	_, err = svc.Login(ctx, pair, auth.LoginOptions{})
 	require.NoError(t, err)

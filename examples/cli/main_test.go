@@ -159,7 +159,7 @@ func TestASignInThatIsNotApprovedSavesNothing(t *testing.T) {
 		"nobody approved the code": func(*testing.T, *host, string) {},
 		"cannot sign in: oauth2: \"": func(t *testing.T, h *host, printed string) {
 			h.decide(t, printed, true)
-			_, err := h.svc.RevokeUser(t.Context(), auth.ByHost("test"), h.ada.ID)
+			_, err := h.svc.Tokens().RevokeUser(t.Context(), auth.ByHost("test"), h.ada.ID)
 			require.NoError(t, err)
 		},
 	} {

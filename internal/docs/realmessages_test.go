@@ -297,7 +297,7 @@ func reasons(t *testing.T) []string {
 				t.Error("a sign-in is accepted")
 			}
 		}
-		if _, err := svc.RevokeUser(t.Context(), auth.ByHost("test"), made.User.ID); err != nil {
+		if _, err := svc.Tokens().RevokeUser(t.Context(), auth.ByHost("test"), made.User.ID); err != nil {
 			t.Error(err)
 		}
 		svc.Tokens().Verify(t.Context(), token)

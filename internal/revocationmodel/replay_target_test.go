@@ -140,7 +140,7 @@ func (r *realTarget) RevokeSession(i, n int) {
 }
 
 func (r *realTarget) revokeUser(i int, id string) {
-	_, err := r.services[i].RevokeUser(r.t.Context(), auth.ByHost("replay"), id)
+	_, err := r.services[i].Tokens().RevokeUser(r.t.Context(), auth.ByHost("replay"), id)
 	require.NoError(r.t, err)
 }
 

@@ -181,7 +181,7 @@ func TestAForgedGenerationHasNoEffectAfterItsKeyIsDropped(t *testing.T) {
 				require.Equal(t, http.StatusOK, status(svc, token))
 				require.NoError(t, svc.RevokeEverybody(t.Context(), authtest.ByHost))
 				require.Equal(t, http.StatusUnauthorized, status(svc, token))
-				_, err = svc.RevokeUser(t.Context(), authtest.ByHost, f.admin.ID)
+				_, err = svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, f.admin.ID)
 				require.NoError(t, err)
 				require.Equal(t, http.StatusOK, status(svc, login(svc)))
 			})

@@ -268,7 +268,7 @@ func TestNothingOfARenewedSessionSurvivesItsRevocation(t *testing.T) {
 			return nil
 		},
 		"revoking the user": func(f *fixture, _ string) error {
-			return errorOf(f.svc.RevokeUser(f.t.Context(), authtest.ByHost, f.user.ID))
+			return errorOf(f.svc.Tokens().RevokeUser(f.t.Context(), authtest.ByHost, f.user.ID))
 		},
 		"revoking the key": func(f *fixture, _ string) error {
 			return f.svc.Credentials().Revoke(f.t.Context(), authtest.ByHost, f.userPair.AccessKey)

@@ -51,7 +51,7 @@ func TestRevokingAUserRevokesTheBrowserSessionButNotTheNextOne(t *testing.T) {
 		b.signInByCookie("")
 		user := b.get("/auth/user")
 		require.Equal(t, http.StatusOK, user.status)
-		_, err := g.svc.RevokeUser(t.Context(), authtest.ByHost, user.json(t)["user_id"].(string))
+		_, err := g.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, user.json(t)["user_id"].(string))
 		require.NoError(t, err)
 		require.Equal(t, http.StatusUnauthorized, b.get("/auth/user").status)
 	}

@@ -85,7 +85,7 @@ func newHostDelegator(t testing.TB, change ...func(*fixture, *auth.Config)) *del
 	d.add = func(user auth.User) { h.table.change(user.ID, func(u *auth.User) { *u = user }) }
 	d.disable = func(id string) {
 		h.table.setActive(id, false)
-		require.NoError(t, errorOf(h.svc.RevokeUser(t.Context(), authtest.ByHost, id)))
+		require.NoError(t, errorOf(h.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, id)))
 	}
 	d.another = func() *auth.Service {
 		svc, err := auth.NewWithUsers(h.accounts, h.table, cfg)

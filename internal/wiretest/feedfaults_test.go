@@ -25,7 +25,7 @@ func TestTokensAreAcceptedUntilMaxStalenessWhileTheStoreFails(t *testing.T) {
 				require.Equal(t, http.StatusOK, status(in.other, token))
 				readAt := time.Now()
 				in.fail(fault)
-				_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
+				_, err := in.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 				require.NoError(t, err)
 				for time.Since(readAt) < time.Minute-2*time.Second {
 					began := time.Now()
@@ -151,7 +151,7 @@ func TestAReadBegunBeforeARevocationDoesNotCountForIt(t *testing.T) {
 		go func() { reading <- status(f.svc, token) }()
 		synctest.Wait()
 		// RevokeUser cannot read the feed, because another read is in progress.
-		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
+		_, err := f.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
 		require.NoError(t, err)
 		close(store.answer)
 		<-reading // the request began before the revocation, so it may be accepted or rejected

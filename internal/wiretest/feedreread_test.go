@@ -88,7 +88,7 @@ func TestARestoredStoreRevokesEverybodyOnce(t *testing.T) {
 			lost := f.signIn(f.user)
 			require.Equal(t, http.StatusOK, status(f.svc, lost))
 			for range 3 {
-				_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
+				_, err := f.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
 				require.NoError(t, err)
 				f.signIn(f.user)
 			}
@@ -164,7 +164,7 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 			in := newInstances(t)
 			token := in.signIn(in.user)
 			require.Equal(t, http.StatusOK, status(in.other, token))
-			_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
+			_, err := in.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 			require.NoError(t, err)
 			in.clock.Advance(off)
 			require.Equal(t, http.StatusUnauthorized, status(in.svc, token))
@@ -176,7 +176,7 @@ func TestAClockThatIsOffByAnHourRestoresNoRevokedToken(t *testing.T) {
 		t.Parallel()
 		in := newInstances(t)
 		token := in.signIn(in.user)
-		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
+		_, err := in.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
 		for range storekit.KeptRevocations { // the newest KeptRevocations entries are never pruned
 			session, err := in.svc.SignIn(t.Context(), in.admin.ID, auth.LoginOptions{})

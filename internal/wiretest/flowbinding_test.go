@@ -240,7 +240,7 @@ func TestConnectFlowsCompleteOnlyInTheirOwnSession(t *testing.T) {
 				c := other.client.Jar.Cookies(u)[0]
 				header[1] += "; " + c.Name + "=" + c.Value
 			case "revoked":
-				_, err := g.svc.RevokeUser(t.Context(), auth.ByHost("test"), link.UserID)
+				_, err := g.svc.Tokens().RevokeUser(t.Context(), auth.ByHost("test"), link.UserID)
 				require.NoError(t, err)
 				header[1] += "; " + session.Name + "=" + session.Value
 			}

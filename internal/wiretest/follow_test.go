@@ -160,7 +160,7 @@ func TestAFollowingVerifierRejectsRevokedTokens(t *testing.T) {
 			return f.svc.Tokens().Revoke(f.t.Context(), authtest.ByHost, token.Session.ID)
 		},
 		"the user's sessions revoked": func(f *following, token auth.Token) error {
-			return errorOf(f.svc.RevokeUser(f.t.Context(), authtest.ByHost, token.User.ID))
+			return errorOf(f.svc.Tokens().RevokeUser(f.t.Context(), authtest.ByHost, token.User.ID))
 		},
 		"disabled": func(f *following, token auth.Token) error {
 			f.setActive(token.User, false)

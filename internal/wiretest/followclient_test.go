@@ -35,7 +35,7 @@ func TestARejectedAccessTokenIsReplacedOnce(t *testing.T) {
 	token := f.issue(f.user)
 	f.require(accepted, token)
 	revoke := func() {
-		require.NoError(t, errorOf(f.svc.RevokeUser(t.Context(), authtest.ByHost, f.service.ID)))
+		require.NoError(t, errorOf(f.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, f.service.ID)))
 	}
 	revoke()
 	f.clock.Advance(interval)

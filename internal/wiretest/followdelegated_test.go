@@ -31,7 +31,7 @@ func TestAFollowingVerifierRejectsDelegatedTokensOfARevokedSession(t *testing.T)
 	f.clock.Advance(interval)
 	f.require(rejected, delegated)
 	f.require(accepted, kept)
-	require.NoError(t, errorOf(f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)))
+	require.NoError(t, errorOf(f.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, f.user.ID)))
 	f.clock.Advance(interval)
 	f.require(rejected, kept)
 }

@@ -46,7 +46,7 @@ func TestAFollowingVerifierMissesNoEntryOfConcurrentInstances(t *testing.T) {
 			}
 		}
 		changes = append(changes, func() error {
-			return errorOf(second.RevokeUser(t.Context(), authtest.ByHost, revoked[0].User.ID))
+			return errorOf(second.Tokens().RevokeUser(t.Context(), authtest.ByHost, revoked[0].User.ID))
 		})
 		follow := func() {
 			f.clock.Advance(interval)

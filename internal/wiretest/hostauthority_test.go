@@ -34,7 +34,7 @@ func TestAHostCannotActInTheNameOfThisPackage(t *testing.T) {
 			return err
 		},
 		"DeleteUser":      func() error { return g.svc.DeleteUser(ctx, by, g.user.ID) },
-		"RevokeUser":      func() error { _, err := g.svc.RevokeUser(ctx, by, g.user.ID); return err },
+		"RevokeUser":      func() error { _, err := g.svc.Tokens().RevokeUser(ctx, by, g.user.ID); return err },
 		"RevokeEverybody": func() error { return g.svc.RevokeEverybody(ctx, by) },
 		"ImportUsers": func() error {
 			_, err := g.svc.ImportUsers(ctx, by, strings.NewReader(""), auth.ImportOptions{})

@@ -197,7 +197,7 @@ func TestEveryMethodAsksTheUserSourceWhoIsASuperUser(t *testing.T) {
 	require.NoError(t, err)
 	claimed := auth.Authority{SessionID: alice.Session.ID, UserID: "u-alice", SuperUser: true}
 	for name, call := range map[string]func() error{
-		"RevokeUser":      func() error { return errorOf(h.svc.RevokeUser(ctx, claimed, "u-boss")) },
+		"RevokeUser":      func() error { return errorOf(h.svc.Tokens().RevokeUser(ctx, claimed, "u-boss")) },
 		"RevokeEverybody": func() error { return h.svc.RevokeEverybody(ctx, claimed) },
 		"RevokeSession":   func() error { return h.svc.Tokens().Revoke(ctx, claimed, boss.Session.ID) },
 		"Issue":           func() error { return errorOf(keys.Issue(ctx, claimed, "u-boss", auth.KeyOptions{})) },

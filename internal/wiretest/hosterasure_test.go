@@ -39,7 +39,7 @@ func eraseAccount(
 			return err
 		}
 	}
-	_, err = svc.RevokeUser(ctx, by, userID)
+	_, err = svc.Tokens().RevokeUser(ctx, by, userID)
 	return err
 }
 

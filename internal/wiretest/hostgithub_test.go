@@ -146,7 +146,7 @@ func TestADisabledHostUserCannotSignInWithGitHub(t *testing.T) {
 	t.Parallel()
 	h := newHostGitHub(t)
 	h.browser().signIn()
-	_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
+	_, err := h.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 	require.NoError(t, err)
 	before, token, err := h.accounts.FindGitHubConnection(t.Context(), "u-alice", "githubtest.invalid")
 	require.NoError(t, err)

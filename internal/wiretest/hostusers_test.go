@@ -158,7 +158,7 @@ func disableInNextFindUser(t *testing.T, h *hostFixture) {
 	h.table.before(func(ctx context.Context, id string) error {
 		h.table.before(nil)
 		h.table.setActive(id, false)
-		n, err := h.svc.RevokeUser(ctx, authtest.ByHost, id)
+		n, err := h.svc.Tokens().RevokeUser(ctx, authtest.ByHost, id)
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		return nil
@@ -208,7 +208,7 @@ func TestNoSessionSurvivesRevokeUserDuringConcurrentSignIns(t *testing.T) {
 			runtime.Gosched()
 		}
 		h.table.setActive("u-alice", false)
-		_, err := h.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")
+		_, err := h.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, "u-alice")
 		require.NoError(t, err)
 		running.Wait()
 		h.requireNoSession("u-alice")
@@ -381,19 +381,19 @@ func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 			expired := test.signIn(user)
 			test.clock.Advance(13 * time.Hour)
 			tokens := []string{test.signIn(user), test.signIn(user)}
-			n, err := test.svc.RevokeUser(t.Context(), authtest.ByHost, test.id)
+			n, err := test.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, test.id)
 			require.NoError(t, err)
 			require.Equal(t, 2, n)
 			for _, token := range append(tokens, expired) {
 				require.Equal(t, http.StatusUnauthorized,
 					test.sendAs(token, http.MethodGet, "/auth/user", "").status)
 			}
-			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, test.id)
+			n, err = test.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, test.id)
 			require.NoError(t, err)
 			require.Zero(t, n)
 			test.signIn(user) // still works, because the user is not disabled
 
-			n, err = test.svc.RevokeUser(t.Context(), authtest.ByHost, "nobody")
+			n, err = test.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, "nobody")
 			require.ErrorIs(t, err, test.unknown)
 			require.Zero(t, n)
 		})
@@ -405,5 +405,6 @@ func TestRevokeUserReturnsTheNumberOfRevokedSessions(t *testing.T) {
 		}
 		return nil
 	}))
-	require.ErrorIs(t, errorOf(failing.svc.RevokeUser(t.Context(), authtest.ByHost, "u-alice")), down)
+	_, err := failing.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, "u-alice")
+	require.ErrorIs(t, err, down)
 }

@@ -126,7 +126,7 @@ func (b *backedUp) signInAt(svc *auth.Service, user auth.User) string {
 // revokeOnce adds one entry to the revocation feed.
 func (b *backedUp) revokeOnce(svc *auth.Service) {
 	b.t.Helper()
-	_, err := svc.RevokeUser(b.t.Context(), authtest.ByHost, b.admin.ID)
+	_, err := svc.Tokens().RevokeUser(b.t.Context(), authtest.ByHost, b.admin.ID)
 	require.NoError(b.t, err)
 }
 
@@ -191,7 +191,7 @@ func TestAnInstanceAheadOfTheFeedRevokesEverybody(t *testing.T) {
 			b := newBackedUp(t)
 			revoked := b.signIn(b.user)
 			b.backUp(t)
-			_, err := b.svc.RevokeUser(t.Context(), authtest.ByHost, b.user.ID)
+			_, err := b.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, b.user.ID)
 			require.NoError(t, err)
 			require.Equal(t, http.StatusUnauthorized, status(b.svc, revoked))
 			b.restore(t)

@@ -57,7 +57,7 @@ func TestARenewedCookieStaysRevokedAlthoughTheStoreHasLostTheRenewal(t *testing.
 			}
 		},
 		"revoking the user": func(t *testing.T, f *fixture) {
-			require.NoError(t, errorOf(f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)))
+			require.NoError(t, errorOf(f.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, f.user.ID)))
 		},
 		"revoking everybody": func(t *testing.T, f *fixture) {
 			require.NoError(t, f.svc.RevokeEverybody(t.Context(), authtest.ByHost))

@@ -28,7 +28,7 @@ func TestATokenWhoseSessionWasLostCanBeRevokedInEveryWay(t *testing.T) {
 			require.Equal(t, http.StatusOK, s.sendAs(s.bearer, http.MethodPost, "/auth/logout", "").status)
 		},
 		"revoke the user's sessions": func(t *testing.T, s *stolen) {
-			_, err := s.svc.RevokeUser(t.Context(), authtest.ByHost, bossID(s))
+			_, err := s.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, bossID(s))
 			require.NoError(t, err)
 		},
 		"disable": func(t *testing.T, s *stolen) {
@@ -145,7 +145,7 @@ func TestARevokedTokenStaysRejectedAfterItsUsersEntryExpires(t *testing.T) {
 	// The store then has only this session, which expires after a minute.
 	_, err = s.svc.Login(t.Context(), short, auth.LoginOptions{})
 	require.NoError(t, err)
-	_, err = s.svc.RevokeUser(t.Context(), authtest.ByHost, s.boss.User.ID)
+	_, err = s.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, s.boss.User.ID)
 	require.NoError(t, err)
 	for range 11 {
 		s.clock.Advance(time.Hour)

@@ -48,7 +48,7 @@ func TestAPanicOfTheStoreOutsideHTTPIsAnError(t *testing.T) {
 			"Login":           func() error { return errorOf(f.svc.Login(ctx, f.userPair, auth.LoginOptions{})) },
 			"SignIn":          func() error { return errorOf(f.svc.SignIn(ctx, f.user.ID, auth.LoginOptions{})) },
 			"Revoke":          func() error { return f.svc.Tokens().Revoke(ctx, authtest.ByHost, session.SessionID) },
-			"RevokeUser":      func() error { return errorOf(f.svc.RevokeUser(ctx, authtest.ByHost, f.user.ID)) },
+			"RevokeUser":      func() error { return errorOf(f.svc.Tokens().RevokeUser(ctx, authtest.ByHost, f.user.ID)) },
 			"List":            func() error { return errorOf(f.svc.Credentials().List(ctx, f.user.ID)) },
 			"DeleteUser":      func() error { return f.svc.DeleteUser(ctx, authtest.ByHost, f.user.ID) },
 			"Prune":           func() error { return errorOf(f.svc.Prune(ctx)) },

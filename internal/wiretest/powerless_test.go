@@ -179,7 +179,7 @@ var powerLosses = []powerLoss{
 		return s.svc.Tokens().RevokeToken(ctx, s.bearer)
 	}},
 	{name: "the user's sessions are revoked", apply: func(ctx context.Context, s *stolen) error {
-		return errorOf(s.svc.RevokeUser(ctx, authtest.ByHost, s.boss.User.ID))
+		return errorOf(s.svc.Tokens().RevokeUser(ctx, authtest.ByHost, s.boss.User.ID))
 	}},
 	{name: "the user is reset", apply: func(ctx context.Context, s *stolen) error {
 		return errorOf(s.svc.RegenerateCredentials(ctx, authtest.ByHost, s.boss.User.ID, auth.KeyOptions{}))

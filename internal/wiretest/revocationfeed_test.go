@@ -75,7 +75,7 @@ var revocations = map[string]func(in *instances, token string) error{
 		return in.svc.Credentials().Revoke(context.Background(), authtest.ByHost, in.userPair.AccessKey)
 	},
 	"revoking all sessions": func(in *instances, _ string) error {
-		_, err := in.svc.RevokeUser(context.Background(), authtest.ByHost, in.user.ID)
+		_, err := in.svc.Tokens().RevokeUser(context.Background(), authtest.ByHost, in.user.ID)
 		return err
 	},
 	"disabling the user": func(in *instances, _ string) error {
@@ -123,7 +123,7 @@ func TestASignInRightAfterRevokeUserIsValid(t *testing.T) {
 	t.Parallel()
 	in := newInstances(t)
 	old := in.signIn(in.user)
-	_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
+	_, err := in.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 	require.NoError(t, err)
 	fresh := in.signIn(in.user) // in the same second as the revocation
 	for _, svc := range []*auth.Service{in.svc, in.other} {
@@ -173,7 +173,7 @@ func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 			time.Sleep(900 * time.Millisecond)
 			synctest.Wait()
 		}
-		_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
+		_, err := in.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 		require.NoError(t, err)
 		time.Sleep(time.Second)
 		synctest.Wait()

@@ -103,7 +103,7 @@ func TestAPageHasTheEntriesFromThePositionOn(t *testing.T) {
 		require.Empty(t, after.Entries)
 		require.EqualValues(t, 2, after.Head)
 
-		_, err := f.svc.RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
+		_, err := f.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, f.user.ID)
 		require.NoError(t, err)
 		require.NoError(t, f.svc.RevokeEverybody(t.Context(), authtest.ByHost))
 		page, _ = f.page(f.signIn(f.admin), 0)

@@ -75,7 +75,7 @@ func revokeUnderLoad(
 	case 1:
 		err = svc.Credentials().Revoke(ctx, authtest.ByHost, key.AccessKey)
 	case 2:
-		_, err = svc.RevokeUser(ctx, authtest.ByHost, made.User.ID)
+		_, err = svc.Tokens().RevokeUser(ctx, authtest.ByHost, made.User.ID)
 	default:
 		_, err = svc.UpdateUser(ctx, authtest.ByHost, made.User.ID, auth.UserChange{IsActive: new(false)})
 		if err == nil {
@@ -150,7 +150,7 @@ func TestUnderLoadNoTokenIsAcceptedAfterMaxStaleness(t *testing.T) {
 	token := in.signIn(in.user)
 	require.Equal(t, http.StatusOK, status(in.other, token))
 	in.fail(authtest.ErrStoreAway)
-	_, err := in.svc.RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
+	_, err := in.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, in.user.ID)
 	require.NoError(t, err)
 	in.clock.Advance(time.Minute)
 	var group errgroup.Group

@@ -135,7 +135,7 @@ func TestGoCallsNeedTheScopesOfTheHTTPCalls(t *testing.T) {
 			},
 			auth.ScopeSessions: {
 				"Revoke":     func(by authority) error { return svc.Tokens().Revoke(ctx, by, opened) },
-				"RevokeUser": func(by authority) error { return errorOf(svc.RevokeUser(ctx, by, own)) },
+				"RevokeUser": func(by authority) error { return errorOf(svc.Tokens().RevokeUser(ctx, by, own)) },
 			},
 			auth.ScopeGitHub: {
 				"Disconnect": func(by authority) error { return svc.GitHub().Disconnect(ctx, by, own) },
@@ -159,7 +159,7 @@ func TestGoCallsNeedTheScopesOfTheHTTPCalls(t *testing.T) {
 					return errorOf(svc.UpdateUser(ctx, by, user, auth.UserChange{IsActive: new(false)}))
 				},
 				"DeleteUser":      func(by authority) error { return svc.DeleteUser(ctx, by, user) },
-				"RevokeUser":      func(by authority) error { return errorOf(svc.RevokeUser(ctx, by, user)) },
+				"RevokeUser":      func(by authority) error { return errorOf(svc.Tokens().RevokeUser(ctx, by, user)) },
 				"RevokeEverybody": func(by authority) error { return svc.RevokeEverybody(ctx, by) },
 				"Issue": func(by authority) error {
 					return errorOf(keys.Issue(ctx, by, user, options))

@@ -198,7 +198,7 @@ func TestAUsedCallbackWithoutTheSessionOfItsFlowIsExpired(t *testing.T) {
 		"another sign-in": func(b *browser) { b.signInBy("") },
 		"a sign-out":      func(b *browser) { b.do(http.MethodPost, "/auth/logout", "Origin", g.server.URL) },
 		"a revocation": func(*browser) {
-			_, err := g.svc.RevokeUser(t.Context(), authtest.ByHost, link().UserID)
+			_, err := g.svc.Tokens().RevokeUser(t.Context(), authtest.ByHost, link().UserID)
 			require.NoError(t, err)
 		},
 		"a disabled user": func(*browser) {

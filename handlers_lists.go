@@ -21,7 +21,7 @@ const (
 // userKinds has the kind of users for each value of the parameter kind. The value is empty if the parameter
 // is missing.
 var userKinds = map[string]UserKind{
-	"": UserKindPerson, "person": UserKindPerson, "service": UserKindService, "all": UserKindAll,
+	"": UserKindPerson, "person": UserKindPerson, "service": UserKindService, "all": "",
 	"super_user": UserKindSuperUser,
 }
 

@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// UserKind selects users for [UserStore.ListUsers].
+// UserKind selects users for [UserStore.ListUsers]. The zero value selects all users.
 type UserKind string
 
 // The kinds of users.
 const (
-	UserKindAll       UserKind = ""           // all users, which is the zero value
 	UserKindPerson    UserKind = "person"     // users who are not service users
 	UserKindService   UserKind = "service"    // service users: see [User]
 	UserKindSuperUser UserKind = "super_user" // super users, also those who are service users
@@ -50,7 +49,7 @@ const (
 // calls Validate before it reads users.
 func (q UserQuery) Validate() error {
 	switch q.Kind {
-	case UserKindAll, UserKindPerson, UserKindService, UserKindSuperUser:
+	case "", UserKindPerson, UserKindService, UserKindSuperUser:
 	default:
 		return invalidf("kind", "must be one of the kinds of users")
 	}

@@ -172,7 +172,7 @@ func runUserList(ctx context.Context, c *call) error {
 	table := c.table("ID", "USERNAME", "E-MAIL", "ROLE", "STATUS", "LAST LOGIN")
 	query := auth.UserQuery{Kind: auth.UserKind(c.options.kind), State: auth.UserState(c.options.state),
 		Search: c.options.search}
-	if c.options.super && query.Kind == auth.UserKindAll {
+	if c.options.super && query.Kind == "" {
 		query.Kind = auth.UserKindSuperUser
 	}
 	err := c.eachUser(ctx, query, func(u auth.User) error {

@@ -195,7 +195,7 @@ func foundByKindAndState(t *testing.T, store auth.Store) {
 // everySelection calls do for each combination of a kind and a state.
 func everySelection(do func(auth.UserKind, auth.UserState, func(auth.User) bool)) {
 	for kind, ofKind := range map[auth.UserKind]func(auth.User) bool{
-		auth.UserKindAll:       func(auth.User) bool { return true },
+		"":                     func(auth.User) bool { return true },
 		auth.UserKindPerson:    func(u auth.User) bool { return !u.IsService },
 		auth.UserKindService:   func(u auth.User) bool { return u.IsService },
 		auth.UserKindSuperUser: func(u auth.User) bool { return u.IsSuperUser },

@@ -200,7 +200,8 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := newTokenIssuer(store, source, cfg.Issuer, cfg.SigningKeys, cfg.Tokens)
+	cfg.Tokens.Users = source
+	tokens, err := NewTokenIssuer(store, cfg.Issuer, cfg.SigningKeys, cfg.Tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -284,6 +285,9 @@ func (cfg Config) withDefaults(store AccountStore) (Config, error) {
 	if cfg.Tokens.Events != nil || cfg.Credentials.Events != nil ||
 		cfg.GitHub != nil && cfg.GitHub.Events != nil {
 		return cfg, errors.New("auth: Events must be nil in a Config: set Config.OnEvent and Config.Hooks")
+	}
+	if cfg.Tokens.Users != nil {
+		return cfg, errors.New("auth: Config.Tokens.Users must be nil: pass the UserSource to NewWithUsers")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second

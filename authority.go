@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/scope"
 )
 
@@ -120,4 +121,28 @@ func (a Authority) CheckOwner(userID string) error {
 			ErrNotFound)
 	}
 	return nil
+}
+
+// needing returns the authority with the scope, unless the caller has set one.
+func (a Authority) needing(name string) Authority {
+	if a.Host == "" && a.Scope == "" {
+		a.Scope = name
+	}
+	return a
+}
+
+// neededScope returns the scope that a limited session needs for a change with an event of this kind. For
+// a change of another user's records, it is the scope for administration.
+func neededScope(by Authority, kind eventkind.Kind) string {
+	switch {
+	case by.SuperUser:
+		return ScopeUsers
+	case kind == eventkind.SessionRevoked, kind == eventkind.UserSessionsRevoked:
+		return ScopeSessions
+	case strings.HasPrefix(string(kind), "key."):
+		return ScopeKeys
+	case strings.HasPrefix(string(kind), "github."):
+		return ScopeGitHub
+	}
+	return ScopeUsers
 }

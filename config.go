@@ -8,10 +8,8 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/defaults"
 	"github.com/sallyport-go/auth/internal/throttle"
 	"github.com/sallyport-go/auth/internal/weburl"
@@ -96,6 +94,11 @@ type TokenConfig struct {
 	// MaxSessions is how many sessions one user can have at a time, from 1 to 1000. Zero means
 	// 1000. A sign-in that exceeds MaxSessions revokes the user's oldest session.
 	MaxSessions int
+
+	// Users is the host's own users table, if the store keeps no users. An example of such a store is the
+	// result of memstore.NewAccounts. nil means that the store keeps the users. In a [Config], Users must be
+	// nil, because [NewWithUsers] takes the table.
+	Users UserSource
 
 	// Events receives the issuer's events and calls the [Hooks] of the EventLog. nil means no events
 	// and no hooks. In a [Config], Events must be nil, because the Service has its own EventLog.
@@ -372,30 +375,6 @@ func (l *EventLog) newChange(
 		c.write.Event, c.write.Deliver = e, l.onEvent != nil || l.elsewhere
 	}
 	return c
-}
-
-// needing returns the authority with the scope, unless the caller has set one.
-func (a Authority) needing(name string) Authority {
-	if a.Host == "" && a.Scope == "" {
-		a.Scope = name
-	}
-	return a
-}
-
-// neededScope returns the scope that a limited session needs for a change with an event of this kind. For
-// a change of another user's records, it is the scope for administration.
-func neededScope(by Authority, kind eventkind.Kind) string {
-	switch {
-	case by.SuperUser:
-		return ScopeUsers
-	case kind == eventkind.SessionRevoked, kind == eventkind.UserSessionsRevoked:
-		return ScopeSessions
-	case strings.HasPrefix(string(kind), "key."):
-		return ScopeKeys
-	case strings.HasPrefix(string(kind), "github."):
-		return ScopeGitHub
-	}
-	return ScopeUsers
 }
 
 // recordEvent delivers the event of the change. It is called after the change has committed.

@@ -318,8 +318,7 @@ func checkUserSource(store any, source UserSource) error {
 		return errors.New("auth: there is a UserSource and the store keeps users too: pass an " +
 			"AccountStore, such as memstore.NewAccounts")
 	case source == nil && keepsNoUsers(store):
-		return errors.New("auth: the store keeps no users: pass a Store, or use the constructor with a " +
-			"UserSource")
+		return errors.New("auth: the store keeps no users: it needs a UserSource in TokenConfig.Users")
 	}
 	return nil
 }

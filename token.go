@@ -58,28 +58,10 @@ type TokenIssuer struct {
 func NewTokenIssuer(
 	store SessionStore, issuer string, keys []SigningKey, cfg TokenConfig,
 ) (*TokenIssuer, error) {
-	return newTokenIssuer(store, nil, issuer, keys, cfg)
-}
-
-// NewTokenIssuerWithUsers does the same as [NewTokenIssuer], but for a host that has its own users
-// table. The store must keep no users. An example is a store that memstore.NewAccounts returns.
-func NewTokenIssuerWithUsers(
-	store SessionStore, users UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
-) (*TokenIssuer, error) {
-	if users == nil {
-		return nil, errors.New("auth: NewTokenIssuerWithUsers needs a UserSource")
-	}
-	return newTokenIssuer(store, users, issuer, keys, cfg)
-}
-
-// newTokenIssuer returns an issuer. If the given UserSource is nil, the store keeps the users.
-func newTokenIssuer(
-	store SessionStore, source UserSource, issuer string, keys []SigningKey, cfg TokenConfig,
-) (*TokenIssuer, error) {
 	if defaults.IsNil(store) {
 		return nil, errors.New("auth: NewTokenIssuer needs a store")
 	}
-	if err := checkUserSource(store, source); err != nil {
+	if err := checkUserSource(store, cfg.Users); err != nil {
 		return nil, err
 	}
 	ownClock := cfg.Now == nil
@@ -103,7 +85,7 @@ func newTokenIssuer(
 	if err != nil {
 		return nil, err
 	}
-	users, directory := findersOf(store, source)
+	users, directory := findersOf(store, cfg.Users)
 	t := &TokenIssuer{
 		cache:    cache,
 		users:    users,

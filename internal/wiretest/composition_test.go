@@ -157,8 +157,8 @@ func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T)
 	var got recordedEvents
 	events := auth.NewEventLog(auth.EventLogConfig{OnEvent: got.Add, Now: clock.Now})
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
-	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, keys,
-		auth.TokenConfig{Events: events, Now: clock.Now})
+	tokens, err := auth.NewTokenIssuer(store, issuer, keys,
+		auth.TokenConfig{Users: table, Events: events, Now: clock.Now})
 	require.NoError(t, err)
 	token, err := tokens.Issue(t.Context(), auth.IssueParams{UserID: "u-alice", Method: auth.MethodHost})
 	require.NoError(t, err)
@@ -229,8 +229,8 @@ func TestComponentsOverDifferentKindsOfStoreAreRejected(t *testing.T) {
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
 	own, err := auth.NewTokenIssuer(memstore.New(), issuer, keys, auth.TokenConfig{})
 	require.NoError(t, err)
-	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys,
-		auth.TokenConfig{})
+	hosts, err := auth.NewTokenIssuer(memstore.NewAccounts(), issuer, keys,
+		auth.TokenConfig{Users: newHostTable()})
 	require.NoError(t, err)
 	for name, err := range map[string]error{
 		"accounts":        errorOf(auth.NewCredentialVerifier(memstore.NewAccounts(), own, auth.CredentialConfig{})),

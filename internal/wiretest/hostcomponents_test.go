@@ -17,8 +17,8 @@ func TestComponentsWorkOverAHostsUserTable(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
-	tokens, err := auth.NewTokenIssuerWithUsers(store, table, issuer, keys,
-		auth.TokenConfig{Now: clock.Now})
+	tokens, err := auth.NewTokenIssuer(store, issuer, keys,
+		auth.TokenConfig{Users: table, Now: clock.Now})
 	require.NoError(t, err)
 	credentials, err := auth.NewCredentialVerifier(store, tokens, auth.CredentialConfig{Now: clock.Now})
 	require.NoError(t, err)
@@ -119,8 +119,8 @@ func TestAWrapperThatHidesTheUsersOfAStoreAdmitsNoDisabledUser(t *testing.T) {
 	f := newFixture(t)
 	f.setActive(f.user, false)
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
-	hosts, err := auth.NewTokenIssuerWithUsers(memstore.NewAccounts(), newHostTable(), issuer, keys,
-		auth.TokenConfig{})
+	hosts, err := auth.NewTokenIssuer(memstore.NewAccounts(), issuer, keys,
+		auth.TokenConfig{Users: newHostTable()})
 	require.NoError(t, err)
 	for name, test := range map[string]struct {
 		store  auth.CredentialStore
@@ -144,7 +144,7 @@ func TestKeysOfAHostsUsersVerify(t *testing.T) {
 	t.Parallel()
 	accounts := memstore.NewAccounts()
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
-	hosts, err := auth.NewTokenIssuerWithUsers(accounts, newHostTable(), issuer, keys, auth.TokenConfig{})
+	hosts, err := auth.NewTokenIssuer(accounts, issuer, keys, auth.TokenConfig{Users: newHostTable()})
 	require.NoError(t, err)
 	for name, test := range map[string]struct {
 		store  auth.CredentialStore

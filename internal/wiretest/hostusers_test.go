@@ -91,8 +91,8 @@ func TestNewWithUsersRejectsMismatchedStoresAndUserSources(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := auth.NewWithUsers(test.accounts, test.users, cfg)
-			tokens, err2 := auth.NewTokenIssuerWithUsers(test.accounts, test.users, issuer, keys,
-				auth.TokenConfig{})
+			tokens, err2 := auth.NewTokenIssuer(test.accounts, issuer, keys,
+				auth.TokenConfig{Users: test.users})
 			if test.want == "" {
 				require.NoError(t, err)
 				require.NoError(t, err2)
@@ -103,6 +103,16 @@ func TestNewWithUsersRejectsMismatchedStoresAndUserSources(t *testing.T) {
 			require.Nil(t, tokens)
 		})
 	}
+}
+
+func TestAServiceTakesTheUsersTableOnlyAsAnArgument(t *testing.T) {
+	t.Parallel()
+	cfg := auth.Config{Issuer: issuer, SigningKeys: []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key},
+		Tokens: auth.TokenConfig{Users: newHostTable()}}
+	_, err := auth.NewWithUsers(memstore.NewAccounts(), newHostTable(), cfg)
+	require.ErrorContains(t, err, "Config.Tokens.Users must be nil")
+	_, err = auth.New(memstore.New(), cfg)
+	require.ErrorContains(t, err, "Config.Tokens.Users must be nil")
 }
 
 func TestUnknownAndDisabledHostUsersGetTheSame401(t *testing.T) {

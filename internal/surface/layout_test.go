@@ -23,7 +23,7 @@ import (
 // directory. The test files include the examples, because pkg.go.dev shows examples only from this
 // directory.
 const (
-	maxRootFiles = 57
+	maxRootFiles = 53
 	maxRootTests = 20
 )
 

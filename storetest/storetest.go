@@ -5,10 +5,10 @@
 //		storetest.Run(t, func(t *testing.T) auth.Store { return mystore.New() })
 //	}
 //
-// [Run] tests a store that keeps users. [RunAccounts] tests a store for a host that has its own
-// users table. If the store is an [auth.EventStore] or an [auth.DeviceStore], both functions also
-// test the contract of these. docs/stores.md explains how to write a store, and examples/kvstore is a
-// complete store.
+// [Run] tests a store that keeps users. [RunAccounts] tests a store for a host that has its own users
+// table. If the store is an [auth.EventStore] or an [auth.DeviceStore], both functions also test the
+// contract of these. Package storekit has the rules that are the same in every store. docs/stores.md
+// explains how to write a store, and examples/kvstore is a complete store.
 //
 // Some tests make several calls at the same time. The environment variable AUTH_TEST_ROUNDS sets
 // how many rounds such a test makes: small (3 rounds, the default), moderate (6) or full (1000).

@@ -113,13 +113,35 @@ func TestNestedModulesUseThisCommit(t *testing.T) {
 	}
 }
 
+// withoutGit returns the environment without the variables that choose a repository for git. In a hook, and
+// in a command of git rebase, git sets them. With them, a test that makes commits and tags would make them in
+// the repository of the person who runs the test.
+func withoutGit(environment []string) []string {
+	return slices.DeleteFunc(slices.Clone(environment), func(variable string) bool {
+		return strings.HasPrefix(variable, "GIT_")
+	})
+}
+
+func TestGitOfATestUsesNoRepositoryOfItsCaller(t *testing.T) {
+	t.Parallel()
+	calling, dir := t.TempDir(), t.TempDir()
+	cmd := exec.Command("git", "init", "-q")
+	cmd.Dir, cmd.Env = dir, withoutGit(append(os.Environ(), "GIT_DIR="+filepath.Join(calling, ".git")))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, ".git")); err != nil {
+		t.Errorf("git has not made a repository in its directory: %v", err)
+	}
+}
+
 // TestTheReleaseChecklistSetsVersionsAndTags runs the commands of the checklist that need no network.
 func TestTheReleaseChecklistSetsVersionsAndTags(t *testing.T) {
 	t.Parallel()
 	origin, dir := t.TempDir(), t.TempDir()
 	git := func(in string, args ...string) string {
 		cmd := exec.Command("git", args...)
-		cmd.Dir = in
+		cmd.Dir, cmd.Env = in, withoutGit(os.Environ())
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("git %q: %v\n%s", args, err, out)
@@ -155,7 +177,7 @@ func TestTheReleaseChecklistSetsVersionsAndTags(t *testing.T) {
 	const version = "v0.2.0" // another one than in the checklist
 	script := strings.Replace(blocks[0][1]+blocks[1][1], "version=v0.1.0", "version="+version, 1)
 	cmd := exec.Command("bash", "-eu", "-c", script)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, withoutGit(os.Environ())
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -109,6 +109,8 @@ func (s *Service) ClaimDevice(ctx context.Context, by Authority, userCode string
 		return DeviceAuthorization{}, err
 	}
 	if err := s.throttle.CountDeviceGuess(ctx, by.UserID); err != nil {
+		s.events.emit(ctx, Event{Kind: eventkind.SignInThrottled, Method: MethodDevice, UserID: by.UserID,
+			ActorID: by.UserID, SessionID: by.SessionID, Reason: "too many user codes"})
 		return DeviceAuthorization{}, asThrottled(err)
 	}
 	return s.decideDevice(ctx, s.recently(by), Event{}, userCode, s.devices.ClaimDevice)
@@ -170,6 +172,7 @@ func (s *Service) decideDevice(
 	if err != nil {
 		return DeviceAuthorization{}, fmt.Errorf("auth: deciding about a device: %w", err)
 	}
+	c.event.Reason = devicecode.EventReason(device.ClientID, device.Scopes.List()) // as the store did
 	c.recordEvent(ctx)
 	return device, nil
 }
@@ -204,7 +207,7 @@ func (s *Service) RedeemDevice(ctx context.Context, clientID, deviceCode string)
 	}
 	token, err := s.tokens.issueToDevice(ctx, s.devices, hash)
 	s.events.recordSignIn(ctx, began, Event{Method: MethodDevice, UserID: token.User.ID,
-		SessionID: token.Session.ID}, err)
+		SessionID: token.Session.ID, Reason: devicecode.EventReason(clientID, token.Session.Scopes.List())}, err)
 	return token, err
 }
 

@@ -81,8 +81,9 @@ type DeviceStore interface {
 	ClaimDevice(ctx context.Context, w Write, userCodeHash string) (DeviceAuthorization, error)
 
 	// ApproveDevice stores and returns the record that storekit.ApproveDevice returns for the session of
-	// the Write's authority, and stores the Event of the Write. The event is about the user of the session.
-	// Of the concurrent calls of ApproveDevice and DenyDevice, only one succeeds.
+	// the Write's authority, and stores the Event of the Write with the Reason of storekit.DeviceEvent. The
+	// event is about the user of the session. Of the concurrent calls of ApproveDevice and DenyDevice, only
+	// one succeeds.
 	//
 	// It returns ErrNotFound if there is no such record, ErrInvalid if the authority has a Host, and the
 	// errors of storekit.ApproveDevice.

@@ -128,6 +128,7 @@ func (s *accounts) decideDevice(
 	if found.record = decided; !decided.ApprovedAt.IsZero() {
 		s.devices.addApproved(found)
 	}
+	w.Event = storekit.DeviceEvent(w.Event, decided)
 	s.addEvent(w, now, subject{userID: w.By.UserID})
 	return decided, nil
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth"
-	"github.com/sallyport-go/auth/eventkind"
 	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/limit"
 	"github.com/sallyport-go/auth/memstore"
@@ -362,24 +361,4 @@ func TestAClockThatGoesBackDoesNotKeepCodesAlive(t *testing.T) {
 	require.Equal(t, "authorization_pending", d.poll(code).code(), "the device cannot help it")
 	b.approve(userCode)
 	require.Equal(t, 200, d.poll(code).status)
-}
-
-func TestTheDecisionsAboutDevicesAreInTheAuditTrail(t *testing.T) {
-	t.Parallel()
-	d := newDevices(t)
-	b := d.signIn(d.ada.Pair)
-	_, approved := d.codes()
-	_, denied := d.codes()
-	b.approve(approved)
-	require.Equal(t, 200, b.call("lookup", denied).status)
-	require.Equal(t, 204, b.call("deny", denied).status)
-	for _, kind := range []eventkind.Kind{eventkind.DeviceApproved, eventkind.DeviceDenied} {
-		events, err := d.svc.Events(t.Context(), auth.EventFilter{Kind: kind}, 10)
-		require.NoError(t, err)
-		require.Len(t, events, 1)
-		require.Equal(t, d.ada.User.ID, events[0].UserID)
-		require.Equal(t, d.ada.User.ID, events[0].ActorID)
-		require.NotEmpty(t, events[0].SessionID)
-		require.Equal(t, "127.0.0.1", events[0].Client.Address.String())
-	}
 }

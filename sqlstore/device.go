@@ -134,6 +134,7 @@ func (s *core) decideDevice(
 		if err != nil {
 			return d, err
 		}
+		a.w.Event = storekit.DeviceEvent(a.w.Event, d)
 		return d, runInOrder(
 			func() error {
 				return t.change(ctx, updateDecision, d.Scopes.String(), d.SessionID, d.UserID,

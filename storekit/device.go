@@ -62,6 +62,14 @@ func DenyDevice(device auth.DeviceAuthorization, acting Acting) (auth.DeviceAuth
 	return device, nil
 }
 
+// DeviceEvent returns the event of a decision about a device, with a Reason that names the program and the
+// scopes. A store calls it in [auth.DeviceStore.ApproveDevice] and DenyDevice, with the Event of the Write
+// and the record after the decision.
+func DeviceEvent(event auth.Event, device auth.DeviceAuthorization) auth.Event {
+	event.Reason = devicecode.EventReason(device.ClientID, device.Scopes.List())
+	return event
+}
+
 // checkDecision returns ErrNotFound unless the session can decide about the device now.
 func checkDecision(device auth.DeviceAuthorization, acting Acting) error {
 	if !isLive(device, acting.Now) || device.SessionID != acting.Session.ID ||

@@ -255,6 +255,7 @@ func deviceEvents(t *testing.T, store deviceStore) {
 		events := eventsOf(t, trail, write)
 		require.Len(t, events, 1)
 		require.Equal(t, a.user.ID, events[0].UserID)
+		require.Equal(t, "client: "+device.ClientID+"; scopes: "+device.Scopes.String(), events[0].Reason)
 	}
 	approved := approveDevice(t, store, a.session)
 	write := withEvent(byHost(now))

@@ -142,7 +142,8 @@ func keyIDs(ins []signIn) []string {
 
 const (
 	lockFreeUsers     = `SELECT ` + userColumns + ` FROM auth_users u WHERE u.id `
-	lockFreeHostUsers = `SELECT h.id FROM auth_host_users h WHERE h.id `
+	lockFreeUserIDs   = `SELECT u.id FROM auth_users u WHERE u.id `
+	lockFreeHostUsers = `SELECT u.id FROM auth_host_users u WHERE u.id `
 	skipLocked        = ` FOR UPDATE SKIP LOCKED`
 
 	// lockFreeKeys also reads the newest position of the feed, and counts the sessions of the key's
@@ -233,13 +234,30 @@ func distinct(values []string) []string {
 // holdFree locks the users that exist and that no other transaction has locked. It locks them in the
 // order of their IDs, as [holdUsers] does.
 func holdFree(ctx context.Context, t tx, ids []string) (map[string]auth.User, error) {
-	ids = slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxIDLength) })
-	query, last, fields := lockFreeUsers, ` ORDER BY u.id`, userFields
+	query, fields := lockFreeUsers, userFields
 	if !t.store.keepsUsers() {
-		query, last = lockFreeHostUsers, ` ORDER BY h.id`
-		fields = func(u *auth.User) []any { return []any{&u.ID} }
+		query, fields = lockFreeHostUsers, userID
 	}
-	found, err := collectListed(ctx, t.querier, fields, query, last+skipLocked, ids)
+	return holdFreeFields(ctx, t, query, fields, ids)
+}
+
+// holdFreeIDs is holdFree for a caller that needs only the IDs. The database parses and reads less.
+func holdFreeIDs(ctx context.Context, t tx, ids []string) (map[string]auth.User, error) {
+	query := lockFreeUserIDs
+	if !t.store.keepsUsers() {
+		query = lockFreeHostUsers
+	}
+	return holdFreeFields(ctx, t, query, userID, ids)
+}
+
+// userID is like [userFields] for a query that reads only the ID.
+func userID(u *auth.User) []any { return []any{&u.ID} }
+
+func holdFreeFields(
+	ctx context.Context, t tx, query string, fields func(*auth.User) []any, ids []string,
+) (map[string]auth.User, error) {
+	ids = slices.DeleteFunc(ids, func(id string) bool { return !storable(id, auth.MaxIDLength) })
+	found, err := collectListed(ctx, t.querier, fields, query, ` ORDER BY u.id`+skipLocked, ids)
 	return byID(found, func(u auth.User) string { return u.ID }), err
 }
 

@@ -209,7 +209,8 @@ func later(a, b time.Time) time.Time {
 
 const (
 	lockFreeSessions = `
-SELECT ` + sessionColumns + `, (SELECT h.position FROM auth_revocation_head h WHERE h.id = 1),
+SELECT s.id, s.user_id, s.generation, s.expires_at,
+	(SELECT h.position FROM auth_revocation_head h WHERE h.id = 1),
 	(SELECT e.generation FROM auth_everybody e WHERE e.id = 1)`
 	// This column costs a read of all entries in force of the user, for each session. It is the number of
 	// entries, and an entry that revokes the session counts as 1,000,000: see heldSession.
@@ -219,7 +220,8 @@ SELECT ` + sessionColumns + `, (SELECT h.position FROM auth_revocation_head h WH
 	fromFreeSessions = ` FROM auth_sessions s WHERE s.id `
 )
 
-// heldSession is a locked session, and what the batch must know about the revocation feed.
+// heldSession is a locked session, and what the batch must know about the revocation feed. Of the Session,
+// only the ID, the UserID, the Generation and the ExpiresAt are set.
 type heldSession struct {
 	auth.Session
 	head      int64 // the newest position of the feed
@@ -248,7 +250,7 @@ func (s *core) revokeTokensTogether(
 func revokeTokens(
 	ctx context.Context, t tx, claims []auth.SessionClaims,
 ) (_ []answer[struct{}], changed bool, err error) {
-	users, err := holdFree(ctx, t, fieldOf(claims, func(c auth.SessionClaims) string { return c.UserID }))
+	users, err := holdFreeIDs(ctx, t, fieldOf(claims, func(c auth.SessionClaims) string { return c.UserID }))
 	if err != nil {
 		return nil, false, err
 	}
@@ -289,7 +291,7 @@ func holdFreeSessions(
 		}
 	}
 	fields := func(s *heldSession) []any {
-		return append(sessionFields(&s.Session), &s.head, &s.everybody)
+		return []any{&s.ID, &s.UserID, &s.Generation, micros{&s.ExpiresAt}, &s.head, &s.everybody}
 	}
 	found, err := collectListed(ctx, t.querier, fields, lockFreeSessions+fromFreeSessions,
 		` ORDER BY s.id`+skipLocked, distinct(several))

@@ -60,6 +60,9 @@ func TestABatchOfRevocationsThatFailsBeforeTheCommitRunsItsCallsAlone(t *testing
 	onEach(t, func(t *testing.T, newStage func(*testing.T) *stage) {
 		for _, words := range []string{"FROM %susers", "FROM %ssessions", "INTO %srevocations"} {
 			s := newStage(t)
+			if s.sqlite() && words == "FROM %susers" {
+				continue // SQLite locks no user
+			}
 			broken := func() error { return errors.New("the disk is on fire") }
 			fail := once(fmt.Sprintf(words, s.prefix), broken)
 			errs := runBatch(t, s.spy, s.store, s.busySignOut(t), fail,

@@ -15,10 +15,10 @@ import (
 	"strings"
 	"time"
 
-	ginjwt "github.com/appleboy/gin-jwt/v2"
-	auth0 "github.com/auth0/go-jwt-middleware/v2"
-	auth0validator "github.com/auth0/go-jwt-middleware/v2/validator"
-	cristalhq "github.com/cristalhq/jwt/v4"
+	ginjwt "github.com/appleboy/gin-jwt/v3"
+	auth0 "github.com/auth0/go-jwt-middleware/v3"
+	auth0validator "github.com/auth0/go-jwt-middleware/v3/validator"
+	cristalhq "github.com/cristalhq/jwt/v5"
 	"github.com/gin-gonic/gin"
 	"github.com/go-chi/jwtauth/v5"
 	"github.com/golang-jwt/jwt/v5"
@@ -182,16 +182,21 @@ func chiJWTAuth(k Keys, alg string) (Middleware, error) {
 func auth0JWT(k Keys, alg string) (Middleware, error) {
 	public := k.public(alg)
 	v, err := auth0validator.New(
-		func(context.Context) (any, error) { return public, nil },
-		auth0validator.SignatureAlgorithm(alg), Issuer, []string{Audience})
+		auth0validator.WithKeyFunc(func(context.Context) (any, error) { return public, nil }),
+		auth0validator.WithAlgorithm(auth0validator.SignatureAlgorithm(alg)),
+		auth0validator.WithIssuer(Issuer), auth0validator.WithAudience(Audience))
 	if err != nil {
 		return nil, err
 	}
-	return auth0.New(v.ValidateToken).CheckJWT, nil
+	middleware, err := auth0.New(auth0.WithValidator(v))
+	if err != nil {
+		return nil, err
+	}
+	return middleware.CheckJWT, nil
 }
 
 // ginJWT returns the middleware of gin-jwt. gin-jwt supports only symmetric and RSA keys. gin-jwt
-// does not check iss and aud, so the function Authorizator checks them.
+// does not check iss and aud, so the function Authorizer checks them.
 func ginJWT(k Keys, alg string) (Middleware, error) {
 	if alg != "HS256" {
 		return nil, nil
@@ -199,7 +204,7 @@ func ginJWT(k Keys, alg string) (Middleware, error) {
 	middleware, err := ginjwt.New(&ginjwt.GinJWTMiddleware{
 		Realm: "benchmark", Key: k.HS256, SigningAlgorithm: alg, IdentityKey: "sub",
 		Timeout: 12 * time.Hour,
-		Authorizator: func(_ any, c *gin.Context) bool {
+		Authorizer: func(c *gin.Context, _ any) bool {
 			claims := ginjwt.ExtractClaims(c)
 			return claims["iss"] == Issuer && claims["aud"] == Audience
 		},

@@ -52,8 +52,9 @@ func (s *Service) CheckDevices() error {
 //
 // StartDevice returns an *[InvalidError] if the client ID or a scope is not valid, and a *[ThrottledError] if
 // the client address asks for too many codes: 30 a minute, and 300 an hour. It also returns a
-// *[ThrottledError] if all clients together ask for too many, so that they cannot fill the store:
-// docs/throttling.md has the limits, and [Stats.DevicesRefused] counts these errors.
+// *[ThrottledError] if all addresses of an IPv6 network of 48 bits ask for five times as many, or if all
+// clients together ask for too many, so that they cannot fill the store: docs/throttling.md has the limits.
+// [Stats.DevicesRefused] counts the errors for all clients together.
 func (s *Service) StartDevice(ctx context.Context, clientID string, scopes *ScopeSet) (DeviceCodes, error) {
 	if err := cmp.Or(s.CheckDevices(), s.tokens.checkScopes(scopes)); err != nil {
 		return DeviceCodes{}, err

@@ -13,6 +13,7 @@ import (
 // must stay the same.
 const (
 	kindDeviceStart = "device codes"
+	kindDeviceSite  = "device codes of a network"
 	kindDeviceGuess = "user codes"
 	kindDevicePoll  = "polls of a device"
 )
@@ -21,9 +22,9 @@ const (
 //
 // All clients share two budgets for device codes, and two for user codes. The first few attempts of each
 // client use up the first budget, allFirst. Only the further attempts of all clients use up the second,
-// allFurther. So a few hundred attackers who try all the time can empty the second budget, but a client that
-// tries rarely still gets through. To empty the first budget, too, an attacker needs 4,000 users or networks,
-// and to keep it empty 24,000.
+// allFurther. So some 700 users, 100 IPv4 addresses or 20 IPv6 networks that try all the time keep the second
+// budget empty, but a client that tries rarely still gets through. To empty the first budget, too, an
+// attacker needs 4,000 users or networks, and to keep it empty 24,000.
 //
 // A [limit.Rate] allows its Count at once and then its Count in each period. So in any ten minutes, at most
 // 50,000 device codes are made and at most 50,000 user codes are tried. A user code has 20^8 = 25,600,000,000
@@ -33,6 +34,7 @@ const (
 // counts for itself.
 var (
 	deviceStarts  = []limit.Rate{{Count: 30, Per: time.Minute}, {Count: 300, Per: time.Hour}}
+	siteStarts    = multiply(deviceStarts, 5) // the devices of one IPv6 network: see site
 	deviceGuesses = []limit.Rate{{Count: 10, Per: time.Minute}, {Count: 50, Per: time.Hour}}
 
 	first      = []limit.Rate{{Count: 5, Per: time.Hour}}
@@ -54,16 +56,26 @@ func (t *Throttle) CountDeviceStart(ctx context.Context, client Client) error {
 	if err := t.take(ctx, t.newBucket(kindDeviceStart, client.Address, rates)); err != nil {
 		return err
 	}
-	return t.takeShared(ctx, kindDeviceStart, site(client.Address))
+	network := site(client.Address)
+	if network.Is6() {
+		if err := t.take(ctx, t.newBucket(kindDeviceSite, network, siteStarts)); err != nil {
+			return err
+		}
+	}
+	return t.takeShared(ctx, kindDeviceStart, network)
 }
 
 // site returns the network that one person or company has: all IPv6 addresses with the same first 48 bits,
-// and each IPv4 address. An attacker with such a network has 65,536 client addresses.
+// and each IPv4 address. An attacker with such an IPv6 network has 65,536 client addresses, so the network
+// has limits of its own. They are higher than those of a client address, because neighbors can share the
+// network.
 func site(address netip.Addr) netip.Addr {
-	if network, err := clientaddr.Network(address).Prefix(48); err == nil && network.Addr().Is6() {
-		return network.Addr()
+	address = clientaddr.Network(address)
+	if !address.Is6() {
+		return address
 	}
-	return address
+	network, _ := address.Prefix(48) // fails only for an address of fewer than 48 bits
+	return network.Addr()
 }
 
 // CountDeviceGuess counts a user code that a user has typed, before the store is asked. A user code is short,

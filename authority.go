@@ -30,7 +30,8 @@ import (
 //     also lacks an empty Scope, because it can only rotate an access key
 //   - ErrSessionTooOld, if MaxAge is set, and the session is older or is that of a device, at which
 //     nobody has signed in
-//   - ErrNotFound, if SuperUser is not set and the change is about another user
+//   - ErrNotFound, if SuperUser is not set and the change is about another user; this error may also come
+//     first
 //   - an *[InsufficientScopeError], if the session is limited, and the change would give somebody power that
 //     the session does not have: see [ScopeSet]
 type Authority struct {

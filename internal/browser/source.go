@@ -79,7 +79,9 @@ func SourceOf(r *http.Request, origin string, others []string) Source {
 // the work. With the header Authorization, the browser first asks the service in a preflight request
 // (https://fetch.spec.whatwg.org/#http-cors-protocol), and the CORS handler of the host decides. So
 // a request with this header is not forgeable. In any mode but "cors", a page cannot set the header:
-// it is then a password that the browser has stored for the service.
+// it is then a password that the browser has stored for the service. The browser can add such a
+// password in the mode "cors", too, without a preflight request. But it stores one only if something
+// else at this origin, such as a proxy, has asked for it.
 //
 // A request without Sec-Fetch-Site is judged by its Origin, which old browsers send with each POST
 // request to another origin. A request with neither comes from a program, and is not forgeable.

@@ -223,7 +223,7 @@ func (t *TokenIssuer) issueToDevice(ctx context.Context, devices DeviceStore, ha
 	}
 	if session.Method != MethodDevice || session.Scopes == nil || session.Audience != "" {
 		return Token{}, t.discardSession(ctx, session, errors.New("auth: the store has not created the "+
-			"session of a device as DeviceAuthorization.Redeemed says"))
+			"session of a device as storekit.RedeemDevice says"))
 	}
 	return t.issueFor(ctx, session, user)
 }

@@ -215,7 +215,7 @@ func TestTheServiceChecksADeviceThatBegins(t *testing.T) {
 	}
 }
 
-// otherStore is a store that creates another session for a device than DeviceAuthorization.Redeemed says.
+// otherStore is a store that creates another session for a device than storekit.RedeemDevice says.
 type otherStore struct {
 	*memstore.Store
 	change func(*auth.Session)

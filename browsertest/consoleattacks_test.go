@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -133,6 +134,37 @@ func TestAForeignPageCannotSignABrowserIn(t *testing.T) {
 			require.Empty(t, b.cookies(), script)
 		}
 	}
+}
+
+// An address may ask for the codes of 30 devices a minute. A page of another origin must not use this up for
+// its visitors.
+func TestAForeignPageCannotUseUpTheLimitsOfItsVisitors(t *testing.T) {
+	h := startHost(t, "admin", console.Config{Name: "Notes"})
+	b := newBrowser(t)
+	b.tolerant = true // the service refuses the requests
+	start := strings.TrimSuffix(h.url, "/console") + "/auth/device"
+	const form = `<form method="post" action="%s"><input name="client_id" value="cli"></form>`
+	own := attackerPage(t, fmt.Sprintf(form, start))
+	sent := 0
+	for _, address := range []string{own, strings.Replace(own, "evil.test", "127.0.0.1", 1)} {
+		for _, options := range []string{`mode: "no-cors"`, `mode: "no-cors", credentials: "include"`, `mode: "cors"`} {
+			b.do(chromedp.Navigate(address))
+			b.until(`document.title === "Attack"`)
+			eval[chromedp.Void](b, fmt.Sprintf(`void Promise.allSettled(Array.from({length: 20}, () => fetch(%q, {
+				method: "POST", body: new URLSearchParams({client_id: "cli"}), %s,
+			}))).then(() => { window.done = true; })`, start, options))
+			b.until(`window.done`)
+			sent += 20
+		}
+		b.do(chromedp.Navigate(address))
+		b.until(`document.title === "Attack"`)
+		eval[chromedp.Void](b, "void document.forms[0].submit()")
+		b.until(`location.pathname === "/auth/device"`)
+		sent++
+	}
+	arrived := slices.DeleteFunc(h.requests.take(), func(path string) bool { return path != "/auth/device" })
+	require.Len(t, arrived, sent)
+	h.startDevice(t) // from the same address
 }
 
 func TestLeavingAPageOfTheConsoleRemovesTheSecret(t *testing.T) {

@@ -236,7 +236,7 @@ func distinct(values []string) []string {
 func holdFree(ctx context.Context, t tx, ids []string) (map[string]auth.User, error) {
 	query, fields := lockFreeUsers, userFields
 	if !t.store.keepsUsers() {
-		query, fields = lockFreeHostUsers, userID
+		query, fields = lockFreeHostUsers, userIDField
 	}
 	return holdFreeFields(ctx, t, query, fields, ids)
 }
@@ -255,11 +255,11 @@ func holdFreeIDs(ctx context.Context, t tx, ids []string) (map[string]auth.User,
 	if !t.store.keepsUsers() {
 		query = lockFreeHostUsers
 	}
-	return holdFreeFields(ctx, t, query, userID, ids)
+	return holdFreeFields(ctx, t, query, userIDField, ids)
 }
 
-// userID is like [userFields] for a query that reads only the ID.
-func userID(u *auth.User) []any { return []any{&u.ID} }
+// userIDField is like [userFields] for a query that reads only the ID.
+func userIDField(u *auth.User) []any { return []any{&u.ID} }
 
 func holdFreeFields(
 	ctx context.Context, t tx, query string, fields func(*auth.User) []any, ids []string,

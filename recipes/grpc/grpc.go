@@ -75,10 +75,9 @@ func identify(ctx context.Context, svc *auth.Service, scopes Scopes, method stri
 	if err != nil {
 		return nil, Failure(ctx, err)
 	}
-	if caller, _ := auth.IdentityFromContext(called); caller.Limited {
-		if err := caller.CheckScope(scopes[method]); err != nil {
-			return nil, Failure(ctx, err)
-		}
+	caller, _ := auth.IdentityFromContext(called)
+	if err := caller.CheckScope(scopes[method]); err != nil { // only a limited token can lack a scope
+		return nil, Failure(ctx, err)
 	}
 	return called, nil
 }

@@ -367,9 +367,9 @@ func (v *RemoteVerifier) authenticate(scope string, next http.Handler) http.Hand
 
 // Run reads the issuer's revocation feed until ctx is done, and returns ctx's error. It reads the feed once
 // a second, or twice in each RevocationInterval if that is more often. After 30 seconds without a request
-// that has a valid token, it reads the feed about twice in each RevocationInterval, until the next such
-// request. If a read fails, Run tries again at the next time. The log says when reads begin to fail, and
-// when they succeed again.
+// that has a valid token, it reads the feed about a second before the latest read is a RevocationInterval
+// old. The next such request ends this at once. If a read fails, Run tries again at the next time. The log
+// says when reads begin to fail, and when they succeed again.
 //
 // Run needs RemoteVerifierConfig.RevocationsURL, and returns an error at once if it is not set. Only one
 // goroutine may call Run. Run starts no goroutine, except those of a call of TokenSource and of a
@@ -380,17 +380,8 @@ func (v *RemoteVerifier) Run(ctx context.Context) error {
 	if v.feed == nil {
 		return errors.New("auth: RemoteVerifier.Run needs RemoteVerifierConfig.RevocationsURL")
 	}
-	every := min(feedInterval, v.interval/2)
-	read := time.NewTicker(every)
-	defer read.Stop()
-	for {
-		_ = v.feed.Poll(ctx, every) // the Feed reports a failure to the log
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-read.C:
-		}
-	}
+	_ = v.feed.ReadNow(ctx) // the Feed reports a failure to the log
+	return v.feed.Follow(ctx, min(feedInterval, v.interval/2))
 }
 
 // FeedAge returns the age of this service's copy of the issuer's revocation feed. It also reports whether

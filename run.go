@@ -43,7 +43,8 @@ const (
 //
 //   - It reads the revocation feed once a second. If RevocationInterval is shorter than two seconds, it
 //     reads the feed twice in each RevocationInterval. After 30 seconds without a request that has a
-//     token, it reads the feed about twice in each RevocationInterval, until the next such request.
+//     token, it reads the feed about a second before the latest read is a RevocationInterval old. The
+//     next such request ends this at once.
 //   - It delivers events to Config.OnEvent: see [EventLog.Run].
 //   - It calls [Service.Prune] at once, and then every ten minutes.
 //
@@ -61,22 +62,21 @@ func (s *Service) Run(ctx context.Context) error {
 	var delivery sync.WaitGroup
 	defer delivery.Wait()
 	delivery.Go(func() { s.events.Run(ctx) })
-	every := max(time.Millisecond, min(feedInterval, s.tokens.cfg.RevocationInterval/2))
-	read := time.NewTicker(every)
-	defer read.Stop()
-	// Read the feed before pruning, because no token is accepted until the first read.
-	s.pollFeed(ctx, every)
+	feed := s.tokens.feed // nil if the sessions are checked in the store
+	if feed != nil {
+		// Read the feed before pruning, because no token is accepted until the first read. If the read
+		// fails, the TokenIssuer logs the failure: see logFeed.
+		_ = feed.ReadNow(ctx)
+	}
 	var pruning sync.WaitGroup
 	defer pruning.Wait()
 	pruning.Go(func() { s.pruneRegularly(ctx) })
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-read.C:
-			s.pollFeed(ctx, every)
-		}
+	if feed != nil {
+		every := min(feedInterval, s.tokens.cfg.RevocationInterval/2)
+		return feed.Follow(ctx, max(time.Millisecond, every))
 	}
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // pruneRegularly prunes at once, and then every ten minutes until ctx is done. It runs in its own
@@ -92,14 +92,6 @@ func (s *Service) pruneRegularly(ctx context.Context) {
 		case <-again.C:
 		case <-ctx.Done():
 		}
-	}
-}
-
-// pollFeed polls the revocation feed, if the instance uses it. If a read fails, the TokenIssuer logs the
-// failure: see logFeed.
-func (s *Service) pollFeed(ctx context.Context, every time.Duration) {
-	if feed := s.tokens.feed; feed != nil {
-		_ = feed.Poll(ctx, every)
 	}
 }
 

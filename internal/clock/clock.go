@@ -21,8 +21,12 @@ func Age(now, then time.Time) time.Duration {
 	return passed
 }
 
-// Sleep waits for d, or returns ctx's error if ctx is done first.
+// Sleep waits for d, or returns ctx's error if ctx is done first. If d is not positive, Sleep returns ctx's
+// error at once.
 func Sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

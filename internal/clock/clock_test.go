@@ -48,5 +48,9 @@ func TestSleepEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		require.ErrorIs(t, clock.Sleep(ctx, time.Hour), context.DeadlineExceeded)
 		require.Equal(t, time.Minute+time.Second, time.Since(began))
+		for _, d := range []time.Duration{0, -time.Second} {
+			require.NoError(t, clock.Sleep(t.Context(), d))
+			require.ErrorIs(t, clock.Sleep(ctx, d), context.DeadlineExceeded)
+		}
 	})
 }

@@ -83,8 +83,8 @@ type Feed struct {
 	// the monotonic clock, in nanoseconds.
 	wallRead atomic.Int64
 
-	used  atomic.Bool   // whether RequireLive was called since the last Poll
-	quiet time.Duration // how long RequireLive was not called; only Poll uses it
+	used atomic.Bool   // whether RequireLive was called since the latest read of Follow
+	wake chan struct{} // receives a value when used becomes true; has one slot
 
 	// reading is a one-slot semaphore. Its holder may call the functions of source, and may use the
 	// fields cursor, lost, missing and tail.
@@ -131,6 +131,7 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 		interval:     interval,
 		maxStaleness: maxStaleness,
 		now:          now,
+		wake:         make(chan struct{}, 1),
 		reading:      make(chan struct{}, 1),
 		reads:        outage.New(now),
 		refusals:     outage.New(now),
@@ -154,8 +155,8 @@ func NewFeed(source Source, interval, maxStaleness time.Duration, now func() tim
 func (f *Feed) RequireLive(
 	ctx context.Context, userID, sessionID string, generation int64, checked *atomic.Uint64, now time.Time,
 ) error {
-	if !f.used.Load() { // so that concurrent requests do not write the same memory all the time
-		f.used.Store(true)
+	if !f.used.Load() {
+		f.noteUse()
 	}
 	// Most requests are for a session that was looked up before, and the copy is recent.
 	if f.Age(now) < f.interval && checked.Load() == f.revoked.version.Load() {

@@ -27,23 +27,6 @@ func (f *Feed) ReadNow(ctx context.Context) error {
 	return f.read(ctx)
 }
 
-// idleAfter is the time without requests after which [Feed.Poll] reads less often.
-const idleAfter = 30 * time.Second
-
-// Poll calls ReadNow, but less often if the instance is idle. If requests have looked up no session for 30
-// seconds, Poll calls ReadNow only if the latest complete read is about half an interval old. The
-// parameter every is the time between two calls of Poll. Only one goroutine at a time may call Poll.
-func (f *Feed) Poll(ctx context.Context, every time.Duration) error {
-	f.quiet += every
-	if f.used.Swap(false) {
-		f.quiet = 0
-	}
-	if f.quiet > idleAfter && f.Age(f.now()) < (f.interval-every)/2 {
-		return nil
-	}
-	return f.ReadNow(ctx)
-}
-
 // ReadAfterWrite reads the entries that this instance has just added to the feed, even if ctx is
 // done. If the read does not succeed within a second, this instance accepts no session until a
 // later read has reached the end of the feed.

@@ -190,12 +190,12 @@ func TestRunPollsTheFeedSoThatRequestsNeedNot(t *testing.T) {
 	})
 }
 
-func TestRunReadsTheFeedEverySecondWithRequestsAndTwiceInAnIntervalWithout(t *testing.T) {
+func TestRunReadsTheFeedEverySecondWithRequestsAndOnceInAnIntervalWithout(t *testing.T) {
 	t.Parallel()
 	const length = 50*time.Second + time.Millisecond
 	for interval, reads := range map[time.Duration]struct{ idle, busy int64 }{ // idle after 30 seconds
 		0:                      {30 + 7, 52}, // the interval is five seconds
-		3 * time.Second:        {30 + 11, 52},
+		3 * time.Second:        {30 + 12, 52},
 		2 * time.Second:        {52, 52},
 		time.Second:            {100, 100},
 		200 * time.Millisecond: {500, 500},

@@ -120,7 +120,9 @@ func TestFollowReadsAtOnceAfterTheClockHasJumpedBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var offset atomic.Int64
-		in := newInstanceWithClock(t, func() time.Time { return time.Now().Add(time.Duration(offset.Load())).Round(0) })
+		in := newInstanceWithClock(t, func() time.Time {
+			return time.Now().Add(time.Duration(offset.Load())).Round(0)
+		})
 		follow(t, in, interval/5)
 		offset.Store(-int64(time.Hour))
 		time.Sleep(interval)

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sallyport-go/auth/internal/keyset"
 	"github.com/sallyport-go/auth/internal/regularfile"
 )
 
@@ -106,18 +107,14 @@ type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("the issuer answers with status %d", int(e)) }
 
-// isRefusal reports whether the issuer, or a proxy in front of it, has refused to return keys. A redirect is
-// a refusal, because it is not followed. Any other status means that the issuer cannot answer now. If the
-// request had the token of a TokenFile, 401 and 403 are about this token, which can have expired, and not
-// about the keys.
+// isRefusal reports whether the issuer, or a proxy in front of it, has refused to return keys: see
+// [keyset.IsRefusal]. If the request had the token of a TokenFile, 401 and 403 are about this token, which
+// can have expired, and not about the keys.
 func (e statusError) isRefusal(withToken bool) bool {
-	switch int(e) {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return !withToken
-	case http.StatusNotModified, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+	if withToken && (e == http.StatusUnauthorized || e == http.StatusForbidden) {
 		return false
 	}
-	return 300 <= e && e < 500
+	return keyset.IsRefusal(int(e))
 }
 
 var errTooLong = fmt.Errorf("the answer of the issuer has more than %d bytes", maxBody)

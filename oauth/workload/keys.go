@@ -20,6 +20,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/sallyport-go/auth/internal/keyset"
 )
 
 const (
@@ -29,12 +31,6 @@ const (
 	fetchTime = 5 * time.Second  // deadline of a read
 	patience  = 2 * time.Second  // how long a request waits for a read while older keys are good
 	logGap    = 10 * time.Minute // least time between two log lines of one outage
-
-	// An issuer that refuses to return its keys may have given up its old ones. But a proxy or a firewall in
-	// front of the issuer can refuse a few requests, too. So the known keys are forgotten only after this
-	// many refusals in a row, the first of which is at least this old.
-	goneReads = 3
-	goneAfter = 15 * time.Minute
 
 	maxKeys    = 64
 	minRSABits = 2048
@@ -66,8 +62,7 @@ type keySet struct {
 	failure error         // the error of the latest read that has ended
 	logged  time.Time     // when the log last got a line about an outage; zero if there is no outage
 
-	refusals int       // reads that the issuer has refused since the last success
-	refused  time.Time // when the first of these reads began
+	refusals keyset.Refusals // since the last success
 }
 
 func newKeySet(setting Issuer, now func() time.Time, log *slog.Logger) *keySet {
@@ -163,25 +158,22 @@ func (k *keySet) fetch(now time.Time, done chan struct{}) {
 	var status statusError
 	switch {
 	case err == nil:
-		k.keys, k.read, k.refusals = keys, now, 0
+		k.keys, k.read = keys, now
+		k.refusals.Reset()
 	case errors.As(err, &status) && status.isRefusal(k.setting.TokenFile != ""):
 		k.countRefusal(now)
 	}
 	k.report(now, err)
 }
 
-// countRefusal counts a read that the issuer has refused, and forgets the keys if there were enough. A read
-// that fails in another way says nothing about the keys, so it neither counts nor ends the refusals. The
+// countRefusal counts a read that the issuer has refused, and forgets the keys if the refusals are final. The
 // caller must hold the lock.
 func (k *keySet) countRefusal(now time.Time) {
-	if k.refusals == 0 {
-		k.refused = now
-	}
-	k.refusals++
-	if k.keys != nil && k.refusals >= goneReads && age(now, k.refused) >= goneAfter {
+	k.refusals.Add(now)
+	if k.keys != nil && k.refusals.Final() {
 		k.keys = nil
 		k.log.Error("workload: an issuer keeps refusing to return its keys: the known ones are not used any "+
-			"more", "issuer", k.setting.URL, "refusals", k.refusals)
+			"more", "issuer", k.setting.URL, "refusals", k.refusals.Count())
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/sallyport-go/auth/internal/keyset"
 	"github.com/sallyport-go/auth/internal/regularfile"
@@ -205,15 +204,4 @@ func checkAddress(address string, networks []netip.Prefix) error {
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost")
-}
-
-// age returns the time from then to now, by the monotonic clock or by the wall clock: the greater counts. The
-// monotonic clock stands still while a machine sleeps, and the wall clock can be set back. If then is after
-// now by both, the age is not known, and the result is the longest Duration.
-func age(now, then time.Time) time.Duration {
-	passed := max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
-	if passed < 0 {
-		return 1<<63 - 1
-	}
-	return passed
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/sallyport-go/auth/internal/clock"
 	"github.com/sallyport-go/auth/internal/keyset"
 )
 
@@ -116,7 +117,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 // lookUp returns the keys with the ID and the algorithm, and the age of all keys. It returns no keys if they
 // are too old. The caller must hold the lock.
 func (k *keySet) lookUp(id, algorithm string, now time.Time) (found []crypto.PublicKey, old time.Duration) {
-	old = age(now, k.read)
+	old = clock.Age(now, k.read)
 	if now.Before(k.read) && k.read.Sub(now) < time.Second { // another request has read the clock later
 		old = 0
 	}
@@ -134,7 +135,7 @@ func (k *keySet) lookUp(id, algorithm string, now time.Time) (found []crypto.Pub
 // begin returns the running read, and starts one if none runs. If it is too early for another, the result is
 // nil. The caller must hold the lock.
 func (k *keySet) begin(now time.Time) <-chan struct{} {
-	if k.reading == nil && (k.tried.IsZero() || age(now, k.tried) >= fetchGap) {
+	if k.reading == nil && (k.tried.IsZero() || clock.Age(now, k.tried) >= fetchGap) {
 		k.reading, k.tried = make(chan struct{}), now
 		go k.fetch(now, k.reading)
 	}
@@ -180,7 +181,7 @@ func (k *keySet) countRefusal(now time.Time) {
 // report writes the beginning and the end of an outage to the log. The caller must hold the lock.
 func (k *keySet) report(now time.Time, err error) {
 	switch {
-	case err != nil && (k.logged.IsZero() || age(now, k.logged) >= logGap):
+	case err != nil && (k.logged.IsZero() || clock.Age(now, k.logged) >= logGap):
 		k.log.Error("workload: the keys of an issuer cannot be read", "issuer", k.setting.URL, "error", err)
 		k.logged = now
 	case err == nil && !k.logged.IsZero():

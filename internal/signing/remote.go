@@ -167,23 +167,13 @@ func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Rin
 	return k.ring, k.problem
 }
 
-// notBefore returns the later of its two arguments, because a request reads the clock before it takes
-// the lock: another request may have taken the lock first and stored a slightly later time. But if
-// the stored time is later by a second or more, the clock was set back, and notBefore returns now.
-func notBefore(now, stored time.Time) time.Time {
-	if ahead := stored.Sub(now); 0 < ahead && ahead < time.Second {
-		return stored
-	}
-	return now
-}
-
 // good returns the keys and their age. If there are no keys, or if the keys are too old to be used,
 // the returned ring is nil. The caller must hold the lock.
 func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 	if k.ring == nil {
 		return nil, 0
 	}
-	if old := clock.Age(notBefore(now, k.fetched), k.fetched); old < goodFor {
+	if old := clock.AgeOfStored(now, k.fetched); old < goodFor {
 		return k.ring, old
 	}
 	return nil, 0
@@ -193,7 +183,7 @@ func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 // the last fetch began less than fetchGap ago, begin starts none and returns nil. The caller must
 // hold the lock.
 func (k *RemoteKeys) begin(now time.Time) *fetch {
-	if k.fetching == nil && (k.tried.IsZero() || clock.Age(notBefore(now, k.tried), k.tried) >= fetchGap) {
+	if k.fetching == nil && (k.tried.IsZero() || clock.AgeOfStored(now, k.tried) >= fetchGap) {
 		k.fetching, k.tried = &fetch{done: make(chan struct{}), late: make(chan struct{})}, now
 		go k.run(k.fetching, now)
 	}

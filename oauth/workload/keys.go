@@ -117,10 +117,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 // lookUp returns the keys with the ID and the algorithm, and the age of all keys. It returns no keys if they
 // are too old. The caller must hold the lock.
 func (k *keySet) lookUp(id, algorithm string, now time.Time) (found []crypto.PublicKey, old time.Duration) {
-	old = clock.Age(now, k.read)
-	if now.Before(k.read) && k.read.Sub(now) < time.Second { // another request has read the clock later
-		old = 0
-	}
+	old = clock.AgeOfStored(now, k.read)
 	if old >= goodFor {
 		return nil, old
 	}
@@ -135,7 +132,7 @@ func (k *keySet) lookUp(id, algorithm string, now time.Time) (found []crypto.Pub
 // begin returns the running read, and starts one if none runs. If it is too early for another, the result is
 // nil. The caller must hold the lock.
 func (k *keySet) begin(now time.Time) <-chan struct{} {
-	if k.reading == nil && (k.tried.IsZero() || clock.Age(now, k.tried) >= fetchGap) {
+	if k.reading == nil && (k.tried.IsZero() || clock.AgeOfStored(now, k.tried) >= fetchGap) {
 		k.reading, k.tried = make(chan struct{}), now
 		go k.fetch(now, k.reading)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/eventkind"
+	"github.com/sallyport-go/auth/internal/limits"
 	"github.com/sallyport-go/auth/internal/scope"
 )
 
@@ -98,8 +99,8 @@ const reservedHostPrefix = "auth."
 
 // requireSession returns an [InvalidError] if the authority is that of a host.
 func (a Authority) requireSession() error {
-	if a.SessionID == "" {
-		return invalidf("authority", "must be that of a session")
+	if flaw := limits.SessionFlaw(a.SessionID); flaw != "" {
+		return &InvalidError{Field: "authority", Reason: flaw}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,11 +62,8 @@ func (g *GitHubConnector) BeginSignIn(
 func (g *GitHubConnector) BeginConnect(
 	r *http.Request, by Authority, returnTo string,
 ) (authURL string, cookie *http.Cookie, err error) {
-	if err := by.Validate(); err != nil {
+	if err := cmp.Or(by.Validate(), by.requireSession()); err != nil {
 		return "", nil, err
-	}
-	if by.Host != "" {
-		return "", nil, invalidf("authority", "must be that of a session")
 	}
 	_, err = BearerToken(r)
 	flow := oauthstate.Flow{ReturnTo: returnTo, UserID: by.UserID, SessionID: by.SessionID,

@@ -173,15 +173,3 @@ func (m *clientMemory) log(ctx context.Context, err error) {
 			"lasted", r.Lasted)
 	}
 }
-
-func (g guardedSessions) RememberClient(
-	ctx context.Context, w Write, client SignInClient,
-) (isNew bool, err error) {
-	defer recoverStore("RememberClient", &err)
-	return g.SessionStore.RememberClient(ctx, w, client)
-}
-
-func (g guardedSessions) PruneClients(ctx context.Context, seen time.Time, limit int) (r1 int, err error) {
-	defer recoverStore("PruneClients", &err)
-	return g.SessionStore.PruneClients(ctx, seen, limit)
-}

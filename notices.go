@@ -74,17 +74,3 @@ func roughly(d time.Duration) string {
 	}
 	return fmt.Sprintf("%d %s", n, unit)
 }
-
-func (g guardedCredentials) ListExpiringKeys(
-	ctx context.Context, now time.Time, lead time.Duration, limit int,
-) (r1 []AccessKey, err error) {
-	defer recoverStore("ListExpiringKeys", &err)
-	return g.CredentialStore.ListExpiringKeys(ctx, now, lead, limit)
-}
-
-func (g guardedCredentials) RecordExpiryNotice(
-	ctx context.Context, w Write, id string, lead time.Duration,
-) (err error) {
-	defer recoverStore("RecordExpiryNotice", &err)
-	return g.CredentialStore.RecordExpiryNotice(ctx, w, id, lead)
-}

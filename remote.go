@@ -65,8 +65,9 @@ import (
 //
 // If fetches fail, the last fetched keys remain in use for a day. If a token names an unknown key during
 // this time, Verify returns an error that is not ErrTokenRejected. If a later fetch shows that the issuer
-// has no keys any longer, all tokens are rejected. Three responses show this: a set without usable keys, a
-// redirect, and a 4xx status other than 408, 425 and 429.
+// has no keys any longer, all tokens are rejected. A set without usable keys shows this at once. A redirect,
+// or a 4xx status other than 408, 425 and 429, can come from a firewall. It shows this only if it comes three
+// times in a row over at least 15 minutes. Until then, it counts as a fetch that failed.
 //
 // A token that was issued after its key was retired is rejected: see [SigningKey.RetiredAt].
 type RemoteVerifier struct {

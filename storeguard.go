@@ -252,6 +252,20 @@ func (g guardedCredentials) PrunePreviousHashes(ctx context.Context, at time.Tim
 	return g.CredentialStore.PrunePreviousHashes(ctx, at, n)
 }
 
+func (g guardedCredentials) ListExpiringKeys(
+	ctx context.Context, now time.Time, lead time.Duration, limit int,
+) (r1 []AccessKey, err error) {
+	defer recoverStore("ListExpiringKeys", &err)
+	return g.CredentialStore.ListExpiringKeys(ctx, now, lead, limit)
+}
+
+func (g guardedCredentials) RecordExpiryNotice(
+	ctx context.Context, w Write, id string, lead time.Duration,
+) (err error) {
+	defer recoverStore("RecordExpiryNotice", &err)
+	return g.CredentialStore.RecordExpiryNotice(ctx, w, id, lead)
+}
+
 func (g guardedGitHub) ConsumeState(ctx context.Context, id string, expiresAt time.Time) (err error) {
 	defer recoverStore("ConsumeState", &err)
 	return g.GitHubStore.ConsumeState(ctx, id, expiresAt)

@@ -78,6 +78,18 @@ func (g guardedSessions) PruneRevocations(ctx context.Context, at time.Time, n i
 	return g.SessionStore.PruneRevocations(ctx, at, n)
 }
 
+func (g guardedSessions) RememberClient(
+	ctx context.Context, w Write, client SignInClient,
+) (isNew bool, err error) {
+	defer recoverStore("RememberClient", &err)
+	return g.SessionStore.RememberClient(ctx, w, client)
+}
+
+func (g guardedSessions) PruneClients(ctx context.Context, seen time.Time, limit int) (r1 int, err error) {
+	defer recoverStore("PruneClients", &err)
+	return g.SessionStore.PruneClients(ctx, seen, limit)
+}
+
 type guardedDevices struct{ DeviceStore }
 
 // guardDevices returns a store that converts panics in the given store into errors, or nil if the store is

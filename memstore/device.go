@@ -82,8 +82,9 @@ func (s *accounts) ClaimDevice(
 	return s.decideDevice(ctx, w, userCodeHash, func(
 		d auth.DeviceAuthorization, acting storekit.Acting,
 	) (auth.DeviceAuthorization, error) {
-		claimant := s.sessions[d.SessionID]
-		return storekit.ClaimDevice(d, acting, claimant != nil && claimant.record.ExpiresAt.After(acting.Now))
+		claimant := s.acting(auth.Write{By: auth.Authority{UserID: d.UserID, SessionID: d.SessionID}})
+		claimant.Now = acting.Now
+		return storekit.ClaimDevice(d, acting, claimant.Check() == nil)
 	})
 }
 

@@ -1,7 +1,6 @@
 package oauth_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 
@@ -15,7 +14,7 @@ import (
 func TestTheDecisionsAboutDevicesAreInTheAuditTrail(t *testing.T) {
 	t.Parallel()
 	for name, off := range map[string]bool{"in the trail": false, "without a trail": true} {
-		var got authtest.Record[auth.Event]
+		var got authtest.EventRecord
 		d := newDevices(t, func(cfg *auth.Config) { cfg.OnEvent, cfg.DisableAuditTrail = got.Add, off })
 		b := d.signIn(d.ada.Pair)
 		_, approved := d.codes()
@@ -23,7 +22,7 @@ func TestTheDecisionsAboutDevicesAreInTheAuditTrail(t *testing.T) {
 		b.approve(approved)
 		require.Equal(t, 200, b.call("lookup", denied).status)
 		require.Equal(t, 204, b.call("deny", denied).status)
-		events := deliverAll(t, d, &got)
+		events := got.Deliver(t, d.svc)
 		for _, kind := range []eventkind.Kind{eventkind.DeviceApproved, eventkind.DeviceDenied} {
 			e := only(t, events, kind)
 			require.Equal(t, []string{d.ada.User.ID, d.ada.User.ID}, []string{e.UserID, e.ActorID}, name)
@@ -42,14 +41,14 @@ func TestTheDecisionsAboutDevicesAreInTheAuditTrail(t *testing.T) {
 // An operator who looks for the sessions of a program needs its name.
 func TestTheSignInOfADeviceNamesItsClient(t *testing.T) {
 	t.Parallel()
-	var got authtest.Record[auth.Event]
+	var got authtest.EventRecord
 	d := newDevices(t, func(cfg *auth.Config) { cfg.OnEvent = got.Add })
 	b := d.signIn(d.ada.Pair)
 	code, userCode := d.codes()
 	b.approve(userCode)
-	deliverAll(t, d, &got)
+	got.Deliver(t, d.svc)
 	require.Equal(t, 200, d.poll(code).status)
-	e := only(t, deliverAll(t, d, &got), eventkind.SignedIn)
+	e := only(t, got.Deliver(t, d.svc), eventkind.SignedIn)
 	require.Equal(t, auth.MethodDevice, e.Method)
 	require.Equal(t, "client: cli; scopes: reports:read reports:write", e.Reason)
 }
@@ -57,29 +56,20 @@ func TestTheSignInOfADeviceNamesItsClient(t *testing.T) {
 // The attack: somebody guesses user codes with a session of another person. The operator sees whose session.
 func TestTooManyGuessesOfUserCodesEmitAnEvent(t *testing.T) {
 	t.Parallel()
-	var got authtest.Record[auth.Event]
+	var got authtest.EventRecord
 	d := newDevices(t, func(cfg *auth.Config) { cfg.OnEvent = got.Add })
 	b := d.signIn(d.ada.Pair)
 	for i := range 10 {
 		require.Equal(t, 404, b.call("lookup", "BCDF-GHJ"+string("KLMNPQRSTV"[i])).status)
 	}
-	deliverAll(t, d, &got)
+	got.Deliver(t, d.svc)
 	require.Equal(t, 429, b.call("lookup", "BCDF-GHJK").status)
-	e := only(t, deliverAll(t, d, &got), eventkind.SignInThrottled)
+	e := only(t, got.Deliver(t, d.svc), eventkind.SignInThrottled)
 	require.Equal(t, []string{d.ada.User.ID, d.ada.User.ID, string(auth.MethodDevice), "too many user codes"},
 		[]string{e.UserID, e.ActorID, string(e.Method), e.Reason})
 	sessions, err := d.store.ListSessions(t.Context(), d.ada.User.ID, d.clock.Now())
 	require.NoError(t, err)
 	require.Equal(t, sessions[0].ID, e.SessionID)
-}
-
-// deliverAll returns the events that were not delivered yet.
-func deliverAll(t *testing.T, d *devices, got *authtest.Record[auth.Event]) []auth.Event {
-	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	require.ErrorIs(t, d.svc.Run(ctx), context.Canceled)
-	return got.Take()
 }
 
 // only returns the one event of the kind.

@@ -59,8 +59,8 @@ func ValidateBySession(w auth.Write) error {
 	if err := w.Validate(); err != nil {
 		return err
 	}
-	if w.By.SessionID == "" {
-		return &auth.InvalidError{Field: "authority", Reason: "must be that of a session"}
+	if flaw := limits.SessionFlaw(w.By.SessionID); flaw != "" {
+		return &auth.InvalidError{Field: "authority", Reason: flaw}
 	}
 	return nil
 }

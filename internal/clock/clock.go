@@ -21,6 +21,17 @@ func Age(now, then time.Time) time.Duration {
 	return passed
 }
 
+// AgeOfStored does the same as [Age] for a time that goroutines share. A caller reads its clock before it
+// takes the lock: another goroutine may have taken the lock first, and stored a slightly later time. If the
+// stored time is later than now by less than a second, AgeOfStored therefore returns zero. If it is later by
+// more, the clock was set back.
+func AgeOfStored(now, stored time.Time) time.Duration {
+	if ahead := stored.Sub(now); 0 < ahead && ahead < time.Second {
+		return 0
+	}
+	return Age(now, stored)
+}
+
 // Sleep waits for d, or returns ctx's error if ctx is done first. If d is not positive, Sleep returns ctx's
 // error at once.
 func Sleep(ctx context.Context, d time.Duration) error {

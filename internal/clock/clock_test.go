@@ -37,6 +37,17 @@ func TestAgeIsTheGreaterOfWhatTheTwoClocksShow(t *testing.T) {
 	}
 }
 
+func TestAStoredTimeMayBeSlightlyLater(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for ahead, want := range map[time.Duration]time.Duration{
+		-time.Hour: time.Hour, -1: 1, 0: 0, 1: 0, time.Second - 1: 0, time.Second: math.MaxInt64,
+	} {
+		require.Equal(t, want, clock.AgeOfStored(now, now.Add(ahead)), ahead)
+	}
+	require.Equal(t, time.Hour, clock.AgeOfStored(authtest.Suspended(now, 3600), now))
+}
+
 func TestSleepEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

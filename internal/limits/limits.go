@@ -1,6 +1,6 @@
-// Package limits defines the limits of the values that a store keeps in its records.
-// Package auth validates records against these limits. Package storetest tests that a store keeps
-// values of the maximum length.
+// Package limits defines the limits of the values that a store keeps in its records, and the rules about
+// the other arguments of a store. Package auth and package storekit validate against them. Package storetest
+// tests that a store keeps values of the maximum length.
 package limits
 
 import "time"
@@ -36,6 +36,15 @@ var (
 func TimeFlaw(t time.Time) string {
 	if t.Before(EarliestTime) || t.After(latestTime) {
 		return "must be between the years 1970 and 9999"
+	}
+	return ""
+}
+
+// SessionFlaw returns the rule that the authority of a change breaks if only a session can make the change,
+// or "" if it breaks none. The argument is the SessionID of the authority.
+func SessionFlaw(sessionID string) string {
+	if sessionID == "" {
+		return "must be that of a session"
 	}
 	return ""
 }

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/regularfile"
 )
 
@@ -40,8 +40,7 @@ func TestOnlyRegularFilesUpToTheLimitAreRead(t *testing.T) {
 func TestAPipeNeverBlocksTheCaller(t *testing.T) {
 	t.Parallel()
 	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := exec.Command("mkfifo", pipe).Run(); err != nil {
-		t.Log("this system has no named pipes:", err)
+	if !authtest.MakePipe(t, pipe) {
 		return
 	}
 	_, _, err := regularfile.Open(pipe)
@@ -53,8 +52,7 @@ func TestAFileThatIsReplacedByAPipeAllTheTimeIsReadOrRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path, spare := filepath.Join(dir, "file"), filepath.Join(dir, "spare")
-	if err := exec.Command("mkfifo", spare).Run(); err != nil {
-		t.Log("this system has no named pipes:", err)
+	if !authtest.MakePipe(t, spare) {
 		return
 	}
 	require.NoError(t, os.WriteFile(path, []byte("12345"), 0o600))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sallyport-go/auth/internal/callback"
+	"github.com/sallyport-go/auth/internal/keyset"
 )
 
 // fetchLog writes log lines about fetches of public keys. It writes a line when fetches begin to fail,
@@ -34,17 +35,21 @@ func withoutQuery(text string) string {
 	return u.String()
 }
 
-// isNo reports whether the error of a fetch means that the issuer has no keys, or that its keys must
-// not be used. Any other error means that the fetch failed.
-func isNo(err error) bool { return errors.Is(err, errNoKeys) || errors.Is(err, errSecretPublished) }
+// hasNoKeys reports whether the error of a fetch means that the issuer has returned a set from which no
+// key may be used. Any other error means that the issuer has refused the fetch, or that the fetch failed.
+func hasNoKeys(err error) bool {
+	return errors.Is(err, errNoKeys) || errors.Is(err, errSecretPublished)
+}
 
 // report logs the result of a fetch that began at the given time. The argument used is the ring that
-// was in use during the fetch, or nil. A panic of the host's logger must not end the process, so report
-// recovers it.
-func (l *fetchLog) report(began time.Time, fetched *Ring, err error, used *Ring) {
+// was in use during the fetch, or nil. The argument refusals includes this fetch. A panic of the host's
+// logger must not end the process, so report recovers it.
+func (l *fetchLog) report(
+	began time.Time, fetched *Ring, err error, used *Ring, refusals keyset.Refusals,
+) {
 	defer callback.Recover("RemoteVerifierConfig.Logger", func(error) {})
 	if err != nil {
-		l.reportFailure(began, err, used)
+		l.reportFailure(began, err, used, refusals)
 		return
 	}
 	if l.failures > 0 {
@@ -60,23 +65,31 @@ func (l *fetchLog) report(began time.Time, fetched *Ring, err error, used *Ring)
 	}
 }
 
-func (l *fetchLog) reportFailure(began time.Time, err error, used *Ring) {
+// reportFailure logs a fetch without keys. Refusals and other failures can alternate. The message then stays
+// that of the refusals, because a failure does not end them.
+func (l *fetchLog) reportFailure(began time.Time, err error, used *Ring, refusals keyset.Refusals) {
 	said, cause := l.problem, l.cause
 	if l.failures == 0 {
 		l.since = began
 	}
 	l.failures, l.cause = l.failures+1, err.Error()
+	hasKeys := used != nil && len(used.byID) > 0
 	switch {
-	case isNo(err):
+	case hasNoKeys(err):
 		l.problem = "auth: the issuer has no usable public key: no token is accepted"
-	case used != nil && len(used.byID) > 0:
+	case used != nil && refusals.Final():
+		l.problem = "auth: the issuer keeps refusing to return its public keys: no token is accepted"
+	case hasKeys && refusals.Count() > 0:
+		l.problem = "auth: the issuer refuses to return its public keys: the last fetched keys are used " +
+			"until it has refused for 15 minutes"
+	case hasKeys:
 		l.problem = "auth: the public keys cannot be fetched: the last fetched keys are used for a day"
 	default:
 		l.problem = "auth: the public keys cannot be fetched: no token is accepted"
 	}
 	// The causes of an outage can alternate, but a set without usable keys stays until the issuer
 	// changes it.
-	if said != l.problem || isNo(err) && cause != l.cause {
+	if said != l.problem || hasNoKeys(err) && cause != l.cause {
 		l.log.Error(l.problem, "url", l.url, "error", err)
 	}
 }

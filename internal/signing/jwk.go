@@ -46,8 +46,7 @@ func encodeJWKS(keys []*Key) ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// errNoKeys means that an issuer has no public keys for tokens. Either no key in the JWK set of the
-// issuer can verify tokens, or the issuer refuses to return the JWK set.
+// errNoKeys means that no key in the JWK set of an issuer can verify tokens.
 var errNoKeys = errors.New("no key of ES256 or EdDSA for signatures")
 
 // errSecretPublished means that an issuer publishes a private or symmetric key. Anyone can sign

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/internal/signing"
 	"github.com/stretchr/testify/require"
 )
@@ -76,8 +76,7 @@ func TestAKeyFileBehindLinksIsRead(t *testing.T) {
 func TestAPipeIsNoKeyFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "pipe")
-	if err := exec.Command("mkfifo", path).Run(); err != nil {
-		t.Log("this system has no named pipes:", err)
+	if !authtest.MakePipe(t, path) {
 		return
 	}
 	_, err := signing.ReadFile(path, slog.New(slog.DiscardHandler))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sallyport-go/auth/internal/callback"
 	"github.com/sallyport-go/auth/internal/clock"
+	"github.com/sallyport-go/auth/internal/keyset"
 	"github.com/sallyport-go/auth/internal/text"
 )
 
@@ -31,6 +32,9 @@ const (
 var (
 	errPending = errors.New("the public keys have not been fetched yet")
 	errCrowded = errors.New("too many requests wait for the public keys")
+
+	// errRefused means that the issuer refuses to return its JWK set. See [keyset.Refusals].
+	errRefused = errors.New("the issuer refuses to return its keys")
 )
 
 // RemoteKeys holds the public keys of a remote issuer and fetches them when they are needed. It is
@@ -39,11 +43,12 @@ var (
 // At most one fetch runs at a time, in a goroutine of its own, and all requests use its result. A
 // request waits for the fetch only for a short time, even if the issuer's server hangs. If fetches
 // fail, the last fetched keys are used for up to a day. An issuer can also answer that it has no
-// keys, or refuse to return them. Such a fetch has not failed: see [RemoteKeys.Current].
+// keys, or keep refusing to return them. Such a fetch has not failed: see [RemoteKeys.Current].
 type RemoteKeys struct {
-	url    string
-	client *http.Client
-	report fetchLog // used by the running fetch only
+	url      string
+	client   *http.Client
+	report   fetchLog        // used by the running fetch only
+	refusals keyset.Refusals // used by the running fetch only
 
 	mu       sync.Mutex
 	ring     *Ring     // nil until a fetch has succeeded
@@ -111,8 +116,9 @@ func (t strictTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 //     completed. So the issuer may have removed one of the keys.
 //
 // If the issuer has published keys before, and now answers that it has none, Current returns an
-// empty ring. Such an answer is a JWK set without usable keys or with a secret key, a redirect, or a
-// status 4xx other than 408, 425 and 429.
+// empty ring. Such an answer is a JWK set without usable keys or with a secret key. A refusal to return
+// the set is such an answer only if the issuer has refused it for 15 minutes, at least three times:
+// see [keyset.Refusals]. Until then, Current returns the last fetched keys, and Newer returns an error.
 func (k *RemoteKeys) Current(ctx context.Context, now time.Time) (*Ring, error) {
 	k.mu.Lock()
 	ring, old := k.good(now)
@@ -161,23 +167,13 @@ func (k *RemoteKeys) Newer(ctx context.Context, ring *Ring, now time.Time) (*Rin
 	return k.ring, k.problem
 }
 
-// notBefore returns the later of its two arguments, because a request reads the clock before it takes
-// the lock: another request may have taken the lock first and stored a slightly later time. But if
-// the stored time is later by a second or more, the clock was set back, and notBefore returns now.
-func notBefore(now, stored time.Time) time.Time {
-	if ahead := stored.Sub(now); 0 < ahead && ahead < time.Second {
-		return stored
-	}
-	return now
-}
-
 // good returns the keys and their age. If there are no keys, or if the keys are too old to be used,
 // the returned ring is nil. The caller must hold the lock.
 func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 	if k.ring == nil {
 		return nil, 0
 	}
-	if old := clock.Age(notBefore(now, k.fetched), k.fetched); old < goodFor {
+	if old := clock.AgeOfStored(now, k.fetched); old < goodFor {
 		return k.ring, old
 	}
 	return nil, 0
@@ -187,7 +183,7 @@ func (k *RemoteKeys) good(now time.Time) (*Ring, time.Duration) {
 // the last fetch began less than fetchGap ago, begin starts none and returns nil. The caller must
 // hold the lock.
 func (k *RemoteKeys) begin(now time.Time) *fetch {
-	if k.fetching == nil && (k.tried.IsZero() || clock.Age(notBefore(now, k.tried), k.tried) >= fetchGap) {
+	if k.fetching == nil && (k.tried.IsZero() || clock.AgeOfStored(now, k.tried) >= fetchGap) {
 		k.fetching, k.tried = &fetch{done: make(chan struct{}), late: make(chan struct{})}, now
 		go k.run(k.fetching, now)
 	}
@@ -243,10 +239,18 @@ func (k *RemoteKeys) run(f *fetch, now time.Time) {
 // finish writes the result of a fetch to the log, and ends the fetch. It writes first, so that the
 // log has the reason before a waiting request is answered.
 func (k *RemoteKeys) finish(f *fetch, now time.Time, ring *Ring, err error) {
+	refused := errors.Is(err, errRefused)
+	switch {
+	case refused:
+		k.refusals.Add(now)
+	case err == nil, hasNoKeys(err):
+		k.refusals.Reset()
+	}
+	withdrawn := hasNoKeys(err) || refused && k.refusals.Final()
 	defer func() { // deferred, because the logger may call runtime.Goexit
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if k.ring != nil && isNo(err) { // the last fetched keys must no longer be used
+		if k.ring != nil && withdrawn { // the last fetched keys must no longer be used
 			ring, err = &Ring{}, nil
 		}
 		k.fetching, k.answered, k.problem = nil, now, err
@@ -258,7 +262,7 @@ func (k *RemoteKeys) finish(f *fetch, now time.Time, ring *Ring, err error) {
 	k.mu.Lock()
 	used, _ := k.good(now)
 	k.mu.Unlock()
-	k.report.report(now, ring, err, used)
+	k.report.report(now, ring, err, used, k.refusals)
 }
 
 func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
@@ -278,9 +282,9 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 		return nil, fmt.Errorf("fetch the public keys: %w", err)
 	}
 	defer response.Body.Close()
-	if isRefusal(response.StatusCode) {
+	if keyset.IsRefusal(response.StatusCode) {
 		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d: %w; check JWKSURL",
-			k.report.url, response.StatusCode, errNoKeys)
+			k.report.url, response.StatusCode, errRefused)
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("fetch the public keys: %s answers with status %d", k.report.url,
@@ -295,16 +299,4 @@ func (k *RemoteKeys) download(ctx context.Context) (*Ring, error) {
 		return nil, fmt.Errorf("fetch the public keys: %s: %w", k.report.url, err)
 	}
 	return ring, nil
-}
-
-// isRefusal reports whether the status means that the issuer has no keys at the requested URL, or
-// refuses to return them. Other error statuses mean only that the server cannot answer now. A
-// redirect is a refusal, because it is not followed.
-func isRefusal(status int) bool {
-	switch status {
-	case http.StatusNotModified, // the request was not conditional
-		http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false
-	}
-	return 300 <= status && status < 500
 }

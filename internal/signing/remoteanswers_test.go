@@ -16,28 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// After a refusal, tokens of the issuer are rejected. After a failure of its server, they are not.
-func TestWhichStatusIsARefusal(t *testing.T) {
-	t.Parallel()
-	for status, refusal := range map[int]bool{
-		300: true, 301: true, 302: true, 303: true, 307: true, 308: true, 399: true,
-		400: true, 401: true, 403: true, 404: true, 410: true, 451: true, 499: true,
-		201: false, 204: false, 206: false, 299: false, 304: false, 408: false, 425: false, 429: false,
-		500: false, 502: false, 503: false, 504: false,
-	} {
-		inBubble(t, func(t *testing.T, s *issuer) {
-			s.answers(status, s.set)
-			time.Sleep(5 * time.Minute)
-			require.Equal(t, refusal, s.requireCurrent(0).ByID("ed") == nil, status)
-			s.answers(http.StatusOK, s.set)
-			time.Sleep(10 * time.Second)
-			_, err := s.keys.Newer(t.Context(), s.requireCurrent(0), time.Now())
-			require.NoError(t, err)
-			s.requireKey(0)
-		})
-	}
-}
-
 func TestAnAnswerWithoutKeysReplacesTheKeys(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{"keys":[]}`, `{"keys":[{"kty":"RSA","kid":"ed"}]}`,
@@ -78,7 +56,7 @@ func TestAnIssuerThatHasNeverHadKeysIsAnError(t *testing.T) {
 			`ES256 or EdDSA for signatures (key 1, kid "a": key_ops does not have "verify")`},
 		{http.StatusOK, `{"keys":[{"kty":"EC","kid":"a","d":"AQ"}]}`,
 			`: the JWK set publishes a secret key, which must be replaced (key 1, kid "a")`},
-		{http.StatusNotFound, "", " answers with status 404: no key of ES256 or EdDSA for signatures; check JWKSURL"},
+		{http.StatusNotFound, "", " answers with status 404: the issuer refuses to return its keys; check JWKSURL"},
 		{http.StatusBadGateway, "", " answers with status 502"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -143,7 +121,7 @@ type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errors.New("cut off") }
 
-func TestARedirectIsAnAnswerWhateverItsLocation(t *testing.T) {
+func TestARedirectIsARefusalWhateverItsLocation(t *testing.T) {
 	t.Parallel()
 	for _, location := range []string{"", "https://evil.example.com/jwks", "://", "\x7f"} {
 		inBubble(t, func(t *testing.T, s *issuer) {
@@ -156,9 +134,9 @@ func TestARedirectIsAnAnswerWhateverItsLocation(t *testing.T) {
 				return &http.Response{StatusCode: http.StatusFound, Header: header, Body: http.NoBody,
 					Request: r}, nil
 			}
-			time.Sleep(5 * time.Minute)
+			s.refusesForTooLong()
 			require.Nil(t, s.requireCurrent(0).ByID("ed"))
-			require.Equal(t, 2, s.fetches)
+			require.Equal(t, 4, s.fetches)
 		})
 	}
 }

@@ -154,7 +154,7 @@ func TestRevokeLeakedRejectsTheKeysTokensAtOnceInComposedComponents(t *testing.T
 func TestRevokeUserRejectsTheUsersTokensAtOnceInComposedComponents(t *testing.T) {
 	t.Parallel()
 	table, store, clock := newHostTable(), memstore.NewAccounts(), authtest.NewClock()
-	var got recordedEvents
+	var got authtest.EventRecord
 	events := auth.NewEventLog(auth.EventLogConfig{OnEvent: got.Add, Now: clock.Now})
 	keys := []auth.SigningKey{authtest.NewSigners(t)["HS256"].Key}
 	tokens, err := auth.NewTokenIssuer(store, issuer, keys,

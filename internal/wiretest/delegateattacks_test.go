@@ -314,7 +314,7 @@ func TestDelegateNeedsUsers(t *testing.T) {
 
 func TestADelegationIsAnEvent(t *testing.T) {
 	t.Parallel()
-	got := new(recordedEvents)
+	got := new(authtest.EventRecord)
 	d := newDelegator(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	pair := d.keyOf(d.user, auth.NewScopes(reading, writing))
 	caller, err := d.svc.Tokens().Verify(t.Context(), d.open(pair).Bearer.Reveal())
@@ -323,7 +323,7 @@ func TestADelegationIsAnEvent(t *testing.T) {
 	made, err := d.svc.Tokens().Delegate(ctx, caller, d.usual())
 	require.NoError(t, err)
 	var events []auth.Event
-	for _, e := range got.deliver(t, d.svc) {
+	for _, e := range got.Deliver(t, d.svc) {
 		if e.Kind == eventkind.TokenDelegated {
 			events = append(events, e)
 		}
@@ -368,14 +368,14 @@ func TestAFollowingVerifierRejectsADelegatedTokenOfARevokedSession(t *testing.T)
 // A user who makes many delegated tokens causes as many events, and must not push out those of changes.
 func TestManyDelegationsDropNoEventOfAChange(t *testing.T) {
 	t.Parallel()
-	got := new(recordedEvents)
+	got := new(authtest.EventRecord)
 	d := newDelegator(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	for range 1100 {
 		d.mustDelegate()
 	}
 	require.NoError(t, d.svc.Tokens().SetKeys([]auth.SigningKey{authtest.NewSigners(t)["EdDSA"].Key}))
 	kinds := map[eventkind.Kind]int{}
-	for _, e := range got.deliver(t, d.svc) {
+	for _, e := range got.Deliver(t, d.svc) {
 		kinds[e.Kind]++
 	}
 	require.Equal(t, 1, kinds[eventkind.SigningKeysReplaced])

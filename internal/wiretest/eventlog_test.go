@@ -260,9 +260,7 @@ func (h requestIDs) Handle(_ context.Context, r slog.Record) error {
 func TestTheZeroValueOfEventLogIsUsable(t *testing.T) {
 	t.Parallel()
 	var events auth.EventLog
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	require.ErrorIs(t, events.Run(ctx), context.Canceled)
+	authtest.DeliverEvents(t, &events)
 	causeEvent(t, &events)("1")
 }
 
@@ -289,7 +287,7 @@ func TestAPanicInAHookDoesNotFailTheRequest(t *testing.T) {
 // users in the host's own table.
 func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	h := newHostFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	h.table.setActive("u-alice", false)
 	h.login(h.pair)
@@ -303,7 +301,7 @@ func TestARejectedSignInEventHasTheReasonAndTheUser(t *testing.T) {
 
 	var rejected []string
 	for _, svc := range []*auth.Service{h.svc, g.svc} {
-		for _, e := range got.deliver(t, svc) {
+		for _, e := range got.Deliver(t, svc) {
 			if e.Kind == eventkind.SignInRejected {
 				rejected = append(rejected, e.UserID+": "+e.Reason)
 			}
@@ -400,9 +398,7 @@ func TestEventsAfterTheFirstRunCauseNoWarning(t *testing.T) {
 	events := auth.NewEventLog(auth.EventLogConfig{
 		OnEvent: func(auth.Event) {}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	require.ErrorIs(t, events.Run(ctx), context.Canceled)
+	authtest.DeliverEvents(t, events)
 	credentials, err := auth.NewCredentialVerifier(f.store, f.issuer, auth.CredentialConfig{Events: events})
 	require.NoError(t, err)
 	_, _, err = credentials.Verify(t.Context(), auth.KeyPair{})

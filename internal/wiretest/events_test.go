@@ -60,22 +60,10 @@ func TestTheEventsPageListsEveryKind(t *testing.T) {
 	require.Equal(t, eventKinds(t), listed)
 }
 
-// recordedEvents records the events that OnEvent receives.
-type recordedEvents struct{ authtest.Record[auth.Event] }
-
-// deliver calls Run until the queued events are delivered, and returns the events.
-func (r *recordedEvents) deliver(t testing.TB, svc *auth.Service) []auth.Event {
-	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	require.ErrorIs(t, svc.Run(ctx), context.Canceled)
-	return r.Take()
-}
-
 // The test causes every kind of event, with an HTTP call if there is one.
 func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	g := newGitHub(t, githubOptions{
 		fake: githubtest.Config{TokenLifetime: time.Hour},
 		configure: func(_ *githubFixture, cfg *auth.Config) {
@@ -176,7 +164,7 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	events := got.deliver(t, g.svc)
+	events := got.Deliver(t, g.svc)
 	// The empty store simulates a store that was restored from a backup. The backup is older than
 	// the first revocation.
 	restored, err := auth.New(memstore.New(), auth.Config{
@@ -185,7 +173,7 @@ func TestEveryKindOfEventOccursWithoutSecrets(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusUnauthorized, status(restored, g.signIn(g.admin)))
-	events = append(events, got.deliver(t, restored)...)
+	events = append(events, got.Deliver(t, restored)...)
 	var kinds []string
 	for _, e := range events {
 		kinds = append(kinds, string(e.Kind))
@@ -227,7 +215,7 @@ func (g *githubFixture) deny(token string) page {
 
 func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	expiring, err := f.svc.Credentials().Issue(t.Context(), authtest.ByHost, f.user.ID,
 		auth.KeyOptions{ExpiresAt: f.clock.Now().Add(time.Minute)})
@@ -235,7 +223,7 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	f.clock.Advance(time.Minute)
 	wrong := f.userPair
 	wrong.AccessSecret = authtest.WrongSecret(wrong.AccessKey)
-	got.deliver(t, f.svc)
+	got.Deliver(t, f.svc)
 
 	f.login(auth.KeyPair{AccessKey: "x", AccessSecret: auth.NewSecret("y")})
 	f.login(f.wrong())
@@ -247,7 +235,7 @@ func TestOnlyTheOperatorLearnsWhyASignInWasRejected(t *testing.T) {
 	require.JSONEq(t, `{"detail": "Invalid access key or secret"}`, answer.body)
 
 	var reasons, keys, users []string
-	for _, e := range got.deliver(t, f.svc) {
+	for _, e := range got.Deliver(t, f.svc) {
 		if e.Kind == eventkind.SignInRejected {
 			reasons = append(reasons, e.Reason)
 			keys, users = append(keys, e.AccessKey), append(users, e.UserID)
@@ -308,13 +296,13 @@ func TestEventsOfAHostsHandlerHaveTheClientOfTheRequest(t *testing.T) {
 
 func TestEventsAfterRunHasEndedAreLogged(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	require.Len(t, got.deliver(t, f.svc), 2)
+	require.Len(t, got.Deliver(t, f.svc), 2)
 	f.log.Reset()
 	f.login(f.userPair)
 	require.Contains(t, f.log.String(), "auth: sign_in.accepted")
-	require.Len(t, got.deliver(t, f.svc), 1, "another Run delivers the first event")
+	require.Len(t, got.Deliver(t, f.svc), 1, "another Run delivers the first event")
 }
 
 func TestWithoutOnEventEventsAreLogged(t *testing.T) {
@@ -372,9 +360,9 @@ func TestASlowOrPanickingOnEventDoesNotDelayRequests(t *testing.T) {
 
 func TestAFloodOfRejectedTokensDropsNoSignInEvents(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
-	got.deliver(t, f.svc)
+	got.Deliver(t, f.svc)
 	for range 10_000 {
 		_, err := f.svc.Identify(newBearer("x"))
 		require.ErrorIs(t, err, auth.ErrTokenRejected)
@@ -383,7 +371,7 @@ func TestAFloodOfRejectedTokensDropsNoSignInEvents(t *testing.T) {
 		f.signIn(f.user)
 	}
 	kinds := map[eventkind.Kind]int{}
-	for _, e := range got.deliver(t, f.svc) {
+	for _, e := range got.Deliver(t, f.svc) {
 		kinds[e.Kind]++
 	}
 	require.Equal(t, 1000, kinds[eventkind.SignedIn])

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/eventkind"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -18,12 +19,12 @@ import (
 // other classes.
 func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
 		cfg.Throttling.Off = true
 	})
-	got.deliver(t, f.svc)
+	got.Deliver(t, f.svc)
 	for range 12_000 {
 		f.signIn(f.user)
 	}
@@ -41,7 +42,7 @@ func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 		require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), "POST", "/auth/keys", "").status)
 	}
 	kinds := map[eventkind.Kind]int{}
-	for _, e := range got.deliver(t, f.svc) {
+	for _, e := range got.Deliver(t, f.svc) {
 		kinds[e.Kind]++
 	}
 	require.Equal(t, map[eventkind.Kind]int{
@@ -54,7 +55,7 @@ func TestNoClassOfEventsDropsEventsOfAnother(t *testing.T) {
 // Run empties the queue while many requests add events. A request must never wait for the queue.
 func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -70,13 +71,13 @@ func TestConcurrentRequestsNeverWaitForTheEventQueue(t *testing.T) {
 	all.Wait()
 	stop()
 	<-done
-	seen := len(got.deliver(t, f.svc))
+	seen := len(got.Deliver(t, f.svc))
 	require.Greater(t, seen, 512)
 }
 
 func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	b := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.ReauthAfter, cfg.BrowserSessions = got.Add, time.Hour, &auth.BrowserSessions{}
 	}})
@@ -85,11 +86,11 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	alice := session.Bearer.Reveal()
 	admin, err := b.svc.SignIn(t.Context(), b.admin.ID, auth.LoginOptions{})
 	require.NoError(t, err)
-	got.deliver(t, b.svc)
+	got.Deliver(t, b.svc)
 
 	requireRefused := func(reason, userID, actorID, sessionID string) {
 		t.Helper()
-		events := got.deliver(t, b.svc)
+		events := got.Deliver(t, b.svc)
 		require.Len(t, events, 1)
 		e := events[0]
 		require.Equal(t, eventkind.AccessRefused, e.Kind)
@@ -110,7 +111,7 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	requireRefused(others, b.admin.ID, b.user.ID, session.Session.ID)
 
 	require.Equal(t, 404, b.sendAs(alice, "DELETE", "/auth/sessions/nobody's", "").status)
-	require.Empty(t, got.deliver(t, b.svc), "a session that does not exist causes no event")
+	require.Empty(t, got.Deliver(t, b.svc), "a session that does not exist causes no event")
 
 	// The route belongs to the host. The middleware protects it.
 	route := b.svc.Authenticate(b.svc.RequireSuperUser(http.NotFoundHandler()))
@@ -130,7 +131,7 @@ func TestARefusedRequestOfAKnownCallerIsAnEvent(t *testing.T) {
 	browser := b.browser()
 	browser.signInByCookie("")
 	cookie := browser.client.Jar.Cookies(mustURL(t, b.server.URL))[0]
-	signedIn := got.deliver(t, b.svc)
+	signedIn := got.Deliver(t, b.svc)
 	var begun auth.Event
 	for _, e := range signedIn {
 		if e.Kind == eventkind.SignedIn {
@@ -165,18 +166,18 @@ func TestARefusedRequestIsLoggedAsAWarning(t *testing.T) {
 // this.
 func TestLogoutsDropNoChangeEvents(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.DisableAuditTrail, cfg.Throttling.Off = got.Add, true, true
 	})
-	got.deliver(t, f.svc)
+	got.Deliver(t, f.svc)
 	for range 1100 {
 		require.Equal(t, http.StatusOK,
 			f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/logout", "").status)
 	}
 	require.Equal(t, http.StatusCreated, f.sendAs(f.signIn(f.user), http.MethodPost, "/auth/keys", "").status)
 	kinds := map[eventkind.Kind]int{}
-	for _, e := range got.deliver(t, f.svc) {
+	for _, e := range got.Deliver(t, f.svc) {
 		kinds[e.Kind]++
 	}
 	require.Equal(t, 1, kinds[eventkind.KeyIssued], "%v", kinds)
@@ -186,11 +187,11 @@ func TestLogoutsDropNoChangeEvents(t *testing.T) {
 // without a caller push such events out of the queue.
 func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.OnEvent = got.Add
 	}})
-	got.deliver(t, g.svc)
+	got.Deliver(t, g.svc)
 	for range 600 {
 		require.Equal(t, http.StatusForbidden,
 			g.send(http.MethodGet, startCall, "", "Sec-Fetch-Site", "cross-site").status)
@@ -198,7 +199,7 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 	require.Equal(t, http.StatusForbidden,
 		g.sendAs(g.signIn(g.user), http.MethodGet, "/auth/users", "").status)
 	known, unknown := 0, 0
-	for _, e := range got.deliver(t, g.svc) {
+	for _, e := range got.Deliver(t, g.svc) {
 		if e.Kind == eventkind.AccessRefused && e.ActorID == "" {
 			unknown++
 		} else if e.Kind == eventkind.AccessRefused {
@@ -213,7 +214,7 @@ func TestUnknownCallersCauseNoAccessRefusedEvents(t *testing.T) {
 // known caller, because the user's session was revoked.
 func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	g := newGitHub(t, recordBrowserSessions(&got))
 	b := g.browser()
 	b.signInByCookie("")
@@ -221,10 +222,10 @@ func TestADeletedUsersCookieIsNotAKnownCaller(t *testing.T) {
 	link, err := g.link(octocat)
 	require.NoError(t, err)
 	require.NoError(t, g.svc.DeleteUser(t.Context(), auth.ByHost("test"), link.UserID))
-	got.deliver(t, g.svc)
+	got.Deliver(t, g.svc)
 	answer := g.send("POST", disconnectCall, "", "Cookie", cookie.Name+"="+cookie.Value)
 	t.Log(answer.status)
-	for _, e := range got.deliver(t, g.svc) {
+	for _, e := range got.Deliver(t, g.svc) {
 		require.NotEqual(t, eventkind.AccessRefused, e.Kind, "caused by the deleted user %s", e.ActorID)
 	}
 }

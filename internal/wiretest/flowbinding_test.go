@@ -173,6 +173,19 @@ func TestCompleteOfAHostsHandlerChecksTheBrowserSession(t *testing.T) {
 	}
 }
 
+// A flow without a session would be a sign-in: the browser would get a session of another user.
+func TestOnlyASessionBeginsToConnectAnAccount(t *testing.T) {
+	t.Parallel()
+	g := newGitHub(t)
+	for _, by := range []auth.Authority{{}, authtest.ByHost} {
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		authURL, cookie, err := g.svc.GitHub().BeginConnect(r, by, "")
+		require.ErrorIs(t, err, auth.ErrInvalid)
+		require.Empty(t, authURL)
+		require.Nil(t, cookie)
+	}
+}
+
 // A host begins the flow although the session is already older than MaxAge. Complete rejects the
 // flow if the session is older than MaxAge plus the ten minutes that a flow may take.
 func TestAConnectFlowOfASessionThatIsTooOldConnectsNothing(t *testing.T) {

@@ -266,7 +266,7 @@ func TestCanceledRequestsDoNotKeepAVerifierFromReading(t *testing.T) {
 // The event and the log line of a following verifier say what a Service says.
 func TestAFollowingVerifierReportsRevokedTokens(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFollowing(t)
 	var verified []error
 	events := auth.NewEventLog(auth.EventLogConfig{OnEvent: got.Add, Now: f.clock.Now, Hooks: auth.Hooks{

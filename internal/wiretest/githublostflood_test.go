@@ -46,7 +46,7 @@ func TestAMissingSealingKeyDoesNotFloodTheLogAndTheEvents(t *testing.T) {
 				require.ErrorIs(t, err, auth.ErrNotFound)
 			}
 		}
-		require.Len(t, d.events.deliver(t, d.other), 100)
+		require.Len(t, d.events.Deliver(t, d.other), 100)
 		require.Equal(t, 101, strings.Count(d.log.String(), "level=ERROR"))
 		require.Equal(t, 1, strings.Count(d.log.String(), "further GitHub tokens"))
 		d.clock.Advance(time.Hour)

@@ -187,14 +187,14 @@ func TestAPromotionByGitHubSuperUsersIsDeliveredWithoutATrail(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)
 	g.signInOctocat()
-	var got recordedEvents
+	var got authtest.EventRecord
 	svc := g.restartWithSuperUser(func(cfg *auth.Config) {
 		cfg.DisableAuditTrail, cfg.OnEvent, cfg.Logger = true, got.Add, slog.New(slog.DiscardHandler)
 	})
 	_, user, _ := g.signInOctocat()
 	require.True(t, user.IsSuperUser)
 	var kinds []eventkind.Kind
-	for _, e := range got.deliver(t, svc) {
+	for _, e := range got.Deliver(t, svc) {
 		kinds = append(kinds, e.Kind)
 	}
 	require.Contains(t, kinds, eventkind.UserChanged)

@@ -40,7 +40,7 @@ type droppedKey struct {
 	other  *auth.Service
 	token  string // a bearer token of the user
 	log    authtest.Log
-	events recordedEvents
+	events authtest.EventRecord
 }
 
 func newDroppedKey(t *testing.T) *droppedKey {
@@ -51,7 +51,7 @@ func newDroppedKey(t *testing.T) *droppedKey {
 		cfg.SealingKeys = []auth.SymmetricKey{authtest.SymmetricKey(t, "seal-2")}
 		cfg.OnEvent, cfg.Logger = d.events.Add, slog.New(slog.NewTextHandler(&d.log, nil))
 	})
-	d.events.deliver(t, d.other)
+	d.events.Deliver(t, d.other)
 	return d
 }
 
@@ -61,7 +61,7 @@ func (d *droppedKey) send(method, path string) response {
 
 // lostEvents returns the reasons of the events about lost GitHub tokens.
 func (d *droppedKey) lostEvents() (reasons []string) {
-	for _, e := range d.events.deliver(d.t, d.other) {
+	for _, e := range d.events.Deliver(d.t, d.other) {
 		if e.Kind == eventkind.GitHubLost {
 			require.Equal(d.t, d.user.ID, e.UserID)
 			require.EqualValues(d.t, octocat, e.GitHub.ID)

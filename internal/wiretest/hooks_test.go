@@ -116,7 +116,7 @@ func TestFeedAgeReportsTheLastReadOfTheFeed(t *testing.T) {
 // if the failing call is the check of the session cookie.
 func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	var away atomic.Bool
 	var hooks atomic.Int64
 	g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
@@ -133,14 +133,14 @@ func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 	b := g.browser()
 	b.signInByCookie("")
 	callback := b.callbackURL(b.authURL(signInCall))
-	got.deliver(t, g.svc)
+	got.Deliver(t, g.svc)
 	hooks.Store(0)
 	away.Store(true)
 	p := b.stay().get(callback)
 	require.Contains(t, p.header.Get("Location"), "error=unavailable")
 	away.Store(false)
 	var kinds []eventkind.Kind
-	for _, e := range got.deliver(t, g.svc) {
+	for _, e := range got.Deliver(t, g.svc) {
 		kinds = append(kinds, e.Kind)
 	}
 	require.Contains(t, kinds, eventkind.SignInRejected)
@@ -150,7 +150,7 @@ func TestAGitHubCallbackThatTheStoreFailsIsAnEvent(t *testing.T) {
 // One attempt causes exactly one event and one call of the hook.
 func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	var hooks atomic.Int64
 	g := newGitHub(t, githubOptions{configure: func(_ *githubFixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
@@ -162,10 +162,10 @@ func TestAThrottledForgedCallbackIsExactlyOneEvent(t *testing.T) {
 	for range 20 {
 		require.Equal(t, http.StatusBadRequest, forge())
 	}
-	got.deliver(t, g.svc)
+	got.Deliver(t, g.svc)
 	hooks.Store(0)
 	require.Equal(t, http.StatusTooManyRequests, forge())
-	events := got.deliver(t, g.svc)
+	events := got.Deliver(t, g.svc)
 	var kinds []eventkind.Kind
 	for _, e := range events {
 		kinds = append(kinds, e.Kind)

@@ -3,10 +3,8 @@ package wiretest
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sallyport-go/auth"
-	"github.com/sallyport-go/auth/storekit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -63,45 +61,6 @@ func TestAHostCannotActInTheNameOfThisPackage(t *testing.T) {
 		require.Equal(t, "authority", invalid.Field, name)
 	}
 	require.Equal(t, 200, g.login(g.userPair).status, "nothing has changed")
-}
-
-func TestAnAuthorityHoldsOnlyForALiveSessionOfAnActiveUser(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	session := auth.Session{ID: "s", UserID: "u", Generation: 7, CreatedAt: now.Add(-time.Hour),
-		ExpiresAt: now.Add(time.Nanosecond)}
-	user := auth.User{ID: "u", Username: "alice", IsActive: true}
-	type check struct {
-		by      auth.Authority
-		session auth.Session
-		user    auth.User
-		below   int64
-	}
-	for name, test := range map[string]struct {
-		change func(*check)
-		want   error
-	}{
-		"a live session":            {func(*check) {}, nil},
-		"a user of the host":        {func(c *check) { c.user = auth.User{ID: "u"} }, nil},
-		"a session just young":      {func(c *check) { c.by.MaxAge = time.Hour + time.Nanosecond }, nil},
-		"a session too old":         {func(c *check) { c.by.MaxAge = time.Hour }, auth.ErrSessionTooOld},
-		"no session":                {func(c *check) { c.session = auth.Session{} }, auth.ErrTokenRejected},
-		"another session":           {func(c *check) { c.session.ID = "t" }, auth.ErrTokenRejected},
-		"a session of another user": {func(c *check) { c.session.UserID = "v" }, auth.ErrTokenRejected},
-		"a session that expires":    {func(c *check) { c.session.ExpiresAt = now }, auth.ErrTokenRejected},
-		"revoked before":            {func(c *check) { c.below = 7 }, nil},
-		"revoked with all others":   {func(c *check) { c.below = 8 }, auth.ErrTokenRejected},
-		"no user":                   {func(c *check) { c.user = auth.User{} }, auth.ErrTokenRejected},
-		"another user":              {func(c *check) { c.user.ID = "v" }, auth.ErrTokenRejected},
-		"a disabled user":           {func(c *check) { c.user.IsActive = false }, auth.ErrTokenRejected},
-		"an ordinary user":          {func(c *check) { c.by.SuperUser = true }, auth.ErrSuperUserRequired},
-		"a super user":              {func(c *check) { c.by.SuperUser, c.user.IsSuperUser = true, true }, nil},
-	} {
-		c := check{auth.Authority{SessionID: "s", UserID: "u"}, session, user, 0}
-		test.change(&c)
-		acting := storekit.Acting{By: c.by, Now: now, Session: c.session, User: c.user, RevokedBelow: c.below}
-		require.ErrorIs(t, acting.Check(), test.want, name)
-	}
 }
 
 // The authority of a session without super user rights must not change any user, not even its own.

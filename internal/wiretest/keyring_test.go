@@ -356,14 +356,14 @@ func TestTheRetirementOfAKeyInAFileDoesNotMove(t *testing.T) {
 
 func TestReplacingSigningKeysEmitsAnEventThatNamesThem(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	signers := authtest.NewSigners(t)
 	old, next := signers["ES256"].Key, signers["EdDSA"].Key
-	got.deliver(t, f.svc)
+	got.Deliver(t, f.svc)
 	retired := old.RetiredAt(time.Unix(1764417600, 0))
 	require.NoError(t, f.svc.Tokens().SetKeys([]auth.SigningKey{next, retired}))
-	events := got.deliver(t, f.svc)
+	events := got.Deliver(t, f.svc)
 	require.Len(t, events, 1)
 	require.Equal(t, auth.Event{
 		Kind: eventkind.SigningKeysReplaced, At: f.clock.Now().UTC(), Host: "auth.SetKeys",
@@ -371,10 +371,10 @@ func TestReplacingSigningKeysEmitsAnEventThatNamesThem(t *testing.T) {
 			next.ID(), old.ID()),
 	}, events[0])
 	require.Error(t, f.svc.Tokens().SetKeys(nil))
-	require.Empty(t, got.deliver(t, f.svc), "nothing has changed")
+	require.Empty(t, got.Deliver(t, f.svc), "nothing has changed")
 	retired = old.RetiredAt(time.Unix(1764417600, 0))
 	require.NoError(t, f.svc.Tokens().SetKeys([]auth.SigningKey{next, retired}))
-	require.Empty(t, got.deliver(t, f.svc), "the same keys again")
+	require.Empty(t, got.Deliver(t, f.svc), "the same keys again")
 	stored, err := f.svc.Events(t.Context(), auth.EventFilter{Kind: eventkind.SigningKeysReplaced}, 10)
 	require.NoError(t, err)
 	require.Empty(t, stored, "the keys of an instance are not in the store")

@@ -372,7 +372,7 @@ func TestClientsAreRememberedOnlyForAReader(t *testing.T) {
 	}{"nobody reads": {false, 0}, "OnEvent": {true, 2}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			counted, got := &countedCalls{method: "RememberClient"}, recordedEvents{}
+			counted, got := &countedCalls{method: "RememberClient"}, authtest.EventRecord{}
 			f := newFixture(t, withFaults(counted.before), func(_ *fixture, cfg *auth.Config) {
 				cfg.DisableAuditTrail = true
 				if test.onEvent {

@@ -26,7 +26,7 @@ func TestASignInThatNeedsAMissingPepperIsRejectedForThatReason(t *testing.T) {
 		"no pepper": {nil, []auth.SymmetricKey{p2},
 			"unknown pepper: the hash has no pepper, and CredentialConfig.Peppers does not contain NoPepper()"},
 	} {
-		var got recordedEvents
+		var got authtest.EventRecord
 		f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Credentials.Peppers = test.before })
 		other := newFixture(t, func(other *fixture, cfg *auth.Config) {
 			cfg.Credentials.Peppers, cfg.OnEvent = test.after, got.Add
@@ -43,7 +43,7 @@ func TestASignInThatNeedsAMissingPepperIsRejectedForThatReason(t *testing.T) {
 		require.Equal(t, want.header, answer.header, name)
 
 		var reasons []string
-		for _, e := range got.deliver(t, other.svc) {
+		for _, e := range got.Deliver(t, other.svc) {
 			if e.Kind == eventkind.SignInRejected {
 				reasons = append(reasons, e.Reason)
 				require.Equal(t, other.user.ID, e.UserID)

@@ -78,13 +78,13 @@ func TestAFailedFlowClearsItsCookie(t *testing.T) {
 
 func TestAnEventHasTheTimeOfTheClockAndTheClientOfTheRequest(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.Proxies = got.Add, auth.NoProxies()
 	})
-	got.deliver(t, f.svc)
+	got.Deliver(t, f.svc)
 	f.sendAs("x", http.MethodGet, "/auth/user", "")
-	events := got.deliver(t, f.svc)
+	events := got.Deliver(t, f.svc)
 	rejected := events[len(events)-1]
 	require.Equal(t, eventkind.TokenRejected, rejected.Kind)
 	require.Equal(t, f.clock.Now().UTC(), rejected.At)

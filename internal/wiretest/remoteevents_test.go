@@ -52,7 +52,7 @@ func (s *keyServer) rejectedTokens(t *testing.T) map[string]string {
 func TestARemoteVerifierEmitsAnEventForEachRejectedToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var got recordedEvents
+		var got authtest.EventRecord
 		s := newKeyServer(t)
 		events := auth.NewEventLog(auth.EventLogConfig{OnEvent: got.Add, Now: s.clock.Now,
 			Logger: slog.New(slog.DiscardHandler)})
@@ -89,13 +89,10 @@ func TestARemoteVerifierEmitsAnEventForEachRejectedToken(t *testing.T) {
 	})
 }
 
-// deliverOne calls Run until the queued events are delivered, and returns the only event.
-func deliverOne(t *testing.T, events *auth.EventLog, got *recordedEvents) auth.Event {
+// deliverOne delivers the queued events, and returns the only one.
+func deliverOne(t *testing.T, events *auth.EventLog, got *authtest.EventRecord) auth.Event {
 	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	require.ErrorIs(t, events.Run(ctx), context.Canceled)
-	all := got.Take()
+	all := got.Deliver(t, events)
 	require.Len(t, all, 1)
 	return all[0]
 }

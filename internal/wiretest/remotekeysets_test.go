@@ -2,6 +2,7 @@ package wiretest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,11 +75,9 @@ func TestAnEmptyKeySetDropsTheKeys(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"an empty set":        func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[]}`) },
 		"keys of other kinds": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"keys":[{"kty":"RSA","kid":"r"}]}`) },
-		"not found":           http.NotFound,
 		"a published secret": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"keys":[{"kty":"oct","kid":"h","k":"AQ"}]}`)
 		},
-		"gone": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) },
 	} {
 		r := newRemote(t, "ES256")
 		r.requireGood(t, r.token.Bearer.Reveal())
@@ -141,9 +140,9 @@ func TestADroppedKeyIsNotKeptByAKeySetWithDuplicates(t *testing.T) {
 	r.requireForgotten(t, token, "the published set does not contain the key")
 }
 
-// A redirect means that the key set is not at its URL. So a redirect does not count as an outage,
-// even if its Location header cannot be parsed.
-func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
+// A redirect means that the key set is not at its URL. So a redirect counts as a refusal and not as an
+// outage, even if its Location header cannot be parsed.
+func TestRedirectsWithAnInvalidLocationDropTheKeys(t *testing.T) {
 	t.Parallel()
 	r, token := newLongRemote(t)
 	r.answers(func(w http.ResponseWriter, _ *http.Request) {
@@ -151,7 +150,13 @@ func TestARedirectWithAnInvalidLocationDropsTheKeys(t *testing.T) {
 		w.WriteHeader(http.StatusFound)
 	})
 	r.clock.Advance(20 * time.Minute)
-	r.requireForgotten(t, token, "a redirect means that there are no keys at this URL")
+	r.requireGood(t, token) // the first refusal
+	r.clock.Advance(20 * time.Minute)
+	require.Eventually(t, func() bool {
+		r.clock.Advance(10 * time.Second) // until the next fetch may begin
+		_, err := r.verifier.Verify(t.Context(), token)
+		return errors.Is(err, auth.ErrTokenRejected)
+	}, 10*time.Second, time.Millisecond)
 }
 
 func TestARemoteVerifierRejectsTokensIssuedAfterTheirKeyWasRetired(t *testing.T) {

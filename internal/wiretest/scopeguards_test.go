@@ -142,7 +142,7 @@ func reached(count *int) http.Handler {
 
 func TestRequireScopeLetsOnlyTokensWithTheScopePass(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, hostScopes, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	served := 0
 	alone := f.svc.RequireScope(reading, reached(&served))
@@ -155,14 +155,14 @@ func TestRequireScopeLetsOnlyTokensWithTheScopePass(t *testing.T) {
 			require.Equal(t, http.StatusNoContent, r.status, name)
 			require.Equal(t, 1, served, name)
 		}
-		got.deliver(t, f.svc)
+		got.Deliver(t, f.svc)
 		served = 0
 		for _, scopes := range []*auth.ScopeSet{without(reading), auth.NewScopes()} {
 			session := f.open(f.keyOf(f.user, scopes))
-			got.deliver(t, f.svc)
+			got.Deliver(t, f.svc)
 			r := send(guarded, http.MethodGet, "/", "", "Authorization", "Bearer "+session.Bearer.Reveal())
 			requireLacks(t, reading, r, name)
-			events := got.deliver(t, f.svc)
+			events := got.Deliver(t, f.svc)
 			require.Len(t, events, 1, name)
 			require.Equal(t, eventkind.AccessRefused, events[0].Kind)
 			require.Equal(t, f.user.ID, events[0].UserID)
@@ -338,14 +338,14 @@ func TestSettingTheScopesOfAKeyRevokesItsSessions(t *testing.T) {
 
 func TestSettingTheScopesOfAKeyEmitsItsEventWithoutATrail(t *testing.T) {
 	t.Parallel()
-	var got recordedEvents
+	var got authtest.EventRecord
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) {
 		cfg.OnEvent, cfg.DisableAuditTrail = got.Add, true
 	})
-	got.deliver(t, f.svc)
+	got.Deliver(t, f.svc)
 	key := f.userPair.AccessKey
 	require.NoError(t, f.svc.Credentials().SetScopes(t.Context(), authtest.ByHost, key, nil))
-	events := got.deliver(t, f.svc)
+	events := got.Deliver(t, f.svc)
 	require.Len(t, events, 1)
 	require.Equal(t, eventkind.KeyChanged, events[0].Kind)
 	require.Equal(t, key, events[0].AccessKey)

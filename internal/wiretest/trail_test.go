@@ -158,19 +158,19 @@ func TestAnInstanceDeliversTheEventsOfAProgramWithoutOnEvent(t *testing.T) {
 	t.Parallel()
 	for _, elsewhere := range []bool{true, false} {
 		job := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.DeliverElsewhere = elsewhere })
-		var got recordedEvents
+		var got authtest.EventRecord
 		instance, err := auth.New(job.store, auth.Config{Issuer: issuer, Now: job.clock.Now,
 			SigningKeys: []auth.SigningKey{job.signer.Key}, OnEvent: got.Add,
 			Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)
-		got.deliver(t, instance)
+		got.Deliver(t, instance)
 		job.log.Reset()
 		pair, err := job.svc.Credentials().Issue(t.Context(), authtest.ByHost, job.user.ID,
 			auth.KeyOptions{})
 		require.NoError(t, err)
 		require.Contains(t, job.log.String(), `msg="auth: key.issued"`)
 		require.NotContains(t, job.log.String(), "level=WARN")
-		events := got.deliver(t, instance)
+		events := got.Deliver(t, instance)
 		if !elsewhere {
 			require.Empty(t, events)
 			continue

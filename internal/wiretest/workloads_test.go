@@ -190,7 +190,7 @@ func TestTheEventOfAWorkloadSaysWhoItIs(t *testing.T) {
 	got := new(authtest.Record[auth.Event])
 	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.OnEvent = got.Add })
 	robot := f.registerService("robot").User
-	runEvents(t, f.svc)
+	authtest.DeliverEvents(t, f.svc)
 	got.Take()
 	signIn := auth.WorkloadSignIn{UserID: robot.ID, Issuer: "https://ci.example.com",
 		Subject: "job\u202e" + strings.Repeat("x", 2000), AssertionID: "1",
@@ -206,7 +206,7 @@ func TestTheEventOfAWorkloadSaysWhoItIs(t *testing.T) {
 	_, err = f.svc.SignInWorkload(t.Context(),
 		func(context.Context) (auth.WorkloadSignIn, error) { panic("broken") })
 	require.ErrorContains(t, err, "panicked")
-	runEvents(t, f.svc)
+	authtest.DeliverEvents(t, f.svc)
 	events := got.Take()
 	require.Len(t, events, 4)
 	require.Equal(t, eventkind.SignedIn, events[0].Kind)
@@ -222,14 +222,6 @@ func TestTheEventOfAWorkloadSaysWhoItIs(t *testing.T) {
 	require.Equal(t, token.Session.ID, events[0].SessionID)
 	require.Equal(t, robot.ID, events[1].UserID)
 	require.Empty(t, events[2].UserID)
-}
-
-// runEvents delivers the events that wait.
-func runEvents(t *testing.T, svc *auth.Service) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	require.ErrorIs(t, svc.Run(ctx), context.Canceled)
 }
 
 // A flood is refused before the assertion is verified. A right assertion is not refused because others from

@@ -12,8 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
+	"github.com/sallyport-go/auth/internal/keyset"
 	"github.com/sallyport-go/auth/internal/regularfile"
 )
 
@@ -106,18 +106,14 @@ type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("the issuer answers with status %d", int(e)) }
 
-// isRefusal reports whether the issuer, or a proxy in front of it, has refused to return keys. A redirect is
-// a refusal, because it is not followed. Any other status means that the issuer cannot answer now. If the
-// request had the token of a TokenFile, 401 and 403 are about this token, which can have expired, and not
-// about the keys.
+// isRefusal reports whether the issuer, or a proxy in front of it, has refused to return keys: see
+// [keyset.IsRefusal]. If the request had the token of a TokenFile, 401 and 403 are about this token, which
+// can have expired, and not about the keys.
 func (e statusError) isRefusal(withToken bool) bool {
-	switch int(e) {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return !withToken
-	case http.StatusNotModified, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+	if withToken && (e == http.StatusUnauthorized || e == http.StatusForbidden) {
 		return false
 	}
-	return 300 <= e && e < 500
+	return keyset.IsRefusal(int(e))
 }
 
 var errTooLong = fmt.Errorf("the answer of the issuer has more than %d bytes", maxBody)
@@ -208,15 +204,4 @@ func checkAddress(address string, networks []netip.Prefix) error {
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost")
-}
-
-// age returns the time from then to now, by the monotonic clock or by the wall clock: the greater counts. The
-// monotonic clock stands still while a machine sleeps, and the wall clock can be set back. If then is after
-// now by both, the age is not known, and the result is the longest Duration.
-func age(now, then time.Time) time.Duration {
-	passed := max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
-	if passed < 0 {
-		return 1<<63 - 1
-	}
-	return passed
 }

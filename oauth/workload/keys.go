@@ -20,6 +20,9 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/sallyport-go/auth/internal/clock"
+	"github.com/sallyport-go/auth/internal/keyset"
 )
 
 const (
@@ -29,12 +32,6 @@ const (
 	fetchTime = 5 * time.Second  // deadline of a read
 	patience  = 2 * time.Second  // how long a request waits for a read while older keys are good
 	logGap    = 10 * time.Minute // least time between two log lines of one outage
-
-	// An issuer that refuses to return its keys may have given up its old ones. But a proxy or a firewall in
-	// front of the issuer can refuse a few requests, too. So the known keys are forgotten only after this
-	// many refusals in a row, the first of which is at least this old.
-	goneReads = 3
-	goneAfter = 15 * time.Minute
 
 	maxKeys    = 64
 	minRSABits = 2048
@@ -66,8 +63,7 @@ type keySet struct {
 	failure error         // the error of the latest read that has ended
 	logged  time.Time     // when the log last got a line about an outage; zero if there is no outage
 
-	refusals int       // reads that the issuer has refused since the last success
-	refused  time.Time // when the first of these reads began
+	refusals keyset.Refusals // since the last success
 }
 
 func newKeySet(setting Issuer, now func() time.Time, log *slog.Logger) *keySet {
@@ -121,10 +117,7 @@ func (k *keySet) find(ctx context.Context, id, algorithm string) ([]crypto.Publi
 // lookUp returns the keys with the ID and the algorithm, and the age of all keys. It returns no keys if they
 // are too old. The caller must hold the lock.
 func (k *keySet) lookUp(id, algorithm string, now time.Time) (found []crypto.PublicKey, old time.Duration) {
-	old = age(now, k.read)
-	if now.Before(k.read) && k.read.Sub(now) < time.Second { // another request has read the clock later
-		old = 0
-	}
+	old = clock.AgeOfStored(now, k.read)
 	if old >= goodFor {
 		return nil, old
 	}
@@ -139,7 +132,7 @@ func (k *keySet) lookUp(id, algorithm string, now time.Time) (found []crypto.Pub
 // begin returns the running read, and starts one if none runs. If it is too early for another, the result is
 // nil. The caller must hold the lock.
 func (k *keySet) begin(now time.Time) <-chan struct{} {
-	if k.reading == nil && (k.tried.IsZero() || age(now, k.tried) >= fetchGap) {
+	if k.reading == nil && (k.tried.IsZero() || clock.AgeOfStored(now, k.tried) >= fetchGap) {
 		k.reading, k.tried = make(chan struct{}), now
 		go k.fetch(now, k.reading)
 	}
@@ -163,32 +156,29 @@ func (k *keySet) fetch(now time.Time, done chan struct{}) {
 	var status statusError
 	switch {
 	case err == nil:
-		k.keys, k.read, k.refusals = keys, now, 0
+		k.keys, k.read = keys, now
+		k.refusals.Reset()
 	case errors.As(err, &status) && status.isRefusal(k.setting.TokenFile != ""):
 		k.countRefusal(now)
 	}
 	k.report(now, err)
 }
 
-// countRefusal counts a read that the issuer has refused, and forgets the keys if there were enough. A read
-// that fails in another way says nothing about the keys, so it neither counts nor ends the refusals. The
+// countRefusal counts a read that the issuer has refused, and forgets the keys if the refusals are final. The
 // caller must hold the lock.
 func (k *keySet) countRefusal(now time.Time) {
-	if k.refusals == 0 {
-		k.refused = now
-	}
-	k.refusals++
-	if k.keys != nil && k.refusals >= goneReads && age(now, k.refused) >= goneAfter {
+	k.refusals.Add(now)
+	if k.keys != nil && k.refusals.Final() {
 		k.keys = nil
 		k.log.Error("workload: an issuer keeps refusing to return its keys: the known ones are not used any "+
-			"more", "issuer", k.setting.URL, "refusals", k.refusals)
+			"more", "issuer", k.setting.URL, "refusals", k.refusals.Count())
 	}
 }
 
 // report writes the beginning and the end of an outage to the log. The caller must hold the lock.
 func (k *keySet) report(now time.Time, err error) {
 	switch {
-	case err != nil && (k.logged.IsZero() || age(now, k.logged) >= logGap):
+	case err != nil && (k.logged.IsZero() || clock.Age(now, k.logged) >= logGap):
 		k.log.Error("workload: the keys of an issuer cannot be read", "issuer", k.setting.URL, "error", err)
 		k.logged = now
 	case err == nil && !k.logged.IsZero():

@@ -16,15 +16,14 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/eventkind"
+	"github.com/sallyport-go/auth/internal/authtest"
 	"github.com/sallyport-go/auth/oauth/workload"
 )
 
 // eventsOf runs the service until its events are delivered, and returns those of the kind.
 func (f *fixture) eventsOf(kind eventkind.Kind) (found []auth.Event) {
 	f.t.Helper()
-	ctx, cancel := context.WithCancel(f.t.Context())
-	cancel()
-	f.svc.Run(ctx)
+	authtest.DeliverEvents(f.t, f.svc)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range f.events {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/githubtest"
@@ -12,10 +11,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// withShortTimeout returns options with a short timeout for calls to GitHub. For the endpoints of
-// memberships and teams, the options also allow only an organization or a team. Without such a
-// rule, the library would not call the endpoint.
-func withShortTimeout(endpoint githubtest.Endpoint) githubOptions {
+// calling returns options with which a sign-in calls the endpoint. For the endpoints of memberships and
+// teams, they allow only an organization or a team. The timeout stays at its default of 10 seconds, because
+// a shorter one would also end healthy calls while other tests use the processors.
+func calling(endpoint githubtest.Endpoint) githubOptions {
 	org := githubtest.Org{ID: 77, Login: "acme"}
 	return githubOptions{
 		fake: githubtest.Config{Users: []githubtest.User{{
@@ -25,7 +24,6 @@ func withShortTimeout(endpoint githubtest.Endpoint) githubOptions {
 			Teams:       []githubtest.Team{{ID: 55, Slug: "core", Org: org}},
 		}}},
 		configure: func(_ *githubFixture, cfg *auth.Config) {
-			cfg.GitHub.Timeout = 2 * time.Second
 			switch endpoint {
 			case githubtest.EndpointMemberships:
 				cfg.GitHub.AllowedOrganizations = []int64{77}
@@ -59,7 +57,7 @@ func forEachFault(t *testing.T, wanted map[githubtest.Endpoint]bool,
 			kinds++
 			group.Go(func() error {
 				t.Run(string(endpoint)+"/"+fault.Name, func(t *testing.T) {
-					test(t, newGitHub(t, withShortTimeout(endpoint)), endpoint, fault)
+					test(t, newGitHub(t, calling(endpoint)), endpoint, fault)
 				})
 				return nil
 			})
@@ -188,7 +186,7 @@ func TestNoRedirectFromGitHubIsFollowed(t *testing.T) {
 	defer evil.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for endpoint := range signInEndpoints {
-			g := newGitHub(t, withShortTimeout(endpoint))
+			g := newGitHub(t, calling(endpoint))
 			b := g.browser()
 			callback := b.callbackURL(b.authURL(signInCall))
 			g.fake.Inject(endpoint, githubtest.Redirect(status, evil.URL))

@@ -91,8 +91,8 @@ func TestOneRefusedListDoesNotHideTheOther(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]int{"single sign-on": 200, "app restrictions": 200,
 		"single sign-on, part of the list": 200, "suspended account": 403} {
-		g := newGitHub(t, withShortTimeout(githubtest.EndpointTeams), githubOptions{
-			fake: withShortTimeout(githubtest.EndpointTeams).fake,
+		g := newGitHub(t, calling(githubtest.EndpointTeams), githubOptions{
+			fake: calling(githubtest.EndpointTeams).fake,
 			configure: func(_ *githubFixture, cfg *auth.Config) {
 				cfg.GitHub.AllowedOrganizations = []int64{78}
 			},

@@ -65,7 +65,7 @@ func TestAStoreFailureDuringAGitHubFlowLeavesNothingBehind(t *testing.T) {
 					armed, unlinked, calls := false, false, 0
 					g := newGitHub(t, githubOptions{configure: func(g *githubFixture, cfg *auth.Config) {
 						if errors.Is(fault, authtest.ErrHang) {
-							cfg.Timeout, cfg.GitHub.Timeout = 2*time.Second, 2*time.Second
+							cfg.Timeout = 2 * time.Second
 						}
 						g.store = authtest.FaultyStore(g.store, func(method string) error {
 							// A stored revocation takes effect even if the instance cannot read the

@@ -378,7 +378,7 @@ func TestARequestWithoutABodyIsA400(t *testing.T) {
 // If a client stops sending its body, it gets a 408. The log must not say that the store fails.
 func TestAStalledBodyIsA408(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 500 * time.Millisecond })
+	f := newFixture(t, func(_ *fixture, cfg *auth.Config) { cfg.Timeout = 3 * time.Second })
 	server := httptest.NewServer(documented(t, f.svc.Handler()))
 	defer server.Close()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())

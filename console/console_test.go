@@ -299,7 +299,11 @@ func TestAFailingStoreIsNotASignInPage(t *testing.T) {
 	h.mux.Handle("/console/", pages)
 	response := h.get("/", cookie)
 	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
-	require.NotContains(t, body(t, response), "disk")
+	html := body(t, response)
+	require.NotContains(t, html, "disk")
+	require.Contains(t, html, "<h1 id=\"title\">This page cannot be shown now</h1>")
+	require.Contains(t, html, `href="/console/">Try again</a>`)
+	require.Equal(t, "no-store", response.Header.Get("Cache-Control"))
 }
 
 func TestTheAccentIsLegibleInBothColorSchemes(t *testing.T) {

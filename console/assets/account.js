@@ -1,5 +1,5 @@
 // The account of the user.
-import {act, call, element, make, show, tell} from "./core.js";
+import {act, call, element, make, show, tell, url} from "./core.js";
 import {ask, choice} from "./dialog.js";
 
 element("copy-id").addEventListener("click", () => act(async () => {
@@ -19,14 +19,8 @@ async function grantedScopes() {
 }
 
 const scopes = element("github-scopes");
-if (scopes) show(scopes, async () => {
-  try {
-    return await grantedScopes();
-  } catch (problem) {
-    if (problem.status === 403) return []; // a limited session may not ask
-    throw problem;
-  }
-});
+if (scopes) show(scopes, grantedScopes);
+else call("GET", "/auth/user").catch(() => {}); // only calls renew the session cookie
 
 element("disconnect")?.addEventListener("click", async () => {
   const login = element("github-login").textContent;
@@ -41,5 +35,5 @@ element("disconnect")?.addEventListener("click", async () => {
     danger: true,
     action: () => unlink.checked ? call("DELETE", "/api/v1/auth/github/link") : call("POST", "/api/v1/auth/github/logout"),
   });
-  if (done) location.reload();
+  if (done) location.replace(`${url("/")}?notice=disconnected`);
 });

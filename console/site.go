@@ -18,6 +18,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/devicecode"
+	"github.com/sallyport-go/auth/internal/oauthstate"
 )
 
 //go:embed assets templates
@@ -199,7 +200,7 @@ func (v view) Is(p page) bool {
 
 func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 	v := view{Config: s.cfg, Page: p, Letter: s.letter(),
-		Here: here(r, p), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
+		Here: s.here(r, p), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Add("Vary", "Cookie")
@@ -245,9 +246,13 @@ func (v view) opens(p page) bool {
 }
 
 // here returns the path of the page to which a person comes back after signing in. The path of the page of a
-// device has the user code of the request.
-func here(r *http.Request, p page) string {
+// device has the user code of the request. If the service would refuse the path, such as one with an escaped
+// slash, the person comes back to the page of the account.
+func (s *site) here(r *http.Request, p page) string {
 	path := r.URL.EscapedPath()
+	if !oauthstate.IsReturnTo(path) {
+		return s.cfg.Path + "/"
+	}
 	if code, ok := devicecode.Normalize(r.URL.Query().Get("user_code")); p.Name == pageDevice && ok {
 		path += "?user_code=" + devicecode.Format(code)
 	}

@@ -3,7 +3,11 @@ import {act, call, element, make, show, tell, url} from "./core.js";
 import {ask, choice} from "./dialog.js";
 
 element("copy-id").addEventListener("click", () => act(async () => {
-  await navigator.clipboard.writeText(element("user-id").textContent);
+  try {
+    await navigator.clipboard.writeText(element("user-id").textContent);
+  } catch {
+    throw new Error("The browser does not allow it. Select the text and copy it.");
+  }
   tell("The user ID is copied.");
 }));
 

@@ -1,5 +1,5 @@
 // What a super user can do with a user.
-import {call, keepFocus, make, name, segment, tell} from "./core.js";
+import {call, keepFocus, make, name, page, segment, tell} from "./core.js";
 import {ask, menu, showSecret} from "./dialog.js";
 import {badge} from "./table.js";
 
@@ -19,7 +19,7 @@ export function userMenu(user, again, gone = again, text = undefined) {
   const who = user.username;
   const change = async (wanted, said, question) => {
     const done = await ask({...question, action: () => call("PATCH", pathOf(user), wanted)});
-    await finish(done, again, said);
+    await finish(done, user.user_id === page.user ? () => location.reload() : again, said); // the pages change
   };
   const plain = [], dangerous = []; // an action is dangerous if its question is
   if (user.is_super_user) dangerous.push({text: "Make a plain user…", run: () => change({is_super_user: false}, `${who} is a plain user now.`, {heading: ["Make ", name(who), " a plain user?"], content: [make("p", "The user can then no longer manage other users.")], yes: "Make a plain user", danger: true})});

@@ -166,7 +166,7 @@ type view struct {
 	User        auth.User
 	GitHub      bool   // whether GitHub is configured
 	GitHubLogin string // of the connected account; empty if none is connected
-	HasUsers    bool   // whether the page of a user exists
+	HasUsers    bool   // whether the caller can open the page of a user
 	HasEvents   bool   // whether the caller can open the page of the audit trail
 	Detail      string // why the page shows nothing else
 }
@@ -224,6 +224,7 @@ func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 	for _, other := range s.pages {
 		if v.opens(other) {
 			v.Pages = append(v.Pages, other)
+			v.HasUsers = v.HasUsers || other.Name == pageUser
 			v.HasEvents = v.HasEvents || other.Name == PageEvents
 		}
 	}
@@ -298,9 +299,6 @@ func (s *site) letter() string {
 
 func (s *site) write(w http.ResponseWriter, status int, name string, v view) {
 	var html bytes.Buffer
-	for _, p := range s.pages {
-		v.HasUsers = v.HasUsers || p.Name == pageUser
-	}
 	if err := s.templates.ExecuteTemplate(&html, name, v); err != nil {
 		http.Error(w, "The page cannot be made.", http.StatusInternalServerError)
 		return

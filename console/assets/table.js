@@ -83,7 +83,7 @@ export function client(agent) {
 }
 
 // short returns the beginning of a long text, so that a stranger cannot fill a page with one text.
-function short(text, most = 80) {
+function short(text, most = 60) {
   const letters = [...text];
   return letters.length <= most ? name(text) : make("bdi", `${letters.slice(0, most - 1).join("")}…`, {title: text});
 }

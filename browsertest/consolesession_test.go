@@ -34,8 +34,8 @@ func TestEachPageRenewsTheSessionUntilItsMaximum(t *testing.T) {
 		h.ahead.Store(int64(now.Seconds()))
 		b.openPage(h, path)
 		b.until(`document.readyState === "complete"`)
-		require.Eventually(t, func() bool { return b.sessionCookie() != before }, testTimeout/4, testTimeout/400,
-			path)
+		renewed := func() bool { return b.sessionCookie() != before }
+		require.Eventually(t, renewed, testTimeout/4, testTimeout/400, path)
 	}
 	for now < 7*24*time.Hour-10*time.Hour {
 		now += 10 * time.Hour

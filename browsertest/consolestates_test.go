@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/console"
@@ -126,6 +127,23 @@ func TestEveryQuestionOfTheConsoleFitsAndCanBeUsedByEveryone(t *testing.T) {
 			b.signIn(h, h.pair, "/")
 			b.fits(view, open)
 		})
+	}
+}
+
+// People who get sick from motion ask for less of it.
+func TestNothingMovesIfThePersonWantsReducedMotion(t *testing.T) {
+	h, b := openConsole(t)
+	for preference, moves := range map[string]bool{"reduce": false, "no-preference": true} {
+		_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: preference}},
+		})
+		require.NoError(t, err)
+		release := h.held.hold("GET /auth/keys")
+		b.do(chromedp.Navigate(h.url + "/keys"))
+		b.until(`document.getElementById("progress").checkVisibility()`)
+		require.Equal(t, moves, eval[bool](b, "document.getAnimations().length > 0"), preference)
+		release(true)
+		b.settled()
 	}
 }
 

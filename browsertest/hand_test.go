@@ -88,13 +88,27 @@ func (b *tab) tick(selector string) {
 	b.click(selector)
 }
 
-// choose selects an option by its value.
+// choose selects an option by its value, with the arrow keys if there is no mouse. It also sets a day.
 func (b *tab) choose(selector, value string) {
 	b.t.Helper()
+	const steps = `((field) => field.tagName === "SELECT"
+		? [...field.options].findIndex((option) => option.value === %s) - field.selectedIndex : NaN)(document.querySelector(%s))`
 	if b.keyboard {
 		b.reach(selector)
+		distance := eval[*int](b, fmt.Sprintf(steps, quote(value), quote(selector)))
+		if distance != nil {
+			key, count := kb.ArrowDown, *distance
+			if count < 0 {
+				key, count = kb.ArrowUp, -count
+			}
+			for range count {
+				b.press(key)
+			}
+			require.Equal(b.t, value, eval[string](b, fmt.Sprintf("document.querySelector(%s).value", quote(selector))))
+			return
+		}
 	}
-	// A list of options is a window of the system, which a test cannot use.
+	// A list of options and a calendar are windows of the system, which a test cannot use.
 	eval[chromedp.Void](b, fmt.Sprintf(`void ((select) => { select.value = %s;
 		for (const type of ["input", "change"]) select.dispatchEvent(new Event(type, {bubbles: true})); })(document.querySelector(%s))`,
 		quote(value), quote(selector)))

@@ -91,8 +91,9 @@ func (b *tab) tick(selector string) {
 // choose selects an option by its value, with the arrow keys if there is no mouse. It also sets a day.
 func (b *tab) choose(selector, value string) {
 	b.t.Helper()
-	const steps = `((field) => field.tagName === "SELECT"
-		? [...field.options].findIndex((option) => option.value === %s) - field.selectedIndex : NaN)(document.querySelector(%s))`
+	const steps = `((field) => field.tagName !== "SELECT" ? null :
+		[...field.options].findIndex((option) => option.value === %s) - field.selectedIndex
+		)(document.querySelector(%s))`
 	if b.keyboard {
 		b.reach(selector)
 		distance := eval[*int](b, fmt.Sprintf(steps, quote(value), quote(selector)))
@@ -104,7 +105,8 @@ func (b *tab) choose(selector, value string) {
 			for range count {
 				b.press(key)
 			}
-			require.Equal(b.t, value, eval[string](b, fmt.Sprintf("document.querySelector(%s).value", quote(selector))))
+			chosen := fmt.Sprintf("document.querySelector(%s).value", quote(selector))
+			require.Equal(b.t, value, eval[string](b, chosen))
 			return
 		}
 	}

@@ -61,6 +61,22 @@ func newHost(t *testing.T, cfg console.Config) *host {
 	return h
 }
 
+// newGitHubHost returns a host with GitHub and devices, but without users.
+func newGitHubHost(t *testing.T) *host {
+	t.Helper()
+	cfg := newConfig(t)
+	cfg.GitHub = &auth.GitHubConfig{ClientID: "Iv1.x", ClientSecret: auth.NewSecret("secret"),
+		CallbackURL: "https://example.com/api/v1/auth/github/callback"}
+	svc, err := auth.New(memstore.New(), cfg)
+	require.NoError(t, err)
+	pages, err := console.Handler(svc, console.Config{Path: "/console", Devices: true})
+	require.NoError(t, err)
+	h := &host{svc: svc, mux: http.NewServeMux()}
+	svc.Mount(h.mux)
+	h.mux.Handle("/console/", pages)
+	return h
+}
+
 // signIn returns the session cookie of a user.
 func (h *host) signIn(t *testing.T, pair auth.KeyPair) *http.Cookie {
 	t.Helper()

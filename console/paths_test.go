@@ -45,16 +45,7 @@ func TestThePagesWorkUnderUnusualPaths(t *testing.T) {
 // A link can have a path to which the service does not return. The person must be able to sign in at it.
 func TestSigningInAtAHostilePathLeadsToTheAccount(t *testing.T) {
 	t.Parallel()
-	cfg := newConfig(t)
-	cfg.GitHub = &auth.GitHubConfig{ClientID: "Iv1.x", ClientSecret: auth.NewSecret("secret"),
-		CallbackURL: "https://example.com/api/v1/auth/github/callback"}
-	svc, err := auth.New(memstore.New(), cfg)
-	require.NoError(t, err)
-	pages, err := console.Handler(svc, console.Config{Path: "/console"})
-	require.NoError(t, err)
-	h := &host{svc: svc, mux: http.NewServeMux()}
-	svc.Mount(h.mux)
-	h.mux.Handle("/console/", pages)
+	h := newGitHubHost(t)
 	start := regexp.MustCompile(`href="(/api/v1/auth/github/start[^"]*)"`)
 	for _, id := range []string{"x", "%5c", "%2F%2Fevil.example", "%2e%2e", "%00", "a%2eb", "%C3%BC",
 		"%22%3E", "%5c%5cevil.example", strings.Repeat("x", 3000)} {

@@ -186,7 +186,35 @@ func (b *tab) manage(h *host, alice auth.Registration) (next auth.KeyPair) {
 		b.says(step.said)
 		b.shows("#badges", step.state)
 	}
-	return next
+	h.requireSignIn(b.t, next, nil)
+
+	// A disabled user with new credentials is enabled, too.
+	b.fromUserMenu("Disable…")
+	b.agree("Disable alicia?")
+	b.says("alicia is disabled.")
+	b.fromUserMenu("Replace credentials…")
+	require.Contains(b.t, b.text("dialog p:not(:empty)"), "The user is enabled, too.")
+	b.agree("Replace the credentials of alicia?")
+	replaced := b.takeSecret("The new access key of alicia")
+	b.says("alicia has new credentials.")
+	b.shows("#badges", "Active")
+	h.requireSignIn(b.t, next, auth.ErrInvalidCredentials)
+	return replaced
+}
+
+// addService adds a service user who is a super user.
+func (b *tab) addService() {
+	b.t.Helper()
+	b.use("#new-user")
+	b.enter("dialog input[name=username]", "robot")
+	b.tick("dialog input[name=is_service]")
+	b.tick("dialog input[name=is_super_user]")
+	b.use("dialog .primary")
+	b.takeSecret("The access key of robot")
+	b.says("robot is added.")
+	state := b.text(b.row("robot", "td:nth-child(2)"))
+	require.Contains(b.t, state, "Service")
+	require.Contains(b.t, state, "Super user")
 }
 
 // refusedNames checks that the dialog shows the refusal of a name beside its field.
@@ -256,6 +284,7 @@ func TestASuperUserManagesAUserOnTheUsersPage(t *testing.T) {
 		b.settled()
 		require.Equal(t, 2, b.rows())
 		require.Equal(t, "/console/users", b.path())
+		b.addService()
 	})
 }
 

@@ -48,13 +48,14 @@ func TestHostileTextsAreShownAsTexts(t *testing.T) {
 	b.unharmed()
 	for path, text := range map[string]string{
 		"/": hostile, "/keys": hostile, "/sessions": hostile, "/users": hostile,
-		"/users/" + mallory.User.ID: hostile, "/events": "<script>hacked()</script>",
+		"/users/" + mallory.User.ID: hostile, "/users/" + h.admin.ID: hostile, "/events": "<script>hacked()</script>",
 	} {
 		b.openPage(h, path)
 		require.Contains(t, b.text("body"), text, path)
 		b.unharmed()
 	}
-	for _, path := range []string{"/", "/keys", "/sessions", "/users", "/users/" + mallory.User.ID} {
+	for _, path := range []string{"/", "/keys", "/sessions", "/users", "/users/" + mallory.User.ID,
+		"/users/" + h.admin.ID} {
 		b.openPage(h, path)
 		b.asksUnharmed()
 	}
@@ -77,6 +78,23 @@ func TestHostileTextsAreShownAsTexts(t *testing.T) {
 		b.openPage(h, path+query)
 		b.unharmed()
 	}
+}
+
+// A link must not tell a person who is signed in that the session has ended, or the other way round.
+func TestALinkCannotShowANoticeThatIsNotTrue(t *testing.T) {
+	h := startHost(t, "admin", console.Config{Name: "Notes"})
+	b := newBrowser(t)
+	silent := func(notices ...string) {
+		t.Helper()
+		for _, notice := range notices {
+			b.openPage(h, "/?notice="+notice)
+			require.Empty(t, b.text("#alert")+b.text("#status"), notice)
+			require.Equal(t, "/console/", b.path())
+		}
+	}
+	silent("other", "deleted", "constructor", "__proto__", "toString")
+	b.signIn(h, h.pair, "/")
+	silent("ended", "rotated", "out", "constructor", "__proto__", "toString")
 }
 
 // asksUnharmed opens each question that the page can ask. It fails the test if a hostile text has become

@@ -111,6 +111,40 @@ func TestALinkToThePageOfADeviceDecidesNothing(t *testing.T) {
 	require.Equal(t, "authorization_pending", waiting.poll(t))
 }
 
+// Anybody can start a device with any User-Agent, and a person then looks at it.
+func TestTheHostileUserAgentOfADeviceIsAText(t *testing.T) {
+	h := startHost(t, "admin", console.Config{Name: "Notes"})
+	b := newBrowser(t)
+	b.look(320, "light")
+	b.signIn(h, h.pair, "/")
+	for _, agent := range []string{hostile, strings.Repeat("<b>W", 200), "Mozilla/5.0 Chrome/1 <img src=x> Linux"} {
+		r, err := http.NewRequest(http.MethodPost, strings.TrimSuffix(h.url, "/console")+"/auth/device",
+			strings.NewReader("client_id=cli"))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("User-Agent", agent)
+		response, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		var codes struct {
+			Code string `json:"user_code"`
+		}
+		require.NoError(t, json.NewDecoder(response.Body).Decode(&codes))
+		b.openPage(h, "/device?user_code="+codes.Code)
+		b.use("#code-form .primary")
+		b.shows("#device h2", "Let Notes for the terminal sign in as you?")
+		b.unharmed()
+		b.fitsWindow()
+		b.use("#device .buttons .primary")
+		b.shows("#device h2", "Approved")
+	}
+	for _, path := range []string{"/sessions", "/events", "/users/" + h.admin.ID} {
+		b.openPage(h, path)
+		b.unharmed()
+		b.fitsWindow()
+	}
+}
+
 // A person who signed in too long ago signs in again, and the code stays.
 func TestAPersonSignsInAgainToApproveADevice(t *testing.T) {
 	hands(t, func(t *testing.T, newTab func(t *testing.T) *tab) {

@@ -232,13 +232,20 @@ const failures = new Map([
   ["unavailable", "GitHub or this service cannot answer now. Try again later."],
 ]);
 
+// noticeOf returns the notice of the query, or "" if it cannot be true. Anybody can make a link with a notice.
+function noticeOf(query) {
+  const notice = query.get("notice") ?? "";
+  const needsUser = {ended: false, rotated: false, out: false, other: true, deleted: true}[notice];
+  return needsUser === undefined || needsUser === !!page.user ? notice : "";
+}
+
 // arrive shows the result of a GitHub flow or of signing out, which is in the URL of the page. It
 // removes the result from the URL, so that a reload does not show the message again.
 function arrive() {
-  const query = new URLSearchParams(location.search);
+  const query = new URLSearchParams(location.search), notice = noticeOf(query);
   if (query.has("error")) warn(failures.get(query.get("error")) ?? "This did not work at GitHub. Begin again.");
-  else if (notices.has(query.get("notice"))) warn(notices.get(query.get("notice")));
-  else if (successes.has(query.get("notice"))) tell(successes.get(query.get("notice")));
+  else if (notices.has(notice)) warn(notices.get(notice));
+  else if (successes.has(notice)) tell(successes.get(notice));
   else if (query.has("connected")) tell(page.user ? "GitHub is connected." : "GitHub is connected. Sign in again.");
   for (const key of ["error", "notice", "connected", "moved"]) query.delete(key);
   if (`?${query}` !== location.search) history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : ""));

@@ -76,6 +76,16 @@ type tab struct {
 	ctx      context.Context
 	tolerant bool // for an attacker's page: the console may report refused requests
 	keyboard bool // whether use presses keys instead of clicking
+
+	mu     *sync.Mutex
+	allows map[string]bool // the errors of documents that the console may report
+}
+
+// expects lets the next documents of the tab answer with the error.
+func (b *tab) expects(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.allows[text] = true
 }
 
 func needChromium(t *testing.T) {
@@ -105,15 +115,20 @@ func newTab(t *testing.T, parent context.Context, options ...chromedp.ContextOpt
 	t.Helper()
 	var mu sync.Mutex
 	var mistakes []string
+	allows := map[string]bool{}
 	options = append(options, chromedp.WithListener(func(event any) {
 		mu.Lock()
 		defer mu.Unlock()
+		entry, ok := event.(*log.EventEntryAdded)
+		if ok && allows[entry.Entry.Text] && strings.HasPrefix(pathOf(entry.Entry.URL), "/console/") {
+			return
+		}
 		if mistake := mistakeOf(event); mistake != "" {
 			mistakes = append(mistakes, mistake)
 		}
 	}))
 	ctx, closeTab := chromedp.NewContext(parent, options...)
-	b := &tab{t: t, ctx: ctx}
+	b := &tab{t: t, ctx: ctx, mu: &mu, allows: allows}
 	t.Cleanup(func() {
 		// The result of this evaluation arrives after all earlier events.
 		eval[bool](b, "true")
@@ -176,6 +191,14 @@ func mistakeOf(event any) string {
 		return fmt.Sprintf("%s: %s (%s)", entry.Source, entry.Text, entry.URL)
 	}
 	return ""
+}
+
+func pathOf(address string) string {
+	at, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return at.Path
 }
 
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {

@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	"fmt"
+	"net/url"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -230,19 +231,30 @@ func TestASuperUserSearchesUsersAndEvents(t *testing.T) {
 		b.choose("#kind", "user.created")
 		b.listed("?kind=user.created", 4)
 		b.selectDays()
-		b.enter("#user", robot.User.ID)
-		b.until(`document.querySelectorAll("tbody tr").length === 1`)
+		for _, name := range []string{robot.User.ID, "Robot", "BOB@example.com"} {
+			b.set("#user", "")
+			b.enter("#user", name)
+			b.until(`document.querySelectorAll("tbody tr").length === 1`)
+			b.listed("?"+url.Values{"user": {name}}.Encode()+"&kind=user.created&to="+day(b, 1), 1)
+		}
+		b.set("#user", "")
+		b.enter("#user", "nobody")
+		b.shows("#list strong", "No event found")
 	})
+}
+
+// day returns a day of the browser, which is so many days after today.
+func day(b *tab, offset int) string {
+	b.t.Helper()
+	return eval[string](b, fmt.Sprintf(`((day) => { day.setDate(day.getDate() + %d);
+		return [day.getFullYear(), day.getMonth() + 1, day.getDate()].map((n) => String(n).padStart(2, "0")).join("-"); })(new Date())`,
+		offset))
 }
 
 // selectDays selects the four events of the test, which are of today, by their days.
 func (b *tab) selectDays() {
 	b.t.Helper()
-	day := func(offset int) string {
-		return eval[string](b, fmt.Sprintf(`((day) => { day.setDate(day.getDate() + %d);
-			return [day.getFullYear(), day.getMonth() + 1, day.getDate()].map((n) => String(n).padStart(2, "0")).join("-"); })(new Date())`,
-			offset))
-	}
+	day := func(offset int) string { return day(b, offset) }
 	const wrong = -1
 	for _, step := range []struct {
 		from, to string

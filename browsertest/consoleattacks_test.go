@@ -48,23 +48,69 @@ func TestHostileTextsAreShownAsTexts(t *testing.T) {
 	b.unharmed()
 	for path, text := range map[string]string{
 		"/": hostile, "/keys": hostile, "/sessions": hostile, "/users": hostile,
-		"/users/" + mallory.User.ID: hostile, "/events": "<script>hacked()</script>",
+		"/users/" + mallory.User.ID: hostile, "/users/" + h.admin.ID: hostile, "/events": "<script>hacked()</script>",
 	} {
 		b.openPage(h, path)
 		require.Contains(t, b.text("body"), text, path)
 		b.unharmed()
 	}
-	b.openPage(h, "/keys")
-	b.fromMenu(hostile, "Revoke…")
-	b.shows("dialog h2", "Revoke "+hostile+"?")
-	b.unharmed()
-	b.openPage(h, "/users")
-	b.fromMenu(hostile, "Delete…")
-	b.shows("dialog h2", "Delete "+hostile+"?")
-	b.unharmed()
+	for _, path := range []string{"/", "/keys", "/sessions", "/users", "/users/" + mallory.User.ID,
+		"/users/" + h.admin.ID} {
+		b.openPage(h, path)
+		b.asksUnharmed()
+	}
+	for _, action := range []string{"Disable…", "Enable…", "Revoke all sessions…", "Replace credentials…",
+		"Delete…"} {
+		b.openPage(h, "/users")
+		b.fromMenu(hostile, action)
+		if action == "Delete…" {
+			b.set("#typed-name", hostile)
+			eval[bool](b, `document.querySelector("#typed-name").dispatchEvent(new Event("input"))`)
+		}
+		b.click("dialog .dialog-actions .button:last-child")
+		if action == "Replace credentials…" {
+			b.takeSecret("The new access key of " + hostile)
+		}
+		b.until(`document.getElementById("status").textContent.includes(` + quote(hostile) + `)`)
+		b.unharmed()
+	}
 	for _, path := range []string{"/", "/keys", "/sessions", "/users"} {
 		b.openPage(h, path+query)
 		b.unharmed()
+	}
+}
+
+// A link must not tell a person who is signed in that the session has ended, or the other way round.
+func TestALinkCannotShowANoticeThatIsNotTrue(t *testing.T) {
+	h := startHost(t, "admin", console.Config{Name: "Notes"})
+	b := newBrowser(t)
+	silent := func(notices ...string) {
+		t.Helper()
+		for _, notice := range notices {
+			b.openPage(h, "/?notice="+notice)
+			require.Empty(t, b.text("#alert")+b.text("#status"), notice)
+			require.Equal(t, "/console/", b.path())
+		}
+	}
+	silent("other", "deleted", "constructor", "__proto__", "toString")
+	b.signIn(h, h.pair, "/")
+	silent("ended", "rotated", "out", "constructor", "__proto__", "toString")
+}
+
+// asksUnharmed opens each question that the page can ask. It fails the test if a hostile text has become
+// markup, or if an action is shown as dangerous and its question is not.
+func (b *tab) asksUnharmed() {
+	b.t.Helper()
+	const buttons = `[...document.querySelectorAll("main button")].filter((button) => button.firstChild?.textContent.endsWith("…"))`
+	for i := range eval[int](b, buttons+".length") {
+		name := eval[string](b, fmt.Sprintf(`((button) => { button.click(); return button.textContent; })(%s[%d])`, buttons, i))
+		if b.until(`!!document.querySelector("dialog[open]")`); !strings.HasPrefix(name, "Rename") {
+			red := eval[bool](b, fmt.Sprintf(`%s[%d].classList.contains("danger")`, buttons, i))
+			require.Equal(b.t, red, eval[bool](b, `document.querySelector("dialog").role === "alertdialog"`), name)
+		}
+		b.unharmed()
+		b.click("dialog .dialog-actions .button:first-child")
+		b.until(`!document.querySelector("dialog")`)
 	}
 }
 
@@ -74,6 +120,9 @@ func TestAnIDIsOneSegmentOfAPath(t *testing.T) {
 	for _, id := range []string{"..", "%2e%2e%2fkeys", "a%2Fb", "%3Fsearch=x"} {
 		b.do(chromedp.Navigate(h.url + "/users/" + id))
 		b.until(`document.readyState === "complete"`)
+		if eval[string](b, "document.body.dataset.page") != "user" {
+			continue // the browser has left out the segments ".."
+		}
 		asked := eval[[]string](b, `performance.getEntriesByType("resource").map((entry) => entry.name)`)
 		for _, address := range asked {
 			require.NotRegexp(t, `/auth/(keys|user$|users\?search=x)`, address, id)
@@ -228,7 +277,7 @@ func TestOwnNewCredentialsAreShownBeforeTheSignInPage(t *testing.T) {
 func TestAFailedReadIsExplainedAndCanBeRepeated(t *testing.T) {
 	h, b := openConsole(t)
 	b.openPage(h, "/keys")
-	const breakReads = `void (window.real = window.fetch, window.fetch = (path, options) => options.method === "GET"
+	const breakReads = `void (window.real = window.fetch, window.fetch = (path, options) => options.method === "GET" && path !== "/auth/user"
 		? Promise.reject(new TypeError("Failed to fetch")) : real(path, options))`
 	eval[chromedp.Void](b, breakReads)
 	b.click("#new-key")

@@ -111,50 +111,86 @@ func TestALinkToThePageOfADeviceDecidesNothing(t *testing.T) {
 	require.Equal(t, "authorization_pending", waiting.poll(t))
 }
 
-// A person who signed in too long ago signs in again, and the code stays.
-func TestAPersonSignsInAgainToApproveADevice(t *testing.T) {
+// Anybody can start a device with any User-Agent, and a person then looks at it.
+func TestTheHostileUserAgentOfADeviceIsAText(t *testing.T) {
 	h := startHost(t, "admin", console.Config{Name: "Notes"})
 	b := newBrowser(t)
-	waiting := h.startDevice(t)
-	b.openPage(h, "/device?user_code="+waiting.UserCode)
-	typeKey := func() {
-		b.shows("h1", "Sign in")
-		b.enter("#access-key", h.pair.AccessKey)
-		b.enter("#access-secret", h.pair.AccessSecret.Reveal())
-		b.click("#key-form button")
-		b.until(`document.body.dataset.page !== "signin"`)
-		b.settled()
-	}
-	typeKey()
-	require.Equal(t, "/console/device?user_code="+waiting.UserCode, b.path())
-	h.ahead.Store(int64(11 * 60))
-	late := h.startDevice(t)
-	b.openPage(h, "/device?user_code="+late.UserCode)
-	b.use("#code-form .primary")
-	b.shows("#code-form [role=alert]", "This needs a newer session: sign in again first")
-	signInAgain := func() {
-		b.use("#again")
-		typeKey()
-		require.Equal(t, late.UserCode, eval[string](b, `document.querySelector("#user-code").value`))
+	b.look(320, "light")
+	b.signIn(h, h.pair, "/")
+	for _, agent := range []string{hostile, strings.Repeat("<b>W", 200), "Mozilla/5.0 Chrome/1 <img src=x>"} {
+		r, err := http.NewRequest(http.MethodPost, strings.TrimSuffix(h.url, "/console")+"/auth/device",
+			strings.NewReader("client_id=cli"))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("User-Agent", agent)
+		response, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		var codes struct {
+			Code string `json:"user_code"`
+		}
+		require.NoError(t, json.NewDecoder(response.Body).Decode(&codes))
+		b.openPage(h, "/device?user_code="+codes.Code)
 		b.use("#code-form .primary")
 		b.shows("#device h2", "Let Notes for the terminal sign in as you?")
+		b.unharmed()
+		b.fitsWindow()
+		b.use("#device .buttons .primary")
+		b.shows("#device h2", "Approved")
 	}
-	signInAgain()
+	for _, path := range []string{"/sessions", "/events", "/users/" + h.admin.ID} {
+		b.openPage(h, path)
+		b.unharmed()
+		b.fitsWindow()
+	}
+}
 
-	// The session becomes too old while the person reads about the device.
-	h.ahead.Store(int64(20 * 60))
-	late = h.startDevice(t)
-	b.openPage(h, "/device")
-	b.enter("#user-code", late.UserCode)
-	b.use("#code-form .primary")
-	b.shows("#device h2", "Let Notes for the terminal sign in as you?")
-	h.ahead.Store(int64(22 * 60))
-	b.use("#device .buttons .primary")
-	b.shows("#alert", "This needs a newer session: sign in again first")
-	signInAgain()
-	b.use("#device .buttons .primary")
-	b.shows("#device h2", "Approved")
-	require.Empty(t, late.poll(t))
+// A person who signed in too long ago signs in again, and the code stays.
+func TestAPersonSignsInAgainToApproveADevice(t *testing.T) {
+	hands(t, func(t *testing.T, newTab func(t *testing.T) *tab) {
+		h := startHost(t, "admin", console.Config{Name: "Notes"})
+		b := newTab(t)
+		waiting := h.startDevice(t)
+		b.openPage(h, "/device?user_code="+waiting.UserCode)
+		typeKey := func() {
+			b.shows("h1", "Sign in")
+			b.enter("#access-key", h.pair.AccessKey)
+			b.enter("#access-secret", h.pair.AccessSecret.Reveal())
+			b.use("#key-form button")
+			b.until(`document.body.dataset.page !== "signin"`)
+			b.settled()
+		}
+		typeKey()
+		require.Equal(t, "/console/device?user_code="+waiting.UserCode, b.path())
+		h.ahead.Store(int64(11 * 60))
+		late := h.startDevice(t)
+		b.openPage(h, "/device?user_code="+late.UserCode)
+		b.use("#code-form .primary")
+		b.shows("#code-form [role=alert]", "This needs a newer session: sign in again first")
+		signInAgain := func() {
+			b.use("#again")
+			typeKey()
+			require.Equal(t, late.UserCode, eval[string](b, `document.querySelector("#user-code").value`))
+			b.use("#code-form .primary")
+			b.shows("#device h2", "Let Notes for the terminal sign in as you?")
+		}
+		signInAgain()
+
+		// The session becomes too old while the person reads about the device.
+		h.ahead.Store(int64(20 * 60))
+		late = h.startDevice(t)
+		b.openPage(h, "/device")
+		b.enter("#user-code", late.UserCode)
+		b.use("#code-form .primary")
+		b.shows("#device h2", "Let Notes for the terminal sign in as you?")
+		h.ahead.Store(int64(22 * 60))
+		b.use("#device .buttons .primary")
+		b.shows("#alert", "This needs a newer session: sign in again first")
+		signInAgain()
+		b.use("#device .buttons .primary")
+		b.shows("#device h2", "Approved")
+		require.Empty(t, late.poll(t))
+	})
 }
 
 func TestThePageOfADeviceFitsAndCanBeUsedByEveryone(t *testing.T) {

@@ -31,6 +31,7 @@ type host struct {
 
 	github   *githubtest.Server
 	requests *requestLog
+	held     holds
 	ahead    atomic.Int64 // how far the clock of the service is ahead, in seconds
 }
 
@@ -63,7 +64,7 @@ func startHost(t *testing.T, username string, cfg console.Config, edit ...func(*
 	var log requestLog
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		log.add(r.URL.Path)
-		mux.ServeHTTP(w, r)
+		h.held.serve(mux, w, r)
 	}))
 	t.Cleanup(server.Close)
 	callback := server.URL + "/api/v1/auth/github/callback"

@@ -36,7 +36,8 @@ func (b *tab) fits(view string, open func(b *tab)) {
 // outside is a script that returns the texts that a box with hidden overflow cuts off, other than names that
 // end with an ellipsis.
 const outside = `[...document.querySelectorAll("main *, dialog *")].filter((element) => element.checkVisibility() &&
-	element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 1 && !["visible", "auto"].includes(getComputedStyle(element).overflowX) &&
+	element.textContent.trim() && element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 1 &&
+	!["visible", "auto"].includes(getComputedStyle(element).overflowX) &&
 	getComputedStyle(element).textOverflow !== "ellipsis" && !["INPUT", "SELECT"].includes(element.tagName)).map((element) => element.outerHTML.slice(0, 120))`
 
 // fill adds users, keys, sessions and events, also with long names.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,5 +108,23 @@ func TestEveryFieldOfATemplateHasALabel(t *testing.T) {
 		for _, field := range regexp.MustCompile(`<(?:input|select) id="([^"]+)"`).FindAllSubmatch(data, -1) {
 			require.Contains(t, string(data), `<label for="`+string(field[1])+`">`, file)
 		}
+	}
+}
+
+// A kind of event without a text would be shown by its name, and could not be chosen in the filter.
+func TestTheAuditTrailHasATextForEveryKindOfItsEvents(t *testing.T) {
+	t.Parallel()
+	notStored := []string{"sign_in.accepted", "sign_in.rejected", "sign_in.throttled", "token.rejected",
+		"token.delegated", "access.refused", "github.rejected", "github.refreshed", "signing_keys.replaced"}
+	source, err := os.ReadFile("../eventkind/eventkind.go")
+	require.NoError(t, err)
+	script, err := os.ReadFile("assets/eventlist.js")
+	require.NoError(t, err)
+	kinds := regexp.MustCompile(`= "([a-z_]+\.[a-z_]+)"`).FindAllSubmatch(source, -1)
+	require.NotEmpty(t, kinds)
+	for _, kind := range kinds {
+		name := string(kind[1])
+		hasText := strings.Contains(string(script), `["`+name+`", `)
+		require.Equal(t, !slices.Contains(notStored, name), hasText, name)
 	}
 }

@@ -94,8 +94,8 @@ type Config struct {
 
 // Handler returns a handler for the pages, or an error that says what to change in the configuration. A
 // service without [auth.Config.BrowserSessions] is such an error, because nobody could sign in. The handler
-// serves GET and HEAD requests for the paths below [Config.Path], and answers 404 for all other paths. It is
-// safe for concurrent use.
+// serves GET and HEAD requests for the paths below [Config.Path], and answers 404 with a page for all other
+// paths. It is safe for concurrent use.
 //
 // The host must mount the groups of the calls that the pages make. They are the default groups and
 // [auth.GroupBrowser], at their documented paths and on the same origin. If the host keeps its
@@ -103,9 +103,10 @@ type Config struct {
 // visit to GitHub, set [auth.BrowserSessions.LandingPath] to Path, and [auth.GitHubConfig.ConnectedPage]
 // to Path with the query "?connected".
 //
-// A page of a user who is not signed in is the sign-in page, at the same URL. For each page, the handler
-// reads the user from the store. If the store does not answer, the handler answers with the error of
-// the service, as JSON.
+// A page of a user who is not signed in is the sign-in page, at the same URL. A limited session opens only
+// the pages whose calls its scopes allow: see [auth.ScopeSet]. For each page, the handler reads the user from
+// the store. If the store does not answer, the handler answers with the status of [auth.ErrorStatus] and a
+// page that says so.
 func Handler(svc *auth.Service, cfg Config) (http.Handler, error) {
 	if svc == nil {
 		return nil, errors.New("console: Handler needs a Service, not nil")

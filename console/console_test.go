@@ -61,6 +61,22 @@ func newHost(t *testing.T, cfg console.Config) *host {
 	return h
 }
 
+// newGitHubHost returns a host with GitHub and devices, but without users.
+func newGitHubHost(t *testing.T) *host {
+	t.Helper()
+	cfg := newConfig(t)
+	cfg.GitHub = &auth.GitHubConfig{ClientID: "Iv1.x", ClientSecret: auth.NewSecret("secret"),
+		CallbackURL: "https://example.com/api/v1/auth/github/callback"}
+	svc, err := auth.New(memstore.New(), cfg)
+	require.NoError(t, err)
+	pages, err := console.Handler(svc, console.Config{Path: "/console", Devices: true})
+	require.NoError(t, err)
+	h := &host{svc: svc, mux: http.NewServeMux()}
+	svc.Mount(h.mux)
+	h.mux.Handle("/console/", pages)
+	return h
+}
+
 // signIn returns the session cookie of a user.
 func (h *host) signIn(t *testing.T, pair auth.KeyPair) *http.Cookie {
 	t.Helper()
@@ -299,7 +315,11 @@ func TestAFailingStoreIsNotASignInPage(t *testing.T) {
 	h.mux.Handle("/console/", pages)
 	response := h.get("/", cookie)
 	require.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
-	require.NotContains(t, body(t, response), "disk")
+	html := body(t, response)
+	require.NotContains(t, html, "disk")
+	require.Contains(t, html, "<h1 id=\"title\">This page cannot be shown now</h1>")
+	require.Contains(t, html, `href="/console/">Try again</a>`)
+	require.Equal(t, "no-store", response.Header.Get("Cache-Control"))
 }
 
 func TestTheAccentIsLegibleInBothColorSchemes(t *testing.T) {

@@ -33,15 +33,7 @@ func TestThePageOfDevicesIsThereOnlyIfTheHostWantsIt(t *testing.T) {
 // The attack: a link to the page makes a stranger sign in, and sends the stranger elsewhere afterwards.
 func TestSigningInAtAPageOfADeviceKeepsOnlyTheCode(t *testing.T) {
 	t.Parallel()
-	cfg := newConfig(t)
-	cfg.GitHub = &auth.GitHubConfig{ClientID: "Iv1.x", ClientSecret: auth.NewSecret("secret"),
-		CallbackURL: "https://example.com/api/v1/auth/github/callback"}
-	svc, err := auth.New(memstore.New(), cfg)
-	require.NoError(t, err)
-	pages, err := console.Handler(svc, console.Config{Path: "/console", Devices: true})
-	require.NoError(t, err)
-	h := &host{mux: http.NewServeMux()}
-	h.mux.Handle("/console/", pages)
+	h := newGitHubHost(t)
 	start := "/api/v1/auth/github/start?return_to="
 	for query, want := range map[string]string{
 		"":                            "%2fconsole%2fdevice",

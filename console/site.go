@@ -18,6 +18,7 @@ import (
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/internal/devicecode"
+	"github.com/sallyport-go/auth/internal/oauthstate"
 )
 
 //go:embed assets templates
@@ -43,6 +44,7 @@ type page struct {
 	Title      string
 	path       string // below Config.Path
 	superUsers bool   // only super users see the page
+	scope      string // that a limited session needs for the calls of the page; empty if it needs none
 	Hidden     bool   // the navigation does not show the page
 }
 
@@ -55,11 +57,12 @@ const (
 
 var allPages = []page{
 	{Name: pageAccount, Title: "Account", path: "/"},
-	{Name: PageKeys, Title: "Access keys", path: "/keys"},
-	{Name: PageSessions, Title: "Sessions", path: "/sessions"},
-	{Name: PageUsers, Title: "Users", path: "/users", superUsers: true},
-	{Name: pageUser, Title: "User", path: "/users/{id}", superUsers: true, Hidden: true},
-	{Name: PageEvents, Title: "Audit trail", path: "/events", superUsers: true},
+	{Name: PageKeys, Title: "Access keys", path: "/keys", scope: auth.ScopeKeys},
+	{Name: PageSessions, Title: "Sessions", path: "/sessions", scope: auth.ScopeSessions},
+	{Name: PageUsers, Title: "Users", path: "/users", superUsers: true, scope: auth.ScopeUsers},
+	{Name: pageUser, Title: "User", path: "/users/{id}", superUsers: true, scope: auth.ScopeUsers,
+		Hidden: true},
+	{Name: PageEvents, Title: "Audit trail", path: "/events", superUsers: true, scope: auth.ScopeEvents},
 	{Name: pageDevice, Title: "Sign in on a device", path: "/device", Hidden: true},
 }
 
@@ -92,6 +95,12 @@ func newSite(svc *auth.Service, cfg Config) (http.Handler, error) {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		protect(w.Header())
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if _, pattern := mux.Handler(r); pattern == "" && reads {
+			s.writeNotice(w, http.StatusNotFound, view{Page: page{Title: "There is no such page"},
+				Detail: "Check the address."})
+			return
+		}
 		mux.ServeHTTP(w, r)
 	}), nil
 }
@@ -157,8 +166,16 @@ type view struct {
 	User        auth.User
 	GitHub      bool   // whether GitHub is configured
 	GitHubLogin string // of the connected account; empty if none is connected
-	HasUsers    bool   // whether the page of a user exists
+	HasUsers    bool   // whether the caller can open the page of a user
+	HasEvents   bool   // whether the caller can open the page of the audit trail
+	Detail      string // why the page shows nothing else
 }
+
+// May reports whether the session of the caller may do what the scope allows.
+func (v view) May(scope string) bool { return v.caller.HasScope(scope) }
+
+// Limited reports whether the session of the caller has scopes.
+func (v view) Limited() bool { return v.caller.Limited }
 
 // URL returns the URL of a page.
 func (v view) URL(p page) string { return v.Path + p.path }
@@ -166,6 +183,8 @@ func (v view) URL(p page) string { return v.Path + p.path }
 // Scripts returns the scripts that the script of the page imports. The browser loads them at once.
 func (v view) Scripts() []string {
 	switch v.Page.Name {
+	case "":
+		return nil
 	case "signin", "forbidden":
 		return []string{"core.js"}
 	case "rotate", pageAccount:
@@ -180,9 +199,8 @@ func (v view) Is(p page) bool {
 }
 
 func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
-	letter, _ := utf8.DecodeRuneInString(s.cfg.Name)
-	v := view{Config: s.cfg, Page: p, Letter: strings.ToUpper(string(letter)),
-		Here: here(r, p), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
+	v := view{Config: s.cfg, Page: p, Letter: s.letter(),
+		Here: s.here(r, p), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Add("Vary", "Cookie")
@@ -193,7 +211,9 @@ func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 		s.write(w, http.StatusOK, "signin.html", v)
 		return
 	} else if err != nil {
-		auth.WriteError(w, r, err)
+		status, detail := auth.ErrorStatus(err)
+		s.writeNotice(w, status, view{Page: page{Title: "This page cannot be shown now"},
+			Detail: detail + ".", Here: v.Here})
 		return
 	}
 	if caller := v.caller; caller.Limited && caller.Scope == auth.ScopeRotate {
@@ -202,11 +222,17 @@ func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 		return
 	}
 	for _, other := range s.pages {
-		if !other.superUsers || v.User.IsSuperUser {
+		if v.opens(other) {
 			v.Pages = append(v.Pages, other)
+			v.HasUsers = v.HasUsers || other.Name == pageUser
+			v.HasEvents = v.HasEvents || other.Name == PageEvents
 		}
 	}
-	if p.superUsers && !v.User.IsSuperUser {
+	if !v.opens(p) {
+		v.Detail = "This session is limited, because you have signed in with an access key that has scopes."
+		if p.superUsers && !v.User.IsSuperUser {
+			v.Detail = "Only super users can open this page."
+		}
 		v.Page, v.ID = page{Name: "forbidden", Title: "Not allowed"}, ""
 		s.write(w, http.StatusForbidden, "page.html", v)
 		return
@@ -214,17 +240,28 @@ func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 	s.write(w, http.StatusOK, "page.html", v)
 }
 
+// opens reports whether the caller can open the page. The calls of the page decide by themselves what the
+// caller may do.
+func (v view) opens(p page) bool {
+	return (!p.superUsers || v.User.IsSuperUser) && (p.scope == "" || v.May(p.scope))
+}
+
 // here returns the path of the page to which a person comes back after signing in. The path of the page of a
-// device has the user code of the request.
-func here(r *http.Request, p page) string {
+// device has the user code of the request. If the service would refuse the path, such as one with an escaped
+// slash, the person comes back to the page of the account.
+func (s *site) here(r *http.Request, p page) string {
 	path := r.URL.EscapedPath()
+	if !oauthstate.IsReturnTo(path) {
+		return s.cfg.Path + "/"
+	}
 	if code, ok := devicecode.Normalize(r.URL.Query().Get("user_code")); p.Name == pageDevice && ok {
 		path += "?user_code=" + devicecode.Format(code)
 	}
 	return path
 }
 
-// readUser reads the user of the session cookie, and the user's GitHub account.
+// readUser reads the user of the session cookie, and the user's GitHub account. A limited session gets the
+// account only if it may also ask the service for it.
 func (s *site) readUser(r *http.Request, v *view) error {
 	r = r.Clone(r.Context())
 	r.Header.Del("Authorization") // the scripts have only the cookie
@@ -236,7 +273,7 @@ func (s *site) readUser(r *http.Request, v *view) error {
 	if v.User, err = s.svc.User(ctx); err != nil {
 		return err
 	}
-	if v.Page.Name != pageAccount || !v.GitHub {
+	if v.Page.Name != pageAccount || !v.GitHub || !v.May(auth.ScopeGitHub) {
 		return nil
 	}
 	link, err := s.svc.GitHub().Status(ctx, v.User.ID)
@@ -247,11 +284,21 @@ func (s *site) readUser(r *http.Request, v *view) error {
 	return err
 }
 
+// writeNotice answers with a page that only says something. It has no scripts, and nothing of a user.
+func (s *site) writeNotice(w http.ResponseWriter, status int, v view) {
+	v.Config, v.Letter = s.cfg, s.letter()
+	w.Header().Set("Cache-Control", "no-store")
+	s.write(w, status, "notice.html", v)
+}
+
+// letter returns the first letter of the name, for the picture in the header.
+func (s *site) letter() string {
+	first, _ := utf8.DecodeRuneInString(s.cfg.Name)
+	return strings.ToUpper(string(first))
+}
+
 func (s *site) write(w http.ResponseWriter, status int, name string, v view) {
 	var html bytes.Buffer
-	for _, p := range s.pages {
-		v.HasUsers = v.HasUsers || p.Name == pageUser
-	}
 	if err := s.templates.ExecuteTemplate(&html, name, v); err != nil {
 		http.Error(w, "The page cannot be made.", http.StatusInternalServerError)
 		return

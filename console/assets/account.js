@@ -1,9 +1,13 @@
 // The account of the user.
-import {act, call, element, make, show, tell} from "./core.js";
+import {act, call, element, make, show, tell, url} from "./core.js";
 import {ask, choice} from "./dialog.js";
 
 element("copy-id").addEventListener("click", () => act(async () => {
-  await navigator.clipboard.writeText(element("user-id").textContent);
+  try {
+    await navigator.clipboard.writeText(element("user-id").textContent);
+  } catch {
+    throw new Error("The browser does not allow it. Select the text and copy it.");
+  }
   tell("The user ID is copied.");
 }));
 
@@ -19,14 +23,8 @@ async function grantedScopes() {
 }
 
 const scopes = element("github-scopes");
-if (scopes) show(scopes, async () => {
-  try {
-    return await grantedScopes();
-  } catch (problem) {
-    if (problem.status === 403) return []; // a limited session may not ask
-    throw problem;
-  }
-});
+if (scopes) show(scopes, grantedScopes);
+else call("GET", "/auth/user").catch(() => {}); // only calls renew the session cookie
 
 element("disconnect")?.addEventListener("click", async () => {
   const login = element("github-login").textContent;
@@ -41,5 +39,5 @@ element("disconnect")?.addEventListener("click", async () => {
     danger: true,
     action: () => unlink.checked ? call("DELETE", "/api/v1/auth/github/link") : call("POST", "/api/v1/auth/github/logout"),
   });
-  if (done) location.reload();
+  if (done) location.replace(`${url("/")}?notice=disconnected`);
 });

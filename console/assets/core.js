@@ -18,9 +18,21 @@ export class Refusal extends Error {
   }
 }
 
+// requireUser throws unless the session cookie is one of the user whom the page shows. All tabs share the
+// cookie, so another user can have signed in in another tab. The page must not make changes for that user.
+async function requireUser() {
+  if (!page.user || page.page === "rotate") return;
+  const {user_id: user} = await call("GET", "/auth/user");
+  if (user === page.user) return;
+  signedOut("other");
+  throw new Refusal(0, "Another user is signed in now.");
+}
+
 // ask calls the service. It returns the body of the response, and the path of the next page if
 // the body is a page of a list.
 export async function ask(method, path, body, signal) {
+  const reads = method === "GET";
+  if (!reads && path !== "/auth/logout") await requireUser();
   const headers = body ? {"Content-Type": "application/json"} : {};
   const signals = [AbortSignal.timeout(30_000), leaving.signal];
   if (signal) signals.push(signal);
@@ -30,10 +42,22 @@ export async function ask(method, path, body, signal) {
     answer = response.status === 204 ? {} : await response.json();
   } catch (problem) {
     if (signal?.aborted) throw problem;
-    throw new Refusal(0, "The service does not answer. Try again later.");
+    throw new Refusal(0, reads ? "The service does not answer. Try again later."
+      : "The service does not answer. It may have made the change all the same: look before you try again.");
   }
-  if (!response.ok) throw new Refusal(response.status, typeof answer.detail === "string" ? answer.detail : "This did not work. Try again later.");
+  if (!response.ok) throw new Refusal(response.status, detailOf(response, answer));
   return {answer, next: /<([^<>]*)>; rel="next"/.exec(response.headers.get("Link") ?? "")?.[1]};
+}
+
+// detailOf returns the sentence of the service about a refused call. For too many attempts, it says how long
+// to wait.
+function detailOf(response, answer) {
+  const wait = Number(response.headers.get("Retry-After"));
+  if (response.status === 429 && wait > 0) {
+    const [count, unit] = wait > 90 ? [Math.ceil(wait / 60), "minutes"] : [wait, wait === 1 ? "second" : "seconds"];
+    return `Too many attempts. Try again in ${count} ${unit}.`;
+  }
+  return typeof answer.detail === "string" ? answer.detail : "This did not work. Try again later.";
 }
 
 export const call = async (method, path, body) => (await ask(method, path, body)).answer;
@@ -52,9 +76,9 @@ export function tell(text) {
 
 export const warn = (text) => { element("alert").textContent = text; };
 
-// signedOut opens the sign-in page at the same URL, and says why.
+// signedOut loads the page again, which is the sign-in page if nobody is signed in. The notice says why.
 export function signedOut(notice) {
-  const target = new URL(location.pathname, location.origin);
+  const target = new URL(location);
   target.searchParams.set("notice", notice);
   location.replace(target);
 }
@@ -89,8 +113,9 @@ export function removeRefusals(form) {
 }
 
 // showProblem shows the error of an action: beside the refused field, else at the top of the form
-// or of the page.
+// or of the page. The form of a closed dialog is no longer in the page.
 export function showProblem(problem, form) {
+  if (!form?.isConnected) form = undefined;
   const field = form && refusedField(form, problem);
   if (field) {
     showRefusal(field, problem.message);
@@ -144,16 +169,24 @@ export async function act(action, form) {
   }
 }
 
-// show runs an action that only reads. Its error is shown in the place of the list.
+const latest = new WeakMap(); // the latest call of show for each place
+
+// show runs an action that only reads. Its error is shown in the place of the list. The result of an
+// earlier call that ends after a later one is older, so show drops it.
 export async function show(place, action) {
+  const current = {};
+  latest.set(place, current);
   place.setAttribute("aria-busy", "true");
+  let content;
   try {
-    place.replaceChildren(...[await withProgress(action)].flat());
+    content = [await withProgress(action)].flat();
   } catch (problem) {
     if (problem.status === 401) signedOut("ended");
-    else if (problem.name !== "AbortError") place.replaceChildren(failure(problem, () => show(place, action)));
-    else return;
+    if (problem.name === "AbortError") return;
+    content = [failure(problem, () => show(place, action))];
   }
+  if (latest.get(place) !== current) return;
+  place.replaceChildren(...content);
   place.setAttribute("aria-busy", "false");
 }
 
@@ -184,6 +217,12 @@ export const name = (text) => make("bdi", text);
 const notices = new Map([
   ["ended", "You have been signed out. Sign in again."],
   ["rotated", "Sign in with the new secret."],
+  ["other", "Another user is signed in now. Nothing was changed."],
+]);
+const successes = new Map([
+  ["out", "You are signed out."],
+  ["deleted", "The user is deleted."],
+  ["disconnected", "GitHub is disconnected."],
 ]);
 const failures = new Map([
   ["denied", "You did not allow it at GitHub. Nothing has changed."],
@@ -193,13 +232,20 @@ const failures = new Map([
   ["unavailable", "GitHub or this service cannot answer now. Try again later."],
 ]);
 
+// noticeOf returns the notice of the query, or "" if it cannot be true. Anybody can make a link with a notice.
+function noticeOf(query) {
+  const notice = query.get("notice") ?? "";
+  const needsUser = {ended: false, rotated: false, out: false, other: true, deleted: true}[notice];
+  return needsUser === undefined || needsUser === !!page.user ? notice : "";
+}
+
 // arrive shows the result of a GitHub flow or of signing out, which is in the URL of the page. It
 // removes the result from the URL, so that a reload does not show the message again.
 function arrive() {
-  const query = new URLSearchParams(location.search);
+  const query = new URLSearchParams(location.search), notice = noticeOf(query);
   if (query.has("error")) warn(failures.get(query.get("error")) ?? "This did not work at GitHub. Begin again.");
-  else if (notices.has(query.get("notice"))) warn(notices.get(query.get("notice")));
-  else if (query.get("notice") === "out") tell("You are signed out.");
+  else if (notices.has(notice)) warn(notices.get(notice));
+  else if (successes.has(notice)) tell(successes.get(notice));
   else if (query.has("connected")) tell(page.user ? "GitHub is connected." : "GitHub is connected. Sign in again.");
   for (const key of ["error", "notice", "connected", "moved"]) query.delete(key);
   if (`?${query}` !== location.search) history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : ""));
@@ -210,7 +256,12 @@ element("sign-out")?.addEventListener("click", () => act(async () => {
   location.replace(`${url("/")}?notice=out`);
 }));
 
-document.querySelector(".nav [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
+// In a narrow window, the navigation scrolls sideways.
+function showCurrent() {
+  document.querySelector(".nav [aria-current]")?.scrollIntoView({block: "nearest", inline: "center"});
+}
+addEventListener("resize", showCurrent);
+showCurrent();
 
 // The browser may keep the page for its Back button. It then must not show what the user could see
 // before, because another person may press the button.

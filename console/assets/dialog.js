@@ -34,23 +34,34 @@ function open(dialog) {
 // ask opens a dialog with a form. The button runs the action with the values of the form. The
 // dialog stays open if the action fails, and shows the error. The result is that of the action, or
 // undefined if the user cancels.
+//
+// While the action runs, the user cannot cancel, because the service makes the change anyway: the page
+// would not show a new secret. The browser closes the dialog at a second Escape all the same, so ask waits
+// for the action.
 export async function ask({heading, content, yes, danger = false, action}) {
   const submit = make("button", yes, {class: danger ? "button danger fill" : "button primary"});
   const cancel = make("button", "Cancel", {class: "button", type: "button"});
   const {dialog, form} = frame(heading, [...content, make("div", [cancel, submit], {class: "dialog-actions"})], danger ? {role: "alertdialog"} : {});
-  let result;
-  cancel.addEventListener("click", () => dialog.close());
+  let result, running;
+  cancel.addEventListener("click", () => { if (!running) dialog.close(); });
+  dialog.addEventListener("cancel", (event) => { if (running) event.preventDefault(); });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (!complete(form)) return;
+    if (running) return;
     submit.setAttribute("aria-busy", "true");
-    const done = await act(async () => { result = await action(new FormData(form)) ?? true; }, form);
+    cancel.setAttribute("aria-disabled", "true");
+    running = act(async () => { result = await action(new FormData(form)) ?? true; }, form);
+    const done = await running;
+    running = undefined;
     submit.removeAttribute("aria-busy");
+    cancel.removeAttribute("aria-disabled");
     if (done) dialog.close();
   });
   const closed = open(dialog);
   if (danger) cancel.focus();
   await closed;
+  await running;
   return result;
 }
 

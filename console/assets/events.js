@@ -1,5 +1,5 @@
 // The audit trail, for a super user.
-import {ask, element, make, show} from "./core.js";
+import {ask, element, make, page, show} from "./core.js";
 import {button} from "./dialog.js";
 import {eventTable, kinds} from "./eventlist.js";
 import {empty, pager} from "./table.js";
@@ -15,10 +15,6 @@ function first() {
   const chosen = new URLSearchParams([...new FormData(filters)].map(([key, value]) => [key, value.trim()]).filter(([, value]) => value));
   history.replaceState(null, "", location.pathname + (chosen.size ? `?${chosen}` : ""));
   const query = new URLSearchParams(chosen);
-  if (chosen.has("user")) {
-    query.delete("user");
-    query.set("user_id", chosen.get("user"));
-  }
   // The days are those of the user's time zone. The last day is included.
   if (chosen.has("from")) query.set("from", new Date(`${chosen.get("from")}T00:00`).toISOString());
   if (chosen.has("to")) {
@@ -31,12 +27,28 @@ function first() {
   return `/auth/events?${query}`;
 }
 
+// withID returns the path with the ID of the user whom the filter names by ID, username or e-mail address.
+async function withID(path, signal) {
+  const [base, query] = path.split("?"), parameters = new URLSearchParams(query), user = parameters.get("user");
+  if (!user) return path;
+  parameters.delete("user");
+  parameters.set("user_id", user);
+  if (page.users && !/^[A-Z2-7]{26}$/.test(user)) {
+    const search = new URLSearchParams({search: user, kind: "all", limit: "200"});
+    const {answer} = await ask("GET", `/auth/users?${search}`, undefined, signal);
+    const isUser = (name) => name?.toLowerCase() === user.toLowerCase();
+    const found = answer.find(({username, email}) => isUser(username) || isUser(email));
+    if (found) parameters.set("user_id", found.user_id);
+  }
+  return `${base}?${parameters}`;
+}
+
 async function load(path) {
   searching.abort();
   searching = new AbortController();
   const {signal} = searching;
   await show(element("list"), async () => {
-    const found = await ask("GET", path, undefined, signal);
+    const found = await ask("GET", await withID(path, signal), undefined, signal);
     state.now = path;
     state.next = found.next;
     pager(element("pager"), state, load);

@@ -79,7 +79,13 @@ export function client(agent) {
   if (browser) return system ? `${browser} on ${system}` : browser;
   const program = /^([\w.+-]{1,40})\/[\w.+-]+/.exec(agent)?.[1];
   if (program) return system ? `${program} on ${system}` : program;
-  return name(agent);
+  return short(agent);
+}
+
+// short returns the beginning of a long text, so that a stranger cannot fill a page with one text.
+function short(text, most = 60) {
+  const letters = [...text];
+  return letters.length <= most ? name(text) : make("bdi", `${letters.slice(0, most - 1).join("")}…`, {title: text});
 }
 
 const methods = new Map([["access_key", "Access key"], ["github", "GitHub"], ["host", "This service"], ["device", "Browser, for a device"]]);

@@ -1,5 +1,5 @@
 // The page of one user, for a super user.
-import {call, element, name, page, segment, show, tell, url, make} from "./core.js";
+import {call, element, keepFocus, name, page, segment, show, tell, url, make} from "./core.js";
 import {ask, button, field} from "./dialog.js";
 import {eventTable} from "./eventlist.js";
 import {keyTable} from "./keylist.js";
@@ -9,13 +9,27 @@ import {badges, userMenu} from "./useractions.js";
 
 const path = `/auth/users/${segment(page.id)}`;
 
+// read returns the user. If there is none, it hides all other parts of the page, and returns null.
+async function read() {
+  try {
+    return await call("GET", path);
+  } catch (problem) {
+    if (problem.status !== 404) throw problem;
+    for (const section of document.querySelectorAll("main > section + section")) section.hidden = true;
+    for (const id of ["badges", "user-menu", "profile-heading"]) element(id).hidden = true;
+    element("title").textContent = "User";
+    return null;
+  }
+}
+
 const profile = () => show(element("profile"), async () => {
-  const user = await call("GET", path);
+  const user = await read();
+  if (!user) return empty("There is no such user", "The user was deleted, or the address is wrong.");
   element("title").replaceChildren(name(user.username));
   document.title = `${user.username} · ${document.title.split(" · ").at(-1)}`;
   element("badges").replaceChildren(...badges(user));
   element("user-menu").replaceChildren(
-    button("Rename…", () => rename(user)), ...userMenu(user, all, () => location.assign(url("/users")), "More actions"));
+    button("Rename…", () => rename(user)), ...userMenu(user, all, () => location.assign(`${url("/users")}?notice=deleted`), "More actions"));
   const list = [
     ["E-mail", user.email ? name(user.email) : none("None")],
     ["Created", date(user.created_at, "Unknown")],
@@ -37,9 +51,10 @@ const sessions = () => show(element("sessions"), async () => {
   return list.length ? sessionTable(list, all) : empty("No sessions", "This user is not signed in anywhere.");
 });
 
-const events = () => show(element("events"), async () => {
+const events = () => element("events") && show(element("events"), async () => {
   const list = await call("GET", `/auth/events?user_id=${encodeURIComponent(page.id)}&limit=20`);
   if (!list.length) return empty("No events", "The audit trail has nothing about this user.");
+  if (!page.events) return eventTable(list, false);
   const more = make("p", make("a", "All events of this user", {href: url(`/events?user=${encodeURIComponent(page.id)}`)}), {class: "list-note"});
   return [eventTable(list, false), more];
 });
@@ -64,6 +79,7 @@ async function rename(user) {
   });
   if (!done) return;
   await all();
+  keepFocus();
   tell("The changes are saved.");
 }
 

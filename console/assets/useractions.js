@@ -1,5 +1,5 @@
 // What a super user can do with a user.
-import {call, keepFocus, make, name, segment, tell} from "./core.js";
+import {call, keepFocus, make, name, page, segment, tell} from "./core.js";
 import {ask, menu, showSecret} from "./dialog.js";
 import {badge} from "./table.js";
 
@@ -19,19 +19,17 @@ export function userMenu(user, again, gone = again, text = undefined) {
   const who = user.username;
   const change = async (wanted, said, question) => {
     const done = await ask({...question, action: () => call("PATCH", pathOf(user), wanted)});
-    await finish(done, again, said);
+    await finish(done, user.user_id === page.user ? () => location.reload() : again, said); // the pages change
   };
-  const list = [];
-  list.push(user.is_super_user
-    ? {text: "Make a plain user…", run: () => change({is_super_user: false}, `${who} is a plain user now.`, {heading: ["Make ", name(who), " a plain user?"], content: [make("p", "The user can then no longer manage other users.")], yes: "Make a plain user", danger: true})}
-    : {text: "Make a super user…", run: () => change({is_super_user: true}, `${who} is a super user now.`, {heading: ["Make ", name(who), " a super user?"], content: [make("p", "A super user can do everything with all users, and can read the audit trail.")], yes: "Make a super user"})});
-  list.push({text: "Revoke all sessions…", run: () => revokeSessions(user, again)});
-  list.push({text: "Replace credentials…", run: () => replace(user, again)});
-  list.push(null);
-  list.push(user.is_active
-    ? {text: "Disable…", danger: true, run: () => change({is_active: false}, `${who} is disabled.`, {heading: ["Disable ", name(who), "?"], content: [make("p", "All sessions end, and no access key works until the user is enabled again.")], yes: "Disable", danger: true})}
-    : {text: "Enable…", run: () => change({is_active: true}, `${who} is enabled.`, {heading: ["Enable ", name(who), "?"], content: [make("p", "The user can sign in again, and the access keys work again.")], yes: "Enable"})});
-  list.push({text: "Delete…", danger: true, run: () => remove(user, gone)});
+  const plain = [], dangerous = []; // an action is dangerous if its question is
+  if (user.is_super_user) dangerous.push({text: "Make a plain user…", run: () => change({is_super_user: false}, `${who} is a plain user now.`, {heading: ["Make ", name(who), " a plain user?"], content: [make("p", "The user can then no longer manage other users.")], yes: "Make a plain user", danger: true})});
+  else plain.push({text: "Make a super user…", run: () => change({is_super_user: true}, `${who} is a super user now.`, {heading: ["Make ", name(who), " a super user?"], content: [make("p", "A super user can do everything with all users, and can read the audit trail.")], yes: "Make a super user"})});
+  dangerous.push({text: "Revoke all sessions…", run: () => revokeSessions(user, again)});
+  dangerous.push({text: "Replace credentials…", run: () => replace(user, again)});
+  if (user.is_active) dangerous.push({text: "Disable…", run: () => change({is_active: false}, `${who} is disabled.`, {heading: ["Disable ", name(who), "?"], content: [make("p", "All sessions end, and no access key works until the user is enabled again.")], yes: "Disable", danger: true})});
+  else plain.push({text: "Enable…", run: () => change({is_active: true}, `${who} is enabled.`, {heading: ["Enable ", name(who), "?"], content: [make("p", "The user can sign in again, and the access keys work again.")], yes: "Enable"})});
+  dangerous.push({text: "Delete…", run: () => remove(user, gone)});
+  const list = [...plain, ...plain.length ? [null] : [], ...dangerous.map((action) => ({...action, danger: true}))];
   return menu(who, list, text);
 }
 

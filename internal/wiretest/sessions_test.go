@@ -54,6 +54,31 @@ func TestAUserListsAndRevokesTheirSessions(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, f.sendAs(second, "GET", "/auth/sessions", "").status)
 }
 
+func TestAUserSignsOutEverywhereElse(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	others := []string{f.loginFrom("curl/8.14.1"), f.loginFrom("curl/8.14.1")}
+	own, admin := f.loginFrom("Mozilla/5.0 (X11; Linux x86_64)"), f.signIn(f.admin)
+	for _, query := range []string{"", "?except", "?except=", "?except=others", "?except=Current",
+		"?Except=current", "?except=current&except=current"} {
+		r := f.sendAs(own, "DELETE", "/auth/sessions"+query, "")
+		require.Equal(t, http.StatusUnprocessableEntity, r.status, query)
+	}
+	require.Len(t, f.sendAs(own, "GET", "/auth/sessions", "").array(t), 3)
+
+	r := f.sendAs(own, "DELETE", "/auth/sessions?except=current", "")
+	require.Equal(t, http.StatusOK, r.status)
+	require.JSONEq(t, `{"revoked_count": 2}`, r.body)
+	for _, other := range others {
+		require.Equal(t, http.StatusUnauthorized, f.sendAs(other, "GET", "/auth/user", "").status)
+	}
+	require.Len(t, f.sendAs(own, "GET", "/auth/sessions", "").array(t), 1)
+	require.Equal(t, http.StatusOK, f.sendAs(admin, "GET", "/auth/user", "").status, "another user")
+	require.JSONEq(t, `{"revoked_count": 0}`, f.sendAs(own, "DELETE", "/auth/sessions?except=current", "").body)
+	require.Equal(t, http.StatusOK, f.sendAs(f.loginFrom("curl/8.14.1"), "GET", "/auth/user", "").status,
+		"a later session")
+}
+
 func TestASessionOfAGitHubSignInHasTheMethodAndTheClient(t *testing.T) {
 	t.Parallel()
 	g := newGitHub(t)

@@ -163,6 +163,10 @@ func runKeyRotate(ctx context.Context, c *call) error {
 	}
 	return c.givePair(ctx, "key rotate "+key.ID, func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		pair, err := c.Service.Credentials().Rotate(ctx, authority, key.ID, c.options.overlap)
+		if errors.Is(err, auth.ErrRotating) {
+			err = fmt.Errorf("the earlier secret of this key still works: rotate the key again when it does "+
+				"not, or revoke the key and add another one: %w", err)
+		}
 		return &owner, pair, err
 	})
 }

@@ -54,6 +54,15 @@ func TestAValueThatTheServiceRefusesIsAUsageError(t *testing.T) {
 	require.Len(t, decodeLines(t, f.ok("key", "list", "root", "-json")), 1)
 }
 
+func TestAKeyWhoseEarlierSecretWorksIsNotRotatedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, memstore.New())
+	key := f.object("init", "root")["access_key"].(string)
+	f.ok("key", "rotate", key, "-overlap", "1h")
+	_, problem := f.run(authcmd.ExitFailed, "", "key", "rotate", key, "-yes")
+	require.Contains(t, problem, "the earlier secret of this key still works: rotate the key again when")
+}
+
 func TestATakenNameIsSaidInWords(t *testing.T) {
 	t.Parallel()
 	onStores(t, func(t *testing.T, store auth.AccountStore) {

@@ -111,7 +111,7 @@ func TestAnInterruptedImportContinues(t *testing.T) {
 	file := filepath.Join(dir, "users.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o600))
 	shown := interrupt(t, 1, env, " %, ", "import", "-batch", "10", "-vouch-for-sha256", file)
-	require.Contains(t, shown, "sallyport: interrupted: the import is not complete: run the same command again")
+	require.Contains(t, shown, "sallyport: interrupted: the import is not complete: run the same command")
 	added := regexp.MustCompile(`added (\d+) users?; `).FindStringSubmatch(shown)[1]
 	out, _ := execute(t, 0, env, "", "import", "-vouch-for-sha256", file)
 	require.Contains(t, out, "; "+added+" were present; 0 lines were rejected")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	_ "github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -41,6 +42,9 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	if err != nil {
 		return authcmd.Host{}, nil, err
 	}
+	if err := connect(ctx, db, 10*time.Second); err != nil {
+		return authcmd.Host{}, db, err
+	}
 	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: dialect, Prefix: c.Prefix,
 		SkipMigrations: !create})
 	if errors.Is(err, sqlstore.ErrNoTables) {
@@ -56,6 +60,21 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	}
 	svc, err := auth.New(store, cfg)
 	return authcmd.Host{Service: svc, Store: store, Config: cfg, KeyCreatedAt: keyCreatedAt}, db, err
+}
+
+// connect returns an error if the server does not answer in the given time. A server that accepts connections
+// and is stuck would otherwise keep an operator waiting forever.
+func connect(ctx context.Context, db *sql.DB, patience time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer in %s", patience))
+	defer cancel()
+	err := db.PingContext(ctx)
+	if err != nil && context.Cause(ctx) != ctx.Err() {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	if err != nil {
+		return fmt.Errorf("connect to the database: %w", err)
+	}
+	return nil
 }
 
 // withSettings adds the settings that sqlstore recommends to a data source name for SQLite without

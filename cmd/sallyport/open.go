@@ -11,7 +11,8 @@ import (
 	"strings"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql"
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authcmd"
@@ -52,7 +53,7 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 			"source name or the prefix. For a new service, 'sallyport init' makes the tables")
 	}
 	if err != nil {
-		return authcmd.Host{}, db, err
+		return authcmd.Host{}, db, advise(err)
 	}
 	cfg, keyCreatedAt, err := c.auth()
 	if err != nil {
@@ -75,6 +76,24 @@ func connect(ctx context.Context, db *sql.DB, patience time.Duration) error {
 		return fmt.Errorf("connect to the database: %w", err)
 	}
 	return nil
+}
+
+// advise adds to an error of sqlstore.Open what an operator can do.
+func advise(err error) error {
+	pg, isPg := errors.AsType[*pgconn.PgError](err)
+	my, isMy := errors.AsType[*mysql.MySQLError](err)
+	switch text := err.Error(); {
+	case isPg && pg.Code == "42501", // insufficient_privilege
+		isMy && (my.Number == 1142 || my.Number == 1143): // a right on a table or a column is missing
+		return fmt.Errorf("%w: grant SELECT, INSERT, UPDATE and DELETE on all tables of the service to the "+
+			"database user", err)
+	case strings.Contains(text, "check the tables"), strings.Contains(text, "the tables have version"):
+		// The operator must not migrate the tables of a running service.
+		text = strings.TrimSuffix(text, ": apply the later files of Migrations")
+		return fmt.Errorf("%s: use sallyport in the version of the library that the service has. If a table "+
+			"was changed by hand, restore it from a backup", text)
+	}
+	return err
 }
 
 // withSettings adds the settings that sqlstore recommends to a data source name for SQLite without

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -38,18 +37,7 @@ func TestPruneKeepsTheEventsOfAServiceWhoseRetentionIsNotKnown(t *testing.T) {
 // age makes all events of the database older.
 func age(t *testing.T, dsn string, by time.Duration) {
 	t.Helper()
-	driver := "sqlite"
-	switch {
-	case strings.HasPrefix(dsn, "postgres"):
-		driver = "pgx"
-	case strings.Contains(dsn, "@tcp("):
-		driver = "mysql"
-	}
-	db, err := sql.Open(driver, dsn)
-	require.NoError(t, err)
-	defer db.Close()
-	_, err = db.ExecContext(t.Context(), fmt.Sprintf(`UPDATE auth_events SET at = at - %d`, by.Microseconds()))
-	require.NoError(t, err)
+	execSQL(t, dsn, fmt.Sprintf(`UPDATE auth_events SET at = at - %d`, by.Microseconds()))
 }
 
 func TestDurationsOfTheConfiguration(t *testing.T) {

@@ -208,6 +208,14 @@ func TestAUsernameThatIsAnotherUsersIDOrEmailChangesNeitherUser(t *testing.T) {
 	require.Equal(t, id, f.object("user", "show", "id:"+id)["user_id"])
 	require.Equal(t, id, f.object("user", "show", "email:alice@example.com")["user_id"])
 	require.NotEqual(t, id, f.object("user", "show", "name:alice@example.com")["user_id"])
+	odd := f.object("user", "add", "email:x")["user"].(map[string]any)["user_id"]
+	require.Equal(t, odd, f.object("user", "show", "name:email:x")["user_id"])
+	for _, nobody := range []string{
+		"", "name:", "email:", "id:", "a\x00", strings.Repeat("a", 300), "alic", "name:alic", "email:alice@",
+	} {
+		_, problem := f.run(authcmd.ExitFailed, "", "user", "show", nobody)
+		require.Contains(t, problem, "no user", nobody)
+	}
 }
 
 func TestFindLeakedNamesTheOwnerAndRevokesOnlyAWorkingSecret(t *testing.T) {

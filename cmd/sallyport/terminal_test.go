@@ -16,9 +16,8 @@ import (
 	"github.com/sallyport-go/auth/internal/testenv"
 )
 
-// inTerminal runs the program in a terminal, types the text, and requires the exit code. It returns what
-// the terminal shows.
-func inTerminal(t *testing.T, code int, env []string, typed string, args ...string) string {
+// startInTerminal starts the program in a terminal.
+func startInTerminal(t *testing.T, env, args []string) (*exec.Cmd, *os.File) {
 	t.Helper()
 	cmd := exec.Command(binary, args...)
 	cmd.Env = append(cleanEnv(), env...)
@@ -26,8 +25,16 @@ func inTerminal(t *testing.T, code int, env []string, typed string, args ...stri
 	if err != nil {
 		testenv.Skip(t, "this machine has no terminals: "+err.Error())
 	}
-	defer terminal.Close()
-	_, err = io.WriteString(terminal, typed)
+	t.Cleanup(func() { _ = terminal.Close() })
+	return cmd, terminal
+}
+
+// inTerminal runs the program in a terminal, types the text, and requires the exit code. It returns what
+// the terminal shows.
+func inTerminal(t *testing.T, code int, env []string, typed string, args ...string) string {
+	t.Helper()
+	cmd, terminal := startInTerminal(t, env, args)
+	_, err := io.WriteString(terminal, typed)
 	require.NoError(t, err)
 	shown, _ := io.ReadAll(terminal) // Linux ends a terminal with an error
 	require.Equal(t, code, exitCode(t, cmd.Wait()), "%s", shown)
@@ -55,13 +62,7 @@ func TestATerminalIsAskedBeforeAChangeThatCannotBeUndone(t *testing.T) {
 // the exit code. It returns what the terminal shows.
 func interrupt(t *testing.T, code int, env []string, at string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(binary, args...)
-	cmd.Env = append(cleanEnv(), env...)
-	terminal, err := pty.Start(cmd)
-	if err != nil {
-		testenv.Skip(t, "this machine has no terminals: "+err.Error())
-	}
-	defer terminal.Close()
+	cmd, terminal := startInTerminal(t, env, args)
 	var shown strings.Builder
 	buffer, pressed := make([]byte, 1<<12), false
 	for {

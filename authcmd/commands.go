@@ -117,7 +117,7 @@ Import needs Credentials.AllowImported in the configuration.`,
 	{
 		name: "events", short: "list the audit trail", json: true, run: runEvents,
 		flags: func(f *flag.FlagSet, o *options) {
-			f.IntVar(&o.number, "n", 50, "list at most `n` events")
+			f.IntVar(&o.number, "n", 50, "list at most `n` events. Default 50")
 			f.StringVar(&o.user, "user", "", "list only events about this `USER`")
 			f.StringVar(&o.actor, "actor", "", "list only events that this `USER` caused")
 			f.StringVar(&o.kind, "kind", "", "list only events of this `kind`, such as key.revoked")
@@ -151,8 +151,8 @@ func emailFlag(f *flag.FlagSet, o *options) {
 func keyFlags(f *flag.FlagSet, o *options) {
 	f.StringVar(&o.label, "label", "", "the `label` of the key")
 	f.StringVar(&o.expires, "expires", "",
-		"when the key expires: a `time` such as 2027-01-31T12:00:00Z, or a duration such as 90d or 12h.\n"+
-			"Default never")
+		"when the key expires: a `time` such as 2027-01-31T12:00:00Z, a date such as 2027-01-31, "+
+			"or a duration such as 90d or 12h. Default never")
 	f.StringVar(&o.scopes, "scopes", "",
 		"limit the key to these `scopes`, separated by commas. Default no limit")
 	f.BoolVar(&o.mustRotate, "must-rotate", false,

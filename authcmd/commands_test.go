@@ -158,10 +158,16 @@ func TestNoUserLosesAllKeysBecauseThePeppersAreMissing(t *testing.T) {
 			cfg.Credentials.Peppers = []auth.SymmetricKey{newSymmetric("pepper-1")}
 		})
 		made, service := f.object("init", "root"), f.host
-		for _, command := range []string{"recover", "user reset"} {
+		key := made["access_key"].(string)
+		for _, line := range []string{
+			"recover root", "user reset root", "key rotate " + key, "key add root", "user add alice",
+		} {
 			for _, peppers := range [][]auth.SymmetricKey{nil, {newSymmetric("pepper-2")}} {
 				f.change(func(cfg *auth.Config) { cfg.Credentials.Peppers = peppers })
-				args := append(strings.Fields(command), "root", "-yes")
+				args := strings.Fields(line)
+				if args[1] != "add" {
+					args = append(args, "-yes")
+				}
 				_, problem := f.run(authcmd.ExitFailed, "", args...)
 				require.Contains(t, problem, `the pepper "pepper-1"`)
 				require.Contains(t, problem, "nothing was changed")
@@ -169,6 +175,7 @@ func TestNoUserLosesAllKeysBecauseThePeppersAreMissing(t *testing.T) {
 				require.NoError(t, f.signIn(made), "the present key still works")
 			}
 		}
+		require.Len(t, decodeLines(t, f.ok("user", "list", "-json")), 1)
 		// The operator says that the peppers are lost.
 		f.change(func(cfg *auth.Config) { cfg.Credentials.Peppers = []auth.SymmetricKey{auth.NoPepper()} })
 		require.NoError(t, f.signIn(f.object("recover", "root", "-yes")))
@@ -201,6 +208,14 @@ func TestAUsernameThatIsAnotherUsersIDOrEmailChangesNeitherUser(t *testing.T) {
 	require.Equal(t, id, f.object("user", "show", "id:"+id)["user_id"])
 	require.Equal(t, id, f.object("user", "show", "email:alice@example.com")["user_id"])
 	require.NotEqual(t, id, f.object("user", "show", "name:alice@example.com")["user_id"])
+	odd := f.object("user", "add", "email:x")["user"].(map[string]any)["user_id"]
+	require.Equal(t, odd, f.object("user", "show", "name:email:x")["user_id"])
+	for _, nobody := range []string{
+		"", "name:", "email:", "id:", "a\x00", strings.Repeat("a", 300), "alic", "name:alic", "email:alice@",
+	} {
+		_, problem := f.run(authcmd.ExitFailed, "", "user", "show", nobody)
+		require.Contains(t, problem, "no user", nobody)
+	}
 }
 
 func TestFindLeakedNamesTheOwnerAndRevokesOnlyAWorkingSecret(t *testing.T) {

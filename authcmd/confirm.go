@@ -2,6 +2,7 @@ package authcmd
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,7 @@ var errUnconfirmed = errors.New("nothing was changed")
 
 // confirm asks the operator whether to make the change, which cannot be undone. The text is a sentence
 // about the change. confirm returns errUnconfirmed if the operator does not agree or cannot be asked.
-func (c *call) confirm(format string, args ...any) error {
+func (c *call) confirm(ctx context.Context, format string, args ...any) error {
 	if c.options.yes {
 		return nil
 	}
@@ -24,7 +25,11 @@ func (c *call) confirm(format string, args ...any) error {
 	}
 	fmt.Fprintf(c.stdio.Err, "%s This cannot be undone.\nType yes to continue: ",
 		printable(fmt.Sprintf(format, args...)))
-	answer, err := bufio.NewReader(c.stdio.In).ReadString('\n')
+	answer, err := bufio.NewReader(c.input(ctx)).ReadString('\n')
+	if ctx.Err() != nil {
+		fmt.Fprintln(c.stdio.Err) // the cursor is behind the question
+		return fmt.Errorf("interrupted: %w", errUnconfirmed)
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -36,6 +41,41 @@ func (c *call) confirm(format string, args ...any) error {
 			"terminal: %w", c.command.name, errUnconfirmed)
 	default:
 		return fmt.Errorf("the answer was not yes: %w", errUnconfirmed)
+	}
+}
+
+// input returns the standard input. If it is a file, which can be a terminal, a read ends when ctx ends.
+func (c *call) input(ctx context.Context) io.Reader {
+	if file, ok := c.stdio.In.(*os.File); ok {
+		return interruptible{ctx, file}
+	}
+	return c.stdio.In
+}
+
+// interruptible is a reader whose reads end when ctx ends. A read of a terminal cannot be ended. So each read
+// has a goroutine, which interruptible then leaves behind.
+type interruptible struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+// Read reads into p, or returns the error of the context.
+func (r interruptible) Read(p []byte) (int, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		buffer := make([]byte, len(p)) // not p, which the caller may use after the end of ctx
+		n, err := r.in.Read(buffer)
+		done <- result{buffer[:n], err}
+	}()
+	select {
+	case read := <-done:
+		return copy(p, read.data), read.err
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
 	}
 }
 

@@ -6,6 +6,7 @@
 //	func main() {
 //		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 //		defer stop()
+//		signal.Ignore(syscall.SIGPIPE) // Run says if a new secret could not be written
 //		host := authcmd.Host{Open: open} // open returns the store, the configuration and the service
 //		stdio := authcmd.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
 //		os.Exit(authcmd.Run(ctx, host, os.Args[1:], stdio))

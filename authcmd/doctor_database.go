@@ -1,9 +1,11 @@
 package authcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
+	"regexp"
 	"strings"
 	"time"
 
@@ -182,12 +184,17 @@ const maxNamed = 5
 func (d *doctor) checkAccessKeys(ctx context.Context) {
 	now := d.now()
 	expiring, old := 0, 0
+	prefixes := map[string]int{} // of the generated keys
 	for after := ""; ; {
 		page, err := d.Store.ListAllKeys(ctx, after, pageSize)
 		if d.failed("expiring-keys", err) {
 			return
 		}
 		for _, key := range page {
+			if parts := generatedKey.FindStringSubmatch(key.ID); parts != nil &&
+				generatedHash.MatchString(key.Hash) {
+				prefixes[parts[1]]++
+			}
 			switch {
 			case key.ExpiresAt.IsZero():
 			case now.Sub(key.ExpiresAt) > pruneAfter:
@@ -204,6 +211,7 @@ func (d *doctor) checkAccessKeys(ctx context.Context) {
 		}
 		after = page[len(page)-1].ID
 	}
+	d.checkPrefixes(prefixes)
 	if expiring > maxNamed {
 		d.add("expiring-keys", "List the keys of the users with 'key list'.", "%d more access keys "+
 			"expire within 14 days.",
@@ -213,6 +221,28 @@ func (d *doctor) checkAccessKeys(ctx context.Context) {
 		d.add("prune", "Call Service.Run on every instance, or run prune every day.",
 			"%s more than 30 days ago, and no instance removes expired records.",
 			quantity(old, "access key has expired", "access keys have expired"))
+	}
+}
+
+// These match the ID and the hash of a key that a service generated.
+var (
+	generatedKey  = regexp.MustCompile(`^(.+)_[0-9A-Za-z]{26}$`)
+	generatedHash = regexp.MustCompile(`^\$(hmac-)?sha256\$`)
+)
+
+// checkPrefixes finds a configuration whose prefix is not that of the service, which would reject the keys
+// that this command makes. The counts are those of the generated keys by their prefixes.
+func (d *doctor) checkPrefixes(counts map[string]int) {
+	configured := cmp.Or(d.Config.Credentials.AccessKeyPrefix, "ak_live")
+	if len(counts) == 0 || counts[configured] > 0 {
+		return
+	}
+	for prefix, count := range counts {
+		d.add("prefixes", "Set Credentials.AccessKeyPrefix and AccessSecretPrefix to those of the service. "+
+			"If the service has new prefixes, give the users new keys.",
+			"%s with %s, and none with %s, which is Credentials.AccessKeyPrefix. A service accepts only "+
+				"generated keys with its own prefix.",
+			quantity(count, "access key begins", "access keys begin"), prefix, configured)
 	}
 }
 

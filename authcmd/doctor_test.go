@@ -226,6 +226,11 @@ var faults = []fault{
 			p.run(authcmd.ExitOK, line, "import", "-vouch-for-sha256", "-")
 			p.host = healthy
 		}},
+	{name: "the prefix is not that of the service", check: "prefixes",
+		problem: "3 access keys begin with ak_live", allStores: true,
+		config: func(cfg *auth.Config) {
+			cfg.Credentials.AccessKeyPrefix, cfg.Credentials.AccessSecretPrefix = "shop_key", "shop_secret"
+		}},
 	{name: "a hash is unreadable", check: "key-hashes", problem: "1 access key has",
 		plant: func(p *patient) { p.addKey("ak-odd", "md5:00", time.Now(), time.Time{}) }},
 	{name: "other services need the secret of the signing key", check: "signing-keys", problem: "weak",

@@ -47,7 +47,7 @@ func Example() {
 	// exit code: 3
 	// exampled: no user has the ID, the username or the e-mail address "alice"
 	// exit code: 1
-	// exampled: key add needs 1 argument, and got 0 arguments
+	// exampled: key add needs 1 argument, and got 0: exampled key add [flags] USER
 	// Run 'exampled help key add' for usage.
 	// exit code: 2
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,15 +87,37 @@ func onlyUser(arg string, found []auth.User) (auth.User, error) {
 	return auth.User{}, fmt.Errorf("%q matches several users; name one of them by the ID:%s", arg, &list)
 }
 
-// matching returns all users that the argument names.
+// matching returns all users that the argument names. It searches in the order of the names, for which a
+// store has an index, because reading all users of a large service takes minutes.
 func (c *call) matching(ctx context.Context, arg string) (found []auth.User, err error) {
+	users, err := c.users()
+	if err != nil {
+		return nil, err
+	}
 	matches := matcher(arg)
-	err = c.eachUser(ctx, auth.UserQuery{}, func(user auth.User) error {
-		if matches(user) {
-			found = append(found, user)
-		}
-		return nil
-	})
+	name, oneWay := strings.CutPrefix(arg, "name:")
+	if !oneWay {
+		name, oneWay = strings.CutPrefix(arg, "email:")
+	}
+	query := auth.UserQuery{Search: name}
+	if name != "" && query.Validate() == nil { // otherwise, no user has this name
+		err = c.eachUser(ctx, query, func(user auth.User) error {
+			if matches(user) {
+				found = append(found, user)
+			}
+			return nil
+		})
+	}
+	if err != nil || oneWay {
+		return found, err
+	}
+	byID, err := users.FindUser(ctx, arg)
+	if errors.Is(err, auth.ErrNotFound) {
+		return found, nil
+	}
+	if err == nil && !slices.ContainsFunc(found, func(u auth.User) bool { return u.ID == byID.ID }) {
+		found = append(found, byID)
+	}
 	return found, err
 }
 
@@ -110,7 +133,7 @@ func matcher(arg string) func(auth.User) bool {
 		if email != "" && auth.FoldASCII(u.Email) == email {
 			return true
 		}
-		return !byEmail && (u.ID == arg || auth.FoldASCII(u.Username) == email)
+		return !byEmail && auth.FoldASCII(u.Username) == email
 	}
 }
 

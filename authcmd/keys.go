@@ -117,6 +117,9 @@ func runKeyAdd(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.requirePeppers(ctx); err != nil {
+		return err
+	}
 	return c.givePair(ctx, "key add "+
 		"id:"+user.ID, func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		pair, err := c.Service.Credentials().Issue(ctx, authority, user.ID, options)
@@ -138,19 +141,32 @@ func (c *call) findKey(ctx context.Context, id string) (auth.AccessKey, auth.Use
 	return key, owner, err
 }
 
+// maxOverlap is the maximum overlap of [auth.CredentialVerifier.Rotate].
+const maxOverlap = 7 * day
+
 func runKeyRotate(ctx context.Context, c *call) error {
+	if c.options.overlap < 0 || c.options.overlap > maxOverlap {
+		return usageError{c.command.name, "-overlap must be from 0 to 168h"}
+	}
 	key, owner, err := c.findKey(ctx, c.args[0])
 	if err != nil {
 		return err
 	}
+	if err := c.requirePeppers(ctx); err != nil {
+		return err
+	}
 	if c.options.overlap == 0 {
-		if err := c.confirm("Key rotate ends the present secret of the key %s of %s at once.", key.ID,
+		if err := c.confirm(ctx, "Key rotate ends the present secret of the key %s of %s at once.", key.ID,
 			described(owner)); err != nil {
 			return err
 		}
 	}
 	return c.givePair(ctx, "key rotate "+key.ID, func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		pair, err := c.Service.Credentials().Rotate(ctx, authority, key.ID, c.options.overlap)
+		if errors.Is(err, auth.ErrRotating) {
+			err = fmt.Errorf("the earlier secret of this key still works: rotate the key again when it does "+
+				"not, or revoke the key and add another one: %w", err)
+		}
 		return &owner, pair, err
 	})
 }
@@ -160,7 +176,7 @@ func runKeyRevoke(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.confirm("Key revoke revokes the key %s of %s, and the sessions that it opened.", key.ID,
+	if err := c.confirm(ctx, "Key revoke revokes the key %s of %s, and the sessions that it opened.", key.ID,
 		described(owner)); err != nil {
 		return err
 	}
@@ -169,7 +185,7 @@ func runKeyRevoke(ctx context.Context, c *call) error {
 	}
 	shown := c.shownKey(key, owner)
 	shown.Status = "revoked"
-	return c.result(shown, "revoked the key %s of %s", key.ID, described(owner))
+	return c.changed(shown, "revoked the key %s of %s", key.ID, described(owner))
 }
 
 // maxLeakedText is the maximum length of the text in which key find-leaked looks for secrets.
@@ -179,7 +195,7 @@ func runFindLeaked(ctx context.Context, c *call) error {
 	if isTerminal(c.stdio.In) {
 		fmt.Fprintln(c.stdio.Err, "Paste the secret or the text, then press Enter and Ctrl-D:")
 	}
-	text, err := io.ReadAll(io.LimitReader(c.stdio.In, maxLeakedText+1))
+	text, err := io.ReadAll(io.LimitReader(c.input(ctx), maxLeakedText+1))
 	if err != nil {
 		return err
 	}
@@ -204,7 +220,11 @@ func runFindLeaked(ctx context.Context, c *call) error {
 		return errors.New("the text has no access secret of this service: compare the prefix of the " +
 			"secret with Credentials.AccessSecretPrefix in the configuration")
 	}
-	return errors.Join(failures...)
+	err = errors.Join(failures...)
+	if err != nil && c.options.revoke && len(failures) < len(seen) {
+		err = fmt.Errorf("%w\nthe keys that the output names as revoked were revoked", err)
+	}
+	return err
 }
 
 // findLeaked reports the owner of one secret, and revokes its key with -revoke. The number is the place
@@ -216,7 +236,7 @@ func (c *call) findLeaked(ctx context.Context, secret string, number int) error 
 			owner, err := c.owner(ctx, key.UserID)
 			shown := c.shownKey(key, owner)
 			shown.Status = "revoked"
-			return errors.Join(err, c.result(shown, "secret %d: revoked the key %s of %s", number, key.ID,
+			return errors.Join(err, c.changed(shown, "secret %d: revoked the key %s of %s", number, key.ID,
 				described(owner)))
 		}
 		if !errors.Is(err, auth.ErrInvalidCredentials) {

@@ -1,6 +1,7 @@
 package authcmd
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/sallyport-go/auth"
 )
@@ -25,11 +28,53 @@ func (c *call) result(value any, format string, args ...any) error {
 	return err
 }
 
+// errChanged means that a command has made its change and then failed.
+var errChanged = errors.New("the change was made")
+
+// changed is result for a command that has made a change. Its error says so.
+func (c *call) changed(value any, format string, args ...any) error {
+	if err := c.result(value, format, args...); err != nil {
+		return fmt.Errorf("%w, but this could not be written: %w", errChanged, err)
+	}
+	return nil
+}
+
 // writeJSON writes the value as one line.
 func writeJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
+	encoder := json.NewEncoder(&jsonWriter{w: w})
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(value)
+}
+
+// jsonWriter escapes the characters of JSON text that could control a terminal. Package encoding/json leaves
+// some of them as they are, such as U+009B and those that change the direction of text.
+type jsonWriter struct {
+	w       io.Writer
+	partial []byte // the beginning of a character, whose end is in the next Write
+}
+
+// Write writes the JSON text.
+func (j *jsonWriter) Write(text []byte) (int, error) {
+	rest := append(j.partial, text...)
+	var escaped []byte
+	for len(rest) > 0 && utf8.FullRune(rest) {
+		r, size := utf8.DecodeRune(rest)
+		switch {
+		case r < ' ' || unicode.IsPrint(r): // JSON has raw control characters only between values
+			escaped = append(escaped, rest[:size]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)
+		default:
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		}
+		rest = rest[size:]
+	}
+	j.partial = bytes.Clone(rest)
+	if _, err := j.w.Write(escaped); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 // table writes rows in columns, or with -json one object for each row.
@@ -80,6 +125,16 @@ func printable(text string) string {
 		}
 		return '?'
 	}, text)
+}
+
+// printableLines is printable for a text of several lines, in which tabs indent.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		rest := strings.TrimLeft(line, "\t")
+		lines[i] = line[:len(line)-len(rest)] + printable(rest)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // date returns the time for a person, or "" for the zero time.
@@ -144,7 +199,7 @@ func (s *secretSink) deliver(user *auth.User, pair auth.KeyPair, again string) e
 		out.AccessSecret, out.SecretFile = "", s.file.Name()
 		_, err = io.WriteString(s.file, lines)
 		err = errors.Join(err, s.file.Sync(), s.file.Close())
-		lines = fmt.Sprintf("access_key=%s\nThe secret is in %s.\n", pair.AccessKey, s.file.Name())
+		lines = fmt.Sprintf("access_key=%s\nThe secret is in %s.\n", pair.AccessKey, printable(s.file.Name()))
 	}
 	switch {
 	case err != nil: // the secret is lost
@@ -154,7 +209,7 @@ func (s *secretSink) deliver(user *auth.User, pair auth.KeyPair, again string) e
 		_, err = io.WriteString(s.call.stdio.Out, lines)
 	}
 	if err != nil {
-		return fmt.Errorf("the change was made, but its secret could not be written: run '%s %s': %w",
+		return fmt.Errorf("%w, but its secret could not be written: run '%s %s': %w", errChanged,
 			s.call.Name, again, err)
 	}
 	return nil

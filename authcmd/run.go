@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sallyport-go/auth"
@@ -20,7 +21,7 @@ import (
 // The results of [Run], for [os.Exit].
 const (
 	ExitOK          = 0 // the command did what it was asked to do
-	ExitFailed      = 1 // the command failed; the error says whether something was changed
+	ExitFailed      = 1 // the command failed; unless the error says so, nothing was changed
 	ExitUsage       = 2 // the arguments are not valid; nothing was changed
 	ExitFindings    = 3 // the command doctor found a problem
 	ExitUnconfirmed = 4 // the change needs a confirmation and got none; nothing was changed
@@ -92,9 +93,13 @@ var authority = auth.ByHost("authcmd")
 // are those after the name of the program. Errors, questions and progress go to stdio.Err, and results go
 // to stdio.Out.
 //
-// If ctx ends, the running call of the store ends, and Run returns [ExitFailed]. Run cannot interrupt a
-// read of stdio.In. It starts no goroutine, and does not use the command-line flags of package flag.
-// Several calls can run at the same time.
+// If ctx ends, the running call of the store ends, and Run returns [ExitFailed], or [ExitUnconfirmed] if it
+// waits for a confirmation. If Run is reading stdio.In then, and this is an *[os.File], a goroutine stays
+// behind until its read ends. Run waits for a read of any other stdio.In. Run does not use the command-line
+// flags of package flag. Several calls can run at the same time.
+//
+// A program that is killed when nobody reads its output cannot say that a new secret was lost. So ignore
+// the signal SIGPIPE in the program, as package os/signal describes.
 func Run(ctx context.Context, host Host, args []string, stdio Stdio) int {
 	if host.Name == "" {
 		host.Name = filepath.Base(os.Args[0])
@@ -107,8 +112,14 @@ func Run(ctx context.Context, host Host, args []string, stdio Stdio) int {
 		return ExitOK
 	case errors.Is(err, errFindings):
 		return ExitFindings
+	case errors.Is(err, syscall.EPIPE) && !errors.Is(err, errChanged):
+		return ExitFailed // the reader of the output, such as head, has read all that it wants
 	}
-	fmt.Fprintf(stdio.Err, "%s: %s\n", host.Name, message(err))
+	interrupted := ""
+	if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
+		interrupted = "interrupted: "
+	}
+	fmt.Fprintf(stdio.Err, "%s: %s%s\n", host.Name, interrupted, printableLines(message(err)))
 	switch {
 	case errors.As(err, &usage):
 		fmt.Fprintf(stdio.Err, "Run '%s' for usage.\n", strings.TrimSpace(host.Name+" help "+usage.command))
@@ -207,13 +218,25 @@ func run(ctx context.Context, host Host, args []string, stdio Stdio) error {
 	if c.openError == nil && (c.Service == nil || c.Store == nil) {
 		return errors.New("the program is not complete: set Service and Store of authcmd.Host")
 	}
-	return command.run(ctx, c)
+	err = command.run(ctx, c)
+	if invalid, ok := errors.AsType[*auth.InvalidError](err); ok && !errors.Is(err, errChanged) {
+		return usageError{command.name, invalid.Field + " " + invalid.Reason}
+	}
+	return err
 }
 
-// refuseSecrets returns an error if an argument contains an access secret, or a part of one.
+// passwordInDSN matches a data source name with a password.
+var passwordInDSN = regexp.MustCompile(`://[^/@\s]*:[^@\s]+@|:[^@\s]+@(tcp|unix)\(`)
+
+// refuseSecrets returns an error if an argument contains an access secret, or a part of one, or the password
+// of a database.
 func refuseSecrets(host Host, args []string) error {
 	prefixes := []string{"as_live", host.Config.Credentials.AccessSecretPrefix}
 	for i, arg := range args {
+		if passwordInDSN.MatchString(arg) {
+			return usageError{problem: fmt.Sprintf("argument %d contains a password, and other users of the "+
+				"machine can read arguments: change the password", i+1)}
+		}
 		for _, prefix := range prefixes {
 			secret := regexp.QuoteMeta(prefix) + `_[0-9A-Za-z]{30}`
 			if prefix != "" && regexp.MustCompile(secret).MatchString(arg) {
@@ -250,10 +273,21 @@ func (c *call) parse(args []string) error {
 		}
 	}
 	if wanted := strings.Fields(c.command.args); len(c.args) != len(wanted) {
-		return usageError{c.command.name, fmt.Sprintf("%s needs %s, and got %d arguments",
-			c.command.name, counted(len(wanted), "argument"), len(c.args))}
+		return usageError{c.command.name, fmt.Sprintf("%s needs %s, and got %d: %s %s",
+			c.command.name, counted(len(wanted), "argument"), len(c.args), c.Name, c.command.usage())}
 	}
-	return nil
+	return c.refuseEmptyFlags(flags)
+}
+
+// refuseEmptyFlags returns an error if a flag has an empty text or list. It comes from a variable of a script
+// that is not set. Without -expires or -scopes, for example, a key would have no limit.
+func (c *call) refuseEmptyFlags(flags *flag.FlagSet) (err error) {
+	flags.Visit(func(f *flag.Flag) {
+		if strings.Trim(f.Value.String(), " ,") == "" {
+			err = usageError{c.command.name, fmt.Sprintf("the value of -%s must not be empty", f.Name)}
+		}
+	})
+	return err
 }
 
 // findCommand returns the command that the first arguments name, and the other arguments.

@@ -80,16 +80,22 @@ func TestASecretInTheArgumentsIsRefusedAndNotRepeated(t *testing.T) {
 
 func TestANameThatControlsATerminalIsNotShownAsItIs(t *testing.T) {
 	t.Parallel()
-	const hostile = "eve\x1b[2J\r\n\u202eroot"
+	const hostile = "eve\x1b[2J\r\n\u202eroot\u009b2J\x7f\U000e0041"
 	f := newFixture(t, hostileStore{memstore.New(), hostile})
 	for _, line := range []string{
 		"user list", "user show id:u1", "session list id:u1", "events", "user show twin",
+		"user list -json", "user show id:u1 -json", "session list id:u1 -json", "events -json",
+		"user export id:u1", "user list -\x1b[2J", "user list -kind=\x1b[2J", "import \x1b[2J",
 	} {
 		var shown strings.Builder
 		authcmd.Run(t.Context(), f.host, strings.Fields(line),
 			authcmd.Stdio{In: strings.NewReader(""), Out: &shown, Err: &shown})
-		for _, control := range []string{"\x1b", "\r", "\u202e", "eve\n"} {
+		for _, control := range []string{"\x1b", "\r", "\u202e", "eve\n", "\u009b", "\x7f", "\U000e0041"} {
 			require.NotContains(t, shown.String(), control, line)
+		}
+		if strings.HasSuffix(line, " -json") {
+			require.Contains(t, shown.String(), `eve\u001b[2J\r\n\u202eroot\u009b2J\u007f\udb40\udc41`, line)
+			decodeLines(t, shown.String())
 		}
 	}
 }

@@ -53,7 +53,7 @@ func runSessionRevoke(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.result(map[string]string{"revoked_session_id": id}, "revoked the session %s", id)
+	return c.changed(map[string]string{"revoked_session_id": id}, "revoked the session %s", id)
 }
 
 func runSessionRevokeAll(ctx context.Context, c *call) error {
@@ -65,26 +65,27 @@ func runSessionRevokeAll(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.result(map[string]int{"revoked_count": revoked}, "revoked %s of %s", counted(revoked, "session"),
-		described(user))
+	return c.changed(map[string]int{"revoked_count": revoked}, "revoked %s of %s",
+		counted(revoked, "session"), described(user))
 }
 
 func runRevokeEverybody(ctx context.Context, c *call) error {
-	if err := c.confirm("Revoke-everybody revokes all sessions of all users."); err != nil {
+	if err := c.confirm(ctx, "Revoke-everybody revokes all sessions of all users."); err != nil {
 		return err
 	}
 	if err := c.Service.RevokeEverybody(ctx, authority); err != nil {
 		return err
 	}
-	return c.result(map[string]bool{"revoked_everybody": true}, "revoked all sessions of all users")
+	return c.changed(map[string]bool{"revoked_everybody": true}, "revoked all sessions of all users")
 }
 
 func runPrune(ctx context.Context, c *call) error {
 	removed, err := c.Service.Prune(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("removed %s before this error; run prune again to remove the others: %w",
+			counted(removed, "record"), err)
 	}
-	return c.result(map[string]int{"removed_count": removed}, "removed %s", counted(removed, "record"))
+	return c.changed(map[string]int{"removed_count": removed}, "removed %s", counted(removed, "record"))
 }
 
 // maxEventPage is the maximum limit of [auth.Service.Events].
@@ -145,7 +146,11 @@ type imported struct {
 }
 
 func runImport(ctx context.Context, c *call) error {
-	lines, size := c.stdio.In, int64(0)
+	if !c.Config.Credentials.AllowImported {
+		return errors.New("import needs Credentials.AllowImported in the configuration: nothing was " +
+			"changed")
+	}
+	lines, size := c.input(ctx), int64(0)
 	if name := c.args[0]; name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
@@ -157,6 +162,8 @@ func runImport(ctx context.Context, c *call) error {
 			return err
 		}
 		lines, size = file, info.Size()
+	} else if isTerminal(c.stdio.In) {
+		fmt.Fprintln(c.stdio.Err, "Type or paste the lines, then press Ctrl-D:")
 	}
 	bar := progressBar{out: c.stdio.Err, size: size, shown: isTerminal(c.stdio.Err)}
 	progress, err := c.Service.ImportUsers(ctx, authority, lines, auth.ImportOptions{
@@ -190,7 +197,8 @@ type progressBar struct {
 	shown bool  // false in a pipe
 }
 
-const barWidth = 30
+// barWidth is small, because a line that is longer than that of the terminal cannot be drawn again.
+const barWidth = 10
 
 // show draws the bar in the present line of the terminal.
 func (b progressBar) show(progress auth.ImportProgress) {
@@ -198,13 +206,13 @@ func (b progressBar) show(progress auth.ImportProgress) {
 		return
 	}
 	if b.size <= 0 {
-		fmt.Fprintf(b.out, "\r\x1b[K%d lines, %d users added", progress.Lines, progress.Added)
+		fmt.Fprintf(b.out, "\r\x1b[K%d lines, %s added", progress.Lines, counted(progress.Added, "user"))
 		return
 	}
 	done := min(float64(progress.Bytes)/float64(b.size), 1)
 	full := int(done * barWidth)
-	fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %%, %d users added", strings.Repeat("#", full),
-		strings.Repeat(" ", barWidth-full), done*100, progress.Added)
+	fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %%, %s added", strings.Repeat("#", full),
+		strings.Repeat(" ", barWidth-full), done*100, counted(progress.Added, "user"))
 }
 
 // clear removes the bar, so that another line can be written.

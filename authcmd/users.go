@@ -36,7 +36,7 @@ func runRecover(ctx context.Context, c *call) error {
 	if err := c.requirePeppers(ctx); err != nil {
 		return err
 	}
-	if err := c.confirm("Recover removes all keys, sessions and GitHub accounts of %s, and makes it an "+
+	if err := c.confirm(ctx, "Recover removes all keys, sessions and GitHub accounts of %s, and makes it an "+
 		"active super user.", described(user)); err != nil {
 		return err
 	}
@@ -52,8 +52,8 @@ func runRecover(ctx context.Context, c *call) error {
 }
 
 // requirePeppers returns an error if access keys of the service have a pepper that the configuration lacks.
-// The configuration is then probably that of another service, the new key would not work, and the command
-// would have removed the keys that do. With NoPepper(), the operator says that the pepper is lost.
+// The configuration is then probably that of another service, and a new key would not work. Some commands
+// would also have removed the keys that do. With NoPepper(), the operator says that the pepper is lost.
 func (c *call) requirePeppers(ctx context.Context) error {
 	ring := pepperIDs(c.Config)
 	if slices.Contains(ring, noPepperID) {
@@ -144,9 +144,10 @@ the audit trail. The last active super user cannot be deleted.`,
 		},
 		{
 			name: "user export", args: "USER", short: "write everything that the store keeps about a user",
-			run: runUserExport,
+			json: true, run: runUserExport,
 			long: `User export writes everything that the store keeps about the user as one JSON object, without secrets.
-docs/export.md describes it. Use it to answer a person who asks for the data about them.`,
+The object has several lines, also with -json. docs/export.md describes it. Use it to answer a person who
+asks for the data about them.`,
 		},
 	}
 }
@@ -164,7 +165,7 @@ func changeCommand(name, short, long string, change func(no, yes *bool) auth.Use
 			if err != nil {
 				return err
 			}
-			return c.result(user, "%s is now: %s, %s", described(user), status(user), role(user))
+			return c.changed(user, "%s is now: %s, %s", described(user), status(user), role(user))
 		}}
 }
 
@@ -186,7 +187,10 @@ func runUserList(ctx context.Context, c *call) error {
 		broken := cmp.Or(rule[invalid.Field], invalid.Reason)
 		return usageError{c.command.name, "-" + invalid.Field + " " + broken}
 	}
-	return errors.Join(err, table.end())
+	if err != nil {
+		return err
+	}
+	return table.end()
 }
 
 // shownUser is the JSON of user show.
@@ -230,11 +234,23 @@ func runUserAdd(ctx context.Context, c *call) error {
 	}
 	params := auth.UserParams{Username: c.args[0], Email: c.options.email, IsSuperUser: c.options.super,
 		IsService: c.options.service, Audiences: list(c.options.audiences), Key: key}
+	if err := c.requirePeppers(ctx); err != nil {
+		return err
+	}
 	return c.givePair(ctx, "user reset "+
 		""+c.args[0], func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		made, err := c.Service.Register(ctx, authority, params)
-		return &made.User, made.Pair, err
+		return &made.User, made.Pair, nameTaken(err)
 	})
+}
+
+// nameTaken returns err, or an error for an operator if a name is taken.
+func nameTaken(err error) error {
+	if !errors.Is(err, auth.ErrExists) {
+		return err
+	}
+	return fmt.Errorf("the username or the e-mail address is taken: choose another. Letter case does not "+
+		"count, and a name that a user has given up can stay taken: %w", err)
 }
 
 func runUserReset(ctx context.Context, c *call) error {
@@ -249,7 +265,7 @@ func runUserReset(ctx context.Context, c *call) error {
 	if err := c.requirePeppers(ctx); err != nil {
 		return err
 	}
-	if err := c.confirm("User reset removes all keys, sessions and GitHub accounts of %s.",
+	if err := c.confirm(ctx, "User reset removes all keys, sessions and GitHub accounts of %s.",
 		described(user)); err != nil {
 		return err
 	}
@@ -265,14 +281,14 @@ func runUserDelete(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.confirm("User delete removes %s with all keys, sessions and GitHub accounts.",
+	if err := c.confirm(ctx, "User delete removes %s with all keys, sessions and GitHub accounts.",
 		described(user)); err != nil {
 		return err
 	}
 	if err := c.Service.DeleteUser(ctx, authority, user.ID); err != nil {
 		return err
 	}
-	return c.result(map[string]string{"deleted_user_id": user.ID}, "deleted %s", described(user))
+	return c.changed(map[string]string{"deleted_user_id": user.ID}, "deleted %s", described(user))
 }
 
 func runUserExport(ctx context.Context, c *call) error {
@@ -280,5 +296,5 @@ func runUserExport(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.Service.ExportUser(ctx, c.stdio.Out, user.ID)
+	return c.Service.ExportUser(ctx, &jsonWriter{w: c.stdio.Out}, user.ID)
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +41,10 @@ type config struct {
 	AccessSecretPrefix string `json:"access_secret_prefix"`
 	AllowImported      bool   `json:"allow_imported"`
 
+	MaxTokenLifetime lifetime `json:"max_token_lifetime"`
+	AuditRetention   lifetime `json:"audit_retention"`
+	NameRetention    lifetime `json:"name_retention"`
+
 	GitHub *struct {
 		ClientID         string `json:"client_id"`
 		ClientSecretFile string `json:"client_secret_file"`
@@ -47,6 +52,32 @@ type config struct {
 		BaseURL          string `json:"base_url"`
 	} `json:"github"`
 }
+
+// lifetime is a duration in the configuration, such as "90d" or "12h".
+type lifetime time.Duration
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (l *lifetime) UnmarshalText(text []byte) error {
+	days, ok := strings.CutSuffix(string(text), "d")
+	if n, err := strconv.ParseUint(days, 10, 16); ok && err == nil && n > 0 {
+		*l = lifetime(n) * lifetime(24*time.Hour)
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d <= 0 {
+		return errors.New("a duration must be positive, such as 90d or 12h")
+	}
+	*l = lifetime(d)
+	return nil
+}
+
+// If the configuration leaves these out, sallyport does not know the values of the service. The defaults of
+// the library can be too short: prune would remove events that the service keeps, and doctor would advise to
+// remove a retired key whose tokens are still accepted. So sallyport assumes the longest.
+const (
+	longestTokenLifetime = 30 * 24 * time.Hour // that a service can have
+	keepEvents           = 200 * 365 * 24 * time.Hour
+)
 
 // keyFile names a file with one secret key of 32 bytes or more, in base64. With None, it is auth.NoPepper.
 type keyFile struct {
@@ -113,6 +144,12 @@ func (c config) auth() (auth.Config, func(auth.KeyInfo) time.Time, error) {
 	cfg.Credentials.AccessKeyPrefix, cfg.Credentials.AccessSecretPrefix = c.AccessKeyPrefix,
 		c.AccessSecretPrefix
 	cfg.Credentials.AllowImported = c.AllowImported
+	cfg.NameRetention = time.Duration(c.NameRetention) // zero keeps all names
+	// A service refuses a NameRetention below its MaxLifetime.
+	longest := min(longestTokenLifetime, cmp.Or(cfg.NameRetention, longestTokenLifetime))
+	cfg.Tokens.MaxLifetime = cmp.Or(time.Duration(c.MaxTokenLifetime), longest)
+	cfg.Tokens.Lifetime = min(cfg.Tokens.MaxLifetime, 12*time.Hour) // no command issues a token
+	cfg.AuditRetention = cmp.Or(time.Duration(c.AuditRetention), keepEvents)
 	keys, err1 := c.keys()
 	cfg.SigningKeys, cfg.SealingKeys, cfg.Credentials.Peppers = keys.Signing, keys.Sealing, keys.Peppers
 	var err2, err3 error

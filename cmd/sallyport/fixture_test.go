@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -71,4 +73,23 @@ func exitCode(t testing.TB, err error) int {
 func newSQLite(t testing.TB) []string {
 	t.Helper()
 	return []string{"SALLYPORT_DSN=file:" + filepath.Join(t.TempDir(), "app.db")}
+}
+
+// execSQL runs statements on the database with the data source name.
+func execSQL(t testing.TB, dsn string, statements ...string) {
+	t.Helper()
+	driver := "sqlite"
+	switch {
+	case strings.HasPrefix(dsn, "postgres"):
+		driver = "pgx"
+	case strings.Contains(dsn, "@tcp("):
+		driver = "mysql"
+	}
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	defer db.Close()
+	for _, statement := range statements {
+		_, err = db.ExecContext(context.Background(), statement)
+		require.NoError(t, err)
+	}
 }

@@ -33,8 +33,10 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// After the first Ctrl-C, the second one ends the program at once, even if it waits for an answer.
+	// After the first Ctrl-C, the second one ends the program at once.
 	context.AfterFunc(ctx, stop)
+	// If the reader of the output has ended, the program must say that a new secret was lost.
+	signal.Ignore(syscall.SIGPIPE)
 
 	var db *sql.DB
 	defer func() {

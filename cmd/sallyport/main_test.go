@@ -6,11 +6,13 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -129,6 +131,24 @@ func TestDoctorNamesInitOnlyForANewDatabase(t *testing.T) {
 		require.NotContains(t, out, "init")
 		require.NotContains(t, out, "?", "a line break of an error")
 		require.Equal(t, 2, strings.Count(out, "\n"), out)
+	}
+}
+
+func TestAServerThatIsStuckDoesNotKeepTheOperatorWaiting(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections, and never answers
+	require.NoError(t, err)
+	defer listener.Close()
+	address := listener.Addr().String()
+	for driver, dsn := range map[string]string{
+		"pgx": "postgres://app@" + address + "/app", "mysql": "app@tcp(" + address + ")/app",
+	} {
+		db, err := sql.Open(driver, dsn)
+		require.NoError(t, err)
+		defer db.Close()
+		err = connect(t.Context(), db, 10*time.Millisecond)
+		require.ErrorContains(t, err, "connect to the database: no answer in 10ms: ", driver)
+		require.ErrorIs(t, err, context.DeadlineExceeded, "doctor then says: check the server")
 	}
 }
 

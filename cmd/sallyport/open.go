@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
-	_ "github.com/go-sql-driver/mysql"
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authcmd"
@@ -41,6 +43,9 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	if err != nil {
 		return authcmd.Host{}, nil, err
 	}
+	if err := connect(ctx, db, 10*time.Second); err != nil {
+		return authcmd.Host{}, db, err
+	}
 	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: dialect, Prefix: c.Prefix,
 		SkipMigrations: !create})
 	if errors.Is(err, sqlstore.ErrNoTables) {
@@ -48,7 +53,7 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 			"source name or the prefix. For a new service, 'sallyport init' makes the tables")
 	}
 	if err != nil {
-		return authcmd.Host{}, db, err
+		return authcmd.Host{}, db, advise(err)
 	}
 	cfg, keyCreatedAt, err := c.auth()
 	if err != nil {
@@ -56,6 +61,39 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	}
 	svc, err := auth.New(store, cfg)
 	return authcmd.Host{Service: svc, Store: store, Config: cfg, KeyCreatedAt: keyCreatedAt}, db, err
+}
+
+// connect returns an error if the server does not answer in the given time. A server that accepts connections
+// and is stuck would otherwise keep an operator waiting forever.
+func connect(ctx context.Context, db *sql.DB, patience time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer in %s", patience))
+	defer cancel()
+	err := db.PingContext(ctx)
+	if err != nil && context.Cause(ctx) != ctx.Err() {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	if err != nil {
+		return fmt.Errorf("connect to the database: %w", err)
+	}
+	return nil
+}
+
+// advise adds to an error of sqlstore.Open what an operator can do.
+func advise(err error) error {
+	pg, isPg := errors.AsType[*pgconn.PgError](err)
+	my, isMy := errors.AsType[*mysql.MySQLError](err)
+	switch text := err.Error(); {
+	case isPg && pg.Code == "42501", // insufficient_privilege
+		isMy && (my.Number == 1142 || my.Number == 1143): // a right on a table or a column is missing
+		return fmt.Errorf("%w: grant SELECT, INSERT, UPDATE and DELETE on all tables of the service to the "+
+			"database user", err)
+	case strings.Contains(text, "check the tables"), strings.Contains(text, "the tables have version"):
+		// The operator must not migrate the tables of a running service.
+		text = strings.TrimSuffix(text, ": apply the later files of Migrations")
+		return fmt.Errorf("%s: use sallyport in the version of the library that the service has. If a table "+
+			"was changed by hand, restore it from a backup", text)
+	}
+	return err
 }
 
 // withSettings adds the settings that sqlstore recommends to a data source name for SQLite without

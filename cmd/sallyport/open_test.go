@@ -1,0 +1,54 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// If the tables cannot be opened, doctor cannot check them. So the error must say what to do.
+func TestDoctorSaysWhatToDoIfTheTablesCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	for fault, statement := range map[string]string{
+		"a column is missing":                    `ALTER TABLE auth_users DROP COLUMN audiences`,
+		"a later version migrated the tables":    `UPDATE auth_schema_version SET version_id = 999`,
+		"an earlier version has made the tables": `DELETE FROM auth_schema_version WHERE version_id > 0`,
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			onDatabases(t, func(t *testing.T, env []string) {
+				execute(t, 0, env, "", "init", "root")
+				execSQL(t, strings.TrimPrefix(env[0], "SALLYPORT_DSN="), statement)
+				out, _ := execute(t, 3, env, "", "doctor")
+				require.Contains(t, out, "use sallyport in the version of the library that the service has")
+				_, problem := execute(t, 1, env, "", "user", "list")
+				require.Contains(t, problem, "If a table was changed by hand, restore it from a backup")
+				require.NotContains(t, problem, "Migrations")
+			})
+		})
+	}
+}
+
+func TestDoctorSaysWhichRightsAreNeeded(t *testing.T) {
+	t.Parallel()
+	onDatabases(t, func(t *testing.T, env []string) {
+		dsn := strings.TrimPrefix(env[0], "SALLYPORT_DSN=")
+		if !strings.HasPrefix(dsn, "postgres") {
+			return // SQLite has no rights, and an account of MariaDB depends on the name of the client
+		}
+		execute(t, 0, env, "", "init", "root")
+		name := "limited_" + strings.ToLower(rand.Text()[:10])
+		execSQL(t, dsn, `CREATE ROLE `+name+` LOGIN`,
+			fmt.Sprintf(`GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO %s`, name))
+		t.Cleanup(func() { execSQL(t, dsn, `DROP OWNED BY `+name, `DROP ROLE `+name) })
+		limited, err := url.Parse(dsn)
+		require.NoError(t, err)
+		limited.User = url.User(name)
+		out, _ := execute(t, 3, []string{"SALLYPORT_DSN=" + limited.String()}, "", "doctor")
+		require.Contains(t, out, "grant SELECT, INSERT, UPDATE and DELETE on all tables of the service")
+	})
+}

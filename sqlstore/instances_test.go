@@ -44,6 +44,8 @@ const (
 func BenchmarkInstances(b *testing.B) {
 	postgres.need(b)
 	b.Run("idle", func(b *testing.B) { newFleet(b, nil).idle(b) })
+	noPing := stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false })
+	b.Run("idle without pings", func(b *testing.B) { newFleet(b, nil, noPing).idle(b) })
 	b.Run("idle with OnEvent", func(b *testing.B) { newFleet(b, func(auth.Event) {}).idle(b) })
 	b.Run("revocations", func(b *testing.B) { newFleet(b, nil).revocations(b) })
 }
@@ -58,8 +60,8 @@ type fleet struct {
 }
 
 // newFleet starts the instances. Their reads of the feed are spread evenly over a second, as if the
-// instances had started at random times.
-func newFleet(b *testing.B, onEvent func(auth.Event)) *fleet {
+// instances had started at random times. The options are those of the connections.
+func newFleet(b *testing.B, onEvent func(auth.Event), options ...stdlib.OptionOpenDB) *fleet {
 	n := testenv.Rounds(b, testenv.Counts{Small: 10, Moderate: 10, Full: 100})
 	f := &fleet{db: postgres.open(b, nil, 2), name: "instances" + strings.ToLower(rand.Text()[:8])}
 	f.needConnections(b, n*connsPerInstance)
@@ -70,7 +72,7 @@ func newFleet(b *testing.B, onEvent func(auth.Event)) *fleet {
 	dsn.RuntimeParams["search_path"], dsn.RuntimeParams["application_name"] = postgres.schema, f.name
 	cfg := postgres.config()
 	for range n {
-		db := openConnector(b, stdlib.GetConnector(*dsn), connsPerInstance)
+		db := openConnector(b, stdlib.GetConnector(*dsn, options...), connsPerInstance)
 		f.store, err = sqlstore.Open(context.Background(), db, cfg)
 		require.NoError(b, err)
 		cfg.SkipMigrations = true

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 	"unicode"
@@ -18,6 +19,19 @@ import (
 
 	"github.com/sallyport-go/auth"
 )
+
+// output is the standard output of a command.
+type output struct {
+	w      io.Writer
+	unread bool // whether the reader of the output has ended; a broken connection has the same error
+}
+
+// Write writes the text.
+func (o *output) Write(text []byte) (int, error) {
+	n, err := o.w.Write(text)
+	o.unread = o.unread || errors.Is(err, syscall.EPIPE)
+	return n, err
+}
 
 // result writes what a command has done: the value as JSON with -json, and else the text.
 func (c *call) result(value any, format string, args ...any) error {

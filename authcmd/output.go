@@ -229,7 +229,8 @@ func (s *secretSink) deliver(user *auth.User, pair auth.KeyPair, again string) e
 	return nil
 }
 
-// givePair makes a change that returns a new pair, and delivers the pair.
+// givePair makes a change that returns a new pair, and delivers the pair. The again argument is that of
+// deliver. If its last word is USER, this word stands for the user.
 func (c *call) givePair(
 	ctx context.Context, again string, change func(context.Context) (*auth.User, auth.KeyPair, error),
 ) error {
@@ -241,6 +242,9 @@ func (c *call) givePair(
 	if err != nil {
 		sink.discard()
 		return err
+	}
+	if verb, ok := strings.CutSuffix(again, " USER"); ok {
+		again = verb + " id:" + user.ID // a name can have spaces, and can look like a flag or an ID
 	}
 	return sink.deliver(user, pair, again)
 }

@@ -120,8 +120,7 @@ func runKeyAdd(ctx context.Context, c *call) error {
 	if err := c.requirePeppers(ctx); err != nil {
 		return err
 	}
-	return c.givePair(ctx, "key add "+
-		"id:"+user.ID, func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
+	return c.givePair(ctx, "key add USER", func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		pair, err := c.Service.Credentials().Issue(ctx, authority, user.ID, options)
 		return &user, pair, err
 	})

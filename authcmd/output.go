@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 	"unicode"
@@ -18,6 +19,19 @@ import (
 
 	"github.com/sallyport-go/auth"
 )
+
+// output is the standard output of a command.
+type output struct {
+	w      io.Writer
+	unread bool // whether the reader of the output has ended; a broken connection has the same error
+}
+
+// Write writes the text.
+func (o *output) Write(text []byte) (int, error) {
+	n, err := o.w.Write(text)
+	o.unread = o.unread || errors.Is(err, syscall.EPIPE)
+	return n, err
+}
 
 // result writes what a command has done: the value as JSON with -json, and else the text.
 func (c *call) result(value any, format string, args ...any) error {
@@ -215,7 +229,8 @@ func (s *secretSink) deliver(user *auth.User, pair auth.KeyPair, again string) e
 	return nil
 }
 
-// givePair makes a change that returns a new pair, and delivers the pair.
+// givePair makes a change that returns a new pair, and delivers the pair. The again argument is that of
+// deliver. If its last word is USER, this word stands for the user.
 func (c *call) givePair(
 	ctx context.Context, again string, change func(context.Context) (*auth.User, auth.KeyPair, error),
 ) error {
@@ -227,6 +242,9 @@ func (c *call) givePair(
 	if err != nil {
 		sink.discard()
 		return err
+	}
+	if verb, ok := strings.CutSuffix(again, " USER"); ok {
+		again = verb + " id:" + user.ID // a name can have spaces, and can look like a flag or an ID
 	}
 	return sink.deliver(user, pair, again)
 }

@@ -105,6 +105,8 @@ func Run(ctx context.Context, host Host, args []string, stdio Stdio) int {
 		host.Name = filepath.Base(os.Args[0])
 	}
 	ctx = auth.WithClientInfo(ctx, auth.ClientInfo{UserAgent: "authcmd, run by " + operator()})
+	out := &output{w: stdio.Out}
+	stdio.Out = out
 	err := run(ctx, host, args, stdio)
 	var usage usageError
 	switch {
@@ -112,7 +114,7 @@ func Run(ctx context.Context, host Host, args []string, stdio Stdio) int {
 		return ExitOK
 	case errors.Is(err, errFindings):
 		return ExitFindings
-	case errors.Is(err, syscall.EPIPE) && !errors.Is(err, errChanged):
+	case out.unread && errors.Is(err, syscall.EPIPE) && !errors.Is(err, errChanged):
 		return ExitFailed // the reader of the output, such as head, has read all that it wants
 	}
 	interrupted := ""

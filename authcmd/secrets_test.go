@@ -3,6 +3,7 @@ package authcmd_test
 import (
 	"context"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -134,16 +135,16 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func TestASecretThatCannotBeWrittenCanBeReplaced(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, memstore.New())
-	for line, again := range map[string]string{
-		"init root":      "sp recover root",
-		"user add alice": "sp user reset alice",
+	again := regexp.MustCompile(`run 'sp ((?:recover|user reset) id:[A-Z2-7]{26})'`)
+	for _, args := range [][]string{
+		{"init", "root"}, {"user", "add", "alice"}, {"user", "add", "bob smith"}, {"user", "add", "id:bob"},
 	} {
-		var problem strings.Builder
-		code := authcmd.Run(t.Context(), f.host, strings.Fields(line),
-			authcmd.Stdio{In: strings.NewReader(""), Out: brokenPipe{}, Err: &problem})
-		require.Equal(t, authcmd.ExitFailed, code)
-		require.Contains(t, problem.String(), "the change was made")
-		require.Contains(t, problem.String(), "run '"+again+"'")
-		require.NoError(t, f.signIn(f.object(append(strings.Fields(again)[1:], "-yes")...)))
+		problem := f.fails(brokenPipe{}, "", args...)
+		require.Contains(t, problem, "the change was made")
+		command := again.FindStringSubmatch(problem)
+		require.NotNil(t, command, problem)
+		made := f.object(append(strings.Fields(command[1]), "-yes")...)
+		require.NoError(t, f.signIn(made))
+		require.Equal(t, args[len(args)-1], made["user"].(map[string]any)["username"])
 	}
 }

@@ -129,7 +129,7 @@ func runEvents(ctx context.Context, c *call) error {
 			}
 			table.add(e, date(e.At), string(e.Kind), e.UserID, by, e.AccessKey, e.Reason)
 		}
-		if len(page) < min(left, maxEventPage) {
+		if len(page) < min(left, maxEventPage) || table.err != nil {
 			break
 		}
 		left -= len(page)
@@ -176,7 +176,11 @@ func runImport(ctx context.Context, c *call) error {
 		OnProgress: bar.show,
 	})
 	bar.clear()
-	written := c.result(imported{progress.Added, progress.Present, progress.Rejected},
+	report := c.result
+	if progress.Added > 0 {
+		report = c.changed
+	}
+	written := report(imported{progress.Added, progress.Present, progress.Rejected},
 		"added %s; %d were present; %d lines were "+
 			"rejected", counted(progress.Added, "user"), progress.Present,
 		progress.Rejected)

@@ -13,7 +13,7 @@ import (
 
 func runInit(ctx context.Context, c *call) error {
 	params := auth.UserParams{Username: c.args[0], Email: c.options.email, IsSuperUser: true}
-	err := c.givePair(ctx, "recover "+c.args[0], func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
+	err := c.givePair(ctx, "recover USER", func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		pair := c.Service.Credentials().GeneratePair()
 		user, err := c.Service.Bootstrap(ctx, params, pair)
 		return &user, pair, err
@@ -40,8 +40,7 @@ func runRecover(ctx context.Context, c *call) error {
 		"active super user.", described(user)); err != nil {
 		return err
 	}
-	return c.givePair(ctx, "recover "+
-		"id:"+user.ID, func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
+	return c.givePair(ctx, "recover USER", func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		pair, err := c.Service.RecoverSuperUser(ctx, user.ID)
 		if errors.Is(err, auth.ErrServiceUser) {
 			err = fmt.Errorf("%s is a service user: choose a person: %w", described(user), err)
@@ -237,8 +236,7 @@ func runUserAdd(ctx context.Context, c *call) error {
 	if err := c.requirePeppers(ctx); err != nil {
 		return err
 	}
-	return c.givePair(ctx, "user reset "+
-		""+c.args[0], func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
+	return c.givePair(ctx, "user reset USER", func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		made, err := c.Service.Register(ctx, authority, params)
 		return &made.User, made.Pair, nameTaken(err)
 	})
@@ -269,8 +267,7 @@ func runUserReset(ctx context.Context, c *call) error {
 		described(user)); err != nil {
 		return err
 	}
-	return c.givePair(ctx, "user reset "+
-		"id:"+user.ID, func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
+	return c.givePair(ctx, "user reset USER", func(ctx context.Context) (*auth.User, auth.KeyPair, error) {
 		pair, err := c.Service.RegenerateCredentials(ctx, authority, user.ID, key)
 		return &user, pair, err
 	})

@@ -114,6 +114,23 @@ func (b *tab) asksUnharmed() {
 	}
 }
 
+// The attack: the audit trail for an e-mail address shows the events of another user, who has chosen the
+// address as a username.
+func TestAUsernameHidesTheEventsOfNobody(t *testing.T) {
+	h, b := openConsole(t)
+	bob := h.register(t, auth.UserParams{Username: "bob", Email: "bob@example.com"})
+	mallory := h.register(t, auth.UserParams{Username: "bob@example.com"})
+	b.openPage(h, "/events?user=bob@example.com")
+	b.shows("#list p", "This is the username of one user and the e-mail address of another. Write id: and "+
+		"the ID of the user.")
+	for text, user := range map[string]string{"bob": bob.User.ID, "id:" + mallory.User.ID: mallory.User.ID} {
+		b.openPage(h, "/events?user="+url.QueryEscape(text))
+		b.until(`!!document.querySelector('tbody a[href$="` + user + `"]')`)
+		b.settled()
+		require.Equal(t, 1, b.rows(), text)
+	}
+}
+
 // The names of other users cannot become a path that leads elsewhere.
 func TestAnIDIsOneSegmentOfAPath(t *testing.T) {
 	h, b := openConsole(t)

@@ -140,6 +140,20 @@ func TestTheAccountPageSaysThatAGitHubAccountBelongsToAnotherUser(t *testing.T) 
 	second.settled()
 }
 
+// Both tabs have the cookie of the later sign-in. The earlier tab shows another user, so it must not begin
+// to connect an account to the user who is signed in now.
+func TestATabThatShowsAnotherUserConnectsNoGitHubAccount(t *testing.T) {
+	h := startHost(t, "admin", console.Config{Name: "Notes"})
+	first := newBrowser(t)
+	first.signIn(h, h.pair, "/")
+	_, second := first.signInElsewhere(h)
+	first.click("#connect")
+	first.shows("#alert", "Another user is signed in now. Nothing was changed.")
+	first.shows("#username", "alice")
+	first.settled()
+	second.settled()
+}
+
 // Each flow has a cookie of its own, so that a second tab does not spoil the flow of the first.
 func TestTwoTabsSignInWithGitHubAtTheSameTime(t *testing.T) {
 	h := startHost(t, "admin", console.Config{Name: "Notes"})

@@ -266,7 +266,7 @@ func TestASuperUserManagesAUserOnTheUsersPage(t *testing.T) {
 		b.use("#events .list-note a")
 		b.shows("h1", "Audit trail")
 		b.settled()
-		require.Equal(t, "/console/events?user="+alice.User.ID, b.path())
+		require.Equal(t, "/console/events?user=id%3A"+alice.User.ID, b.path())
 		require.Positive(t, b.rows())
 		b.use("tbody tr:first-child a")
 		b.shows("h1", "alicia")

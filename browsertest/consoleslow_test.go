@@ -142,17 +142,23 @@ func TestTheSignInPageSaysHowLongToWait(t *testing.T) {
 	b.shows("h1", "Account")
 }
 
-// Both tabs have the cookie of the later sign-in. The earlier tab shows another user, so it must change
-// nothing.
-func TestATabThatShowsAnotherUserChangesNothing(t *testing.T) {
-	h, first := openConsole(t)
-	alice := h.register(t, auth.UserParams{Username: "alice"})
-	first.openPage(h, "/keys")
-	second := first.another()
+// signInElsewhere registers the user alice, who then signs in in another tab of the browser.
+func (b *tab) signInElsewhere(h *host) (alice auth.Registration, second *tab) {
+	b.t.Helper()
+	alice, second = h.register(b.t, auth.UserParams{Username: "alice"}), b.another()
 	second.openPage(h, "/")
 	second.click("#sign-out")
 	second.shows("h1", "Sign in")
 	second.signIn(h, alice.Pair, "/")
+	return alice, second
+}
+
+// Both tabs have the cookie of the later sign-in. The earlier tab shows another user, so it must change
+// nothing.
+func TestATabThatShowsAnotherUserChangesNothing(t *testing.T) {
+	h, first := openConsole(t)
+	first.openPage(h, "/keys")
+	alice, second := first.signInElsewhere(h)
 	first.click("#new-key")
 	first.click("dialog .primary")
 	first.shows("#alert", "Another user is signed in now. Nothing was changed.")

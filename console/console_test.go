@@ -45,9 +45,13 @@ func newConfig(t *testing.T) auth.Config {
 	}
 }
 
-func newHost(t *testing.T, cfg console.Config) *host {
+func newHost(t *testing.T, cfg console.Config, edit ...func(*auth.Config)) *host {
 	t.Helper()
-	svc, err := auth.New(memstore.New(), newConfig(t))
+	config := newConfig(t)
+	for _, e := range edit {
+		e(&config)
+	}
+	svc, err := auth.New(memstore.New(), config)
 	require.NoError(t, err)
 	h := &host{svc: svc, mux: http.NewServeMux(), pair: svc.Credentials().GeneratePair()}
 	h.admin, err = svc.Bootstrap(t.Context(), auth.UserParams{Username: "admin"}, h.pair)

@@ -86,3 +86,17 @@ func TestNothingLeadsToAPageThatIsLeftOut(t *testing.T) {
 	require.NotContains(t, html, "data-users")
 	require.Contains(t, html, "data-events")
 }
+
+func TestAServiceWithoutAnAuditTrailHasNoPageOfEvents(t *testing.T) {
+	t.Parallel()
+	for _, off := range []bool{false, true} {
+		h := newHost(t, console.Config{}, func(cfg *auth.Config) { cfg.DisableAuditTrail = off })
+		cookie := h.signIn(t, h.pair)
+		status := map[bool]int{false: http.StatusOK, true: http.StatusNotFound}[off]
+		require.Equal(t, status, h.get("/events", cookie).StatusCode)
+		html := body(t, h.get("/users/"+h.admin.ID, cookie))
+		for _, part := range []string{`href="/console/events"`, "data-events", `id="events"`} {
+			require.Equal(t, !off, strings.Contains(html, part), part)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -35,6 +36,7 @@ type site struct {
 	svc       *auth.Service
 	cfg       Config
 	pages     []page
+	trail     bool // whether the service has an audit trail
 	templates *template.Template
 }
 
@@ -71,7 +73,7 @@ func newSite(svc *auth.Service, cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	s := &site{svc: svc, cfg: cfg, templates: templates}
+	s := &site{svc: svc, cfg: cfg, templates: templates, trail: hasTrail(svc)}
 	manages := len(svc.Routes(auth.GroupAdministration)) > 0 // false if the host keeps the users
 	s.pages = slices.DeleteFunc(slices.Clone(allPages), func(p page) bool {
 		name := p.Name
@@ -79,7 +81,7 @@ func newSite(svc *auth.Service, cfg Config) (http.Handler, error) {
 			name = PageUsers
 		}
 		return slices.Contains(cfg.Without, name) || p.superUsers && !manages ||
-			name == pageDevice && !cfg.Devices
+			name == pageDevice && !cfg.Devices || name == PageEvents && !s.trail
 	})
 
 	mux := http.NewServeMux()
@@ -103,6 +105,14 @@ func newSite(svc *auth.Service, cfg Config) (http.Handler, error) {
 		}
 		mux.ServeHTTP(w, r)
 	}), nil
+}
+
+// hasTrail reports whether the service has an audit trail. With a limit that is not valid, the service reads
+// nothing. If it has no audit trail, its error is another one.
+func hasTrail(svc *auth.Service) bool {
+	_, err := svc.Events(context.Background(), auth.EventFilter{}, 0)
+	_, isInvalid := errors.AsType[*auth.InvalidError](err)
+	return isInvalid
 }
 
 // protect sets the headers of all answers. A policy that a middleware of the host has set stays, because a
@@ -168,6 +178,7 @@ type view struct {
 	GitHubLogin string // of the connected account; empty if none is connected
 	HasUsers    bool   // whether the caller can open the page of a user
 	HasEvents   bool   // whether the caller can open the page of the audit trail
+	Trail       bool   // whether the service has an audit trail
 	Detail      string // why the page shows nothing else
 }
 
@@ -200,7 +211,8 @@ func (v view) Is(p page) bool {
 
 func (s *site) servePage(w http.ResponseWriter, r *http.Request, p page) {
 	v := view{Config: s.cfg, Page: p, Letter: s.letter(),
-		Here: s.here(r, p), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil}
+		Here: s.here(r, p), ID: r.PathValue("id"), GitHub: s.svc.GitHub() != nil,
+		Trail: s.trail}
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Add("Vary", "Cookie")

@@ -56,6 +56,8 @@ type config struct {
 // lifetime is a duration in the configuration, such as "90d" or "12h".
 type lifetime time.Duration
 
+const maxLifetime = 65535 * 24 * time.Hour // fits in a Duration
+
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (l *lifetime) UnmarshalText(text []byte) error {
 	days, ok := strings.CutSuffix(string(text), "d")
@@ -64,8 +66,8 @@ func (l *lifetime) UnmarshalText(text []byte) error {
 		return nil
 	}
 	d, err := time.ParseDuration(string(text))
-	if err != nil || d <= 0 {
-		return errors.New("a duration must be positive, such as 90d or 12h")
+	if err != nil || d <= 0 || d > maxLifetime {
+		return errors.New("a duration must be positive and at most 65535d, such as 90d or 12h")
 	}
 	*l = lifetime(d)
 	return nil

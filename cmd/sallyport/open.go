@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -12,8 +13,9 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authcmd"
 	"github.com/sallyport-go/auth/sqlstore"
@@ -26,7 +28,7 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	driver, dialect, dsn := "sqlite", sqlstore.SQLite, c.DSN
 	switch {
 	case strings.HasPrefix(dsn, "postgres://"), strings.HasPrefix(dsn, "postgresql://"):
-		driver, dialect = "pgx", sqlstore.Postgres
+		driver, dialect, dsn = "pgx", sqlstore.Postgres, withTimeouts(dsn, patience)
 	case strings.Contains(dsn, "@tcp("), strings.Contains(dsn, "@unix("):
 		driver, dialect = "mysql", sqlstore.MySQL
 	case strings.HasPrefix(dsn, "file:"):
@@ -43,7 +45,7 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	if err != nil {
 		return authcmd.Host{}, nil, err
 	}
-	if err := connect(ctx, db, 10*time.Second); err != nil {
+	if err := connect(ctx, db, patience); err != nil {
 		return authcmd.Host{}, db, err
 	}
 	store, err := sqlstore.Open(ctx, db, sqlstore.Config{Dialect: dialect, Prefix: c.Prefix,
@@ -61,6 +63,28 @@ func open(ctx context.Context, c config, create bool) (authcmd.Host, *sql.DB, er
 	}
 	svc, err := auth.New(store, cfg)
 	return authcmd.Host{Service: svc, Store: store, Config: cfg, KeyCreatedAt: keyCreatedAt}, db, err
+}
+
+// patience is how long the database server may take to answer.
+const patience = 10 * time.Second
+
+// withTimeouts returns a data source name of PostgreSQL with which a host that does not answer leaves enough
+// of the patience for the next host. If the name has only one host, withTimeouts returns the name.
+func withTimeouts(dsn string, patience time.Duration) string {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return dsn // pgx says so when it connects
+	}
+	hosts := map[string]bool{fmt.Sprint(cfg.Host, " ", cfg.Port): true}
+	for _, next := range cfg.Fallbacks { // also the same host without TLS
+		hosts[fmt.Sprint(next.Host, " ", next.Port)] = true
+	}
+	if len(hosts) == 1 {
+		return dsn
+	}
+	share := patience / time.Duration(len(hosts)+1)
+	cfg.ConnectTimeout = min(cmp.Or(cfg.ConnectTimeout, share), share)
+	return stdlib.RegisterConnConfig(cfg)
 }
 
 // connect returns an error if the server does not answer in the given time. A server that accepts connections

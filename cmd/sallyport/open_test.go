@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -31,6 +32,25 @@ func TestDoctorSaysWhatToDoIfTheTablesCannotBeOpened(t *testing.T) {
 			})
 		})
 	}
+}
+
+// After a failover, the first host of the data source name can be stuck.
+func TestAStuckHostLeavesTimeForTheNextOne(t *testing.T) {
+	t.Parallel()
+	stuck, err := net.Listen("tcp", "127.0.0.1:0") // it accepts connections and does not answer
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = stuck.Close() }) // after the parallel tests
+	onDatabases(t, func(t *testing.T, env []string) {
+		dsn := strings.TrimPrefix(env[0], "SALLYPORT_DSN=")
+		if !strings.HasPrefix(dsn, "postgres") {
+			return // only PostgreSQL has names with several hosts
+		}
+		execute(t, 0, env, "", "init", "root")
+		several := strings.Replace(dsn, "@", "@"+stuck.Addr().String()+",", 1)
+		require.NotEqual(t, dsn, several)
+		out, _ := execute(t, 0, []string{"SALLYPORT_DSN=" + several}, "", "user", "list")
+		require.Contains(t, out, "root")
+	})
 }
 
 func TestDoctorSaysWhichRightsAreNeeded(t *testing.T) {

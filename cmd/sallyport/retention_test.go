@@ -45,11 +45,15 @@ func TestDurationsOfTheConfiguration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"90d": 90 * 24 * time.Hour, "12h": 12 * time.Hour, "1h30m": 90 * time.Minute,
 		"": 0, "0d": 0, "-3h": 0, "0": 0, "d": 0, "1.5d": 0, "99999d": 0, "90": 0,
+		"65535d": maxLifetime, "1572840h": maxLifetime, "65536d": 0, "1572841h": 0,
 	} {
 		var got lifetime
 		err := got.UnmarshalText([]byte(text))
 		require.Equal(t, lifetime(want), got, text)
 		require.Equal(t, want == 0, err != nil, text)
+		if err != nil {
+			require.EqualError(t, err, "a duration must be positive and at most 65535d, such as 90d or 12h")
+		}
 	}
 }
 

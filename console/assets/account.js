@@ -1,5 +1,5 @@
 // The account of the user.
-import {act, call, element, make, show, tell, url} from "./core.js";
+import {act, call, element, make, requireUser, show, tell, url} from "./core.js";
 import {ask, choice} from "./dialog.js";
 
 element("copy-id").addEventListener("click", () => act(async () => {
@@ -12,6 +12,7 @@ element("copy-id").addEventListener("click", () => act(async () => {
 }));
 
 element("connect")?.addEventListener("click", () => act(async () => {
+  await requireUser(); // the call reads, but the account at GitHub is connected to its user
   location.assign((await call("GET", "/api/v1/auth/github/login")).auth_url);
 }));
 

@@ -20,7 +20,7 @@ export class Refusal extends Error {
 
 // requireUser throws unless the session cookie is one of the user whom the page shows. All tabs share the
 // cookie, so another user can have signed in in another tab. The page must not make changes for that user.
-async function requireUser() {
+export async function requireUser() {
   if (!page.user || page.page === "rotate") return;
   const {user_id: user} = await call("GET", "/auth/user");
   if (user === page.user) return;

@@ -1,5 +1,5 @@
 // The audit trail, for a super user.
-import {ask, element, make, page, show} from "./core.js";
+import {ask, element, make, page, Refusal, show} from "./core.js";
 import {button} from "./dialog.js";
 import {eventTable, kinds} from "./eventlist.js";
 import {empty, pager} from "./table.js";
@@ -27,18 +27,21 @@ function first() {
   return `/auth/events?${query}`;
 }
 
-// withID returns the path with the ID of the user whom the filter names by ID, username or e-mail address.
+// withID returns the path with the ID of the user whom the filter names by ID, username or e-mail address. A
+// user can choose a username that is the e-mail address or the ID of another user. So a text that names two
+// users is refused, and "id:" before an ID excludes names.
 async function withID(path, signal) {
   const [base, query] = path.split("?"), parameters = new URLSearchParams(query), user = parameters.get("user");
   if (!user) return path;
   parameters.delete("user");
-  parameters.set("user_id", user);
-  if (page.users && !/^[A-Z2-7]{26}$/.test(user)) {
+  parameters.set("user_id", user.replace(/^id:/, ""));
+  if (page.users && !/^([A-Z2-7]{26}$|id:)/.test(user)) {
     const search = new URLSearchParams({search: user, kind: "all", limit: "200"});
     const {answer} = await ask("GET", `/auth/users?${search}`, undefined, signal);
     const isUser = (name) => name?.toLowerCase() === user.toLowerCase();
-    const found = answer.find(({username, email}) => isUser(username) || isUser(email));
-    if (found) parameters.set("user_id", found.user_id);
+    const found = answer.filter(({username, email}) => isUser(username) || isUser(email));
+    if (found.length > 1) throw new Refusal(0, "This is the username of one user and the e-mail address of another. Write id: and the ID of the user.");
+    if (found.length) parameters.set("user_id", found[0].user_id);
   }
   return `${base}?${parameters}`;
 }

@@ -55,7 +55,7 @@ const events = () => element("events") && show(element("events"), async () => {
   const list = await call("GET", `/auth/events?user_id=${encodeURIComponent(page.id)}&limit=20`);
   if (!list.length) return empty("No events", "The audit trail has nothing about this user.");
   if (!page.events) return eventTable(list, false);
-  const more = make("p", make("a", "All events of this user", {href: url(`/events?user=${encodeURIComponent(page.id)}`)}), {class: "list-note"});
+  const more = make("p", make("a", "All events of this user", {href: url(`/events?user=${encodeURIComponent(`id:${page.id}`)}`)}), {class: "list-note"});
   return [eventTable(list, false), more];
 });
 

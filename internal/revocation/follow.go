@@ -19,7 +19,9 @@ const idleAfter = 30 * time.Second
 // is an interval old: early enough that there is time for another read, in case this one fails. The next
 // request ends this pause at once. Only one goroutine may call Follow.
 func (f *Feed) Follow(ctx context.Context, every time.Duration) error {
-	idleAge := f.interval - every - every/4 // the age of the copy at which an idle instance reads it again
+	// An idle instance reads the copy again when it has this age. It is not negative, because the difference
+	// from the greatest Duration would then overflow.
+	idleAge := max(0, f.interval-every-every/4)
 	began, lastUse := time.Now(), time.Now()
 	for {
 		select {

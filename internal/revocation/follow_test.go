@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sallyport-go/auth/internal/revocation"
 )
 
 // follow starts Follow in a bubble and returns when an idle instance has been idle for a while. It ends
@@ -127,6 +129,24 @@ func TestFollowReadsAtOnceAfterTheClockHasJumpedBack(t *testing.T) {
 		offset.Store(-int64(time.Hour))
 		time.Sleep(interval)
 		in.requireKnown()
+	})
+}
+
+// The copy of a feed that must not be trusted has the greatest age, whatever the interval is.
+func TestAnIdleInstanceReadsAnUntrustedFeedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &store{onRead: func(context.Context) error { return errAway }}
+		feed := revocation.NewFeed(store.source(), time.Millisecond, maxStaleness, time.Now)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- feed.Follow(ctx, time.Millisecond) }()
+		time.Sleep(31 * time.Second)
+		before := store.countReads()
+		time.Sleep(time.Second)
+		cancel()
+		require.ErrorIs(t, <-ended, context.Canceled)
+		require.InDelta(t, 1000, store.countReads()-before, 1)
 	})
 }
 

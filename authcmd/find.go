@@ -94,11 +94,7 @@ func (c *call) matching(ctx context.Context, arg string) (found []auth.User, err
 	if err != nil {
 		return nil, err
 	}
-	matches := matcher(arg)
-	name, oneWay := strings.CutPrefix(arg, "name:")
-	if !oneWay {
-		name, oneWay = strings.CutPrefix(arg, "email:")
-	}
+	name, oneWay, matches := parseName(arg)
 	query := auth.UserQuery{Search: name}
 	if name != "" && query.Validate() == nil { // otherwise, no user has this name
 		err = c.eachUser(ctx, query, func(user auth.User) error {
@@ -121,19 +117,18 @@ func (c *call) matching(ctx context.Context, arg string) (found []auth.User, err
 	return found, err
 }
 
-// matcher returns a function that reports whether the argument names a user.
-func matcher(arg string) func(auth.User) bool {
-	if name, ok := strings.CutPrefix(arg, "name:"); ok {
-		name = auth.FoldASCII(name)
-		return func(u auth.User) bool { return auth.FoldASCII(u.Username) == name }
+// parseName returns the name in the argument, whether a prefix says what the name is, and a function that
+// reports whether a user has the name.
+func parseName(arg string) (name string, oneWay bool, matches func(auth.User) bool) {
+	name, byUsername := strings.CutPrefix(arg, "name:")
+	byEmail := false
+	if !byUsername {
+		name, byEmail = strings.CutPrefix(arg, "email:")
 	}
-	email, byEmail := strings.CutPrefix(arg, "email:")
-	email = auth.FoldASCII(email)
-	return func(u auth.User) bool {
-		if email != "" && auth.FoldASCII(u.Email) == email {
-			return true
-		}
-		return !byEmail && auth.FoldASCII(u.Username) == email
+	folded := auth.FoldASCII(name)
+	return name, byUsername || byEmail, func(u auth.User) bool {
+		return !byEmail && auth.FoldASCII(u.Username) == folded ||
+			!byUsername && auth.FoldASCII(u.Email) == folded
 	}
 }
 

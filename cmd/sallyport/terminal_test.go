@@ -95,14 +95,22 @@ func TestOneInterruptEndsAQuestion(t *testing.T) {
 	require.Equal(t, before, after)
 }
 
-func TestAnInterruptedImportContinues(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
+// newImporting makes a directory with a service on SQLite that imports users, and returns the environment for
+// it.
+func newImporting(t *testing.T) (dir string, env []string) {
+	t.Helper()
+	dir = t.TempDir()
 	config := filepath.Join(dir, "sallyport.json")
 	require.NoError(t, os.WriteFile(config,
 		[]byte(`{"dsn":"file:`+filepath.Join(dir, "app.db")+`","allow_imported":true}`), 0o600))
-	env := []string{"SALLYPORT_CONFIG=" + config}
+	env = []string{"SALLYPORT_CONFIG=" + config}
 	execute(t, 0, env, "", "init", "root")
+	return dir, env
+}
+
+func TestAnInterruptedImportContinues(t *testing.T) {
+	t.Parallel()
+	dir, env := newImporting(t)
 	const lines = 3000
 	var text strings.Builder
 	for i := range lines {
@@ -125,12 +133,7 @@ func TestAnInterruptedImportContinues(t *testing.T) {
 
 func TestAnImportShowsItsProgressInATerminalOnly(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "sallyport.json")
-	require.NoError(t, os.WriteFile(config,
-		[]byte(`{"dsn":"file:`+filepath.Join(dir, "app.db")+`","allow_imported":true}`), 0o600))
-	env := []string{"SALLYPORT_CONFIG=" + config}
-	execute(t, 0, env, "", "init", "root")
+	dir, env := newImporting(t)
 	const hash = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	file := filepath.Join(dir, "users.jsonl")
 	require.NoError(t, os.WriteFile(file,

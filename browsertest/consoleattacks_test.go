@@ -114,7 +114,7 @@ func (b *tab) asksUnharmed() {
 	}
 }
 
-// The attack: the audit trail for an e-mail address shows the events of another user, who has chosen the
+// Attack: the audit trail for an e-mail address shows the events of another user, who has chosen the
 // address as a username.
 func TestAUsernameHidesTheEventsOfNobody(t *testing.T) {
 	h, b := openConsole(t)

@@ -1,7 +1,6 @@
 package authcmd
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -233,7 +232,7 @@ var (
 // checkPrefixes finds a configuration whose prefix is not that of the service, which would reject the keys
 // that this command makes. The counts are those of the generated keys by their prefixes.
 func (d *doctor) checkPrefixes(counts map[string]int) {
-	configured := cmp.Or(d.Config.Credentials.AccessKeyPrefix, "ak_live")
+	configured := keyPrefix(d.Config.Credentials)
 	if len(counts) == 0 || counts[configured] > 0 {
 		return
 	}

@@ -268,6 +268,11 @@ func (c *call) findLeaked(ctx context.Context, secret string, number int) error 
 // key: see [auth.KeyPair].
 const identifierLength = 20
 
+// keyPrefix returns the prefix of the access keys of a service.
+func keyPrefix(credentials auth.CredentialConfig) string {
+	return cmp.Or(credentials.AccessKeyPrefix, "ak_live")
+}
+
 // keyOfSecret returns the access key that the secret names, or [auth.ErrNotFound].
 func (c *call) keyOfSecret(ctx context.Context, secret string) (auth.AccessKey, error) {
 	credentials := c.Config.Credentials
@@ -275,7 +280,7 @@ func (c *call) keyOfSecret(ctx context.Context, secret string) (auth.AccessKey, 
 	if len(rest) < identifierLength {
 		return auth.AccessKey{}, auth.ErrNotFound
 	}
-	beginning := cmp.Or(credentials.AccessKeyPrefix, "ak_live") + "_" + rest[:identifierLength]
+	beginning := keyPrefix(credentials) + "_" + rest[:identifierLength]
 	keys, err := c.Store.ListAllKeys(ctx, beginning, 1)
 	if err != nil {
 		return auth.AccessKey{}, err

@@ -366,6 +366,7 @@ func TestAUserConnectsGitHubOnTheConsole(t *testing.T) {
 		require.Equal(t, "/console/", b.path())
 		b.use("#disconnect")
 		b.agree("Disconnect hubot?")
+		b.shows("#status", "GitHub is disconnected.")
 		b.shows("#not-connected .row-title", "Not connected")
 		b.settled()
 		b.use("#sign-out")
@@ -381,6 +382,7 @@ func TestAUserConnectsGitHubOnTheConsole(t *testing.T) {
 		b.tick("dialog input[type=checkbox]")
 		b.agree("Disconnect hubot?")
 		b.shows("h1", "Sign in") // the session was one of the account
+		b.shows("#status", "GitHub is disconnected.")
 	})
 }
 

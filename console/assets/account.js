@@ -1,5 +1,5 @@
 // The account of the user.
-import {act, call, element, make, requireUser, show, tell, url} from "./core.js";
+import {act, call, element, leave, make, requireUser, show, tell, url} from "./core.js";
 import {ask, choice} from "./dialog.js";
 
 element("copy-id").addEventListener("click", () => act(async () => {
@@ -40,5 +40,5 @@ element("disconnect")?.addEventListener("click", async () => {
     danger: true,
     action: () => unlink.checked ? call("DELETE", "/api/v1/auth/github/link") : call("POST", "/api/v1/auth/github/logout"),
   });
-  if (done) location.replace(`${url("/")}?notice=disconnected`);
+  if (done) leave(url("/"), "disconnected");
 });

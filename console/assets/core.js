@@ -76,12 +76,15 @@ export function tell(text) {
 
 export const warn = (text) => { element("alert").textContent = text; };
 
-// signedOut loads the page again, which is the sign-in page if nobody is signed in. The notice says why.
-export function signedOut(notice) {
-  const target = new URL(location);
-  target.searchParams.set("notice", notice);
-  location.replace(target);
+// leave replaces this page by the page of a path, which then shows the notice. The notice is in the state of
+// the history, because anybody can make a link with a query.
+export function leave(path, notice) {
+  history.replaceState({notice}, "", path);
+  location.reload();
 }
+
+// signedOut loads the page again, which is the sign-in page if nobody is signed in. The notice says why.
+export const signedOut = (notice) => leave(location.pathname + location.search, notice);
 
 // refusedField returns the field of the form that the service has refused, or null if the refusal
 // is not about a field. A message about a field begins with "Field" and the name of the field in
@@ -212,8 +215,8 @@ export function make(name, content = [], attributes = {}) {
 // name returns a text from a user. Its direction does not affect the texts around it.
 export const name = (text) => make("bdi", text);
 
-// notices are the sentences for the values of query parameters. Other values show nothing or a
-// general sentence, so a link cannot make the page say something else.
+// notices are the sentences about the page that was here before. failures are those for the query parameter
+// error, which the service sets after a visit to GitHub. A link cannot make the page say something else.
 const notices = new Map([
   ["ended", "You have been signed out. Sign in again."],
   ["rotated", "Sign in with the new secret."],
@@ -232,28 +235,29 @@ const failures = new Map([
   ["unavailable", "GitHub or this service cannot answer now. Try again later."],
 ]);
 
-// noticeOf returns the notice of the query, or "" if it cannot be true. Anybody can make a link with a notice.
-function noticeOf(query) {
-  const notice = query.get("notice") ?? "";
+// noticeOf returns the notice of the page that was here before, or "" if another tab has made it untrue.
+function noticeOf() {
+  const notice = history.state?.notice ?? "";
   const needsUser = {ended: false, rotated: false, out: false, other: true, deleted: true}[notice];
   return needsUser === undefined || needsUser === !!page.user ? notice : "";
 }
 
-// arrive shows the result of a GitHub flow or of signing out, which is in the URL of the page. It
-// removes the result from the URL, so that a reload does not show the message again.
+// arrive shows what the page that was here before has done, or the result of a visit to GitHub, which is in
+// the query. It removes both, so that a reload does not show the message again.
 function arrive() {
-  const query = new URLSearchParams(location.search), notice = noticeOf(query);
+  const query = new URLSearchParams(location.search), notice = noticeOf();
   if (query.has("error")) warn(failures.get(query.get("error")) ?? "This did not work at GitHub. Begin again.");
   else if (notices.has(notice)) warn(notices.get(notice));
   else if (successes.has(notice)) tell(successes.get(notice));
-  else if (query.has("connected")) tell(page.user ? "GitHub is connected." : "GitHub is connected. Sign in again.");
-  for (const key of ["error", "notice", "connected", "moved"]) query.delete(key);
-  if (`?${query}` !== location.search) history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : ""));
+  else if (query.has("connected") && !page.user) warn("Sign in again to see the connected GitHub account.");
+  else if (query.has("connected") && element("connected")) tell("GitHub is connected.");
+  for (const key of ["error", "connected", "moved"]) query.delete(key);
+  history.replaceState(null, "", location.pathname + (query.size ? `?${query}` : "") + location.hash);
 }
 
 element("sign-out")?.addEventListener("click", () => act(async () => {
   await call("POST", "/auth/logout");
-  location.replace(`${url("/")}?notice=out`);
+  leave(url("/"), "out");
 }));
 
 // In a narrow window, the navigation scrolls sideways.

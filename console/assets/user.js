@@ -1,5 +1,5 @@
 // The page of one user, for a super user.
-import {call, element, keepFocus, name, page, segment, show, tell, url, make} from "./core.js";
+import {call, element, keepFocus, leave, name, page, segment, show, tell, url, make} from "./core.js";
 import {ask, button, field} from "./dialog.js";
 import {eventTable} from "./eventlist.js";
 import {keyTable} from "./keylist.js";
@@ -29,7 +29,7 @@ const profile = () => show(element("profile"), async () => {
   document.title = `${user.username} · ${document.title.split(" · ").at(-1)}`;
   element("badges").replaceChildren(...badges(user));
   element("user-menu").replaceChildren(
-    button("Rename…", () => rename(user)), ...userMenu(user, all, () => location.assign(`${url("/users")}?notice=deleted`), "More actions"));
+    button("Rename…", () => rename(user)), ...userMenu(user, all, () => leave(url("/users"), "deleted"), "More actions"));
   const list = [
     ["E-mail", user.email ? name(user.email) : none("None")],
     ["Created", date(user.created_at, "Unknown")],

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"reflect"
@@ -154,8 +155,8 @@ func (d *doctor) checkPeppers(ctx context.Context) {
 	if len(ring) == 0 {
 		ring = []string{noPepperID}
 	}
-	for id, count := range counts.ByPepper {
-		if count > 0 && !slices.Contains(ring, id) {
+	for _, id := range slices.Sorted(maps.Keys(counts.ByPepper)) {
+		if count := counts.ByPepper[id]; count > 0 && !slices.Contains(ring, id) {
 			d.add("peppers", "Add the pepper to the end of Credentials.Peppers again. If it is lost, "+
 				"give the users new keys.", "%s because Credentials.Peppers lacks %s.",
 				quantity(count, "access key does not work,", "access keys do not work,"), pepperName(id))
@@ -214,11 +215,11 @@ func (d *doctor) checkSealingKeys(ctx context.Context) {
 		}
 		after = page[len(page)-1].UserID
 	}
-	for id, count := range missing {
+	for _, id := range slices.Sorted(maps.Keys(missing)) {
 		d.add("sealing-keys", "Add the key to the end of SealingKeys again. If it is lost, the users "+
 			"must connect GitHub again.", "%s cannot be decrypted, because SealingKeys lacks the key "+
 			"with the ID %q.",
-			counted(count, "GitHub token"), id)
+			counted(missing[id], "GitHub token"), id)
 	}
 }
 

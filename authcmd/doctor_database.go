@@ -3,8 +3,10 @@ package authcmd
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -236,12 +238,12 @@ func (d *doctor) checkPrefixes(counts map[string]int) {
 	if len(counts) == 0 || counts[configured] > 0 {
 		return
 	}
-	for prefix, count := range counts {
+	for _, prefix := range slices.Sorted(maps.Keys(counts)) {
 		d.add("prefixes", "Set Credentials.AccessKeyPrefix and AccessSecretPrefix to those of the service. "+
 			"If the service has new prefixes, give the users new keys.",
 			"%s with %s, and none with %s, which is Credentials.AccessKeyPrefix. A service accepts only "+
 				"generated keys with its own prefix.",
-			quantity(count, "access key begins", "access keys begin"), prefix, configured)
+			quantity(counts[prefix], "access key begins", "access keys begin"), prefix, configured)
 	}
 }
 

@@ -385,6 +385,23 @@ func TestDoctorNamesEachFaultAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestDoctorNamesFaultsInTheSameOrderEachTime(t *testing.T) {
+	t.Parallel()
+	store, db := openSQLite(t, "&_pragma=synchronous(FULL)")
+	p := newPatient(t, store, db)
+	for _, prefix := range []string{"c", "e", "a", "d", "b"} {
+		p.addKey(prefix+"_"+strings.Repeat("A", 26), p.presentHash(), time.Now(), time.Time{})
+		p.object("user", "add", prefix)
+		p.connectGitHub(prefix, "sealing-"+prefix)
+	}
+	p.change(func(cfg *auth.Config) { cfg.Credentials.AccessKeyPrefix = "shop_key" })
+	found := p.findings()
+	require.Greater(t, len(found), 5)
+	for range 3 {
+		require.Equal(t, found, p.findings())
+	}
+}
+
 func TestDoctorNamesFaultsOnServers(t *testing.T) {
 	t.Parallel()
 	for _, dialect := range []sqlstore.Dialect{sqlstore.Postgres, sqlstore.MySQL} {

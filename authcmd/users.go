@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sallyport-go/auth"
@@ -62,8 +63,8 @@ func (c *call) requirePeppers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for id, count := range counts.ByPepper {
-		if id != noPepperID && count > 0 && !slices.Contains(ring, id) {
+	for _, id := range slices.Sorted(maps.Keys(counts.ByPepper)) {
+		if id != noPepperID && counts.ByPepper[id] > 0 && !slices.Contains(ring, id) {
 			return fmt.Errorf("the service has the pepper %q, without which the new key would not work: add "+
 				"the peppers of the service to the configuration, or NoPepper() if they are lost: nothing "+
 				"was changed", id)

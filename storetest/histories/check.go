@@ -22,7 +22,7 @@ type history struct {
 	everybody        int64 // the greatest Generation of an entry for everybody before the history
 	feed             []auth.Revocation
 	older            []auth.Revocation // the latest entries before the history
-	before, after    []auth.Revocation // older entries in force for the [folder], before and after
+	before, after    []auth.Revocation // older entries in force for a user who folds, before and after
 	keys             map[string]string // the first key of each user that existed before the history
 	timeout          time.Duration
 }

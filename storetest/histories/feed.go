@@ -171,9 +171,8 @@ func (f *feedCheck) olderPage(r record) (newer []auth.Revocation, err error) {
 		}
 		// At most all entries of the history were added before the call.
 		behind := len(f.older) - first - i - 1 + len(f.entries)
-		// Entries for everybody and for the folder can have been replaced in the meantime.
 		mayBePruned := want.ExpiresAt.IsZero() || !want.ExpiresAt.After(pruneBefore) ||
-			want.UserID == "" || want.UserID == folder
+			slices.ContainsFunc(f.entries, func(e auth.Revocation) bool { return mayReplace(e, want) })
 		if !mayBePruned || behind < storekit.KeptRevocations {
 			return nil, fmt.Errorf("ListRevocations did not return %+v", want)
 		}
@@ -190,6 +189,11 @@ func (c call) revokesAll() bool {
 		return c.Change.IsActive != nil && !*c.Change.IsActive
 	}
 	return false
+}
+
+// mayReplace reports whether the store can have added the entry in place of an older one.
+func mayReplace(e, older auth.Revocation) bool {
+	return e.UserID == older.UserID && (e.SessionID == "" || e.SessionID == older.SessionID)
 }
 
 // isFull reports whether the entry is for all sessions of a user or of everybody, and was not added

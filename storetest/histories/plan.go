@@ -31,7 +31,7 @@ type profile struct {
 	users  int
 	weight map[verb]int
 	limits []int // the parameter limit of CreateSession
-	folds  bool  // whether the only subject is the [folder]
+	folds  bool  // whether the only subject has so many entries that the feed folds them
 }
 
 var profiles = []profile{
@@ -74,9 +74,6 @@ func newPlanner(random *rand.Rand, n int) *planner {
 	for i := range p.profile.users {
 		p.users = append(p.users, p.id("u", i))
 	}
-	if p.folds {
-		p.users[0] = folder
-	}
 	p.users = append(p.users, p.supers()...)
 	for _, v := range allVerbs {
 		for range p.weight[v] {
@@ -101,7 +98,7 @@ func (p *planner) subjects() []string { return p.users[:p.profile.users] }
 func (p *planner) setup() (calls []call) {
 	for i, user := range p.users {
 		p.number++
-		if i == 0 { // a call of the history can register this user, or the user is the folder
+		if i == 0 && !p.folds { // a call of the history can register this user
 			continue
 		}
 		c := call{Verb: register, By: auth.ByHost("test"), User: user, Key: p.id("k", p.number), At: epoch,

@@ -52,8 +52,7 @@ func (c *call) input(ctx context.Context) io.Reader {
 	return c.stdio.In
 }
 
-// interruptible is a reader whose reads end when ctx ends. A read of a terminal cannot be ended. So each read
-// has a goroutine, which interruptible then leaves behind.
+// interruptible is a reader whose reads end when ctx ends.
 type interruptible struct {
 	ctx context.Context
 	in  io.Reader
@@ -61,21 +60,31 @@ type interruptible struct {
 
 // Read reads into p, or returns the error of the context.
 func (r interruptible) Read(p []byte) (int, error) {
-	type result struct {
-		data []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
+	data, err := await(r.ctx, func() ([]byte, error) {
 		buffer := make([]byte, len(p)) // not p, which the caller may use after the end of ctx
 		n, err := r.in.Read(buffer)
-		done <- result{buffer[:n], err}
+		return buffer[:n], err
+	})
+	return copy(p, data), err
+}
+
+// await returns the results of f, or the error of ctx if ctx ends first. A read of a terminal cannot be
+// ended, nor can the opening of a named pipe. So f has a goroutine, which await then leaves behind.
+func await[R any](ctx context.Context, f func() (R, error)) (R, error) {
+	type results struct {
+		value R
+		err   error
+	}
+	done := make(chan results, 1)
+	go func() {
+		value, err := f()
+		done <- results{value, err}
 	}()
 	select {
-	case read := <-done:
-		return copy(p, read.data), read.err
-	case <-r.ctx.Done():
-		return 0, r.ctx.Err()
+	case got := <-done:
+		return got.value, got.err
+	case <-ctx.Done():
+		return *new(R), ctx.Err()
 	}
 }
 

@@ -6,14 +6,18 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sallyport-go/auth"
 	"github.com/sallyport-go/auth/authcmd"
+	"github.com/sallyport-go/auth/internal/testenv"
 	"github.com/sallyport-go/auth/memstore"
 )
 
@@ -75,4 +79,55 @@ func TestAnImportSaysThatItsResultWasNotRead(t *testing.T) {
 	problem := f.fails(unreadPipe{}, line, "import", "-")
 	require.Contains(t, problem, "the change was made, but this could not be written")
 	require.Empty(t, f.fails(unreadPipe{}, line, "import", "-"), "the second import changes nothing")
+}
+
+// cancelOnWrite ends a context when something is written.
+type cancelOnWrite struct {
+	strings.Builder
+	cancel context.CancelFunc
+}
+
+func (w *cancelOnWrite) Write(text []byte) (int, error) {
+	w.cancel()
+	return w.Builder.Write(text)
+}
+
+// The program that writes to the pipe can have stopped, so that a read or even the opening does not end.
+func TestAnImportFromAPipeEndsWhenItsContextEnds(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, memstore.New(), func(cfg *auth.Config) { cfg.Credentials.AllowImported = true })
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	defer read.Close()
+	defer write.Close()
+	open := fmt.Sprintf("/dev/fd/%d", read.Fd())
+	if _, err := os.Stat(open); err != nil {
+		testenv.Skip(t, "there is no /dev/fd")
+	}
+	unopened := filepath.Join(t.TempDir(), "pipe")
+	if err := exec.Command("mkfifo", unopened).Run(); err != nil {
+		testenv.Skip(t, "there is no mkfifo")
+	}
+	_, err = io.WriteString(write, "no JSON\n")
+	require.NoError(t, err)
+
+	for file, cancelAtOnce := range map[string]bool{open: false, unopened: true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		problem := &cancelOnWrite{cancel: cancel} // the command writes about the first line
+		if cancelAtOnce {
+			cancel()
+		}
+		ended := make(chan int, 1)
+		go func() {
+			ended <- authcmd.Run(ctx, f.host, []string{"import", "-batch", "1", file},
+				authcmd.Stdio{In: strings.NewReader(""), Out: io.Discard, Err: problem})
+		}()
+		select {
+		case code := <-ended:
+			require.Equal(t, authcmd.ExitFailed, code)
+			require.Contains(t, problem.String(), "sp: interrupted: ")
+		case <-time.After(20 * time.Second):
+			require.FailNow(t, "the import waits for the pipe", file)
+		}
+	}
 }

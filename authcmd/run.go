@@ -94,9 +94,9 @@ var authority = auth.ByHost("authcmd")
 // to stdio.Out.
 //
 // If ctx ends, the running call of the store ends, and Run returns [ExitFailed], or [ExitUnconfirmed] if it
-// waits for a confirmation. If Run is reading stdio.In then, and this is an *[os.File], a goroutine stays
-// behind until its read ends. Run waits for a read of any other stdio.In. Run does not use the command-line
-// flags of package flag. Several calls can run at the same time.
+// waits for a confirmation. If Run is reading stdio.In then, and this is an *[os.File], or if Run is reading
+// the file of an import, a goroutine stays behind until its read ends. Run waits for a read of any other
+// stdio.In. Run does not use the command-line flags of package flag. Several calls can run at the same time.
 //
 // A program that is killed when nobody reads its output cannot say that a new secret was lost. So ignore
 // the signal SIGPIPE in the program, as package os/signal describes.

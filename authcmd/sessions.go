@@ -152,7 +152,7 @@ func runImport(ctx context.Context, c *call) error {
 	}
 	lines, size := c.input(ctx), int64(0)
 	if name := c.args[0]; name != "-" {
-		file, err := os.Open(name)
+		file, err := await(ctx, func() (*os.File, error) { return os.Open(name) })
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func runImport(ctx context.Context, c *call) error {
 		if err != nil {
 			return err
 		}
-		lines, size = file, info.Size()
+		lines, size = interruptible{ctx, file}, info.Size() // the file can be a pipe
 	} else if isTerminal(c.stdio.In) {
 		fmt.Fprintln(c.stdio.Err, "Type or paste the lines, then press Ctrl-D:")
 	}

@@ -132,9 +132,12 @@ func parseName(arg string) (name string, oneWay bool, matches func(auth.User) bo
 	}
 }
 
-// userID returns the ID of the user that the argument names. If no user matches, it returns the argument,
-// which can be the ID of a user who was deleted.
+// userID returns the ID of the user that the value of a flag names. If no user matches, it returns the value,
+// which can be the ID of a user who was deleted. It returns the empty ID only for an empty value.
 func (c *call) userID(ctx context.Context, arg string) (string, error) {
+	if arg == "id:" { // from a variable of a script that is not set
+		return "", usageError{c.command.name, "the ID after id: must not be empty"}
+	}
 	if _, err := c.users(); err != nil || arg == "" || strings.HasPrefix(arg, "id:") {
 		return strings.TrimPrefix(arg, "id:"), nil
 	}

@@ -27,6 +27,7 @@ func TestAnEmptyValueOfAFlagIsRefused(t *testing.T) {
 		{"user", "add", "bob", "-expires="}, {"user", "add", "bob", "-secret-file", ""},
 		{"user", "add", "bob", "-service", "-audiences", ","}, {"key", "add", "root", "-scopes="},
 		{"user", "reset", "root", "-yes", "-expires", ""}, {"events", "-user", ""}, {"user", "list", "-search", ""},
+		{"events", "-user", "id:"}, {"events", "-actor=id:"},
 	} {
 		_, problem := f.run(authcmd.ExitUsage, "", args...)
 		require.Contains(t, problem, "must not be empty", args)

@@ -208,23 +208,25 @@ type issued struct {
 func (s *secretSink) deliver(user *auth.User, pair auth.KeyPair, again string) error {
 	lines := fmt.Sprintf("access_key=%s\naccess_secret=%s\n", pair.AccessKey, pair.AccessSecret.Reveal())
 	out := issued{User: user, AccessKey: pair.AccessKey, AccessSecret: pair.AccessSecret.Reveal()}
-	var err error
+	lost := fmt.Sprintf("but its secret could not be written: run '%s %s'", s.call.Name, again)
 	if s.file != nil {
+		_, err := io.WriteString(s.file, lines)
+		if err = errors.Join(err, s.file.Sync(), s.file.Close()); err != nil {
+			s.discard() // it can have a part of the secret
+			return fmt.Errorf("%w, %s: %w", errChanged, lost, err)
+		}
 		out.AccessSecret, out.SecretFile = "", s.file.Name()
-		_, err = io.WriteString(s.file, lines)
-		err = errors.Join(err, s.file.Sync(), s.file.Close())
 		lines = fmt.Sprintf("access_key=%s\nThe secret is in %s.\n", pair.AccessKey, printable(s.file.Name()))
+		lost = fmt.Sprintf("and the secret is in %s, but this could not be written", s.file.Name())
 	}
-	switch {
-	case err != nil: // the secret is lost
-	case s.call.options.json:
+	var err error
+	if s.call.options.json {
 		err = writeJSON(s.call.stdio.Out, out)
-	default:
+	} else {
 		_, err = io.WriteString(s.call.stdio.Out, lines)
 	}
 	if err != nil {
-		return fmt.Errorf("%w, but its secret could not be written: run '%s %s': %w", errChanged,
-			s.call.Name, again, err)
+		return fmt.Errorf("%w, %s: %w", errChanged, lost, err)
 	}
 	return nil
 }

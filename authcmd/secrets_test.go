@@ -2,7 +2,10 @@ package authcmd_test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -146,5 +149,25 @@ func TestASecretThatCannotBeWrittenCanBeReplaced(t *testing.T) {
 		made := f.object(append(strings.Fields(command[1]), "-yes")...)
 		require.NoError(t, f.signIn(made))
 		require.Equal(t, args[len(args)-1], made["user"].(map[string]any)["username"])
+	}
+}
+
+// The operator must not replace a secret that is in the file.
+func TestASecretInAFileIsNotLostIfTheOutputIsNotRead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, memstore.New())
+	for _, flags := range [][]string{nil, {"-json"}} {
+		file := filepath.Join(t.TempDir(), "alice.env")
+		args := append([]string{"user", "add", fmt.Sprint("alice", len(flags)), "-secret-file", file},
+			flags...)
+		problem := f.fails(brokenPipe{}, "", args...)
+		require.Contains(t, problem,
+			"the change was made, and the secret is in "+file+", but this could not be written")
+		require.NotContains(t, problem, "user reset")
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		pair := secretLine.FindStringSubmatch(string(text))
+		key := regexp.MustCompile(`access_key=(\S+)`).FindStringSubmatch(string(text))
+		require.NoError(t, f.signIn(map[string]any{"access_key": key[1], "access_secret": pair[1]}))
 	}
 }

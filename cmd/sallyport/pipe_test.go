@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,5 +42,25 @@ func TestTheOperatorLearnsThatNobodyReadTheSecret(t *testing.T) {
 		for _, line := range []string{"user list", "user list -json", "events", "user export alice"} {
 			require.Empty(t, intoClosedPipe(t, env, strings.Fields(line)...), line)
 		}
+	})
+}
+
+// Without room for the file, for example on a full disk, the file would have a part of the secret.
+func TestNoFileStaysIfTheSecretDoesNotFit(t *testing.T) {
+	t.Parallel()
+	onDatabases(t, func(t *testing.T, env []string) {
+		execute(t, 0, env, "", "init", "root")
+		if strings.HasPrefix(env[0], "SALLYPORT_DSN=file:") {
+			return // the limit would also be that of the database
+		}
+		file := filepath.Join(t.TempDir(), "alice.env")
+		cmd := exec.Command("sh", "-c", `ulimit -f 0; exec "$@"`, "sh", binary, "user", "add", "alice",
+			"-secret-file", file)
+		cmd.Env = append(cleanEnv(), env...)
+		text, err := cmd.CombinedOutput()
+		require.Equal(t, 1, exitCode(t, err), "%s", text)
+		require.Contains(t, string(text), "the change was made, but its secret could not be written: run "+
+			"'sallyport user reset id:")
+		require.NoFileExists(t, file)
 	})
 }

@@ -40,7 +40,10 @@ func (s *Service) listUsersHandler() http.Handler {
 }
 
 func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error) {
-	query := r.URL.Query()
+	query, err := listQuery(r, "search")
+	if err != nil {
+		return nil, err
+	}
 	limit, err := pageSize(query, usersPerPage, maxUsersPerPage)
 	if err != nil {
 		return nil, err
@@ -51,9 +54,6 @@ func (s *Service) serveUsers(w http.ResponseWriter, r *http.Request) (any, error
 	}
 	selected := UserQuery{After: query.Get("after"), Limit: limit + 1, Kind: kind,
 		State: UserState(query.Get("state")), Search: query.Get("search")}
-	if selected.Search == "" && query.Has("search") {
-		return nil, invalidf("search", "must not be empty")
-	}
 	if err := selected.Validate(); err != nil {
 		return nil, err
 	}
@@ -145,7 +145,10 @@ func (s *Service) serveEvents(w http.ResponseWriter, r *http.Request) (any, erro
 	if s.events.trail == nil {
 		return nil, ErrNotFound
 	}
-	query := r.URL.Query()
+	query, err := listQuery(r, "user_id")
+	if err != nil {
+		return nil, err
+	}
 	limit, err := pageSize(query, eventsPerPage, maxEventsPerPage)
 	if err != nil {
 		return nil, err
@@ -186,6 +189,24 @@ func newEventResponse(e Event) eventResponse {
 		response.GitHub = &eventGitHubResponse{e.GitHub.Host, e.GitHub.ID}
 	}
 	return response
+}
+
+// errBadQuery means that a part of a query cannot be read.
+var errBadQuery = &wire.RequestError{Status: http.StatusBadRequest,
+	Detail: "The query of the URL is not valid"}
+
+// listQuery returns the query of a list. Without a filter that the client has sent, the list would have the
+// records of other users. So listQuery returns errBadQuery if a part of the query cannot be read, and an
+// *InvalidError if the named filter is empty.
+func listQuery(r *http.Request, filter string) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, errBadQuery
+	}
+	if query.Has(filter) && query.Get(filter) == "" {
+		return nil, invalidf(filter, "must not be empty")
+	}
+	return query, nil
 }
 
 // pageSize returns the limit parameter of the query, or defaultLimit if the query has none. It

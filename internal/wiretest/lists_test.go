@@ -246,6 +246,25 @@ func TestATimeOfEventsThatIsNotValidIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrInvalid)
 }
 
+// A script whose variable is not set, or that does not escape a text, must not get the records of all users.
+func TestAFilterThatCannotBeReadDoesNotSelectEverything(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for target, want := range map[string]int{
+		"/auth/events?user_id=": 422, "/auth/events?user_id": 422, "/auth/events?user_id=&limit=1": 422,
+		"/auth/events?user_id=a%zz": 400, "/auth/events?user_id=a;b": 400, "/auth/events?before=%": 400,
+		"/auth/users?search=": 422, "/auth/users?search": 422, "/auth/users?search=a;b": 400,
+		"/auth/users?search=100%": 400, "/auth/users?after=%zz": 400,
+		"/auth/events?user_id=a%3Bb": 200, "/auth/users?search=100%25": 200,
+	} {
+		r := f.asAdmin(http.MethodGet, target, "")
+		require.Equal(t, want, r.status, "%s: %s", target, r.body)
+		if want == http.StatusOK {
+			require.Empty(t, r.array(t), target)
+		}
+	}
+}
+
 // A description without the parameters would hide the search from the pages of package console and from
 // generated clients.
 func TestTheParametersOfTheListsAreDescribed(t *testing.T) {

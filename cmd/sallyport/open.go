@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,9 +133,11 @@ func withSettings(dsn string) string {
 // checkFile returns an error if the file of the data source name does not exist, because SQLite would
 // create it. If create is true, checkFile creates it, so that only its owner can read it.
 func checkFile(dsn string, create bool) error {
-	path, _, _ := strings.Cut(strings.TrimPrefix(dsn, "file:"), "?")
-	path = strings.TrimPrefix(path, "//")
-	_, err := os.Stat(path)
+	path, err := filePath(dsn)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -150,4 +153,21 @@ func checkFile(dsn string, create bool) error {
 		return err
 	}
 	return file.Close()
+}
+
+// filePath returns the path of the file that SQLite opens for a data source name:
+// https://sqlite.org/uri.html.
+func filePath(dsn string) (string, error) {
+	path := strings.TrimPrefix(dsn, "file:")
+	if end := strings.IndexAny(path, "?#"); end >= 0 {
+		path = path[:end]
+	}
+	if rest, ok := strings.CutPrefix(path, "//"); ok {
+		path = strings.TrimPrefix(rest, "localhost")
+	}
+	path, err := url.PathUnescape(path)
+	if err != nil {
+		return "", fmt.Errorf("the data source name is not valid: %w", err)
+	}
+	return path, nil
 }

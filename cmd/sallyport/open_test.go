@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,6 +34,36 @@ func TestDoctorSaysWhatToDoIfTheTablesCannotBeOpened(t *testing.T) {
 			})
 		})
 	}
+}
+
+// SQLite decodes the data source name. If sallyport did not, SQLite would create another file, which every
+// user of the machine can read.
+func TestTheDatabaseIsTheFileThatSQLiteOpens(t *testing.T) {
+	t.Parallel()
+	for spelling, name := range map[string]string{
+		"app.db": "app.db", "a%20b.db": "a b.db", "a b.db": "a b.db", "app.db#fragment": "app.db",
+		"100%25%3f%23.db": "100%?#.db", "app.db?_pragma=busy_timeout(5000)": "app.db",
+	} {
+		for _, prefix := range []string{"file:", "file://", "file://localhost"} {
+			dir := t.TempDir()
+			env := []string{"SALLYPORT_DSN=" + prefix + filepath.Join(dir, spelling)}
+			execute(t, 1, env, "", "user", "list")
+			files, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Empty(t, files, env)
+			execute(t, 0, env, "", "init", "root")
+			execute(t, 0, env, "", "user", "list")
+			files, err = os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Len(t, files, 1, env)
+			require.Equal(t, name, files[0].Name())
+			info, err := files[0].Info()
+			require.NoError(t, err)
+			require.EqualValues(t, 0o600, info.Mode().Perm(), env)
+		}
+	}
+	_, problem := execute(t, 1, []string{"SALLYPORT_DSN=file:a%zz.db"}, "", "init", "root")
+	require.Contains(t, problem, "the data source name is not valid")
 }
 
 // After a failover, the first host of the data source name can be stuck.

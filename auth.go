@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -150,6 +151,7 @@ type Service struct {
 	keepNames   time.Duration     // Config.NameRetention
 	timeout     time.Duration
 	now         func() time.Time
+	storeClock  func(context.Context) (time.Time, error) // nil if Prune does not compare the clocks
 	log         *slog.Logger
 	failures    [len(failureCauses)]*outage.Tracker // of requests, by cause
 	writePanics *outage.Tracker                     // of writeError
@@ -188,6 +190,10 @@ func NewWithUsers(accounts AccountStore, users UserSource, cfg Config) (*Service
 
 // newService returns a Service. Either the parameter users or the parameter source is nil.
 func newService(store AccountStore, users UserStore, source UserSource, cfg Config) (*Service, error) {
+	storeClock := guardDatabaseTime(store)
+	if cfg.Now != nil {
+		storeClock = nil // the clock can be that of a test
+	}
 	cfg, err := cfg.withDefaults(store)
 	if err != nil {
 		return nil, err
@@ -250,6 +256,7 @@ func newService(store AccountStore, users UserStore, source UserSource, cfg Conf
 		keepNames:   cfg.NameRetention,
 		timeout:     cfg.Timeout,
 		now:         cfg.Now,
+		storeClock:  storeClock,
 		log:         cfg.Logger,
 		failures: [...]*outage.Tracker{outage.New(cfg.Now), outage.New(cfg.Now), outage.New(cfg.Now),
 			outage.New(cfg.Now)},

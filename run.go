@@ -107,9 +107,41 @@ func (s *Service) pruneRegularly(ctx context.Context) {
 // Prune also emits an [eventkind.KeyExpiring] for each access key that expires within 14 days, and another
 // one if the key expires within a day. If several instances call Prune, only one of them emits the event. It
 // does so also if pruning fails. docs/events.md says which keys get no event.
+//
+// If the store has a method DatabaseTime(context.Context) (time.Time, error), such as the stores of package
+// sqlstore, Prune removes nothing while the clock of this instance is more than 30 seconds ahead of that
+// time, and returns an error. If Config.Now is set, Prune does not compare the clocks.
 func (s *Service) Prune(ctx context.Context) (removed int, err error) {
+	if err := s.checkClock(ctx); err != nil {
+		return 0, fmt.Errorf("auth: pruning: %w", err)
+	}
 	removed, err = s.prune(ctx)
 	return removed, errors.Join(err, s.noticeExpiringKeys(ctx))
+}
+
+// maxAhead is how far the clock of an instance that prunes may be ahead of the clock of the store.
+const maxAhead = 30 * time.Second
+
+// checkClock returns an error if the clock of this instance is ahead of the clock of the store. Prune would
+// remove records that have not expired. Among them are revocations, so that an instance that starts later
+// would accept revoked tokens.
+func (s *Service) checkClock(ctx context.Context) error {
+	if s.storeClock == nil {
+		return nil
+	}
+	now := s.now()
+	at, err := s.storeClock(ctx)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // a wrapper of a store without the method
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading the clock of the database: %w", err)
+	case now.Sub(at) > maxAhead:
+		return fmt.Errorf("the clock of this machine is %s ahead of the clock of the database, so records "+
+			"that have not expired would be removed: synchronize the clocks: nothing was removed",
+			now.Sub(at).Round(time.Second))
+	}
+	return nil
 }
 
 func (s *Service) prune(ctx context.Context) (removed int, err error) {

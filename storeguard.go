@@ -132,6 +132,20 @@ func guardCheckWritable(store AccountStore) func(context.Context) error {
 	}
 }
 
+// guardDatabaseTime returns the store's method DatabaseTime, or nil if the store has no such method.
+func guardDatabaseTime(store AccountStore) func(context.Context) (time.Time, error) {
+	s, ok := store.(interface {
+		DatabaseTime(context.Context) (time.Time, error)
+	})
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context) (at time.Time, err error) {
+		defer recoverStore("DatabaseTime", &err)
+		return s.DatabaseTime(ctx)
+	}
+}
+
 func (g guardedUsers) Register(ctx context.Context, w Write, user User, key AccessKey) (err error) {
 	defer recoverStore("Register", &err)
 	return g.UserStore.Register(ctx, w, user, key)

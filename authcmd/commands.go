@@ -131,7 +131,8 @@ date such as 2027-01-31, which is the beginning of that day in UTC.`,
 	{
 		name: "prune", short: "remove expired records", json: true, run: runPrune,
 		long: `Prune removes expired sessions, keys, names and events, as the instances do. It is for a service whose
-instances do not call Service.Run.`,
+instances do not call Service.Run. If the clock of this machine is more than 30 seconds ahead of the
+clock of the database, it removes nothing.`,
 	},
 	{
 		name: "doctor", short: "check the configuration and the database", json: true, run: runDoctor,

@@ -129,6 +129,21 @@ func TestAPruneThatFailsSaysWhatItHasRemoved(t *testing.T) {
 	require.Contains(t, problem, "removed 1 record before this error; run prune again")
 }
 
+// clockBehind is a store whose database has a clock that is behind that of the program.
+type clockBehind struct{ *sqlstore.Store }
+
+func (clockBehind) DatabaseTime(context.Context) (time.Time, error) {
+	return time.Now().Add(-time.Hour), nil
+}
+
+func TestAPruneSaysThatTheClockIsAhead(t *testing.T) {
+	t.Parallel()
+	store, _ := openSQLite(t, "")
+	_, problem := newFixture(t, clockBehind{store}).run(authcmd.ExitFailed, "", "prune")
+	require.Contains(t, problem, "sp: pruning: the clock of this machine is 1h0m0s ahead of the clock of "+
+		"the database, so records that have not expired would be removed")
+}
+
 func TestFindLeakedSaysThatItRevokedSomeKeysAlthoughItFailed(t *testing.T) {
 	t.Parallel()
 	store, _ := openSQLite(t, "")

@@ -81,6 +81,9 @@ func runRevokeEverybody(ctx context.Context, c *call) error {
 
 func runPrune(ctx context.Context, c *call) error {
 	removed, err := c.Service.Prune(ctx)
+	if err != nil && removed == 0 {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("removed %s before this error; run prune again to remove the others: %w",
 			counted(removed, "record"), err)

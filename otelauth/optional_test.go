@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,6 +65,32 @@ func TestAMeasuredStoreHasTheOptionalMethodsOfItsStore(t *testing.T) {
 	}
 }
 
+// clock is the method DatabaseTime of a store.
+type clock time.Time
+
+func (c clock) DatabaseTime(context.Context) (time.Time, error) { return time.Time(c), nil }
+
+func TestPruneComparesTheClocksOfAMeasuredStore(t *testing.T) {
+	t.Parallel()
+	telemetry, err := otelauth.New(otelauth.Options{})
+	require.NoError(t, err)
+	type clocked struct {
+		auth.Store
+		clock
+	}
+	for store, fails := range map[auth.Store]bool{
+		memstore.New(): false, clocked{memstore.New(), clock(time.Now())}: false,
+		clocked{memstore.New(), clock(time.Now().Add(-time.Hour))}: true,
+	} {
+		for name, measured := range map[string]auth.Store{
+			"once": telemetry.Store(store), "twice": telemetry.Store(telemetry.Store(store)),
+		} {
+			_, err := newService(t, measured).Prune(t.Context())
+			require.Equal(t, fails, err != nil, "%s: %v", name, err)
+		}
+	}
+}
+
 func TestReadinessSaysWhetherAMeasuredStoreAcceptsWrites(t *testing.T) {
 	t.Parallel()
 	telemetry, err := otelauth.New(otelauth.Options{})
@@ -81,14 +108,21 @@ func TestReadinessSaysWhetherAMeasuredStoreAcceptsWrites(t *testing.T) {
 		for name, measured := range map[string]auth.Store{
 			"once": telemetry.Store(store), "twice": telemetry.Store(telemetry.Store(store)),
 		} {
-			key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
-			require.NoError(t, err)
-			svc, err := auth.New(measured, auth.Config{Issuer: "https://api.example.com",
-				SigningKeys: []auth.SigningKey{key}, Logger: slog.New(slog.DiscardHandler)})
-			require.NoError(t, err)
+			svc := newService(t, measured)
 			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody)
 			svc.Handler(auth.GroupHealth).ServeHTTP(w, r)
 			require.Equal(t, fmt.Sprintln(want), w.Body.String(), name)
 		}
 	}
+}
+
+// newService returns a service on the store, which logs nothing.
+func newService(t *testing.T, store auth.Store) *auth.Service {
+	t.Helper()
+	key, err := auth.NewHS256Key("", []byte(rand.Text()+rand.Text()))
+	require.NoError(t, err)
+	svc, err := auth.New(store, auth.Config{Issuer: "https://api.example.com",
+		SigningKeys: []auth.SigningKey{key}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	return svc
 }

@@ -17,7 +17,8 @@ import (
 // If the given store is also an [auth.EventStore] or an [auth.DeviceStore], so is the returned store. The
 // returned store has the method CheckWritable, which calls that of the given store. If the given store has
 // none, CheckWritable returns [errors.ErrUnsupported], and a readiness check does not say whether the store
-// accepts writes.
+// accepts writes. In the same way, the returned store has the method DatabaseTime. Without it, Prune does not
+// compare the clocks.
 func (t *Telemetry) Store(measured auth.Store) auth.Store {
 	wrapped := &store{accountStore{measured, t}, measured}
 	events, hasEvents := measured.(auth.EventStore)
@@ -130,6 +131,19 @@ func (s *accountStore) CheckWritable(ctx context.Context) (err error) {
 	ctx, end := s.begin(ctx, "CheckWritable")
 	defer func() { end(err) }()
 	return checked.CheckWritable(ctx)
+}
+
+// DatabaseTime returns the time of the clock of the database: see [Telemetry.Store].
+func (s *accountStore) DatabaseTime(ctx context.Context) (at time.Time, err error) {
+	clock, ok := s.AccountStore.(interface {
+		DatabaseTime(context.Context) (time.Time, error)
+	})
+	if !ok {
+		return time.Time{}, errors.ErrUnsupported
+	}
+	ctx, end := s.begin(ctx, "DatabaseTime")
+	defer func() { end(err) }()
+	return clock.DatabaseTime(ctx)
 }
 
 // AddKey implements [auth.CredentialStore].

@@ -74,7 +74,7 @@ async function remove(user, gone) {
   const done = await ask({
     heading: ["Delete ", name(user.username), "?"],
     content: [
-      make("p", "The user, all access keys and all sessions are removed, and nobody gets the name again. This cannot be undone."),
+      make("p", "The user, all access keys and all sessions are removed. The username stays reserved. This cannot be undone."),
       make("div", [label, typed], {class: "field"}),
     ],
     yes: "Delete user",

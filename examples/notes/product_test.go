@@ -101,6 +101,42 @@ func TestTheComposeFileFitsTheProgram(t *testing.T) {
 	}
 }
 
+func TestACopyOfTheProductIsAModuleOfItsOwn(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	marked := regexp.MustCompile("(?s)<!-- run: copied-product -->\n```sh\n(.*)\ngo mod tidy\n```")
+	block := marked.FindSubmatch(text)
+	require.Len(t, block, 2)
+	library, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	copied := filepath.Join(t.TempDir(), "notes")
+	require.NoError(t, os.CopyFS(copied, os.DirFS(".")))
+	const module = "github.com/sallyport-go/auth"
+	for _, script := range []string{
+		string(block[1]),
+		"go mod edit -replace=" + module + "=" + library + // the version to test is not released
+			" -replace=" + module + "/otelauth=" + filepath.Join(library, "otelauth"),
+		"go vet ./...",
+	} {
+		shell := exec.Command("sh", "-eu", "-c", script)
+		shell.Dir = copied
+		shell.Env = append(os.Environ(), "GOWORK=off")
+		output, err := shell.CombinedOutput()
+		require.NoError(t, err, "%s\n%s", script, output)
+	}
+	compose, err := os.ReadFile(filepath.Join(copied, "compose.yaml"))
+	require.NoError(t, err)
+	var file composeFile
+	require.NoError(t, yaml.Unmarshal(compose, &file))
+	build := file.Services["notes"].Build
+	require.Equal(t, ".", build.Context)
+	dockerfile, err := os.ReadFile(filepath.Join(copied, build.Dockerfile))
+	require.NoError(t, err)
+	_, instructions, _ := strings.Cut(string(dockerfile), "FROM ")
+	require.NotContains(t, instructions, "examples/")
+}
+
 func TestTheImageHasOnlyTheProgramAndNoRoot(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("Dockerfile")

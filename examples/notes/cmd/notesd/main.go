@@ -63,8 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		cfg.Proxies = auth.TrustProxies(network)
 		return err
 	})
-	if err := flags.Parse(args); err != nil {
-		return err
+	if err := flags.Parse(args); err != nil || flags.NArg() > 0 {
+		return cmp.Or(err, fmt.Errorf("%q is not an option: see notesd -h", flags.Arg(0)))
 	}
 	telemetry, stopTelemetry, err1 := startTelemetry(ctx)
 	listener, err2 := net.Listen("tcp", *addr)

@@ -287,6 +287,7 @@ func TestOptionsThatAreNotValidAreRefused(t *testing.T) {
 		"no '/'":                        {"-proxy", "10.0.0.1"},
 		"https":                         {"-url", "http://notes.example.com"},
 		"address":                       {"-addr", "nowhere"},
+		"\"admin\" is not an option":    {"admin", "ada"},
 		"failed to connect":             {"-db", "postgres://notes@127.0.0.1:1/notes"},
 	} {
 		directory := t.TempDir()

@@ -18,7 +18,7 @@ func TestThePagesAreThoseOfTheConsole(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, response.Body.Close())
 		require.Equal(t, http.StatusOK, response.StatusCode, path)
-		require.Contains(t, string(page), "<title>Sign in · Sallyport quickstart</title>", path)
+		require.Contains(t, string(page), "<title>Sign in · Quickstart</title>", path)
 	}
 	for _, path := range []string{"/index.html", "/page.js", "/favicon.ico"} {
 		require.Equal(t, http.StatusNotFound, statusFor(t, p, path, p.addr()), path)

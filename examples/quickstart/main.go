@@ -102,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	pages, err1 := console.Handler(svc, console.Config{
-		Name: "Sallyport quickstart", Devices: true,
+		Name: "Quickstart", Devices: true,
 		Scopes: []console.Scope{{Name: "notes:read", Description: "Read notes"}, {Name: "notes:write"}},
 	})
 	cli := oauth.DeviceClient{ID: "cli", Name: "Command line", Scopes: []string{"notes:read"}}

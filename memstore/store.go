@@ -5,12 +5,11 @@
 // has created a first super user. Two processes cannot share a store. A host that must keep its
 // records, or that runs more than one instance, needs package sqlstore.
 //
-// Records stay in memory after they have expired. To limit the memory, call [Store.PruneSessions],
-// [Store.PruneKeys], [Store.PrunePreviousHashes], [Store.PruneStates], [Store.PruneRevocations],
-// [Store.PruneClients], [Store.PruneDevices] and [Store.PruneEvents] from time to time. An event of the
-// audit trail takes about half a kilobyte until PruneEvents removes it. Users stay until they are deleted.
-// Retired usernames stay until [Store.PruneRetiredUsernames] removes them, and so do GitHub accounts that
-// were linked to deleted users until [Store.PruneGitHubAccounts] removes them.
+// Records stay in memory after they have expired, until the methods whose names begin with Prune remove
+// them. [auth.Service.Run] calls these methods. A host that does not call Run calls [auth.Service.Prune]
+// from time to time. An event of the audit trail takes about half a kilobyte until it is removed. Users
+// stay until they are deleted. Retired usernames, and GitHub accounts that were linked to deleted users,
+// stay forever unless [auth.Config] has a NameRetention.
 package memstore
 
 import (

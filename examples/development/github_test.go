@@ -65,7 +65,7 @@ func TestAUserSignsInWithGitHub(t *testing.T) {
 	require.Equal(t, http.StatusOK, status, body)
 	var answer struct{ Token string }
 	require.NoError(t, json.Unmarshal([]byte(body), &answer))
-	require.Equal(t, "the reports of octocat", send(api, "GET", "/reports", answer.Token).Body.String())
+	require.Equal(t, "the reports of octocat\n", send(api, "GET", "/reports", answer.Token).Body.String())
 }
 
 func TestAnAccountThatIsNotListedIsRefused(t *testing.T) {

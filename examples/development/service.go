@@ -25,7 +25,7 @@ func newAPI(store auth.Store, cfg auth.Config) (*auth.Service, http.Handler, err
 
 func reports(w http.ResponseWriter, r *http.Request) {
 	caller, _ := auth.IdentityFromContext(r.Context())
-	fmt.Fprint(w, "the reports of ", caller.Username)
+	fmt.Fprintln(w, "the reports of", caller.Username)
 }
 
 func write(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }

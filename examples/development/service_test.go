@@ -63,7 +63,7 @@ func TestARouteIsOnlyForUsers(t *testing.T) {
 	svc, api := newService(t)
 	alice := newUser(t, svc, auth.UserParams{Username: "alice"}, auth.LoginOptions{})
 
-	require.Equal(t, "the reports of alice", send(api, "GET", "/reports", alice).Body.String())
+	require.Equal(t, "the reports of alice\n", send(api, "GET", "/reports", alice).Body.String())
 	require.Equal(t, http.StatusUnauthorized, send(api, "GET", "/reports", "").Code)
 	require.Equal(t, http.StatusUnauthorized, send(api, "GET", "/reports", alice+"x").Code)
 }
@@ -106,5 +106,5 @@ func TestAUserSignsInWithAnAccessKey(t *testing.T) {
 
 	var answer struct{ Token string }
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
-	require.Equal(t, "the reports of alice", send(api, "GET", "/reports", answer.Token).Body.String())
+	require.Equal(t, "the reports of alice\n", send(api, "GET", "/reports", answer.Token).Body.String())
 }

@@ -90,7 +90,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	if *admin != "" {
+	if *admin != "" && len(users) > 0 {
+		return errors.New("-admin creates the first user, and this database has users already")
+	} else if *admin != "" {
 		pair := svc.Auth.Credentials().GeneratePair() // printed first, so that an interruption loses no key
 		fmt.Fprintf(stdout, "access_key=%s\naccess_secret=%s\n", pair.AccessKey, pair.AccessSecret.Reveal())
 		_, err := svc.Auth.Bootstrap(ctx, auth.UserParams{Username: *admin}, pair)
@@ -120,8 +122,7 @@ func open(ctx context.Context, dsn string) (*sql.DB, *sqlstore.Store, *notes.Tab
 	return db, store, table, cmp.Or(err1, err2)
 }
 
-// startTelemetry sends metrics and spans to the collector that the environment names, or nowhere. The
-// function that it returns sends the last ones.
+// startTelemetry exports to the collector that the environment names, until the returned function is called.
 func startTelemetry(ctx context.Context) (*otelauth.Telemetry, func() error, error) {
 	stop := func() error { return nil }
 	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" {
@@ -144,8 +145,7 @@ func startTelemetry(ctx context.Context) (*otelauth.Telemetry, func() error, err
 	return telemetry, stop, err
 }
 
-// serve handles requests until ctx is done. Then it waits up to 10 seconds for the running requests to end.
-// The background work of the sign-in ends last.
+// serve handles requests until ctx is done. Then it ends the running ones, and at last the background work.
 func serve(ctx context.Context, listener net.Listener, svc *notes.Service) error {
 	working, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	worked, stopped := make(chan error, 1), make(chan error, 1)

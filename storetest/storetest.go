@@ -11,7 +11,7 @@
 // explains how to write a store, and examples/kvstore is a complete store.
 //
 // Some tests make several calls at the same time. The environment variable AUTH_TEST_ROUNDS sets
-// how many rounds such a test makes: small (3 rounds, the default), moderate (6) or full (1000).
+// how many rounds most of these tests make: small (3 rounds, the default), moderate (6) or full (1000).
 // Before you trust a new store with real accounts, run the suite with AUTH_TEST_ROUNDS=full and
 // with the race detector.
 //

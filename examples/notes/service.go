@@ -35,10 +35,9 @@ type Service struct {
 func New(store auth.Store, table *Table, cfg auth.Config) (*Service, error) {
 	mux := http.NewServeMux()
 	s := &Service{Handler: mux, table: table}
-	cfg.PublicURL = cfg.Issuer
 	cfg.Tokens.Scopes = []string{scopeRead, scopeWrite}
 	cfg.BrowserSessions = &auth.BrowserSessions{LandingPath: "/console/"}
-	cfg.OnEvent = s.onEvent
+	cfg.PublicURL, cfg.OnEvent = cfg.Issuer, s.onEvent
 	var err error
 	if s.Auth, err = auth.New(store, cfg); err != nil {
 		return nil, err

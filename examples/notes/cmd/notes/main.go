@@ -65,7 +65,7 @@ func (c command) run(ctx context.Context, args []string) error {
 	if os.Getenv("NOTES_ACCESS_KEY") == "" {
 		var token oauth2.Token
 		if text, _ := os.ReadFile(c.file()); json.Unmarshal(text, &token) != nil || !token.Valid() {
-			return errors.New("you are not signed in: run notes login")
+			return errors.New("you are not signed in: run notes login, and then list, add TEXT or delete ID")
 		}
 		api = oauth2.NewClient(ctx, oauth2.StaticTokenSource(&token))
 	}

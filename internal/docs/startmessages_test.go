@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +27,8 @@ func startErrors(t *testing.T) (messages []string) {
 		}
 		messages = append(messages, err.Error())
 	}
-	for _, secret := range []string{"short", "REPLACE THIS WITH YOUR JWT SECRET", randomText() + "\n"} {
+	for _, secret := range []string{"short", "REPLACE THIS WITH YOUR JWT SECRET",
+		strings.Repeat("change-me-", 4), randomText() + "\n"} {
 		_, err := auth.NewHS256Key("", []byte(secret))
 		add(err)
 	}

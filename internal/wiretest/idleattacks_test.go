@@ -26,9 +26,9 @@ type idleAttack struct {
 	random *rand.Rand
 	ahead  atomic.Int64 // how far the wall clock is ahead of the monotonic one, in seconds
 	remote *auth.RemoteVerifier
-	stop   func() // ends the Run of the instance and of the verifier
 
 	mu      sync.Mutex
+	end     func()    // ends the Run of the instance and of the verifier
 	faultAt time.Time // when a read could last fail or hang
 }
 
@@ -60,19 +60,29 @@ func (a *idleAttack) upTo(d time.Duration) time.Duration {
 	return time.Duration(a.random.Int64N(int64(d)))
 }
 
+// run starts the Run of the instance and of the verifier.
 func (a *idleAttack) run() {
 	ctx, cancel := context.WithCancel(a.t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = a.other.Run(ctx) })
 	running.Go(func() { _ = a.remote.Run(ctx) })
-	a.stop = func() { cancel(); running.Wait() }
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.end = func() { cancel(); running.Wait() }
+}
+
+// stop ends what run has started.
+func (a *idleAttack) stop() {
+	a.mu.Lock()
+	end := a.end
+	a.mu.Unlock()
+	end()
 }
 
 // disturb makes some of the faults, which end within two minutes.
 func (a *idleAttack) disturb() {
 	if a.random.IntN(3) == 0 {
 		a.stop()
-		a.stop = func() {}
 		time.AfterFunc(a.upTo(2*time.Minute), a.run)
 	}
 	if a.random.IntN(2) == 0 {

@@ -78,7 +78,9 @@ func TestCallsOfALockedUserShareTransactions(t *testing.T) {
 				calls = append(calls, signIn(s.store, newSession(fmt.Sprint("n-", i), "ada", "k-ada"), 5))
 			}
 			require.NoError(t, errors.Join(s.runLocked(t, nil, calls)...))
-			require.Less(t, s.spy.count("COMMIT"), 20)
+			// The first call has a transaction of its own. The next one makes the sessions 4 and 5, and 8
+			// others one after the other. The other 29 calls share transactions if they come back at once.
+			require.LessOrEqual(t, s.spy.count("COMMIT"), 31)
 			live, err := s.store.ListSessions(background, "ada", now)
 			require.NoError(t, err)
 			require.Len(t, live, 5)

@@ -93,10 +93,11 @@ func TestALinkCannotShowANoticeThatIsNotTrue(t *testing.T) {
 		}
 	}
 	notices := []string{"notice=ended", "notice=rotated", "notice=out", "notice=other", "notice=deleted",
-		"notice=disconnected", "notice=constructor"}
+		"notice=disconnected", "notice=constructor", "notice=__proto__", "notice=toString"}
 	silent(notices...)
 	b.signIn(h, h.pair, "/")
 	silent(append(notices, "connected")...)
+	require.Equal(t, "/console/", b.path())
 }
 
 // asksUnharmed opens each question that the page can ask. It fails the test if a hostile text has become
